@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from tinylm_cli import __main__ as command
 from tinylm_cli import errors
-from tinylm_cli.errors import SET, ConfigError, Diagnostic, ExitCode, TinylmError
+from tinylm_cli.errors import SET, ConfigError, Diagnostic, ExitCode, TinylmError, is_memory_error
 
 PACKAGE = Path(errors.__file__).parent
 
@@ -34,6 +36,28 @@ def test_every_error_is_raised() -> None:
 
 def test_exit_codes_of_main() -> None:
     assert (command.INTERRUPTED, command.CLOSED_PIPE) == (ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)
+    signals = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
+    ended = (ExitCode.HUNG_UP, ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE, ExitCode.TERMINATED)
+    assert tuple(128 + number for number in signals) == ended
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (ImportError("x.so: failed to map segment from shared object"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("shape mismatch"), False),
+        (OSError(errno.ENOENT, "No such file or directory"), False),
+        (ImportError("No module named 'torch'"), False),
+    ],
+)
+def test_memory_errors(error: Exception, is_memory: bool) -> None:
+    assert is_memory_error(error) is is_memory
+    later = ValueError("while handling it")
+    later.__context__ = error
+    assert is_memory_error(later) is is_memory
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -36,12 +37,12 @@ def main() -> None:
         exit_code = INTERRUPTED
     except BrokenPipeError:
         exit_code = CLOSED_PIPE
-    except OSError as error:
-        exit_code = _unwritable(error)
     except SystemExit as end:
         exit_code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         if isinstance(end.__context__, BrokenPipeError):  # converted to SystemExit by typer
             exit_code = CLOSED_PIPE
+    except Exception as error:
+        exit_code = _report_plainly(error)
     _leave(exit_code)
 
 
@@ -96,13 +97,20 @@ def _on_terminate(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)  # unwinds the stack, which removes temporary files
 
 
-def _unwritable(error: OSError) -> int:
-    """Report on stderr that stdout cannot be written."""
+def _report_plainly(error: Exception) -> int:
+    """Report what leaves no way to report it as usual: stdout cannot be written, or memory is exhausted."""
+    message = f"{type(error).__name__}: {error}"
     try:
-        sys.stderr.write(f"error: cannot write the output: {error.strerror}\n")
-        sys.stderr.flush()
-    except OSError:
-        pass
+        from tinylm_cli.errors import is_memory_error
+
+        if is_memory_error(error):
+            message = "out of memory"
+        elif isinstance(error, OSError):
+            message = f"cannot write the output: {error.strerror}"
+    except (ImportError, MemoryError):
+        message = "out of memory"
+    with contextlib.suppress(OSError):
+        os.write(2, f"error: {message}\n".encode("ascii", "backslashreplace"))
     return 2
 
 

@@ -19,6 +19,7 @@ Methods of a model raise plain ``ValueError`` for invalid arguments, like PyTorc
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -32,8 +33,10 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     UNABLE = 2
+    HUNG_UP = 129
     INTERRUPTED = 130
     CLOSED_PIPE = 141
+    TERMINATED = 143
 
 
 class Span(NamedTuple):
@@ -164,3 +167,16 @@ class CapacityError(UnableError):
 
 class WeightsError(UnableError):
     """A weights folder is unreadable or does not match its config."""
+
+
+_MEMORY_SIGNS = ("annot allocate memory", "can't allocate memory", "failed to map segment", "out of memory")
+"""Parts of messages of the dynamic linker, torch and its allocators."""
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether an error, or one that led to it, means that memory is exhausted."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, OSError | ImportError | RuntimeError) and any(sign in str(error) for sign in _MEMORY_SIGNS):
+        return True
+    return error.__context__ is not None and is_memory_error(error.__context__)

@@ -97,6 +97,19 @@ def test_bash_pieces(files: Path) -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_hostile_names(files: Path) -> None:
+    """Bash inserts candidates as they are: what it would run is escaped, and what cannot be seen is left out."""
+    for name in ("$(touch ran).yaml", "two words.yaml", "bidi\u202e.yaml", "nl\nx.yaml", "üni.yaml"):
+        (files / name).write_text("", encoding="utf-8")
+    question = {"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": "tinylm\nvalidate\n", "COMP_CWORD": "2"}
+    command = [str(BIN / "tinylm")]
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **question}
+    done = subprocess.run(command, cwd=files, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    found = done.stdout.splitlines()
+    assert {r"\$\(touch\ ran\).yaml", r"two\ words.yaml", "üni.yaml"} <= set(found)
+    assert not [name for name in found if name.startswith(("bidi", "nl", "x.yaml"))]
+
+
 def test_zsh_and_fish_get_whole_words(tinylm: Callable[..., Any]) -> None:
     def zsh(line: str) -> str:
         return str(tinylm(env={"_TINYLM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}).out)

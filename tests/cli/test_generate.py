@@ -241,3 +241,40 @@ class TestTokenizer:
         assert (result.code, result.out) == (2, "")
         assert "reading model/tokenizer.json needs the tokenizers library" in " ".join(result.err.split())
         assert "pip install 'tinylm-cli[tokenizers]'" in result.err
+
+
+class TestNotFinite:
+    """Weights with NaN are reported before any token; nothing is chosen from logits that are not finite."""
+
+    @pytest.fixture
+    def broken(self, here: Here, folder: Path) -> Path:
+        assert here("build", "toy.yaml", "--save", "m").code == 0
+        file = folder / "m" / "model.safetensors"
+        data = bytearray(file.read_bytes())
+        data[-4:] = bytes.fromhex("0000c07f")  # a float32 NaN, in the last tensor
+        file.write_bytes(data)
+        return file
+
+    @pytest.mark.parametrize("options", [[], ["--temperature", "0"], ["--top-k", "1"], ["--top-p", "0.5"]])
+    @pytest.mark.usefixtures("broken")
+    def test_generate(self, options: list[str], here: Here) -> None:
+        result = here("generate", "--weights", "m", "-n", "4", *options)
+        assert (result.code, result.out) == (2, "")
+        assert "in m hold NaN or infinity: " in " ".join(result.err.split())
+        assert "error: the logits are not finite" in result.err
+
+    @pytest.mark.usefixtures("broken")
+    def test_forward(self, here: Here) -> None:
+        result = here("forward", "--weights", "m")
+        assert result.code == 0
+        assert result.err.startswith("1 of ")
+        assert "first non-finite values are in the output of" in result.out
+
+    def test_overflow(self, broken: Path, here: Here) -> None:
+        """Finite weights may be too large: their products are infinite."""
+        size = int.from_bytes(broken.read_bytes()[:8], "little") + 8
+        data = broken.read_bytes()
+        broken.write_bytes(data[:size] + bytes.fromhex("ffff7f7f") * ((len(data) - size) // 4))
+        result = here("generate", "--weights", "m", "-n", "4")
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: the logits are not finite")

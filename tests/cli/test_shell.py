@@ -280,3 +280,32 @@ main()
         )
         assert done.returncode == 2
         assert "cannot write out.txt" in done.stderr
+        done = subprocess.run(["bash", "-c", f"{command} validate ."], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "the current folder no longer exists" in done.stderr
+
+    @pytest.mark.parametrize("command", ["validate", "params", "show", "compare", "forward --weights", "import"])
+    def test_long_name(self, command: str) -> None:
+        done = subprocess.run([TINYLM, *command.split(), "a" * 300], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "unexpected" not in done.stderr
+        assert "error: " in done.stdout + done.stderr
+
+    def test_without_torch(self, tmp_path: Path) -> None:
+        missing = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
+        (tmp_path / "torch.py").write_text(missing, encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run([TINYLM, "build"], capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: torch is not installed")
+        assert "pip install 'torch" in done.stderr
+
+    @pytest.mark.parametrize("limit", [26_000, 30_000, 34_000, 38_000, 42_000, 600_000])
+    def test_memory_limit(self, limit: int) -> None:
+        """Wherever memory runs out, from the first import on: one line, exit code 2; or the command succeeds."""
+        command = "forward" if limit > 100_000 else "params"
+        words = ["bash", "-c", f'ulimit -v {limit} && exec "{TINYLM}" {command}']
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 0 or (done.returncode, done.stdout) == (2, "")
+        assert done.returncode == 0 or done.stderr.startswith("error: out of memory")

@@ -440,3 +440,20 @@ def test_get_before_fixing(here: Here, folder: Path) -> None:
     assert file.read_text(encoding="utf-8") == written
     assert here("validate", "wrong.yaml", "--fix", "--get", "fixed").out == "1\n"
     assert file.read_text(encoding="utf-8") != written
+
+
+def test_links_out_of_a_folder(here: Here, folder: Path) -> None:
+    """A searched folder may come from anyone: what its links lead to is not printed."""
+    (folder / "given").mkdir()
+    (folder / "secret.yaml").write_text("password: hunter2\n", encoding="utf-8")
+    (folder / "given" / "out.yaml").symlink_to("../secret.yaml")
+    (folder / "given" / "environ.yaml").symlink_to("/proc/self/environ")
+    (folder / "given" / "own.yaml").write_bytes((folder / "toy.yaml").read_bytes())
+    (folder / "given" / "inside.yaml").symlink_to("own.yaml")
+    (folder / "given" / "up").symlink_to("..")
+    result = here("validate", "given", "--format", "json")
+    assert [file["path"] for file in json.loads(result.out)["files"]] == ["given/inside.yaml"]
+    assert "hunter2" not in result.out + result.err
+    told = "given/environ.yaml and 1 more: not checked, a link to a file outside given"
+    assert " ".join(result.err.split()) == told
+    assert here("validate", "given/out.yaml").code == 1, "a file that is named is read"

@@ -61,8 +61,10 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | 0 | done |
 | 1 | the config is wrong, or a check, a budget or an assertion failed |
 | 2 | the command could not run: wrong usage, unreadable input, too large for this machine, an internal error |
-| 130 | interrupted |
-| 141 | the reader of the output closed the pipe |
+| 129 | the terminal was closed (SIGHUP) |
+| 130 | interrupted (SIGINT, Ctrl-C) |
+| 141 | the reader of the output closed the pipe (SIGPIPE) |
+| 143 | terminated (SIGTERM) |
 
 The terminal, `NO_COLOR` and `FORCE_COLOR` determine color; the terminal and `COLUMNS` determine the width.
 `tinylm --install-completion` completes commands, presets, field names and their values in the shell.

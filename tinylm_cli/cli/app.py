@@ -17,7 +17,14 @@ from tinylm_cli.cli.command import Command, CommandGroup, with_option_groups
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash, run_completion_option
 from tinylm_cli.cli.output import CommandOutput, write_output
 from tinylm_cli.cli.streams import StdoutError, write_stderr, write_stdout
-from tinylm_cli.errors import ExitCode, OccupiedError, TinylmError
+from tinylm_cli.errors import (
+    ExitCode,
+    InputError,
+    OccupiedError,
+    TinylmError,
+    UnableError,
+    is_memory_error,
+)
 
 GROUPS = {
     "Learn": ("params", "build", "show", "list"),
@@ -27,6 +34,11 @@ GROUPS = {
     "Convert": ("import", "export"),
 }
 """Every command, in the groups of ``tinylm --help``."""
+
+OUT_OF_MEMORY = "out of memory"
+
+_MOST_SHOWN = 200
+"""Characters of a name that the system refuses, in a message."""
 
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
@@ -84,9 +96,27 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             _print_traceback()
-        remedy = "please report it" if debug else "add --debug to see where; please report it"
-        _report_error(TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy), arguments)
+        _report_error(_explain(error, debug=debug), arguments)
         return ExitCode.UNABLE
+
+
+def _explain(error: Exception, *, debug: bool) -> TinylmError:
+    """Return an error of the system in tinylm's words; any other is a defect of tinylm."""
+    if is_memory_error(error):
+        return UnableError(OUT_OF_MEMORY, help="close other programs, raise the limit, or choose a smaller model")
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return UnableError("the current folder no longer exists", help="change to a folder that exists")
+    if isinstance(error, OSError) and error.filename is not None:
+        return InputError(f"cannot access {str(error.filename)[:_MOST_SHOWN]}: {error.strerror}")
+    remedy = "please report it" if debug else "add --debug to see where; please report it"
+    return TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy)
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(os.getcwd())  # noqa: PTH109 - the question is whether it works
+    except OSError:
+        return False
 
 
 def _needed(arguments: Sequence[str]) -> Sequence[str]:

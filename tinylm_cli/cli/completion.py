@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def complete_config(incomplete: str) -> list[str]:
     folder, _, start = incomplete.rpartition("/")
     paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
     files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
-    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json"))]
+    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json")) and name.isprintable()]
     return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + wanted
 
 
@@ -165,6 +166,11 @@ def complete_gpu(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+_ACTIVE = re.compile(r"[^\w@%+=:,./~-]")
+"""Characters with a meaning in bash, which inserts candidates as they are; a file may be named ``$(command).yaml``."""
+_BACKSLASH = r"\\\g<0>"
+
+
 def completes_for_bash() -> bool:
     """Return whether this process was started by bash to complete a command line."""
     return os.environ.get(VARIABLE) == "complete_bash"
@@ -186,7 +192,8 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
     # bash replaces the text after "=", and the text from "@" on, as in host names
     last = max(words[-1].rfind("=") + 1, words[-1].rfind("@"))
     broken_off = words[-1][:last] if len(words) < len(pieces) else ""
-    write_stdout("".join(f"{line.removeprefix(broken_off)}\n" for line in printed.getvalue().splitlines()))
+    candidates = (line.removeprefix(broken_off) for line in printed.getvalue().splitlines())
+    write_stdout("".join(f"{_ACTIVE.sub(_BACKSLASH, candidate)}\n" for candidate in candidates))
     return 0
 
 

@@ -54,7 +54,9 @@ def import_(
     from tinylm_cli.reports.import_ import ImportReport
 
     if weights and to.file is None:
-        raise UsageError("--weights needs a folder to write", help=f"tinylm import {path} --weights --output DIR")
+        raise UsageError(
+            "--weights needs a folder to write", help=f"tinylm import {shlex.quote(path)} --weights --output DIR"
+        )
     if weights and path == "-":
         raise UsageError("--weights needs a folder with weights", help="name it instead of standard input")
     found = import_config(path, set_ or ())

@@ -14,9 +14,10 @@ from tinylm_cli.cli.next_steps import config_arguments, model_arguments
 from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, SetOption, Storage, config_option, option, parse_path
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
-from tinylm_cli.errors import CapacityError, UsageError
+from tinylm_cli.cli.streams import print_note
+from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
-from tinylm_cli.quantities import MAX_SEED
+from tinylm_cli.quantities import MAX_SEED, counted
 
 if TYPE_CHECKING:
     import torch
@@ -202,15 +203,40 @@ class ModelRequest:
                 from tinylm_cli.interop.weights.load_model import open_model
 
                 wanted = dtype if self.options.dtype is not None else None
-                return open_model(self.weights, config=config, device=device, dtype=wanted)
+                model = open_model(self.weights, config=config, device=device, dtype=wanted)
+                _note_non_finite(model, self.weights)
+                return model
             from tinylm_cli.model import TinyTransformerLM
 
             return TinyTransformerLM.from_config(config, seed=self.options.seed, device=device, dtype=dtype)
 
 
-def import_torch() -> None:
-    """Import torch and the model in one step; an interrupt waits until it is done."""
-    with interrupts_deferred():
-        import torch  # noqa: F401
+def _note_non_finite(model: TinyTransformerLM, weights: Path) -> None:
+    """Say which loaded weights hold NaN or infinity."""
+    parameters = dict(model.named_parameters())
+    names = [name for name, values in parameters.items() if not values.is_meta and not values.isfinite().all()]
+    if names:
+        print_note(
+            f"{len(names):,} of {counted(len(parameters), 'parameter tensor')} in {weights} hold NaN or infinity: "
+            f"{names[0]}{', …' if len(names) > 1 else ''}."
+        )
 
-        import tinylm_cli.model  # noqa: F401
+
+def import_torch() -> None:
+    """Import torch and the model in one step; an interrupt waits until it is done.
+
+    Raises:
+        UnableError: If torch is not installed.
+    """
+    try:
+        with interrupts_deferred():
+            import torch  # noqa: F401
+
+            import tinylm_cli.model  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("tinylm_cli"):
+            raise
+        raise UnableError(
+            f"{error.name.partition('.')[0]} is not installed, which running a model needs",
+            help="pip install 'torch>=2.6,<2.14'" if error.name == "torch" else "install tinylm-cli again",
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,8 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
 
 def _require_folder(weights: Path) -> None:
     if not weights.exists():
-        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {weights} writes one")
+        quoted = shlex.quote(str(weights))
+        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {quoted} writes one")
     if not weights.is_dir():
         holds = weights.suffix == ".safetensors"
         help_ = f"name its folder: {weights.parent}" if holds else SAVED_FOLDER

@@ -16,6 +16,7 @@ from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, argument, option, require_nonempty
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
+from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
 
@@ -173,7 +174,7 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     for name in map(require_nonempty, files):
         folder = Path(name)
         shown = name in shipped()  # a preset comes first, as for --config
-        whole = shown or is_model_folder(folder) or not folder.is_dir()
+        whole = shown or is_model_folder(folder) or not os.path.isdir(folder)  # noqa: PTH112 - false for a name too long
         inside = [] if whole else [str(path) for path in _yaml_files(folder)]
         for path in inside or [name]:
             file = path if path == "-" or path in shipped() else os.path.realpath(path)
@@ -183,12 +184,20 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    found = (path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern))
-    return sorted(
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
-    )
+    """Return the YAML files below a folder, without hidden ones and without links that lead out of it."""
+    top = os.path.realpath(folder)
+    inside, outside = list[Path](), list[str]()
+    for path in sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or path.is_dir():
+            continue
+        if os.path.commonpath((top, os.path.realpath(path))) == top:
+            inside.append(path)
+        else:
+            outside.append(str(path))
+    if outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        print_note(f"{outside[0]}{more}: not checked, a link to a file outside {folder}")
+    return inside
 
 
 def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *, fix: bool, diff: bool) -> FileResult:

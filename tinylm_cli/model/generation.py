@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import WeightsError
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.input_checks import checked_tokens
@@ -78,6 +79,7 @@ def decode(
     Raises:
         ValueError: If start_tokens, max_new_tokens or stop_token is invalid, or the model is on meta.
         CapacityError: If the KV cache exceeds this machine's memory.
+        WeightsError: In a step, if the logits are not finite.
     """
     config = model.config
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
@@ -115,6 +117,11 @@ def _steps(
             hidden = model.hidden(unread, cache=cache)  # (B, T, D)
             logits = model.logits(hidden[:, -1])  # (B, V)
         logits = logits.clone()  # (B, V), a normal tensor instead of an inference tensor
+        if not logits.isfinite().all():
+            raise WeightsError(
+                "the logits are not finite, so no token can be chosen",
+                help="the weights hold NaN or infinity, or values too large for their dtype",
+            )
         new = sampling.sample(logits, generator)  # (B)
         if stop_token is not None:
             new = new.masked_fill(ended, stop_token)  # (B)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.cli.completion import TABLES
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Stack, Table, Tree, View, single_table, tables_by_name
@@ -59,24 +60,6 @@ PAGES = (
     "show --config llama-3-8b --origin",
     "show --config toy.yaml --origin --set norm.kind=rmsnorm",
 )
-NAMES = {
-    "params": {"models", "components", "layers", "tensors", "tying", "counts", "formulas", "active", "nominal_changes"},
-    "estimate": {
-        *("flops", "flops_per_token", "training_memory", "training_fit", "activations", "layer_activations"),
-        *("layer_activations_2", "layouts", "plan", "traffic", "inference_memory", "serving_fit", "summary"),
-        *("training_time", "serving_time", "serving"),
-    },
-    "compare": {"figures", "fields", "plans", "cluster"},
-    "sweep": {"points"},
-    "design": {"designs", "grid"},
-    "build": {"architecture", "tying"},
-    "forward": {"stages", "candidates"},
-    "check": {"checks"},
-    "list": {"presets", "hardware"},
-    "show": {"origins"},
-}
-"""What ``--table`` takes: names that scripts rely on."""
-
 DERIVED = {
     "plans": {"name", "values.small", "values.tiny"},  # JSON has a list for each row, under its name
     "hardware": {"aliases"},  # JSON has a list
@@ -177,7 +160,7 @@ def test_names(page: str, shown: Callable[[str], Any]) -> None:
     """But for a figure that is drawn, which the table above it has."""
     _, view = shown(page)
     tables = [block for block in view if isinstance(block, Table | Tree | Stack)]
-    assert set(tables_by_name(view)) <= NAMES[page.split()[0]]
+    assert set(tables_by_name(view)) <= set(TABLES[page.split()[0]])
     assert sum(not table.name for table in tables) == page.startswith("sweep")
 
 
@@ -185,9 +168,9 @@ def test_names_are_documented(shown: Callable[[str], Any]) -> None:
     met: dict[str, set[str]] = {}
     for page in PAGES:
         met.setdefault(page.split()[0], set()).update(tables_by_name(shown(page)[1]))
-    assert met == NAMES
+    assert met == {command: set(names) for command, names in TABLES.items()}
     listed = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8").partition("\n## ")[0]
-    several = {command: names for command, names in NAMES.items() if len(names) > 1 and command != "list"}
+    several = {command: names for command, names in TABLES.items() if len(names) > 1 and command != "list"}
     assert {name for names in several.values() for name in names if f"`{name}`" not in listed} == set()
 
 

@@ -80,8 +80,8 @@ TABLES = {
     ),
     "estimate": (
         "summary", "flops", "flops_per_token", "training_memory", "inference_memory", "serving", "activations",
-        "layer_activations", "training_time", "serving_time", "training_fit", "serving_fit", "layouts", "plan",
-        "traffic",
+        "layer_activations", "layer_activations_2", "training_time", "serving_time", "training_fit", "serving_fit",
+        "layouts", "plan", "traffic",
     ),
     "compare": ("figures", "fields", "plans", "cluster"),
     "sweep": ("points",),

@@ -128,6 +128,8 @@ def requested_format(case: Case) -> str:
 def _is_plain(case: Case) -> bool:
     """Return whether a command line states its format once, at its end, and no other option decides the output."""
     words = case.arguments
+    if len(words) > 2 and words[-3].startswith("-") and case.kind.endswith("command line"):
+        return False  # an option that takes --format as its value
     others = {"--help", "-h", "--version", "--get", "--output", "-o", "-f", "--show-completion"}
     named = [word for word in words if word.startswith("--format")]
     fixed = not case.kind.endswith("command line")
@@ -257,25 +259,31 @@ _LOG_COMMAND = re.compile(r"^[^\S\n]*::(?!:).*", re.MULTILINE)
 
 def _log_commands(case: Case, outcome: Outcome) -> Iterator[str]:
     """No line of text is a workflow command of a CI runner, except those that ``--format github`` writes itself."""
-    yield from _forged(case, outcome.err if _is_data(outcome) else f"{outcome.out}\n{outcome.err}")
+    for stream in (outcome.out, outcome.err):
+        for line in _LOG_COMMAND.findall(stream):
+            if not _is_github(case) or line.lstrip().startswith(COMMAND):
+                yield f"a line begins with a workflow command: {line[:120]!r}"
+                break
+    yield from _holds_command(outcome.err)
+    if not _is_data(case, outcome):
+        yield from _holds_command(outcome.out)
 
 
 def _log_commands_in_data(case: Case, outcome: Outcome) -> Iterator[str]:
-    """Neither is a line of JSON, SARIF or JUnit, which a job may print, too."""
-    if _is_data(outcome):
-        yield from _forged(case, outcome.out)
+    """Neither is a part of JSON, SARIF, JUnit or workflow commands, which a job may print, too."""
+    if _is_data(case, outcome):
+        yield from _holds_command(outcome.out)
 
 
-def _is_data(outcome: Outcome) -> bool:
-    return outcome.out.startswith(("{", "[", "<?xml"))
+def _is_github(case: Case) -> bool:
+    return "github" in case.arguments or "--format=github" in case.arguments
 
 
-def _forged(case: Case, stream: str) -> Iterator[str]:
-    github = "github" in case.arguments or "--format=github" in case.arguments
-    for line in _LOG_COMMAND.findall(stream):
-        if not github or line.lstrip().startswith(COMMAND):
-            yield f"a line begins with a workflow command: {line[:120]!r}"
-            break
+def _is_data(case: Case, outcome: Outcome) -> bool:
+    return _is_github(case) or outcome.out.startswith(("{", "[", "<?xml"))
+
+
+def _holds_command(stream: str) -> Iterator[str]:
     at = stream.find("##[")
     if at >= 0:
         yield f"a line holds ##[: {stream[max(at - 40, 0) : at + 20]!r}"

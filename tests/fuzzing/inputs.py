@@ -334,7 +334,7 @@ _SAMPLES = {
     "CONFIG": ("m.yaml", "m.json", "absent.yaml", "tiny", ".", "saved", "hub", "", "x" * 300, "HEAD:m.yaml"),
     "NAME|PATH|-": ("m.yaml", "saved", "-"),
     "FILE": ("out.json", "out.md", "out.csv", "out.tex", "out.txt", "m.yaml", "absent/out.json", "-", ".", "gpus.yaml"),
-    "DIR": ("saved", "hub", "new", ".", "absent/new", "m.yaml"),
+    "DIR": ("saved", "hub", "new", ".", "absent/new", "m.yaml", "x" * 255, "x" * 300),
     "PATH": ("models.0.name", "models.0.total_params", "x", "models.9", "files.0.diagnostics", ".", "..", "a.b.c"),
     "NAME": ("h100", "components", "total_params", "summary", "plan", "serving", "h10", "flops"),
     "PLAN": ("tp=2", "auto", "tp=3,pp=2", "zero=3"),

@@ -39,9 +39,15 @@ KNOWN_GAPS: tuple[Gap, ...] = (
         Case("command line", ("params", "tiny", "surplus")),
     ),
     Gap(
+        "log command in data",
+        "",
+        "a message of --format github can hold ##[",
+        Case("command line", ("params", "--by", "##[error]forged", "--format", "github")),
+    ),
+    Gap(
         "crash",
         r"File name too long",
-        "validate resolves a name that is longer than the system allows",
+        "validate and --weights look up a name that is longer than the system allows",
         Case("command line", ("validate", "x" * 300)),
     ),
     Gap(

@@ -209,6 +209,8 @@ def _repeat(seed: int, number: int, kinds: Sequence[str]) -> int:
     print(f"kind: {case.kind}\nfiles: {folder / 'case'}\ncommand: {case.script()!s}")
     for name, data in case.files.items():
         print(f"{name!a}: {data[:400]!r}")
+    for name, what in case.special.items():
+        print(f"{name!a}: {what}")
     print(f"standard input: {case.stdin!r}\nexit code: {outcome.code}, {outcome.seconds:.2f} s")
     print(f"standard output:\n{outcome.out[:4000]}\nstandard error:\n{outcome.err[:4000]}\n{outcome.raised}")
     for finding in found:

@@ -92,6 +92,8 @@ class Case:
         files: Contents by path within the current folder.
         stdin: Standard input.
         environment: Variables to set.
+        special: Paths that are not regular files: ``fifo``, ``folder``, ``sparse`` (4 GB of zeros), or the target of a
+            symbolic link.
         uses_torch: Whether the command may import torch, which costs time and memory.
     """
 
@@ -100,6 +102,7 @@ class Case:
     files: Mapping[str, bytes] = field(default_factory=dict)
     stdin: bytes = b""
     environment: Mapping[str, str] = field(default_factory=dict)
+    special: Mapping[str, str] = field(default_factory=dict)
     uses_torch: bool = False
 
     @property
@@ -468,7 +471,12 @@ def safetensors(rng: Random) -> Case:
     weights = mutate_safetensors(rng, TOY_TENSORS if saved else LLAMA_TENSORS)
     config = ("w/config.yaml", TOY.encode()) if saved else ("w/config.json", encode_json(LLAMA))
     files = {config[0]: config[1], "w/model.safetensors": weights}
-    return Case("safetensors", _read_weights(rng, saved=saved), files, uses_torch=True)
+    special: dict[str, str] = {}
+    if rng.random() < 0.04:
+        name = rng.choice(list(files))
+        special[name] = rng.choice(("fifo", "folder", "sparse", "/dev/zero", "absent"))
+        del files[name]
+    return Case("safetensors", _read_weights(rng, saved=saved), files, special=special, uses_torch=True)
 
 
 def _read_weights(rng: Random, *, saved: bool) -> tuple[str, ...]:
@@ -514,7 +522,12 @@ def index_folder(rng: Random) -> Case:
     if rng.random() < 0.15:
         text = rng.choice((mutate_bytes(rng, text), b"[" * 100_000, b"null", b'{"weight_map": {"' + b"x" * 300_000))
     files["w/model.safetensors.index.json"] = text
-    return Case("index folder", _read_weights(rng, saved=False), files, uses_torch=True)
+    special: dict[str, str] = {}
+    if rng.random() < 0.08:
+        name = rng.choice(list(files))
+        special[name] = rng.choice(("fifo", "folder", "sparse", "/dev/zero", "absent", name.rpartition("/")[2]))
+        del files[name]
+    return Case("index folder", _read_weights(rng, saved=False), files, special=special, uses_torch=True)
 
 
 def _is_large(number: Any) -> bool:

@@ -36,10 +36,27 @@ def write_files(case: Case, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, data in case.files.items():
-        path = os.path.join(os.fsencode(folder), name.encode("utf-8", "surrogateescape"))  # noqa: PTH118 - bytes
-        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - bytes
-        with open(path, "wb") as file:  # noqa: PTH123 - bytes
-            file.write(data)
+        path = _place(folder, name)
+        path.write_bytes(data)
+    for name, what in case.special.items():
+        path = _place(folder, name)
+        match what:
+            case "fifo":
+                os.mkfifo(path)
+            case "folder":
+                path.mkdir()
+            case "sparse":
+                path.touch()
+                os.truncate(path, 4_000_000_000)
+            case _:
+                path.symlink_to(what)
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Return a path in a folder that exists; lone surrogates in the name stand for bytes that are not UTF-8."""
+    path = folder / os.fsdecode(name.encode("utf-8", "surrogateescape"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def run_here(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:

@@ -116,6 +116,17 @@ def test_known_gaps(gap: Gap, folder: Path) -> None:
     assert gap in [gap_of(gap.example.kind, each) for each in found], f"mended, delete the gap: {gap.reason}"
 
 
+@pytest.mark.parametrize("name", ["w/config.json", "w/model.safetensors"])
+@pytest.mark.parametrize("what", ["fifo", "folder", "sparse", "/dev/zero", "absent"])
+def test_special_files(name: str, what: str, folder: Path) -> None:
+    files = {"w/config.json": encode_json(LLAMA), "w/model.safetensors": safetensors_file(LLAMA_TENSORS)}
+    del files[name]
+    case = Case("safetensors", ("import", "w", "--weights", "-o", "out"), files, special={name: what}, uses_torch=True)
+    outcome = run_here(case, folder, timeout=10)
+    assert outcome.code == 2
+    assert not new_findings(case.kind, findings(case, outcome)), outcome
+
+
 def test_kinds() -> None:
     assert EXAMPLES.keys() == KINDS.keys()
     for generator, share in KINDS.values():

@@ -45,24 +45,6 @@ KNOWN_GAPS: tuple[Gap, ...] = (
         Case("command line", ("params", "--by", "##[error]forged", "--format", "github")),
     ),
     Gap(
-        "crash",
-        r"File name too long",
-        "validate and --weights look up a name that is longer than the system allows",
-        Case("command line", ("validate", "x" * 300)),
-    ),
-    Gap(
-        "raw text",
-        "",
-        "completion prints the names of files as they are",
-        Case(
-            "completion",
-            (),
-            {"a\u202eb.yaml": b""},
-            environment={"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": "tinylm\nparams\n", "COMP_CWORD": "2"},
-        ),
-        ("completion",),
-    ),
-    Gap(
         "place",
         r"the excerpt .* is not in that line",
         "an excerpt of a config.json shows an escaped surrogate pair as another escape and two spaces",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ def test_script(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_one_case(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert main(["--seed", "1", "--case", "3", "--kinds", "set"]) == 0
     said = capsys.readouterr().out
     assert "kind: set" in said
     assert "command: tinylm " in said
+    assert f"files: {tmp_path}" in said
+    assert list(tmp_path.glob("*/run/case/m.yaml"))
 
 
 def test_time_budget(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,7 @@ def test_header_names_the_changes() -> None:
     assert str(tinylm.load("tiny").params()).startswith("tiny  ")
 
 
-def test_a_path_names_a_file_and_never_a_preset(toy: Path) -> None:
+def test_path_is_never_a_preset(toy: Path) -> None:
     assert tinylm.load(toy).name == "toy"
     assert tinylm.load("toy.yaml").config == tinylm.load(Path("toy.yaml")).config
     Path("tiny").write_text(TOY, encoding="utf-8")
@@ -106,7 +106,7 @@ def test_a_git_revision(toy: Path) -> None:
     assert [tinylm.load(name).config.n_layers for name in ("HEAD:toy.yaml", "toy.yaml")] == [3, 4]
 
 
-def test_every_mistake_is_told(toy: Path) -> None:
+def test_every_mistake_is_reported(toy: Path) -> None:
     toy.write_text(TOY.replace("n_heads: 2", "n_heads: 3").replace("d_ff", "d_fff"), encoding="utf-8")
     with pytest.raises(tinylm.ConfigError) as raised:
         tinylm.load(toy)
@@ -212,7 +212,7 @@ def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
         ({"plan": Layout(data=0)}, tinylm.UsageError, "plan: dp: .* got 0"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_estimated(setup: Any, error: type[Exception], message: str) -> None:
+def test_invalid_estimates(setup: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         tinylm.load("tiny").estimate(**setup)
 
@@ -253,7 +253,7 @@ def test_a_wrong_argument_is_named(call: Callable[[], object], message: str) -> 
         call()
 
 
-def test_whole_floats_lists_and_none_are_accepted() -> None:
+def test_accepted_argument_types() -> None:
     report = TINY.estimate(train_tokens=15e9, batch_sizes=[1, 8], seq_len=None)  # type: ignore[arg-type]
     assert report.to_dict() == TINY.estimate(train_tokens="15B", batch_sizes=(1, 8)).to_dict()
 
@@ -322,7 +322,7 @@ def test_design(asked: Any, options: str, printed: Callable[..., dict[str, Any]]
         ({"params": "1M", "top": 0}, "top: expected an integer from 1 to 10,000, got 0"),
     ],
 )
-def test_what_cannot_be_designed(asked: Any, message: str) -> None:
+def test_invalid_designs(asked: Any, message: str) -> None:
     with pytest.raises(tinylm.UsageError, match=message):
         tinylm.design(**asked)
 
@@ -356,7 +356,7 @@ def test_build() -> None:
         ({"device": "cuda:99"}, tinylm.UnableError, "no usable device cuda:99"),
     ],
 )
-def test_what_cannot_be_built(asked: Any, error: type[Exception], message: str) -> None:
+def test_invalid_builds(asked: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         TINY.build(**asked)
 

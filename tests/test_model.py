@@ -26,14 +26,14 @@ PRESETS = {
 # What it computes
 
 
-def test_sequences_of_a_batch_do_not_see_each_other() -> None:
+def test_batch_rows_are_independent() -> None:
     model, tokens = build(), ids(batch=4)
     with torch.no_grad():
         assert_same_logits(model(tokens), torch.cat([model(row[None]) for row in tokens]))
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
-def test_ids_of_any_integer_dtype_are_the_same_ids(dtype: torch.dtype) -> None:
+def test_any_integer_dtype(dtype: torch.dtype) -> None:
     model = build()
     assert torch.equal(model(ids().to(dtype)), model(ids()))
 
@@ -47,7 +47,7 @@ def test_bfloat16_is_close() -> None:
     assert_same_logits(narrow.float(), wide, 0.1)
 
 
-def test_a_new_model_predicts_every_token_alike() -> None:
+def test_new_model_predicts_uniformly() -> None:
     torch.manual_seed(0)
     model = TinyTransformerLM(256, 128, 4, 4, 512).eval()
     tokens = torch.randint(256, (4, 64))
@@ -56,7 +56,7 @@ def test_a_new_model_predicts_every_token_alike() -> None:
     assert loss.item() == pytest.approx(math.log(256), abs=0.1)
 
 
-def test_it_learns_one_batch_by_heart() -> None:
+def test_overfits_one_batch() -> None:
     torch.manual_seed(0)
     model = TinyTransformerLM(29, 24, 3, 2, 56, max_len=16, dropout=0.0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -70,7 +70,7 @@ def test_it_learns_one_batch_by_heart() -> None:
     assert torch.equal(model.generate(tokens[:, :1], 8, temperature=0)[0, 1:], model(tokens)[0, :-1].argmax(-1))
 
 
-def test_dropout_acts_while_training_only() -> None:
+def test_dropout_only_in_training() -> None:
     model = build(dropout=0.3)
     assert torch.equal(model(ids()), model(ids()))
     model.train()
@@ -81,7 +81,7 @@ def test_dropout_acts_while_training_only() -> None:
 
 
 @pytest.mark.parametrize("position", ["sinusoidal", "learned", "none"])
-def test_no_gradient_comes_from_the_future(position: str) -> None:
+def test_no_gradient_to_later_tokens(position: str) -> None:
     model = build(position={"kind": position})
     seen: list[Tensor] = []
     model.embedding.register_forward_hook(lambda _module, _args, out: seen.append(out))
@@ -93,7 +93,7 @@ def test_no_gradient_comes_from_the_future(position: str) -> None:
         assert not strength[t + 1 :].any()
 
 
-def test_a_later_token_changes_no_earlier_logits() -> None:
+def test_later_token_does_not_change_earlier_logits() -> None:
     model, tokens = build(), ids(batch=1, length=9)
     with torch.no_grad():
         before = model(tokens)
@@ -115,13 +115,13 @@ def mask_forms(allowed: Tensor, batch: int) -> Iterator[Tensor]:
         yield mask.expand(batch, 1, length, length)
 
 
-def test_the_causal_mask_in_any_form_is_the_default() -> None:
+def test_causal_mask_equals_default() -> None:
     model = build()
     for mask in mask_forms(torch.ones(9, 9, dtype=torch.bool).tril(), batch=2):
         assert_same_logits(model(ids(), mask=mask), model(ids()))
 
 
-def test_a_mask_replaces_the_causal_rule() -> None:
+def test_custom_mask_replaces_causal_mask() -> None:
     model, everything = build(), torch.ones(9, 9, dtype=torch.bool)
     reversed_logits = model(ids().flip(1), mask=everything).flip(1)
     unordered = build(position={"kind": "none"})
@@ -132,7 +132,7 @@ def test_a_mask_replaces_the_causal_rule() -> None:
     assert not torch.allclose(reversed_logits, model(ids(), mask=everything))
 
 
-def test_each_sequence_may_have_a_mask_of_its_own() -> None:
+def test_mask_per_sequence() -> None:
     model = build()
     causal = torch.ones(9, 9, dtype=torch.bool).tril()
     window = causal & ~causal.tril(-3)
@@ -142,7 +142,7 @@ def test_each_sequence_may_have_a_mask_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_row_with_nothing_to_attend_to_is_finite(*, training: bool) -> None:
+def test_fully_masked_row_is_finite(*, training: bool) -> None:
     model = build(dropout=0.1).train(training)
     mask = torch.ones(9, 9, dtype=torch.bool).tril(-1)
     logits = model(ids(), mask=mask)
@@ -162,7 +162,7 @@ def test_a_row_with_nothing_to_attend_to_is_finite(*, training: bool) -> None:
         (ids(), torch.ones(9, 9, dtype=torch.int64), "mask must be boolean"),
     ],
 )
-def test_what_it_cannot_read_is_refused(tokens: Tensor, mask: Tensor | None, message: str) -> None:
+def test_invalid_inputs(tokens: Tensor, mask: Tensor | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()(tokens, mask=mask)
 
@@ -177,7 +177,7 @@ def test_meta_has_shapes_without_values() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_courses_models_have_their_true_sizes(name: str, *, tied: bool) -> None:
+def test_course_models_have_exact_sizes(name: str, *, tied: bool) -> None:
     sizes, tied_params, untied_params = PRESETS[name]
     with torch.device("meta"):
         model = TinyTransformerLM(*sizes, tie_weights=tied)
@@ -210,7 +210,7 @@ def test_gpt2_has_its_published_size() -> None:
     batch=st.integers(1, 3),
     kind=st.sampled_from(["none", "learned"]),
 )
-def test_greedy_generation_is_the_argmax_of_the_model(length: int, new: int, batch: int, kind: str) -> None:
+def test_greedy_generation_equals_argmax(length: int, new: int, batch: int, kind: str) -> None:
     model = build(position={"kind": kind})
     expected = tokens = ids(batch, length)
     with torch.no_grad():

@@ -31,7 +31,7 @@ def _failures(loaded: LoadedConfig, *conditions: Condition) -> list[Diagnostic]:
     return list(failures(loaded, conditions, [measure(loaded.config, condition) for condition in conditions]))
 
 
-def test_every_limit_has_a_figure() -> None:
+def test_every_budget_limit_has_a_figure() -> None:
     limits = {name for name in Budget.model_fields if name.startswith("max_")}
     assert limits == set(LIMITS)
     assert set(LIMITS.values()) <= set(FIGURES)
@@ -40,14 +40,14 @@ def test_every_limit_has_a_figure() -> None:
 
 
 @given(small_configs(), st.sampled_from(list(FIGURES)), st.sampled_from(list(RELATIONS)), st.integers(-1, 1))
-def test_a_claim_holds_as_its_relation_does(config: ModelConfig, name: str, relation: str, step: int) -> None:
+def test_condition_follows_its_operator(config: ModelConfig, name: str, relation: str, step: int) -> None:
     value = figure(name, config)
     found = measure(config, Condition(ASSERT, "", name, relation, value + step))
     assert (found.value, found.bound, found.unit) == (value, value + step, FIGURES[name].unit)
     assert found.holds == (relation in {-1: (">", ">=", "!="), 0: ("<=", ">=", "=="), 1: ("<", "<=", "!=")}[step])
 
 
-def test_two_figures_are_held_to_one_another() -> None:
+def test_figure_compared_with_figure() -> None:
     (condition,) = _claims("active_params < total_params")
     assert measure(load_config("mixtral-8x7b").config, condition).holds
     found = measure(load_config("gpt2").config, condition)
@@ -61,7 +61,7 @@ def test_budget_sets_seq_len_and_batch_size() -> None:
     assert measure(load_config("base", changes).config, condition).value == 3 * 2 * 12 * 768 * 10 * 4
 
 
-def test_training_budget_is_on_the_peak() -> None:
+def test_training_budget_limits_the_peak() -> None:
     loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
     (condition,) = budget_conditions(loaded.config)
     peak = training_memory(loaded.config, TrainingSetup(batch_size=3, seq_len=10)).peak_bytes
@@ -121,7 +121,7 @@ def test_nominal_error() -> None:
         ),
     ],
 )
-def test_what_is_said(asserted: str, message: str, help_: str) -> None:
+def test_messages(asserted: str, message: str, help_: str) -> None:
     (found,) = _failures(load_config("base"), *_claims(asserted))
     assert (found.code, found.source, found.span, found.message, found.help) == (
         "failed-assertion", "base", None, message, help_
@@ -142,7 +142,7 @@ def test_remedy_satisfies_every_condition() -> None:
 
 
 @pytest.mark.parametrize("limit", ["1kB", "1KiB", "0.1MB", "0.0001GiB"])
-def test_stated_need_suffices(limit: str) -> None:
+def test_stated_requirement_is_sufficient(limit: str) -> None:
     loaded = load_config("base", [f"budget.max_kv_bytes={limit}"])
     (told,) = _failures(loaded, *budget_conditions(loaded.config))
     need = told.help.removeprefix("no value of n_layers is enough; this model needs max_kv_bytes: ")

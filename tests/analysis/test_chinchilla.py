@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinylm_cli.analysis.chinchilla import compute_optimum
 
 
-def test_the_budget_of_chinchilla_itself() -> None:
+def test_chinchilla_budget() -> None:
     optimum = compute_optimum(70 * 10**9, 1_400 * 10**9)
     assert optimum.optimal_tokens == optimum.train_tokens
     assert optimum.optimal_ratio == 1
@@ -18,7 +18,7 @@ def test_the_budget_of_chinchilla_itself() -> None:
 
 
 @given(st.integers(1, 10**13), st.integers(1, 10**15))
-def test_the_optimum_spends_the_same_compute(params: int, tokens: int) -> None:
+def test_optimum_uses_the_same_compute(params: int, tokens: int) -> None:
     optimum = compute_optimum(params, tokens)
     best = optimum.compute_optimal_params
     assert 120 * best**2 <= optimum.compute_flops < 120 * (best + 1) ** 2

@@ -69,13 +69,13 @@ def test_two_more_layers_by_hand() -> None:
     ],
     ids=str,
 )
-def test_written_default_is_equal(written: Mapping[str, Any]) -> None:
+def test_explicit_default_is_equal(written: Mapping[str, Any]) -> None:
     report = compared(loaded("a"), loaded("b", **written))
     assert report.same
     assert (report.fields, report.figures) == ((), ())
 
 
-def test_derived_fields_are_left_out() -> None:
+def test_derived_fields_are_omitted() -> None:
     assert fields(compared(loaded("a"), loaded("b", n_heads=8))) == {"n_heads": (4, 8)}
     assert fields(compared(loaded("a"), loaded("b", n_heads=8, attention={"d_head": 16}))) == {"n_heads": (4, 8)}
 

@@ -84,7 +84,7 @@ def config_of(name: str) -> ModelConfig:
 
 @given(small_configs())
 @settings(max_examples=50)
-def test_building_takes_what_the_model_holds(config: ModelConfig) -> None:
+def test_build_bytes_equal_the_model(config: ModelConfig) -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         model = TinyTransformerLM.from_config(config, device="meta", dtype=dtype)
         held = sum(parameter.nbytes for parameter in model.parameters()) + sum(b.nbytes for b in model.buffers())
@@ -94,7 +94,7 @@ def test_building_takes_what_the_model_holds(config: ModelConfig) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize(("batch_size", "seq_len"), [(1, 1), (3, 40), (1, 256)])
-def test_forward_against_the_estimate(
+def test_forward_bytes_within_estimate(
     name: str, dtype: torch.dtype, batch_size: int, seq_len: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tinylm_cli.model.forward_trace.TIMED_SECONDS", 0.0)
@@ -109,7 +109,7 @@ def test_forward_against_the_estimate(
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize(("prompt_len", "max_new_tokens"), [(3, 18), (120, 2), (254, 3)])
-def test_decoding_against_the_estimate(
+def test_decode_bytes_within_estimate(
     name: str, dtype: torch.dtype, prompt_len: int, max_new_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # in which operations are seen in all their parts
@@ -124,7 +124,7 @@ def test_decoding_against_the_estimate(
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize("kernel", ["sdpa", "math"])
-def test_running_against_the_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
+def test_running_bytes_within_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
     """One prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
     config, batch_size, seq_len = config_of(name), 2, 200
     model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
@@ -156,7 +156,7 @@ def one_more(model: TinyTransformerLM, tokens: torch.Tensor, cache: KVCache) -> 
         ("latent", 2 * (64 + 16) * 100),
     ],
 )
-def test_a_cache_is_as_large_as_the_estimate(name: str, numbers: int) -> None:
+def test_cache_bytes_equal_the_estimate(name: str, numbers: int) -> None:
     config = config_of(name)
     for dtype in DTYPES:
         cache = KVCache(config, batch_size=3, capacity=100, device=torch.device("cpu"), dtype=dtype)

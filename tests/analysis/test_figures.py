@@ -32,7 +32,7 @@ def test_figures_agree_with_reports(config: ModelConfig) -> None:
     assert sum(figure(f"{name}_params", config) for name in COMPONENTS) == report.total_params
 
 
-def test_what_is_assumed_decides() -> None:
+def test_figures_depend_on_setups() -> None:
     config = load_config("llama-3-8b").config
     assert figure("weights_bytes", config) == 2 * 8_030_261_248 + 64 * 4, "rotary frequencies in float32"
     assert figure("weights_bytes", config, Setups.of(dtype="float32")) == 4 * (8_030_261_248 + 64)
@@ -41,14 +41,14 @@ def test_what_is_assumed_decides() -> None:
 
 
 class TestReadWhileDecoding:
-    def test_of_llama_by_hand(self) -> None:
+    def test_llama_by_hand(self) -> None:
         """Every weight but the embedding's; and keys and values of 100 positions."""
         config = load_config("llama-3-8b").config
         weights, kept = 8_030_261_248 - 128_256 * 4096, 100 * 32 * 2 * 8 * 128
         given = Setups.of(seq_len=100, batch_size=7)
         assert figure("decode_read_bytes_per_token", config, given) == 2 * (weights + kept)
 
-    def test_a_tied_table_is_read_whole_by_the_head(self) -> None:
+    def test_tied_head_reads_the_entire_table(self) -> None:
         config = load_config("gpt2").config
         weights, kept = 124_439_808 - 1024 * 768, 1024 * 12 * 2 * 768
         assert figure("decode_read_bytes_per_token", config, Setups.of(dtype="float32")) == 4 * (weights + kept)

@@ -34,7 +34,7 @@ def servings() -> st.SearchStrategy[ServingSetup]:
 
 @given(small_configs(), st.integers(1, 5), st.integers(1, 14))
 @settings(max_examples=60)
-def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: int) -> None:
+def test_parts_sum_to_total(config: ModelConfig, batch_size: int, seq_len: int) -> None:
     found = inference_memory(
         config, ServingSetup(quantization=QuantizationConfig("int8"), batch_size=batch_size, seq_len=seq_len)
     )
@@ -70,7 +70,7 @@ def test_latent_attention_at_long_context() -> None:
 
 @given(small_configs(), st.integers(0, 2_000_000), servings())
 @settings(max_examples=60)
-def test_what_fits_fits_and_one_more_does_not(config: ModelConfig, available: int, serving: ServingSetup) -> None:
+def test_largest_batch_is_maximal(config: ModelConfig, available: int, serving: ServingSetup) -> None:
     def takes(**asked: Any) -> int:
         return inference_memory(config, serving._replace(**asked)).total_bytes
 
@@ -91,7 +91,7 @@ def test_working_memory_of_a_batch(config: ModelConfig, batch_size: int) -> None
 
 
 @pytest.mark.parametrize(("batch_size", "seq_len", "group_size"), [(1, 1025, 128), (0, 9, 128), (1, 9, 0)])
-def test_what_cannot_be_is_refused(batch_size: int, seq_len: int, group_size: int) -> None:
+def test_invalid_arguments(batch_size: int, seq_len: int, group_size: int) -> None:
     serving = ServingSetup(quantization=QuantizationConfig("int4", group_size))
     with pytest.raises(AnalysisError):
         inference_memory(load_config("tiny").config, serving._replace(batch_size=batch_size, seq_len=seq_len))

@@ -26,7 +26,7 @@ def distance(config: ModelConfig, values: dict[str, int]) -> float:
 
 
 @pytest.mark.parametrize("name", ["tiny", "base"])
-def test_changes_are_true(name: str) -> None:
+def test_changes_reach_the_nominal_size(name: str) -> None:
     config = load_config(name).config
     changes = nearest_changes(config)
     assert changes
@@ -68,7 +68,7 @@ def test_changes_are_the_smallest(nominal: int) -> None:
         assert found[key] == pytest.approx(best[key])
 
 
-def test_true_or_unstated_size() -> None:
+def test_exact_or_missing_nominal_size() -> None:
     for name in ("small", "medium", "gpt2"):
         assert nearest_changes(load_config(name).config) == ()
     assert nearest_changes(load_config("tiny", ["n_layers=3"]).config) == ()

@@ -70,7 +70,7 @@ def test_small_by_hand() -> None:
     assert analyze_params(load_config("small")).total_params == v * d + layers * layer + 2 * d
 
 
-def test_a_quadrillion_parameters() -> None:
+def test_quadrillion_parameters() -> None:
     shape = {"vocab_size": 10**6, "d_model": 2**18, "n_heads": 2**10, "n_layers": 1300, "d_ff": 2**20}
     model = analyze_params(_loaded(**shape), by="tensor")
     v, d, layers, f = shape["vocab_size"], shape["d_model"], shape["n_layers"], shape["d_ff"]

@@ -47,7 +47,7 @@ def small_gpu(capacity_bytes: int, name: str = "small") -> Accelerator:
     short=st.floats(0.1, 0.99),
     trains=st.booleans(),
 )
-def test_each_is_enough_and_no_part_of_it_is(
+def test_remedies_are_minimal(
     config: ModelConfig, batch_size: int, gpus: int, zero: ZeroStage | None, short: float, trains: bool
 ) -> None:
     need: Any = partial(training_bytes_needed if trains else serving_bytes_needed, config)
@@ -112,7 +112,7 @@ def test_smallest_change_first() -> None:
     assert [change.before for each in found for change in each.changes] == ["none", 8, 32, 1, "small"]
 
 
-def test_larger_gpu_multiplies_the_dtype() -> None:
+def test_larger_gpu_supports_the_dtype() -> None:
     """The smallest that is large enough is passed over if it has no peak in bfloat16."""
     peaks = PeakFlops(float32=10**12)
     unable = small_gpu(290, "no-bfloat16").model_copy(update={"peak_flops_per_second": peaks})
@@ -129,7 +129,7 @@ def test_combined_only_where_needed() -> None:
     assert told(training_remedies(SETUP, SMALL, train_need(10**9))) == []
 
 
-def test_no_change_that_is_made_already() -> None:
+def test_no_change_already_in_effect() -> None:
     done = SETUP._replace(recompute="full", optimizer="sgd", batch_size=1, seq_len=1)
     assert told(training_remedies(done, SMALL, train_need(150), LARGER)) == ["n_gpus=2", "accelerator=three-hundred"]
 
@@ -151,7 +151,7 @@ def test_serving() -> None:
 @pytest.mark.parametrize(
     ("pipeline", "zeros"), [(1, ["zero=1", "zero=2", "zero=3"]), (2, ["pp=2,zero=1", "pp=2,zero=2", "pp=2,zero=3"])]
 )
-def test_replicas_share_more_in_a_pipeline_too(pipeline: int, zeros: list[str]) -> None:
+def test_zero_stages_with_a_pipeline(pipeline: int, zeros: list[str]) -> None:
     tried: list[str] = []
 
     setup = SETUP._replace(n_gpus=8, layout=Layout(8 // pipeline, pipeline=pipeline))

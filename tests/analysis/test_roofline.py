@@ -107,7 +107,7 @@ def test_a_higher_utilization_is_faster(per_token: int, tokens: int, utilization
     assert fast.seconds == pytest.approx(slow.seconds * utilization)
 
 
-def test_dtype_the_gpu_lacks() -> None:
+def test_unsupported_dtype_of_gpu() -> None:
     with pytest.raises(UsageError, match="v100-16gb does not support bfloat16 matmuls") as raised:
         peak_flops(load_hardware("v100"), "bfloat16")
     assert raised.value.help == "use one of its dtypes: float32 or float16"
@@ -208,7 +208,7 @@ def test_experts_read_by_one_token() -> None:
         ("deepseek-v2-lite", 102_400 * 2048),
     ],
 )
-def test_decoding_reads_all_but_the_embedding(name: str, looked_up: int) -> None:
+def test_decoding_reads_all_weights_but_the_embedding(name: str, looked_up: int) -> None:
     config = load_config(name).config
     weights = decode_weights(config, "bfloat16")
     assert weights.dense_bytes + weights.expert_bytes == 2 * (total_params(tensor_table(config)) - looked_up)

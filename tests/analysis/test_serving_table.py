@@ -45,7 +45,7 @@ def test_memory_of_each_cell(
 
 
 @pytest.mark.parametrize(("name", "kind"), [("llama-3-8b", "none"), ("mixtral-8x7b", "int4"), ("gemma-2-2b", "float8")])
-def test_what_fits_and_how_fast(name: str, kind: str) -> None:
+def test_fit_and_speed(name: str, kind: str) -> None:
     config, serving = load_config(name).config, ServingSetup(quantization=QuantizationConfig(kind))  # type: ignore[arg-type]
     batches, lengths = (1, 64, 1024), (512, config.max_len)
     grid = serving_table(config, serving._replace(batch_sizes=batches, seq_lens=lengths), H100)
@@ -81,7 +81,7 @@ def test_decoding_reads_quantized_weights(tied: str, head: bool) -> None:
     assert found == maps + biases_and_norms + (256 * (128 + 4) if head else 256 * 128 * 2)
 
 
-def test_a_prompt_is_read_in_pieces() -> None:
+def test_chunked_prefill() -> None:
     config = load_config("llama-3-8b").config
     small, large = (
         inference_memory(config, ServingSetup(prefill_tokens=tokens, batch_size=64, seq_len=8192))

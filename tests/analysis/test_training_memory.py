@@ -47,7 +47,7 @@ def test_sixteen_bytes_per_parameter() -> None:
         ("adamw_8bit", 2 * (1_042_432 + 4 * (125 + 4 * 32 + 2 * 128)) + 8 * (3328 + 512) + 2048),
     ],
 )
-def test_the_state_of_each_optimizer(optimizer: Any, state: int) -> None:
+def test_state_of_each_optimizer(optimizer: Any, state: int) -> None:
     table = tensor_table(load_config("small", ["n_layers=1"]).config)
     assert optimizer_bytes(table, optimizer, 4) == state
 
@@ -78,7 +78,7 @@ def test_recomputing_lowers_the_peak() -> None:
     assert peaks[2] < 0.8 * peaks[0]
 
 
-def test_a_sequence_beyond_max_len_is_refused() -> None:
+def test_sequence_beyond_max_len() -> None:
     with pytest.raises(AnalysisError, match="seq_len 2,048 is outside"):
         ask("tiny", seq_len=2048)
 

@@ -76,12 +76,12 @@ class TestTree:
         assert "attention (2 heads) …" in here(*TOY).out, "the mark of what is not shown"
         assert lines["99"] == here(*TOY, "--format", "csv").out.count("\n") - 2, "but for header and root"
 
-    def test_json_is_whole_whatever_is_shown(self, here: Here) -> None:
+    def test_json_is_complete(self, here: Here) -> None:
         assert here(*TOY, "--depth", "0", "--format", "json").out == here(*TOY, "--format", "json").out
 
 
 class TestWeights:
-    def test_save_writes_what_weights_reads(self, here: Here, folder: Path) -> None:
+    def test_save_and_load(self, here: Here, folder: Path) -> None:
         saved = report(here(*TOY, "--set", "n_layers=2", "--seed", "7", "--save", "model", "--format", "json"))
         assert saved["saved_to"] == "model"
         assert sorted(path.name for path in (folder / "model").iterdir()) == ["config.yaml", "model.safetensors"]
@@ -137,7 +137,7 @@ class TestWeights:
         assert a == b != c
         assert "seed 3\n" in here(*TOY, "--seed", "3").out
 
-    def test_dtype_is_what_is_stored(self, here: Here, folder: Path) -> None:
+    def test_stored_dtype(self, here: Here, folder: Path) -> None:
         for dtype, width in (("float32", 4), ("bfloat16", 2), ("float16", 2), ("float64", 8)):
             built = report(here(*TOY, "--dtype", dtype, "--save", dtype, "--format", "json"))
             assert (built["dtype"], built["model"]["dtype"]) == (dtype, dtype)
@@ -179,7 +179,7 @@ class TestWeights:
         assert told in result.err
 
     @pytest.mark.parametrize("place", ["absent/model", "toy.yaml", "toy.yaml/model", "/proc/model"])
-    def test_unwritable_place(self, place: str, here: Here, folder: Path) -> None:
+    def test_unwritable_folder(self, place: str, here: Here, folder: Path) -> None:
         result = here(*TOY, "--save", place)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith("error:")
@@ -199,12 +199,12 @@ class TestDevice:
             ("privateuseone", "this machine has no usable device privateuseone"),
         ],
     )
-    def test_what_is_none_is_refused(self, device: str, told: str, here: Here) -> None:
+    def test_invalid_options(self, device: str, told: str, here: Here) -> None:
         result = here(*TOY, "--device", device)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith(f"error: {told}\n  = help: ")
 
-    def test_cpu_is_one(self, here: Here) -> None:
+    def test_cpu_device(self, here: Here) -> None:
         assert report(here(*TOY, "--device", "cpu", "--format", "json"))["device"] == "cpu"
 
 

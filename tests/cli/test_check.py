@@ -66,7 +66,7 @@ def test_screen(here: Here) -> None:
     assert page.err == "next: tinylm generate toy.yaml --tokens\n"
 
 
-def test_file_holds_the_screen(here: Here, folder: Path) -> None:
+def test_file_equals_screen(here: Here, folder: Path) -> None:
     page = here(*TOY, columns=100).out
     assert here(*TOY, "-o", "check.txt").out == ""
     written = (folder / "check.txt").read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ def test_markdown(here: Here) -> None:
     assert all(check["statement"].replace("_", r"\_") in page for check in document["checks"])
 
 
-def test_failed_checks_are_status_1(broken: str, here: Here) -> None:
+def test_failed_checks_exit_1(broken: str, here: Here) -> None:
     result = here("check", "--weights", broken, "--format", "json")
     assert result.code == 1
     document = json.loads(result.out)
@@ -121,7 +121,8 @@ def test_failed_checks_are_status_1(broken: str, here: Here) -> None:
 
     page = here("check", "--weights", broken)
     assert page.code == 1
-    assert page.err == "next: tinylm forward --weights model --tokens\n", "which shows where values go wrong"
+    noted = "1 of 51 parameter tensors in model hold NaN or infinity: blocks.1.ln_2.weight."
+    assert page.err == f"{noted}\nnext: tinylm forward --weights model --tokens\n", "which shows where values go wrong"
     words = " ".join(page.out.split())
     names = ", ".join(check["name"] for check in failed)
     assert f"{len(failed)} of {document['passed'] + len(failed)} checks failed" in words

@@ -110,7 +110,7 @@ def test_hostile_names(files: Path) -> None:
     assert not [name for name in found if name.startswith(("bidi", "nl", "x.yaml"))]
 
 
-def test_zsh_and_fish_get_whole_words(tinylm: Callable[..., Any]) -> None:
+def test_zsh_and_fish_complete_full_words(tinylm: Callable[..., Any]) -> None:
     def zsh(line: str) -> str:
         return str(tinylm(env={"_TINYLM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}).out)
 
@@ -123,7 +123,7 @@ def test_zsh_and_fish_get_whole_words(tinylm: Callable[..., Any]) -> None:
     assert asked.out.split() == ["norm.kind=layernorm", "norm.kind=rmsnorm"]
 
 
-def test_a_strange_question_is_no_traceback(tinylm: Callable[..., Any]) -> None:
+def test_malformed_completion_request(tinylm: Callable[..., Any]) -> None:
     for words, index in (("", ""), ("tinylm", "x"), ("tinylm\n'", "1"), ("tinylm\nparams\n--config", "99")):
         asked = tinylm(env={"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": index})
         assert "Traceback" not in asked.err

@@ -88,14 +88,14 @@ class TestSummary:
         assert summary["kv_cache_bytes_per_token"] == 2 * 32 * 8 * 128 * 2
         assert summary["largest_batch_size"] == serving["grid"]["largest_batch_sizes"][-1]
 
-    def test_what_fits_leads(self, here: Here) -> None:
+    def test_fitting_workload_first(self, here: Here) -> None:
         out = here("estimate", "llama-3-8b", "--gpu", "rtx-4090", "--quantize", "int4").out
         assert out.index("Serving on rtx-4090: fits") < out.index("Training on 1 × rtx-4090: does not fit")
         both = here("estimate", "gpt2", "--gpu", "h100").out
         assert both.index("Training on 1 × h100-sxm: fits") < both.index("Serving on h100-sxm: fits")
 
     @pytest.mark.parametrize(("purpose", "other"), [("training", "serving"), ("serving", "training")])
-    def test_for_one(self, purpose: str, other: str, here: Here) -> None:
+    def test_one_purpose(self, purpose: str, other: str, here: Here) -> None:
         words = ["estimate", "gpt2", "--gpu", "h100", "--for", purpose]
         told = report(here(*words, "--format", "json"))
         assert (told[other], told["summary"][other]) == (None, None)
@@ -104,7 +104,7 @@ class TestSummary:
 
 
 class TestSection:
-    def test_each_is_a_part_of_all(self, here: Here) -> None:
+    def test_sections_are_parts_of_full(self, here: Here) -> None:
         words = ["estimate", "llama-3-8b", "--gpu", "h100", "--gpus", "2"]
         full = here(*words, "--full").out
         for section in SECTIONS:
@@ -133,7 +133,7 @@ class TestSection:
         assert said in result.err
 
 
-def test_amounts_as_they_are_typed(here: Here) -> None:
+def test_amounts_with_units(here: Here) -> None:
     words = ["--seq-len", "8k", "--batch-size", "1k", "--serving-seq-len", "4k", "--prefill-tokens", "2k"]
     told = report(here("estimate", "llama-3-8b", *words, "--train-tokens", "500k", "--format", "json"))
     assert (told["training"]["memory"]["seq_len"], told["training"]["memory"]["batch_size"]) == (8192, 1000)
@@ -243,7 +243,7 @@ def test_smallest_layout_where_none_fits(here: Here) -> None:
     assert shown.code == 0
 
 
-def test_what_fits_needs_no_change(here: Here) -> None:
+def test_no_remedies_if_it_fits(here: Here) -> None:
     told = report(here("estimate", "--config", "gpt2", "--gpu", "h100", "--format", "json"))
     for purpose in ("training", "serving"):
         assert told[purpose]["fit"]["fits"]
@@ -254,7 +254,7 @@ def test_what_fits_needs_no_change(here: Here) -> None:
     assert unknown["training"]["layouts_tried"] is None
 
 
-def test_the_plan_as_the_option_takes_it(here: Here) -> None:
+def test_plan_is_a_valid_option(here: Here) -> None:
     words = ("estimate", "llama-3-8b", "--gpu", "h100", "--gpus", "8")
     summary, section = here(*words).out, here(*words, "--section", "plan").out
     assert "fastest of 48 that fit (68 tried)" in summary
@@ -265,7 +265,7 @@ def test_the_plan_as_the_option_takes_it(here: Here) -> None:
     assert here(*words, *plan.split()).out == summary.replace("        fastest of 48 that fit (68 tried)\n", "")
 
 
-def test_quickest_plan_by_default(here: Here) -> None:
+def test_fastest_plan_by_default(here: Here) -> None:
     told = report(here("estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "8", "--format", "json"))
     assert told["training"]["plan"] == told["training"]["alternatives"][0]
     assert all(plan["fits"] for plan in told["training"]["alternatives"])

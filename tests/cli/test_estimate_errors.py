@@ -12,7 +12,7 @@ import pytest
 Here = Callable[..., Any]
 
 
-def test_seq_len_over_max_len_shows_both_places(here: Here) -> None:
+def test_seq_len_over_max_len_has_two_labels(here: Here) -> None:
     result = here("estimate", "--config", "toy.yaml", "--set", "max_len=9", "--seq-len", "10")
     assert result.code == 2
     assert "--seq-len 10 is longer than max_len 9" in result.err
@@ -55,7 +55,7 @@ def test_errors_on_stderr_report_on_stdout(tinylm: Here) -> None:
     assert "makes it fit" in short.out
 
 
-def test_options_beside_wrong_files(here: Here, folder: Path) -> None:
+def test_wrong_options_with_wrong_files(here: Here, folder: Path) -> None:
     (folder / "gpus.yaml").write_text("mine:\n  titel: A GPU\n", encoding="utf-8")
     words = "--set n_heads=3 --gpu mine --hardware gpus.yaml --gpus 6 --plan tp=4,cp=x --seq-len 9999999"
     result = here("estimate", *words.split())
@@ -66,7 +66,7 @@ def test_options_beside_wrong_files(here: Here, folder: Path) -> None:
     assert "--seq-len" not in result.err, "nothing is known of the longest sequence"
 
 
-def test_no_follow_on_mistakes(here: Here) -> None:
+def test_no_follow_up_errors(here: Here) -> None:
     def said(*words: str) -> str:
         return str(here("estimate", "--gpus", "8", *words).err)
 
@@ -122,7 +122,7 @@ def test_config_as_hardware(here: Here, folder: Path) -> None:
     assert "config.json is a model config, not a hardware file" in result.err
 
 
-def test_dtype_a_gpu_lacks(here: Here) -> None:
+def test_dtype_not_supported_by_gpu(here: Here) -> None:
     said = here("estimate", "--gpu", "V100").err
     assert "1 | --gpu V100" in said
     assert "does not support bfloat16 matmuls, and --dtype defaults to bfloat16" in " ".join(said.split())

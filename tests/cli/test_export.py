@@ -128,7 +128,7 @@ def test_weights_without_output(here: Here, toy: Path) -> None:
 
 
 @pytest.mark.parametrize("theirs", ['{"model_type": "gpt2"}', "not JSON", "[]"])
-def test_folder_of_someone_else(here: Here, toy: Path, theirs: str) -> None:
+def test_foreign_folder(here: Here, toy: Path, theirs: str) -> None:
     (toy / "hub").mkdir()
     (toy / "hub" / "config.json").write_text(theirs, encoding="utf-8")
     done = here("export", "hub", "--config", "toy.yaml", "--force")

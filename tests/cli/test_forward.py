@@ -78,7 +78,7 @@ class TestTokens:
         ],
         ids=lambda value: " ".join(map(str, value)),
     )
-    def test_ways_to_give_them(self, words: list[str], ids: list[int], here: Here, folder: Path) -> None:
+    def test_input_options(self, words: list[str], ids: list[int], here: Here, folder: Path) -> None:
         (folder / "ids.txt").write_text("4\n5,6\n", encoding="utf-8")
         found = report(here("forward", *words, "--config", "toy.yaml", "--format", "json", stdin="9\n8\n7\n"))
         assert found["tokens"] == [ids]
@@ -141,7 +141,7 @@ class TestTokens:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
-    def test_what_does_not_fit_is_told(
+    def test_input_that_does_not_fit(
         self, words: list[str], message: str, remedy: str | None, here: Here, folder: Path
     ) -> None:
         (folder / "long.txt").write_text("1 " * 33, encoding="utf-8")
@@ -174,7 +174,7 @@ class TestTokens:
 
 
 class TestOptions:
-    def test_top_k_is_how_many_candidates(self, here: Here) -> None:
+    def test_top_k_sets_the_candidates(self, here: Here) -> None:
         for count in (1, 5, 256, 1000):
             candidates = report(here(*TOY, "--top-k", str(count), "--format", "json"))["candidates"]
             assert len(candidates) == min(count, 256)
@@ -236,7 +236,7 @@ class TestOptions:
         assert "untrained" not in page.out
         assert page.err == "next: tinylm generate --weights model --tokens\n"
 
-    def test_the_next_command_is_run_alike(self, here: Here) -> None:
+    def test_next_command_repeats_options(self, here: Here) -> None:
         how = ("--seed", "3", "--dtype", "float64")
         asked = "--dtype float64 --seed 3"
         assert here(*TOY, *how).err == f"next: tinylm generate toy.yaml {asked} --tokens\n"

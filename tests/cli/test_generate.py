@@ -50,14 +50,14 @@ def test_the_screen_in_outline(here: Here) -> None:
 @pytest.mark.parametrize(
     ("words", "count"), [([], 20), (["--max-new-tokens", "7"], 7), (["-n", "1"], 1), (["-n40"], 40)]
 )
-def test_as_many_as_were_asked_for(words: list[str], count: int, here: Here) -> None:
+def test_number_of_tokens(words: list[str], count: int, here: Here) -> None:
     """Also past ``max_len``, which is 32."""
     found = report(here(*TOY, *words, "--format", "json"))
     assert (len(found["generated"]), found["stopped"]) == (count, "length")
     assert all(0 <= token < 256 for token in found["generated"])
 
 
-def test_one_is_not_several(here: Here) -> None:
+def test_singular_token(here: Here) -> None:
     assert "prompt of 1 token\n" in here(*TOY, "--tokens", "9").out
     assert "\n1 token, --max-new-tokens reached" in here(*TOY, "-n", "1").out
 
@@ -92,7 +92,7 @@ def test_sliding_window_is_noted(here: Here) -> None:
 
 
 class TestSampling:
-    def test_a_seed_repeats_itself(self, here: Here) -> None:
+    def test_same_seed_same_tokens(self, here: Here) -> None:
         assert ids(here) == ids(here, "--seed", "0")
         assert ids(here, "--seed", "3") == ids(here, "--seed", "3")
         weights = ("--weights", "model")
@@ -107,7 +107,7 @@ class TestSampling:
         (first,) = report(here("forward", "--config", "toy.yaml", "--top-k", "1", "--format", "json"))["candidates"]
         assert greedy[0] == first["token"]
 
-    def test_temperature_spreads_the_choice(self, here: Here) -> None:
+    def test_temperature_increases_diversity(self, here: Here) -> None:
         assert ids(here, "--temperature", "1e-4") == ids(here, "--temperature", "0")
         assert ids(here, "--temperature", "1000") != ids(here, "--temperature", "1e-4")
 
@@ -124,7 +124,7 @@ class TestSampling:
             assert len(drawn[option]) > 1
             assert drawn[option] <= set(likeliest)
 
-    def test_a_stop_token_ends_it(self, here: Here) -> None:
+    def test_stop_token(self, here: Here) -> None:
         usual = ids(here)
         found = report(here(*TOY, "--stop-token", str(usual[4]), "--format", "json"))
         first = usual.index(usual[4])
@@ -148,12 +148,12 @@ class TestSampling:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
-    def test_what_makes_no_sense_is_refused(self, words: list[str], message: str, here: Here) -> None:
+    def test_invalid_sampling_options(self, words: list[str], message: str, here: Here) -> None:
         result = here(*TOY, *words, columns=120)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith(f"error: {message}\n")
 
-    def test_the_largest_seed_is_a_seed(self, here: Here) -> None:
+    def test_largest_seed(self, here: Here) -> None:
         for command in ("build", "forward", "generate"):
             assert here(command, "--config", "toy.yaml", "--seed", str(2**64 - 1)).code == 0
 
@@ -178,7 +178,7 @@ class TestOnATerminal:
         assert page[4].startswith("as text: ")
         assert page[-1] == "next: tinylm estimate toy.yaml"
 
-    def test_text_comes_as_text(self, on_terminal: Here) -> None:
+    def test_text_is_streamed(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "--text", "Hi\x1b[31m", "-n", "4", env={"NO_COLOR": "1", "LC_ALL": "C"})
         assert "\nHi\\x1b[31m\n" in shown.out
         assert "as text" not in shown.out
@@ -203,7 +203,7 @@ class TestTokenizer:
         page = here("generate", "--weights", model, "--tokens", ",".join(map(str, found["prompt"])), "-n", "4")
         assert "as text: once more" in page.out, "ids are decoded, too"
 
-    def test_text_comes_as_text(self, model: str, here: Here, on_terminal: Here) -> None:
+    def test_text_is_streamed(self, model: str, here: Here, on_terminal: Here) -> None:
         words = ("generate", "--weights", model, "--text", "once more", "-n", "6", "--seed", "1")
         shown = on_terminal(*words).out
         assert "once more" in shown

@@ -222,7 +222,7 @@ def test_markdown(here: Here, folder: Path) -> None:
     assert not re.search(r"(?<!\\)[`*<>|\[\]&~]", heading)
 
 
-def test_bytes_that_are_no_text(tinylm: Callable[..., Any], folder: Path) -> None:
+def test_invalid_utf8(tinylm: Callable[..., Any], folder: Path) -> None:
     name = os.fsdecode(b"\xff\x1b[31m.yaml")
     (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
     for arguments, code in ((["params", "--config", f"./{name}"], 0), (["params", "--config", "\udcff"], 2)):

@@ -117,7 +117,7 @@ def test_assumed_sizes(here: Here, folder: Path) -> None:
     assert "\nFamily defaults of mistral used for" in here("import", "bare.json", "--format", "markdown").out
 
 
-def test_left_out_weights(here: Here, folder: Path) -> None:
+def test_skipped_weights(here: Here, folder: Path) -> None:
     gemma = {
         "vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 4,
         "num_key_value_heads": 1, "intermediate_size": 12, "max_position_embeddings": 16, "sliding_window": 4,

@@ -42,7 +42,7 @@ def test_the_gallery_on_screen(columns: int, here: Here, golden_text: Golden) ->
     golden_text(f"list-gallery-{columns}.txt", here("list", "--gallery", columns=columns).out)
 
 
-def test_the_gallery_states_what_is_true(here: Here) -> None:
+def test_gallery_counts_are_exact(here: Here) -> None:
     models = json.loads(here("list", "--gallery", "--format", "json").out)["presets"]
     assert {model["name"] for model in models} >= {"gpt2", "llama-3-8b", "deepseek-v2-lite"}
     for model in models:
@@ -65,11 +65,11 @@ def test_accelerators_as_documents(here: Here, golden_json: Golden, golden_text:
         golden_text(f"list-hardware.{ending}", here("list", "--hardware", "--format", format_).out)
 
 
-def test_one_list_at_a_time(here: Here) -> None:
+def test_exclusive_options(here: Here) -> None:
     asked = here("list", "--hardware", "--gallery")
     assert (asked.code, asked.out) == (2, "")
     assert "remove one of them" in asked.err
 
 
-def test_the_next_step_is_named(here: Here) -> None:
+def test_next_step(here: Here) -> None:
     assert here("list").err == "next: tinylm show small --origin\n"

@@ -43,7 +43,7 @@ def test_model_too_large(command: str, source: tuple[str, ...], here: Here, allo
 
 
 @pytest.mark.parametrize("command", ["build", "forward"])
-def test_shapes_alone_load_nothing(command: str, here: Here) -> None:
+def test_meta_loads_no_weights(command: str, here: Here) -> None:
     here("build", "--config", "toy.yaml", "--save", "model")
     result = here(command, "--meta", "--weights", "model")
     assert (result.code, result.out) == (2, "")

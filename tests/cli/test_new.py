@@ -35,12 +35,12 @@ def test_writes_preset(preset: str, here: Here, folder: Path) -> None:
     assert here("validate", "mine.yaml").code == 0
 
 
-def test_the_file_as_it_is_written(here: Here, folder: Path, golden_words: Callable[[str, str], None]) -> None:
+def test_written_file(here: Here, folder: Path, golden_words: Callable[[str, str], None]) -> None:
     here("new", "mine")
     golden_words("new.yaml", (folder / "mine.yaml").read_text(encoding="utf-8"))
 
 
-def test_it_tells_what_to_do_next(here: Here) -> None:
+def test_next_steps(here: Here) -> None:
     assert here("new", "my model").err == (
         "wrote my model.yaml\n"
         "for completion in your editor: tinylm schema --output tinylm.schema.json\n"
@@ -49,12 +49,12 @@ def test_it_tells_what_to_do_next(here: Here) -> None:
 
 
 @pytest.mark.parametrize(("name", "file"), [("a.yaml", "a.yaml"), ("b.yml", "b.yml"), ("c.v2", "c.v2.yaml")])
-def test_the_name_may_have_its_ending(name: str, file: str, here: Here, folder: Path) -> None:
+def test_name_with_suffix(name: str, file: str, here: Here, folder: Path) -> None:
     assert here("new", name).code == 0
     assert (folder / file).is_file()
 
 
-def test_set_changes_what_is_written(here: Here) -> None:
+def test_set_changes_the_file(here: Here) -> None:
     assert here("new", "mine", "--set", "n_layers=9", "--set", "norm.kind=rmsnorm").code == 0
     config = load_config("mine.yaml").config
     assert (config.n_layers, config.norm.kind) == (9, "rmsnorm")
@@ -85,7 +85,7 @@ def test_preset_name(here: Here) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "there/", "/"])
-def test_what_is_no_name_is_refused(name: str, here: Here, folder: Path) -> None:
+def test_invalid_names(name: str, here: Here, folder: Path) -> None:
     result = here("new", name)
     assert result.code == 2
     assert "is not a file name" in result.err
@@ -98,7 +98,7 @@ def test_a_wrong_config_writes_nothing(here: Here, folder: Path) -> None:
 
 
 class TestNothingIsOverwritten:
-    def test_unless_it_is_forced(self, here: Here, folder: Path) -> None:
+    def test_force_replaces_the_file(self, here: Here, folder: Path) -> None:
         before = (folder / "toy.yaml").read_text(encoding="utf-8")
         result = here("new", "toy")
         assert (result.code, result.out) == (2, "")
@@ -107,16 +107,14 @@ class TestNothingIsOverwritten:
         assert here("new", "toy", "--force").code == 0
         assert (folder / "toy.yaml").read_text(encoding="utf-8") != before
 
-    def test_nor_what_a_link_points_at(self, here: Here, folder: Path) -> None:
+    def test_link_target_is_kept(self, here: Here, folder: Path) -> None:
         (folder / "link.yaml").symlink_to("toy.yaml")
         assert here("new", "link").code == 2
         (folder / "open.yaml").symlink_to("nothing.yaml")
         assert here("new", "open").code == 0
         assert (folder / "nothing.yaml").is_file()
 
-    def test_nor_when_many_come_at_once(
-        self, folder: Path, start: Callable[..., subprocess.Popen[bytes]], here: Here
-    ) -> None:
+    def test_concurrent_writers(self, folder: Path, start: Callable[..., subprocess.Popen[bytes]], here: Here) -> None:
         running = [start("new", "mine", "--set", f"n_layers={index + 1}") for index in range(4)]
         codes = [process.wait(timeout=60) for process in running]
         assert sorted(codes) == [0, 2, 2, 2]

@@ -82,7 +82,7 @@ def test_written_files_are_named(here: Here) -> None:
     )
 
 
-def test_a_step_that_does_not_follow_is_refused() -> None:
+def test_invalid_step() -> None:
     with pytest.raises(AssertionError, match="estimate does not lead to params"):
         next_step("estimate", "params", "tiny")
 
@@ -91,7 +91,7 @@ def test_standard_input_cannot_be_named() -> None:
     assert next_step("params CONFIG", "build", model_arguments("-", ["n_layers=2"])) == ""
 
 
-def test_words_are_quoted() -> None:
+def test_arguments_are_quoted() -> None:
     assert model_arguments("my model.yaml", ["norm.kind=rmsnorm"]) == "'my model.yaml' --set norm.kind=rmsnorm"
     assert model_arguments("-x.yaml", None) == "--config -x.yaml"
     assert model_arguments(None, None) == "tiny"
@@ -113,7 +113,7 @@ def test_config_of_weights(tmp_path: Path) -> None:
         ("mixtral-8x7b", "--family mixtral --vocab-size 32000"),
     ],
 )
-def test_design_words(name: str, words: str) -> None:
+def test_design_arguments(name: str, words: str) -> None:
     assert design_arguments(load_config(name).config) == words
 
 

@@ -52,7 +52,7 @@ def test_differing_fields(here: Here) -> None:
     "change", ["dropout=0.3", "nominal_params=9K", "budget.max_params=1K", "max_len=64", "n_heads=2"]
 )
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_changes_nothing_may_differ(command: str, change: str, here: Here) -> None:
+def test_irrelevant_fields_may_differ(command: str, change: str, here: Here) -> None:
     assert here(command, "--weights", "model", "--set", change).code == 0
 
 
@@ -93,7 +93,7 @@ class TestHuggingFaceFolder:
     def test_check(self, here: Here) -> None:
         assert here("check", "--weights", "theirs").code == 0
 
-    def test_build_saves_it_as_tinylms(self, here: Here, exported: Path) -> None:
+    def test_build_saves_a_tinylm_folder(self, here: Here, exported: Path) -> None:
         assert here("build", "--weights", "theirs", "--save", "back").code == 0
         assert (exported.parent / "back" / "config.yaml").is_file()
         assert here("check", "--weights", "back").code == 0
@@ -102,7 +102,7 @@ class TestHuggingFaceFolder:
         done = here("forward", "--weights", "theirs", "--tokens", "1", "--dtype", "bfloat16", "--format", "json")
         assert json.loads(done.out)["dtype"] == "bfloat16"
 
-    def test_another_model_is_refused(self, here: Here) -> None:
+    def test_weights_of_another_model(self, here: Here) -> None:
         result = here("forward", "--weights", "theirs", "--tokens", "1", "--set", "n_heads=4", columns=400)
         assert "the weights in theirs belong to another model: n_heads is 2 in its config, not 4" in result.err
 
@@ -112,7 +112,7 @@ class TestHuggingFaceFolder:
         assert result.code == 1
         assert 'unknown key "n_layr"' in result.err
 
-    def test_a_file_that_is_damaged(self, here: Here, exported: Path) -> None:
+    def test_damaged_file(self, here: Here, exported: Path) -> None:
         (exported / "model.safetensors").write_bytes(b"nothing")
         result = here("generate", "--weights", "theirs", "--tokens", "1", columns=400)
         assert result.code == 2

@@ -34,7 +34,7 @@ def test_presets_follow_schema(here: Here, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--output", "-o"])
-def test_it_goes_to_a_file(option: str, here: Here, folder: Path) -> None:
+def test_output_file(option: str, here: Here, folder: Path) -> None:
     shown = here("schema").out
     assert here("schema", option, "tinylm.schema.json").out == ""
     assert (folder / "tinylm.schema.json").read_text(encoding="utf-8") == shown

@@ -168,7 +168,7 @@ class TestInterrupt:
             (0.1, start("build", "--config", "base", "--set", "n_layers=24", "--save", "first")),
             (0.5, start(*rows, "--format", "json")),
             (0.6, start("check", "--config", "base")),
-            (1.0, start("build", "--config", "base", "--set", "n_layers=24", "--save", "second")),
+            (1.0, start("build", "--config", "base", "--set", "n_layers=72", "--save", "second")),
             (2.0, start(*endless)),
             (4.0, start(*endless, "--output", "ids.txt")),
         ]

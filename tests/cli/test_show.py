@@ -34,7 +34,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
 
 
 @pytest.mark.parametrize("format_", ["csv", "latex"])
-def test_a_config_is_no_table(format_: str, here: Here) -> None:
+def test_config_has_no_table(format_: str, here: Here) -> None:
     result = here("show", "--config", "toy.yaml", "--format", format_)
     assert (result.code, result.out) == (2, "")
     assert f"--format {format_} needs a table, but show prints a config" in result.err
@@ -64,7 +64,7 @@ def test_budget(here: Here) -> None:
     assert shown.out.endswith("nominal_params: 4000\nbudget:\n  max_kv_bytes: 1610612736\n  seq_len: 9\n")
 
 
-def test_tiny_is_what_it_shows_unasked(here: Here) -> None:
+def test_default_config(here: Here) -> None:
     assert here("show").out == here("show", "--config", "tiny").out
 
 

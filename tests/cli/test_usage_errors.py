@@ -135,7 +135,7 @@ Here = Callable[..., Any]
         # words too many and too few
         (
             ["build", "small", "tiny"],
-            "build got an unexpected argument: tiny",
+            "build got one argument too many: tiny",
             "to compare models: tinylm compare small tiny",
         ),
         (["build", "smal"], "no such preset or file: smal", "did you mean small?"),
@@ -168,11 +168,11 @@ Here = Callable[..., Any]
             "tinylm downloads nothing; name the folder of a model on this machine",
         ),
         (["import", "."], "'.' has no config.json", "name the folder of a Hugging Face model"),
-        (["list", "small"], "list got an unexpected argument: small", "see tinylm list --help"),
-        (["list", "a", "b"], "list got unexpected arguments: a b", "see tinylm list --help"),
+        (["list", "small"], "list got one argument too many: small", "see tinylm list --help"),
+        (["list", "a", "b"], "list got several arguments too many: a b", "see tinylm list --help"),
         (
             ["new", "a", "b;", "c"],
-            "new got an unexpected argument: c",
+            "new got one argument too many: c",
             "quote arguments that contain spaces: tinylm new 'a b; c'",
         ),
         (["new", "mine", "smal"], "no such preset or file: smal", "did you mean small?"),

@@ -75,7 +75,7 @@ def test_documents(here: Here, golden_json: Golden, golden_words: Golden) -> Non
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_the_worst_decides(given: list[str], code: int, counts: tuple[int, int, int], here: Here) -> None:
+def test_exit_code_is_the_worst(given: list[str], code: int, counts: tuple[int, int, int], here: Here) -> None:
     for format_ in ("text", "json", "markdown", "github", "sarif", "junit"):
         assert here("validate", *given, "--format", format_).code == code
     report = json.loads(here("validate", *given, "--format", "json").out)
@@ -92,7 +92,7 @@ def test_the_worst_decides(given: list[str], code: int, counts: tuple[int, int, 
         assert (f"{count} {word}" in summary) == bool(count)
 
 
-def test_folders_give_their_yaml_in_order(many: Path, here: Here) -> None:
+def test_folder_order(many: Path, here: Here) -> None:
     assert list(files(here("validate", "there", "--format", "json"))) == ["there/deeper/two.yaml", "there/one.yml"]
     absolute = list(files(here("validate", f"{many}/there", "--format", "json")))
     assert absolute == [f"{many}/there/deeper/two.yaml", f"{many}/there/one.yml"]
@@ -133,7 +133,7 @@ def test_stdin(here: Here, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("many")
-def test_mistakes_at_their_places(here: Here) -> None:
+def test_positions_of_mistakes(here: Here) -> None:
     result = here("validate", "wrong.yaml", "--set", "n_layers=1")
     for place, code in (("2:1", "unknown-key"), ("3:10", "out-of-range")):
         assert f"error[{code}]: " in result.out
@@ -179,14 +179,14 @@ def test_github(here: Here) -> None:
 
 
 @pytest.mark.usefixtures("many")
-def test_set_is_tried_on_each(here: Here) -> None:
+def test_set_applies_to_each_file(here: Here) -> None:
     assert here("validate", "toy.yaml", "there", "--set", "n_heads=3").code == 1
     assert here("validate", "toy.yaml", "there", "--set", "n_heads=4").code == 0
     assert here("validate", "toy.yaml", "--set", "n_heads").code == 2
 
 
 @pytest.mark.usefixtures("many")
-def test_the_next_step_is_for_what_is_right(here: Here) -> None:
+def test_next_step_of_valid_files(here: Here) -> None:
     assert here("validate", "toy.yaml", "tiny").err == "next: tinylm params toy.yaml\n"
     assert here("validate", "toy.yaml", "wrong.yaml").err == "next: tinylm validate toy.yaml wrong.yaml --diff\n"
     assert here("validate", "absent.yaml").err == ""
@@ -288,7 +288,7 @@ def test_wrong_assertion_and_config(here: Here, folder: Path) -> None:
     assert ["unknown-figure" in told.err, "--> wrong.yaml:" in told.err, told.err.count("error[")] == [True, True, 2]
 
 
-def test_a_mistake_comes_before_any_budget(here: Here, folder: Path) -> None:
+def test_invalid_config_skips_the_budget(here: Here, folder: Path) -> None:
     (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
     result = json.loads(here("validate", "wrong.yaml", *ASKED, "--format", "json").out)
     assert (result["wrong"], result["failed"], result["files"][0]["assertions"]) == (1, 0, [])
@@ -319,7 +319,7 @@ def test_hardware_file(folder: Path, here: Here) -> None:
     assert "not-utf8" in here("validate", "gpus").out
 
 
-def test_what_ships_is_valid_together(here: Here) -> None:
+def test_shipped_configs_are_valid(here: Here) -> None:
     assert here("validate", Path(__file__).resolve().parents[2] / "configs").code == 0
 
 
@@ -376,7 +376,7 @@ def test_fix_writes_the_rest_byte_for_byte(misspelled: Path, here: Here) -> None
     assert here("validate", "misspelled.yaml", "--fix").code == 0
 
 
-def test_fix_of_what_cannot_be_written(misspelled: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_of_unwritable_files(misspelled: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (["-"], ["HEAD:misspelled.yaml"]):
         refused = here("validate", *words, "--fix", stdin=MISSPELLED)
         assert refused.code == 2

@@ -48,7 +48,7 @@ KINDS = st.sampled_from(list(TYPES))
         ("flops", "1 P", 10**15),
     ],
 )
-def test_an_amount_is_what_its_unit_says(kind: AmountKind, written: str, meant: int) -> None:
+def test_units(kind: AmountKind, written: str, meant: int) -> None:
     assert read_amount(written, kind) == meant
     assert TypeAdapter(TYPES[kind]).validate_python(written, strict=True) == meant
 
@@ -91,7 +91,7 @@ def test_every_unit_is_read_exactly(kind: AmountKind, data: st.DataObject, digit
 
 
 @given(KINDS, st.integers(1, 10**18))
-def test_what_is_stated_is_the_amount(kind: AmountKind, value: int) -> None:
+def test_stated_reads_back(kind: AmountKind, value: int) -> None:
     words = stated(value, kind)
     assert parse_amount(words.replace(",", ""), kind) == value
 
@@ -144,13 +144,13 @@ def test_rounded_up(kind: AmountKind, value: int) -> None:
         ("flops", 2_500_000_000, "2.5G", "2.5G", "2.5G"),
     ],
 )
-def test_words(kind: AmountKind, value: int, exact: str, near: str, enough: str) -> None:
+def test_descriptions(kind: AmountKind, value: int, exact: str, near: str, enough: str) -> None:
     assert (stated(value, kind), rounded(value, kind), rounded_up(value, kind)) == (exact, near, enough)
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1", "1e", "0x10", "1,000", "125q", "1 M B", "nan", "٣M", "1.M", "5GiB5"])
 @pytest.mark.parametrize("kind", TYPES)
-def test_what_is_none_says_what_is_expected(text: str, kind: AmountKind) -> None:
+def test_errors_state_the_expected_form(text: str, kind: AmountKind) -> None:
     with pytest.raises(ValueError, match="expected") as raised:
         parse_amount(text, kind)
     assert str(raised.value) == f"expected {EXPECTED[kind]}"

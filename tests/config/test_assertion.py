@@ -44,7 +44,7 @@ def _mistake(text: str) -> Diagnostic:
         ("nominal_error <= 0.05", "nominal_error", "<=", 0.05),
     ],
 )
-def test_what_is_asserted(text: str, figure: str, relation: str, bound: float | str) -> None:
+def test_parsed_assertions(text: str, figure: str, relation: str, bound: float | str) -> None:
     (condition,) = read_assertions([text], KINDS)
     assert condition == Condition(ASSERT, text, figure, relation, bound)
 
@@ -102,9 +102,7 @@ def test_what_is_asserted(text: str, figure: str, relation: str, bound: float | 
          "for example total_params < 130M"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_at_its_place(
-    text: str, code: str, at: tuple[int, int], message: str, help_: str
-) -> None:
+def test_positions_of_mistakes(text: str, code: str, at: tuple[int, int], message: str, help_: str) -> None:
     found = _mistake(text)
     assert (found.code, found.message, found.help) == (code, message, help_)
     assert found.span is not None
@@ -112,7 +110,7 @@ def test_what_is_wrong_is_told_at_its_place(
     assert (found.span.column, found.span.end_column) == at
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         read_assertions(["total_parms < 1", "total_params < 1M", "total_params = 1"], KINDS)
     assert {found.code for found in raised.value.diagnostics} == {"unknown-figure", "assertion-syntax"}

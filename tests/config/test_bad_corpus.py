@@ -366,7 +366,7 @@ def test_table_matches_folder() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_each_mistake_is_found_where_it_is(name: str, golden: Callable[[Path, str], None]) -> None:
+def test_positions_of_mistakes(name: str, golden: Callable[[Path, str], None]) -> None:
     diagnostics, text, exit_code = _checked(name)
     assert exit_code == ExitCode.FAILED
     found = [(mistake.code, mistake.span.line if mistake.span else None) for mistake in diagnostics]
@@ -388,7 +388,7 @@ def test_every_code_is_produced() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_what_is_shown_is_inert_and_fits(name: str) -> None:
+def test_output_is_sanitized_and_fits(name: str) -> None:
     _, text, _ = _checked(name)
     hidden = {c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}}
     assert not hidden

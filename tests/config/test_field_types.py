@@ -41,7 +41,7 @@ def test_rates(kind: RateKind, written: object, value: int) -> None:
         ("flop_rate", "989 TFLOPS"),
     ],
 )
-def test_nothing_else_is_taken(kind: RateKind, written: object) -> None:
+def test_other_text_is_rejected(kind: RateKind, written: object) -> None:
     with pytest.raises(ValidationError):
         TYPES[kind].validate_python(written, strict=True)
 
@@ -63,7 +63,7 @@ def test_suggest_amount(kind: RateKind, written: str, meant: str | None) -> None
 
 
 @given(st.sampled_from(list(TYPES)), st.from_regex(r"\A[0-9]{1,3}(\.[0-9]{1,2})? ?[kmgt]i?[bflop]{1,4}(/s|ps|s)?\Z"))
-def test_a_correction_is_what_can_be_read(kind: RateKind, written: str) -> None:
+def test_suggestions_parse(kind: RateKind, written: str) -> None:
     meant = suggest_amount(written, kind)
     if meant is not None and float(meant.split()[0]) > 0:
         assert TYPES[kind].validate_python(meant) > 0

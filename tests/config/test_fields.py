@@ -26,7 +26,7 @@ def test_dotted_names() -> None:
     assert Schema(ModelConfig, "mine").here("norm.eps") == "mine.norm.eps"
 
 
-def test_words_say_the_type_and_the_range() -> None:
+def test_expected_states_type_and_range() -> None:
     said = {name: field.expected for name, field in fields().items()}
     expected = {
         "vocab_size": "an integer from 1 to 100,000,000",
@@ -64,7 +64,7 @@ def test_words_say_the_type_and_the_range() -> None:
     assert {name: said[name] for name in expected} == expected
 
 
-def test_words_hold_what_the_schema_checks() -> None:
+def test_expected_agrees_with_schema() -> None:
     for field in fields().values():
         values: list[object] = [field.example] if field.example is not None else []
         wants = field.expected.replace(",", "")

@@ -68,7 +68,7 @@ def test_a_revision_of_a_file(reference: str, n_layers: int) -> None:
     assert (loaded.name, loaded.source) == ("mine", reference)
 
 
-def test_paths_are_from_the_top_or_from_here(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_forms(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository / "configs")
     assert load_config("HEAD:configs/mine.yaml").config.n_layers == 2
     assert load_config("HEAD:./mine.yaml").config.n_layers == 2
@@ -91,7 +91,7 @@ def test_colon_in_file_name(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", ["small", "/a:b", "./a:b", "../a:b", "-o:b", "--output=x:y", "~/a:b"])
-def test_what_is_no_revision(reference: str) -> None:
+def test_not_a_revision(reference: str) -> None:
     assert not names_revision(reference)
 
 
@@ -122,7 +122,7 @@ def test_what_is_no_revision(reference: str) -> None:
         ("a\ud800:c", "not a path", ""),
     ],
 )
-def test_what_cannot_be_read_is_said(reference: str, reason: str, remedy: str, repository: Path) -> None:
+def test_unreadable_revisions(reference: str, reason: str, remedy: str, repository: Path) -> None:
     (repository / "new.yaml").write_text(CONFIG.format(1), encoding="utf-8")
     (repository / "inner" / ".git").mkdir(parents=True)
     (repository / "inner" / "a.yaml").write_text(CONFIG.format(1), encoding="utf-8")

@@ -45,7 +45,7 @@ workbench:
         *("h100-pcie", "h100-sxm", "h200", "b200", "gb200", "mi250x", "mi300x", "mi325x", "mi355x"),
     ],
 )
-def test_what_people_run_on_is_there(name: str) -> None:
+def test_common_gpus_are_listed(name: str) -> None:
     assert load_hardware(name).name == name
 
 
@@ -103,13 +103,13 @@ def test_figures_as_published(name: str, bfloat16: float, bandwidth: float) -> N
     assert each.memory_bytes_per_second == pytest.approx(bandwidth, rel=1e-6)
 
 
-def test_no_two_have_a_name_in_common() -> None:
+def test_names_are_unique() -> None:
     table = load_accelerators()
     names = [*table, *(alias for each in table.values() for alias in each.aliases)]
     assert len(set(names)) == len(names)
 
 
-def test_table_is_no_preset() -> None:
+def test_hardware_table_is_not_a_preset() -> None:
     assert "accelerators" not in shipped()
     assert TABLE.stat().st_size < MAX_BYTES / 8
     assert is_hardware(read_source(str(TABLE)))
@@ -199,7 +199,7 @@ def test_missing_block() -> None:
     assert found.help.startswith("add float32: 66.9 TFLOP/s indented under peak_flops_per_second:")
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_at_once() -> None:
     text = MINE.replace("48 GB", "much").replace("gpus_per_node: 1", "gpus_per_node: one") + "other: {title: x}\n"
     with pytest.raises(ConfigError) as raised:
         parse_accelerators(Source("mine.yaml", text))

@@ -71,7 +71,7 @@ def test_standard_input_has_a_name() -> None:
         ("no/such.yaml", "no such file: no/such.yaml", ""),
     ],
 )
-def test_a_name_of_nothing(
+def test_unknown_name(
     reference: str, message: str, help_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.yaml").touch()
@@ -130,7 +130,7 @@ def test_the_last_of_equal_options_wins(minimal: str) -> None:
     assert _parse(minimal, "n_layers=2", "n_layers=3").config.n_layers == 3
 
 
-def test_set_mends_what_is_wrong_in_the_file(minimal: str) -> None:
+def test_set_replaces_wrong_values(minimal: str) -> None:
     assert _parse(minimal.replace("n_heads: 4", "n_heads: five"), "n_heads=8").config.n_heads == 8
     assert _parse(minimal.replace("n_heads: 4\n", ""), "n_heads=8").config.n_heads == 8
 
@@ -193,7 +193,7 @@ def test_set_takes_a_whole_block(minimal: str) -> None:
 
 
 @pytest.mark.parametrize("override", ["n_layers", "=8", " = 8", "", "n\x1bl=8", "\udcff=1"])
-def test_what_is_no_option(override: str, minimal: str) -> None:
+def test_malformed_overrides(override: str, minimal: str) -> None:
     with pytest.raises(UsageError, match="expected key=value"):
         _parse(minimal, override)
 
@@ -223,7 +223,7 @@ def test_override_diagnostic(override: str, code: str, minimal: str) -> None:
 
 
 @given(st.lists(st.text(max_size=12).map(lambda text: f"{text}={text}"), max_size=3))
-def test_any_option_is_taken_or_refused(minimal: str, overrides: list[str]) -> None:
+def test_fuzz_overrides(minimal: str, overrides: list[str]) -> None:
     try:
         _parse(minimal, *overrides)
     except TinylmError:
@@ -266,7 +266,7 @@ def test_name(minimal: str) -> None:
         ("description: [a]", "description must be text, not [a]"),
     ],
 )
-def test_name_that_is_none(line: str, message: str, minimal: str) -> None:
+def test_invalid_name(line: str, message: str, minimal: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_config(Source("x.yaml", f"{line}\n{minimal}"))
     assert [each.message for each in refused.value.diagnostics] == [message]

@@ -261,12 +261,12 @@ SAID: list[tuple[Values, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "code", "message", "help_"), SAID)
-def test_what_is_said(changes: Values, code: str, message: str, help_: str) -> None:
+def test_messages(changes: Values, code: str, message: str, help_: str) -> None:
     problem = _only(changes)
     assert (problem.code, problem.message, problem.help) == (code, message, help_)
 
 
-def test_every_rule_is_among_what_is_said() -> None:
+def test_every_rule_has_a_message() -> None:
     speaking = {rule for changes, *_ in SAID for rule in RULES if list(rule({**DEFAULTS, **changes}))}
     silent = [rule.__name__ for rule in RULES if rule not in speaking]
     assert silent == ["_heads_divide_model", "_sinusoidal_width_is_even"], "which tests of their own hear"
@@ -285,11 +285,11 @@ def test_every_rule_is_among_what_is_said() -> None:
         {"feed_forward.top_k": 2, "position.scaling": "none", "position.theta": 10_000.0},  # as by default
     ],
 )
-def test_what_is_sound(changes: Values) -> None:
+def test_valid_configs(changes: Values) -> None:
     assert _problems(changes) == []
 
 
-def test_one_fault_is_told_once() -> None:
+def test_each_fault_is_reported_once() -> None:
     indivisible = {**ROPE, "d_model": 127, "n_heads": 5}
     assert [problem.code for problem in _problems(indivisible)] == ["heads-do-not-divide"]
     too_many = {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k": 99}

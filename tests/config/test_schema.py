@@ -50,7 +50,7 @@ def test_defaults_are_the_course_model() -> None:
     assert not config.has_experts(0)
 
 
-def test_what_follows_from_other_fields() -> None:
+def test_derived_defaults() -> None:
     grouped = _with(attention={"n_kv_heads": 2, "d_head": 64, "bias": False, "window": 8, "window_pattern": "LLG"})
     assert (grouped.d_head, grouped.d_value, grouped.n_kv_heads) == (64, 64, 2)
     assert not grouped.attention.has_out_bias
@@ -110,13 +110,13 @@ def test_the_bounds_of_the_widths_and_of_eps() -> None:
 
 @pytest.mark.parametrize("name", [*TINY, "max_len"])
 @pytest.mark.parametrize("value", [True, "8", 8.0, None, [8], {"n": 8}, float("nan"), float("inf")])
-def test_an_integer_is_an_integer(name: str, value: Any) -> None:
+def test_integers(name: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=name):
         _with(**{name: value})
 
 
 @pytest.mark.parametrize("value", [1, 0, "true", "yes", None, 1.0, []])
-def test_a_boolean_is_a_boolean(value: Any) -> None:
+def test_booleans(value: Any) -> None:
     broken: list[dict[str, Any]] = [
         {"tie_weights": value},
         {"attention": {"bias": value}},
@@ -146,7 +146,7 @@ def test_an_optional_field_may_be_null(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name, field in fields().items() if "." in name and field.default is not None]
 )
-def test_another_may_not(name: str) -> None:
+def test_null_in_other_fields(name: str) -> None:
     block, _, last = name.rpartition(".")
     with pytest.raises(ValidationError, match=last):
         _with(**{block: {last: None}})
@@ -158,7 +158,7 @@ def test_a_pattern_of_windows(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", "lg", "LS", "L G", "LG\n", "L" * 513, 1, ["L", "G"], True])
-def test_what_is_no_pattern_of_windows(pattern: Any) -> None:
+def test_invalid_window_patterns(pattern: Any) -> None:
     with pytest.raises(ValidationError, match="window_pattern"):
         Attention(window=8, window_pattern=pattern)
 
@@ -173,7 +173,7 @@ def test_a_list_of_numbers(factors: Any) -> None:
 @pytest.mark.parametrize(
     "factors", [["1.0"], [True], [None], [0], [-1.0], [2e9], [float("nan")], [[1.0]], "1.0", 1.0, {"a": 1.0}]
 )
-def test_what_is_no_list_of_numbers(factors: Any) -> None:
+def test_invalid_number_lists(factors: Any) -> None:
     with pytest.raises(ValidationError, match="short_factors"):
         Position(short_factors=factors)
 
@@ -196,12 +196,12 @@ def test_unknown_fields_are_refused() -> None:
     ("text", "count"),
     [("500K", 500_000), ("125M", 125_000_000), ("1.5B", 1_500_000_000), ("0.001K", 1), ("999999T", 999_999 * 10**12)],
 )
-def test_a_parameter_count_in_words(text: str, count: int) -> None:
+def test_parameter_count_with_unit(text: str, count: int) -> None:
     assert _with(nominal_params=text).nominal_params == count
 
 
 @pytest.mark.parametrize("text", ["125m", "125  M", "M", "", "1.M", ".5M", "-1M", "1e3M", "1234567M", "125MM", "12５M"])
-def test_what_is_no_parameter_count(text: str) -> None:
+def test_invalid_parameter_counts(text: str) -> None:
     with pytest.raises(ValidationError, match="nominal_params"):
         _with(nominal_params=text)
 
@@ -226,7 +226,7 @@ def test_rules_in_python() -> None:
     assert _with(d_model=125, n_heads=5, position={"kind": "learned"}).d_head == 25
 
 
-def test_every_field_explains_itself() -> None:
+def test_every_field_has_a_description() -> None:
     owners: list[type[Block]] = [ModelConfig, *BLOCKS.values()]
     for owner in owners:
         for name, info in owner.model_fields.items():

@@ -34,5 +34,5 @@ def test_resolved_and_applicable_only() -> None:
         ({}, {"nominal_params": 5}),
     ],
 )
-def test_ways_of_writing_one_model(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_equivalent_spellings(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert said(**one) == said(**other) != said(**one, dropout=0.5)

@@ -64,12 +64,12 @@ def _integral(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value) and value == int(value)
 
 
-def test_it_is_a_schema() -> None:
+def test_valid_json_schema() -> None:
     Draft202012Validator.check_schema(json_schema())
 
 
 @given(st.data())
-def test_what_is_valid_is_valid_in_an_editor(
+def test_valid_configs_satisfy_the_json_schema(
     valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject
 ) -> None:
     values = data.draw(valid_values)
@@ -78,7 +78,7 @@ def test_what_is_valid_is_valid_in_an_editor(
 
 
 @given(st.data(), st.sampled_from([*fields(), *BLOCKS, "x", "norm.x"]), ANYTHING)
-def test_both_say_the_same_of_any_value(
+def test_json_schema_agrees_with_pydantic(
     valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject, name: str, value: Any
 ) -> None:
     assume(not _integral(value))  # to JSON Schema 8.0 is an integer, and to a config it is not
@@ -87,7 +87,7 @@ def test_both_say_the_same_of_any_value(
 
 
 @pytest.mark.parametrize("name", [name for name, field in fields().items() if field.required])
-def test_both_miss_a_required_field(name: str) -> None:
+def test_missing_field_in_both_schemas(name: str) -> None:
     values = {other: field.example for other, field in fields().items() if field.required and other != name}
     assert not _accepted_by_schema(values)
     assert not _accepted_by_fields(values)

@@ -15,7 +15,7 @@ from tinylm_cli.config.source import MAX_BYTES, STDIN, Source, read_source
 from tinylm_cli.errors import ConfigError, InputError, TinylmError
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_file_is_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes("d_model: 宽\r\nx".encode())
     source = read_source(str(path))
@@ -46,7 +46,7 @@ def test_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         read_source("-")
 
 
-def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
+def test_unreadable_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(b"#" * (MAX_BYTES + 1))
     for reference, reason in {
@@ -94,7 +94,7 @@ def test_a_wider_encoding_is_named(tmp_path: Path, encoding: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_fuzz_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(data)
     try:

@@ -154,7 +154,7 @@ def test_nearest_keeps_order() -> None:
 
 
 @given(st.text(max_size=20), st.sampled_from(["", "norm", "attention"]))
-def test_a_key_that_is_guessed_exists(wrong: str, block: str) -> None:
+def test_suggested_keys_exist(wrong: str, block: str) -> None:
     known = {*fields(), *(name.partition(".")[0] for name in fields())}
     assert set(suggest_keys(wrong, block)) <= known
 
@@ -252,7 +252,7 @@ def test_values(written: str, name: str, meant: str | None) -> None:
 
 
 @given(st.text(alphabet="0123456789.,_ eE+-%KMBTGkmb~;#xo'", max_size=12), st.sampled_from(sorted(fields())))
-def test_a_value_that_is_guessed_is_valid(written: str, name: str) -> None:
+def test_suggested_values_are_valid(written: str, name: str) -> None:
     guess = suggest_value(written, fields()[name])
     if guess is None:
         return

@@ -65,7 +65,7 @@ def _pointed(text: str) -> tuple[str, str, int]:
         (f"a: 1\n{'k' * 1100}: 2\n", "a key is longer than 1,024 characters", "k" * 240, 2),
     ],
 )
-def test_each_stumble(text: str, message: str, pointed: str, line: int) -> None:
+def test_syntax_errors(text: str, message: str, pointed: str, line: int) -> None:
     assert _pointed(text) == (message, pointed, line)
 
 
@@ -89,7 +89,7 @@ def test_unclosed_bracket_label() -> None:
         ("", None),
     ],
 )
-def test_the_line_that_was_meant(line: str, pair: str | None) -> None:
+def test_suggested_line(line: str, pair: str | None) -> None:
     assert corrected_pair(line) == pair
 
 

@@ -60,7 +60,7 @@ def test_wrapped_is_not_missing() -> None:
     assert found.help == "write its fields at the top level, without model:"
 
 
-def test_block_is_no_field() -> None:
+def test_block_as_field() -> None:
     found = _found(_config() + "models:\n  size: 3\n")
     assert found[0].help.startswith("expected one of ")
     assert _one(_config() + "norms:\n  eps: 0.1\n").help == "did you mean norm?"
@@ -133,7 +133,7 @@ def test_remedy_for_override(override: str, help_: str) -> None:
         ("norm: {color: 1}", "expected one of kind, eps, placement, weight, bias, zero_centered"),
     ],
 )
-def test_what_people_write_instead(line: str, help_: str) -> None:
+def test_common_foreign_spellings(line: str, help_: str) -> None:
     assert _one(_config() + line + "\n").help == help_
 
 
@@ -165,7 +165,7 @@ def test_first_wrong_item(items: str, code: str, what: str, help_: str) -> None:
     assert found.span.column > 36
 
 
-def test_a_list_that_is_none_is_one_mistake() -> None:
+def test_non_list_is_one_mistake() -> None:
     found = _one(_config() + "position: {kind: rope, long_factors: 4.0}\n")
     assert found.message == "position.long_factors must be a list of numbers above 0 and at most 1,000,000,000, not 4.0"
 

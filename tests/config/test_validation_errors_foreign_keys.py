@@ -15,7 +15,7 @@ SPAN = Span("config.json", 1, 1, 2, "{")
 KEYS = {"d_model": "hidden_size", "n_heads": "num_attention_heads", "attention.n_kv_heads": "num_key_value_heads"}
 
 
-def test_every_part_is_in_their_words() -> None:
+def test_every_field_is_renamed() -> None:
     mistake = diagnostic(
         "heads-do-not-divide",
         "d_model 500 is not divisible by n_heads 12",
@@ -41,14 +41,14 @@ def test_every_part_is_in_their_words() -> None:
         ("attention.n_kv_heads_of_ours, my.attention.n_kv_heads", None),
     ],
 )
-def test_a_remedy_is_one_for_their_file(ours: str, theirs: str | None) -> None:
+def test_remedy_fits_the_foreign_file(ours: str, theirs: str | None) -> None:
     mistake = diagnostic("out-of-range", "m", "config.json", SPAN, field="attention.n_kv_heads", help=ours)
     found = name_foreign_keys(mistake, KEYS)
     expected = ours if theirs is None else theirs.replace("K", "num_key_value_heads")
     assert found.help.removeprefix("write ") == expected.removeprefix("write ")
 
 
-def test_no_field_is_taken_for_another() -> None:
+def test_only_full_names_are_replaced() -> None:
     """One name within another, or beside one, is not said by its key."""
     keys = {name: f"<{number}>" for number, name in enumerate(fields())}
     text = " ".join(fields())

@@ -63,7 +63,7 @@ def test_an_empty_document_has_no_value(text: str) -> None:
     assert root is None or root.is_absent
 
 
-def test_each_value_knows_its_place() -> None:
+def test_value_spans() -> None:
     root = _read("a:   wide 1 # c\nb:\n  c: [1,\n      2]\n").root
     assert root is not None
     assert root.entries is not None
@@ -99,7 +99,7 @@ def test_absent_value_span() -> None:
         ("a: &x 1\nb: *x\nc: [", ["anchor", "alias", "yaml-syntax"]),
     ],
 )
-def test_what_is_refused(text: str, codes: list[str]) -> None:
+def test_rejected_documents(text: str, codes: list[str]) -> None:
     assert _codes(text) == codes
 
 
@@ -178,7 +178,7 @@ def _counting(function: Callable[..., Any], calls: dict[str, int], key: str) -> 
     return counted
 
 
-def test_hostile_files_end_soon(tinylm: Callable[..., Any], tmp_path: Any) -> None:
+def test_hostile_files_are_fast(tinylm: Callable[..., Any], tmp_path: Any) -> None:
     """The bound is generous for half a dozen seconds of work, and quadratic reading takes many minutes."""
     for name in ("unknown keys near a field", "keys on one line", "aliases on one line", "alias bomb", "dashes"):
         (tmp_path / f"{name.replace(' ', '-')}.yaml").write_bytes(HOSTILE[name].encode())

@@ -30,7 +30,7 @@ def _read(text: str) -> ModelConfig:
 
 
 @given(st.data())
-def test_what_is_written_reads_back(valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject) -> None:
+def test_round_trip(valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject) -> None:
     config = ModelConfig.model_validate(data.draw(valid_values))
     assert _read(to_yaml(config)) == config
     assert _read(to_commented_yaml(config, "drawn")) == config
@@ -190,7 +190,7 @@ def test_scalars(value: Any, text: str) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_float_is_a_float_in_every_yaml(value: float) -> None:
+def test_floats_in_yaml_1_1(value: float) -> None:
     assert _yaml_1_1(scalar(value)) == value
 
 

@@ -53,7 +53,7 @@ def _break(scratch: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("n_layers: 12", "n_layers: 20"), encoding="utf-8")
 
 
-def test_the_page_holds_the_files_it_speaks_of() -> None:
+def test_files_of_the_page() -> None:
     assert list(_FILES) == [
         "agreed.yaml",
         ".github/workflows/configs.yml",
@@ -64,7 +64,7 @@ def test_the_page_holds_the_files_it_speaks_of() -> None:
     assert _FILES["agreed.yaml"] == (ROOT / "tests" / "docs" / "agreed.yaml").read_text(encoding="utf-8")
 
 
-def test_the_workflow_runs_and_annotates_what_is_over_its_budget(scratch: Path, tinylm: Callable[..., Any]) -> None:
+def test_workflow_annotates_exceeded_budgets(scratch: Path, tinylm: Callable[..., Any]) -> None:
     workflow = YAML(pure=True).load(_FILES[".github/workflows/configs.yml"])
     steps = workflow["jobs"]["validate"]["steps"]
     assert [step["uses"].partition("@")[0] for step in steps if "uses" in step] == [
@@ -83,7 +83,7 @@ def test_the_workflow_runs_and_annotates_what_is_over_its_budget(scratch: Path, 
     assert "::error file=configs/agreed.yaml,line=9,col=15,endColumn=18,title=over-budget::total_params" in bad.out
 
 
-def test_the_job_that_compares_writes_what_a_branch_changes_to_the_summary(scratch: Path, tmp_path: Path) -> None:
+def test_compare_job_writes_the_summary(scratch: Path, tmp_path: Path) -> None:
     """In a clone as actions/checkout leaves it: the commit alone is checked out, and branches are the remote's."""
     workflow = YAML(pure=True).load(_FILES[".github/workflows/compare.yml"])
     checkout, *_, compared = workflow["jobs"]["compare"]["steps"]
@@ -109,7 +109,7 @@ def test_the_job_that_compares_writes_what_a_branch_changes_to_the_summary(scrat
     assert "Figures are for 64 sequences of 1,024 tokens in bfloat16.\n" in summary
 
 
-def test_every_exit_code_of_the_page_is_one_that_a_process_ends_with(scratch: Path, tinylm: Callable[..., Any]) -> None:
+def test_documented_exit_codes(scratch: Path, tinylm: Callable[..., Any]) -> None:
     told = [int(code) for code in re.findall(r"^\| ([0-9]) \| ", PAGE, re.MULTILINE)]
     _break(scratch)
     runs: dict[int, list[list[str]]] = {
@@ -122,7 +122,7 @@ def test_every_exit_code_of_the_page_is_one_that_a_process_ends_with(scratch: Pa
         assert [tinylm(*words, cwd=scratch).code for words in commands] == [code] * len(commands)
 
 
-def test_the_hook_runs_on_the_configs_and_on_nothing_else(scratch: Path, tinylm: Callable[..., Any]) -> None:
+def test_hook_runs_only_on_configs(scratch: Path, tinylm: Callable[..., Any]) -> None:
     hook = _hook()
     assert set(hook) <= HOOK_KEYS
     assert {"id", "name", "entry", "language"} <= set(hook)
@@ -138,12 +138,12 @@ def test_the_hook_runs_on_the_configs_and_on_nothing_else(scratch: Path, tinylm:
     assert tinylm(*command[1:], cwd=scratch).code == 1
 
 
-def test_the_local_hook_is_the_same_in_another_environment() -> None:
+def test_local_hook_equals_hook() -> None:
     (local,) = _read(_FILES[".pre-commit-config.yaml, local"])["repos"][0]["hooks"]
     assert local == {name: value for name, value in _hook().items() if name != "description"} | {"language": "system"}
 
 
-def test_every_limit_and_every_figure_is_told() -> None:
+def test_page_lists_all_limits_and_figures() -> None:
     assert set(_read(_FILES["agreed.yaml"])["budget"]) == set(Budget.model_fields)
     told = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE, re.MULTILINE))
     assert list(told) == list(ASSERTABLE)

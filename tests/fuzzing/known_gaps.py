@@ -33,28 +33,6 @@ class Gap(NamedTuple):
 
 KNOWN_GAPS: tuple[Gap, ...] = (
     Gap(
-        "word",
-        r"unexpected argument",
-        "the usage error of a surplus argument calls it unexpected",
-        Case("command line", ("params", "tiny", "surplus")),
-    ),
-    Gap(
-        "log command in data",
-        "",
-        "a message of --format github can hold ##[",
-        Case("command line", ("params", "--by", "##[error]forged", "--format", "github")),
-    ),
-    Gap(
-        "place",
-        r"the excerpt .* is not in that line",
-        "an excerpt of a config.json shows an escaped surrogate pair as another escape and two spaces",
-        Case(
-            "hugging face",
-            ("import", "m.json", "--format", "json"),
-            {"m.json": b'{"model_type": "llama", "hidden_size": "\\ud83d\\ude00"}'},
-        ),
-    ),
-    Gap(
         "time",
         "",
         "ranking the plans of thousands of GPUs takes seconds",

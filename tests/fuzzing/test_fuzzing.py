@@ -107,13 +107,13 @@ def test_command_lines_stay_in_their_folder() -> None:
         assert not {"--install-completion", "--debug"} & set(case.arguments)
 
 
-@pytest.mark.parametrize("gap", [gap for gap in KNOWN_GAPS if gap.example is not None], ids=_reason)
-def test_known_gaps(gap: Gap, folder: Path) -> None:
+def test_known_gaps(folder: Path) -> None:
     """A gap whose example passes is mended: delete its entry from ``known_gaps.py``."""
-    assert gap.check in CHECKS
-    assert gap.example is not None
-    found = findings(gap.example, run_here(gap.example, folder))
-    assert gap in [gap_of(gap.example.kind, each) for each in found], f"mended, delete the gap: {gap.reason}"
+    for gap in KNOWN_GAPS:
+        assert gap.check in CHECKS
+        if gap.example is not None:
+            found = findings(gap.example, run_here(gap.example, folder))
+            assert gap in [gap_of(gap.example.kind, each) for each in found], f"mended, delete the gap: {gap.reason}"
 
 
 @pytest.mark.parametrize("name", ["w/config.json", "w/model.safetensors"])

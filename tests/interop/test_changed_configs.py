@@ -55,7 +55,7 @@ def test_yaml_and_hub_configs_are_found(repository: Path) -> None:
     assert [each.file.path for each in changed_configs("HEAD", ["hub"])[1]] == ["hub/config.json"]
 
 
-def test_a_file_that_becomes_a_config_or_ceases_to_be_one_is_found(repository: Path) -> None:
+def test_file_becomes_or_stops_being_a_config(repository: Path) -> None:
     (repository / "package.json").write_text('{"d_model": 8}\n', encoding="utf-8")
     ((_, _, after, mistake),) = changed_configs("HEAD")[1]
     assert after is None
@@ -66,7 +66,7 @@ def test_a_file_that_becomes_a_config_or_ceases_to_be_one_is_found(repository: P
     assert (file.status, before is None, after) == ("removed", False, None)
 
 
-def test_an_invalid_config_in_the_revision_has_no_before(repository: Path) -> None:
+def test_invalid_config_in_the_revision(repository: Path) -> None:
     (repository / "toy.yaml").write_text("d_model: 3\n", encoding="utf-8")
     git("commit", "--quiet", "-a", "-m", "two")
     (repository / "toy.yaml").write_text(TOY, encoding="utf-8")

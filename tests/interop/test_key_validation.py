@@ -253,3 +253,26 @@ def test_names_in_messages(
         load_config(changed(family, **keys), overrides)
     found = raised.value.diagnostics
     assert any(message in each.message and remedy in each.help for each in found), found
+
+
+def test_reported_key_is_not_missing(tmp_path: Path) -> None:
+    """A key whose value cannot even be read, here a date of YAML, is present."""
+    text = json.dumps({"model_type": "llama", "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1})
+    (tmp_path / "config.json").write_text(text.replace('"hidden_size": 8', '"hidden_size": 1e9999'), encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(tmp_path))
+    told = [found.message for found in raised.value.diagnostics if "hidden_size" in found.message]
+    assert len(told) == 1, told
+
+
+def test_surrogate_pair(tmp_path: Path) -> None:
+    """JSON writes a character beyond 16 bits as two escapes: the excerpt shows them, the value is one character."""
+    text = r'{"model_type": "\ud83d\ude00", "hidden_size": "\ud83d\ude00!"}'
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(tmp_path))
+    found = raised.value.diagnostics[0]
+    assert found.message.endswith("\N{GRINNING FACE}")
+    assert found.span is not None
+    assert found.span.text == text
+    assert text[found.span.column - 1 : found.span.end_column - 1] == r'"\ud83d\ude00"'

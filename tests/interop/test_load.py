@@ -51,7 +51,7 @@ def test_yaml_with_a_model_type(tmp_path: Path) -> None:
     assert load_config(write(tmp_path / "x.yaml", text)).config.position.scaling == "linear"
 
 
-def test_d_model_makes_it_tinylms(tmp_path: Path) -> None:
+def test_d_model_means_tinylm(tmp_path: Path) -> None:
     own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
     assert load_config(write(tmp_path / "own.json", own)).config.d_model == 8
     assert codes(write(tmp_path / "both.json", {**own, "model_type": "llama"})) == ["unknown-key"]

@@ -69,7 +69,7 @@ def test_only() -> None:
     assert error["ctx"] == {"why": "it is rounded", "help": "tinylm supports only {key}: false"}
 
 
-def test_two_keys_with_one_value() -> None:
+def test_contradictory_spellings() -> None:
     """Each keeps its own reason."""
     with pytest.raises(ValidationError) as raised:
         Sample.model_validate({"alibi": True, "is_encoder_decoder": True})

@@ -45,7 +45,7 @@ _PARTS = [config.model_dump() for config in MODELS.values()]
     ),
     st.fixed_dictionaries({}, optional={"eps": st.floats(1e-300, 0.1, exclude_min=True)}),
 )  # fmt: skip
-def test_every_mixture_of_models_reads_back(
+def test_every_combination_of_models_reads_back(
     base: dict[str, Any], blocks: dict[str, dict[str, Any]], fields: dict[str, Any], norm: dict[str, Any]
 ) -> None:
     values = {**base, **{name: other[name] for name, other in blocks.items()}, **fields}
@@ -58,7 +58,7 @@ def test_every_mixture_of_models_reads_back(
     assert _read(to_short_yaml(config, "drawn")) == config
 
 
-def test_only_what_differs_is_written() -> None:
+def test_only_differences_are_written() -> None:
     assert to_short_yaml(MODELS["gpt2"], "gpt2: a title") == (
         f"{SCHEMA_LINE}\n#\n# gpt2: a title\n\n"
         "vocab_size: 50257\nd_model: 768\nn_heads: 12\nn_layers: 12\nd_ff: 3072\n\n"

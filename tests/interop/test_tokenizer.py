@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tokenizer.json"
 
 
-def test_file_reads_as_the_library_reads_it(path: Path) -> None:
+def test_same_ids_as_the_library(path: Path) -> None:
     expected = Tokenizer.from_file(str(path)).encode(TEXT).ids
     tokenizer = FileTokenizer(path, vocab_size=300)
     assert tokenizer.encode(TEXT) == tuple(expected)

@@ -49,7 +49,7 @@ def test_a_wrong_key_is_reported_once() -> None:
     assert to.fields["n_heads"].reported
 
 
-def test_names_as_the_file_has_them() -> None:
+def test_names_are_spelled_as_in_the_file() -> None:
     to = translation("text_config.", {"width": "text_config.n_embd"}, width="x", heads=3)
     to.contradiction("width", "a", "b")
     to.missing("layers", "it has no default", "add it")

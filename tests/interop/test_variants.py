@@ -73,7 +73,7 @@ def test_overrides() -> None:
     assert caught.value.help == "add another model or a change: tinylm compare tiny @n_layers=8"
 
 
-def test_one_changed_model_is_compared_with_itself_unchanged() -> None:
+def test_single_changed_model() -> None:
     assert parse_variants(["tiny@n_layers=8,d_ff=9"], ()) == [
         Variant("tiny"),
         Variant("tiny", ("n_layers=8", "d_ff=9")),

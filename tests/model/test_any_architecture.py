@@ -75,7 +75,7 @@ def test_cache_changes_no_logits(config: ModelConfig) -> None:
 
 @given(small_configs())
 @settings(max_examples=60)
-def test_no_token_sees_a_later_one(config: ModelConfig) -> None:
+def test_later_tokens_have_no_effect(config: ModelConfig) -> None:
     model = random_model(config)
     tokens = ids(8)
     changed = tokens.clone()

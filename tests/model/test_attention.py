@@ -43,7 +43,7 @@ def test_it_is_causal_by_default(attention: SelfAttention) -> None:
     torch.testing.assert_close(attention(x, CAUSAL), by_hand(attention, x, causal))
 
 
-def test_a_mask_replaces_the_causal_rule(attention: SelfAttention) -> None:
+def test_custom_mask_replaces_causal_mask(attention: SelfAttention) -> None:
     x = torch.randn(2, 6, 16)
     added = torch.randn(6, 6)
     torch.testing.assert_close(attention(x, AttentionMask(added[None, None])), by_hand(attention, x, added))

@@ -31,7 +31,7 @@ def test_full_attention_needs_no_values(make_config: Make) -> None:
     assert masks == (AttentionMask(None, is_causal=True),) * 3
 
 
-def test_a_cached_step_sees_all_that_is_cached(make_config: Make) -> None:
+def test_cached_step_attends_to_all_positions(make_config: Make) -> None:
     masks = attention_masks(make_config(), [None, 2], start=7, length=1, **PLACE)  # type: ignore[arg-type]
     assert masks == (AttentionMask(None, is_causal=False),) * 2
 
@@ -44,7 +44,7 @@ def test_layers_of_equal_windows_share_a_mask(make_config: Make) -> None:
     assert masks[1] == AttentionMask(None, is_causal=True)
 
 
-def test_a_mask_of_the_caller_replaces_both(make_config: Make) -> None:
+def test_custom_mask_replaces_both(make_config: Make) -> None:
     own = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     masks = attention_masks(make_config(), [2, None], start=0, length=4, mask=own, **PLACE)  # type: ignore[arg-type]
     assert all(mask.values is own and not mask.is_causal for mask in masks)

@@ -136,7 +136,7 @@ def test_mismatches_listed(model: TinyTransformerLM, folder: Path, monkeypatch: 
     assert "2 tensors are unknown: another, extra" in caught.value.message
 
 
-def test_a_file_of_integers_is_no_model(model: TinyTransformerLM, folder: Path) -> None:
+def test_integer_tensors_are_rejected(model: TinyTransformerLM, folder: Path) -> None:
     rewrite(folder, lambda t: t.update({name: tensor.int() for name, tensor in t.items()}))
     with pytest.raises(WeightsError, match=r"all 51 tensors are I32, not float32$"):
         load_model(model.config, folder)
@@ -148,7 +148,7 @@ def test_dtype_mismatch(model: TinyTransformerLM, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 4, 8, 100, -1])
-def test_a_truncated_file_is_refused(model: TinyTransformerLM, folder: Path, size: int) -> None:
+def test_truncated_file(model: TinyTransformerLM, folder: Path, size: int) -> None:
     path = folder / "model.safetensors"
     os.truncate(path, size if size >= 0 else path.stat().st_size - 1)
     with pytest.raises(WeightsError, match="is damaged or not a safetensors file"):
@@ -160,7 +160,7 @@ class _Trap:
         return pytest.fail, ("unpickled",)
 
 
-def test_a_pickle_is_refused_unread(model: TinyTransformerLM, folder: Path) -> None:
+def test_pickle_is_rejected_unread(model: TinyTransformerLM, folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(pickle.dumps(_Trap()))
     with pytest.raises(WeightsError, match="not a safetensors file"):
         load_model(model.config, folder)
@@ -201,7 +201,7 @@ def test_truncated_while_read(model: TinyTransformerLM, folder: Path, monkeypatc
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_mismatch_is_told_by_its_cause(
+def test_mismatch_is_reported_by_cause(
     model: TinyTransformerLM, folder: Path, fields: dict[str, object], told: str
 ) -> None:
     config = ModelConfig.model_validate(model.config.model_dump() | fields)

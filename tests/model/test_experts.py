@@ -79,7 +79,7 @@ def chosen(router: Router, x: Tensor) -> dict[int, float]:
 SCORES = [1.0, 3.0, 2.0, 0.0]
 
 
-def test_softmax_over_those_chosen(make_config: Make) -> None:
+def test_softmax_over_selected_experts(make_config: Make) -> None:
     found = chosen(*make_router(make_config, SCORES, router="topk_softmax"))
     expected = torch.tensor([3.0, 2.0]).softmax(0).tolist()
     assert found == pytest.approx({1: expected[0], 2: expected[1]})

@@ -21,7 +21,7 @@ FORMULAS: dict[str, Callable[[float], float]] = {
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_activations_are_their_formulas(name: str) -> None:
+def test_activations_equal_formulas(name: str) -> None:
     points = torch.linspace(-6, 6, 97)
     expected = torch.tensor([FORMULAS[name](float(point)) for point in points])
     torch.testing.assert_close(ACTIVATIONS[name](points), expected, atol=1e-6, rtol=1e-6)  # type: ignore[index]
@@ -43,7 +43,7 @@ def test_exact_gelu_has_its_gradient() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_it_widens_and_narrows(
+def test_projections_up_and_down(
     make_config: Callable[..., ModelConfig], randomized: Callable[[nn.Module], nn.Module], *, bias: bool
 ) -> None:
     module = FeedForward(make_config(feed_forward={"activation": "relu", "bias": bias}), 40)

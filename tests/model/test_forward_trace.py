@@ -120,7 +120,7 @@ def test_first_infinite_stage(model: TinyTransformerLM, bad: float) -> None:
     assert broken == ["blocks.1.feed_forward", "blocks.1", "ln_f", "lm_head"]
 
 
-def test_nothing_is_left_behind(model: TinyTransformerLM) -> None:
+def test_hooks_are_removed(model: TinyTransformerLM) -> None:
     model.blocks[0].train(mode=False)
     before = [module.training for module in model.modules()]
     trace(model, TOKENS)
@@ -172,7 +172,7 @@ def test_chunk_size(values: list[float], shift: float, chunk: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_moments_of_what_is_not_finite(bad: float) -> None:
+def test_mean_and_std_of_nonfinite_values(bad: float) -> None:
     mean, std, finite = mean_and_std(torch.tensor([1.0, bad, 2.0]))
     assert finite is False
     assert mean is not None

@@ -29,7 +29,7 @@ def run(model: TinyTransformerLM, tokens: torch.Tensor = TOKENS, **options: int 
     return run_forward(model, tokens, name="mine", source="mine.yaml", untrained=True, **options)  # type: ignore[arg-type]
 
 
-def test_what_it_reports(model: TinyTransformerLM) -> None:
+def test_report(model: TinyTransformerLM) -> None:
     report = run(model)
     assert (report.name, report.source, report.untrained) == ("mine", "mine.yaml", True)
     assert (report.device, report.dtype) == ("cpu", "float32")
@@ -39,7 +39,7 @@ def test_what_it_reports(model: TinyTransformerLM) -> None:
     assert report.uniform_loss == math.log(23)
 
 
-def test_loss_is_that_of_each_next_token(model: TinyTransformerLM) -> None:
+def test_loss_of_next_tokens(model: TinyTransformerLM) -> None:
     report = run(model)
     with torch.no_grad():
         logits = model.eval()(TOKENS)
@@ -87,7 +87,7 @@ def test_nan_logits(model: TinyTransformerLM) -> None:
     assert report.stages[-1].finite is False
 
 
-def test_ids_may_be_kept_out(model: TinyTransformerLM) -> None:
+def test_ids_may_be_omitted(model: TinyTransformerLM) -> None:
     assert run(model, echo_tokens=False).tokens == ()
 
 
@@ -120,7 +120,7 @@ def test_repeated_timing(model: TinyTransformerLM) -> None:
     assert report.milliseconds > 0
 
 
-def test_the_model_is_left_as_it_was(model: TinyTransformerLM) -> None:
+def test_model_is_unchanged(model: TinyTransformerLM) -> None:
     model.blocks[1].train(mode=False)
     before = [module.training for module in model.modules()]
     state = torch.get_rng_state()

@@ -31,12 +31,12 @@ PUBLISHED = {
 }
 
 
-def test_every_model_of_the_table_ships() -> None:
+def test_every_listed_model_exists() -> None:
     assert PUBLISHED.keys() <= gallery().keys()
 
 
 @pytest.mark.parametrize("name", gallery())
-def test_three_counts_are_one(name: str) -> None:
+def test_counts_agree(name: str) -> None:
     config = load_config(name).config
     model = TinyTransformerLM.from_config(config, device="meta")
     proof = prove(config, parameter_shapes(model), unique_params(model))

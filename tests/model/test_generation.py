@@ -86,7 +86,7 @@ def test_generate_equals_stream(model: TinyTransformerLM) -> None:
     assert out.dtype == torch.int64
 
 
-def test_no_new_tokens_is_the_start(model: TinyTransformerLM) -> None:
+def test_zero_new_tokens(model: TinyTransformerLM) -> None:
     assert torch.equal(model.generate(start(), 0), start())
 
 
@@ -95,7 +95,7 @@ def test_integer_dtypes(model: TinyTransformerLM, dtype: torch.dtype) -> None:
     assert torch.equal(model.generate(start().to(dtype), 4, seed=1), model.generate(start(), 4, seed=1))
 
 
-def test_a_seed_is_a_stream_of_its_own(model: TinyTransformerLM) -> None:
+def test_seed_is_independent_of_global_generator(model: TinyTransformerLM) -> None:
     state = torch.random.get_rng_state()
     first = model.generate(start(), 8, seed=3)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -171,7 +171,7 @@ def test_output_is_trainable(model: TinyTransformerLM) -> None:
     assert model.lm_head.weight.grad is not None
 
 
-def test_a_stream_has_no_end_to_plan_for(model: TinyTransformerLM) -> None:
+def test_stream_without_limit(model: TinyTransformerLM) -> None:
     assert len(list(islice(model.stream(start(), 10**12), 30))) == 30
 
 

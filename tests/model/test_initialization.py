@@ -100,7 +100,7 @@ def test_other_dtypes(make_config: Make, dtype: torch.dtype) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(size=st.integers(2, 200), chunk=st.integers(1, 8).map(lambda n: 16 * n))
-def test_chunks_are_pieces_of_one_stream(size: int, chunk: int) -> None:
+def test_chunks_are_consecutive_draws(size: int, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(initialization, "CHUNK", chunk)
         direct, cast = torch.empty(size, 1), torch.empty(size, 1, dtype=torch.float64)
@@ -159,7 +159,7 @@ def test_largest_config(make_config: Make) -> None:
     assert TinyTransformerLM.from_config(config, device="meta").lm_head.weight.is_meta
 
 
-def test_the_table_of_sinusoids_counts(make_config: Make) -> None:
+def test_sinusoids_count_as_memory(make_config: Make) -> None:
     with pytest.raises(CapacityError):
         TinyTransformerLM.from_config(make_config(max_len=1_000_000_000, d_model=65_536))
 

@@ -24,7 +24,7 @@ TOKENS = torch.zeros(2, 3, dtype=torch.long)
         (torch.tensor([[-1, 7]]), "token id -1 is outside"),
     ],
 )
-def test_wrong_tokens_are_refused(tokens: Tensor, message: str) -> None:
+def test_invalid_tokens(tokens: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_tokens(tokens, vocab_size=7, max_len=4)
 
@@ -59,7 +59,7 @@ def test_meta_tokens() -> None:
         (torch.ones(3, 3, device="meta"), "mask is on meta, but tokens are on cpu"),
     ],
 )
-def test_wrong_masks_are_refused(mask: Tensor, message: str) -> None:
+def test_invalid_masks(mask: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_mask(mask, tokens=TOKENS, dtype=torch.float32)
 
@@ -67,7 +67,7 @@ def test_wrong_masks_are_refused(mask: Tensor, message: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "expected"), [((3, 3), (1, 1, 3, 3)), ((2, 3, 3), (2, 1, 3, 3)), ((2, 1, 3, 3), (2, 1, 3, 3))]
 )
-def test_masks_come_out_in_one_form(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def test_masks_are_normalized(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     boolean = checked_mask(torch.ones(shape, dtype=torch.bool), tokens=TOKENS, dtype=torch.bfloat16)
     added = checked_mask(torch.ones(shape), tokens=TOKENS, dtype=torch.bfloat16)
     assert (boolean.shape, boolean.dtype) == (expected, torch.bool)

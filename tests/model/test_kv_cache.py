@@ -32,7 +32,7 @@ def test_extend_after_positions(config: ModelConfig) -> None:
         cache.extend(2)
 
 
-def test_its_bytes_are_known_on_meta(config: ModelConfig) -> None:
+def test_bytes_on_meta(config: ModelConfig) -> None:
     meta = KVCache(config, batch_size=2, capacity=5, device=torch.device("meta"), dtype=torch.bfloat16)
     real = KVCache(config, batch_size=2, capacity=5, device=torch.device("cpu"), dtype=torch.bfloat16)
     held = sum(tensor.nbytes for part in real.extend(5) for tensor in part[2:])

@@ -28,7 +28,7 @@ def is_tied(model: TinyTransformerLM) -> bool:
     return model.lm_head.weight is model.embedding.token_embedding.embedding.weight
 
 
-def test_the_constructor_is_the_courses() -> None:
+def test_constructor_builds_the_course_model() -> None:
     parameters = inspect.signature(TinyTransformerLM).parameters.values()
     assert [parameter.name for parameter in parameters] == [
         "vocab_size",
@@ -81,7 +81,7 @@ def test_torch_contexts() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "meta"])
-def test_devices_may_be_named(make_config: Make, device: str | torch.device) -> None:
+def test_device_names(make_config: Make, device: str | torch.device) -> None:
     model = TinyTransformerLM.from_config(make_config(), device=device)
     assert model.lm_head.weight.device == torch.device(device)
 
@@ -156,7 +156,7 @@ def through_state(model: TinyTransformerLM, *, assign: bool) -> TinyTransformerL
         lambda model: through_state(model, assign=True),
     ],
 )
-def test_a_tie_outlives(tied: TinyTransformerLM, live: Callable[[TinyTransformerLM], TinyTransformerLM]) -> None:
+def test_tie_survives(tied: TinyTransformerLM, live: Callable[[TinyTransformerLM], TinyTransformerLM]) -> None:
     model = live(tied)
     assert is_tied(model)
     assert len(list(model.parameters())) == len(list(model.named_parameters(remove_duplicate=False))) - 1

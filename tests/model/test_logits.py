@@ -135,7 +135,7 @@ class Reference:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 @pytest.mark.parametrize("position", ["sinusoidal", "learned", "none"])
-def test_it_is_the_papers_model(position: str, norm: str, activation: str, *, tie_weights: bool) -> None:
+def test_matches_the_published_model(position: str, norm: str, activation: str, *, tie_weights: bool) -> None:
     model = build(
         position={"kind": position},
         norm={"kind": norm, "eps": 0.01},

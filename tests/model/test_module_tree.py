@@ -94,7 +94,7 @@ def test_expanded_paths(make_config: Make) -> None:
         assert type(model.get_submodule(path)).__name__ == node.kind
 
 
-def test_layers_that_differ_stand_apart(make_config: Make) -> None:
+def test_different_layers_are_separate_nodes(make_config: Make) -> None:
     model = meta(make_config(n_layers=6))
     model.blocks[3] = meta(make_config(d_ff=41)).blocks[0]
     names = [child.name for child in dict(walk(module_tree(model)))["blocks"].children]
@@ -157,7 +157,7 @@ def test_tree_in_every_state(make_config: Make) -> None:
     assert module_tree(meta(make_config())) == tree
 
 
-def test_any_module_can_be_described() -> None:
+def test_any_module() -> None:
     assert list(lines(module_tree(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1, bias=False))))) == [
         "Sequential Sequential None 12",
         "  0 Linear (3, 2) 9",
@@ -171,7 +171,7 @@ def test_any_module_can_be_described() -> None:
     kind=st.sampled_from(["sinusoidal", "learned", "none"]), norm=st.sampled_from(["layernorm", "rmsnorm"]),
 )  # fmt: skip
 @settings(max_examples=30, deadline=None)
-def test_parts_add_up_to_the_whole(
+def test_parts_sum_to_total(
     n_layers: int, heads: int, bias: bool, tied: bool, expand: bool, kind: str, norm: str
 ) -> None:
     config = ModelConfig.model_validate({
@@ -201,7 +201,7 @@ def test_params_add_up(config: ModelConfig, expand: bool) -> None:
             assert sum(child.params for child in beside) * node.count == node.params, node.name
 
 
-def test_what_shapes_do_not_show_is_told() -> None:
+def test_settings_not_visible_in_shapes() -> None:
     found = {}
     for name in ("gpt-oss-20b", "deepseek-v2-lite", "tiny"):
         config = load_config(name).config.model_copy(update={"n_layers": 2})

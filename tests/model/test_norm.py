@@ -13,7 +13,7 @@ Randomize = Callable[[nn.Module], nn.Module]
 
 
 @pytest.mark.parametrize("eps", [1e-6, 0.05])
-def test_layernorm_centres_and_scales(
+def test_layernorm_centers_and_scales(
     make_config: Callable[..., ModelConfig], randomized: Randomize, eps: float
 ) -> None:
     norm = build_norm(make_config(norm={"kind": "layernorm", "eps": eps}))

@@ -25,7 +25,7 @@ DENSE, MIXTURE = ("tiny", "pythia-160m"), "mixtral-8x7b"
         *((MIXTURE, optimizer) for optimizer in OPTIMIZERS if optimizer != "muon"),
     ],
 )
-def test_the_state_is_what_torch_keeps(name: str, optimizer: Any) -> None:
+def test_state_equals_torch(name: str, optimizer: Any) -> None:
     config = scaled_down(load_config(name).config)
     steps = TrainingSteps(TinyTransformerLM.from_config(config), OPTIMIZERS[optimizer], recompute=False)
     steps.take(*random_batch(config, 1, 8))
@@ -36,7 +36,7 @@ def test_the_state_is_what_torch_keeps(name: str, optimizer: Any) -> None:
 
 
 @pytest.mark.skipif("muon" not in OPTIMIZERS, reason="this torch has no Muon")
-def test_muon_refuses_experts() -> None:
+def test_muon_rejects_experts() -> None:
     """So that what it would keep of one cannot be measured."""
     with pytest.raises(ValueError, match="2D parameters"):
         OPTIMIZERS["muon"](TinyTransformerLM.from_config(scaled_down(load_config(MIXTURE).config)))

@@ -62,7 +62,7 @@ def test_no_positions_change_nothing() -> None:
     assert NoPosition()(x, 5) is x
 
 
-def test_the_config_chooses(make_config: Callable[..., ModelConfig]) -> None:
+def test_config_selects_the_module(make_config: Callable[..., ModelConfig]) -> None:
     kinds = {"sinusoidal": SinusoidalPosition, "learned": LearnedPosition, "none": NoPosition}
     for kind, module in kinds.items():
         assert type(build_position(make_config(position={"kind": kind}))) is module

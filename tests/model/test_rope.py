@@ -24,7 +24,7 @@ def turn(module: RotaryPosition, start: int, length: int) -> Rotation:
 
 
 @pytest.mark.parametrize(("pairing", "pairs"), [("half", [(0, 4), (1, 5)]), ("adjacent", [(0, 1), (2, 3)])])
-def test_each_pair_turns_by_its_angle(make_config: Make, pairing: str, pairs: list[tuple[int, int]]) -> None:
+def test_pair_rotation(make_config: Make, pairing: str, pairs: list[tuple[int, int]]) -> None:
     module = rotary(make_config, pairing=pairing, theta=100.0)
     x = torch.randn(1, 1, 3, 8)
     turned = turn(module, 4, 3).rotate(x)
@@ -36,7 +36,7 @@ def test_each_pair_turns_by_its_angle(make_config: Make, pairing: str, pairs: li
             torch.testing.assert_close(turned[0, 0, row, [i, j]], torch.stack(expected))
 
 
-def test_a_share_of_a_head_is_left_alone(make_config: Make) -> None:
+def test_partial_rotation(make_config: Make) -> None:
     module = rotary(make_config, rotary_fraction=0.5)
     x = torch.randn(1, 2, 3, 8)
     turned = turn(module, 1, 3).rotate(x)
@@ -44,7 +44,7 @@ def test_a_share_of_a_head_is_left_alone(make_config: Make) -> None:
     assert not torch.equal(turned[..., :4], x[..., :4])
 
 
-def test_scores_depend_on_distance_alone(make_config: Make) -> None:
+def test_scores_depend_only_on_distance(make_config: Make) -> None:
     module = rotary(make_config)
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
     scores = [(turn(module, start + 3, 1).rotate(q) * turn(module, start, 1).rotate(k)).sum() for start in (0, 5, 100)]
@@ -66,7 +66,7 @@ def test_llama3_scaling(make_config: Make) -> None:
     torch.testing.assert_close(scaled[long], plain[long] / 8)
 
 
-def test_yarn_sharpens_by_its_factor(make_config: Make) -> None:
+def test_yarn_attention_factor(make_config: Make) -> None:
     config = make_config(
         d_model=32, position={"kind": "rope", "scaling": "yarn", "scaling_factor": 4.0, "original_max_len": 8}
     )

@@ -41,7 +41,7 @@ def shares(logits: list[float], **options: Any) -> Tensor:
         ("seed", 1.5, "not 1.5"),
     ],
 )
-def test_wrong_options_are_refused(name: str, value: object, message: str) -> None:
+def test_invalid_parameters(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*{message}"):
         SamplingParams(**{name: value})  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def test_temperature_divides_the_logits() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-300, 1e-40, 1e-30])
-def test_coldest_temperature(temperature: float) -> None:
+def test_lowest_temperature(temperature: float) -> None:
     assert shares([0.0, 3.0, 2.9, -torch.inf], temperature=temperature)[1] == 1
 
 
@@ -86,7 +86,7 @@ def test_top_p_reached_exactly() -> None:
     assert sorted(shares([0.0, 0.0], top_p=0.5).tolist()) == [0.0, 1.0]
 
 
-def test_top_p_measures_what_top_k_left() -> None:
+def test_top_p_after_top_k() -> None:
     assert shares([math.log(0.4), math.log(0.35), math.log(0.25)], top_k=2, top_p=0.5)[0] == 1
 
 

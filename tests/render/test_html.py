@@ -70,7 +70,7 @@ def _everywhere(text: str) -> list[Block]:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_text_from_outside_stays_text(text: str) -> None:
+def test_text_is_escaped(text: str) -> None:
     page, plain = Page(to_html(_everywhere(text))), Page(to_html(_everywhere("x")))
     assert page.tags == plain.tags
     assert not re.search("[\x1b\u202e]", page.text)
@@ -78,7 +78,7 @@ def test_text_from_outside_stays_text(text: str) -> None:
         assert page.text.count(text) == plain.text.count("x")
 
 
-def test_a_table_has_what_the_screen_has() -> None:
+def test_table_equals_screen() -> None:
     columns = (Column("part"), Column("bytes", right=True), Column(""), Column("unused", key="id"))
     table = Table(columns, (("head", binary_bytes(2048), Bar(0.5), ""),), ("total", "2.00 KiB", "", ""))
     page = Page(to_html([table]))
@@ -86,7 +86,7 @@ def test_a_table_has_what_the_screen_has() -> None:
     assert page.tags.count("td") == 6
 
 
-def test_bars_are_as_long_as_their_amounts() -> None:
+def test_bar_lengths() -> None:
     bars = (StackBar("a", (Quantity("1", 1), Quantity("3", 3)), Quantity("4", 4)),)
     html = to_html([Stack("memory", ("weights", "cache"), bars, limit=Quantity("8", 8))])
     assert re.findall(r"width:([\d.]+)%", html) == ["12.50", "37.50"]

@@ -16,7 +16,7 @@ import tinylm_cli as tinylm
 TINY = tinylm.load("tiny")
 
 
-def test_text_is_what_the_command_prints(tinylm: Callable[..., Any]) -> None:
+def test_text_equals_command_output(tinylm: Callable[..., Any]) -> None:
     assert f"{TINY.params()}\n" == tinylm("params", "tiny").out
 
 
@@ -39,14 +39,14 @@ def test_a_data_frame_holds_exact_numbers() -> None:
         report.to_frame("x")
 
 
-def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(tinylm.TinylmError) as raised:
         TINY.params().to_frame()
     assert raised.value.help == "pip install pandas"
 
 
-def test_a_notebook_is_given_tables() -> None:
+def test_notebook_html() -> None:
     html = TINY.params()._repr_html_()
     assert html.count("<table>") == html.count("</table>") == 2
     assert "826,112" in html

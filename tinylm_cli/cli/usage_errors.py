@@ -52,8 +52,8 @@ def explain_usage_error(error: TyperException, arguments: Sequence[str], command
     extra = _EXTRA.fullmatch(error.message)
     if extra:
         surplus = extra["arguments"]
-        noun = "unexpected arguments" if " " in surplus else "an unexpected argument"
-        return UsageError(f"{command} got {noun}: {surplus}", help=_surplus_remedy(surplus, error) or manual)
+        noun = "several arguments" if " " in surplus else "one argument"
+        return UsageError(f"{command} got {noun} too many: {surplus}", help=_surplus_remedy(surplus, error) or manual)
     if option is not None:  # its value is missing, or it takes none
         expected = "no value" if "does not take" in error.message else "a value"
         return UsageError(f"{option} takes {expected}", help=manual)

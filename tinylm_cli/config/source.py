@@ -31,15 +31,24 @@ class Source:
         text: The full text, without a byte-order mark.
         path: The path in the name, which a git revision precedes.
         shift: Columns to add to every span, if the text is part of an option.
+        original: The text that excerpts show, as long as ``text``.
     """
 
     def __init__(
-        self, name: str, text: str, *, path: str | None = None, line_text: str | None = None, shift: int = 0
+        self,
+        name: str,
+        text: str,
+        *,
+        path: str | None = None,
+        line_text: str | None = None,
+        shift: int = 0,
+        original: str | None = None,
     ) -> None:
         self.name = name
         self.text = text
         self.path = name if path is None else path
         self.shift = shift
+        self.original = text if original is None else original
         self._line_text = line_text
 
     @cached_property
@@ -68,7 +77,7 @@ class Source:
         if self._line_text is not None:
             return Span(self.name, line + 1, column + self.shift, end_column + self.shift, self._line_text)
         shown_from = max(line_start, start - _SHOWN_BEFORE) if line_end - line_start > _MOST_SHOWN else line_start
-        text = self.text[shown_from : min(line_end, shown_from + _MOST_SHOWN)]
+        text = self.original[shown_from : min(line_end, shown_from + _MOST_SHOWN)]
         return Span(self.name, line + 1, column, end_column, text, shown_from - line_start + 1)
 
 

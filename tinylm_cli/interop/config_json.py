@@ -16,6 +16,8 @@ CONFIG_FILE = "config.json"
 
 _NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
 _PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_PADDING = "\ue000\ue000"
+"""Private characters that fill the two columns by which a YAML escape is shorter than a pair of JSON escapes."""
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -47,18 +49,18 @@ def read_json(source: Source) -> Document:
         _require_json(Source(source.name, source.text.replace("\t", " ")))
     document = read_yaml(_as_yaml(source))
     if document.root is not None:
-        _resolve_not_finite(document.root)
+        _resolve(document.root)
     return document
 
 
 def _as_yaml(source: Source) -> Source:
     """Replace characters that YAML rejects, without moving any column."""
-    return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")))
+    return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")), original=source.text)
 
 
 def _joined(pair: re.Match[str]) -> str:
     high, low = int(pair[1], 16), int(pair[2], 16)
-    return f"\\U{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:08x}  "
+    return f"\\U{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:08x}{_PADDING}"
 
 
 def _require_json(source: Source) -> None:
@@ -83,11 +85,13 @@ def _remedy(text: str, error: json.JSONDecodeError) -> str:
     return 'a config.json is {"key": value, …}, with every key in double quotes'
 
 
-def _resolve_not_finite(root: Node) -> None:
-    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as numbers."""
+def _resolve(root: Node) -> None:
+    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as numbers; remove the padding of pairs."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
         waiting += [entry.value for entry in (node.entries or {}).values()] + (node.items or [])
+        if isinstance(node.scalar, str):
+            node.scalar = node.scalar.replace(_PADDING, "")
         if not node.quoted and node.written in _NOT_FINITE and node.entries is None and node.items is None:
             node.scalar = _NOT_FINITE[node.written]

@@ -124,6 +124,8 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
     for detail in errors:
         path = [part for part in detail["loc"] if isinstance(part, str)]
         name, kind, entry = ".".join(path), detail["type"], find_entry(to.node, path)
+        if kind == "missing" and path[0] in to.wrong:
+            continue  # it is there, and already reported
         if kind == "extra_forbidden" and entry is not None:
             if entry.value.plain() is not None or entry.value.reported:
                 _report_unknown(to.display(name), entry, "its effect on RoPE is unknown", to)

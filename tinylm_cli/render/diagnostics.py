@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tinylm_cli.errors import Diagnostic, Label, Span, TinylmError
 from tinylm_cli.render.blocks import Cell
-from tinylm_cli.render.sanitize import escape_controls, for_terminal
+from tinylm_cli.render.sanitize import escape_controls, for_terminal, without_workflow_commands
 from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
@@ -184,5 +184,5 @@ def _github_text(message: str, remedy: str) -> str:
 
 
 def _escape(text: str, *, in_property: bool = False) -> str:
-    text = text.replace("%", "%25")
+    text = without_workflow_commands(text).replace("%", "%25")
     return text.replace(":", "%3A").replace(",", "%2C") if in_property else text

@@ -66,7 +66,7 @@ class TestRelaxations:
             ("course", (at_most("kv_cache_bytes", 2), at_most("weights_bytes", 3))),
         ],
     )
-    def test_each_admits_what_it_says(self, family: str, constraints: tuple[Constraint, ...]) -> None:
+    def test_each_relaxation_admits_a_model(self, family: str, constraints: tuple[Constraint, ...]) -> None:
         report = found(family, *constraints)
         assert report.relaxations
         for relaxation in report.relaxations:

@@ -62,7 +62,7 @@ def test_pipeline_chunks() -> None:
     assert {axis.name: axis.values for axis in space.axes()}["n_layers"] == "multiples of 4 pipeline chunks"
 
 
-def test_axes_of_a_grid_that_is_asked_for() -> None:
+def test_axes_of_a_requested_grid() -> None:
     grid = Grid(d_models=(range(32, 129, 32),), n_layers=range(2, 9), aspects=None, d_heads=(16, 32))
     space = SearchSpace(FAMILIES["course"], 1000, 1000, tie_weights=True, grid=grid)
     described = {axis.name: axis for axis in space.axes()}

@@ -48,7 +48,7 @@ def test_expert_degrees() -> None:
     assert {each.expert for each in layouts(*mixtral, 8)} == {1, 2, 4, 8}
 
 
-def test_beaten_zero_stage() -> None:
+def test_dominated_zero_stage() -> None:
     """ZeRO 1 sends no more than ZeRO 0 and holds less; with one micro-batch ZeRO 2 sends no more than ZeRO 1 either.
 
     GPT-2's table alone, gathered whole, is more than ZeRO 3 saves among four.

@@ -138,7 +138,7 @@ def test_nothing_fits() -> None:
         (Layout(2, 8, 2, 1, 2, 1, 16, "gpipe"), "tp=8,pp=2,ep=2,zero=1,mb=16,schedule=gpipe"),
     ],
 )
-def test_plan_words(layout: Layout, typed: str) -> None:
+def test_layout_text(layout: Layout, typed: str) -> None:
     assert layout.spec == typed
     assert read_layout(typed, layout.n_gpus, None, None) == layout
 

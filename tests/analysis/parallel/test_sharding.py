@@ -27,7 +27,7 @@ def test_tensor_parallelism() -> None:
     assert total_params(stage_table(config, Layout(tensor=8), 0)) == (8_030_261_248 - norms) // 8 + norms
 
 
-def test_biases_after_the_sum_stay_whole() -> None:
+def test_biases_after_all_reduce_are_replicated() -> None:
     config = load_config("gpt2").config
     whole = 1024 * 768 + 12 * (4 * 768 + 2 * 768) + 2 * 768  # positions, norms, biases of o_proj and down_proj
     padded = -(-50257 // 4) * 768
@@ -41,7 +41,7 @@ def test_expert_parallelism() -> None:
     assert total_params(stage_table(config, Layout(data=4, expert=4), 0)) == 46_702_792_704 - experts + experts // 4
 
 
-def test_latent_attention_down_projections_are_whole() -> None:
+def test_latent_down_projections_are_replicated() -> None:
     config = load_config("deepseek-v2-lite").config
     shapes = {t.name: t.shape for section in stage_table(config, Layout(tensor=2), 0) for t in section.tensors}
     assert shapes["attention.kv_a_proj.weight"] == (512 + 64, 2048)

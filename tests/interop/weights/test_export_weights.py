@@ -54,7 +54,7 @@ def test_same_logits(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_meta_is_refused(tmp_path: Path) -> None:
+def test_meta_is_rejected(tmp_path: Path) -> None:
     config = ModelConfig.model_validate(SIZES)
     model = TinyTransformerLM.from_config(config, device="meta")
     with pytest.raises(ValueError, match="on meta"):

@@ -66,7 +66,7 @@ def test_same_as_an_imported_folder(saved: Path, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_a_folder_of_tinylms_own(saved: Path, tmp_path: Path) -> None:
+def test_tinylm_folder(saved: Path, tmp_path: Path) -> None:
     config = load_config(str(saved)).config
     import_weights(config, "llama", saved, tmp_path / "ours", config_text=to_yaml(config))
     assert_near(open_model(tmp_path / "ours").eval()(ids()), open_model(saved).eval()(ids()))
@@ -99,7 +99,7 @@ def test_a_config_with_a_longer_max_len(theirs: Any, saved: Path) -> None:
     assert_near(open_model(saved, config=longer).eval()(ids(40)), theirs(ids(40)).logits)
 
 
-def test_another_models_config(saved: Path) -> None:
+def test_config_of_another_model(saved: Path) -> None:
     other: ModelConfig = load_config(str(saved), ["n_layers=3"]).config
     with pytest.raises(WeightsError, match=r"layers\.2\.\S+ is missing"):
         open_model(saved, config=other)
@@ -114,7 +114,7 @@ def test_mixed_types(saved: Path) -> None:
     assert open_model(saved, dtype=torch.float32).ln_f.weight.dtype == torch.float32
 
 
-def test_no_code_and_no_pickle_is_read(theirs: Any, saved: Path) -> None:
+def test_no_code_or_pickle_is_read(theirs: Any, saved: Path) -> None:
     """A folder's own Python files, and weights that would have to be unpickled, are left alone."""
     document = json.loads((saved / "config.json").read_text(encoding="utf-8"))
     document["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}

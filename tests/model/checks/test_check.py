@@ -63,7 +63,7 @@ def test_outcomes() -> None:
         (WeightsError("torn"), "WeightsError: torn"),
     ],
 )
-def test_an_exception_is_a_fail(make_context: MakeContext, error: Exception, measured: str) -> None:
+def test_exception_fails(make_context: MakeContext, error: Exception, measured: str) -> None:
     assert tried(make_context(), error) == CheckResult("a-check", "holds", "fail", measured)
 
 
@@ -81,7 +81,7 @@ def test_an_exception_is_a_fail(make_context: MakeContext, error: Exception, mea
         ),
     ],
 )
-def test_a_machine_that_cannot_is_a_skip(make_context: MakeContext, error: Exception, measured: str) -> None:
+def test_machine_limits_skip(make_context: MakeContext, error: Exception, measured: str) -> None:
     assert tried(make_context(), error) == CheckResult("a-check", "holds", "skip", measured)
 
 

@@ -22,7 +22,7 @@ def alter_logits(context: CheckContext, change: Callable[[Tensor], Tensor]) -> C
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_logits_of_a_sound_model(make_context: MakeContext, dtype: torch.dtype) -> None:
+def test_correct_model_passes(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = logits_shape(make_context(dtype=dtype))
     assert (check.status, check.measured) == ("pass", "(2, 12) gives (2, 12, 23)")
 
@@ -47,7 +47,7 @@ def test_wrong_logits_are_found(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("max_len", [1, 2, 12, 32, 33])
-def test_a_sound_cache(make_context: MakeContext, kind: str, max_len: int, dtype: torch.dtype) -> None:
+def test_correct_cache_passes(make_context: MakeContext, kind: str, max_len: int, dtype: torch.dtype) -> None:
     check = cached_equals_uncached(make_context(position={"kind": kind}, max_len=max_len, dtype=dtype))
     assert check.status == "pass"
     if dtype == torch.float32:  # half precision may end the comparison at a near tie
@@ -64,7 +64,7 @@ def test_a_sound_cache(make_context: MakeContext, kind: str, max_len: int, dtype
         pytest.param(lambda keys, values: (keys, values * (1 if len(keys) > 1 else 1.01)), id="alone only"),
     ],
 )
-def test_a_cache_that_lies_is_found(
+def test_wrong_cache_is_found(
     make_context: MakeContext,
     monkeypatch: pytest.MonkeyPatch,
     lie: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
@@ -111,7 +111,7 @@ def test_near_ties_end_the_comparison(make_context: MakeContext) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rows_of_a_sound_model(make_context: MakeContext, dtype: torch.dtype) -> None:
+def test_correct_rows_pass(make_context: MakeContext, dtype: torch.dtype) -> None:
     assert batch_invariance(make_context(dtype=dtype)).status == "pass"
 
 

@@ -30,7 +30,7 @@ def scale(model: TinyTransformerLM, factor: float) -> None:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("seed", range(5))
-def test_new_weights_guess_evenly(make_context: MakeContext, tied: bool, kind: str, seed: int) -> None:
+def test_new_weights_predict_uniformly(make_context: MakeContext, tied: bool, kind: str, seed: int) -> None:
     check = initial_loss(make_context(tie_weights=tied, position={"kind": kind}, seed=seed))
     assert check.status == "pass"
     assert check.measured.startswith("ln 23 + 0.0")
@@ -59,7 +59,7 @@ def own_logits(figure: str) -> tuple[float, float]:
     ("width", "kind", "least"),
     [(64, "none", 0.5), (512, "learned", 7.0), (512, "sinusoidal", 6.0), (4096, "sinusoidal", 55.0)],
 )
-def test_own_logit(make_context: MakeContext, width: int, kind: str, least: float) -> None:
+def test_input_token_logit(make_context: MakeContext, width: int, kind: str, least: float) -> None:
     fields = {"n_layers": 1, "d_ff": 8, "vocab_size": 200, "position": {"kind": kind}}
     check = initial_loss(make_context(d_model=width, **fields))
     found, expected = own_logits(check.measured)
@@ -72,7 +72,7 @@ def test_own_logit(make_context: MakeContext, width: int, kind: str, least: floa
 
 @pytest.mark.parametrize("more", [40.0, -40.0])
 @pytest.mark.parametrize("kind", ["layernorm", "rmsnorm"])
-def test_large_own_logit(make_context: MakeContext, kind: str, more: float) -> None:
+def test_large_input_token_logit(make_context: MakeContext, kind: str, more: float) -> None:
     context = make_context(vocab_size=1000, d_model=64, norm={"kind": kind})
     rows = context.model.embedding.token_embedding.embedding.weight.detach()[context.tokens]
     context.model.ln_f.register_forward_hook(lambda _module, _inputs, output: output + more * rows)
@@ -102,7 +102,7 @@ def test_loaded_weights_skip(make_context: MakeContext) -> None:
     assert initial_loss(make_context(newly_initialized=False)).status == "skip"
 
 
-def test_a_single_token_needs_no_guess(make_context: MakeContext) -> None:
+def test_vocabulary_of_one_has_no_loss(make_context: MakeContext) -> None:
     assert initial_loss(make_context(vocab_size=1)).status == "skip"
 
 
@@ -159,7 +159,7 @@ def test_gradients_leave_nothing_behind(make_context: MakeContext) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_batch_is_learnt(make_context: MakeContext, dtype: torch.dtype) -> None:
+def test_batch_is_learned(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = overfits_one_batch(make_context(dtype=dtype))
     assert check.status == "pass"
     assert check.value is not None

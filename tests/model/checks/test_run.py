@@ -110,7 +110,7 @@ def test_a_loaded_model(make_config: Make, check: Callable[..., CheckReport]) ->
     assert [check.name for check in report.checks if check.status == "skip"] == ["initial-loss"]
 
 
-def test_the_model_is_left_as_it_was(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_model_is_unchanged(make_config: Make, check: Callable[..., CheckReport]) -> None:
     model = TinyTransformerLM.from_config(make_config(dropout=0.5)).train()
     model.blocks[1].eval()
     modes = [module.training for module in model.modules()]
@@ -161,7 +161,7 @@ def test_broken_weights(make_config: Make, check: Callable[..., CheckReport]) ->
     assert {"closed-form", "tied-identity", "same-seed"}.isdisjoint(found)
 
 
-def test_meta_is_refused(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_meta_is_rejected(make_config: Make, check: Callable[..., CheckReport]) -> None:
     with pytest.raises(ValueError, match="no values to check"):
         check(make_config(), device="meta")
 

@@ -61,20 +61,20 @@ def test_a_tensor_without_a_closed_form(make_context: MakeContext) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_one_tensor_stays_one(make_context: MakeContext, dtype: torch.dtype) -> None:
+def test_tied_tensors_stay_tied(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = tied_identity(make_context(dtype=dtype))
     assert check.status == "pass"
     assert check.measured == "one tensor, also after copy, cast, move and reload"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_two_tensors_stay_two(make_context: MakeContext, dtype: torch.dtype) -> None:
+def test_untied_tensors_stay_untied(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = untied(make_context(dtype=dtype, tie_weights=False, newly_initialized=False))
     assert check.status == "pass"
     assert check.measured.startswith("two tensors, also after copy")
 
 
-def test_a_head_of_its_own_is_found(make_context: MakeContext) -> None:
+def test_separate_head_is_found(make_context: MakeContext) -> None:
     context = make_context()
     split_head(context.model)
     check = tied_identity(context)
@@ -150,7 +150,7 @@ def test_seed_ignored(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
     assert same_seed(make_context()).measured == "blocks.1.attention.q_proj.weight is the same for seeds 0 and 1"
 
 
-def test_a_global_stream_is_found(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_global_generator_is_found(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(model: TinyTransformerLM, *, seed: int) -> None:
         initialize(model, seed=seed)
         nn.init.normal_(model.ln_f.weight)
@@ -160,7 +160,7 @@ def test_a_global_stream_is_found(make_context: MakeContext, monkeypatch: pytest
     assert (check.status, check.measured) == ("fail", "ln_f.weight differs between two builds with the same seed")
 
 
-def test_a_model_changed_since_is_found(make_context: MakeContext) -> None:
+def test_modified_model_is_found(make_context: MakeContext) -> None:
     context = make_context()
     with torch.no_grad():
         context.model.ln_f.weight[0] = 2

@@ -73,7 +73,7 @@ def test_enough_digits_of_a_rate() -> None:
 
 @given(st.integers(1, 10**15), st.integers(1, 10**15))
 @example(16 * 10**9, 16 * 10**9 + 1)
-def test_amounts_never_look_alike(most: int, beyond: int) -> None:
+def test_different_amounts_differ_in_text(most: int, beyond: int) -> None:
     kinds: tuple[tuple[str, str, AmountKind], ...] = (
         ("weights_bytes", "bytes", "size"),
         ("forward_flops_per_token", "flops", "flops"),

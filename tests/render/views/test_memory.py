@@ -36,7 +36,7 @@ def test_nothing_is_wider_than_the_terminal(name: str, width: int) -> None:
     assert all(cell_len(line) <= width for line in text.splitlines())
 
 
-def test_what_is_said() -> None:
+def test_messages() -> None:
     text = to_text(screens("tiny"), Terminal(100))
     for words in (
         "Training memory",

@@ -25,14 +25,14 @@ def screen(name: str, width: int = 80, on: Accelerator | None = H100, lengths: t
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2-2b", "deepseek-v2-lite"])
-def test_every_length_is_there_at_every_width(name: str, width: int) -> None:
+def test_every_length_is_shown_at_every_width(name: str, width: int) -> None:
     shown = screen(name, width, lengths=(1, 10, 100, 1000, 8000, 8192))
     assert all(len(line) <= width for line in shown.splitlines())
     for length in ("1 ", "10", "100", "1,000", "8,000", "8,192"):
         assert length in shown
 
 
-def test_marks_what_does_not_fit() -> None:
+def test_marks_cells_that_do_not_fit() -> None:
     shown = screen("llama-3-8b")
     assert "15.1 GiB  " in shown
     assert "GiB ✗" in shown
@@ -42,7 +42,7 @@ def test_marks_what_does_not_fit() -> None:
     assert "✗" not in screen("tiny", lengths=(64,))
 
 
-def test_each_kind_of_cache_has_its_words() -> None:
+def test_description_of_each_cache() -> None:
     for name, words in (
         ("gpt2", "keys and values of 12 heads."),
         (
@@ -56,7 +56,7 @@ def test_each_kind_of_cache_has_its_words() -> None:
         assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
 
 
-def test_marks_what_bounds_decoding() -> None:
+def test_marks_the_bottleneck() -> None:
     mixed = " ".join(screen("tiny", lengths=(1, 1024)).split())
     assert "c is compute-bound, all others memory-bound." in mixed
     assert "M c" in mixed

@@ -41,7 +41,7 @@ def words(view: View) -> str:
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_all_of_it_fits(width: int) -> None:
+def test_fits_the_width(width: int) -> None:
     optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), tokens_are_given=True)
     for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64), optimum):
         shown = to_text(view, Terminal(width=width))
@@ -50,17 +50,17 @@ def test_all_of_it_fits(width: int) -> None:
         assert to_markdown(view)
 
 
-def test_a_price_is_shown_where_one_is_given() -> None:
+def test_price_is_shown_if_given() -> None:
     assert "cost" not in words(training())
     hours = 120e18 / (989.4e12 * 0.4) / 3600
     assert f"cost ${2 * hours:,.0f} at $2.00 per GPU hour" in words(training(usd_per_gpu_hour=2.0))
 
 
-def test_the_assumed_share_of_the_peak_is_said() -> None:
+def test_assumed_utilization_is_shown() -> None:
     assert "at 25% of 989 TFLOP/s in bfloat16" in words(training(utilization=0.25))
 
 
-def test_what_bounds_decoding_is_said() -> None:
+def test_bottleneck_of_decoding_is_shown() -> None:
     assert "Decoding is compute-bound from a batch of 296, if it fits." in words(serving())
     assert "At 200 tokens of context every batch is memory-bound" in words(serving(cache_bytes=10**8))
 
@@ -79,11 +79,11 @@ def test_speed_of_one_sequence() -> None:
         (10**13, "10T tokens are 500 times the compute-optimal 20B"),
     ],
 )
-def test_a_budget_beside_the_optimal_one(tokens: int, verdict: str) -> None:
+def test_tokens_compared_with_the_optimum(tokens: int, verdict: str) -> None:
     assert verdict in words(compute_optimum_blocks(compute_optimum(10**9, tokens), tokens_are_given=True))
 
 
-def test_a_budget_that_nobody_gave_is_not_judged() -> None:
+def test_default_tokens_are_not_compared() -> None:
     shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), tokens_are_given=False))
     assert shown.startswith("20B tokens are compute-optimal, 20 per parameter (Hoffmann et al. 2022); a heavily")
     assert "about" not in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ FILES_PER_SECOND = 100
 def startup(options: Options) -> Iterator[Row]:
     """Time the commands that need no torch against the bare imports, and check that they import none."""
     rounds = options.rounds_or(21)
+    compileall.compile_dir(ROOT / "tinylm_cli", quiet=2)  # as pip does; python may be set not to write bytecode
     commands = {name: process(TINYLM, *words) for name, words in TORCH_FREE.items()}
     figures = alternate({**commands, "imports": python(IMPORTS), "imports, used": python(IMPORTS_USED)}, rounds)
     for name in TORCH_FREE:

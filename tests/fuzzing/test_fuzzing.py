@@ -11,28 +11,24 @@ from hypothesis import strategies as st
 
 from tests.fuzzing.checks import CHECKS, findings
 from tests.fuzzing.inputs import KINDS, LLAMA, LLAMA_TENSORS, TOY, TOY_TENSORS, Case, encode_json, make_case
-from tests.fuzzing.known_gaps import KNOWN_GAPS, Gap, gap_of, new_findings
+from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of, new_findings
 from tests.fuzzing.mutate import safetensors_file
 from tests.fuzzing.run import run_here, run_process
 
 EXAMPLES = {
-    "yaml": 120,
-    "hugging face": 120,
-    "hardware": 60,
-    "command line": 120,
-    "set": 80,
-    "plan": 25,
-    "assertion": 60,
-    "completion": 10,
-    "model command line": 40,
-    "safetensors": 60,
-    "index folder": 40,
+    "yaml": 60,
+    "hugging face": 60,
+    "hardware": 30,
+    "command line": 60,
+    "set": 40,
+    "plan": 10,
+    "assertion": 30,
+    "completion": 5,
+    "model command line": 20,
+    "safetensors": 30,
+    "index folder": 20,
 }
-"""Inputs of each kind, half a minute in all."""
-
-
-def _reason(gap: Gap) -> str:
-    return gap.reason
+"""Inputs of each kind, some 15 seconds in all; ``benchmarks/fuzz.py`` tries more."""
 
 
 @pytest.fixture(scope="module")

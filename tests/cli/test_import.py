@@ -180,3 +180,10 @@ def test_notes_are_wrapped(here: Here, folder: Path) -> None:
         told = here("import", "bare.json", columns=columns).err.split("next: ")[0].splitlines()
         assert len(told) > 1
         assert max(map(len, told)) <= columns
+
+
+def test_missing_file(here: Here) -> None:
+    """Presets, which other commands would suggest, are not for import."""
+    result = here("import", "nope")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "error: no such file or folder: nope\n  = help: name a config.json, or its folder\n"

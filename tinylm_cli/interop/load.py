@@ -97,6 +97,8 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     """
     if not names_config(reference) and _is_folder(reference):
         raise InputError(f"'{reference}' has no {CONFIG_FILE}", help="name the folder of a Hugging Face model")
+    if reference and not {"/", ":", "\0"} & set(reference) and not names_config(reference):
+        raise InputError(f"no such file or folder: {reference}", help=f"name a {CONFIG_FILE}, or its folder")
     source, as_json, _ = read_config_text(reference)
     if not is_hugging_face(source, expected=as_json):
         parse_config(source, overrides)

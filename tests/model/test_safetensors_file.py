@@ -100,3 +100,11 @@ def test_longest_name(tmp_path: Path) -> None:
     name = "x" * MAX_NAME
     write_safetensors(tmp_path / "f", [LazyTensor(name, (1,), torch.float32, lambda: torch.ones(1))])
     assert torch.equal(SafetensorsFile(tmp_path / "f").read(name), torch.ones(1))
+
+
+def test_message_of_the_library_is_clipped(tmp_path: Path) -> None:
+    name = "x" * 300_000
+    header = json.dumps({name: {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}).encode()
+    with pytest.raises(WeightsError, match=r"is damaged or not a safetensors file: .*x…$") as caught:
+        SafetensorsFile(put(tmp_path / "f", header))
+    assert len(caught.value.message) < 500

@@ -152,7 +152,10 @@ def test_place() -> None:
     assert place["logicalLocations"] == [{"fullyQualifiedName": "norm.kind"}]
 
 
-@pytest.mark.parametrize(("path", "uri"), [("/a b.yaml", "file:///a%20b.yaml"), ("-x.yaml", "-x.yaml")])
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [("/a b.yaml", "file:///a%20b.yaml"), ("-x.yaml", "-x.yaml"), ("lone\udc80.yaml", "lone%80.yaml")],
+)
 def test_uri(path: str, uri: str) -> None:
     (found,) = run(to_sarif([FileResult(path, "wrong", None, "", "", (Diagnostic("tag", "m", path),))]))["results"]
     assert found["locations"] == [{"physicalLocation": {"artifactLocation": {"uri": uri}}}]

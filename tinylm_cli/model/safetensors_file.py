@@ -22,6 +22,8 @@ MAX_HEADER_BYTES = 32 * 1024**2
 """Largest header read: that of 200,000 tensors."""
 MAX_NAME = 1000
 """Characters of the longest tensor name read, so that no message repeats a longer one."""
+MAX_REASON = 300
+"""Characters of the reason in a message."""
 MAX_DIMENSIONS = 64
 """Dimensions of the largest tensor of torch."""
 
@@ -122,6 +124,8 @@ class SafetensorsFile:
         return entries
 
     def _damaged(self, reason: str) -> WeightsError:
+        if len(reason) > MAX_REASON:  # the library repeats tensor names
+            reason = f"{reason[:MAX_REASON]}…"
         return WeightsError(
             f"{self.path} is damaged or not a safetensors file: {reason}",
             help="save the model again, or copy the file again",

@@ -106,7 +106,7 @@ def _fix(fix: Fix) -> dict[str, Any]:
 def _uri(source: str) -> str:
     """Return the URI reference of a path as given; a relative one is relative to the folder of the run."""
     path = PurePath(source)
-    return path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="surrogateescape")
 
 
 def _message(message: str, remedy: str) -> dict[str, str]:

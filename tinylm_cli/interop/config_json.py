@@ -77,10 +77,10 @@ def _require_json(source: Source) -> None:
 
 
 def _remedy(text: str, error: json.JSONDecodeError) -> str:
-    before = text[: error.pos].rstrip()
-    if before.endswith(",") or (before + text[error.pos : error.pos + 1]).endswith((",}", ",]")):
+    before, rest = text[: error.pos].rstrip(), text[error.pos :].strip()
+    if re.match(r",\s*[}\]]", rest) or (before.endswith(",") and rest.startswith(("}", "]"))):
         return "delete the comma after the last value"
-    if error.pos >= len(text.rstrip()):
+    if error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in ("true", "false", "null")):
         return "close every brace, bracket and quote: the end of the file may be cut off"
     return 'a config.json is {"key": value, …}, with every key in double quotes'
 

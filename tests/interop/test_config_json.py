@@ -1,0 +1,53 @@
+"""A config.json that is no JSON: the place, and the advice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.config.source import Source
+from tinylm_cli.errors import ConfigError
+from tinylm_cli.interop.config_json import read_json
+
+COMMA = "delete the comma after the last value"
+CUT_OFF = "close every brace, bracket and quote: the end of the file may be cut off"
+QUOTES = 'a config.json is {"key": value, …}, with every key in double quotes'
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "advice"),
+    [
+        ("{", (1, 2), CUT_OFF),
+        ("[", (1, 2), CUT_OFF),
+        ('{"a"', (1, 5), CUT_OFF),
+        ('{"a":', (1, 6), CUT_OFF),
+        ('{"a": 1', (1, 8), CUT_OFF),
+        ('{"a": 1,', (1, 9), CUT_OFF),
+        ('{"a": 1,\n\n', (3, 1), CUT_OFF),
+        ('{"a": [1, 2', (1, 12), CUT_OFF),
+        ('{"a": {"b": 1}', (1, 15), CUT_OFF),
+        ('{"a": {"b": 1}\n', (2, 1), CUT_OFF),
+        ('{"model_type": "lla', (1, 16), CUT_OFF),
+        ('{"a": 1, "b', (1, 10), CUT_OFF),
+        ('{"a": tru', (1, 7), CUT_OFF),
+        ('{"a": [1, 2,]}', None, COMMA),
+        ('{"a": 1,}', None, COMMA),
+        ('{\n  "a": 1 ,\n}\n', None, COMMA),
+        ('{"a": 1 "b": 2}', (1, 9), QUOTES),
+        ("{'a': 1}", (1, 2), QUOTES),
+        ("{a: 1}", (1, 2), QUOTES),
+        ('{"a": yes}', (1, 7), QUOTES),
+        ('{"a": 1}}', (1, 9), QUOTES),
+        ('{"a": 1},', (1, 9), QUOTES),
+        ('{"a": 1}\n{"a": 1}', (2, 1), QUOTES),
+    ],
+)
+def test_no_json(text: str, place: tuple[int, int] | None, advice: str) -> None:
+    """Python 3.13 points at a superfluous comma itself, older versions after it."""
+    with pytest.raises(ConfigError) as raised:
+        read_json(Source("config.json", text))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.help) == ("json-syntax", advice)
+    assert found.message.startswith("this is not JSON: ")
+    assert found.span is not None
+    line, column = place or (found.span.line, found.span.column)
+    assert (found.span.line, found.span.column, found.span.end_column) == (line, column, column + 1)

@@ -98,6 +98,41 @@ def test_nominal_error() -> None:
             "n_layers: 14 satisfies all conditions",
         ),
         (
+            "total_params <= 0",
+            "total_params <= 0 does not hold: total_params is 92,736,000, over by 92,736,000",
+            "",
+        ),
+        (
+            "total_params < 1",
+            "total_params < 1 does not hold: total_params is 92,736,000, over by 92,735,999 (9,273,599,900%)",
+            "",
+        ),
+        (
+            "total_params < 92736000",
+            "total_params < 92736000 does not hold: total_params is 92,736,000",
+            "n_layers: 11 satisfies all conditions",
+        ),
+        (
+            "total_params > 92736000",
+            "total_params > 92736000 does not hold: total_params is 92,736,000",
+            "n_layers: 13 satisfies all conditions",
+        ),
+        (
+            "kv_cache_bytes == 0",
+            "kv_cache_bytes == 0 does not hold: kv_cache_bytes is 37,748,736 (36MiB), over by 37,748,736",
+            "",
+        ),
+        (
+            "total_params < 46368000",
+            "total_params < 46368000 does not hold: total_params is 92,736,000, over by 46,368,000 (100%)",
+            "n_layers: 5 satisfies all conditions",
+        ),
+        (
+            "nominal_error <= 0",
+            "nominal_error <= 0 does not hold: nominal_error is 25.8%, over by 25.8%",
+            "write nominal_params: 92736000",
+        ),
+        (
             "total_params != 92736000",
             "total_params != 92736000 does not hold: total_params is 92,736,000",
             "",

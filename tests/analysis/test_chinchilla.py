@@ -23,5 +23,7 @@ def test_optimum_uses_the_same_compute(params: int, tokens: int) -> None:
     best = optimum.compute_optimal_params
     assert 120 * best**2 <= optimum.compute_flops < 120 * (best + 1) ** 2
     assert optimum.compute_optimal_tokens == 20 * best
+    assert (optimum.params, optimum.train_tokens) == (params, tokens)
+    assert optimum.tokens_per_param == tokens / params
     assert (optimum.optimal_ratio > 1) == (tokens > 20 * params)
     assert best >= params or optimum.optimal_ratio < 1

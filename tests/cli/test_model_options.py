@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tinylm_cli.analysis.cpu_memory import decode_bytes, forward_bytes
+from tinylm_cli.analysis.params import weights_bytes
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.machine import MemoryLimit
 from tinylm_cli.model import TinyTransformerLM
 
@@ -65,3 +69,33 @@ def test_work_counts(words: list[str], told: str, here: Here, allow: Allow) -> N
     result = here(*words, *WIDE, columns=200)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(f"error: {told}")
+
+
+@pytest.mark.parametrize(
+    ("words", "batch_size", "seq_len", "max_new_tokens"),
+    [
+        (["forward", "--tokens", "1,2,3,4,5,6,7"], 1, 7, 0),
+        (["forward", "--tokens", "1"], 1, 1, 0),
+        (["forward", "--text", "Hello"], 1, 5, 0),
+        (["forward", "--random", "3x8"], 3, 8, 0),
+        (["generate", "--tokens", "1,2,3", "-n", "4"], 1, 3, 4),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_exact_need(
+    words: list[str], batch_size: int, seq_len: int, max_new_tokens: int, here: Here, allow: Allow, folder: Path
+) -> None:
+    """Weights and work count once each: memory for both is enough, and one byte less is not."""
+    config = load_config(str(folder / "toy.yaml"), ["d_model=64", "d_ff=256"]).config
+    if max_new_tokens:
+        work = decode_bytes(config, prompt_len=seq_len, max_new_tokens=max_new_tokens, dtype="float32")
+    else:
+        work = forward_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype="float32")
+    need = weights_bytes(config, "float32") + work
+    allow(need)
+    with pytest.raises(pytest.fail.Exception, match="went on"):
+        here(*words, *WIDE)
+    allow(need - 1)
+    result = here(*words, *WIDE, columns=200)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: building toy and ")

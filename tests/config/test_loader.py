@@ -96,6 +96,35 @@ def test_origins_point_at_the_value(minimal: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("override", "pointed", "column"),
+    [
+        ("n_layers=many", "many", 10),
+        ("n_layers= many", "many", 11),
+        ("n_layers=0", "0", 10),
+        ("n_layers=[1, 2]", "[1, 2]", 10),
+        ("d_ff=1 2", "1 2", 6),
+        ("norm.eps=-1", "-1", 10),
+        ("norm={kind: x}", "x", 13),
+        ("norm=rmsnorm", "rmsnorm", 6),
+        ("n_lay=3", "n_lay", 1),
+        ("norm.x=1", "norm.x", 1),
+        ("x.y=1", "x.y", 1),
+        ("n_layers=", "", 10),
+        ("norm.eps='a", "'", 10),
+    ],
+)
+def test_span_of_an_override(minimal: str, override: str, pointed: str, column: int) -> None:
+    """The carets are as wide as the wrong value or key; for a missing value, there is one after the text."""
+    with pytest.raises(ConfigError) as raised:
+        _parse(minimal, override)
+    (found,) = raised.value.diagnostics
+    assert found.span is not None
+    assert (found.span.source, found.span.line, found.span.text) == (SET, 1, override)
+    assert (found.span.column, found.span.end_column) == (column, column + max(len(pointed), 1))
+    assert override[column - 1 : found.span.end_column - 1] == pointed
+
+
 @given(st.data())
 def test_set_is_the_same_as_editing_the_file(
     valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject

@@ -81,6 +81,33 @@ def changed(family: str, **fields: Any) -> ModelConfig:
     return ModelConfig.model_validate(values)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "llama"])
+@pytest.mark.parametrize(
+    ("ulps", "expressed"), [(0, True), (1, True), (-1, True), (2, True), (-64, False), (64, False)]
+)
+def test_rounded_attention_scale(family: str, ulps: int, *, expressed: bool) -> None:
+    """A scale that differs from 1/√d_head only by rounding is the family's own; another is not."""
+    scale = changed(family).d_head ** -0.5
+    for _ in range(abs(ulps)):
+        scale = math.nextafter(scale, math.inf if ulps > 0 else 0.0)
+    config = changed(family, attention__scale=scale)
+    assert config.attention.scale == scale
+    if expressed:
+        assert express(config).family == family
+        return
+    with pytest.raises(UnableError, match=r"does not support attention\.scale"):
+        express(config)
+
+
+@pytest.mark.parametrize(("scale", "scaled"), [(None, True), (1.0, False)])
+def test_unscaled_scores(scale: float | None, *, scaled: bool) -> None:
+    """Only GPT-2 has unscaled scores, and they are not those of 0.9999."""
+    found = express(changed("gpt2", attention__scale=scale))
+    assert (found.family, found.document["scale_attn_weights"]) == ("gpt2", scaled)
+    with pytest.raises(UnableError):
+        express(changed("gpt2", attention__scale=0.9999))
+
+
 @pytest.mark.parametrize(
     ("family", "fields", "nearest", "lacks"),
     [

@@ -14,7 +14,7 @@ from tests.interop.changes import Change, refused
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.family_lookup import UNSUPPORTED
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
@@ -90,6 +90,28 @@ def test_unsupported_architecture() -> None:
     assert found.help.startswith(
         "MambaForCausalLM is not part of a supported family; the supported families are bloom, "
     )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"architectures": []}, {"architectures": None}, {"architectures": "LlamaForCausalLM"}, {"architectures": [3]}],
+)
+def test_no_architecture(keys: dict[str, Any]) -> None:
+    found = _told(json.dumps({"hidden_size": 8, **keys}))
+    assert (found.code, found.message) == ("missing-key", "model_type is missing; it names the model family")
+    assert found.help == f'add "model_type": "llama", or another of {", ".join(sorted(FAMILIES))}'
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: str(family.model_type))
+def test_architectures_of_families(family: Family) -> None:
+    """The class of a family's language model leads to the first family with this class, and so does its base class."""
+    name = family.architecture
+    first = next(each for each in FAMILIES.values() if each.architecture == name)
+    expected = f'{name} belongs to the family {first.model_type}: add "model_type": "{first.model_type}"'
+    base = name.removesuffix("ForCausalLM").removesuffix("LMHeadModel") + "Model"
+    for named in (name, base):
+        found = _told(json.dumps({"architectures": ["Other", named], "hidden_size": 8}))
+        assert found.help == expected
 
 
 def _told(text: str) -> Diagnostic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import permutations
 from operator import le
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_largest_within_bounds() -> None:
     config = to_config(report.designs[0], report)
     assert config.nominal_params is None
     assert config.budget == Budget(max_kv_bytes=2**30)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_target_among_bounds(order: tuple[int, ...]) -> None:
+    """A target replaces the largest model within the bounds, wherever it stands among them."""
+    three = within("total_params", 10**9, 0.02), at_most("kv_cache_bytes", 2**30), at_most("weights_bytes", 2 * 10**9)
+    given = tuple(three[index] for index in order)
+    report = found("llama", *given, top=1)
+    assert report.constraints == given
+    assert report.matches == found("llama", *three, top=1).matches > 0
 
 
 def test_active_params() -> None:

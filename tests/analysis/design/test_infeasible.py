@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.constraints import at_most, fits, within
+from tinylm_cli.analysis.design.constraints import DECODE_RATE, at_most, decodes_at_least, fits, within
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
-from tinylm_cli.analysis.design.search_space import GRID, SearchSpace
+from tinylm_cli.analysis.design.infeasible import find_failures
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS
+from tinylm_cli.analysis.design.search import search
+from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
-from tinylm_cli.reports.constraint import Constraint
+from tinylm_cli.reports.constraint import Constraint, Sizes
 from tinylm_cli.reports.design import DesignReport
 
 
@@ -54,6 +59,76 @@ def test_nearest_is_exact() -> None:
     assert not found("llama", within("total_params", size.nearest + 1, 0.0), *bounds).matches
     assert found("llama", target, at_most("kv_cache_bytes", cache.nearest)).matches
     assert not found("llama", target, at_most("kv_cache_bytes", cache.nearest - 1)).matches
+
+
+NARROW = replace(
+    space_of("llama"),
+    grid=Grid(d_models=(range(64, 257, 64),), n_layers=range(1, 5), aspects=None, d_heads=(32,)),
+    accelerator=load_hardware("l4"),
+)
+BOUNDED = ("kv_cache_bytes", "weights_bytes", "forward_flops_per_token")
+TARGETED = ("total_params", "active_params")
+
+
+def narrow_models() -> dict[Sizes, dict[str, float]]:
+    """Return the figures of every model of ``NARROW``."""
+    names = [*TARGETED, *BOUNDED, DECODE_SECONDS]
+    models: dict[Sizes, dict[str, float]] = {}
+    for each in search(NARROW, [], names):
+        for n_layers in each.depths:
+            figures = {name: float(form.at(n_layers)) for name, form in zip(names, each.forms, strict=True)}
+            figures[DECODE_RATE] = NARROW.serving.batch_size / figures[DECODE_SECONDS]
+            models[each.shape.sizes(n_layers)] = figures
+    return models
+
+
+MODELS = narrow_models()
+
+
+@st.composite
+def mixed(draw: st.DrawFn) -> list[Constraint]:
+    """Draw targets, upper bounds and a throughput in any order, each at, just above or just below a model's figure."""
+    constraints = {}
+    names = st.lists(st.sampled_from([*TARGETED, *BOUNDED, DECODE_RATE]), min_size=1, max_size=4, unique=True)
+    for name in draw(names):
+        value = draw(st.sampled_from(list(MODELS.values())))[name]
+        if name == DECODE_RATE:
+            constraints[name] = decodes_at_least(value * draw(st.sampled_from([0.99, 1.0, 1.01])))
+        elif name in TARGETED:
+            constraints[name] = within(name, value + draw(st.integers(-1, 1)), draw(st.sampled_from([0.0, 0.02])))
+        else:
+            constraints[name] = at_most(name, value + draw(st.integers(-1, 1)))
+    return list(constraints.values())
+
+
+@given(mixed())
+@settings(max_examples=60)
+def test_mixed_constraints(constraints: list[Constraint]) -> None:
+    """The failures are those that a loop over all models finds, one constraint at a time."""
+    targets = [each for each in constraints if each.is_target]
+    bounds = [each for each in constraints if not each.is_target]
+    alone = [each for each in (*targets, *bounds) if not any(holds(each, sizes) for sizes in MODELS)]
+    expected = {}
+    for each in alone or (*targets, *bounds):
+        others = [other for other in constraints if other is not each] if each.is_target or not targets else targets
+        beside = [sizes for sizes in MODELS if alone or all(holds(other, sizes) for other in others)]
+        if beside and not any(holds(each, sizes) for sizes in beside):
+            expected[each] = min(miss(each, sizes) for sizes in beside)
+    failures = find_failures(NARROW, constraints)
+    assert [each.constraint for each in failures] == list(expected)
+    for failure in failures:
+        constraint = failure.constraint
+        assert failure.alone == bool(alone)
+        assert MODELS[failure.sizes][constraint.figure] == failure.nearest
+        assert miss(constraint, failure.sizes) == expected[constraint]
+
+
+def holds(constraint: Constraint, sizes: Sizes) -> bool:
+    return miss(constraint, sizes) == 0
+
+
+def miss(constraint: Constraint, sizes: Sizes) -> float:
+    return constraint.distance(MODELS[sizes][constraint.figure])
 
 
 class TestRelaxations:

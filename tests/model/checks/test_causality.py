@@ -84,9 +84,12 @@ def test_the_leak_is_measured(make_context: MakeContext, let_see: LetSee, check:
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_self_attention_only(make_context: MakeContext, let_see: LetSee, check: Check, measured: str) -> None:
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_self_attention_only(
+    make_context: MakeContext, let_see: LetSee, check: Check, measured: str, n_layers: int
+) -> None:
     let_see(lambda square: torch.eye(len(square)))
-    result = check(make_context())
+    result = check(make_context(n_layers=n_layers))
     assert (result.status, result.measured) == ("fail", measured)
 
 

@@ -124,3 +124,22 @@ def test_tolerance_follows_the_logits(make_context: MakeContext) -> None:
     for dtype, share in TOLERANCE.items():
         context = make_context(dtype=dtype)
         assert context.tolerance(max_abs(torch.tensor([2.0, -40.0], dtype=dtype))) == pytest.approx(40 * share)
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "attention", "sensitive"),
+    [
+        (1, {}, True),
+        (1, {"window": 2}, True),
+        (1, {"window": 1}, False),
+        (3, {"window": 1}, False),
+        (1, {"window": 1, "window_pattern": "LG"}, False),
+        (1, {"window": 1, "window_pattern": "GL"}, True),
+        (2, {"window": 1, "window_pattern": "LG"}, True),
+        (2, {"window": 1, "window_pattern": "GL"}, True),
+        (3, {"window": 1, "window_pattern": "LLG"}, True),
+    ],
+)
+def test_sensitive(make_context: MakeContext, n_layers: int, attention: dict[str, object], *, sensitive: bool) -> None:
+    """Later logits depend on earlier tokens as soon as one layer sees another position, be it the only layer."""
+    assert make_context(n_layers=n_layers, attention=attention).sensitive == sensitive

@@ -118,6 +118,22 @@ def test_gradients_without_biases(make_context: MakeContext) -> None:
     assert (check.status, check.measured) == ("pass", "39 of 39 nonzero")
 
 
+@pytest.mark.parametrize("pattern", ["GL", "LG", "LGL", "GGL"])
+def test_layer_that_sees_only_itself(make_context: MakeContext, pattern: str) -> None:
+    """Its attention weights are 1 whatever its queries are, which therefore need no gradient, in the last layer too."""
+    attention = {"window": 1, "window_pattern": pattern, "bias": False}
+    context = make_context(n_layers=len(pattern), d_model=64, attention=attention)
+    for layer, letter in enumerate(pattern):
+        if letter == "L":
+            query = dict(context.model.named_parameters())[f"blocks.{layer}.attention.q_proj.weight"]
+            query.register_hook(lambda gradient: 0 * gradient)  # type: ignore[no-untyped-call]
+    check = gradients_finite(context)
+    unable, total = pattern.count("L"), 12 * len(pattern) + 3
+    assert check.status == "pass"
+    assert re.fullmatch(rf"\d+ of {total} nonzero", check.measured)
+    assert int(check.measured.split()[0]) <= total - unable
+
+
 def test_unused_parameter(make_context: MakeContext) -> None:
     context = make_context()
     context.model.register_parameter("idle", nn.Parameter(torch.zeros(3)))

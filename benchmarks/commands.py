@@ -27,6 +27,20 @@ TORCH_FREE: dict[str, tuple[str | Path, ...]] = {
 }
 DEEP = 10_000
 FILES_PER_SECOND = 100
+SECONDS_AT_LIMITS = 2.0
+
+_DEEPEST = ("tiny", "--set", "n_layers=100000")
+_WINDOWS = ("--set", "attention.window=64", "--set", "attention.window_pattern=LLLLLG")
+AT_LIMITS: dict[str, tuple[str, ...]] = {
+    "estimate, 100,000 layers, 64 GPUs": ("estimate", *_DEEPEST, "--gpu", "h100", "--gpus", "64"),
+    "estimate, 100,000 layers, 1,000,000 GPUs": ("estimate", *_DEEPEST, "--gpu", "h100", "--gpus", "1000000"),
+    "estimate, 100,000 layers with windows": ("estimate", *_DEEPEST, *_WINDOWS, "--gpu", "l4", "--gpus", "4096"),
+    "estimate, qwen3-30b-a3b, 720,720 GPUs": ("estimate", "qwen3-30b-a3b", "--gpu", "h100", "--gpus", "720720"),
+    "compare, 100 models": ("compare", "small", *(f"@n_layers={n}" for n in range(2, 101))),
+    "sweep, 1,000 configs": ("sweep", "small", "n_layers=1..1000"),
+    "design, 1,000 designs": ("design", "--params", "125M", "--tolerance", "1", "--top", "1000"),
+}
+"""Commands at the limits of what they accept."""
 
 
 def startup(options: Options) -> Iterator[Row]:
@@ -77,6 +91,15 @@ def depth(options: Options) -> Iterator[Row]:
     figures = alternate({"deep": process(*deep), "shallow": process(*shallow)}, rounds)
     name = f"tinylm params, {DEEP:,} layers"
     yield Row(name, "4 layers", "s", rounds, figures["deep"], figures["shallow"], Target(1.2))
+
+
+def limits(options: Options) -> Iterator[Row]:
+    """Time commands at the limits of what they accept against the time within which they must end."""
+    rounds = options.rounds_or(3)
+    figures = alternate({name: process(TINYLM, *words) for name, words in AT_LIMITS.items()}, rounds)
+    needed, against = Figures.of([SECONDS_AT_LIMITS]), f"{SECONDS_AT_LIMITS:g} s"
+    for name in AT_LIMITS:
+        yield Row(name, against, "s", rounds, figures[name], needed, Target(1.0))
 
 
 def _imports_torch(*words: str | Path) -> bool:

@@ -30,6 +30,7 @@ GROUPS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "build": commands.build,
     "validate": commands.validate,
     "depth": commands.depth,
+    "limits": commands.limits,
     "design": design_search.design,
     "memory": construction.memory,
     "construction": construction.construction,

@@ -10,6 +10,9 @@ MAX_SEED = 2**64 - 1
 BYTE_VOCAB_SIZE = 256
 """Vocabulary size at which token ids are UTF-8 bytes."""
 
+MAX_DESIGNS = 1000
+"""The most designs that a search returns: every figure of each is computed from its config."""
+
 _BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, uniform_ranges
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, layer_kind, n_expert_layers, uniform_ranges
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 
@@ -30,15 +30,18 @@ def layered(draw: st.DrawFn) -> ModelConfig:
 
 @given(layered(), st.one_of(st.none(), st.integers(1, 12)), st.data())
 def test_groups_agree_with_layer_by_layer(config: ModelConfig, seq_len: int | None, data: st.DataObject) -> None:
-    n_layers = data.draw(st.integers(0, config.n_layers))
+    start = data.draw(st.integers(0, config.n_layers))
+    consecutive = range(start, data.draw(st.integers(start, config.n_layers)))
     one_by_one: dict[LayerKind, list[int]] = {}
-    for layer in range(n_layers):
+    for layer in consecutive:
         window = config.window(layer)
         seen = window if window is not None and (seq_len is None or window < seq_len) else None
         one_by_one.setdefault(LayerKind(seen, config.has_experts(layer)), []).append(layer)
-    found = group_layers(config, seq_len, range(n_layers))
-    assert found == {sort: (layers[0], len(layers)) for sort, layers in one_by_one.items()}
+        assert layer_kind(config, seq_len, layer) == LayerKind(seen, config.has_experts(layer))
+    found = group_layers(config, seq_len, consecutive)
+    assert found == {kind: (layers[0], layers[-1], len(layers)) for kind, layers in one_by_one.items()}
     assert list(found) == list(one_by_one)
+    assert n_expert_layers(config, consecutive) == sum(map(config.has_experts, consecutive))
 
 
 @given(layered())

@@ -36,3 +36,15 @@ def test_resolved_and_applicable_only() -> None:
 )
 def test_equivalent_spellings(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert said(**one) == said(**other) != said(**one, dropout=0.5)
+
+
+def test_windows_of_deep_models() -> None:
+    """The longest patterns that agree on 510 layers differ, in a result that does not grow with the layers."""
+    longest, shorter = (
+        said(n_layers=100_000, attention={"window": 8, "window_pattern": "L" * n + "G"})["attention.window_pattern"]
+        for n in (511, 510)
+    )
+    assert longest[:510] == shorter[:510]
+    assert longest[510:513] == [8, None, 8]
+    assert shorter[510:513] == [None, 8, 8]
+    assert len(longest) == len(shorter) == 1024

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.errors import ConfigError, InputError, UsageError
-from tinylm_cli.interop.variants import Variant, load_variants, parse_variants
+from tinylm_cli.interop.variants import MAX_COMPARED, Variant, load_variants, parse_variants
 
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nmax_len: 32\n"
 
@@ -190,3 +190,10 @@ def test_changed_kind_drops_fields(model: str, change: str, dropped: str) -> Non
     assert after.origins[dropped] is None
     with pytest.raises(ConfigError, match=dropped):
         load_variants(parse_variants([model, f"@{change}@{dropped}=4"], ()))
+
+
+def test_too_many_models() -> None:
+    arguments = ["small", *(f"@n_layers={n}" for n in range(1, MAX_COMPARED))]
+    assert len(parse_variants(arguments, ())) == MAX_COMPARED
+    with pytest.raises(UsageError, match=f"{MAX_COMPARED + 1} models to compare; the limit is {MAX_COMPARED}"):
+        parse_variants([*arguments, "tiny"], ())

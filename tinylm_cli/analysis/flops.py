@@ -234,10 +234,10 @@ def _matmul_groups(
             yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights)
             continue
         groups = group_layers(config, None, section.layers)
-        for (window, _), (_, n_layers) in groups.items():
+        for (window, _), group in groups.items():
             suffix = "" if len(groups) == 1 else f" window {window}" if window else " global"
             attention = _attention_matmuls(config, pairs(window), absorbed=absorbed)
-            yield MatmulGroup(section.prefix() + suffix, n_layers, (*weights, *attention))
+            yield MatmulGroup(section.prefix() + suffix, group.n_layers, (*weights, *attention))
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:

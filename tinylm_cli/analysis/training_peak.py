@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.layer_kinds import group_layers, uniform_ranges
+from tinylm_cli.analysis.layer_kinds import LayerGroup, group_layers
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
@@ -173,16 +173,17 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
 def _boundary_layers(run: ForwardPass, layers: range) -> Iterable[int]:
     """Return the first and the last of each kind among consecutive layers, the last one first.
 
-    Kinds alternate within one period of the window pattern. A flash kernel saves the same bytes with and without
-    a window.
+    A flash kernel saves the same bytes with and without a window.
     """
     is_flash = run.setup.attention_kernel == "flash"
-    period = len(run.config.attention.window_pattern)
-    boundaries: set[int] = set()
-    for uniform in uniform_ranges(run.config):
-        within = range(max(uniform.start, layers.start), min(uniform.stop, layers.stop))
-        for candidates in (reversed(within[:period]), within[-period:]):
-            boundaries.update({run.banded(layer) and not is_flash: layer for layer in candidates}.values())
+    alike: dict[tuple[bool, bool], list[LayerGroup]] = {}
+    for kind, group in group_layers(run.config, run.keys, layers).items():
+        alike.setdefault((kind.window is not None and not is_flash, kind.has_experts), []).append(group)
+    boundaries = {
+        layer
+        for groups in alike.values()
+        for layer in (min(group.first for group in groups), max(group.last for group in groups))
+    }
     return sorted(boundaries, reverse=True)
 
 

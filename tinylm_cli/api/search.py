@@ -14,6 +14,7 @@ from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read
 from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.choices import Optimizer, Purpose, Recompute
 from tinylm_cli.reports.design import DesignReport
@@ -132,7 +133,7 @@ def design(
         n_layers: Depths to search.
         d_head: Dimensions per head to search; empty for the family's.
         tolerance: Maximum relative distance from a target.
-        top: Maximum number of designs to return, 1 to 10,000.
+        top: Maximum number of designs to return, 1 to 1,000.
         front: Whether to return only the Pareto front.
         setup: Fields of ``TrainingSetup`` and ``ServingSetup``, as for :meth:`Model.estimate`.
 
@@ -162,7 +163,7 @@ def design(
         raise UsageError(f"unknown family {family}", help=f"did you mean {meant}?" if meant else "")
     template = FAMILIES[family]
     accelerator, accelerators = read_gpu(gpu, hardware)
-    require("top", top, Annotated[int, Bounds(1, 10_000)])
+    require("top", top, Annotated[int, Bounds(1, MAX_DESIGNS)])
     require("tolerance", tolerance, Annotated[float, Bounds(0, 1)])
     require("vocab_size", vocab_size, Annotated[int, Bounds(1, 10**8)] | None)
     require("max_len", max_len, Annotated[int, Bounds(1, 10**9)] | None)

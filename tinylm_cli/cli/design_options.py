@@ -27,6 +27,7 @@ from tinylm_cli.cli.training_options import (
 )
 from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLenOption
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.reports.choices import Purpose
 
 OPTIONS = {
@@ -108,7 +109,7 @@ PurposeOption = Annotated[
 ]
 PickOption = Annotated[
     int | None,
-    option("Write the design of this rank as YAML; with -o the default is 1.", metavar="RANK", min=1, max=10_000),
+    option("Write the design of this rank as YAML; with -o the default is 1.", metavar="RANK", min=1, max=MAX_DESIGNS),
 ]
 
 
@@ -157,7 +158,7 @@ class DesignOptions:
     dtype: DTypeOption = None
     optimizer: OptimizerOption = "adamw"
     recompute: RecomputeOption = "none"
-    top: Annotated[int, option("Designs to show.", metavar="N", min=1, max=10_000)] = 10
+    top: Annotated[int, option("Designs to show.", metavar="N", min=1, max=MAX_DESIGNS)] = 10
     front: Annotated[bool, option("Show only the Pareto front.", "--front")] = False
     pick: PickOption = None
     full: Annotated[bool, option("Also explain the ranking and show the searched grid.", "--full")] = False

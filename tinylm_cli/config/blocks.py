@@ -20,6 +20,7 @@ MAX_N_HEADS = 65_536
 MAX_LEN = 1_000_000_000
 MAX_FACTOR = 1e6
 MAX_N_LAYERS = 100_000
+MAX_WINDOW_PATTERN = 512
 MAX_D_FF = 16_777_216
 MAX_N_EXPERTS = 65_536
 MAX_BATCH_SIZE = 1_000_000_000
@@ -217,7 +218,7 @@ class Attention(Block):
     )
     window_pattern: Annotated[str, WINDOW] = Field(
         "L",
-        pattern=r"^[LG]{1,512}$",
+        pattern=rf"^[LG]{{1,{MAX_WINDOW_PATTERN}}}$",
         examples=["LG"],
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from tinylm_cli.config.blocks import (
     BLOCKS,
     MAX_N_LAYERS,
+    MAX_WINDOW_PATTERN,
     Attention,
     Block,
     Budget,
@@ -167,5 +168,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
     }
     kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}
     if attention.window is not None:
-        kept["attention.window_pattern"] = tuple(config.window(layer) for layer in range(config.n_layers))
+        # patterns that agree on the length of two patterns agree on all layers (Fine and Wilf 1965)
+        layers = range(min(config.n_layers, 2 * MAX_WINDOW_PATTERN))
+        kept["attention.window_pattern"] = tuple(config.window(layer) for layer in layers)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}

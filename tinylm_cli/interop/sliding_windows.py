@@ -5,12 +5,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.shared_keys import LayerTypes, LayerWindow, LlamaLikeKeys
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.quantities import counted
 
-_LONGEST_PATTERN = 512
 _LETTERS = {"sliding_attention": "L", "full_attention": "G"}
 
 
@@ -47,8 +47,8 @@ class LayerWindowKeys(LlamaLikeKeys):
             return
         to.put("attention.window", width, "sliding_window")
         shortest = shortest_period(pattern)
-        if len(shortest) > _LONGEST_PATTERN:
-            to.unsupported(key, f"the pattern spans more than {_LONGEST_PATTERN} layers without repeating")
+        if len(shortest) > MAX_WINDOW_PATTERN:
+            to.unsupported(key, f"the pattern spans more than {MAX_WINDOW_PATTERN} layers without repeating")
         elif shortest != "L":
             to.put("attention.window_pattern", shortest, key, "sliding_window")
 

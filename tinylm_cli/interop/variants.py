@@ -34,6 +34,10 @@ MAX_COMPLETING_CHANGES = 3
 """Maximum number of further changes tried to make an invalid change valid."""
 
 
+MAX_COMPARED = 100
+"""Maximum number of models that are compared; more are a sweep."""
+
+
 class Variant(NamedTuple):
     """A config with changes."""
 
@@ -60,8 +64,11 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     to each. A single model is compared with its overridden variant or, without overrides, with its unchanged config.
 
     Raises:
-        UsageError: If there is nothing to compare.
+        UsageError: If there is nothing to compare, or too much.
     """
+    if len(arguments) > MAX_COMPARED:
+        message = f"{len(arguments):,} models to compare; the limit is {MAX_COMPARED}"
+        raise UsageError(message, help="compare fewer; tinylm sweep lists the figures for many values of one field")
     first, *others = arguments
     base = parse_variant(first, Variant(""))
     if not base.reference:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tests.accelerators import make_accelerator
 from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
@@ -100,3 +102,17 @@ def test_unused_d_ff() -> None:
     config = load_config("qwen3-30b-a3b", ["d_ff=6145"]).config
     assert not list(layout_mismatches(config, SETUP, Layout(tensor=2)))
     assert list(layout_mismatches(load_config("llama-3-8b", ["d_ff=6145"]).config, SETUP, Layout(tensor=2)))
+
+
+@given(n_layers=st.integers(1, 400), pipeline=st.integers(1, 120), virtual=st.integers(1, 4))
+def test_nearby_stages(n_layers: int, pipeline: int, virtual: int) -> None:
+    """The stages in the help are the largest valid ones, up to four times as many as asked for."""
+    config = LLAMA.model_copy(update={"n_layers": n_layers})
+    layout = Layout(pipeline=pipeline, virtual=virtual, micro_batches=pipeline)
+    mismatch = next((each for each in layout_mismatches(config, SETUP, layout) if each.field == "pipeline"), None)
+    assume(mismatch is not None)
+    assert mismatch is not None
+    candidates = range(2 if virtual > 1 else 1, min(n_layers // virtual, 4 * pipeline) + 1)
+    near = [str(n) for n in candidates if -n_layers % (n * virtual) <= 2]
+    listed = f"nearby stages: {', '.join(near[-4:])}; the first and the last may have one layer fewer"
+    assert mismatch.help == (listed if near else "use fewer chunks")

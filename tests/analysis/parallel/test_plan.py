@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from math import prod
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.accelerators import GIB, make_accelerator
+from tests.python_calls import count_calls
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.plan import plan, plan_bytes, plans, smallest_plan_bytes
@@ -158,3 +161,26 @@ def test_layout_text(layout: Layout, typed: str) -> None:
 def test_mismatches(name: str, layout: Layout, message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
         plan(*job(name), layout)
+
+
+WINDOWS = ("attention.window=64", "attention.window_pattern=LLLLLGLLG")
+EXPERTS = ("feed_forward.n_experts=4", "feed_forward.n_dense_layers=5")
+
+
+@pytest.mark.parametrize("changes", [(), WINDOWS, (*WINDOWS, *EXPERTS)], ids=["equal", "windows", "experts"])
+@pytest.mark.parametrize("layout", [Layout(pipeline=8), Layout(pipeline=8, virtual=4), Layout(data=8, zero=3)])
+def test_work_of_deep_models(changes: tuple[str, ...], layout: Layout) -> None:
+    """Planning 98,496 layers calls as many functions as planning 288."""
+    layout = replace(layout, micro_batches=64)
+    configs = [load_config("tiny", [f"n_layers={n}", *changes]).config for n in (288, 98_496)]
+    calls = [count_calls(partial(plan, config, TrainingSetup(1, 128), layout, NODE)) for config in configs]
+    assert calls[1] <= 1.1 * calls[0]
+
+
+@pytest.mark.parametrize("changes", [(), WINDOWS, (*WINDOWS, *EXPERTS)], ids=["equal", "windows", "experts"])
+def test_work_of_many_stages(changes: tuple[str, ...]) -> None:
+    """Planning 49,152 stages calls as many functions as planning 48."""
+    config, setup = load_config("tiny", ["n_layers=98304", *changes]).config, TrainingSetup(1, 128)
+    layouts = [Layout(pipeline=stages, micro_batches=stages) for stages in (48, 49_152)]
+    calls = [count_calls(partial(plan, config, setup, layout, NODE)) for layout in layouts]
+    assert calls[1] <= 1.1 * calls[0]

@@ -198,7 +198,8 @@ def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front
     for name, value in candidate.figures.items():
         computed = figures[name] if name in figures else measured(name, space, config)
         assert value == computed, f"the closed form of {name} differs"
-    figures[TRAIN_BYTES] = _train_bytes(space, config)
+    if space.training.n_gpus > 1:
+        figures[TRAIN_BYTES] = _train_bytes(space, config)
     compute, decoded = request.compute, None
     if accelerator is not None:
         decoded = space.serving.batch_size / candidate.figures[DECODE_SECONDS]

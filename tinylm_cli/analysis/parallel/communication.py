@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tinylm_cli.analysis.layer_kinds import n_expert_layers
 from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
@@ -109,8 +110,11 @@ def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, s
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """All-gather the sequence before each sub-layer and reduce-scatter it after (sequence parallelism)."""
     per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
-    attention = 1
-    sublayers = sum(attention + _feed_forward_inputs(config, layout, n) for n in stage_layers(config, layout, stage))
+    layers = stage_layers(config, layout, stage)
+    attention_and_feed_forward = 2
+    sublayers = attention_and_feed_forward * len(layers) + _extra_expert_inputs(config, layout) * n_expert_layers(
+        config, layers
+    )
     collectives = sublayers * per_sublayer
     if stage == 0:
         collectives += EMBEDDING_COLLECTIVES
@@ -122,12 +126,10 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
     return Traffic("tensor", sent, n, 1, None, "gather and scatter the sequence around each sub-layer")
 
 
-def _feed_forward_inputs(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Return the copies of the residual stream that a feed-forward part reads: top_k with expert parallelism."""
+def _extra_expert_inputs(config: ModelConfig, layout: Layout) -> int:
+    """Return the copies of the residual stream that experts read beyond one: top_k with expert parallelism."""
     settings = config.feed_forward
-    if not config.has_experts(layer) or layout.expert == 1:
-        return 1
-    return settings.top_k + (1 if settings.n_shared_experts else 0)
+    return 0 if layout.expert == 1 else settings.top_k - 1 + (1 if settings.n_shared_experts else 0)
 
 
 def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
@@ -162,7 +164,7 @@ def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
 
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Dispatch each token to its experts and combine their outputs; experts on the same GPU add no traffic."""
-    n_layers = sum(config.has_experts(layer) for layer in stage_layers(config, layout, stage))
+    n_layers = n_expert_layers(config, stage_layers(config, layout, stage))
     passes = 3 if setup.recompute == "full" else 2  # forward, backward; recomputed forward
     dispatch_and_combine = 2
     routed = _residual_bytes(config, setup, layout) // layout.tensor * config.feed_forward.top_k  # B × T × k × D

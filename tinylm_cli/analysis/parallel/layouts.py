@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import gcd
+from math import gcd, isqrt
 from typing import NamedTuple
 
 from tinylm_cli.analysis.parallel.sharding import missing_layers
@@ -73,8 +73,16 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
     """
     gpus, sequences, seq_len = setup.n_gpus, global_batch_size(config, setup), setup.length(config)
     max_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
+
+    def divides(layout: Layout) -> bool:
+        return not layout_mismatches(config, setup, layout)
+
     for tensor in _divisors(gcd(gpus, config.n_heads), max_tensor):
+        if not divides(Layout(tensor=tensor)):
+            continue
         for pipeline in _divisors(gpus // tensor, config.n_layers):
+            if not divides(Layout(pipeline=pipeline)):
+                continue
             for context in _divisors(gcd(gpus // tensor // pipeline, seq_len), max(seq_len // 2, 1)):
                 data = gpus // tensor // pipeline // context
                 micro_batches, remainder = divmod(sequences, data * setup.batch_size)
@@ -83,8 +91,7 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
                 replicas = data * context
                 for expert in _divisors(gcd(replicas, config.feed_forward.n_experts or 1), replicas):
                     layout = Layout(data, tensor, pipeline, context, expert, 0, micro_batches)
-                    if not layout_mismatches(config, setup, layout):
-                        yield from (replace(layout, zero=zero) for zero in ((0, 1, 2, 3) if replicas > 1 else (0,)))
+                    yield from (replace(layout, zero=zero) for zero in ((0, 1, 2, 3) if replicas > 1 else (0,)))
 
 
 def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Iterator[LayoutMismatch]:
@@ -119,13 +126,15 @@ def _stage_mismatches(config: ModelConfig, layout: Layout) -> Iterator[LayoutMis
     layers, stages, chunks = config.n_layers, layout.pipeline, layout.virtual
     if missing_layers(config, layout) > MAX_MISSING_LAYERS or stages > layers:
         what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks per stage" if chunks > 1 else "")
-        near = [
-            n
-            for n in range(2 if chunks > 1 else 1, min(layers // chunks, 4 * stages) + 1)
-            if -layers % (n * chunks) <= MAX_MISSING_LAYERS
-        ]
+        valid = range(2 if chunks > 1 else 1, min(layers // chunks, 4 * stages) + 1)
+        near = {
+            n // chunks
+            for missing in range(MAX_MISSING_LAYERS + 1)
+            for n in _divisors(layers + missing, valid.stop * chunks)
+            if n % chunks == 0 and n // chunks in valid
+        }
         remedy = (
-            f"nearby stages: {', '.join(map(str, near[-4:]))}; the first and the last may have one layer fewer"
+            f"nearby stages: {', '.join(map(str, sorted(near)[-4:]))}; the first and the last may have one layer fewer"
             if near
             else "use fewer chunks"
         )
@@ -142,4 +151,7 @@ def _stage_mismatches(config: ModelConfig, layout: Layout) -> Iterator[LayoutMis
 
 
 def _divisors(number: int, limit: int) -> list[int]:
-    return [n for n in range(1, min(number, limit) + 1) if number % n == 0]
+    """Return the divisors of ``number`` up to ``limit``, in ascending order."""
+    small = [n for n in range(1, min(isqrt(number), limit) + 1) if number % n == 0]
+    large = (number // n for n in reversed(small))
+    return [*small, *(n for n in large if small[-1] < n <= limit)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan, Traffic
+from tinylm_cli.reports.plan import Layout, Plan, StageMemory, Traffic
 
 
 def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None = None) -> Plan:
@@ -44,7 +43,7 @@ def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator:
     check_sizes(config, setup)
     for mismatch in layout_mismatches(config, setup, layout):
         raise AnalysisError(mismatch.message, help=mismatch.help)
-    return _plan(config, setup, layout, accelerator)
+    return _plan(config, setup, layout, accelerator, peak_stage_memory(config, setup, layout))
 
 
 class Plans(NamedTuple):
@@ -74,17 +73,28 @@ def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -
     Raises:
         AnalysisError: If no layout divides the global batch evenly.
     """
-    tried = [
-        _plan(config, setup, layout, accelerator) for layout in _valid_layouts(config, setup, accelerator.gpus_per_node)
+    tried = _valid_layouts(config, setup, accelerator.gpus_per_node)
+    held = [peak_stage_memory(config, setup, layout) for layout in tried]
+    least = min(memory.total_bytes for memory in held)
+    limit = max(least, accelerator.capacity_bytes)  # a plan that does not fit matters only if it needs the least
+    planned = [
+        _plan(config, setup, layout, accelerator, memory)
+        for layout, memory in zip(tried, held, strict=True)
+        if memory.total_bytes <= limit
     ]
-    tried.sort(key=_cost)
-    smallest = min(tried, key=lambda each: each.peak_stage.total_bytes)
-    fitting = [each for each in tried if each.fits]
-    by_zero: dict[Layout, list[Plan]] = {}
+    planned.sort(key=_cost)
+    smallest = min(planned, key=lambda each: each.peak_stage.total_bytes)
+    fitting = [each for each in planned if each.fits]
+    by_zero: dict[tuple[int, ...], list[Plan]] = {}
     for each in fitting:
-        by_zero.setdefault(replace(each.layout, zero=0), []).append(each)
-    best = (each for each in fitting if not any(_dominates(one, each) for one in by_zero[replace(each.layout, zero=0)]))
+        by_zero.setdefault(_degrees(each.layout), []).append(each)
+    best = (each for each in fitting if not any(_dominates(one, each) for one in by_zero[_degrees(each.layout)]))
     return Plans(tuple(best), smallest, len(tried))
+
+
+def _degrees(layout: Layout) -> tuple[int, ...]:
+    """Return the degrees that a search varies; they determine the micro-batches."""
+    return layout.data, layout.tensor, layout.pipeline, layout.context, layout.expert
 
 
 def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
@@ -133,8 +143,10 @@ def _cost(plan: Plan) -> tuple[float, int]:
     return plan.step_seconds / plan.tokens_per_step, plan.peak_stage.total_bytes
 
 
-def _plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None) -> Plan:
-    memory, groups = peak_stage_memory(config, setup, layout), stage_groups(config, setup, layout)
+def _plan(
+    config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None, memory: StageMemory
+) -> Plan:
+    groups = stage_groups(config, setup, layout)
     sent_by = {group: traffic(config, setup, layout, group.first, accelerator) for group in groups}
     busiest: dict[str, Traffic] = {}
     for sent in chain.from_iterable(sent_by.values()):

@@ -81,18 +81,24 @@ def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int,
 
 def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Section]:
     own_layers, last = stage_layers(config, layout, stage), layout.pipeline - 1
-    first_section, *between, last_section = tensor_table(config)
+    first_section, *between, last_section = _sharded_table(config, layout.tensor, layout.expert)
     if stage == 0:
-        yield Section(tuple(_sharded(tensor, config, layout) for tensor in first_section.tensors))
+        yield first_section
     for section in between:
         assert section.layers is not None
         layers = range(max(section.layers.start, own_layers.start), min(section.layers.stop, own_layers.stop))
         if layers:
-            yield Section(tuple(_sharded(tensor, config, layout) for tensor in section.tensors), layers)
+            yield Section(section.tensors, layers)
     if stage == last:
         has_own_copy = stage != 0  # of a tied embedding
-        tensors = (t._replace(tied_to=None) if has_own_copy else t for t in last_section.tensors)
-        yield Section(tuple(_sharded(tensor, config, layout) for tensor in tensors))
+        yield Section(tuple(t._replace(tied_to=None) if has_own_copy else t for t in last_section.tensors))
+
+
+@lru_cache(maxsize=256)
+def _sharded_table(config: ModelConfig, tensor: int, expert: int) -> TensorTable:
+    """Return the tensors of the full model, each with the shape of its shard; all stages share them."""
+    layout = Layout(tensor=tensor, expert=expert)
+    return tuple(Section(tuple(_sharded(t, config, layout) for t in s.tensors), s.layers) for s in tensor_table(config))
 
 
 def is_routed(tensor: Tensor) -> bool:

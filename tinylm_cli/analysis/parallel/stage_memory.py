@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil
+from math import ceil, gcd
 from typing import NamedTuple
 
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
-from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, n_expert_layers
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params, weights_bytes
@@ -38,22 +38,49 @@ class StageGroup(NamedTuple):
 
 def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> StageMemory:
     """Return the memory of the stage that needs the most."""
-    stages = (stage_memory(config, setup, layout, group.first) for group in stage_groups(config, setup, layout))
-    return max(stages, key=lambda stage: stage.total_bytes)
+    stages = _Stages(config, setup, layout)
+    parts = [(group.first, stages.parts(group.first)) for group in stages.groups]
+    stage, needed = max(parts, key=lambda each: sum(each[1].values()))
+    return stages.memory(stage, needed)
 
 
 def stage_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
     """Return the groups of equal stages, ordered by their first stage."""
-    return _stage_groups(config, setup.length(config), Layout(pipeline=layout.pipeline, virtual=layout.virtual))
+    return _Stages(config, setup, layout).groups
 
 
 @lru_cache(_CACHE_SIZE)
-def _stage_groups(config: ModelConfig, seq_len: int, layout: Layout) -> tuple[StageGroup, ...]:
-    groups: dict[object, list[int]] = {}
-    for stage in range(layout.pipeline):
-        counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
-        groups.setdefault((stage == 0, stage == layout.pipeline - 1, *counts.items()), []).append(stage)
-    return tuple(StageGroup(stages[0], len(stages)) for stages in groups.values())
+def _stage_groups(run: _Run, layout: Layout) -> tuple[StageGroup, ...]:
+    config, seq_len = run.config, run.setup.length(run.config)
+    groups: dict[object, list[StageGroup]] = {}
+    for each in sorted(_repeated_stages(config, seq_len, layout)):
+        counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, each.first))
+        key = (each.first == 0, each.first == layout.pipeline - 1, *counts.items())
+        groups.setdefault(key, []).append(each)
+    return tuple(StageGroup(same[0].first, sum(each.n_stages for each in same)) for same in groups.values())
+
+
+def _repeated_stages(config: ModelConfig, seq_len: int, layout: Layout) -> Iterator[StageGroup]:
+    """Yield all stages, in groups with the same kinds of layers; the layers of two groups may be equal too.
+
+    Stages between the first and the last have equally many layers. Before and after the stage with the first expert
+    layer, their windows repeat after at most one period of the pattern, so the number of groups does not depend on the
+    number of layers.
+    """
+    last = layout.pipeline - 1
+    yield StageGroup(0, 1)
+    if last > 0:
+        yield StageGroup(last, 1)
+    if last > 1:
+        second = stage_layers(config, layout, 1)
+        window, pattern = config.attention.window, config.attention.window_pattern
+        pattern_length = 1 if window is None or window >= seq_len else len(pattern)
+        period = pattern_length // gcd(pattern_length, len(second))
+        n_dense = config.n_layers - n_expert_layers(config, range(config.n_layers))
+        mixed = min(max(1 + (n_dense - second.start) // len(second), 1), last)  # the stage of the first expert layer
+        for stages in (range(1, mixed), range(mixed, min(mixed + 1, last)), range(mixed + 1, last)):
+            for first in stages[:period]:
+                yield StageGroup(first, len(range(first, stages.stop, period)))
 
 
 def _layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[LayerKind, int]:
@@ -67,24 +94,84 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     The model state is sharded by tensor, pipeline and expert parallelism and by ZeRO. Activations are held for every
     micro-batch in flight.
     """
-    setup = setup.one_pass
-    # these fields have no effect on the state
-    state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
-    params, state = _model_state(config, state_setup, replace(layout, micro_batches=1, schedule="1f1b"), stage)
-    in_stage = replace(layout, data=1, zero=0, micro_batches=1, schedule="1f1b")
-    embedding_bytes, layer_bytes, head_bytes = _activations(config, setup, in_stage, stage)
-    in_flight, at_loss = _in_flight(layout, stage)
-    activations = (
-        ceil(in_flight) * embedding_bytes  # embedding and rotary tables of each micro-batch
-        + round(in_flight * layer_bytes)
-        + at_loss * head_bytes
-    )
-    parts = {
-        **state,
-        "activations": activations,
-        "working memory": _working_bytes(config, setup, replace(in_stage, tensor=1), stage) // layout.tensor,
-    }
-    return StageMemory(stage, params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
+    stages = _Stages(config, setup, layout)
+    return stages.memory(stage, stages.parts(stage))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A model and how it is trained; one object for each pair, which caches look up faster than the pair."""
+
+    config: ModelConfig
+    setup: TrainingSetup
+
+
+_run = lru_cache(1024)(_Run)
+
+
+class _Stages:
+    """The stages of one layout; other layouts with equal degrees share the cached sums."""
+
+    def __init__(self, config: ModelConfig, setup: TrainingSetup, layout: Layout) -> None:
+        """Select the degrees of ``layout`` on which each sum depends."""
+        setup, tensor, pipeline, virtual = setup.one_pass, layout.tensor, layout.pipeline, layout.virtual
+        self.layout, self.run = layout, _run(config, setup)
+        # these fields have no effect on the state
+        state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
+        self.state_run = _run(config, state_setup)
+        self.groups = _stage_groups(self.run, Layout(pipeline=pipeline, virtual=virtual))
+        self._state_layout = Layout(tensor=tensor, pipeline=pipeline, expert=layout.expert, virtual=virtual)
+        self._saved_layout = Layout(tensor=tensor, pipeline=pipeline, context=layout.context, virtual=virtual)
+        self._working_layout = Layout(pipeline=pipeline, context=layout.context, expert=layout.expert, virtual=virtual)
+
+    def parts(self, stage: int) -> dict[str, int]:
+        """Return the bytes of each part of the memory of a GPU of ``stage``."""
+        embedding_bytes, layer_bytes, head_bytes = _activations(self.run, self._saved_layout, stage)
+        in_flight, at_loss = _in_flight(self.layout, stage)
+        activations = (
+            ceil(in_flight) * embedding_bytes  # embedding and rotary tables of each micro-batch
+            + round(in_flight * layer_bytes)
+            + at_loss * head_bytes
+        )
+        return {
+            **self._state(stage),
+            "activations": activations,
+            "working memory": _working_bytes(self.run, self._working_layout, stage) // self.layout.tensor,
+        }
+
+    def memory(self, stage: int, parts: dict[str, int]) -> StageMemory:
+        """Return the memory of a GPU of ``stage``, which consists of ``parts``."""
+        params = sum(each.params for each in _replicated(self.state_run, self._state_layout, stage))
+        in_flight, _ = _in_flight(self.layout, stage)
+        return StageMemory(stage, params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
+
+    def _state(self, stage: int) -> dict[str, int]:
+        """Return the bytes that do not depend on the batch.
+
+        They depend only on the dtypes and the optimizer of the setup. The gathered layers are those that ZeRO 3
+        gathers, and the gradients of one layer before reduce-scatter.
+        """
+        setup, layout = self.run.setup, self.layout
+        element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
+        weights, state = _unsharded_state(self.state_run)
+        master_weights = gradients = gathered = 0
+        replicas = layout.data * layout.context
+        shared, routed = _replicated(self.state_run, self._state_layout, stage)
+        for part, shards in ((shared, replicas), (routed, replicas // layout.expert)):
+            zero_3, zero_2, zero_1 = (shards if layout.zero >= level else 1 for level in (3, 2, 1))
+            weights += -(-part.params * element_bytes // zero_3)
+            gradients += -(-part.params * grad_element_bytes // zero_2)
+            master_weights += -(-part.params * FLOAT32_BYTES // zero_1) if setup.has_master_weights else 0
+            state += -(-part.state_bytes // zero_1)
+            if layout.zero == 3 and shards > 1:
+                gathered += part.largest_layer * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
+        return {
+            "weights": weights,
+            "master weights": master_weights,
+            "optimizer state": state,
+            "gradients": gradients,
+            "gathered layers": gathered,
+        }
 
 
 def _in_flight(layout: Layout, stage: int) -> tuple[float, int]:
@@ -111,41 +198,37 @@ PREFETCHED_LAYERS = 2
 """ZeRO 3 holds the current layer and prefetches the next one."""
 
 
-@lru_cache(_CACHE_SIZE)
-def _model_state(
-    config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int
-) -> tuple[int, Mapping[str, int]]:
-    """Return the parameters that a GPU of ``stage`` computes with, and the bytes that do not depend on the batch.
+class _Replicated(NamedTuple):
+    """The tensors of a stage with the same number of replicas."""
 
-    They depend only on the dtypes and the optimizer of ``setup``. The gathered layers are those that ZeRO 3 gathers,
-    and the gradients of one layer before reduce-scatter.
-    """
-    table = stage_table(config, layout, stage)
-    element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
-    has_master = setup.has_master_weights
-    moment_element_bytes = FLOAT32_BYTES if has_master else element_bytes
-    weights = master_weights = gradients = gathered = 0
-    # state independent of the tensors (counted once)
-    state = shared_state = optimizer_bytes((), setup.optimizer, moment_element_bytes)
-    replicas = layout.data * layout.context
-    shared, routed = _select_experts(table, routed=False), _select_experts(table, routed=True)
-    for part, shards in ((shared, replicas), (routed, replicas // layout.expert)):
-        params = total_params(part)
-        zero_3, zero_2, zero_1 = (shards if layout.zero >= level else 1 for level in (3, 2, 1))
-        weights += -(-params * element_bytes // zero_3)
-        gradients += -(-params * grad_element_bytes // zero_2)
-        master_weights += -(-params * FLOAT32_BYTES // zero_1) if has_master else 0
-        state += -(-(optimizer_bytes(part, setup.optimizer, moment_element_bytes) - shared_state) // zero_1)
-        if layout.zero == 3 and shards > 1:
-            gathered += _largest_layer(part) * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
-    weights += weights_bytes(config, setup.dtype) - total_params(tensor_table(config)) * element_bytes  # buffers
-    return total_params(table), {
-        "weights": weights,
-        "master weights": master_weights,
-        "optimizer state": state,
-        "gradients": gradients,
-        "gathered layers": gathered,
-    }
+    params: int  # parameters that a GPU computes with, before ZeRO shards them
+    state_bytes: int  # optimizer state, without the state that a model has once
+    largest_layer: int  # parameters of the largest unit that ZeRO 3 gathers
+
+
+@lru_cache(_CACHE_SIZE)
+def _replicated(run: _Run, layout: Layout, stage: int) -> tuple[_Replicated, _Replicated]:
+    """Return the tensors outside routed experts, and those of routed experts."""
+    table, setup = stage_table(run.config, layout, stage), run.setup
+    _, per_model = _unsharded_state(run)
+
+    def totals(part: TensorTable) -> _Replicated:
+        state_bytes = optimizer_bytes(part, setup.optimizer, _moment_element_bytes(setup)) - per_model
+        return _Replicated(total_params(part), state_bytes, _largest_layer(part))
+
+    return totals(_select_experts(table, routed=False)), totals(_select_experts(table, routed=True))
+
+
+@lru_cache(_CACHE_SIZE)
+def _unsharded_state(run: _Run) -> tuple[int, int]:
+    """Return the bytes of the buffers, and of the optimizer state that a model has once."""
+    config, setup = run.config, run.setup
+    buffers = weights_bytes(config, setup.dtype) - total_params(tensor_table(config)) * setup.element_bytes
+    return buffers, optimizer_bytes((), setup.optimizer, _moment_element_bytes(setup))
+
+
+def _moment_element_bytes(setup: TrainingSetup) -> int:
+    return FLOAT32_BYTES if setup.has_master_weights else setup.element_bytes
 
 
 _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
@@ -153,12 +236,13 @@ _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
 
 
 @lru_cache(_CACHE_SIZE)
-def _activations(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> tuple[int, int, int]:
+def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
 
     They are those of the embedding, in the first stage, and of the rotary tables, in every stage; of the stage's
     layers; and of the final norm, the LM head and the loss, in the last stage.
     """
+    config, setup = run.config, run.setup
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)
     counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
     layer_bytes = sum(
@@ -175,24 +259,24 @@ def _activations(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
 
 
 @lru_cache(_CACHE_SIZE)
-def _working_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
+def _working_bytes(run: _Run, layout: Layout, stage: int) -> int:
     """Return the working memory of a backward pass at its peak, without tensor-parallel sharding.
 
     Args:
-        config: A validated config.
-        setup: How it is trained.
+        run: The model and how it is trained.
         layout: Pipeline, context- and expert-parallel degrees.
         stage: Index of the stage.
     """
+    config = run.config
     timeline = training_timeline(
-        ForwardPass(config, setup, layout.context),
+        ForwardPass(config, run.setup, layout.context),
         stage_table(config, replace(layout, expert=1), stage),
         step_bytes=0,
         layers=stage_layers(config, layout, stage),
         expert_parallel=layout.expert,
     )
     peak = max(phase.activations_bytes + phase.working_bytes for phase in timeline)
-    return max(peak - sum(_activations(config, setup, layout, stage)), 0)
+    return max(peak - sum(_activations(run, replace(layout, expert=1), stage)), 0)
 
 
 def _per_gpu(part: SavedPart, layout: Layout) -> int:

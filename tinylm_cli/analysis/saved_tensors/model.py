@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import INT64_BYTES
+from tinylm_cli.analysis.layer_kinds import group_layers, layer_kind
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
@@ -50,10 +51,16 @@ def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor
             yield SavedTensor(f"ALiBi bias {window}", "position", bias, "tensor")
 
 
-@lru_cache(maxsize=64)
 def layer_tensors(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     """Return the tensors that one layer saves without recomputation, its input included."""
-    return deduplicated(_layer(run, layer))
+    kind = layer_kind(run.config, run.keys, layer)
+    return _kind_tensors(run, group_layers(run.config, run.keys)[kind].first)
+
+
+@lru_cache(maxsize=1024)
+def _kind_tensors(run: ForwardPass, first: int) -> tuple[SavedTensor, ...]:
+    """Return the tensors of the first layer of a kind, which are those of every layer of that kind."""
+    return deduplicated(_layer(run, first))
 
 
 def _layer(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:

@@ -26,6 +26,19 @@ TORCH_FREE: dict[str, tuple[str | Path, ...]] = {
     "tinylm list": ("list",),
 }
 DEEP = 10_000
+DEEPEST = {
+    "params tiny --by tensor --set n_layers=100000": (0, 2),
+    "params tiny --by tensor --expand --format json --set n_layers=3000": (0, 2),
+    "params tiny --by layer --expand --set n_layers=49000": (0, 2),
+    "params tiny --by tensor --expand --set n_layers=100000": (2, 2),
+    "show tiny --set n_layers=100000": (0, 2),
+    "validate tiny --set n_layers=100000": (0, 2),
+    "export tiny absent-folder --set n_layers=100000": (2, 2),
+    "build tiny --meta --set n_layers=100000": (2, 2),
+    "build tiny --meta --set n_layers=10000": (0, 10),
+    "forward tiny --meta --random 1x8 --set n_layers=10000": (0, 20),
+}
+"""Commands on deep models: the exit code, and the seconds that each may take."""
 FILES_PER_SECOND = 100
 SECONDS_AT_LIMITS = 2.0
 
@@ -100,6 +113,14 @@ def limits(options: Options) -> Iterator[Row]:
     needed, against = Figures.of([SECONDS_AT_LIMITS]), f"{SECONDS_AT_LIMITS:g} s"
     for name in AT_LIMITS:
         yield Row(name, against, "s", rounds, figures[name], needed, Target(1.0))
+
+
+def deepest(options: Options) -> Iterator[Row]:
+    """Time commands on the deepest models that they take, and refusals of deeper ones, against stated seconds."""
+    rounds = options.rounds_or(3)
+    for words, (code, seconds) in DEEPEST.items():
+        figures = alternate({words: process(TINYLM, *words.split(), code=code)}, rounds)[words]
+        yield Row(f"tinylm {words}", f"{seconds} s", "s", rounds, figures, Figures.of([seconds]), Target(1.0))
 
 
 def _imports_torch(*words: str | Path) -> bool:

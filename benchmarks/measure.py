@@ -141,22 +141,22 @@ def call(work: Callable[[], object], *, at_least_seconds: float = 0.0) -> Sample
     return sample
 
 
-def process(*command: str | Path) -> Sample:
-    """Return a sample of the seconds of a whole process, which must succeed."""
+def process(*command: str | Path, code: int = 0) -> Sample:
+    """Return a sample of the seconds of a whole process, which must end with exit code ``code``."""
 
     def sample() -> float:
         start = perf_counter()
-        run_process(*command)
+        run_process(*command, code=code)
         return perf_counter() - start
 
     return sample
 
 
-def run_process(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
+def run_process(*command: str | Path, environment: Mapping[str, str] | None = None, code: int = 0) -> str:
     """Run a command with empty standard input and return its standard output.
 
     Raises:
-        RuntimeError: If it fails; contains its standard error.
+        RuntimeError: If its exit code is not ``code``; contains its standard error.
     """
     done = subprocess.run(
         [str(word) for word in command],
@@ -165,7 +165,7 @@ def run_process(*command: str | Path, environment: Mapping[str, str] | None = No
         env={**os.environ, "COLUMNS": "80", "HF_HUB_OFFLINE": "1", **(environment or {})},
         check=False,
     )
-    if done.returncode != 0:
+    if done.returncode != code:
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr.decode()}")
     return done.stdout.decode()
 

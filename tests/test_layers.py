@@ -142,6 +142,7 @@ def test_printing(path: Path) -> None:
 
 
 NO_MIRROR = {
+    "cli/test_deep_models.py": "runs commands on 100,000 layers",
     "cli/test_hostile.py": "text from outside enters and leaves through every command",
     "cli/test_loaded_modules.py": "counts what whole commands load",
     "cli/test_shell.py": "runs real processes, with pipes and signals",

@@ -27,6 +27,7 @@ def main() -> None:
         from tinylm_cli.cli.app import run
 
         gc.freeze()
+        gc.set_threshold(100_000, 10, 10)  # what a command creates lives to its end; by default a third goes to passes
         gc.enable()
         try:
             exit_code = run(sys.argv[1:])

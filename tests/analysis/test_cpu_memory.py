@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -13,13 +14,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.live_memory import peak_bytes
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.cpu_memory import decode_bytes, forward_bytes
+from tinylm_cli.analysis.cpu_memory import MAX_TENSORS, OBJECT_BYTES, decode_bytes, forward_bytes, module_bytes
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.inference_working_memory import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import weights_bytes
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import CapacityError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.forward_trace import run_forward
@@ -89,6 +91,26 @@ def test_build_bytes_equal_the_model(config: ModelConfig) -> None:
         model = TinyTransformerLM.from_config(config, device="meta", dtype=dtype)
         held = sum(parameter.nbytes for parameter in model.parameters()) + sum(b.nbytes for b in model.buffers())
         assert weights_bytes(config, named(dtype)) == held
+
+
+def test_bytes_of_modules() -> None:
+    """The estimate is above Python's own allocations, since torch adds a few hundred bytes to each tensor in C++."""
+    config = load_config("tiny", ["n_layers=200"]).config
+    TinyTransformerLM.from_config(config, device="meta")
+    tracemalloc.start()
+    model = TinyTransformerLM.from_config(config, device="meta")
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    n_tensors = sum(1 for _ in model.named_parameters(remove_duplicate=False))
+    assert module_bytes(config) == n_tensors * OBJECT_BYTES
+    assert 0.5 * module_bytes(config) < held_bytes < module_bytes(config)
+
+
+def test_most_tensors_of_a_model() -> None:
+    n_layers = (MAX_TENSORS - 4) // 16  # 16 tensors in a layer, 4 outside
+    assert module_bytes(load_config("tiny", [f"n_layers={n_layers}"]).config) == (16 * n_layers + 4) * OBJECT_BYTES
+    with pytest.raises(CapacityError, match=f"{n_layers + 1:,} layers have 500,004 parameter tensors"):
+        module_bytes(load_config("tiny", [f"n_layers={n_layers + 1}"]).config)
 
 
 @pytest.mark.parametrize("name", MODELS)

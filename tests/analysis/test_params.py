@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.params import Breakdown, analyze_params, total_params
+from tinylm_cli.analysis.params import MAX_EXPANDED_ROWS, Breakdown, analyze_params, total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.units import percentages
 
@@ -121,6 +122,17 @@ def test_expanded_rows(configs: st.SearchStrategy[ModelConfig], data: st.DataObj
         layers = [int(name.split(".")[1]) for name in names if name.startswith("blocks.")]
         assert layers == sorted(layers)
         assert set(layers) == set(range(config.n_layers))
+
+
+@pytest.mark.parametrize(("by", "outside", "inside"), [("layer", 4, 1), ("tensor", 4, 16)])
+def test_most_expanded_rows(by: Breakdown, outside: int, inside: int) -> None:
+    """As many rows as allowed are listed; with one more layer, none is made."""
+    n_layers = (MAX_EXPANDED_ROWS - outside) // inside
+    assert len(analyze_params(_loaded(n_layers=n_layers), by=by, expand=True).parts) == outside + inside * n_layers
+    rows = outside + inside * (n_layers + 1)
+    with pytest.raises(AnalysisError, match=f"one row for each {by} of each layer would be {rows:,} rows"):
+        analyze_params(_loaded(n_layers=n_layers + 1), by=by, expand=True)
+    assert len(analyze_params(_loaded(n_layers=n_layers + 1), by=by).parts) == outside + inside
 
 
 @given(st.data(), st.sampled_from([("float32", 4), ("bfloat16", 2), ("float64", 8)]))

@@ -18,7 +18,7 @@ Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
 TOY = ("build", "--config", "toy.yaml")
-HUGE = ("--set", "n_layers=100000", "--set", "n_heads=64", "--set", "d_model=65536", "--set", "d_ff=262144")
+HUGE = ("--set", "n_layers=30000", "--set", "n_heads=64", "--set", "d_model=65536", "--set", "d_ff=262144")
 """A model of 10¹⁵ parameters and more."""
 
 

@@ -150,7 +150,7 @@ def test_options_reach_the_model(here: Here) -> None:
 
 
 def test_model_too_large(here: Here) -> None:
-    result = here("check", "--config", "base", "--set", "n_layers=100000")
+    result = here("check", "--config", "base", "--set", "n_layers=30000")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("error: building base needs ")
     assert "--meta" not in result.err

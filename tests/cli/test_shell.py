@@ -160,13 +160,12 @@ class TestClosedStreams:
 
 class TestInterrupt:
     def test_ctrl_c(self, start: Start, folder: Path) -> None:
-        layers = ("--set", "n_layers=100000")
-        rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", *layers)
+        rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", "--set", "n_layers=3000")
         endless = ("generate", "--config", "toy.yaml", "--max-new-tokens", "1000000")
         waiting = [
             (0.0, start(*rows, "--output", "rows.txt")),
             (0.1, start("build", "--config", "base", "--set", "n_layers=24", "--save", "first")),
-            (0.5, start(*rows, "--format", "json")),
+            (0.5, start("build", "--config", "tiny", "--meta", "--set", "n_layers=30000", "--format", "json")),
             (0.6, start("check", "--config", "base")),
             (1.0, start("build", "--config", "base", "--set", "n_layers=72", "--save", "second")),
             (2.0, start(*endless)),

@@ -9,13 +9,45 @@ from __future__ import annotations
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.inference_working_memory import SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import CapacityError
 
 CHUNK = 1 << 18
 """Elements of a stage's output whose statistics are computed at once."""
 
 STAGE_TENSORS = 5
 """Upper bound on the B × T × D tensors held at the end of a stage, while its statistics are computed."""
+
+
+MAX_TENSORS = 500_000
+"""Parameter tensors of a model that is still instantiated, on any device: about 30,000 layers."""
+
+OBJECT_BYTES = 2_500
+"""Python objects for each parameter tensor: the parameter, and its share of the modules around it."""
+
+OBJECT_SECONDS = 40e-6
+"""Seconds in which one such tensor is created, proved and listed."""
+
+
+def module_bytes(config: ModelConfig) -> int:
+    """Return the bytes of the Python objects of an instantiated model, without the values of its tensors.
+
+    Args:
+        config: A validated config.
+
+    Raises:
+        CapacityError: If the model has more than ``MAX_TENSORS`` parameter tensors.
+    """
+    n_tensors = sum(section.repeats * len(section.tensors) for section in tensor_table(config))
+    needed_bytes = n_tensors * OBJECT_BYTES
+    if n_tensors > MAX_TENSORS:
+        raise CapacityError(
+            f"{config.n_layers:,} layers have {n_tensors:,} parameter tensors: their Python objects would take about"
+            f" {needed_bytes / 1e9:.1f} GB and {n_tensors * OBJECT_SECONDS:,.0f} seconds",
+            help=f"at most {MAX_TENSORS:,} tensors are instantiated; params and estimate need none",
+        )
+    return needed_bytes
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:

@@ -18,12 +18,16 @@ from tinylm_cli.analysis.tensor_table import (
 )
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.params import Convention, Count, ModelParams, PartParams, StoredSize, TyingSavings
 
 EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
 
 Breakdown = Literal["component", "layer", "tensor"]
+
+MAX_EXPANDED_ROWS = 50_000
+"""Rows of a breakdown that lists repeated layers one by one: about 3,000 layers by tensor."""
 
 
 def total_params(table: TensorTable) -> int:
@@ -80,9 +84,14 @@ def analyze_params(
         by: ``layer`` or ``tensor`` adds ``parts`` to the breakdown by component.
         expand: Whether to list repeated layers one by one.
         dtype: A key of ``DTYPE_BYTES``, for the byte counts.
+
+    Raises:
+        AnalysisError: If a breakdown would list more than ``MAX_EXPANDED_ROWS`` rows.
     """
     config = loaded.config
     table = tensor_table(config)
+    if by != "component" and expand:
+        _require_listable(table, by)
     total, nominal = total_params(table), config.nominal_params
     active, non_embedding = active_params(table), non_embedding_params(table)
     return ModelParams(
@@ -123,6 +132,16 @@ def _by_component(table: TensorTable, total: int) -> Iterator[PartParams]:
         if tensors:
             params = component_params(table, component)
             yield PartParams(component, 1, None, params, params / total, tied_component(table, tensors))
+
+
+def _require_listable(table: TensorTable, by: Breakdown) -> None:
+    per_layer = (1 if by == "layer" and section.layers is not None else len(section.tensors) for section in table)
+    n_rows = sum(section.repeats * rows for section, rows in zip(table, per_layer, strict=True))
+    if n_rows > MAX_EXPANDED_ROWS:
+        raise AnalysisError(
+            f"one row for each {by} of each layer would be {n_rows:,} rows, more than {MAX_EXPANDED_ROWS:,}",
+            help="list identical layers once, with their number",
+        )
 
 
 def _parts(table: TensorTable, total: int, by: Breakdown, *, expand: bool) -> Iterator[PartParams]:

@@ -101,12 +101,13 @@ class Model:
 
         Args:
             by: The rows of ``parts``: layers or tensors; ``component`` leaves it empty.
-            expand: Whether to list repeated layers individually.
+            expand: Whether to list repeated layers individually, in at most 50,000 rows.
             explain: Whether to return the formula of each component, and changes that match a nominal size; ignores
                 ``by`` and ``expand``.
             convention: Another counting convention, shown next to the count of stored tensors.
 
         Raises:
+            AnalysisError: If ``expand`` would list more rows.
             UsageError: If an argument is not one of its choices.
         """
         from tinylm_cli.analysis.param_formulas import explain_params
@@ -239,11 +240,14 @@ class Model:
             weights: A folder of ``tinylm build --save`` or of Hugging Face to load instead of random initialization.
 
         Raises:
-            CapacityError: If the weights exceed this machine's memory.
+            CapacityError: If the weights exceed this machine's memory, or the model has more than 500,000 tensors.
             UnableError: If this machine has no such device.
             UsageError: If ``device`` is not a device, or ``dtype`` not one of bfloat16, float16, float32, float64.
             WeightsError: If the weights do not match this model.
         """
+        from tinylm_cli.analysis.cpu_memory import module_bytes
+
+        module_bytes(self.config)  # refuses a model of too many tensors
         import torch
 
         from tinylm_cli.interop.weights.load_model import open_model

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 from tinylm_cli.atomic_write import require_free_folder
-from tinylm_cli.cli.model_options import DeviceOption, MetaOption, ModelOptions, ModelRequest, import_torch
+from tinylm_cli.cli.model_options import DeviceOption, MetaOption, ModelOptions, ModelRequest
 from tinylm_cli.cli.next_steps import next_step
 from tinylm_cli.cli.options import ReportOutput, option, parse_path
 from tinylm_cli.cli.output import CommandOutput
-from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import ExitCode, UsageError
 
@@ -43,15 +42,13 @@ def build(
     """
     if meta and save is not None:
         raise UsageError("--meta builds no weights, so --save has nothing to write", help="remove one of them")
+    from tinylm_cli.interop.load import SAVED_FILES
+
     request = ModelRequest.of(model, device, meta)
     loaded = request.loaded
     request.require_memory_for()
     if save is not None:
-        with working(f"building {loaded.name}"):
-            import_torch()
-            from tinylm_cli.model.checkpoint import FILES
-
-            require_free_folder(save, FILES, overwrite=to.force)
+        require_free_folder(save, SAVED_FILES, overwrite=to.force)
     module = request.build()
 
     from tinylm_cli.analysis.params import analyze_params

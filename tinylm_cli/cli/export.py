@@ -11,7 +11,7 @@ import typer
 
 from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.completion import complete_config
-from tinylm_cli.cli.model_options import ModelOptions, ModelRequest, import_torch
+from tinylm_cli.cli.model_options import ModelOptions, ModelRequest
 from tinylm_cli.cli.next_steps import TRAINING, next_step
 from tinylm_cli.cli.options import PageOutput, argument, option, parse_path
 from tinylm_cli.cli.output import CommandOutput
@@ -51,13 +51,16 @@ def export(
       tinylm export llama.yaml llama-hf
       tinylm export tiny-hf --weights tiny-model
     """
-    from tinylm_cli.interop.export_config import export_config
+    from tinylm_cli.interop.export_config import FILES, export_config, require_exported
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 
     config, directory = _config_and_folder(words, model.config, model.weights)
     request = ModelRequest.of(replace(model, config=config))
     loaded = request.loaded
+    require_exported(directory)
+    require_free_folder(directory, FILES, overwrite=to.force)
+    request.require_memory_for()
     exported = export_config(loaded.config)
     report = ExportReport(
         name=loaded.name,
@@ -68,14 +71,10 @@ def export(
         tensors=0,
     )
     require_value(report, to.get)
-    with working(f"exporting {loaded.name}"):
-        import_torch()
-        from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_exported
-
-        require_exported(directory)
-        require_free_folder(directory, FILES, overwrite=to.force)
     module = request.build()
     with working(f"exporting {loaded.name}"):
+        from tinylm_cli.interop.weights.export_weights import export_model
+
         report = replace(report, tensors=export_model(module, exported, directory, overwrite=to.force))
     return CommandOutput(
         report, lambda: export_view(report), to, next_step=next_step("export", TRAINING, shlex.quote(str(directory)))

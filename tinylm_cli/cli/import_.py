@@ -91,13 +91,14 @@ def _convert(
     found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
 ) -> Checkpoint:
     """Convert the weights in the folder of a config.json."""
+    from tinylm_cli.interop.load import SAVED_FILES
+
+    require_free_folder(output, SAVED_FILES, overwrite=force)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     with working(f"converting {found.loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.import_weights import import_weights
-        from tinylm_cli.model.checkpoint import FILES
 
-        require_free_folder(output, FILES, overwrite=force)
         try:
             return import_weights(found.loaded.config, found.family, folder, output, config_text=text, overwrite=force)
         except WeightsError as error:

@@ -149,11 +149,13 @@ class ModelRequest:
         Raises:
             CapacityError: If they do not fit.
         """
+        from tinylm_cli.analysis.cpu_memory import module_bytes
         from tinylm_cli.machine import require_memory
 
+        device, name = self.device.partition(":")[0], self.loaded.name
+        require_memory(module_bytes(self.loaded.config), f"instantiating the modules of {name}")
         if self.meta:
             return
-        device, name = self.device.partition(":")[0], self.loaded.name
         with self._remedies():
             if work:
                 require_memory(working_bytes, work, device=device)

@@ -23,7 +23,9 @@ def params(
     config: PresetsOrConfig = None,
     set_: SetOption = None,
     by: Annotated[By, option("Granularity of the breakdown of one model.")] = "component",
-    expand: Annotated[bool, option("List repeated layers one by one, by layer or by tensor.", "--expand")] = False,
+    expand: Annotated[
+        bool, option("List repeated layers one by one, by layer or by tensor, in at most 50,000 rows.", "--expand")
+    ] = False,
     explain: Annotated[
         bool, option("Show the formula of each component, with numbers filled in.", "--explain")
     ] = False,

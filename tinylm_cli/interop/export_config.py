@@ -6,17 +6,26 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.dependencies import defaults
 from tinylm_cli.config.schema import ModelConfig, canonical_fields
-from tinylm_cli.config.source import Source
+from tinylm_cli.config.source import MAX_BYTES, Source
 from tinylm_cli.config.yaml_writer import short_scalar
-from tinylm_cli.errors import ConfigError, UnableError
-from tinylm_cli.interop.config_json import read_json
+from tinylm_cli.errors import ConfigError, OutputError, UnableError
+from tinylm_cli.interop.config_json import CONFIG_FILE, read_json
 from tinylm_cli.interop.families import FAMILIES, Family
+from tinylm_cli.interop.load import SAVED_WEIGHTS
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
+from tinylm_cli.regular_file import read_regular
+
+EXPORT_MARKER = {"_exported_by": "tinylm"}
+"""Added to each exported config.json; a folder whose config.json lacks it is never replaced."""
+
+FILES = (SAVED_WEIGHTS, CONFIG_FILE)
+"""The files of an exported folder."""
 
 KINDS = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
 """Fields that distinguish families most, in order of importance, for choosing the nearest family."""
@@ -36,6 +45,22 @@ class ExportedConfig(NamedTuple):
     document: dict[str, Any]  # The contents of config.json.
     # Fields in which an equivalent differs, e.g. ``position.kind: sinusoidal → learned``; empty if none.
     changes: tuple[str, ...] = ()
+
+
+def require_exported(directory: Path) -> None:
+    """Raise if ``directory`` holds a model that tinylm did not export.
+
+    Raises:
+        OutputError: If its config.json lacks ``EXPORT_MARKER``.
+    """
+    try:
+        document = json.loads(read_regular(directory / CONFIG_FILE, MAX_BYTES))
+    except (FileNotFoundError, NotADirectoryError):  # write_folder reports it
+        return
+    except (OSError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or not EXPORT_MARKER.items() <= document.items():
+        raise OutputError(f"{directory} contains a model that tinylm did not export", help="name another folder")
 
 
 def export_config(config: ModelConfig) -> ExportedConfig:

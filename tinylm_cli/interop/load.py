@@ -18,6 +18,8 @@ SAVED_CONFIG = "config.yaml"
 """Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
 SAVED_WEIGHTS = "model.safetensors"
 """Name of the weights file in such a folder."""
+SAVED_FILES = (SAVED_WEIGHTS, SAVED_CONFIG)
+"""All files of such a folder."""
 
 
 _is_file, _is_folder = os.path.isfile, os.path.isdir  # unlike those of Path, false for a name that is too long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from torch import nn
 
@@ -37,13 +38,13 @@ def module_tree(model: nn.Module, *, expand: bool = False) -> ModuleNode:
     Returns:
         The root node. ``params`` counts a tied parameter at the first module that holds it.
     """
-    part = _read(model, "", {})
+    part = _read(model, "", {}, {})
     return _node(type(model).__name__, part, total=part.params, expand=expand)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """A module, or a parameter other than a weight or bias, without its name: identical siblings have equal parts.
+    """A module, or a parameter other than a weight or bias, without its name: identical modules share one part.
 
     Attributes:
         kind: Class name.
@@ -54,7 +55,6 @@ class _Part:
         wraps: Whether it only wraps a single child.
         visible: Whether it appears in the tree.
         settings: Settings that are not visible in its shapes, by config field.
-        identity: Its class, public attributes and tensors, which tell modules of equal shape apart.
         children: Name and part of each child, visible or not.
     """
 
@@ -66,20 +66,39 @@ class _Part:
     wraps: bool = False
     visible: bool = True
     settings: tuple[tuple[str, int], ...] = ()
-    identity: tuple[object, ...] = ()
     children: tuple[tuple[str, _Part], ...] = ()
 
 
-def _read(module: nn.Module, path: str, owners: dict[int, str]) -> _Part:
-    """Return the part for ``module`` at the dotted ``path``; ``owners`` are the paths of the parameters read so far."""
-    tensors: dict[str, _Part] = {}
+_Identity = tuple[object, ...]
+"""What tells modules apart: class, public attributes, parameters, and the parts of the children by identity."""
+
+
+def _read(module: nn.Module, path: str, owners: dict[int, str], parts: dict[_Identity, _Part]) -> _Part:
+    """Return the part for ``module`` at the dotted ``path``.
+
+    Args:
+        module: The module.
+        path: Its name in the model.
+        owners: Paths of the parameters read so far, which are added to.
+        parts: The parts read so far, which are added to; an identical module returns the same part.
+    """
+    parameters: list[tuple[str, Shape, str | None]] = []
     for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-        owner = owners.get(id(parameter))
+        parameters.append((name, tuple(parameter.shape), owners.get(id(parameter))))
         owners.setdefault(id(parameter), path)
-        elements = parameter.numel() if owner is None else 0
-        tensors[name] = _Part("Parameter", tuple(parameter.shape), elements, owner)
     modules = {
-        name: _read(child, f"{path}.{name}" if path else name, owners) for name, child in module.named_children()
+        name: _read(child, f"{path}.{name}" if path else name, owners, parts) for name, child in module.named_children()
+    }
+    identity = (type(module), *_attributes(module), *parameters, *modules.items())
+    if identity not in parts:
+        parts[identity] = _part(module, parameters, modules)
+    return parts[identity]
+
+
+def _part(module: nn.Module, parameters: list[tuple[str, Shape, str | None]], modules: dict[str, _Part]) -> _Part:
+    """Return the part of a module with these parameters (name, shape, owner if it is tied) and these children."""
+    tensors = {
+        name: _Part("Parameter", shape, prod(shape) if owner is None else 0, owner) for name, shape, owner in parameters
     }
     children = {name: part for name, part in tensors.items() if name not in ("weight", "bias")} | modules
     shown = [part for part in children.values() if part.visible]
@@ -93,7 +112,6 @@ def _read(module: nn.Module, path: str, owners: dict[int, str]) -> _Part:
         wraps=not tensors and not is_list and len(shown) == 1 and not shown[0].is_list,
         visible=bool(tensors or shown) or isinstance(module, SHOWN_WITHOUT_PARAMETERS),
         settings=tuple(_shown_settings(module)),
-        identity=(type(module), *_attributes(module), *tensors.items()),
         children=tuple(children.items()),
     )
 

@@ -52,7 +52,7 @@ OUR_SIGNS = "".join([*_ASCII, *_EIGHTHS])
 
 def escape_controls(text: str) -> str:
     r"""Return ``text`` with every unprintable character written as an escape, e.g. ``\x1b`` or ``\u202e``."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # then no character is in these categories
         return text
     return "".join(_escape(c) if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 

@@ -1,12 +1,13 @@
 """Styled lines of text: how wide they are in terminal cells, where they wrap, and their colors.
 
-A line is a list of cells until :func:`paint` joins them, so that output without color never imports rich. Nor does a
-width, unless a character may take two cells.
+A line is a list of cells until :func:`paint` joins them. Only the width of a character that may take two cells
+imports rich.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from tinylm_cli.render.blocks import Cell, Style
 from tinylm_cli.render.sanitize import OUR_SIGNS
@@ -18,19 +19,20 @@ _WITHOUT_OURS = str.maketrans("", "", OUR_SIGNS)
 
 _STYLES: dict[Style, str] = {
     "plain": "",
-    "strong": "bold",
-    "muted": "dim",
-    "good": "green",
-    "bad": "bold red",
-    "warn": "yellow",
-    "name": "cyan",
-    "hue-1": "blue",
-    "hue-2": "yellow",
-    "hue-3": "magenta",
-    "hue-4": "cyan",
-    "hue-5": "green",
-    "hue-6": "white",
+    "strong": "1",  # bold
+    "muted": "2",  # dim
+    "good": "32",  # green
+    "bad": "1;31",  # bold red
+    "warn": "33",  # yellow
+    "name": "36",  # cyan
+    "hue-1": "34",  # blue
+    "hue-2": "33",  # yellow
+    "hue-3": "35",  # magenta
+    "hue-4": "36",  # cyan
+    "hue-5": "32",  # green
+    "hue-6": "37",  # white
 }
+"""Parameters of the escape sequence of each style (ECMA-48, Select Graphic Rendition)."""
 
 
 def line(*pieces: Cell | str) -> Line:
@@ -41,19 +43,18 @@ def line(*pieces: Cell | str) -> Line:
 def paint(lines: Iterable[Line], terminal: Terminal) -> str:
     """Join the lines to one string, with escape sequences if the terminal has color."""
     if not terminal.color:
-        return "".join(f"{''.join(cell.text for cell in each).rstrip()}\n" for each in lines)
-    from rich.console import Console
-    from rich.text import Text
+        return "".join(f"{''.join([cell.text for cell in each]).rstrip()}\n" for each in lines)
+    return "".join(f"{_colored(each)}\n" for each in lines)
 
-    console = Console(
-        width=terminal.width, force_terminal=True, color_system="standard", legacy_windows=False, _environ={}
-    )
-    with console.capture() as capture:
-        for each in lines:
-            text = Text.assemble(*((cell.text, _STYLES[cell.style]) for cell in each))
-            text.rstrip()
-            console.print(text, soft_wrap=True)
-    return capture.get()
+
+def _colored(pieces: Line) -> str:
+    """Return the text of a line with escape sequences, without blanks at its end."""
+    shown: list[str] = []
+    for text, style, _ in reversed(pieces):
+        text = text if shown else text.rstrip()
+        if text:
+            shown.append(f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if _STYLES[style] else text)
+    return "".join(reversed(shown))
 
 
 def wrap(text: str, width: int, indent: str = "", first: str = "") -> Iterator[str]:
@@ -71,7 +72,12 @@ def wrap(text: str, width: int, indent: str = "", first: str = "") -> Iterator[s
 
 def cell_len(text: str) -> int:
     """Return how many terminal cells a text takes; ASCII and our own signs take one each."""
-    if text.isascii() or text.translate(_WITHOUT_OURS).isascii():
+    return len(text) if text.isascii() else _non_ascii_len(text)
+
+
+@lru_cache(maxsize=4096)  # tables repeat their cells
+def _non_ascii_len(text: str) -> int:
+    if text.translate(_WITHOUT_OURS).isascii():
         return len(text)
     from rich.cells import cell_len as measured
 

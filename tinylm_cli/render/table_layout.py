@@ -14,6 +14,7 @@ from tinylm_cli.render.terminal import Terminal
 
 _GAP = 2
 """Cells between two columns."""
+_BLANK = Cell(" " * _GAP)
 
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
@@ -58,13 +59,12 @@ class Grid:
         self._largest = [
             max((c.share for c in self._cells(i) if isinstance(c, Bar)), default=0.0) for i in self._indices
         ]
-        self._text = [[self._shown(cell, i) for i, cell in enumerate(row)] for row in self.rows]
+        # most cells of a long column are equal, so each distinct one is sanitized, measured and padded once
+        self._distinct = [{cell: self._shown(cell, i) for cell in dict.fromkeys(self._cells(i))} for i in self._indices]
+        self._text = [[shown[cell] for shown, cell in zip(self._distinct, row, strict=True)] for row in self.rows]
         self._headers = [for_terminal(column.header, terminal) for column in self.columns]
-        self._kept = [i for i in self._indices if not self._text or any(row[i].text for row in self._text)]
-        self._widths = [
-            max([cell_len(self._headers[i]), *(cell_len(cell.text) for cell in (row[i] for row in self._text))])
-            for i in self._indices
-        ]
+        self._kept = [i for i in self._indices if not self.rows or any(self._texts(i))]
+        self._widths = [max(map(cell_len, (self._headers[i], *self._texts(i)))) for i in self._indices]
         self._under: list[int] = []
         self._fit()
         self._ambiguous = {i: self._ambiguous_at(i, self._widths[i]) for i in self._kept if self.columns[i].shrink}
@@ -79,15 +79,20 @@ class Grid:
         """Whether any shown column has a header."""
         return any(self._headers[i] for i in self._kept)
 
-    def header(self) -> Iterator[Cell]:
-        """Yield the pieces of the header line."""
-        yield from self._line([Cell(header) for header in self._headers])
+    def header(self) -> list[Cell]:
+        """Return the pieces of the header line."""
+        return self._line([Cell(header) for header in self._headers])
 
     def lines(self) -> Iterator[list[list[Cell]]]:
         """Yield the lines of each row as pieces: one line, or several if a cell wraps."""
+        if not self._under and not any(self.columns[i].wrap or self._ambiguous.get(i) for i in self._kept):
+            padded = {i: {cell: self._padded(cell, i) for cell in self._distinct[i].values()} for i in self._kept}
+            for row in self._text:
+                yield [_spaced([padded[i][row[i]] for i in self._kept])]
+            return
         for row in self._text:
             cells = [list(self._pieces(cell, i)) for i, cell in enumerate(row)]
-            lines = [list(self._line(pieces)) for pieces in zip_longest(*cells, fillvalue=Cell(""))]
+            lines = [self._line(pieces) for pieces in zip_longest(*cells, fillvalue=Cell(""))]
             for i in self._under:
                 words = wrap(row[i].text, self.terminal.width - len(_LEAD)) if row[i].text else ()
                 lines += [[Cell(_LEAD), Cell(part, row[i].style)] for part in words]
@@ -103,6 +108,10 @@ class Grid:
 
     def _cells(self, index: int) -> Iterator[str | Cell | Bar]:
         return (row[index] for row in self.rows)
+
+    def _texts(self, index: int) -> Iterator[str]:
+        """Yield the distinct texts of a column."""
+        return (cell.text for cell in self._distinct[index].values())
 
     def _total(self) -> int:
         return sum(self._widths[i] for i in self._kept) + _GAP * (len(self._kept) - 1)
@@ -151,17 +160,17 @@ class Grid:
 
     def _ambiguous_at(self, index: int, width: int) -> frozenset[str]:
         """Return the distinct texts of a column that a cut to ``width`` would make equal."""
-        texts = {row[index].text for row in self._text}
+        texts = set(self._texts(index))
         cuts = Counter(self._cut(text, width) for text in texts)
         return frozenset(text for text in texts if cuts[self._cut(text, width)] > 1)
 
-    def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
-        for position, i in enumerate(self._kept):
-            if position:
-                yield Cell(" " * _GAP)
-            text = self._cut(cells[i].text, self._widths[i])
-            padding = " " * (self._widths[i] - cell_len(text))
-            yield Cell(padding + text if self.columns[i].right else text + padding, cells[i].style)
+    def _line(self, cells: Sequence[Cell]) -> list[Cell]:
+        return _spaced([self._padded(cells[i], i) for i in self._kept])
+
+    def _padded(self, cell: Cell, index: int) -> Cell:
+        text = self._cut(cell.text, self._widths[index])
+        padding = " " * (self._widths[index] - cell_len(text))
+        return Cell(padding + text if self.columns[index].right else text + padding, cell.style)
 
     def _cut(self, text: str, width: int) -> str:
         if cell_len(text) <= width:
@@ -186,6 +195,13 @@ class Grid:
             return "#" * max(round(fraction * _BAR_WIDTH), 1 if fraction > 0 else 0)
         whole, rest = divmod(eighths, 8)
         return "█" * whole + (_EIGHTHS[rest - 1] if rest else "")
+
+
+def _spaced(cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells with a gap between each two."""
+    spaced = [_BLANK] * max(2 * len(cells) - 1, 0)
+    spaced[::2] = cells
+    return spaced
 
 
 def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[Grid]:

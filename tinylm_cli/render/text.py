@@ -1,4 +1,4 @@
-"""Convert blocks to terminal text: aligned, fitted to the terminal's width, colored by rich."""
+"""Convert blocks to terminal text: aligned, fitted to the terminal's width, colored."""
 
 from __future__ import annotations
 
@@ -106,4 +106,4 @@ def _draw(grid: Grid, *, ruled: bool) -> Iterator[Line]:
     for index, lines in enumerate(grid.lines()):
         if ruled and index == last:
             yield line(Cell(grid.rule(), "muted"))
-        yield from (line(*pieces) for pieces in lines)
+        yield from lines

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.config.source import MAX_BYTES
-from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
-from tinylm_cli.interop.export_config import ExportedConfig
+from tinylm_cli.interop.export_config import EXPORT_MARKER, FILES, ExportedConfig
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs
 from tinylm_cli.interop.weights.safetensors_folder import WEIGHTS_FILE
@@ -23,34 +21,12 @@ from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
 from tinylm_cli.model.safetensors_file import LazyTensor, write_safetensors
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
-from tinylm_cli.regular_file import read_regular
 
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
 
-EXPORT_MARKER = {"_exported_by": "tinylm"}
-"""Added to each exported config.json; a folder whose config.json lacks it is never replaced."""
-
-FILES = (WEIGHTS_FILE, CONFIG_FILE)
-
 Values = Mapping[str, Callable[[], Tensor]]
 """A function per tensor name that returns the tensor; called when the tensor is written."""
-
-
-def require_exported(directory: Path) -> None:
-    """Raise if ``directory`` holds a model that tinylm did not export.
-
-    Raises:
-        OutputError: If its config.json lacks ``EXPORT_MARKER``.
-    """
-    try:
-        document = json.loads(read_regular(directory / CONFIG_FILE, MAX_BYTES))
-    except (FileNotFoundError, NotADirectoryError):  # write_folder reports it
-        return
-    except (OSError, ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or not EXPORT_MARKER.items() <= document.items():
-        raise OutputError(f"{directory} contains a model that tinylm did not export", help="name another folder")
 
 
 def export_model(

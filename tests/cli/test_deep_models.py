@@ -1,0 +1,70 @@
+"""Commands on 100,000 layers: each answers, or refuses, in little memory and without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LAYERS = 100_000
+WIDTHS = f"vocab_size: 64\nd_model: 64\nn_heads: 4\nn_layers: {LAYERS}\nd_ff: 64\n"
+WINDOWS = f"{WIDTHS}position: {{kind: rope}}\nattention: {{window: 16, window_pattern: LLLLLG}}\n"
+MAX_MIB = 300
+
+PROBE = """
+import json, os, re, sys
+from pathlib import Path
+def leave(code):
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    Path("found.json").write_text(json.dumps({"torch": "torch" in sys.modules, "peak_mib": peak}))
+    end(code)
+end, os._exit = os._exit, leave
+from tinylm_cli.__main__ import main
+main()
+"""
+
+COMMANDS: dict[str, tuple[int, str]] = {
+    "params deep.yaml --by tensor --format json": (0, '"name": "blocks.{0..99999}.ln_1.weight"'),
+    "params deep.yaml --by tensor --expand --format json": (2, "more than 50,000"),
+    "params deep.yaml --by tensor --expand": (2, "more than 50,000"),
+    "params deep.yaml --by layer --expand --format csv": (2, "100,004 rows"),
+    "show deep.yaml": (0, "n_layers: 100000"),
+    "validate deep.yaml": (0, "valid"),
+    "build deep.yaml --meta": (2, "1,600,004 parameter tensors"),
+    "build deep.yaml --save out": (2, "1,600,004 parameter tensors"),
+    "check deep.yaml": (2, "1,600,004 parameter tensors"),
+    "forward deep.yaml --meta --random 1x2": (2, "1,600,004 parameter tensors"),
+    "generate deep.yaml --tokens 1": (2, "1,600,004 parameter tensors"),
+    "export deep.yaml out": (2, "1,600,004 parameter tensors"),
+    "export deep.yaml full": (2, "tinylm did not export"),
+}
+"""A command, its exit code and a part of what it writes."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("config", [WIDTHS, WINDOWS], ids=["plain", "windows"])
+def test_answers_in_little_memory(config: str, words: str, folder: Path) -> None:
+    (folder / "deep.yaml").write_text(config, encoding="utf-8")
+    (folder / "full").mkdir()
+    (folder / "full" / "config.json").write_text("{}", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words.split()],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    code, part = COMMANDS[words]
+    assert done.returncode == code, done.stderr
+    assert part in (done.stderr if code else done.stdout)
+    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    assert not found["torch"]
+    assert found["peak_mib"] < MAX_MIB
+    assert not (folder / "out").exists()

@@ -145,6 +145,7 @@ NO_MIRROR = {
     "cli/test_deep_models.py": "runs commands on 100,000 layers",
     "cli/test_hostile.py": "text from outside enters and leaves through every command",
     "cli/test_loaded_modules.py": "counts what whole commands load",
+    "cli/test_no_network.py": "runs every command under an audit hook",
     "cli/test_shell.py": "runs real processes, with pipes and signals",
     "cli/test_tables.py": "compares the tables of every command with its JSON",
     "cli/test_terminal.py": "shows every command at many widths and in many locales",

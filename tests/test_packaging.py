@@ -1,19 +1,24 @@
-"""What is shipped: a wheel, a source archive and an editable install, each in an environment of its own."""
+"""What is shipped: a wheel, a source archive and an editable install, and what they require."""
 
 from __future__ import annotations
 
 import email
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tinylm_cli import __version__
 
@@ -31,9 +36,10 @@ class Built(NamedTuple):
     sdist: Path
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
     """Run a command that must succeed, without a network, and return its output."""
     environment = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
+    environment |= env or {}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, capture_output=True, text=True, env=environment, timeout=300, check=False
     )
@@ -59,14 +65,22 @@ def presets(tinylm: Path, elsewhere: Path, *which: str) -> dict[str, dict[str, A
     return {preset["name"]: preset for preset in found}
 
 
+def copy_checkout(folder: Path) -> Path:
+    """Copy what git tracks, or would track, into a folder, and return it."""
+    ignored = shutil.ignore_patterns(".*cache*", "__pycache__", ".venv", ".git", ".hypothesis", "dist")
+    shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
+    return folder
+
+
+def build(checkout: Path, env: dict[str, str] | None = None) -> Built:
+    """Build as a release is built: the source archive from a checkout, and the wheel from that archive."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", ".", cwd=checkout, env=env)
+    return Built(checkout, checkout / "dist" / f"{NAME}-py3-none-any.whl", checkout / "dist" / f"{NAME}.tar.gz")
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Build as a release is built: the source archive from a checkout, and the wheel from that archive."""
-    checkout = tmp_path_factory.mktemp("checkout")
-    ignored = shutil.ignore_patterns(".*cache*", "__pycache__", ".venv", ".git", ".hypothesis", "dist")
-    shutil.copytree(ROOT, checkout, ignore=ignored, dirs_exist_ok=True)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", ".", cwd=checkout)
-    return Built(checkout, checkout / "dist" / f"{NAME}-py3-none-any.whl", checkout / "dist" / f"{NAME}.tar.gz")
+    return build(copy_checkout(tmp_path_factory.mktemp("checkout")))
 
 
 def test_wheel_contents(built: Built) -> None:
@@ -104,6 +118,27 @@ def test_sdist_contents(built: Built) -> None:
     assert not [name for name in names if name.startswith((".venv", ".git/", "dist/")) or "__pycache__" in name]
 
 
+def test_builds_are_reproducible(built: Built, tmp_path: Path) -> None:
+    """Two checkouts give the same bytes, whatever their folder, times and modes of files, time zone and hash seed."""
+    checkout = copy_checkout(tmp_path / "elsewhere")
+    for path in sorted(checkout.rglob("*.py"), reverse=True):
+        os.utime(path, (10**9, 10**9))
+        path.chmod(0o600)
+    again = build(checkout, {"TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "1"})
+    assert again.sdist.read_bytes() == built.sdist.read_bytes()
+    assert again.wheel.read_bytes() == built.wheel.read_bytes()
+
+
+def test_source_date_epoch(built: Built, tmp_path: Path) -> None:
+    """SOURCE_DATE_EPOCH is the time of every file; without it hatchling takes a constant."""
+    dated = build(copy_checkout(tmp_path / "elsewhere"), {"SOURCE_DATE_EPOCH": "1750000000"})
+    with tarfile.open(dated.sdist) as archive:
+        assert {member.mtime for member in archive} == {1_750_000_000}
+    with zipfile.ZipFile(dated.wheel) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(2025, 6, 15, 15, 6, 40)}
+    assert dated.wheel.read_bytes() != built.wheel.read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_installed_command(kind: str, built: Built, tmp_path: Path) -> None:
     tinylm = install(built.wheel if kind == "wheel" else built.sdist, tmp_path / "environment")
@@ -138,3 +173,51 @@ def test_editable_install(built: Built, tmp_path: Path) -> None:
         small.write_text(before, encoding="utf-8")
         (built.checkout / "configs" / "mine.yaml").unlink()
     assert not list((tmp_path / "environment").rglob("small.yaml")), "there is no copy to go stale"
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+OPTIONAL = PROJECT["project"]["optional-dependencies"]
+REQUIRED = [
+    Requirement(line)
+    for line in (*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"], *OPTIONAL["dev"])
+]
+LOCK = ROOT / "requirements-dev.lock"
+
+
+@pytest.mark.parametrize("requirement", [*REQUIRED, *map(Requirement, OPTIONAL["tokenizers"])], ids=str)
+def test_bounds(requirement: Requirement) -> None:
+    """Each dependency has the oldest release that was tried, and ends before the first that was not."""
+    assert [part.operator for part in sorted(requirement.specifier, key=str)] == ["<", ">="]
+
+
+def locked() -> dict[str, str]:
+    """Return the version of each package of the lock file, which states the hashes of its archives."""
+    text = LOCK.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    pins = [
+        re.fullmatch(r"([a-z0-9-]+)==([^ ;]+)( ; [^\\]+?)?((?: +--hash=sha256:[0-9a-f]{64})+)", line) for line in lines
+    ]
+    assert all(pins), [line[:80] for line, pin in zip(lines, pins, strict=True) if not pin]
+    return {pin[1]: pin[2] for pin in pins if pin}
+
+
+def test_lock() -> None:
+    """Each direct dependency is pinned within its bounds, but torch: its build depends on the machine."""
+    pins = locked()
+    assert len(pins) > len(REQUIRED)
+    for requirement in REQUIRED:
+        name = canonicalize_name(requirement.name)
+        if name != "torch":
+            assert requirement.specifier.contains(pins[name]), f"{requirement}, but {pins[name]} is locked"
+    assert "torch" not in pins
+    assert not [name for name in pins if name.startswith(("nvidia", "cuda", "triton"))]
+
+
+def test_range_of_torch() -> None:
+    """The pages that install torch first name the range of pyproject.toml."""
+    (torch,) = (requirement for requirement in REQUIRED if requirement.name == "torch")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    ranges = re.findall(r"\btorch([<>=][^'\"`]*)", "".join(page.read_text(encoding="utf-8") for page in pages))
+    assert len(ranges) >= 3
+    for stated in ranges:
+        assert Requirement(f"torch{stated}").specifier == torch.specifier, stated

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.python_calls import count_calls
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.source import MAX_BYTES, Source
 from tinylm_cli.config.yaml_reader import MAX_DEPTH, MAX_EVENTS, Document, read_yaml
@@ -185,3 +186,30 @@ def test_hostile_files_are_fast(tinylm: Callable[..., Any], tmp_path: Any) -> No
     result = tinylm("validate", tmp_path, timeout=60)
     assert result.code == 1
     assert "5 configs: 5 wrong." in result.out
+
+
+def test_independent_documents() -> None:
+    """A source is parsed once, and a change to its document does not reach the next one."""
+    source = Source("x.yaml", "a: {b: [1, 2]}\n")
+    first = read_yaml(source)
+    again = count_calls(lambda: read_yaml(source))
+    assert again < count_calls(lambda: read_yaml(Source("x.yaml", source.text))) / 10
+    assert first.root is not None
+    assert first.root.entries is not None
+    first.root.entries["a"].value.entries = {}
+    second = read_yaml(source).root
+    assert second is not None
+    assert second.plain() == {"a": {"b": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    "word", ["8", "-8", "8k", "1e-5", "null", "true", "rmsnorm", "0x1F", "0o17", "1.", "1.5.2", "a-b"]
+)
+def test_plain_word(word: str) -> None:
+    """A value without YAML's syntax is the scalar that it is in a list."""
+    alone, listed = _read(word).root, _read(f"[{word}]").root
+    assert alone is not None
+    assert listed is not None
+    assert listed.items is not None
+    assert (alone.scalar, alone.written, alone.quoted) == (listed.items[0].scalar, word, False)
+    assert (alone.span.column, alone.span.end_column) == (1, len(word) + 1)

@@ -35,6 +35,19 @@ class Node:
         """Whether the value is empty."""
         return not (self.written or self.quoted or self.reported) and self.entries is None and self.items is None
 
+    def copy(self) -> Node:
+        """Return a tree that can be changed independently."""
+        entries, items = self.entries, self.items
+        return Node(
+            self.span,
+            scalar=self.scalar,
+            written=self.written,
+            quoted=self.quoted,
+            entries=None if entries is None else {key: Entry(at, node.copy()) for key, (at, node) in entries.items()},
+            items=None if items is None else [item.copy() for item in items],
+            reported=self.reported,
+        )
+
     def plain(self) -> Any:
         """Return the value as Python data."""
         if self.entries is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
@@ -24,6 +25,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"!<[^>]*>|![^\s,\[\]{}]*")
 
 MAX_DIGITS = 100
+
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,30}")
+"""A text that YAML reads as one unquoted scalar."""
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -98,6 +102,15 @@ def read_yaml(source: Source) -> Document:
         ConfigError: If the text is not YAML, is nested deeper than 32, holds several documents, or more than
             some 10,000 keys and values.
     """
+    if _PLAIN_WORD.fullmatch(source.text):  # as most values of overrides are
+        return Document(Node(source.span(0, len(source.text)), scalar=resolve_plain(source.text), written=source.text))
+    document = _read_document(source)
+    return Document(document.root.copy() if document.root is not None else None, [*document.diagnostics])
+
+
+@lru_cache(maxsize=8)
+def _read_document(source: Source) -> Document:
+    """Return the document of a source, which a sweep reads once for each of its configs."""
     bad = _FORBIDDEN.search(source.text)
     if bad:
         message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"

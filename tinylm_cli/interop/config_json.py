@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.config.source import Source
@@ -53,6 +54,7 @@ def read_json(source: Source) -> Document:
     return document
 
 
+@lru_cache(maxsize=8)
 def _as_yaml(source: Source) -> Source:
     """Replace characters that YAML rejects, without moving any column."""
     return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")), original=source.text)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.accelerators import GIB, make_accelerator
 from tests.python_calls import count_calls
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.parallel.layouts import layout_mismatches
-from tinylm_cli.analysis.parallel.plan import plan, plan_bytes, plans, smallest_plan_bytes
+from tinylm_cli.analysis.parallel.layouts import layout_mismatches, layouts
+from tinylm_cli.analysis.parallel.plan import MAX_LAYOUTS, plan, plan_bytes, plans, smallest_plan_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.cli.plan_option import read_layout
@@ -181,6 +181,25 @@ def test_work_of_deep_models(changes: tuple[str, ...], layout: Layout) -> None:
 def test_work_of_many_stages(changes: tuple[str, ...]) -> None:
     """Planning 49,152 stages calls as many functions as planning 48."""
     config, setup = load_config("tiny", ["n_layers=98304", *changes]).config, TrainingSetup(1, 128)
-    layouts = [Layout(pipeline=stages, micro_batches=stages) for stages in (48, 49_152)]
-    calls = [count_calls(partial(plan, config, setup, layout, NODE)) for layout in layouts]
+    few_and_many = [Layout(pipeline=stages, micro_batches=stages) for stages in (48, 49_152)]
+    calls = [count_calls(partial(plan, config, setup, layout, NODE)) for layout in few_and_many]
     assert calls[1] <= 1.1 * calls[0]
+
+
+def test_too_many_layouts() -> None:
+    """720,720 GPUs, and a model whose layers, length and experts have as many divisors."""
+    sizes = ["n_layers=83160", "max_len=720720", "d_model=128", "n_heads=8", "feed_forward.n_experts=55440"]
+    config, setup = load_config("tiny", sizes).config, TrainingSetup(n_gpus=720_720)
+    with pytest.raises(AnalysisError, match=f"more than {MAX_LAYOUTS:,} layouts"):
+        plans(config, setup, NODE)
+    with pytest.raises(AnalysisError, match=f"more than {MAX_LAYOUTS:,} layouts"):
+        smallest_plan_bytes(config, setup, 8)
+
+
+def test_work_of_the_smallest_plan() -> None:
+    """Layouts that need more than another are left before their activations are computed."""
+    config, setup = job("mixtral-8x7b", n_gpus=512)
+    shorter = setup._replace(seq_len=1024)  # equally many layouts, and nothing cached
+    searched = count_calls(partial(smallest_plan_bytes, config, setup, 8))
+    every = count_calls(lambda: [plan_bytes(config, shorter, layout) for layout in layouts(config, shorter, 8)])
+    assert searched < every / 2

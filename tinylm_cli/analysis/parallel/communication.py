@@ -11,7 +11,6 @@ https://doi.org/10.1016/j.jpdc.2008.09.002).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tinylm_cli.analysis.layer_kinds import n_expert_layers
 from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_params
@@ -69,9 +68,9 @@ def traffic(
 def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
     if accelerator is None:
         return sent
-    point_to_point = {"pipeline": neighbor_seconds, "context": neighbor_seconds, "expert": all_to_all_seconds}
-    seconds = point_to_point.get(sent.name, ring_seconds)
-    return replace(sent, seconds=seconds(sent.sent_bytes, accelerator, sent.members, sent.stride))
+    time = _TIMES.get(sent.name, ring_seconds)
+    seconds = time(sent.sent_bytes, accelerator, sent.members, sent.stride)
+    return Traffic(sent.name, sent.sent_bytes, sent.members, sent.stride, seconds, sent.what)
 
 
 def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Iterator[Traffic]:
@@ -213,6 +212,10 @@ def all_to_all_seconds(sent_bytes: int, accelerator: Accelerator, members: int, 
     inside = max((in_node - 1) * part / accelerator.link_bytes_per_second, part / accelerator.one_peer_bytes_per_second)
     between = (members - in_node) * part / accelerator.network_bytes_per_second
     return max(inside if in_node > 1 else 0.0, between)
+
+
+_TIMES = {"pipeline": neighbor_seconds, "context": neighbor_seconds, "expert": all_to_all_seconds}
+"""The time of each kind of traffic that is not a ring."""
 
 
 def _members_in_node(accelerator: Accelerator, members: int, stride: int) -> int:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
+from math import inf
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.communication import traffic
 from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
-from tinylm_cli.analysis.parallel.stage_memory import peak_stage_memory, stage_groups
-from tinylm_cli.analysis.parallel.step_time import balance, step_seconds
+from tinylm_cli.analysis.parallel.stage_memory import peak_bytes_within, peak_stage_memory, stage_groups
+from tinylm_cli.analysis.parallel.step_time import balance, stage_flops, step_seconds
 from tinylm_cli.analysis.roofline import peak_flops
 from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, Plan, StageMemory, Traffic
+
+MAX_LAYOUTS = 10_000
+"""Maximum number of layouts that a search tries."""
 
 
 def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None = None) -> Plan:
@@ -71,7 +75,7 @@ def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -
         accelerator: The GPU.
 
     Raises:
-        AnalysisError: If no layout divides the global batch evenly.
+        AnalysisError: If no layout divides the global batch evenly, or more than ``MAX_LAYOUTS`` do.
     """
     tried = _valid_layouts(config, setup, accelerator.gpus_per_node)
     held = [peak_stage_memory(config, setup, layout) for layout in tried]
@@ -98,7 +102,10 @@ def _degrees(layout: Layout) -> tuple[int, ...]:
 
 
 def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
-    candidates = tuple(layouts(config, setup, gpus_per_node))
+    candidates = tuple(islice(layouts(config, setup, gpus_per_node), MAX_LAYOUTS + 1))
+    if len(candidates) > MAX_LAYOUTS:
+        message = f"{setup.n_gpus:,} GPUs have more than {MAX_LAYOUTS:,} layouts of this model, too many to search"
+        raise AnalysisError(message, help="give a plan, for example tp=8,pp=4,zero=1, or another number of GPUs")
     if not candidates:
         sequences, per_pass = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
         message = f"no layout of {setup.n_gpus:,} GPUs divides a global batch of {sequences:,} sequences evenly"
@@ -129,13 +136,15 @@ def smallest_plan_bytes(config: ModelConfig, setup: TrainingSetup, gpus_per_node
         gpus_per_node: GPUs connected by fast links.
 
     Raises:
-        AnalysisError: If no layout divides the global batch evenly.
+        AnalysisError: If no layout divides the global batch evenly, or more than ``MAX_LAYOUTS`` do.
     """
-    return min(
-        plan_bytes(config, setup, layout)
-        for layout in _valid_layouts(config, setup, gpus_per_node)
-        if layout.zero >= 2 or layout.data * layout.context == 1  # lower ZeRO stages need more
-    )
+    smallest: int | None = None
+    for layout in reversed(_valid_layouts(config, setup, gpus_per_node)):  # the most sharded layouts first
+        if layout.zero >= 2 or layout.data * layout.context == 1:  # lower ZeRO stages need more
+            needed = peak_bytes_within(config, setup, layout, inf if smallest is None else smallest)
+            smallest = smallest if needed is None else needed
+    assert smallest is not None, "there is a layout"
+    return smallest
 
 
 def _cost(plan: Plan) -> tuple[float, int]:
@@ -153,11 +162,12 @@ def _plan(
         busiest[sent.name] = max(busiest.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
     seq_len = setup.length(config)
     tokens = layout.data * layout.micro_batches * setup.batch_size * seq_len
-    slowest_stage, imbalance, bubble = balance(config, setup, layout, groups)
+    flops = {group: stage_flops(config, setup, layout, group.first) for group in groups}
+    slowest_stage, imbalance, bubble = balance(layout, flops)
     seconds = utilization = None
     if accelerator is not None:
-        seconds = step_seconds(config, setup, layout, accelerator, sent_by)
-        model_flops = train_flops(config, batch_size=1, seq_len=seq_len) * tokens // seq_len  # without recomputation
+        seconds = step_seconds(setup, layout, accelerator, flops, sent_by)
+        model_flops = _sequence_flops(config, seq_len) * tokens // seq_len
         utilization = model_flops / (layout.n_gpus * peak_flops(accelerator, setup.dtype) * seconds)
     return Plan(
         layout=layout,
@@ -176,3 +186,9 @@ def _plan(
         kernel_efficiency=None if accelerator is None else setup.kernel_efficiency,
         utilization=utilization,
     )
+
+
+@lru_cache(maxsize=64)
+def _sequence_flops(config: ModelConfig, seq_len: int) -> int:
+    """Return the FLOPs of training on one sequence, without recomputation."""
+    return train_flops(config, batch_size=1, seq_len=seq_len)

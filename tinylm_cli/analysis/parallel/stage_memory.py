@@ -44,6 +44,18 @@ def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout)
     return stages.memory(stage, needed)
 
 
+def peak_bytes_within(config: ModelConfig, setup: TrainingSetup, layout: Layout, limit: float) -> int | None:
+    """Return the memory of the stage that needs the most, or None as soon as a stage needs ``limit`` or more."""
+    stages, peak = _Stages(config, setup, layout), 0
+    for group in stages.groups:
+        if sum(stages.state(group.first).values()) >= limit:  # without activations
+            return None
+        peak = max(peak, sum(stages.parts(group.first).values()))
+        if peak >= limit:
+            return None
+    return peak
+
+
 def stage_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
     """Return the groups of equal stages, ordered by their first stage."""
     return _Stages(config, setup, layout).groups
@@ -134,7 +146,7 @@ class _Stages:
             + at_loss * head_bytes
         )
         return {
-            **self._state(stage),
+            **self.state(stage),
             "activations": activations,
             "working memory": _working_bytes(self.run, self._working_layout, stage) // self.layout.tensor,
         }
@@ -145,7 +157,7 @@ class _Stages:
         in_flight, _ = _in_flight(self.layout, stage)
         return StageMemory(stage, params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
 
-    def _state(self, stage: int) -> dict[str, int]:
+    def state(self, stage: int) -> dict[str, int]:
         """Return the bytes that do not depend on the batch.
 
         They depend only on the dtypes and the optimizer of the setup. The gathered layers are those that ZeRO 3

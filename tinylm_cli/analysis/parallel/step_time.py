@@ -16,11 +16,8 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout, Traffic
 
 
-def balance(
-    config: ModelConfig, setup: TrainingSetup, layout: Layout, groups: Iterable[StageGroup]
-) -> tuple[int, float, float]:
+def balance(layout: Layout, flops: Mapping[StageGroup, int]) -> tuple[int, float, float]:
     """Return the first stage with the most FLOPs, its FLOPs over the mean, and the idle share of the average stage."""
-    flops = {group: stage_flops(config, setup, layout, group.first) for group in groups}
     slowest = max(flops, key=lambda group: (flops[group], -group.first))
     mean = sum(group.n_stages * stage for group, stage in flops.items()) / layout.pipeline
     total = _pipeline_time(layout, [(stage, group.n_stages) for group, stage in flops.items()])
@@ -28,13 +25,13 @@ def balance(
 
 
 def step_seconds(
-    config: ModelConfig,
     setup: TrainingSetup,
     layout: Layout,
     accelerator: Accelerator,
+    flops: Mapping[StageGroup, int],
     traffic: Mapping[StageGroup, Iterable[Traffic]],
 ) -> float:
-    """Return the time of a step, given the traffic of one GPU of each stage.
+    """Return the time of a step, given the FLOPs of each stage and the traffic of one of its GPUs.
 
     A micro-batch takes ``FLOPs / (tensor · context · peak · kernel efficiency)`` in a stage, plus its communication.
     Gradients are reduced after the last micro-batch. Compute and communication do not overlap.
@@ -45,7 +42,7 @@ def step_seconds(
     rate = peak_flops(accelerator, setup.dtype) * setup.kernel_efficiency * layout.tensor * layout.context
     times, after_last = [], 0.0
     for group, sent in traffic.items():
-        compute = stage_flops(config, setup, layout, group.first) / rate
+        compute = flops[group] / rate
         all_micro_batches = sum(_seconds(each) for each in sent if each.name not in ONCE_PER_STEP)
         times.append((compute + all_micro_batches / layout.micro_batches, group.n_stages))
         after_last = max(after_last, sum(_seconds(each) for each in sent if each.name in ONCE_PER_STEP))

@@ -16,8 +16,8 @@ from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
 
 def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return the tensors saved before the first layer: by the embedding, and by positions."""
-    one_period = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
-    return (*embedding(run), *position(run, {run.config.window(layer) for layer in one_period}))
+    windows = {kind.window for kind in group_layers(run.config, seq_len=None)}
+    return (*embedding(run), *position(run, windows))
 
 
 def embedding(run: ForwardPass) -> Iterator[SavedTensor]:

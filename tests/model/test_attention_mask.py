@@ -44,6 +44,15 @@ def test_layers_of_equal_windows_share_a_mask(make_config: Make) -> None:
     assert masks[1] == AttentionMask(None, is_causal=True)
 
 
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_window_as_long_as_the_sequence(make_config: Make, length: int) -> None:
+    """It needs no values; one that is shorter by a position does, from two tokens on."""
+    whole, shorter = attention_masks(make_config(), [length, length - 1], start=0, length=length, **PLACE)  # type: ignore[arg-type]
+    assert whole == AttentionMask(None, is_causal=True)
+    assert shorter.values is not None
+    assert torch.equal(shorter.values[0, 0], sliding_window_mask(length, length - 1, torch.device("cpu")))
+
+
 def test_custom_mask_replaces_both(make_config: Make) -> None:
     own = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     masks = attention_masks(make_config(), [2, None], start=0, length=4, mask=own, **PLACE)  # type: ignore[arg-type]

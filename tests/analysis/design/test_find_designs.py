@@ -147,6 +147,11 @@ def test_target_among_bounds(order: tuple[int, ...]) -> None:
     assert report.matches == found("llama", *three, top=1).matches > 0
 
 
+def test_ten_designs() -> None:
+    report = find_designs(DesignRequest(space_of("llama"), (within("total_params", 10**9, 0.02),)))
+    assert len(report.designs) == 10 < report.matches
+
+
 def test_active_params() -> None:
     report = found("mixtral", within("active_params", 2 * 10**9, 0.02))
     assert report.designs

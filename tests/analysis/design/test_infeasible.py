@@ -178,6 +178,9 @@ class TestRelaxations:
         assert set(size.changes) == {"total_params"}
         assert set(vocabulary.changes) == {"vocab_size"}
         assert abs(vocabulary.total_params / 500_000 - 1) <= 0.02
+        larger = 2 * int(vocabulary.changes["vocab_size"])
+        assert larger < 10_000
+        assert not found("course", within("total_params", 500_000, 0.02), vocab_size=larger).matches
 
     def test_short_of_gpu_memory(self) -> None:
         """A limit cannot raise the memory of a GPU; recomputation lowers the need, and a larger GPU has more."""

@@ -106,7 +106,7 @@ def test_a_git_revision(toy: Path) -> None:
     assert [tinylm.load(name).config.n_layers for name in ("HEAD:toy.yaml", "toy.yaml")] == [3, 4]
 
 
-def test_every_mistake_is_reported(toy: Path) -> None:
+def test_every_error_is_reported(toy: Path) -> None:
     toy.write_text(TOY.replace("n_heads: 2", "n_heads: 3").replace("d_ff", "d_fff"), encoding="utf-8")
     with pytest.raises(tinylm.ConfigError) as raised:
         tinylm.load(toy)

@@ -95,7 +95,7 @@ class TestGet:
 
     def test_exit_code(self, here: Here, folder: Path) -> None:
         (folder / "wrong.yaml").write_text("d_model: 0\n", encoding="utf-8")
-        result = here("validate", "wrong.yaml", "--get", "wrong")
+        result = here("validate", "wrong.yaml", "--get", "invalid")
         assert (result.code, result.out) == (1, "1\n")
 
     @pytest.mark.parametrize("option", [["--format", "csv"], ["--table", "components"], ["-f", "json"]])

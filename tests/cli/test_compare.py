@@ -418,17 +418,17 @@ class TestChanged:
         for format_ in ("text", "markdown"):
             result = here("compare", "--changed", "base", "--format", format_, columns=200)
             assert (result.code, result.err) == (1, "")
-            assert "2 wrong" in result.out
+            assert "2 invalid" in result.out
             assert "modified.yaml:1:1: vocab_size is missing (and 3 more)" in result.out.replace("\\", "")
             assert "added.yaml" in result.out
         document = here("compare", "--changed", "base", "--format", "json")
         assert document.code == 1
         configs = {each["path"]: each for each in json.loads(document.out)["configs"]}
-        wrong = [path for path, each in configs.items() if each["status"] == "wrong"]
+        wrong = [path for path, each in configs.items() if each["status"] == "invalid"]
         assert wrong == ["modified.yaml", "renamed.yaml"]
-        assert all(configs[path]["mistake"].startswith(path) for path in wrong)
+        assert all(configs[path]["error"].startswith(path) for path in wrong)
         assert configs["modified.yaml"]["after_params"] is None
-        assert (configs["added.yaml"]["status"], configs["added.yaml"]["mistake"]) == ("added", "")
+        assert (configs["added.yaml"]["status"], configs["added.yaml"]["error"]) == ("added", "")
         assert here("compare", "--changed", "base", "--exit-code").code == 2
 
     def test_gpu(self, here: Here) -> None:

@@ -21,7 +21,7 @@ def test_seq_len_over_max_len_has_two_labels(here: Here) -> None:
     assert "--set max_len=10" in result.err
 
 
-def test_all_mistakes_at_once(here: Here) -> None:
+def test_all_errors_at_once(here: Here) -> None:
     words = "--gpu h100sxm --seq-len 99999999 --gpus 8 --plan tp=3,foo=2 --train-tokens 15X"
     result = here("estimate", *words.split())
     assert (result.code, result.out) == (2, "")

@@ -67,7 +67,7 @@ def test_line_break_in_a_name(here: Here, folder: Path) -> None:
     assert done.out.count("vocab_size: ") == 2
 
 
-def test_mistakes_in_every_command(here: Here, model: Path) -> None:
+def test_errors_in_every_command(here: Here, model: Path) -> None:
     model.write_text('{"model_type": "qwen2", "hidden_sise": 3}', encoding="utf-8")
     said = {command: here(command, *words) for command, words in COMMANDS.items()}
     for done in said.values():

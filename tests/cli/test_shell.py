@@ -229,7 +229,7 @@ command.main()
 
 
 class TestUnexpectedError:
-    """A mistake of ours: told as such, in a line, with a way to see more."""
+    """An error of ours: told as such, in a line, with a way to see more."""
 
     BROKEN = """
 import sys

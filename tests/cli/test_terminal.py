@@ -28,7 +28,7 @@ TORCH_FREE = [
     ["design", "--params", "900T", "--max-kv-bytes", "2"],
     ["sweep", "base", "n_layers=4,8", "d_model=500,768"],
     ["show", "--origin"],
-    ["validate", "tiny", "toy.yaml", "several-mistakes.yaml", "line-very-long.yaml", "line-wide-characters.yaml"],
+    ["validate", "tiny", "toy.yaml", "several-errors.yaml", "line-very-long.yaml", "line-wide-characters.yaml"],
     ["params", "--config", "absent"],
     ["absent"],
     ["params", "--by", "absent"],
@@ -45,8 +45,8 @@ WIDTHS = {"40": 40, "60": 60, "80": 80, "120": 120, "200": 200, "0": 80, "-5": 8
 
 
 @pytest.fixture
-def mistakes(folder: Path) -> None:
-    for name in ("several-mistakes.yaml", "line-very-long.yaml", "line-wide-characters.yaml"):
+def errors(folder: Path) -> None:
+    for name in ("several-errors.yaml", "line-very-long.yaml", "line-wide-characters.yaml"):
         (folder / name).write_bytes((BAD / name).read_bytes())
 
 
@@ -56,7 +56,7 @@ def too_wide(text: str, width: int) -> Iterator[str]:
 
 
 class TestWidth:
-    @pytest.mark.usefixtures("mistakes")
+    @pytest.mark.usefixtures("errors")
     @pytest.mark.parametrize("columns", WIDTHS)
     def test_reports(self, columns: str, here: Here) -> None:
         for arguments in TORCH_FREE:
@@ -147,7 +147,7 @@ class TestColor:
 
 
 class TestCharacters:
-    @pytest.mark.usefixtures("mistakes")
+    @pytest.mark.usefixtures("errors")
     def test_c_locale(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LC_ALL", "C")
         for arguments in [*TORCH_FREE, *MODEL, ["--help"], *([command, "--help"] for command in COMMANDS)]:

@@ -1,4 +1,4 @@
-"""``tinylm validate``: every mistake of every config, at its place."""
+"""``tinylm validate``: every error of every config, at its place."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_exit_code_is_the_worst(given: list[str], code: int, counts: tuple[int, 
     for format_ in ("text", "json", "markdown", "github", "sarif", "junit"):
         assert here("validate", *given, "--format", format_).code == code
     report = json.loads(here("validate", *given, "--format", "json").out)
-    assert (report["valid"], report["wrong"], report["unreadable"]) == counts
+    assert (report["valid"], report["invalid"], report["unreadable"]) == counts
     assert report["failed"] == 0
     assert len(report["files"]) == sum(counts)
     page = here("validate", *given).out
@@ -88,7 +88,7 @@ def test_exit_code_is_the_worst(given: list[str], code: int, counts: tuple[int, 
         assert given[0] in (summary if code < 2 else page)
         return
     assert summary.startswith(f"{sum(counts)} configs: ")
-    for count, word in zip(counts, ("valid", "wrong", "unreadable"), strict=True):
+    for count, word in zip(counts, ("valid", "invalid", "unreadable"), strict=True):
         assert (f"{count} {word}" in summary) == bool(count)
 
 
@@ -128,12 +128,12 @@ def test_each_file_is_counted_once(here: Here, many: Path) -> None:
 def test_stdin(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     assert files(here("validate", "-", "--format", "json", stdin=text)) == {"<stdin>": "valid"}
-    assert files(here("validate", "-", "--format", "json", stdin=WRONG)) == {"<stdin>": "wrong"}
+    assert files(here("validate", "-", "--format", "json", stdin=WRONG)) == {"<stdin>": "invalid"}
     assert here("validate", "-", stdin=text).err == ""
 
 
 @pytest.mark.usefixtures("many")
-def test_positions_of_mistakes(here: Here) -> None:
+def test_positions_of_errors(here: Here) -> None:
     result = here("validate", "wrong.yaml", "--set", "n_layers=1")
     for place, code in (("2:1", "unknown-key"), ("3:10", "out-of-range")):
         assert f"error[{code}]: " in result.out
@@ -162,14 +162,14 @@ def test_preset_before_folder(here: Here, folder: Path) -> None:
     (folder / "tiny").mkdir()
     (folder / "tiny" / "wrong.yaml").write_text(WRONG, encoding="utf-8")
     assert files(here("validate", "tiny", "--format", "json")) == {"tiny": "valid"}
-    assert files(here("validate", "./tiny", "--format", "json")) == {"tiny/wrong.yaml": "wrong"}
+    assert files(here("validate", "./tiny", "--format", "json")) == {"tiny/wrong.yaml": "invalid"}
 
 
 @pytest.mark.usefixtures("many")
 def test_github(here: Here) -> None:
     given = ("wrong.yaml", "toy.yaml", "absent.yaml")
     *lines, summary = here("validate", *given, "--format", "github").out.splitlines()
-    assert summary == "3 configs: 1 valid, 1 wrong, 1 unreadable."
+    assert summary == "3 configs: 1 valid, 1 invalid, 1 unreadable."
     assert [line.partition("::")[2].split(" ")[0] for line in lines] == ["error"] * 3
     assert lines[0].startswith(
         '::error file=wrong.yaml,line=2,col=1,endColumn=6,title=unknown-key::unknown key "d_modl"'
@@ -199,7 +199,7 @@ def test_many_valid_files_are_only_counted(here: Here, folder: Path) -> None:
     assert here("validate", ".").out == "25 configs: 25 valid.\n"
     (folder / "07.yaml").write_text(WRONG, encoding="utf-8")
     shown = here("validate", ".").out
-    assert shown.endswith("25 configs: 24 valid, 1 wrong.\n")
+    assert shown.endswith("25 configs: 24 valid, 1 invalid.\n")
     assert "08.yaml" not in shown
 
 
@@ -291,7 +291,7 @@ def test_wrong_assertion_and_config(here: Here, folder: Path) -> None:
 def test_invalid_config_skips_the_budget(here: Here, folder: Path) -> None:
     (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
     result = json.loads(here("validate", "wrong.yaml", *ASKED, "--format", "json").out)
-    assert (result["wrong"], result["failed"], result["files"][0]["assertions"]) == (1, 0, [])
+    assert (result["invalid"], result["failed"], result["files"][0]["assertions"]) == (1, 0, [])
 
 
 def test_figures_are_completed() -> None:
@@ -314,7 +314,7 @@ def test_hardware_file(folder: Path, here: Here) -> None:
     checked = here("validate", "gpus", "toy.yaml")
     assert checked.code == 1
     assert "h100-sxm.memory_bytes must be a size" in checked.out
-    assert checked.out.endswith("2 configs: 1 valid, 1 wrong.\n")
+    assert checked.out.endswith("2 configs: 1 valid, 1 invalid.\n")
     path.write_bytes(b"mine: \xff\n")
     assert "not-utf8" in here("validate", "gpus").out
 
@@ -359,7 +359,7 @@ def test_diff_writes_nothing(misspelled: Path, here: Here) -> None:
     assert (result.code, misspelled.read_bytes()) == (1, before)
     report = json.loads(result.out)
     (file,) = report["files"]
-    assert (report["fixed"], report["fixable"], file["status"], file["written"]) == (3, 0, "wrong", False)
+    assert (report["fixed"], report["fixable"], file["status"], file["written"]) == (3, 0, "invalid", False)
     assert file["diff"].startswith("--- misspelled.yaml\n+++ misspelled.yaml\n@@ ")
 
 

@@ -19,7 +19,7 @@ KINDS: dict[str, FigureKind] = {
 }
 
 
-def _mistake(text: str) -> Diagnostic:
+def _error(text: str) -> Diagnostic:
     with pytest.raises(ConfigError) as raised:
         read_assertions([text], KINDS)
     (found,) = raised.value.diagnostics
@@ -102,15 +102,15 @@ def test_parsed_assertions(text: str, figure: str, relation: str, bound: float |
          "for example total_params < 130M"),
     ],
 )  # fmt: skip
-def test_positions_of_mistakes(text: str, code: str, at: tuple[int, int], message: str, help_: str) -> None:
-    found = _mistake(text)
+def test_positions_of_errors(text: str, code: str, at: tuple[int, int], message: str, help_: str) -> None:
+    found = _error(text)
     assert (found.code, found.message, found.help) == (code, message, help_)
     assert found.span is not None
     assert (found.source, found.span.source, found.span.text) == (ASSERT, ASSERT, text)
     assert (found.span.column, found.span.end_column) == at
 
 
-def test_all_mistakes_at_once() -> None:
+def test_all_errors_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         read_assertions(["total_parms < 1", "total_params < 1M", "total_params = 1"], KINDS)
     assert {found.code for found in raised.value.diagnostics} == {"unknown-figure", "assertion-syntax"}

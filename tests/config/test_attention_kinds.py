@@ -51,7 +51,7 @@ def test_overrides(written: str, overrides: list[str], n_kv_heads: int) -> None:
     assert load(written, *overrides).config.n_kv_heads == n_kv_heads
 
 
-def mistakes(attention: str, *overrides: str) -> list[Diagnostic]:
+def errors(attention: str, *overrides: str) -> list[Diagnostic]:
     with pytest.raises(ConfigError) as refused:
         load(attention, *overrides)
     return list(refused.value.diagnostics)
@@ -70,11 +70,11 @@ def mistakes(attention: str, *overrides: str) -> list[Diagnostic]:
     ],
 )
 def test_contradictions(written: str, code: str, remedy: str) -> None:
-    (found,) = mistakes(written)
+    (found,) = errors(written)
     assert found.code == code
     assert not remedy or found.help == remedy
 
 
 def test_contradiction_in_override() -> None:
-    (found,) = mistakes("n_kv_heads: 2", "attention.kind=mqa", "attention.n_kv_heads=2")
+    (found,) = errors("n_kv_heads: 2", "attention.kind=mqa", "attention.n_kv_heads=2")
     assert (found.code, found.source) == ("contradiction", "--set")

@@ -1,7 +1,7 @@
 """Every broken config in tests/bad/, diagnosed with the right code on the right line, and shown as its golden shows it.
 
 To add one: put the file in tests/bad/, its row in the table below, and run ``pytest --update-golden`` on this file;
-then read what it wrote as the person would who made that mistake.
+then read what it wrote as the person would who made that error.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ budget-past-max-len           contradiction@10
 budget-tolerance-alone        without-effect@9
 budget-unknown-limit          unknown-key@8,9
 byte-order-mark-inside        missing-key@2,2,2 unknown-key@3
-byte-order-mark-then-mistake  wrong-type@1
+byte-order-mark-then-error  wrong-type@1
 c1-control                    control-character@2
 choice-case                   unknown-choice@8,10
 choice-foreign                unknown-choice@8,10,12
@@ -160,7 +160,7 @@ hf-experts                    top-k-above-experts@4 expert-groups@5 odd-rotary-w
 hf-heads-do-not-divide        heads-do-not-divide@4 kv-heads-do-not-divide@5
 hf-json-syntax                json-syntax@4
 hf-out-of-range               out-of-range@3,6 heads-do-not-divide@5
-hf-several-mistakes           wrong-type@3-4,8-9 kv-heads-do-not-divide@6 unsupported-setting@7 missing-key@8
+hf-several-errors           wrong-type@3-4,8-9 kv-heads-do-not-divide@6 unsupported-setting@7 missing-key@8
 hf-unknown-family             unknown-family@4
 hf-unknown-setting            unknown-setting@5-6
 hf-unsupported-setting        unsupported-setting@2
@@ -209,7 +209,7 @@ missing-colon                 yaml-syntax@7
 missing-one                   missing-key@2
 missing-space                 yaml-syntax@7
 missing-space-everywhere      not-a-mapping@1
-mistakes-in-block             unknown-choice@8 out-of-range@9 unknown-key@10
+errors-in-block             unknown-choice@8 out-of-range@9 unknown-key@10
 nested-33-deep                too-deep@39
 nested-5000-deep              too-deep@1
 nested-braces-deep            too-deep@1
@@ -275,7 +275,7 @@ rule-on-one-long-line         heads-do-not-divide@1
 second-colon                  yaml-syntax@3
 second-document-empty         several-documents@6
 several-documents             several-documents@7
-several-mistakes              duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
+several-errors              duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
 sexagesimal                   wrong-type@5
 softcap-zero                  out-of-range@8,10
 stray-brace                   yaml-syntax@7
@@ -290,7 +290,7 @@ tag-str                       tag@3
 tag-unknown-handle            yaml-syntax@3
 template-value                wrong-type@3 key-not-a-name@3
 text-after-quote              yaml-syntax@8
-too-many-mistakes             unknown-key@6-55 too-many-mistakes
+too-many-errors             unknown-key@6-55 too-many-errors
 too-many-values               too-many-values@2
 top-field-in-block            unknown-key@7
 trailing-comma                wrong-type@3
@@ -366,13 +366,13 @@ def test_table_matches_folder() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_positions_of_mistakes(name: str, golden: Callable[[Path, str], None]) -> None:
+def test_positions_of_errors(name: str, golden: Callable[[Path, str], None]) -> None:
     diagnostics, text, exit_code = _checked(name)
     assert exit_code == ExitCode.FAILED
-    found = [(mistake.code, mistake.span.line if mistake.span else None) for mistake in diagnostics]
+    found = [(error.code, error.span.line if error.span else None) for error in diagnostics]
     assert sorted(found, key=str) == sorted(EXPECTED[name], key=str)
     lines = [line for _, line in found if line is not None]
-    assert lines == sorted(lines), "mistakes come in the order of the file"
+    assert lines == sorted(lines), "errors come in the order of the file"
     golden(BAD / f"{name}.txt", text)
 
 
@@ -409,11 +409,11 @@ def test_folder_equals_its_files(tinylm: Callable[..., Any]) -> None:
     result = tinylm("validate", ".", cwd=BAD)
     each = [_checked(name)[1].rsplit("\n\n", 1) for name in sorted(EXPECTED, key="{}.yaml".format)]
     assert result.code == ExitCode.FAILED
-    mistakes, table, summary = result.out.rsplit("\n\n", 2)
-    assert mistakes == "\n\n".join(mistakes.split("\n\n        condition")[0] for mistakes, _ in each)
+    errors, table, summary = result.out.rsplit("\n\n", 2)
+    assert errors == "\n\n".join(errors.split("\n\n        condition")[0] for errors, _ in each)
     rows = [" ".join(line.split()) for line in table.splitlines()[1:]]
     for row, (_, verdict) in zip(rows, each, strict=True):
         last = verdict.splitlines()[-1].removesuffix(".").replace(": ", " ")
         assert re.sub(r"(assertions?) [\d,]+$", r"\1", row) == last
     failed = sum("over-budget" in {code for code, _ in places} for places in EXPECTED.values())
-    assert summary.splitlines()[-1] == f"{len(EXPECTED)} configs: {failed} failed, {len(EXPECTED) - failed} wrong."
+    assert summary.splitlines()[-1] == f"{len(EXPECTED)} configs: {failed} failed, {len(EXPECTED) - failed} invalid."

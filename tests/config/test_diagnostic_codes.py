@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.validate import validate
-from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, config_error, diagnostic
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span
 from tinylm_cli.render.diagnostics import diagnostics_text
@@ -44,12 +44,12 @@ EXAMPLES = {
     "number-too-long": "float-200-digits",
     "odd-rotary-width": "rope-odd-head",
     "odd-sinusoidal-width": "width-odd-named",
-    "out-of-range": "mistakes-in-block",
+    "out-of-range": "errors-in-block",
     "over-budget": "budget-over",
     "several-documents": "second-document-empty",
     "tag": "tag-python-object",
     "too-deep": "nested-5000-deep",
-    "too-many-mistakes": "too-many-mistakes",
+    "too-many-errors": "too-many-errors",
     "too-many-values": "too-many-values",
     "top-k-above-experts": "experts-top-k-above",
     "unknown-choice": "choice-case",
@@ -83,7 +83,7 @@ def _page() -> str:
     return (
         "# Diagnostics\n\n"
         "Generated from the catalog and the broken configs of the tests; `pytest --update-golden` rewrites it.\n\n"
-        "`tinylm` reports every mistake of a config at once: its position, a stable code, and what to write instead.\n"
+        "`tinylm` reports every error of a config at once: its position, a stable code, and what to write instead.\n"
         "The code is `code` in JSON, `ruleId` in SARIF, `type` in JUnit XML and the title of a GitHub annotation.\n"
         "If the correction is certain, `fix` in JSON contains the edit that `tinylm validate --fix` makes.\n"
         "A file that cannot be read has the code `unreadable`.\n\n"
@@ -156,15 +156,15 @@ def _at(line: int, source: str = "x.yaml") -> Diagnostic:
 
 def test_refusal_order() -> None:
     nowhere = diagnostic("heads-do-not-divide", "by default", "x.yaml")
-    found = refusal([nowhere, _at(1, SET), _at(7), _at(2)]).diagnostics
+    found = config_error([nowhere, _at(1, SET), _at(7), _at(2)]).diagnostics
     assert found == (_at(2), _at(7), _at(1, SET), nowhere)
 
 
 @pytest.mark.parametrize(
-    ("count", "last"), [(0, "line 49"), (1, "1 more mistake is not shown"), (2000, "2,000 more mistakes are not shown")]
+    ("count", "last"), [(0, "line 49"), (1, "1 more error is not shown"), (2000, "2,000 more errors are not shown")]
 )
 def test_refusal_limit(count: int, last: str) -> None:
-    found = refusal(_at(line) for line in range(MOST_REPORTED + count)).diagnostics
+    found = config_error(_at(line) for line in range(MOST_REPORTED + count)).diagnostics
     assert len(found) == MOST_REPORTED + (count > 0)
     assert found[-1].message == last
 

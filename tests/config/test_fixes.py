@@ -18,7 +18,7 @@ BAD = Path(__file__).resolve().parent.parent / "bad"
 BASE = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
 
 
-def mistakes(source: Source) -> Sequence[Diagnostic]:
+def errors(source: Source) -> Sequence[Diagnostic]:
     try:
         parse_config(source)
     except ConfigError as error:
@@ -27,7 +27,7 @@ def mistakes(source: Source) -> Sequence[Diagnostic]:
 
 
 def fixed(text: str) -> str:
-    return fix_source(Source("a.yaml", text), mistakes)[0].text
+    return fix_source(Source("a.yaml", text), errors)[0].text
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_certain_in_blocks(wrong: str, right: str) -> None:
 )
 def test_uncertain(line: str) -> None:
     text = f"{BASE}{line}\n"
-    found = mistakes(Source("a.yaml", text))
+    found = errors(Source("a.yaml", text))
     assert found
     assert all(each.fix is None for each in found)
     assert fixed(text) == text
@@ -106,10 +106,10 @@ def test_overrides_have_no_fix() -> None:
 
 def test_rounds() -> None:
     """A key that is put right may have a value that is wrong."""
-    source, found = fix_source(Source("a.yaml", BASE.replace("d_ff: 512", "ffn: 3\nd_f: '512'")), mistakes)
+    source, found = fix_source(Source("a.yaml", BASE.replace("d_ff: 512", "ffn: 3\nd_f: '512'")), errors)
     assert source.text == BASE.replace("d_ff: 512", "ffn: 3\nd_ff: 512")
     assert [each.code for each in found] == ["unknown-key", "wrong-type"]
-    assert [each.code for each in mistakes(source)] == ["unknown-key"]
+    assert [each.code for each in errors(source)] == ["unknown-key"]
 
 
 def test_overlap() -> None:
@@ -126,7 +126,7 @@ def test_edges() -> None:
     """Byte-order mark, carriage returns, a last line without its end: all of it stays."""
     data = b"\xef\xbb\xbf# \xc3\xa9\r\n" + BASE.replace("d_ff", "dff").replace("\n", "\r\n").encode().rstrip()
     source = source_of("a.yaml", data)
-    after, _ = fix_source(source, mistakes)
+    after, _ = fix_source(source, errors)
     assert after.text.encode() == data[3:].replace(b"dff", b"d_ff")
     assert unified_diff(source, after).endswith(
         "\r\n-dff: 512\n\\ No newline at end of file\n+d_ff: 512\n\\ No newline at end of file\n"
@@ -136,19 +136,19 @@ def test_edges() -> None:
 
 @pytest.mark.parametrize("path", sorted(BAD.glob("*.yaml")), ids=lambda path: path.stem)
 def test_corpus(path: Path) -> None:
-    """Every fix removes its mistake, touches only its line, and none undoes another."""
+    """Every fix removes its error, touches only its line, and none undoes another."""
     try:
         before = source_of(path.name, path.read_bytes())
     except ConfigError:
         return  # not UTF-8
-    after, found = fix_source(before, mistakes)
+    after, found = fix_source(before, errors)
     lines = {each.fix.span.line for each in found if each.fix is not None}
     old, new = before.text.splitlines(keepends=True), after.text.splitlines(keepends=True)
     assert len(old) == len(new)
     if "\x85" not in before.text and "\u2028" not in before.text and "\x0c" not in before.text:
         assert {number for number, pair in enumerate(zip(old, new, strict=True), 1) if pair[0] != pair[1]} <= lines
-    assert not any(each.fix for each in mistakes(after))
-    assert fix_source(after, mistakes)[0].text == after.text
+    assert not any(each.fix for each in errors(after))
+    assert fix_source(after, errors)[0].text == after.text
 
 
 @given(st.data())

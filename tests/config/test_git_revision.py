@@ -167,7 +167,7 @@ def test_missing_branch(repository: Path, tmp_path: Path, monkeypatch: pytest.Mo
         assert caught.value.help.startswith(remedy)
 
 
-def test_mistake_in_revision() -> None:
+def test_error_in_revision() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config("HEAD:wrong.yaml")
     assert {found.source for found in caught.value.diagnostics} == {"HEAD:wrong.yaml"}

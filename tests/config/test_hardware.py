@@ -124,12 +124,12 @@ def test_names_and_aliases(said: str, name: str) -> None:
 def test_unknown_gpu() -> None:
     with pytest.raises(ConfigError, match=r"unknown GPU \"h10\"$") as raised:
         load_hardware("h10")
-    (mistake,) = raised.value.diagnostics
-    assert (mistake.code, mistake.source) == ("unknown-gpu", "--gpu")
-    assert mistake.span is not None
-    assert (mistake.span.text, mistake.span.column, mistake.span.end_column) == ("--gpu h10", 7, 10)
-    assert mistake.help.startswith("did you mean h100? The names are ")
-    assert all(name in mistake.help for name in load_accelerators())
+    (error,) = raised.value.diagnostics
+    assert (error.code, error.source) == ("unknown-gpu", "--gpu")
+    assert error.span is not None
+    assert (error.span.text, error.span.column, error.span.end_column) == ("--gpu h10", 7, 10)
+    assert error.help.startswith("did you mean h100? The names are ")
+    assert all(name in error.help for name in load_accelerators())
     with pytest.raises(ConfigError, match='unknown GPU "quantum"') as raised:
         load_hardware("quantum")
     assert "did you mean" not in raised.value.help
@@ -180,7 +180,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "place", "help_"), WRONG)
-def test_mistakes(right: str, wrong: str, place: str, help_: str) -> None:
+def test_errors(right: str, wrong: str, place: str, help_: str) -> None:
     assert right in MINE
     with pytest.raises(ConfigError) as raised:
         parse_accelerators(Source("mine.yaml", MINE.replace(right, wrong, 1)))
@@ -199,7 +199,7 @@ def test_missing_block() -> None:
     assert found.help.startswith("add float32: 66.9 TFLOP/s indented under peak_flops_per_second:")
 
 
-def test_all_mistakes_at_once() -> None:
+def test_all_errors_at_once() -> None:
     text = MINE.replace("48 GB", "much").replace("gpus_per_node: 1", "gpus_per_node: one") + "other: {title: x}\n"
     with pytest.raises(ConfigError) as raised:
         parse_accelerators(Source("mine.yaml", text))
@@ -209,7 +209,7 @@ def test_all_mistakes_at_once() -> None:
     assert fields[2:] == [f"other.{name}" for name in required]
 
 
-def test_is_hardware_with_mistakes() -> None:
+def test_is_hardware_with_errors() -> None:
     assert is_hardware(Source("x", "mine:\n  memory_bytes: much\n"))
     assert not is_hardware(Source("x", "vocab_size: 256\nattention: {bias: false}\n"))
     assert not is_hardware(Source("x", ""))

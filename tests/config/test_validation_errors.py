@@ -1,4 +1,4 @@
-"""From what pydantic found to what a person can act on: each mistake once, at its place, in the words of the file."""
+"""From what pydantic found to what a person can act on: each error once, at its place, in the words of the file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _one(text: str, *overrides: str) -> Diagnostic:
     return found
 
 
-def test_every_mistake_is_found_at_once() -> None:
+def test_every_error_is_found_at_once() -> None:
     text = _config(n_layers="0", d_ff="wide", n_heads=None) + "n_head: 4\nnorm:\n  kind: rms\n  eps: 2\nx: 1\n"
     assert [(found.code, found.field) for found in _found(text)] == [
         ("out-of-range", "n_layers"),
@@ -165,7 +165,7 @@ def test_first_wrong_item(items: str, code: str, what: str, help_: str) -> None:
     assert found.span.column > 36
 
 
-def test_non_list_is_one_mistake() -> None:
+def test_non_list_is_one_error() -> None:
     found = _one(_config() + "position: {kind: rope, long_factors: 4.0}\n")
     assert found.message == "position.long_factors must be a list of numbers above 0 and at most 1,000,000,000, not 4.0"
 

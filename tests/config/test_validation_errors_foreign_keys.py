@@ -16,7 +16,7 @@ KEYS = {"d_model": "hidden_size", "n_heads": "num_attention_heads", "attention.n
 
 
 def test_every_field_is_renamed() -> None:
-    mistake = diagnostic(
+    error = diagnostic(
         "heads-do-not-divide",
         "d_model 500 is not divisible by n_heads 12",
         "config.json",
@@ -25,11 +25,11 @@ def test_every_field_is_renamed() -> None:
         help="write n_heads: 10 or 20, or d_model: 492",
         labels=(Label(SPAN, "d_model is 500"),),
     )
-    found = name_foreign_keys(mistake, KEYS)
+    found = name_foreign_keys(error, KEYS)
     assert found.message == "hidden_size 500 is not divisible by num_attention_heads 12"
     assert found.help == "write num_attention_heads: 10 or 20, or hidden_size: 492"
     assert (found.field, found.labels[0].text) == ("num_attention_heads", "hidden_size is 500")
-    assert name_foreign_keys(mistake, {}) is mistake
+    assert name_foreign_keys(error, {}) is error
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_every_field_is_renamed() -> None:
     ],
 )
 def test_remedy_fits_the_foreign_file(ours: str, theirs: str | None) -> None:
-    mistake = diagnostic("out-of-range", "m", "config.json", SPAN, field="attention.n_kv_heads", help=ours)
-    found = name_foreign_keys(mistake, KEYS)
+    error = diagnostic("out-of-range", "m", "config.json", SPAN, field="attention.n_kv_heads", help=ours)
+    found = name_foreign_keys(error, KEYS)
     expected = ours if theirs is None else theirs.replace("K", "num_key_value_heads")
     assert found.help.removeprefix("write ") == expected.removeprefix("write ")
 

@@ -185,7 +185,7 @@ def test_hostile_files_are_fast(tinylm: Callable[..., Any], tmp_path: Any) -> No
         (tmp_path / f"{name.replace(' ', '-')}.yaml").write_bytes(HOSTILE[name].encode())
     result = tinylm("validate", tmp_path, timeout=60)
     assert result.code == 1
-    assert "5 configs: 5 wrong." in result.out
+    assert "5 configs: 5 invalid." in result.out
 
 
 def test_independent_documents() -> None:

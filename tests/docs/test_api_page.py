@@ -25,7 +25,7 @@ import tinylm_cli as tinylm
 Each name is imported when it is first used; only `Model.build` and `tinylm.TinyTransformerLM` import torch. Keyword
 arguments have the names of the commands' [options](cli.md), and reports have the fields of their [JSON](json.md).
 
-Functions raise the same errors as the commands; all derive from `tinylm.TinylmError`. `ConfigError` has every mistake
+Functions raise the same errors as the commands; all derive from `tinylm.TinylmError`. `ConfigError` has every error
 in `diagnostics`, each with its position and remedy. The others are `InputError`, `UsageError`, `AnalysisError`,
 `CapacityError` and `WeightsError`.
 """

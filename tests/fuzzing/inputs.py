@@ -230,7 +230,7 @@ def _fields() -> tuple[str, ...]:
 
 
 def _override(rng: Random) -> str:
-    """Return ``KEY=VALUE``, sometimes with a mistake in a part."""
+    """Return ``KEY=VALUE``, sometimes with an error in a part."""
     from tinylm_cli.config.fields import fields
 
     key = rng.choice(_fields())
@@ -258,7 +258,7 @@ def overrides(rng: Random) -> Case:
 
 
 def plan(rng: Random) -> Case:
-    """Return a parallel layout, sometimes with mistakes."""
+    """Return a parallel layout, sometimes with errors."""
     words = []
     for _ in range(rng.randrange(0, 6)):
         key = rng.choice(("dp", "tp", "pp", "cp", "ep", "zero", "mb", "schedule", "vp"))
@@ -493,7 +493,7 @@ def _read_weights(rng: Random, *, saved: bool) -> tuple[str, ...]:
 
 
 def index_folder(rng: Random) -> Case:
-    """Return a Hugging Face folder of several shards, with mistakes in its index, its shards or its config."""
+    """Return a Hugging Face folder of several shards, with errors in its index, its shards or its config."""
     names = list(LLAMA_TENSORS)
     cut = rng.randrange(1, len(names))
     shards: dict[str, Tensors] = {

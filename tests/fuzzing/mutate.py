@@ -259,7 +259,7 @@ def safetensors_bytes(header: Any, data: bytes, *, size: int | None = None) -> b
 
 
 def mutate_safetensors(rng: Random, tensors: Tensors) -> bytes:
-    """Write a safetensors file of these tensors with one or two mistakes in its header, lengths or data."""
+    """Write a safetensors file of these tensors with one or two errors in its header, lengths or data."""
     header = safetensors_header(tensors)
     total = data_bytes(header)
     data = bytes(total)

@@ -1,4 +1,4 @@
-"""What a changed config gives: its fields, or its mistakes."""
+"""What a changed config gives: its fields, or its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Change = Callable[..., str]
 
 
 def refused(path: str, *overrides: str) -> list[tuple[str, str]]:
-    """Return the code and the source line of every mistake."""
+    """Return the code and the source line of every error."""
     with pytest.raises(ConfigError) as raised:
         load_config(path, overrides)
     return [(each.code, each.span.text.strip(" ,") if each.span else "") for each in raised.value.diagnostics]

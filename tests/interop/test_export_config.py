@@ -27,7 +27,7 @@ def read(document: dict[str, Any]) -> ModelConfig:
     root = read_json(Source("config.json", json.dumps(document))).root
     assert root is not None
     mapped = map_config(root, "config.json")
-    assert not mapped.mistakes
+    assert not mapped.errors
     return ModelConfig.model_validate(mapped.root.plain())
 
 

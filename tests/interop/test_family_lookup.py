@@ -117,5 +117,5 @@ def test_architectures_of_families(family: Family) -> None:
 def _told(text: str) -> Diagnostic:
     root = read_json(Source("config.json", text)).root
     assert root is not None
-    (found,) = map_config(root, "config.json").mistakes
+    (found,) = map_config(root, "config.json").errors
     return found

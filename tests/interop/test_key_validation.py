@@ -125,7 +125,7 @@ def test_quoted_number(changed: Change) -> None:
     assert raised.value.diagnostics[0].help == "write 4096 without quotes"
 
 
-def test_all_mistakes_in_order(changed: Change) -> None:
+def test_all_errors_in_order(changed: Change) -> None:
     path = changed("llama", hidden_size="x", num_hidden_layers=-1, vocab_size=0, nonsense=1)
     assert [code for code, _ in refused(path)] == ["wrong-type", "out-of-range", "out-of-range", "unknown-setting"]
 
@@ -196,13 +196,13 @@ def test_any_keys(family: str, body: dict[str, Any]) -> None:
         return
     assert root is not None
     mapped = map_config(root, "x.json")
-    for mistake in mapped.mistakes:
-        assert mistake.message
-        assert mistake.help
-        assert "\n" not in mistake.message
-        assert len(mistake.message) < 160
+    for error in mapped.errors:
+        assert error.message
+        assert error.help
+        assert "\n" not in error.message
+        assert len(error.message) < 160
     with contextlib.suppress(ConfigError):
-        resolve_config(mapped.root, "x", "x.json", mapped.mistakes)
+        resolve_config(mapped.root, "x", "x.json", mapped.errors)
 
 
 JSON = st.recursive(

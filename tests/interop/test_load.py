@@ -118,7 +118,7 @@ def test_byte_order_mark(tmp_path: Path) -> None:
     assert load_config(str(tmp_path / "x.json")).config.d_model == 64
 
 
-def test_mistakes_of_file_and_overrides(tmp_path: Path) -> None:
+def test_errors_of_file_and_overrides(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", {**LLAMA, "surprise": 1})
     with pytest.raises(ConfigError) as raised:
         load_config(path, ["n_layer=2"])

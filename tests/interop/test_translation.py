@@ -44,7 +44,7 @@ def test_a_wrong_key_is_reported_once() -> None:
     to.unsupported("heads", "7 is prime")
     to.contradiction("width", "width does not fit heads", "change one", "heads")
     to.put("n_heads", 7, "heads")
-    assert [mistake.message for mistake in to.mistakes] == ["heads 7 is not supported: 7 is odd"]
+    assert [error.message for error in to.errors] == ["heads 7 is not supported: 7 is odd"]
     assert to.get("n_heads") is None
     assert to.fields["n_heads"].reported
 
@@ -53,8 +53,8 @@ def test_names_are_spelled_as_in_the_file() -> None:
     to = translation("text_config.", {"width": "text_config.n_embd"}, width="x", heads=3)
     to.contradiction("width", "a", "b")
     to.missing("layers", "it has no default", "add it")
-    assert [mistake.field for mistake in to.mistakes] == ["text_config.n_embd", "text_config.layers"]
-    assert to.mistakes[1].message == "text_config.layers is missing: it has no default"
+    assert [error.field for error in to.errors] == ["text_config.n_embd", "text_config.layers"]
+    assert to.errors[1].message == "text_config.layers is missing: it has no default"
 
 
 def test_ignore() -> None:

@@ -124,7 +124,7 @@ def test_names_of_revisions_and_files(folder: Path, monkeypatch: pytest.MonkeyPa
     assert names(":toy.yaml", "toy.yaml") == [":toy", "toy"]
 
 
-def test_mistakes_of_all_models() -> None:
+def test_errors_of_all_models() -> None:
     with pytest.raises(ConfigError) as caught:
         names("tiny@n_layers=x", "small@d_ff=y", "@n_heads=3")
     found = [(each.field, each.source) for each in caught.value.diagnostics]
@@ -137,7 +137,7 @@ def test_mistakes_of_all_models() -> None:
 
 
 def completed(*words: str, overrides: tuple[str, ...] = ()) -> str:
-    """Return the help of a mistake: the command that completes a change."""
+    """Return the help of an error: the command that completes a change."""
     with pytest.raises(ConfigError) as caught:
         names(*words, overrides=overrides)
     return caught.value.diagnostics[0].help

@@ -184,10 +184,10 @@ def test_github() -> None:
     span = found.span._replace(source=name)
     diagnostic = found._replace(message="100% wrong:\nbad", source=name, span=span, help="write 1")
     unread = FileResult("gone.yaml", "unreadable", None, "no such file: gone.yaml", "", ())
-    wrong = FileResult("a,b:c%.yaml", "wrong", None, "", "", (diagnostic, diagnostic._replace(span=None, help="")))
+    wrong = FileResult("a,b:c%.yaml", "invalid", None, "", "", (diagnostic, diagnostic._replace(span=None, help="")))
     assert github_text([wrong, unread], "2 configs.") == (
-        "::error file=a%2Cb%3Ac%25.yaml,line=1,col=4,endColumn=7,title=wrong-type::100%25 wrong:\\nbad; write 1\n"
-        "::error file=a%2Cb%3Ac%25.yaml,title=wrong-type::100%25 wrong:\\nbad\n"
+        "::error file=a%2Cb%3Ac%25.yaml,line=1,col=4,endColumn=7,title=wrong-type::100%25 invalid:\\nbad; write 1\n"
+        "::error file=a%2Cb%3Ac%25.yaml,title=wrong-type::100%25 invalid:\\nbad\n"
         "::error file=gone.yaml,title=unreadable::no such file: gone.yaml\n"
         "2 configs.\n"
     )
@@ -198,14 +198,14 @@ def test_github_option() -> None:
     asked = Diagnostic("unknown-figure", "no such figure", "--assert", at_option._replace(source="--assert"))
     assert github_failure(ConfigError((asked, asked))) == "::error title=unknown-figure::no such figure\n" * 2
     assert github_failure(UsageError("50%\nof it", help="all")) == "::error::50%25\\nof it; all\n"
-    changed = FileResult("a.yaml", "wrong", None, "", "", (Diagnostic("wrong-type", "bad", "a.yaml", at_option),))
+    changed = FileResult("a.yaml", "invalid", None, "", "", (Diagnostic("wrong-type", "bad", "a.yaml", at_option),))
     assert github_text([changed], "").splitlines()[0] == "::error file=a.yaml,title=wrong-type::bad"
 
 
 @given(st.text(max_size=30).filter(lambda text: not text.startswith("--")))  # which would be the name of an option
 def test_github_escapes(text: str) -> None:
     diagnostic = Diagnostic("wrong-type", text, text)
-    output = github_text([FileResult(text, "wrong", None, "", "", (diagnostic,))], "").removesuffix("\n")
+    output = github_text([FileResult(text, "invalid", None, "", "", (diagnostic,))], "").removesuffix("\n")
     assert output.count("\n") == 1
     assert output.isprintable() or output[:-1].isprintable() or " " in output
     properties = output.removeprefix("::error ").partition("::")[0]

@@ -1,4 +1,4 @@
-"""JUnit XML: a suite for each file, a test for each mistake and each assertion, counts that add up."""
+"""JUnit XML: a suite for each file, a test for each error and each assertion, counts that add up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def suites(text: str) -> list[ElementTree.Element]:
 def test_statuses() -> None:
     files = [
         FileResult("v.yaml", "valid", 1, "", "", ()),
-        FileResult("w.yaml", "wrong", None, "", "", (WRONG, WRONG._replace(span=None))),
+        FileResult("w.yaml", "invalid", None, "", "", (WRONG, WRONG._replace(span=None))),
         FileResult("u.yaml", "unreadable", None, "no such file", "h", ()),
     ]
     valid, wrong, unreadable = suites(to_junit(files))

@@ -19,10 +19,10 @@ from tinylm_cli.render.blocks import (
     Branch,
     Cell,
     Column,
+    DiagnosticBlock,
     Failure,
     Heading,
     Listing,
-    Mistake,
     Note,
     Table,
     Tree,
@@ -141,7 +141,7 @@ def blocks(text: str) -> list[Block]:
         Tree((Column("m"),), Branch((text,), (Branch((text,)),))),
         Note(text),
         Listing(text),
-        Mistake(Diagnostic("wrong-type", text, text)),
+        DiagnosticBlock(Diagnostic("wrong-type", text, text)),
         Failure(text),
     ]
 

@@ -16,9 +16,9 @@ from tinylm_cli.render.blocks import (
     Branch,
     Cell,
     Column,
+    DiagnosticBlock,
     Heading,
     Listing,
-    Mistake,
     Note,
     Table,
     Tree,
@@ -88,7 +88,7 @@ def test_cell_round_trip(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_diagnostic(text: str) -> None:
     found = Diagnostic("wrong-type", text, text, Span(text, 3, 4, 5, "x"), "", text)
-    markdown = to_markdown([Mistake(found), Mistake(found)])
+    markdown = to_markdown([DiagnosticBlock(found), DiagnosticBlock(found)])
     kinds = _kinds(markdown)
     assert kinds.count("list_item_open") == 2
     assert not {"html_inline", "html_block", "link_open", "image", "code_inline", "fence", "table_open"} & set(kinds)
@@ -128,7 +128,7 @@ def test_tree() -> None:
 def test_blank_lines() -> None:
     assert re.fullmatch(
         r"### a\n\nb\n\n- \*\*x.yaml\*\* wrong-type: m\n",
-        to_markdown([Heading("a"), Note("b"), Mistake(Diagnostic("wrong-type", "m", "x.yaml"))]),
+        to_markdown([Heading("a"), Note("b"), DiagnosticBlock(Diagnostic("wrong-type", "m", "x.yaml"))]),
     )
 
 

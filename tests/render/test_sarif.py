@@ -127,7 +127,7 @@ def result_of(path: Path) -> FileResult:
     try:
         parse_config(read_source(str(path)))
     except ConfigError as error:
-        return FileResult(str(path), "wrong", None, "", "", error.diagnostics)
+        return FileResult(str(path), "invalid", None, "", "", error.diagnostics)
     return FileResult(str(path), "valid", 1, "", "", ())
 
 
@@ -141,8 +141,8 @@ def test_corpus() -> None:
 
 def test_place() -> None:
     span = Span("a b/ü%.yaml", 3, 5, 9, "  kind: RMS")
-    mistake = Diagnostic("unknown-choice", "m", span.source, span, "norm.kind", "h")
-    (found,) = run(to_sarif([FileResult(span.source, "wrong", None, "", "", (mistake,))]))["results"]
+    error = Diagnostic("unknown-choice", "m", span.source, span, "norm.kind", "h")
+    (found,) = run(to_sarif([FileResult(span.source, "invalid", None, "", "", (error,))]))["results"]
     assert found["message"] == {"text": "m; h"}
     (place,) = found["locations"]
     assert place["physicalLocation"] == {
@@ -157,7 +157,7 @@ def test_place() -> None:
     [("/a b.yaml", "file:///a%20b.yaml"), ("-x.yaml", "-x.yaml"), ("lone\udc80.yaml", "lone%80.yaml")],
 )
 def test_uri(path: str, uri: str) -> None:
-    (found,) = run(to_sarif([FileResult(path, "wrong", None, "", "", (Diagnostic("tag", "m", path),))]))["results"]
+    (found,) = run(to_sarif([FileResult(path, "invalid", None, "", "", (Diagnostic("tag", "m", path),))]))["results"]
     assert found["locations"] == [{"physicalLocation": {"artifactLocation": {"uri": uri}}}]
 
 
@@ -184,5 +184,5 @@ def test_failure() -> None:
 
 def test_override() -> None:
     override = Diagnostic("empty-document", "m", "--set", Span("--set", 1, 1, 2, "x"))
-    failed = FileResult("w.yaml", "wrong", None, "", "", (override,))
+    failed = FileResult("w.yaml", "invalid", None, "", "", (override,))
     assert [result["locations"] for result in run(to_sarif([failed]))["results"]] == [[]]

@@ -64,7 +64,7 @@ def changed_config(
     after: LoadedConfig | None,
     setups: Setups | None,
     accelerator: Accelerator | None = None,
-    mistake: str = "",
+    error: str = "",
 ) -> ChangedConfig:
     """Compare a config in a git revision with the config in the working tree.
 
@@ -74,7 +74,7 @@ def changed_config(
         after: The config in the working tree, or None.
         setups: How both are trained and served; None if one of them is missing.
         accelerator: As for :func:`compare`.
-        mistake: The first mistake of the config in the working tree; empty if it is valid.
+        error: The first error of the config in the working tree; empty if it is valid.
     """
     old, new = (None if each is None else total_params(tensor_table(each.config)) for each in (before, after))
     comparison = None
@@ -82,14 +82,14 @@ def changed_config(
         comparison = compare([(before, ()), (after, ())], setups, accelerator)
     return ChangedConfig(
         path=file.path,
-        status="wrong" if mistake else file.status,
+        status="invalid" if error else file.status,
         old_path=file.before.partition(":")[2] if file.before and file.status == "renamed" else None,
         before_params=old,
         after_params=new,
         difference_params=None if old is None or new is None else new - old,
         ratio=None if old is None or new is None else new / old,
         comparison=comparison,
-        mistake=mistake,
+        error=error,
     )
 
 

@@ -29,7 +29,8 @@ def check(
 ) -> CommandOutput:
     """Test a model's invariants: causality, gradients, KV cache.
 
-    Each check is printed when it completes, with the property and the measured value. Exits with 1 if any check fails.
+    Each check is printed when it completes. --full also prints the measured value of each check, not only of a
+    check that fails. Exits with 1 if any check fails.
 
     \b
     Examples:

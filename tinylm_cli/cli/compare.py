@@ -96,7 +96,7 @@ def compare(
     All models are compared under the same conditions.
 
     --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD. An
-    invalid config is listed with its first mistake, and the command exits with 1.
+    invalid config is listed with its first error, and the command exits with 1.
 
     \b
     Examples:
@@ -119,7 +119,7 @@ def compare(
     try:
         if changed is not None:
             changes, view = _compare_changed(require_nonempty(changed), words, set_ or (), conditions)
-            wrong = any(each.mistake for each in changes.configs)
+            wrong = any(each.error for each in changes.configs)
             report = changes
         else:
             report, view, model = _compare_named(words, set_ or (), conditions)
@@ -214,12 +214,12 @@ def _compare_changed(
         raise UsageError("--set cannot be combined with --changed", help="remove one of them")
     commit, found = changed_configs(revision, paths)
     configs = []
-    for file, before, after, mistake in found:
+    for file, before, after, error in found:
         setups = accelerator = None
         if before is not None and after is not None:
             before, after = before._replace(name=revision), after._replace(name="now")
             setups, accelerator = conditions.setups([before, after], "raise max_len")
-        configs.append(changed_config(file, before, after, setups, accelerator, mistake))
+        configs.append(changed_config(file, before, after, setups, accelerator, error))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))
     return report, partial(changed_view, report)

@@ -61,7 +61,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     """Read the options into one record.
 
     Raises:
-        ConfigError: If options are wrong; holds every mistake found.
+        ConfigError: If options are wrong; holds every error found.
         UsageError: If a range is malformed.
         AnalysisError: If the plan does not divide the family.
     """
@@ -76,14 +76,14 @@ def _request(options: DesignOptions) -> DesignRequest:
     member = family.config
     max_len = options.max_len or member.max_len
     vocab_size = options.vocab_size or member.vocab_size
-    mistakes = ErrorCollector()
-    constraints = mistakes.read(_constraints, options) or []
-    compute = mistakes.read(_compute_budget, options)
-    mistakes.read(_require_length, options, max_len)
-    gpus = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype)
+    errors = ErrorCollector()
+    constraints = errors.read(_constraints, options) or []
+    compute = errors.read(_compute_budget, options)
+    errors.read(_require_length, options, max_len)
+    gpus = errors.read(read_gpu, options.gpu, options.hardware, options.dtype)
     accelerator, accelerators = gpus or (None, ())
-    layout = mistakes.read(_layout, options, accelerator)
-    mistakes.raise_if_any()
+    layout = errors.read(_layout, options, accelerator)
+    errors.raise_if_any()
 
     purpose = None if accelerator is None else options.purpose or "training"
     if compute is not None:
@@ -121,13 +121,13 @@ def _constraints(options: DesignOptions) -> list[Constraint]:
     from tinylm_cli.analysis.design.constraints import DECODE_RATE, constraint_on
     from tinylm_cli.analysis.figures import FIGURES
 
-    mistakes = ErrorCollector()
+    errors = ErrorCollector()
     values: dict[str, float | None] = {
-        figure: mistakes.read(read_amount, OPTIONS[figure], written, FIGURES[figure].kind)
+        figure: errors.read(read_amount, OPTIONS[figure], written, FIGURES[figure].kind)
         for figure, written in options.amounts.items()
         if written is not None
     }
-    mistakes.raise_if_any()
+    errors.raise_if_any()
     values[DECODE_RATE] = options.min_decode_tokens_per_second
     return [constraint_on(name, value, options.tolerance) for name, value in values.items() if value is not None]
 
@@ -138,12 +138,12 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
     from tinylm_cli.analysis.design.constraints import compute_budget
     from tinylm_cli.config.amounts import MAX_COMPUTE
 
-    mistakes = ErrorCollector()
-    flops = mistakes.read(read_amount, "--compute", options.compute, "flops", "1e21", most=MAX_COMPUTE)
+    errors = ErrorCollector()
+    flops = errors.read(read_amount, "--compute", options.compute, "flops", "1e21", most=MAX_COMPUTE)
     tokens = None
     if options.train_tokens is not None:
-        tokens = mistakes.read(read_amount, "--train-tokens", options.train_tokens, "count", "15B")
-    mistakes.raise_if_any()
+        tokens = errors.read(read_amount, "--train-tokens", options.train_tokens, "count", "15B")
+    errors.raise_if_any()
     assert flops is not None
     return compute_budget(flops, tokens)
 

@@ -95,13 +95,11 @@ def estimate(
 
     _require_effect(to.format_, section, full=full)
     _require_purpose(typed(context), purpose)
-    mistakes = ErrorCollector()
-    loaded = mistakes.read(load_config, config, set_ or ())
-    setups = Setups(
-        training_setup(training, cluster, loaded, mistakes), serving_setup(serving, training, loaded, mistakes)
-    )
-    gpu = mistakes.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype)
-    mistakes.raise_if_any()
+    errors = ErrorCollector()
+    loaded = errors.read(load_config, config, set_ or ())
+    setups = Setups(training_setup(training, cluster, loaded, errors), serving_setup(serving, training, loaded, errors))
+    gpu = errors.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype)
+    errors.raise_if_any()
     assert loaded is not None
     accelerator, accelerators = gpu or (None, ())
     report = estimated(

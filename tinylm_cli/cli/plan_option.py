@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinylm_cli.cli.options import as_typed
 from tinylm_cli.cli.workload_options import source_labels
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
 from tinylm_cli.config.source import option_span
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import Diagnostic, Label, Span
@@ -61,37 +61,37 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
     Args:
         written: The plan as typed.
         gpus: Number of GPUs.
-        loaded: The model; None if its config is wrong, and divisibility is not checked.
+        loaded: The model; None if its config is invalid, and divisibility is not checked.
         seq_len: Tokens per sequence; None if it is not known.
 
     Raises:
-        ConfigError: If the plan is wrong or does not divide the model; holds every mistake, each at its place.
+        ConfigError: If the plan is wrong or does not divide the model; holds every error, each at its place.
     """
-    mistakes: list[Diagnostic] = []
+    errors: list[Diagnostic] = []
     given: dict[str, _Entry] = {}
     for word in _words(written):
-        mistake = _mistake(word, given)
-        if mistake is None:
+        error = _error(word, given)
+        if error is None:
             given[FIELDS[word.key]] = word
         else:
-            mistakes.append(mistake)
+            errors.append(error)
     values: dict[str, Any] = {
         field: word.value if field == "schedule" else int(word.value) for field, word in given.items()
     }
     cluster = _Cluster(gpus, loaded, seq_len)
-    wrong_count = _wrong_gpu_count(values, written, cluster, sure=not mistakes)
+    wrong_count = _wrong_gpu_count(values, written, cluster, sure=not errors)
     layout = cluster.layout(values)
     if loaded is not None:
-        found = list(_mismatches(cluster, layout, given, written, sure=not (mistakes or wrong_count)))
+        found = list(_mismatches(cluster, layout, given, written, sure=not (errors or wrong_count)))
         if wrong_count is not None and found and not wrong_count.spans:  # the degrees of ``found`` cause it
             wrong_count = None
         elif wrong_count is not None:  # the same degree is reported once
             found = [each for each in found if each.span is None or each.span not in wrong_count.spans]
-        mistakes += found
+        errors += found
     if wrong_count is not None:
-        mistakes.append(wrong_count.diagnostic)
-    if mistakes:
-        raise refusal(mistakes)
+        errors.append(wrong_count.diagnostic)
+    if errors:
+        raise config_error(errors)
     return layout
 
 
@@ -125,7 +125,7 @@ def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: 
     if wrong:
         labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
         where = option_span(option, as_typed(global_batch_size))
-        raise refusal([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
+        raise config_error([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
 
 
 def _words(written: str) -> Iterator[_Entry]:
@@ -135,8 +135,8 @@ def _words(written: str) -> Iterator[_Entry]:
         start += len(word) + 1
 
 
-def _mistake(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
-    """Return the mistake in one entry: invalid, or a duplicate of an entry ``given`` before it."""
+def _error(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
+    """Return the error in one entry: invalid, or a duplicate of an entry ``given`` before it."""
     key, value = word.key, word.value
     if key not in FIELDS or "=" not in word.text:
         meant = suggest(key, [*FIELDS, *FIELDS.values()])
@@ -166,7 +166,7 @@ def _mistake(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
 
 
 class _Cluster(NamedTuple):
-    """What a layout must divide: the GPUs, the model (None if its config is wrong), and the length, where known."""
+    """What a layout must divide: the GPUs, the model (None if its config is invalid), and the length, where known."""
 
     gpus: int
     loaded: LoadedConfig | None
@@ -180,7 +180,7 @@ class _Cluster(NamedTuple):
         return replace(layout, data=max(self.gpus // replace(layout, data=1).n_gpus, 1))
 
     def mismatches(self, layout: Layout) -> tuple[LayoutMismatch, ...]:
-        """Return each size of the model that the layout does not divide; none if the config is wrong."""
+        """Return each size of the model that the layout does not divide; none if the config is invalid."""
         from tinylm_cli.analysis.parallel.layouts import layout_mismatches
         from tinylm_cli.analysis.setups import TrainingSetup
 
@@ -226,10 +226,10 @@ def _wrong_gpu_count(values: dict[str, Any], written: str, cluster: _Cluster, *,
     remedy, changed = _suggest_gpu_count(values, degrees, cluster)
     spans = tuple(word.span for word in _words(written) if word.key == changed)
     labels = (Label(option_span("--gpus", as_typed(gpus)), "the number of GPUs"),)
-    mistake = diagnostic(
+    error = diagnostic(
         "contradiction", f"{product}, but {there}", OPTION, option_span(OPTION, written), help=remedy, labels=labels
     )
-    return _WrongGpuCount(mistake, spans)
+    return _WrongGpuCount(error, spans)
 
 
 def _suggest_gpu_count(values: dict[str, Any], degrees: dict[str, int], cluster: _Cluster) -> tuple[str, str]:

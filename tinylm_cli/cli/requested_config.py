@@ -22,7 +22,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
 
     Raises:
         InputError: If the weights are not a folder, or it holds no config and none is named.
-        ConfigError: If the config is wrong.
+        ConfigError: If the config is invalid.
         UsageError: If an override is not ``key=value``, or the weights belong to another config.
     """
     from tinylm_cli.interop.load import load_config, saved_config

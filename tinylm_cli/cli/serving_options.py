@@ -81,24 +81,24 @@ class ServingOptions:
 
 
 def serving_setup(
-    options: ServingOptions, training: TrainingOptions, loaded: LoadedConfig | None, mistakes: ErrorCollector
+    options: ServingOptions, training: TrainingOptions, loaded: LoadedConfig | None, errors: ErrorCollector
 ) -> ServingSetup:
-    """Return the setup that the options state; it is valid if ``mistakes`` stays empty.
+    """Return the setup that the options state; it is valid if ``errors`` stays empty.
 
     Batch size and length are those of training unless one is given; types and the kernel are those of training.
 
     Args:
         options: The options of serving.
         training: The options of training.
-        loaded: The model; None where its config is wrong.
-        mistakes: Receives the mistakes in the options.
+        loaded: The model; None where its config is invalid.
+        errors: Receives the errors in the options.
 
     Raises:
         UsageError: If an option has no effect with the others.
     """
-    batch_sizes = mistakes.read(_batch_sizes, options.serving_batch_size) or ()
-    lengths = mistakes.read(_seq_lens, loaded, options.serving_seq_len) if loaded is not None else None
-    length = mistakes.read(sequence_length, loaded, training.seq_len) if loaded is not None else None
+    batch_sizes = errors.read(_batch_sizes, options.serving_batch_size) or ()
+    lengths = errors.read(_seq_lens, loaded, options.serving_seq_len) if loaded is not None else None
+    length = errors.read(sequence_length, loaded, training.seq_len) if loaded is not None else None
     return ServingSetup(
         batch_size=batch_sizes[0] if len(batch_sizes) == 1 else training.batch_size,
         seq_len=lengths[0] if lengths and len(lengths) == 1 else length,
@@ -136,7 +136,7 @@ def _batch_sizes(written: str | None) -> tuple[int, ...]:
     """Return the batch sizes of ``1,8,64``, each once.
 
     Raises:
-        ConfigError: If one of them is not a number; holds every mistake found, each at its place.
+        ConfigError: If one of them is not a number; holds every error found, each at its place.
     """
     return tuple(dict.fromkeys(each.value for each in _read(SERVING_BATCH_SIZE, written, "count", "1,8,64")))
 
@@ -148,11 +148,11 @@ def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
         ConfigError: If one of them is not a number, or more than the model reads; points at each and, where it is
             written, at max_len.
     """
-    found, mistakes = _read(SERVING_SEQ_LEN, written, "length", "4k,32k"), ErrorCollector()
+    found, errors = _read(SERVING_SEQ_LEN, written, "length", "4k,32k"), ErrorCollector()
     for each in found:
         remedy = f"add --set max_len={each.value}"
-        mistakes.read(require_length, [loaded], each.value, remedy, SERVING_SEQ_LEN, each.span)
-    mistakes.raise_if_any()
+        errors.read(require_length, [loaded], each.value, remedy, SERVING_SEQ_LEN, each.span)
+    errors.raise_if_any()
     return tuple(dict.fromkeys(each.value for each in found))
 
 
@@ -160,13 +160,13 @@ _WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
 def _read(option: str, written: str | None, kind: ListedKind, example: str) -> list[_ListItem]:
-    from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+    from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
     from tinylm_cli.config.source import option_span
 
     if written is None:
         return []
     found: list[_ListItem] = []
-    mistakes, start = [], 0
+    errors, start = [], 0
     for word in written.split(","):
         span = option_span(option, written, start, start + len(word))
         start += len(word) + 1
@@ -174,10 +174,10 @@ def _read(option: str, written: str | None, kind: ListedKind, example: str) -> l
             found.append(_ListItem(amount_parser(option, kind, example=example, most=10**9)(word.strip()), span))
         except UsageError:
             message = f"{option} lists {_WANTS[kind]}, not {clip(word) or 'nothing'}"
-            mistakes.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))
+            errors.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))
     if len(found) > MOST_LISTED:
         message = f"{option} has {len(found)} numbers; the most is {MOST_LISTED}"
-        mistakes.append(diagnostic("out-of-range", message, option, option_span(option, written)))
-    if mistakes:
-        raise refusal(mistakes)
+        errors.append(diagnostic("out-of-range", message, option, option_span(option, written)))
+    if errors:
+        raise config_error(errors)
     return found

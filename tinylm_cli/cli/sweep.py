@@ -79,13 +79,13 @@ def sweep(
         raise UsageError("no field to sweep", help=f"for example tinylm sweep {config} n_layers=4..24:4")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(words).items())
     _require_not_set(swept_fields, overrides)
-    mistakes = ErrorCollector()
-    written = mistakes.read(read_config_text, config)
-    loaded = mistakes.read(parse_config_text, written, overrides) if written is not None else None
+    errors = ErrorCollector()
+    written = errors.read(read_config_text, config)
+    loaded = errors.read(parse_config_text, written, overrides) if written is not None else None
     if loaded is not None and not any(each.name == "max_len" for each in swept_fields):
-        mistakes.read(sequence_length, loaded, seq_len)
-    mistakes.read(require_figure, figure, FIGURES)
-    mistakes.raise_if_any()
+        errors.read(sequence_length, loaded, seq_len)
+    errors.read(require_figure, figure, FIGURES)
+    errors.raise_if_any()
     assert written is not None
     setups = Setups.of(
         batch_size=batch_size,

@@ -163,15 +163,15 @@ class ClusterOptions:
 
 
 def training_setup(
-    options: TrainingOptions, cluster: ClusterOptions, loaded: LoadedConfig | None, mistakes: ErrorCollector
+    options: TrainingOptions, cluster: ClusterOptions, loaded: LoadedConfig | None, errors: ErrorCollector
 ) -> TrainingSetup:
-    """Return the setup that the options state; it is valid if ``mistakes`` stays empty.
+    """Return the setup that the options state; it is valid if ``errors`` stays empty.
 
     Args:
         options: The options of the run.
         cluster: The options of the GPUs.
-        loaded: The model; None where its config is wrong.
-        mistakes: Receives the mistakes in the options.
+        loaded: The model; None where its config is invalid.
+        errors: Receives the errors in the options.
 
     Raises:
         UsageError: If an option has no effect with the others.
@@ -179,10 +179,10 @@ def training_setup(
     from tinylm_cli.cli.plan_option import require_batch_divisible, states_micro_batches
 
     require_effect(options, cluster)
-    length = mistakes.read(sequence_length, loaded, options.seq_len) if loaded is not None else None
-    layout = mistakes.read(_layout, cluster, loaded, length)
+    length = errors.read(sequence_length, loaded, options.seq_len) if loaded is not None else None
+    layout = errors.read(_layout, cluster, loaded, length)
     if layout is not None and options.global_batch_size is not None:
-        mistakes.read(
+        errors.read(
             require_batch_divisible,
             layout,
             cluster.plan,
@@ -191,7 +191,7 @@ def training_setup(
         )
     tokens = None
     if options.train_tokens is not None:
-        tokens = mistakes.read(read_amount, "--train-tokens", options.train_tokens, "count", "15B")
+        tokens = errors.read(read_amount, "--train-tokens", options.train_tokens, "count", "15B")
     return TrainingSetup(
         batch_size=options.batch_size,
         seq_len=length,

@@ -1,4 +1,4 @@
-"""``tinylm validate``: every mistake in every config, and its corrections."""
+"""``tinylm validate``: every error in every config, and its corrections."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def validate(
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
     to: ValidateOutput = ValidateOutput(),
 ) -> CommandOutput:
-    """Report every mistake in configs at its line; enforce budgets.
+    """Report every error in configs at its line; enforce budgets.
 
     Checks files, folders, presets and hardware files. Exits with 1 if a config is invalid, exceeds its budget or
     fails an --assert, and with 2 if a file cannot be read.
 
-    --fix corrects the mistakes whose correction is certain, such as a misspelled key or a quoted number. Comments,
+    --fix corrects the errors whose correction is certain, such as a misspelled key or a quoted number. Comments,
     order and line endings are preserved. --diff previews the change.
 
     \b
@@ -84,8 +84,8 @@ def validate(
 
     if fix and diff:
         raise UsageError("--fix cannot be combined with --diff", help="remove one of them")
-    mistakes = ErrorCollector()
-    asserted = (mistakes.read(_read_assertions, assert_) or ()) if assert_ else ()
+    errors = ErrorCollector()
+    asserted = (errors.read(_read_assertions, assert_) or ()) if assert_ else ()
     names = ([] if config is None else [config]) + (files or [])
     if not names:
         raise UsageError("FILE... is missing", help="for example tinylm validate my.yaml")
@@ -96,9 +96,9 @@ def validate(
             previews = (_check(path, set_ or (), asserted, fix=False, diff=True) for path in paths)
             require_value(ValidateReport.of(tuple(previews)), to.get)
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
-    if mistakes:
-        mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)
-        mistakes.raise_if_any()
+    if errors:
+        errors.add(each for result in results if result.status == "invalid" for each in result.diagnostics)
+        errors.raise_if_any()
     report = ValidateReport.of(results)
     return _output(report, to, _next_step(report, names, set_))
 
@@ -106,7 +106,7 @@ def validate(
 def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> CommandOutput:
     from tinylm_cli.render.views.validate import tally, validate_view
 
-    failed = report.failed or report.wrong
+    failed = report.failed or report.invalid
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
     document = None
     match to.format_:
@@ -130,7 +130,7 @@ def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> Comma
 
 
 def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """Return the command that corrects mistakes, or that counts the parameters of a valid config."""
+    """Return the command that corrects errors, or that counts the parameters of a valid config."""
     if report.fixable:
         return next_step("validate", "validate --diff", shlex.join([*files, "--diff"]))
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
@@ -207,7 +207,7 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *
     try:
         written = read_config_text(path)
     except ConfigError as error:
-        return _wrong(error)
+        return _invalid(error)
     except InputError as error:
         message, remedy = (_NO_YAML.format(path), "") if Path(path).is_dir() else (error.message, error.help)
         return FileResult(path, "unreadable", None, message, remedy, ())
@@ -228,7 +228,7 @@ def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Con
     change = unified_diff(written.source, after)
     result = replace(check(after), fixed=fixed, diff=change, written=write)
     if not write:  # the file on disk is unchanged
-        return replace(result, status="wrong")
+        return replace(result, status="invalid")
     try:
         _write_fixed(written.source, after)
     except OutputError as error:
@@ -259,7 +259,7 @@ def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterabl
     try:
         return _measured(parse_config_text(written, overrides), asserted)
     except ConfigError as error:
-        return _check_hardware(written.source) or _wrong(error)
+        return _check_hardware(written.source) or _invalid(error)
 
 
 def _measured(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult:
@@ -292,10 +292,10 @@ def _check_hardware(source: Source) -> FileResult | None:
             return None
         return FileResult(source.name, "valid", None, "", "", (), accelerators=len(parse_accelerators(source)))
     except ConfigError as error:
-        return _wrong(error)
+        return _invalid(error)
 
 
-def _wrong(error: ConfigError) -> FileResult:
+def _invalid(error: ConfigError) -> FileResult:
     from tinylm_cli.reports.validate import FileResult
 
-    return FileResult(error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics)
+    return FileResult(error.diagnostics[0].source, "invalid", None, "", "", error.diagnostics)

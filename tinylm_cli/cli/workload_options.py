@@ -92,11 +92,11 @@ def too_long(
     ``option`` and ``span`` as in :func:`require_length`.
     """
     from tinylm_cli.config.blocks import MAX_LEN
-    from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
+    from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 
     less, text = f"write {option} {longest} or less", as_typed(seq_len)
     tokens = "" if text == str(seq_len) else f" ({seq_len:,} tokens)"
-    mistake = diagnostic(
+    error = diagnostic(
         "contradiction",
         f"{option} {text}{tokens} is longer than max_len {which}",
         option,
@@ -105,7 +105,7 @@ def too_long(
         help=f"{less}, or {remedy}" if seq_len <= MAX_LEN else less,
         labels=tuple(labels),
     )
-    return refusal([mistake])
+    return config_error([error])
 
 
 def read_amount(option: str, written: str, kind: AmountKind, example: str = "", *, most: int | None = None) -> int:
@@ -123,7 +123,7 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
     """
     from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, parse_amount
     from tinylm_cli.config.assertion import FIELD_OF
-    from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+    from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
     from tinylm_cli.config.fields import fields
     from tinylm_cli.config.suggestions import suggest_value
 
@@ -135,7 +135,7 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
         code = "wrong-type" if EXPECTED[kind] in str(error) else "out-of-range"
         message = f"{option} {clip(written)}: {error}"
         remedy = f"did you mean {meant}?" if meant else f"for example {option} {example or field.example}"
-        raise refusal([diagnostic(code, message, option, option_span(option, written), help=remedy)]) from error
+        raise config_error([diagnostic(code, message, option, option_span(option, written), help=remedy)]) from error
 
 
 def require_figure(name: str, known: Collection[str]) -> None:
@@ -145,10 +145,10 @@ def require_figure(name: str, known: Collection[str]) -> None:
         ConfigError: If it is not; points at ``--figure``.
     """
     from tinylm_cli.config.assertion import unknown_figure
-    from tinylm_cli.config.diagnostic_codes import refusal
+    from tinylm_cli.config.diagnostic_codes import config_error
 
     if name not in known:
-        raise refusal([unknown_figure(name, known, option_span("--figure", name))])
+        raise config_error([unknown_figure(name, known, option_span("--figure", name))])
 
 
 def read_gpu(
@@ -174,11 +174,11 @@ def read_gpu(
     found = find_accelerator(table, gpu)
     if (dtype or default) in found.peaks:
         return found, tuple(table.values())
-    from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
+    from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
     from tinylm_cli.errors import Label
 
     known = " or ".join(each for each in get_args(Storage) if each in found.peaks)
-    mistake = diagnostic(
+    error = diagnostic(
         "contradiction",
         f"{found.name} does not support {dtype or default} matmuls"
         + ("" if dtype else f", and --dtype defaults to {default}"),
@@ -187,4 +187,4 @@ def read_gpu(
         help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows the dtypes of each",
         labels=() if dtype is None else (Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
     )
-    raise refusal([mistake])
+    raise config_error([error])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from tinylm_cli.config.amounts import AmountKind, parse_amount, read_amount, read_share
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import suggest, suggest_value
@@ -73,14 +73,14 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
         ConfigError: If any is wrong; holds a diagnostic for each.
     """
     conditions: list[Condition] = []
-    mistakes: list[Diagnostic] = []
+    errors: list[Diagnostic] = []
     for text in texts:
         try:
             conditions.append(_Parts(text).read(kinds))
         except ConfigError as error:
-            mistakes += error.diagnostics
-    if mistakes:
-        raise refusal(mistakes)
+            errors += error.diagnostics
+    if errors:
+        raise config_error(errors)
     return tuple(conditions)
 
 
@@ -106,7 +106,7 @@ class _Parts:
         return Condition(ASSERT, self.text, self.figure, self.relation, self._bound(kinds, example))
 
     def _wrong(self, message: str, part: str, remedy: str, code: str = "assertion-syntax") -> ConfigError:
-        return refusal([diagnostic(code, message, ASSERT, self.spans[part], help=remedy)])
+        return config_error([diagnostic(code, message, ASSERT, self.spans[part], help=remedy)])
 
     def _wrong_figure(self, kinds: Mapping[str, FigureKind]) -> ConfigError:
         if not self.text.strip():
@@ -115,7 +115,7 @@ class _Parts:
             return self._wrong(f"no figure before {clip(self.relation)}", "relation", f"for example {_EXAMPLE}")
         rest, figure = _Parts(self.bound), clip(self.figure)
         if rest.figure not in kinds or not {self.relation, rest.relation or self.relation} <= RELATIONS.keys():
-            return refusal([unknown_figure(self.figure, kinds, self.spans["figure"])])
+            return config_error([unknown_figure(self.figure, kinds, self.spans["figure"])])
         swapped = f"{rest.figure} {_SWAPPED[self.relation]} {figure}"
         if not rest.relation:
             message = f"an assertion begins with a figure, not with {figure}"
@@ -145,7 +145,7 @@ class _Parts:
         if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
             raise self._wrong(_ONE, "bound", f"write a separate {ASSERT} for each")
         if _NAME.fullmatch(bound):
-            raise refusal([unknown_figure(bound, kinds, self.spans["bound"])])
+            raise config_error([unknown_figure(bound, kinds, self.spans["bound"])])
         meant = suggest_value(bound, _field(kind))
         message = f"{figure} must be compared with {_field(kind).expected}, not {clip(bound)}"
         raise self._wrong(message, "bound", f"write {meant}" if meant else f"for example {example}", "wrong-type")

@@ -39,7 +39,7 @@ CODES = {
     "several-documents": "More than one YAML document in a file.",
     "tag": "A YAML tag (`!name`). The schema determines the type of each value; tinylm never executes tags.",
     "too-deep": "Lists or mappings that nest too deep.",
-    "too-many-mistakes": "More mistakes than are shown; the others are only counted.",
+    "too-many-errors": "More errors than are shown; the others are only counted.",
     "too-many-values": "More than 10,000 keys and values.",
     "top-k-above-experts": "`feed_forward.top_k` exceeds `feed_forward.n_experts`.",
     "unknown-choice": "A value that is not one of the choices of its field.",
@@ -89,18 +89,18 @@ def either(words: Sequence[object]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
-    """Return the error that carries ``mistakes`` in source order; after 50, only their number."""
-    ordered = sorted(mistakes, key=_sort_key)
+def config_error(errors: Iterable[Diagnostic]) -> ConfigError:
+    """Return the error that carries ``errors`` in source order; after 50, only their number."""
+    ordered = sorted(errors, key=_sort_key)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
-        message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
+        message = f"{counted(hidden, 'more error')} {'are' if hidden > 1 else 'is'} not shown"
         help_ = "a model config is about a page of YAML"
-        shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
+        shown.append(diagnostic("too-many-errors", message, shown[0].source, help=help_))
     return ConfigError(tuple(shown))
 
 
-def _sort_key(mistake: Diagnostic) -> tuple[bool, bool, int, int]:
+def _sort_key(error: Diagnostic) -> tuple[bool, bool, int, int]:
     """Sort by place: the file first, then ``--set``, then diagnostics without a place."""
-    span = mistake.span
+    span = error.span
     return (True, False, 0, 0) if span is None else (False, span.source == SET, span.line, span.column)

@@ -108,11 +108,11 @@ def fix_source(
     fixed: list[Diagnostic] = []
     for _ in range(MAX_ROUNDS):
         fixes: list[Fix] = []
-        for mistake in check(source):
+        for error in check(source):
             # a later round applies a fix that overlaps another
-            if mistake.fix is not None and not any(_overlap(mistake.fix.span, each.span) for each in fixes):
-                fixes.append(mistake.fix)
-                fixed.append(mistake)
+            if error.fix is not None and not any(_overlap(error.fix.span, each.span) for each in fixes):
+                fixes.append(error.fix)
+                fixed.append(error)
         if not fixes:
             break
         source = apply_fixes(source, fixes)

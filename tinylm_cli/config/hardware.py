@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tinylm_cli.config.blocks import Block, optional
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.field_types import FieldType, FlopRate, Rate, Size
 from tinylm_cli.config.presets import presets_folder
 from tinylm_cli.config.source import Source, option_span, read_source
@@ -102,7 +102,7 @@ def load_hardware(name: str, file: str | None = None) -> Accelerator:
     """Return the accelerator called ``name`` from the built-in table or from ``file``.
 
     Raises:
-        ConfigError: If the file is wrong, or no accelerator has that name; holds every mistake found.
+        ConfigError: If the file is wrong, or no accelerator has that name; holds every error found.
         InputError: If the file cannot be read.
     """
     return find_accelerator(load_accelerators(file), name)
@@ -127,7 +127,7 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
         remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
         message = f"unknown GPU {quote(name)}"
-        raise refusal([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
+        raise config_error([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found
 
 
@@ -138,7 +138,7 @@ def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
         file: A hardware file, or ``-`` for standard input; its entries replace built-in entries of the same name.
 
     Raises:
-        ConfigError: If the file is wrong; holds every mistake found.
+        ConfigError: If the file is wrong; holds every error found.
         InputError: If the file cannot be read.
     """
     return {**_shipped(), **(parse_accelerators(read_source(file)) if file is not None else {})}
@@ -163,27 +163,27 @@ def parse_accelerators(source: Source) -> dict[str, Accelerator]:
     """Validate the text of a hardware file.
 
     Raises:
-        ConfigError: If anything is wrong; holds every mistake found.
+        ConfigError: If anything is wrong; holds every error found.
     """
     document = read_yaml(source)
-    root, mistakes = document.root, document.diagnostics
+    root, errors = document.root, document.diagnostics
     if root is None or root.entries is None or _is_model_config(root):
-        raise refusal([*mistakes, _not_a_table(root, source)])
+        raise config_error([*errors, _not_a_table(root, source)])
     found: dict[str, Accelerator] = {}
     places: dict[str, Entry] = {}
     for name, entry in root.entries.items():
         key = name.casefold()
         if key in places:
-            mistakes.append(_duplicate(name, entry, places[key]))
+            errors.append(_duplicate(name, entry, places[key]))
             continue
         places[key] = entry
         try:
             valid = AcceleratorEntry.model_validate(entry.value.plain())
             found[key] = Accelerator(name=name, **dict(valid))
         except ValidationError as error:
-            mistakes += _diagnose(error, name, entry, source)
-    if mistakes:
-        raise refusal(mistakes)
+            errors += _diagnose(error, name, entry, source)
+    if errors:
+        raise config_error(errors)
     return found
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tinylm_cli.config.attention_kinds import expand_attention_kind
 from tinylm_cli.config.blocks import BLOCKS, Position
-from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, read_reference, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
@@ -53,7 +53,7 @@ def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedCon
     """Load a built-in config by name, a YAML file by path, or standard input by ``-``, with overrides on top.
 
     Raises:
-        ConfigError: If the text or an override is wrong; holds every mistake found.
+        ConfigError: If the text or an override is wrong; holds every error found.
         InputError: If nothing can be read under that name.
         UsageError: If an override is not ``key=value``.
     """
@@ -68,25 +68,25 @@ def load_presets(overrides: Sequence[str] = ()) -> list[LoadedConfig]:
 def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Validate the text of a config; see ``load_yaml_config``."""
     document = read_yaml(source)
-    mistakes = document.diagnostics
+    errors = document.diagnostics
     root = document.root
     if root is None or (root.entries is None and root.scalar is None and root.items is None):
         if not overrides:
             help_ = "tinylm new NAME writes a starting config"
-            raise refusal([*mistakes, diagnostic("empty-document", "the config is empty", source.name, help=help_)])
+            raise config_error([*errors, diagnostic("empty-document", "the config is empty", source.name, help=help_)])
         root = Node(source.span(0, 0), entries={})
     if root.entries is None:
         from tinylm_cli.config.syntax_errors import not_a_mapping
 
-        raise refusal([*mistakes, not_a_mapping(root)])
-    return resolve_config(root, _model_name(source.path), source.name, mistakes, overrides)
+        raise config_error([*errors, not_a_mapping(root)])
+    return resolve_config(root, _model_name(source.path), source.name, errors, overrides)
 
 
 def resolve_config(
     root: Node,
     name: str,
     source: str,
-    mistakes: list[Diagnostic],
+    errors: list[Diagnostic],
     overrides: Sequence[str] = (),
     keys: Mapping[str, str] | None = None,
 ) -> LoadedConfig:
@@ -96,20 +96,20 @@ def resolve_config(
         root: A mapping.
         name: Name of the model unless the config has one.
         source: Name of the source.
-        mistakes: Diagnostics found so far.
+        errors: Diagnostics found so far.
         overrides: Each ``key=value``.
         keys: The file's key of each dotted field, for another library's config.
 
     Raises:
-        ConfigError: If anything is wrong; holds every mistake found.
+        ConfigError: If anything is wrong; holds every error found.
         UsageError: If an override is not ``key=value``.
     """
     file_fields = flatten(root.plain())
     for override in overrides:
-        _apply(override, root, mistakes)
+        _apply(override, root, errors)
     contradiction = expand_attention_kind(root)
     if contradiction is not None:
-        mistakes.append(contradiction)
+        errors.append(contradiction)
     if overrides:
         _drop_superseded(file_fields, root)
     plain = root.plain()
@@ -118,9 +118,9 @@ def resolve_config(
     except ValidationError as error:
         from tinylm_cli.config.validation_errors import diagnose
 
-        mistakes += diagnose(error, root, plain, source, keys or {})
-    if mistakes:
-        raise refusal(mistakes)
+        errors += diagnose(error, root, plain, source, keys or {})
+    if errors:
+        raise config_error(errors)
     if overrides and not _nominal_params_apply(file_fields, root, config):
         config = _without_nominal_params(config, root)
     entries = {name: find_entry(root, name.split(".")) for name in fields()}
@@ -128,7 +128,7 @@ def resolve_config(
     return LoadedConfig(config.name or name, source, config, origins)
 
 
-def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
+def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
     """Set one ``key=value`` in the tree; the value is parsed as YAML."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not key.isprintable():
@@ -141,7 +141,7 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
         node: Node | None = Node(source.span(0, len(value)), scalar=value, written=value, quoted=True)
     else:
         document = read_yaml(source)
-        mistakes.extend(document.diagnostics)
+        errors.extend(document.diagnostics)
         node = document.root
     *blocks, last = key.strip().split(".", 2)  # never deeper than the schema
     entries = root.entries

@@ -8,7 +8,7 @@ import sys
 from bisect import bisect_right
 from functools import cached_property
 
-from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.errors import ConfigError, InputError, Span
 from tinylm_cli.regular_file import open_regular
 
@@ -158,4 +158,4 @@ def _decode(name: str, data: bytes) -> str:
 
 
 def _not_utf8(name: str, message: str, place: Span | None = None) -> ConfigError:
-    return refusal([diagnostic("not-utf8", message, name, place, help="save the file as UTF-8")])
+    return config_error([diagnostic("not-utf8", message, name, place, help="save the file as UTF-8")])

@@ -47,29 +47,29 @@ def diagnose(
     """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
-    mistakes = diagnose_fields(wrong_fields, root, source)
+    errors = diagnose_fields(wrong_fields, root, source)
     values = _valid_values(plain, set(map(_dotted, wrong_fields)), root)
-    mistakes += [_diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    errors += [_diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     if not keys:
-        return mistakes
+        return errors
     entries = {name: find_entry(root, name.split(".")) for name in keys}
     overridden = {name for name, entry in entries.items() if entry is not None and entry.value.span.source == SET}
     foreign = {name: key for name, key in keys.items() if name not in overridden}
     return [
-        mistake  # where --set names an unknown field, only field names help
-        if mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
-        else name_foreign_keys(mistake, foreign)
-        for mistake in mistakes
+        each  # where --set names an unknown field, only field names help
+        if each.code == "unknown-key" and each.span is not None and each.span.source == SET
+        else name_foreign_keys(each, foreign)
+        for each in errors
     ]
 
 
-def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
+def name_foreign_keys(error: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
     """Return a diagnostic of another library's config with each dotted field replaced by its key in the file.
 
     Where the help leaves a field out, it sets the key to null: an absent key has a different default there.
     """
     if not keys:
-        return mistake
+        return error
     names = "|".join(re.escape(name) for name in sorted(keys, key=len, reverse=True))
     name = re.compile(rf"(?<![\w.])({names})(?![\w])(?!\.\w)")
     optional = re.compile(rf"(or )?leave ({names}) out(?![\w])")
@@ -82,17 +82,17 @@ def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnosti
         nullable = not field.required and field.default is None
         return f"{found[1] or 'write '}{field.name}: null" if nullable else found[0]
 
-    last = mistake.field.rpartition(".")[2]
-    help_ = optional.sub(null, mistake.help)
-    if mistake.field in keys:  # its own example omits the block
-        help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", mistake.field, help_)
-    labels = tuple(label._replace(text=renamed(label.text)) for label in mistake.labels)
-    return mistake._replace(
-        message=renamed(mistake.message),
+    last = error.field.rpartition(".")[2]
+    help_ = optional.sub(null, error.help)
+    if error.field in keys:  # its own example omits the block
+        help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", error.field, help_)
+    labels = tuple(label._replace(text=renamed(label.text)) for label in error.labels)
+    return error._replace(
+        message=renamed(error.message),
         help=renamed(help_),
         labels=labels,
-        field=keys.get(mistake.field, mistake.field),
-        fix=mistake.fix if mistake.fix and _LITERAL.fullmatch(mistake.fix.replacement) else None,
+        field=keys.get(error.field, error.field),
+        fix=error.fix if error.fix and _LITERAL.fullmatch(error.fix.replacement) else None,
     )
 
 
@@ -131,15 +131,15 @@ def diagnose_fields(
     return found + [_missing(name, root, source, schema) for name in missing if name not in meant]
 
 
-def _without_clashes(mistakes: list[Diagnostic]) -> list[Diagnostic]:
+def _without_clashes(errors: list[Diagnostic]) -> list[Diagnostic]:
     """Drop the fixes that would give two keys of a block the same name."""
     names = [
         f"{each.field.rpartition('.')[0]}.{each.fix.replacement}" if each.code == "unknown-key" and each.fix else ""
-        for each in mistakes
+        for each in errors
     ]
     return [
         each._replace(fix=None) if name and names.count(name) > 1 else each
-        for each, name in zip(mistakes, names, strict=True)
+        for each, name in zip(errors, names, strict=True)
     ]
 
 

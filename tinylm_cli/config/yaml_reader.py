@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Entry, Node, Scalar
 from tinylm_cli.errors import Diagnostic, Label, Span
@@ -115,7 +115,9 @@ def _read_document(source: Source) -> Document:
     if bad:
         message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
         help_ = "delete it, or write it as an escape in double quotes"
-        raise refusal([diagnostic("control-character", message, source.name, source.span(*bad.span()), help=help_)])
+        raise config_error(
+            [diagnostic("control-character", message, source.name, source.span(*bad.span()), help=help_)]
+        )
     return _Builder(source).build()
 
 
@@ -145,7 +147,7 @@ class _Builder:
             from tinylm_cli.config.syntax_errors import syntax_error
 
             self.document.diagnostics.append(syntax_error(error, self.source))
-            raise refusal(self.document.diagnostics) from error
+            raise config_error(self.document.diagnostics) from error
 
     def _take(self, event: Any) -> None:
         match type(event).__name__:
@@ -242,7 +244,7 @@ class _Builder:
         return self.source.span(event.start_mark.index, event.end_mark.index)
 
     def _report(self, code: str, message: str, node: Node, remedy: str, *labels: Label) -> Node:
-        """Report a mistake at the place of ``node``, and return the node, marked as reported."""
+        """Report an error at the place of ``node``, and return the node, marked as reported."""
         self.document.diagnostics.append(
             diagnostic(code, message, self.source.name, node.span, help=remedy, labels=labels)
         )
@@ -251,4 +253,4 @@ class _Builder:
 
     def _fail(self, code: str, message: str, event: Any, remedy: str) -> None:
         self._report(code, message, Node(self._span(event)), remedy)
-        raise refusal(self.document.diagnostics)
+        raise config_error(self.document.diagnostics)

@@ -23,7 +23,7 @@ class ChangedConfig(NamedTuple):
     file: ChangedFile  # The file, and whether it was added, changed or removed.
     before: LoadedConfig | None  # The config in the revision; None if the file did not exist or was not a valid config.
     after: LoadedConfig | None  # The config in the working tree; None if the file was removed or is not a valid config.
-    mistake: str = ""  # The first mistake in the working tree's config, with its place; empty without any.
+    error: str = ""  # The first error in the working tree's config, with its place; empty without any.
 
 
 def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedConfig]]:
@@ -44,14 +44,14 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
         if not (file.path.endswith(_SUFFIXES) and any(map(_CONFIG.search, _texts(file)))):
             continue
         before = after = None
-        mistake = ""
+        message = ""
         with suppress(ConfigError, InputError):
             before = None if file.before is None else load_config(file.before)
         try:
             after = None if file.status == "removed" else load_config(file.path)
         except ConfigError as error:
-            mistake = error.message
-        configs.append(ChangedConfig(file, before, after, mistake))
+            message = error.message
+        configs.append(ChangedConfig(file, before, after, message))
     return base, configs
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from functools import lru_cache
 
-from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.config.yaml_reader import Document, read_yaml
@@ -71,7 +71,7 @@ def _require_json(source: Source) -> None:
     except json.JSONDecodeError as error:
         message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         span = source.span(error.pos, error.pos + 1)
-        raise refusal(
+        raise config_error(
             [diagnostic("json-syntax", message, source.name, span, help=_remedy(source.text, error))]
         ) from error
     except (ValueError, RecursionError):

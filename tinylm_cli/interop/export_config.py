@@ -74,14 +74,14 @@ def export_config(config: ModelConfig) -> ExportedConfig:
         try:
             exported = express(candidate)
         except UnableError as error:
-            refusal = error  # keep the error of the last candidate, which lacks the least
+            last_error = error  # keep the error of the last candidate, which lacks the least
             continue
         changed = {
             name: value for name, value in canonical_fields(candidate).items() if value != fields.get(name, value)
         }
         changes = tuple(f"{name}: {brief(fields[name])} → {brief(value)}" for name, value in changed.items())
         return exported._replace(changes=changes)
-    raise refusal
+    raise last_error
 
 
 def express(config: ModelConfig) -> ExportedConfig:
@@ -205,6 +205,6 @@ def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[st
         assert root is not None
         mapped = map_config(root, source.name)
         actual = canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
-        return actual, [mistake.message for mistake in mapped.mistakes]
+        return actual, [error.message for error in mapped.errors]
     except (ConfigError, ValueError):
         return None, []

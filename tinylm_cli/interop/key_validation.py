@@ -142,7 +142,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
     from tinylm_cli.config.validation_errors import diagnose_fields
 
     found = diagnose_fields(others, to.node, to.source, schema)
-    to.mistakes += [_respelled(mistake, to) for mistake in found]
+    to.errors += [_respelled(each, to) for each in found]
     to.values = keys.model_validate(plain)
 
 
@@ -165,12 +165,12 @@ def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:
         inside[path[-1]] = value
 
 
-def _respelled(mistake: Diagnostic, to: Translation) -> Diagnostic:
+def _respelled(error: Diagnostic, to: Translation) -> Diagnostic:
     """Return a diagnostic about a schema key with the key spelled as in the file."""
-    key = mistake.field.removeprefix(to.prefix)
+    key = error.field.removeprefix(to.prefix)
     spelled = to.display(key)
-    if spelled == mistake.field:
-        return mistake
+    if spelled == error.field:
+        return error
     name = re.compile(rf"(?<![\w.])(?:{re.escape(to.prefix)})?{re.escape(key)}(?![\w.])")
-    message, help_ = (name.sub(spelled, text) for text in (mistake.message, mistake.help))
-    return mistake._replace(message=message, help=help_, field=spelled)
+    message, help_ = (name.sub(spelled, text) for text in (error.message, error.help))
+    return error._replace(message=message, help=help_, field=spelled)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tinylm_cli.config.diagnostic_codes import refusal
+from tinylm_cli.config.diagnostic_codes import config_error
 from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
@@ -143,13 +143,13 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     document = read_json(source)
     root = document.root
     if root is None or root.entries is None:
-        raise refusal([*document.diagnostics, not_an_object(root, source)])
+        raise config_error([*document.diagnostics, not_an_object(root, source)])
     overridden = {override.partition("=")[0].strip() for override in overrides}
     mapped = map_config(root, source.name, overridden)
-    mistakes = document.diagnostics + mapped.mistakes
+    errors = document.diagnostics + mapped.errors
     if mapped.family is None:
-        raise refusal(mistakes)
-    loaded = resolve_config(mapped.root, _model_name(source.path), source.name, mistakes, overrides, mapped.keys)
+        raise config_error(errors)
+    loaded = resolve_config(mapped.root, _model_name(source.path), source.name, errors, overrides, mapped.keys)
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
     return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed)

@@ -20,9 +20,9 @@ from tinylm_cli.interop.translation import Translation, as_tree
 class Mapped(NamedTuple):
     """A config.json translated to a tinylm config."""
 
-    family: Family | None  # Its family; None if it is unknown, which ``mistakes`` reports.
+    family: Family | None  # Its family; None if it is unknown, which ``errors`` reports.
     root: Node  # The tree of the tinylm config.
-    mistakes: list[Diagnostic]  # Errors in the file, and values that a tinylm config cannot express.
+    errors: list[Diagnostic]  # Errors in the file, and values that a tinylm config cannot express.
     ignored: tuple[str, ...] = ()  # Keys without effect on the model; see ``Translation``.
     assumed: Mapping[str, int] = {}  # The family's defaults of sizes that the file does not set, by dotted field.
     keys: Mapping[str, str] = {}  # The key that each tinylm field is copied from, by dotted field.
@@ -44,7 +44,7 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.home)
-    return Mapped(family, tree, to.mistakes, tuple(to.ignored), assumed, to.keys)
+    return Mapped(family, tree, to.errors, tuple(to.ignored), assumed, to.keys)
 
 
 def not_an_object(root: Node | None, source: Source) -> Diagnostic:

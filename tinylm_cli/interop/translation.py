@@ -35,7 +35,7 @@ class Translation:
         self.wrong: set[str] = set()  # Keys with a diagnostic; values derived from them are not reported again.
         # Keys without effect on the model, in file order; then those that other keys make irrelevant.
         self.ignored: list[str] = []
-        self.mistakes: list[Diagnostic] = []  # Diagnostics so far.
+        self.errors: list[Diagnostic] = []  # Diagnostics so far.
 
     def is_given(self, key: str) -> bool:
         """Return whether the file sets ``key`` to a value other than null."""
@@ -107,7 +107,7 @@ class Translation:
 
     def report(self, code: str, name: str, message: str, span: Span, remedy: str) -> None:
         """Add a diagnostic about a key, spelled as in the file."""
-        self.mistakes.append(diagnostic(code, message, self.source, span, field=name, help=remedy))
+        self.errors.append(diagnostic(code, message, self.source, span, field=name, help=remedy))
 
     def _report_once(self, code: str, key: str, message: str, span: Span, remedy: str) -> None:
         if key not in self.wrong:

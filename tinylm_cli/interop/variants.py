@@ -94,7 +94,7 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
         UsageError: If a change is not ``key=value``.
     """
     texts = {reference: read_config_text(reference) for reference in dict.fromkeys(each.reference for each in variants)}
-    mistakes: dict[Diagnostic, None] = {}
+    errors: dict[Diagnostic, None] = {}
     loaded = []
     for index, variant in enumerate(variants):
         try:
@@ -102,9 +102,9 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
         except ConfigError as error:
             completed = _completed(texts[variant.reference], variant, error)
             command = _command([*variants[:index], completed, *variants[index + 1 :]]) if completed else ""
-            mistakes |= dict.fromkeys(_as_typed(mistake, variant, command) for mistake in error.diagnostics)
-    if mistakes:
-        raise ConfigError(tuple(mistakes))
+            errors |= dict.fromkeys(_as_typed(each, variant, command) for each in error.diagnostics)
+    if errors:
+        raise ConfigError(tuple(errors))
     names = distinct_names(variants, [each.name for each in loaded])
     return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
 
@@ -128,13 +128,13 @@ def _completed(text: ConfigText, variant: Variant, error: ConfigError) -> Varian
 def _repairs(error: ConfigError, variant: Variant) -> Iterator[Variant]:
     """Yield the variant with each change that a diagnostic proposes: another field's value, or a corrected value."""
     changed = {change.partition("=")[0].strip(): change for change in variant.changes}
-    for mistake in error.diagnostics if changed else ():
-        proposed = dict(_PROPOSAL.findall(mistake.help))
-        if mistake.code == "unknown-choice" and mistake.field in changed:
-            meant = _MEANT.search(mistake.help)
-            proposed |= {mistake.field: meant[1]} if meant else {}
-            if mistake.field in proposed:
-                yield _with(variant, proposed, instead_of=changed[mistake.field])
+    for each in error.diagnostics if changed else ():
+        proposed = dict(_PROPOSAL.findall(each.help))
+        if each.code == "unknown-choice" and each.field in changed:
+            meant = _MEANT.search(each.help)
+            proposed |= {each.field: meant[1]} if meant else {}
+            if each.field in proposed:
+                yield _with(variant, proposed, instead_of=changed[each.field])
             continue
         for field, value in proposed.items():
             if field in fields() and field not in changed:
@@ -164,13 +164,13 @@ def _command(variants: Iterable[Variant]) -> str:
     return shlex.join(("tinylm", "compare", *words, *settings))
 
 
-def _as_typed(mistake: Diagnostic, variant: Variant, command: str) -> Diagnostic:
+def _as_typed(error: Diagnostic, variant: Variant, command: str) -> Diagnostic:
     """Return a diagnostic that shows ``@`` changes as typed, with ``command``, if any, as the help."""
-    span = mistake.span and _after_at(mistake.span, variant)
-    labels = tuple(label._replace(span=_after_at(label.span, variant)) for label in mistake.labels)
-    help_ = mistake.help.replace("--set ", "@") if span != mistake.span else mistake.help
-    source = span.source if span and mistake.span and mistake.source == mistake.span.source else mistake.source
-    return mistake._replace(source=source, span=span, labels=labels, help=command or help_)
+    span = error.span and _after_at(error.span, variant)
+    labels = tuple(label._replace(span=_after_at(label.span, variant)) for label in error.labels)
+    help_ = error.help.replace("--set ", "@") if span != error.span else error.help
+    source = span.source if span and error.span and error.source == error.span.source else error.source
+    return error._replace(source=source, span=span, labels=labels, help=command or help_)
 
 
 def _after_at(span: Span, variant: Variant) -> Span:

@@ -126,7 +126,7 @@ class Listing(NamedTuple):
     language: str = ""
 
 
-class Mistake(NamedTuple):
+class DiagnosticBlock(NamedTuple):
     """A diagnostic with its place in a source."""
 
     diagnostic: Diagnostic
@@ -139,7 +139,7 @@ class Failure(NamedTuple):
     help: str = ""
 
 
-Block = Heading | Table | Tree | Stack | Note | Listing | Mistake | Failure
+Block = Heading | Table | Tree | Stack | Note | Listing | DiagnosticBlock | Failure
 
 
 AnyTable = Table | Tree | Stack

@@ -10,10 +10,10 @@ from tinylm_cli.render.blocks import (
     Block,
     Cell,
     Column,
+    DiagnosticBlock,
     Failure,
     Heading,
     Listing,
-    Mistake,
     Note,
     Row,
     Stack,
@@ -41,7 +41,7 @@ class DocumentFormat(ABC):
                 yield from self.note(text, style)
             case Listing(text, language):
                 yield from self.listing(text.splitlines(), language)
-            case Mistake(found):
+            case DiagnosticBlock(found):
                 place = f":{found.span.line}:{found.span.column}" if found.span else ""
                 yield from self.error(f"{found.source}{place}", f"{found.code}: {found.message}", found.help)
             case Failure(message, remedy):

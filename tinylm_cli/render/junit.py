@@ -17,11 +17,11 @@ from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 
 _COMMAND = "tinylm validate"
-"""The suite of mistakes in the command line, which are in no file."""
+"""The suite of errors in the command line, which are in no file."""
 
 
 class _Case(NamedTuple):
-    """One test: a file, a mistake in it, or a figure compared with its bound; ``outcome`` is empty where it passes."""
+    """One test: a file, an error in it, or a figure compared with its bound; ``outcome`` is empty where it passes."""
 
     name: str
     outcome: str = ""
@@ -32,18 +32,18 @@ class _Case(NamedTuple):
 
 
 def to_junit(files: Iterable[FileResult]) -> str:
-    """Return a test suite for each file: a test for each mistake and each assertion, or one that passes."""
+    """Return a test suite for each file: a test for each error and each assertion, or one that passes."""
     return _document([(file.path, list(_cases(file))) for file in files])
 
 
 def junit_failure(error: TinylmError) -> str:
-    """Return the error that ended the run: a suite for the command line, and one for each wrong config."""
+    """Return the error that ended the run: a suite for the command line, and one for each invalid config."""
     if not error.diagnostics:
         return _document([(_COMMAND, [_unreadable(_COMMAND, error.message, error.help)])])
     suites: dict[str, list[_Case]] = {}
     for each in error.diagnostics:
         suite = _COMMAND if each.source.startswith("--") else each.source
-        suites.setdefault(suite, []).append(_mistake(each, "error"))
+        suites.setdefault(suite, []).append(_error(each, "error"))
     return _document(list(suites.items()))
 
 
@@ -51,17 +51,17 @@ def _cases(file: FileResult) -> Iterator[_Case]:
     if file.reason:
         yield _unreadable(file.path, file.reason, file.help)
     elif not file.assertions:
-        yield from [_mistake(each) for each in file.diagnostics] or [_Case("valid")]
+        yield from [_error(each) for each in file.diagnostics] or [_Case("valid")]
     failed = iter(file.diagnostics)
     for each in file.assertions:
-        yield _Case(each.text) if each.holds else _mistake(next(failed))._replace(name=each.text)
+        yield _Case(each.text) if each.holds else _error(next(failed))._replace(name=each.text)
 
 
-def _mistake(mistake: Diagnostic, outcome: str = "failure") -> _Case:
-    span = mistake.span
+def _error(error: Diagnostic, outcome: str = "failure") -> _Case:
+    span = error.span
     place = f" at {span.line}:{span.column}" if span is not None else ""
-    text = diagnostics_text([mistake], Terminal())
-    return _Case(f"{mistake.code}{place}", outcome, mistake.code, mistake.message, text, span.line if span else None)
+    text = diagnostics_text([error], Terminal())
+    return _Case(f"{error.code}{place}", outcome, error.code, error.message, text, span.line if span else None)
 
 
 def _unreadable(name: str, message: str, remedy: str) -> _Case:

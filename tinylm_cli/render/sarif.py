@@ -22,22 +22,22 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 
 
 def to_sarif(files: Iterable[FileResult]) -> str:
-    """Return one run: a result for each mistake, a notification for each file that could not be read."""
+    """Return one run: a result for each error, a notification for each file that could not be read."""
     checked = tuple(files)
     found = [each for file in checked for each in file.diagnostics]
     return _document(found, [_notification(file.reason, file.help) for file in checked if file.reason])
 
 
 def sarif_failure(error: TinylmError) -> str:
-    """Return the run that an error ended: wrong options are notifications, mistakes in configs are results."""
+    """Return the run that an error ended: wrong options are notifications, errors in configs are results."""
     options = [_notification(each.message, each.help, each.code) for each in error.diagnostics if each.is_usage]
     found = [each for each in error.diagnostics if not each.is_usage]
     return _document(found, options if error.diagnostics else [_notification(error.message, error.help)])
 
 
 def _document(found: Iterable[Diagnostic], failures: list[dict[str, Any]]) -> str:
-    mistakes = tuple(found)
-    rules = sorted({each.code for each in mistakes})
+    errors = tuple(found)
+    rules = sorted({each.code for each in errors})
     invocation: dict[str, Any] = {"executionSuccessful": not failures}
     if failures:
         invocation["toolExecutionNotifications"] = failures
@@ -46,7 +46,7 @@ def _document(found: Iterable[Diagnostic], failures: list[dict[str, Any]]) -> st
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
-        "results": [_result(each, rules.index(each.code)) for each in mistakes],
+        "results": [_result(each, rules.index(each.code)) for each in errors],
     }
     return to_document({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
 
@@ -60,27 +60,27 @@ def _rule(code: str) -> dict[str, Any]:
     return {"id": code, "shortDescription": {"text": CODES[code].replace("`", "'")}}
 
 
-def _result(mistake: Diagnostic, rule: int) -> dict[str, Any]:
+def _result(error: Diagnostic, rule: int) -> dict[str, Any]:
     result: dict[str, Any] = {
-        "ruleId": mistake.code,
+        "ruleId": error.code,
         "ruleIndex": rule,
         "level": "error",
-        "message": _message(mistake.message, mistake.help),
-        "locations": [place] if (place := _location(mistake)) else [],
+        "message": _message(error.message, error.help),
+        "locations": [place] if (place := _location(error)) else [],
     }
-    if mistake.labels:
+    if error.labels:
         result["relatedLocations"] = [
             {**_place(label.span.source, label.span), "message": {"text": escape_controls(label.text)}}
-            for label in mistake.labels
+            for label in error.labels
         ]
-    if mistake.fix is not None:
-        result["fixes"] = [_fix(mistake.fix)]
+    if error.fix is not None:
+        result["fixes"] = [_fix(error.fix)]
     return result
 
 
-def _location(mistake: Diagnostic) -> dict[str, Any]:
-    named = {"logicalLocations": [{"fullyQualifiedName": escape_controls(mistake.field)}]} if mistake.field else {}
-    return {**_place(mistake.source, mistake.span), **named}
+def _location(error: Diagnostic) -> dict[str, Any]:
+    named = {"logicalLocations": [{"fullyQualifiedName": escape_controls(error.field)}]} if error.field else {}
+    return {**_place(error.source, error.span), **named}
 
 
 def _place(source: str, span: Span | None) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from tinylm_cli.render.blocks import (
     Block,
     Cell,
+    DiagnosticBlock,
     Failure,
     Heading,
     Listing,
-    Mistake,
     Note,
     Stack,
     Style,
@@ -61,7 +61,7 @@ def _lines(block: Block, terminal: Terminal) -> Iterator[Line]:
             for written in text.splitlines():
                 style = _DIFF.get(written[:1], "plain") if language == "diff" else "plain"
                 yield line(Cell(for_terminal(written, terminal), style))
-        case Mistake(diagnostic):
+        case DiagnosticBlock(diagnostic):
             from tinylm_cli.render.diagnostics import diagnostic_lines
 
             yield from diagnostic_lines(diagnostic, terminal)

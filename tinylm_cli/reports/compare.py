@@ -81,16 +81,16 @@ class ChangedConfig:
     """A config that has changed since a git revision."""
 
     path: str  # Path of the file, relative to the current folder.
-    # Git status of the file, or ``wrong`` if it is not a valid config in the working tree.
-    status: Literal["added", "removed", "modified", "renamed", "wrong"]
+    # Git status of the file, or ``invalid`` if it is not a valid config in the working tree.
+    status: Literal["added", "removed", "modified", "renamed", "invalid"]
     # Path in the revision, relative to the top of the repository; None unless the file is renamed.
     old_path: str | None
     before_params: int | None  # Parameters in the revision; None if the file did not exist or was not a valid config.
-    after_params: int | None  # Parameters in the working tree; None if the file is removed or wrong.
+    after_params: int | None  # Parameters in the working tree; None if the file is removed or invalid.
     difference_params: int | None  # ``after_params - before_params``; None unless both are known.
     ratio: float | None  # ``after_params / before_params``; None unless both are known.
     comparison: CompareReport | None  # Comparison of the two versions; None unless both are known.
-    mistake: str = ""  # The first mistake of a wrong config, with its place and the number of others; else empty.
+    error: str = ""  # The first error of an invalid config, with its place and the number of others; else empty.
 
 
 @dataclass(frozen=True)

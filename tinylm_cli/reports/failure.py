@@ -15,7 +15,7 @@ class Failure:
     message: str  # The error, in one line.
     help: str  # The remedy; may be empty.
     exit_code: int  # The exit status of the process.
-    diagnostics: tuple[Diagnostic, ...]  # Every mistake found in the config or in an option; empty for other errors.
+    diagnostics: tuple[Diagnostic, ...]  # Every error found in the config or in an option; empty for other errors.
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from tinylm_cli.errors import Diagnostic
 
-FileStatus = Literal["valid", "failed", "wrong", "unreadable"]
+FileStatus = Literal["valid", "failed", "invalid", "unreadable"]
 FigureUnit = Literal["params", "bytes", "flops", "share"]
 
 
@@ -32,16 +32,16 @@ class FileResult:
     """The result for one config or hardware file."""
 
     path: str  # Path as given or as found in a folder; ``<stdin>`` for standard input.
-    # ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``wrong``, with mistakes; or
+    # ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``invalid``, with errors; or
     # ``unreadable``, with a reason.
     status: FileStatus
     total_params: int | None  # Parameters of a valid config, tied weights counted once; else None.
     reason: str  # Why the file could not be read or written; else empty.
     help: str  # The remedy; may be empty.
-    diagnostics: tuple[Diagnostic, ...]  # Every mistake in the order of the file, or every assertion that fails.
+    diagnostics: tuple[Diagnostic, ...]  # Every error in the order of the file, or every assertion that fails.
     assertions: tuple[Assertion, ...] = ()  # The conditions on a valid config: its budget, then each ``--assert``.
     accelerators: int | None = None  # Number of accelerators in a valid hardware file; None for a config.
-    # Mistakes that ``--fix`` corrected or ``--diff`` would correct; not among ``diagnostics``.
+    # Errors that ``--fix`` corrected or ``--diff`` would correct; not among ``diagnostics``.
     fixed: tuple[Diagnostic, ...] = ()
     diff: str = ""  # The corrections as a unified diff; empty without corrections.
     written: bool = False  # Whether the corrections were written to the file.
@@ -58,10 +58,10 @@ class ValidateReport:
 
     valid: int  # Valid configs within their budgets, with every assertion satisfied.
     failed: int  # Valid configs over their budgets or with a failed assertion.
-    wrong: int  # Configs with mistakes.
+    invalid: int  # Configs with errors.
     unreadable: int  # Files that could not be read, or not be written by ``--fix``.
-    fixed: int  # Mistakes that ``--fix`` corrected or ``--diff`` would correct.
-    fixable: int  # Remaining mistakes that ``--fix`` can correct.
+    fixed: int  # Errors that ``--fix`` corrected or ``--diff`` would correct.
+    fixable: int  # Remaining errors that ``--fix`` can correct.
     files: tuple[FileResult, ...]  # The result for each file, in the given order; files of a folder are sorted by path.
 
     @classmethod
@@ -71,7 +71,7 @@ class ValidateReport:
         return cls(
             valid=statuses["valid"],
             failed=statuses["failed"],
-            wrong=statuses["wrong"],
+            invalid=statuses["invalid"],
             unreadable=statuses["unreadable"],
             fixed=sum(len(file.fixed) for file in files),
             fixable=sum(file.fixable for file in files),

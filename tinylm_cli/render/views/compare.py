@@ -121,7 +121,7 @@ def changed_view(report: ChangedReport, *, full: bool = True) -> View:
     statuses = Counter(config.status for config in report.configs)
     detail = ", ".join(f"{count} {status}" for status, count in statuses.items())
     blocks: list[Block] = [Heading(title, detail), _changed(report)]
-    blocks += [Note(config.mistake, "bad") for config in report.configs if config.mistake]
+    blocks += [Note(config.error, "bad") for config in report.configs if config.error]
     compared = [(config.path, config.comparison) for config in report.configs if config.comparison is not None]
     differing = [(path, comparison) for path, comparison in compared if not comparison.same]
     if not full:
@@ -158,7 +158,7 @@ def _changed(report: ChangedReport) -> Table:
 
 
 def _status(config: ChangedConfig) -> Cell:
-    return Cell(config.status, "bad" if config.mistake else "plain")
+    return Cell(config.status, "bad" if config.error else "plain")
 
 
 def _before(config: ChangedConfig) -> str | Cell:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Block, Cell, Failure, Listing, Mistake, Note, Style, Table, View
+from tinylm_cli.render.blocks import Block, Cell, DiagnosticBlock, Failure, Listing, Note, Style, Table, View
 from tinylm_cli.render.units import integer, small_percent
 from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 
 _MOST_LISTED = 20
-_TONES: dict[str, Style] = {"valid": "good", "failed": "bad", "wrong": "bad", "unreadable": "bad"}
+_TONES: dict[str, Style] = {"valid": "good", "failed": "bad", "invalid": "bad", "unreadable": "bad"}
 _MARKS = {True: Cell("✓ pass", "good"), False: Cell("✗ fail", "bad")}
 
 
 def validate_view(report: ValidateReport) -> View:
-    """Show every mistake, then the conditions on a single file or a table of several files, then a summary."""
+    """Show every error, then the conditions on a single file or a table of several files, then a summary."""
     blocks = [block for file in report.files for block in _found(file)]
     if len(report.files) == 1 and report.files[0].assertions:
         blocks.append(_assertions(report.files[0]))
@@ -36,7 +36,7 @@ def validate_view(report: ValidateReport) -> View:
 def _found(file: FileResult) -> Iterator[Block]:
     if file.diff:
         yield Listing(file.diff, "diff")
-    yield from map(Mistake, file.diagnostics)
+    yield from map(DiagnosticBlock, file.diagnostics)
     if file.reason:
         yield Failure(file.reason, file.help)
 
@@ -61,11 +61,11 @@ def _value(found: Assertion) -> str:
 def _verdict(file: FileResult) -> str:
     if file.status == "failed":
         return f"fails {len(file.diagnostics)} of {counted(len(file.assertions), 'assertion')}"
-    return counted(len(file.diagnostics), "mistake") if file.diagnostics else file.status
+    return counted(len(file.diagnostics), "error") if file.diagnostics else file.status
 
 
 def tally(report: ValidateReport) -> str:
-    """Return the number of configs with each status: ``3 configs: 2 valid, 1 wrong``."""
+    """Return the number of configs with each status: ``3 configs: 2 valid, 1 invalid``."""
     counts = ((getattr(report, status), status) for status in _TONES)
     said = ", ".join(f"{count:,} {status}" for count, status in counts if count)
     return f"{counted(len(report.files), 'config')}: {said}."
@@ -73,10 +73,10 @@ def tally(report: ValidateReport) -> str:
 
 def _summary(report: ValidateReport) -> Iterator[str]:
     if report.fixed:
-        fixed = counted(report.fixed, "mistake")
+        fixed = counted(report.fixed, "error")
         yield f"Fixed {fixed}." if any(file.written for file in report.files) else f"--fix would correct {fixed}."
     if report.fixable:
-        yield f"--fix can correct {counted(report.fixable, 'mistake')}; --diff shows the change."
+        yield f"--fix can correct {counted(report.fixable, 'error')}; --diff shows the change."
     if len(report.files) > 1:
         yield tally(report)
     else:

@@ -71,7 +71,7 @@ budget-past-max-len           contradiction@10
 budget-tolerance-alone        without-effect@9
 budget-unknown-limit          unknown-key@8,9
 byte-order-mark-inside        missing-key@2,2,2 unknown-key@3
-byte-order-mark-then-error  wrong-type@1
+byte-order-mark-then-error    wrong-type@1
 c1-control                    control-character@2
 choice-case                   unknown-choice@8,10
 choice-foreign                unknown-choice@8,10,12
@@ -160,7 +160,7 @@ hf-experts                    top-k-above-experts@4 expert-groups@5 odd-rotary-w
 hf-heads-do-not-divide        heads-do-not-divide@4 kv-heads-do-not-divide@5
 hf-json-syntax                json-syntax@4
 hf-out-of-range               out-of-range@3,6 heads-do-not-divide@5
-hf-several-errors           wrong-type@3-4,8-9 kv-heads-do-not-divide@6 unsupported-setting@7 missing-key@8
+hf-several-errors             wrong-type@3-4,8-9 kv-heads-do-not-divide@6 unsupported-setting@7 missing-key@8
 hf-unknown-family             unknown-family@4
 hf-unknown-setting            unknown-setting@5-6
 hf-unsupported-setting        unsupported-setting@2
@@ -209,7 +209,7 @@ missing-colon                 yaml-syntax@7
 missing-one                   missing-key@2
 missing-space                 yaml-syntax@7
 missing-space-everywhere      not-a-mapping@1
-errors-in-block             unknown-choice@8 out-of-range@9 unknown-key@10
+errors-in-block               unknown-choice@8 out-of-range@9 unknown-key@10
 nested-33-deep                too-deep@39
 nested-5000-deep              too-deep@1
 nested-braces-deep            too-deep@1
@@ -275,7 +275,7 @@ rule-on-one-long-line         heads-do-not-divide@1
 second-colon                  yaml-syntax@3
 second-document-empty         several-documents@6
 several-documents             several-documents@7
-several-errors              duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
+several-errors                duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
 sexagesimal                   wrong-type@5
 softcap-zero                  out-of-range@8,10
 stray-brace                   yaml-syntax@7
@@ -290,7 +290,7 @@ tag-str                       tag@3
 tag-unknown-handle            yaml-syntax@3
 template-value                wrong-type@3 key-not-a-name@3
 text-after-quote              yaml-syntax@8
-too-many-errors             unknown-key@6-55 too-many-errors
+too-many-errors               unknown-key@6-55 too-many-errors
 too-many-values               too-many-values@2
 top-field-in-block            unknown-key@7
 trailing-comma                wrong-type@3

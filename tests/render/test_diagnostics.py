@@ -186,8 +186,8 @@ def test_github() -> None:
     unread = FileResult("gone.yaml", "unreadable", None, "no such file: gone.yaml", "", ())
     wrong = FileResult("a,b:c%.yaml", "invalid", None, "", "", (diagnostic, diagnostic._replace(span=None, help="")))
     assert github_text([wrong, unread], "2 configs.") == (
-        "::error file=a%2Cb%3Ac%25.yaml,line=1,col=4,endColumn=7,title=wrong-type::100%25 invalid:\\nbad; write 1\n"
-        "::error file=a%2Cb%3Ac%25.yaml,title=wrong-type::100%25 invalid:\\nbad\n"
+        "::error file=a%2Cb%3Ac%25.yaml,line=1,col=4,endColumn=7,title=wrong-type::100%25 wrong:\\nbad; write 1\n"
+        "::error file=a%2Cb%3Ac%25.yaml,title=wrong-type::100%25 wrong:\\nbad\n"
         "::error file=gone.yaml,title=unreadable::no such file: gone.yaml\n"
         "2 configs.\n"
     )

@@ -17,11 +17,13 @@ import pytest
 import torch
 import transformers
 
+from tests.interop.changes import Change
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.load import ImportedConfig, import_config, load_config
 from tinylm_cli.interop.shared_keys import HARMLESS, filled_fields
@@ -265,3 +267,11 @@ def test_gallery_equals_published_configs(name: str) -> None:
 def test_gallery_counts(name: str) -> None:
     config = load_config(name).config
     assert config.nominal_params == total_params(tensor_table(config))
+
+
+@pytest.mark.parametrize("absent", ["n_group", "topk_group"])
+def test_expert_groups_are_needed_in_full(absent: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("deepseek_v3", **{absent: None}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field, found.help) == ("missing-key", absent, f'for example "{absent}": 8')

@@ -14,7 +14,7 @@ The names below are imported when first used: ``import tinylm_cli`` costs nothin
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing costs more than all of this
+TYPE_CHECKING = False  # type checkers treat this name as true; importing typing costs more than all of this
 
 if TYPE_CHECKING:
     from tinylm_cli.api.model import Model as Model

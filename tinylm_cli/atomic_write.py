@@ -110,7 +110,7 @@ def write_folder(
     The current folder of a process cannot be exchanged without moving that process out of it. If ``directory`` is the
     current folder, it must be empty; the files are then moved into it one by one, in the order of ``files``.
 
-    An interrupt may end the writing of files, but not interrupt creating, renaming or removing the folder.
+    Interrupts take effect while files are written, not while the folder is created, renamed or removed.
 
     Args:
         directory: The folder to write; its parent exists.

@@ -68,7 +68,7 @@ class Label(NamedTuple):
 
 
 class Fix(NamedTuple):
-    """An edit that certainly corrects an error, so that a program may apply it: the text to replace, the new text."""
+    """An edit that is safe to apply automatically: the text to replace, the new text."""
 
     span: Span
     replacement: str
@@ -85,7 +85,7 @@ class Diagnostic(NamedTuple):
         help: The remedy; may be empty.
         labels: Related positions.
         source: The name of the input, set even without a span.
-        fix: The edit that ``tinylm validate --fix`` applies; None if a person must decide.
+        fix: The edit that ``tinylm validate --fix`` applies; None if no safe edit exists.
     """
 
     code: str

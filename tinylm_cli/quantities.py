@@ -24,7 +24,7 @@ class Quantity(str):
     """
 
     __slots__ = ("value",)
-    value: float  # an int or bool, too
+    value: float  # an int or bool is also valid
 
     def __new__(cls, text: str, value: float) -> Self:
         """Return ``text`` with its ``value``."""

@@ -220,7 +220,7 @@ def training_bytes_needed(config: ModelConfig, setup: TrainingSetup, accelerator
 
 
 def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
-    """Return the peak memory per GPU as an estimate states it: without a layout, that of the fastest plan that fits.
+    """Return the peak memory per GPU for an estimate: without a layout, the peak of the fastest plan that fits.
 
     Raises:
         AnalysisError: As :func:`training_bytes_needed`.
@@ -231,5 +231,5 @@ def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accel
 
 
 def serving_bytes_needed(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
-    """Return the memory of serving on one GPU."""
+    """Return the memory to serve on one GPU."""
     return inference_memory(config, setup).total_bytes

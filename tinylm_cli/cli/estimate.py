@@ -145,7 +145,7 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
 
 
 def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
-    """Reject ``--section`` and ``--full`` where they have no effect.
+    """Reject ``--section`` and ``--full`` if they have no effect.
 
     Raises:
         UsageError: If one has none.

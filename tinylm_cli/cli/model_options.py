@@ -101,7 +101,7 @@ class ModelRequest:
         return self.options.dtype or "float32"
 
     def words(self) -> tuple[str, str]:
-        """Return the words with which another command builds the same model; an empty first one for standard input."""
+        """Return the arguments that build the same model in another command; the first is empty for stdin."""
         options = self.options
         seed = options.seed if self.weights is None else 0  # loaded weights need none
         given = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
@@ -109,7 +109,7 @@ class ModelRequest:
         return model_arguments(options.config, options.set_, self.weights), build
 
     def config_arguments(self) -> str:
-        """Return the words that name the same config to a command that builds nothing."""
+        """Return the arguments that name the same config to a command that builds nothing."""
         return config_arguments(self.options.config, self.options.set_, self.weights)
 
     def torch_device(self) -> torch.device:

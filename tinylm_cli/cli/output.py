@@ -25,7 +25,7 @@ class CommandOutput(NamedTuple):
         exit_code: Exit code of the process.
         document: The entire output, for a config, a schema, or a format of one command.
         next_step: The command to suggest next; may be empty.
-        written: What the file holds, in a few words, said once it is written; may be empty.
+        written: Short description of the written file, printed after writing; may be empty.
     """
 
     report: object

@@ -148,7 +148,7 @@ def _read_assertions(texts: Sequence[str]) -> tuple[Condition, ...]:
 
 
 def _require_writable(paths: Iterable[str]) -> None:
-    """Reject to fix anything but a file.
+    """Reject ``--fix`` of anything but a file.
 
     Raises:
         UsageError: If one is standard input or a file of a git revision.

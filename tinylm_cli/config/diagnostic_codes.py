@@ -90,7 +90,7 @@ def either(words: Sequence[object]) -> str:
 
 
 def config_error(errors: Iterable[Diagnostic]) -> ConfigError:
-    """Return the error that carries ``errors`` in source order; after 50, only their number."""
+    """Return a ConfigError with the diagnostics in source order; after 50, only their number."""
     ordered = sorted(errors, key=_sort_key)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:

@@ -23,7 +23,7 @@ class ChangedConfig(NamedTuple):
     file: ChangedFile  # The file, and whether it was added, changed or removed.
     before: LoadedConfig | None  # The config in the revision; None if the file did not exist or was not a valid config.
     after: LoadedConfig | None  # The config in the working tree; None if the file was removed or is not a valid config.
-    error: str = ""  # The first error in the working tree's config, with its place; empty without any.
+    error: str = ""  # The first error in the working tree's config, with its place; empty if valid.
 
 
 def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedConfig]]:

@@ -10,7 +10,7 @@ from tinylm_cli.model.attention import LayerKVCache
 from tinylm_cli.model.latent_attention import LatentKVCache
 
 LayerCache = LayerKVCache | LatentKVCache
-"""What one layer keeps between decoding steps; each mixer defines its own."""
+"""Decoding state of one layer; each mixer defines its own."""
 
 
 class KVCache:

@@ -69,7 +69,7 @@ def stated_count(value: int) -> Quantity:
 
 
 def small_percent(fraction: float) -> Quantity:
-    """Return a positive share with one decimal, or with as many as show a digit: ``0.1%``, ``0.0004%``."""
+    """Return a positive share with one decimal, or with enough to show a nonzero digit: ``0.1%``, ``0.0004%``."""
     percent = fraction * 100
     decimals = 1 if percent >= 0.05 else -math.floor(math.log10(percent))
     return Quantity(f"{percent:.{decimals}f}%", fraction)

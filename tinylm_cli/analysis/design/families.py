@@ -1,4 +1,4 @@
-"""Families of models: a published model, the sizes that the family was published in, and its sizes of the grid."""
+"""Model families: a base config, its published sizes, and the sizes that a search tries."""
 
 from __future__ import annotations
 

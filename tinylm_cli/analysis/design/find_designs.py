@@ -36,7 +36,7 @@ class DesignRequest(NamedTuple):
 
     Attributes:
         space: The models to search, and how they are trained and served.
-        constraints: At least one. If none is a target, the maximum number of parameters within the bounds becomes it.
+        constraints: At least one. If none is a target, the maximum parameter count in the bounds becomes the target.
         tolerance: Maximum relative deviation from that maximum.
         top: Designs to return.
         front_only: Whether to return only the Pareto front.

@@ -82,7 +82,7 @@ def _words(constraint: Constraint, report: DesignReport) -> str:
 
 
 def _noun(constraint: Constraint) -> str:
-    """Return what follows the value of a constraint: ``1 parameter``, ``2 parameters``."""
+    """Return the noun after the value of a constraint: ``1 parameter``, ``2 parameters``."""
     words = FIGURE_WORDS[constraint.figure]
     return words.removesuffix("s") if constraint.unit == "params" and constraint.value == 1 else words
 

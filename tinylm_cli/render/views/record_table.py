@@ -36,7 +36,7 @@ def field(
         header: The heading.
         key: Name of the field, and of the column in CSV; dotted for a field of a field.
         text: Formats a value that is not None.
-        of: Field whose field it is, if CSV leaves that out.
+        of: Parent field, if CSV omits its name.
         style: As in :class:`Cell`.
         right: Whether it is aligned right; None for every format but ``str``, as numbers are.
         keep: As in :class:`Column`.

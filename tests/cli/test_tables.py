@@ -223,6 +223,11 @@ class TestOneTable:
         assert (result.code, result.out) == (2, "")
         assert remedy in result.err
 
+    def test_report_without_tables(self, here: Here) -> None:
+        result = here("show", "--table", "origins", "--format", "markdown")
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: --table origins: this report has no table\n")
+
     @pytest.mark.parametrize("format_", ["text", "json"])
     def test_table_without_a_table_format(self, format_: str, here: Here) -> None:
         result = here("build", "--config", "absent", "--table", "tying", "--format", format_)

@@ -81,6 +81,8 @@ def _select_table(view: View, name: str) -> View:
     from tinylm_cli.config.suggestions import suggest
 
     meant = suggest(name, names)
+    if not names:
+        raise UsageError(f"--table {name}: this report has no table", help="remove --table")
     listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
     raise UsageError(
         f"--table {name}: no such table in this report", help=f"did you mean {meant}? {listed}" if meant else listed

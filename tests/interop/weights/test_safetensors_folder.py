@@ -110,3 +110,11 @@ def test_pipe(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(WeightsError, match=r"not a regular file|contains neither"):
         SafetensorsFolder(tmp_path)
+
+
+def test_index_that_is_not_text() -> None:
+    with (
+        folder(**{INDEX: b'{"a": "\xc2'}) as path,
+        pytest.raises(WeightsError, match=r"not JSON: byte 8 is not UTF-8$"),
+    ):
+        SafetensorsFolder(path)

@@ -85,6 +85,8 @@ def _weight_map(index: Path) -> dict[str, str]:
         data = read_regular(index, MAX_INDEX_BYTES)
     try:
         document = json.loads(data)
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{index} is not JSON: byte {error.start + 1:,} is not UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{index} is not JSON: {error}") from error
     found = document.get("weight_map") if isinstance(document, dict) else None

@@ -33,7 +33,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_lost(name: str, shim: Path, tmp_path: Path) -> None:
-    modes = ("EIO", "kill") if CASES[name].is_slow else ("EIO", "ENOSPC", "kill", "short")
+    modes = ("kill",) if CASES[name].is_slow else ("EIO", "ENOSPC", "kill", "short")
     attempts = list(strikes(name, modes, shim, tmp_path))
     for mode in modes:
         first, *struck = [attempt for attempt in attempts if attempt["mode"] == mode]

@@ -48,6 +48,7 @@ def test_exit_codes_of_main() -> None:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
         (ImportError("x.so: failed to map segment from shared object"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (SystemError("error return without exception set"), True),
         (RuntimeError("shape mismatch"), False),
         (OSError(errno.ENOENT, "No such file or directory"), False),
         (ImportError("No module named 'torch'"), False),

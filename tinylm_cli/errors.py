@@ -169,14 +169,23 @@ class WeightsError(UnableError):
     """A weights folder is unreadable or does not match its config."""
 
 
-_MEMORY_SIGNS = ("annot allocate memory", "can't allocate memory", "failed to map segment", "out of memory")
-"""Parts of messages of the dynamic linker, torch and its allocators."""
+_MEMORY_SIGNS = (
+    "annot allocate memory",
+    "can't allocate memory",
+    "failed to map segment",
+    "out of memory",
+    "without exception set",
+    "without setting an exception",
+)
+"""Parts of messages of the dynamic linker, of torch and its allocators, and of C code whose allocation failed."""
 
 
 def is_memory_error(error: BaseException) -> bool:
     """Return whether an error, or one that led to it, means that memory is exhausted."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    if isinstance(error, OSError | ImportError | RuntimeError) and any(sign in str(error) for sign in _MEMORY_SIGNS):
+    if isinstance(error, OSError | ImportError | RuntimeError | SystemError) and any(
+        sign in str(error) for sign in _MEMORY_SIGNS
+    ):
         return True
     return error.__context__ is not None and is_memory_error(error.__context__)

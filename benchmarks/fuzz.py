@@ -66,7 +66,7 @@ class Summary:
         """Count a result, and print each new kind of finding once, with the number of its case."""
         self.kinds[result.kind] += 1
         self.busy += result.seconds
-        self.codes["no end" if result.code is None else str(result.code)] += 1
+        self.codes["did not end" if result.code is None else str(result.code)] += 1
         self.slowest = sorted([*self.slowest, result], key=lambda each: -each.seconds)[:3]
         if self.largest is None or result.peak_bytes > self.largest.peak_bytes:
             self.largest = result

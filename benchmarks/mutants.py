@@ -1,8 +1,8 @@
 """Count the seeded faults that the tests notice: ``python benchmarks/mutants.py --seed 1 --count 200``.
 
 A mutant is the package with one change, such as ``<=`` for ``<``. It is killed if a test fails that passes without the
-change. The tests of its module run first, then those that import it and those of the whole room. Mutants live in a
-copy of the checkout; a test that starts the installed command does not see them.
+change. The module's own test files run first, then the tests that import the module and the rest of the room's tests.
+Mutants live in a copy of the checkout; a test that starts the installed command does not see them.
 
 Why not cosmic-ray or mutmut: cosmic-ray 8.7 makes 29,852 mutants of these rooms, most of them one arithmetic operator
 replaced by ten others and 1,740 of them in annotations; it has no samples, one test command for all modules, and starts

@@ -169,7 +169,7 @@ WRONG = [
     ("aliases: [mine]", "aliases: mine", "wrong-type@3:12", "for example aliases: [h100]"),
     ("title: The GPU under my desk", "title: 7", "wrong-type@2:10", 'write "7"'),
     ("1 Gb/s\n", "1 Gb/s\n  date: tomorrow\n", "wrong-type@12:9", "for example date: 2026-11"),
-    ("1 Gb/s\n", "1 Gb/s\nWorkbench: {}\n", "duplicate-key@12:1", "keep one of them"),
+    ("1 Gb/s\n", "1 Gb/s\nWorkbench: {}\n", "duplicate-key@12:1", "remove one of them"),
     ("1 Gb/s\n", "1 Gb/s\nother: 80 GB\n", "wrong-type@12:8", "write its fields on separate lines"),
     ("1 Gb/s\n", "1 Gb/s\nother: *workbench\n", "alias@12:8", "write the value"),
     (MINE, "", "empty-document", "tinylm list --hardware"),

@@ -109,7 +109,7 @@ def _shared_inputs(
 ) -> tuple[int, int]:
     """Return the bytes of the inputs that layers share: throughout the pass, and while the last one is computed.
 
-    They are one rotary table or ALiBi bias per kind of layer, and one mask without a flash kernel:
+    Counts one rotary table or ALiBi bias per kind of layer and, without a flash kernel, one mask:
     ``model/attention_mask.py:attention_masks``.
     """
     attention = config.attention

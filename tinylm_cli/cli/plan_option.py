@@ -150,7 +150,7 @@ def _error(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
     if FIELDS[key] in given:
         label = Label(given[FIELDS[key]].span, "first given here")
         message = f"{key} is given twice"
-        return diagnostic("duplicate-key", message, OPTION, word.span, help="keep one of them", labels=(label,))
+        return diagnostic("duplicate-key", message, OPTION, word.span, help="remove one of them", labels=(label,))
     if key in CHOICES:
         if value in CHOICES[key]:
             return None

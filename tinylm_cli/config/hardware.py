@@ -212,7 +212,8 @@ def _duplicate(name: str, entry: Entry, first: Entry) -> Diagnostic:
     place = entry.key_span
     message = f"{clip(name)} is already set on line {first.key_span.line}: names are case-insensitive"
     labels = (Label(first.key_span, "first set here"),)
-    return diagnostic("duplicate-key", message, place.source, place, field=name, help="keep one of them", labels=labels)
+    remedy = "remove one of them"
+    return diagnostic("duplicate-key", message, place.source, place, field=name, help=remedy, labels=labels)
 
 
 def _is_model_config(root: Node) -> bool:

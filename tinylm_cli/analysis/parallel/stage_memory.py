@@ -251,8 +251,8 @@ _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
 def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
 
-    They are those of the embedding, in the first stage, and of the rotary tables, in every stage; of the stage's
-    layers; and of the final norm, the LM head and the loss, in the last stage.
+    Every stage saves the activations of its layers and the rotary tables. The first stage adds the embedding; the
+    last stage adds the final norm, the LM head and the loss.
     """
     config, setup = run.config, run.setup
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)

@@ -71,6 +71,9 @@ _WORDS = {
 }
 """Figures on the screen; others are named as in JSON, with spaces. CSV has the names of JSON."""
 
+SIZES = ("total_params", "active_params")
+"""Figures of the models that a comparison on GPUs always shows."""
+
 MIN_VISIBLE_SHARE = 0.0005
 """The smallest difference of two shares that is visible: half the last digit of a percentage."""
 
@@ -99,9 +102,9 @@ def difference_blocks(report: CompareReport, *, full: bool) -> Iterator[Block]:
     """Yield the tables of a comparison, and the conditions of its figures."""
     if report.cluster is not None:
         yield _plans(report, report.cluster)
-        yield _figures(
-            report, report.cluster.figures, "cluster", f"Time, cost and memory on {report.cluster.accelerator}"
-        )
+        sizes = () if full else tuple(each for each in report.figures if each.name in SIZES)
+        caption = f"Time, cost and memory on {report.cluster.accelerator}"
+        yield _figures(report, (*sizes, *report.cluster.figures), "cluster", caption)
     if full or report.cluster is None:
         if report.fields:
             columns = (Column("field", shrink=True), *_model_columns(report))
@@ -109,7 +112,7 @@ def difference_blocks(report: CompareReport, *, full: bool) -> Iterator[Block]:
         yield _figures(report, report.figures, "figures", "Figures that differ")
     elif report.fields:
         names = ", ".join(each.field for each in report.fields)
-        yield Note(f"Fields that differ: {names}. --full shows them, and parameters, FLOPs and memory.")
+        yield Note(f"Fields that differ: {names}. --full shows their values and every other figure.")
     yield Note("No differences.", "good") if report.same else _conditions(report)
 
 

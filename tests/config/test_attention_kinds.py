@@ -62,8 +62,8 @@ def errors(attention: str, *overrides: str) -> list[Diagnostic]:
     [
         ("kind: gqa", "needs-field", "write attention.n_kv_heads: 2"),
         ("kind: gqa, n_kv_heads: 8", "contradiction", "write attention.n_kv_heads: 2, or attention.kind: mha"),
-        ("kind: mqa, n_kv_heads: 2", "contradiction", "leave attention.n_kv_heads out, or write attention.kind: gqa"),
-        ("kind: mha, n_kv_heads: 2", "contradiction", "leave attention.n_kv_heads out, or write attention.kind: gqa"),
+        ("kind: mqa, n_kv_heads: 2", "contradiction", "omit attention.n_kv_heads, or write attention.kind: gqa"),
+        ("kind: mha, n_kv_heads: 2", "contradiction", "omit attention.n_kv_heads, or write attention.kind: gqa"),
         ("kind: mla, n_kv_heads: 2", "without-effect", ""),
         ("kind: gqa, n_kv_heads: two", "wrong-type", "for example n_kv_heads: 2"),
         ("kind: mqa, n_kv_heads: 0", "out-of-range", ""),

@@ -98,8 +98,8 @@ def test_not_a_revision(reference: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "reason", "remedy"),
     [
-        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'", "and no such file exists here"),
-        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'", "and no such file exists here"),
+        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'", "no file has this name either"),
+        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'", "no file has this name either"),
         (
             "HEAD:absent.yaml",
             r"path 'absent\.yaml' does not exist in 'HEAD'",
@@ -118,7 +118,7 @@ def test_not_a_revision(reference: str) -> None:
         ("HEAD:outside.yaml", "is a broken symbolic link", "name a file in it"),
         (":link.yaml", ":link.yaml is a symbolic link", "name its target"),
         ("HEAD:large.yaml", "larger than 256 KiB", "a model config is about a page of YAML"),
-        ("a\nb:c", "cannot read a\nb:c from git", "and no such file exists here"),
+        ("a\nb:c", "cannot read a\nb:c from git", "no file has this name either"),
         ("a\ud800:c", "not a path", ""),
     ],
 )

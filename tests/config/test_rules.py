@@ -62,13 +62,13 @@ SAID: list[tuple[Values, str, str, str]] = [
         {"attention.n_kv_heads": 3, "n_heads": 32},
         "kv-heads-do-not-divide",
         "n_heads 32 is not divisible by attention.n_kv_heads 3",
-        "write attention.n_kv_heads: 2 or 4, or leave attention.n_kv_heads out",
+        "write attention.n_kv_heads: 2 or 4, or omit attention.n_kv_heads",
     ),
     (
         {"attention.n_kv_heads": 8},
         "kv-heads-do-not-divide",
         "attention.n_kv_heads 8 exceeds n_heads 4",
-        "write attention.n_kv_heads: 4, or leave attention.n_kv_heads out",
+        "write attention.n_kv_heads: 4, or omit attention.n_kv_heads",
     ),
     (
         {**ROPE, "d_model": 132},
@@ -128,37 +128,37 @@ SAID: list[tuple[Values, str, str, str]] = [
         {**EXPERTS, "feed_forward.n_dense_layers": 4},
         "contradiction",
         "feed_forward.n_dense_layers 4 leaves no layer with experts: n_layers is 4",
-        "write feed_forward.n_dense_layers: 3, or leave feed_forward.n_experts out",
+        "write feed_forward.n_dense_layers: 3, or omit feed_forward.n_experts",
     ),
     (
         {"attention.kind": "latent"},
         "contradiction",
-        "attention.kind latent requires position.kind rope, which rotates attention.d_rope dimensions",
+        "attention.kind latent requires position.kind rope, for its attention.d_rope dimensions",
         "write position.kind: rope, or attention.kind: multi_head",
     ),
     (
         {**LATENT, "position.rotary_fraction": 0.5},
         "contradiction",
-        "position.rotary_fraction 0.5 has no effect: latent attention rotates attention.d_rope",
-        "leave position.rotary_fraction out, or write attention.kind: multi_head",
+        "position.rotary_fraction 0.5 has no effect: latent attention applies RoPE to attention.d_rope dimensions",
+        "omit position.rotary_fraction, or write attention.kind: multi_head",
     ),
     (
         {"norm.bias": True, "norm.kind": "rmsnorm", "norm.weight": False},
         "contradiction",
         "norm.bias true requires norm.kind layernorm and norm.weight true",
-        "leave norm.bias out, or write norm.kind: layernorm and norm.weight: true",
+        "omit norm.bias, or write norm.kind: layernorm and norm.weight: true",
     ),
     (
         {"block.parallel": True, "norm.placement": "post"},
         "contradiction",
         "block.parallel true requires norm.placement pre",
-        "write norm.placement: pre, or leave block.parallel out",
+        "write norm.placement: pre, or omit block.parallel",
     ),
     (
         {"attention.window": 64, "attention.window_pattern": "GG"},
         "contradiction",
         "attention.window 64 has no effect: attention.window_pattern GG has no local layer (L)",
-        "leave attention.window out, or write attention.window_pattern: LG",
+        "omit attention.window, or write attention.window_pattern: LG",
     ),
     (
         {**ROPE, "position.scaling": "linear"},
@@ -219,31 +219,31 @@ SAID: list[tuple[Values, str, str, str]] = [
         {"position.theta": 500_000.0},
         "without-effect",
         "position.theta has no effect unless position.kind is rope",
-        "leave position.theta out, or write position.kind: rope",
+        "omit position.theta, or write position.kind: rope",
     ),
     (
         {"position.local_theta": 1e6},
         "without-effect",
         "position.local_theta has no effect unless position.kind is rope and attention.window is set",
-        "leave position.local_theta out, or write position.kind: rope and attention.window: 1024",
+        "omit position.local_theta, or write position.kind: rope and attention.window: 1024",
     ),
     (
         {"position.low_freq_factor": 2.0},
         "without-effect",
         "position.low_freq_factor has no effect unless position.scaling is llama3",
-        "leave position.low_freq_factor out, or write position.kind: rope and position.scaling: llama3",
+        "omit position.low_freq_factor, or write position.kind: rope and position.scaling: llama3",
     ),
     (
         {**LATENT, "attention.n_kv_heads": 8},
         "without-effect",
         "attention.n_kv_heads has no effect unless attention.kind is multi_head",
-        "leave attention.n_kv_heads out, or write attention.kind: multi_head",
+        "omit attention.n_kv_heads, or write attention.kind: multi_head",
     ),
     (
         {"feed_forward.top_k_groups": 4},
         "without-effect",
         "feed_forward.top_k_groups has no effect unless feed_forward.n_groups is above 1",
-        "leave feed_forward.top_k_groups out, or write feed_forward.n_experts: 8 and feed_forward.n_groups: 8",
+        "omit feed_forward.top_k_groups, or write feed_forward.n_experts: 8 and feed_forward.n_groups: 8",
     ),
     (
         {"budget.seq_len": 2048},
@@ -255,7 +255,7 @@ SAID: list[tuple[Values, str, str, str]] = [
         {"budget.nominal_tolerance": 0.05},
         "without-effect",
         "budget.nominal_tolerance has no effect unless nominal_params is set",
-        "leave budget.nominal_tolerance out, or write nominal_params: 125M",
+        "omit budget.nominal_tolerance, or write nominal_params: 125M",
     ),
 ]
 
@@ -430,7 +430,7 @@ def _errors(values: Values) -> list[Any]:
 def _proposals(help_: str) -> Iterator[Values]:
     """Read ``write n_heads: 4 or 8, or d_model: 120`` as n_heads 4, n_heads 8, d_model 120; and what is left out."""
     for part in help_.split(", or "):
-        left_out = re.fullmatch(r"leave (\S+) out", part)
+        left_out = re.fullmatch(r"omit (\S+)", part)
         if left_out:
             yield {left_out[1]: fields()[left_out[1]].default}
             continue

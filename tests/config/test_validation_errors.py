@@ -100,7 +100,7 @@ def test_a_block_given_as_a_value(line: str, help_: str) -> None:
         ("feed_forward.activation=geglu", "write --set feed_forward.activation=gelu --set feed_forward.gated=true"),
         (
             "attention.n_kv_heads=0",
-            "leave attention.n_kv_heads out, or write for example --set attention.n_kv_heads=2",
+            "omit attention.n_kv_heads, or write for example --set attention.n_kv_heads=2",
         ),
         ("norm.esp=1", "did you mean norm.eps?"),
         ("feed_forward.activation=swish", "did you mean silu?"),
@@ -118,10 +118,10 @@ def test_remedy_for_override(override: str, help_: str) -> None:
     ("line", "help_"),
     [
         ("feed_forward: {activation: SwiGLU}", "write activation: silu, and gated: true"),
-        ("attention: {window: none}", "leave attention.window out, or write for example window: 1024"),
+        ("attention: {window: none}", "omit attention.window, or write for example window: 1024"),
         (
             "attention: {logit_softcap: 0}",
-            "leave attention.logit_softcap out, or write for example logit_softcap: 50.0",
+            "omit attention.logit_softcap, or write for example logit_softcap: 50.0",
         ),
         ("attention: {n_kv_heads: -3}", "for example n_kv_heads: 2"),
         ("attention: {window_pattern: lg}", "write LG"),

@@ -35,8 +35,8 @@ def test_every_field_is_renamed() -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ("write attention.n_kv_heads: 4, or leave attention.n_kv_heads out", "K: 4, or K: null"),
-        ("leave attention.n_kv_heads out, or write n_kv_heads: 2", "K: null, or write K: 2"),
+        ("write attention.n_kv_heads: 4, or omit attention.n_kv_heads", "K: 4, or K: null"),
+        ("omit attention.n_kv_heads, or write n_kv_heads: 2", "K: null, or write K: 2"),
         ("for example n_kv_heads: 2", "for example K: 2"),
         ("attention.n_kv_heads_of_ours, my.attention.n_kv_heads", None),
     ],

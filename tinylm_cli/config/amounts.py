@@ -12,7 +12,7 @@ MAX_AMOUNT = 10**21
 MAX_COUNT = 10**18
 MAX_RATE = 10**18
 MAX_COMPUTE = 10**30
-"""Largest FLOPs of a training run; a run needs more than any figure of a config: Llama 3 405B took 3.8e25."""
+"""Maximum FLOPs of a training run, above ``MAX_AMOUNT``: Llama 3 405B took 3.8e25."""
 
 _DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
@@ -49,7 +49,7 @@ EXPECTED: dict[AmountKind | RateKind, str] = {
     "rate": "a speed such as 3.35 TB/s or 400 Gb/s",
     "flop_rate": "a speed such as 989.4 TFLOP/s",
 }
-"""Expected values in errors about invalid amounts."""
+"""The form of each kind, for errors about invalid amounts."""
 
 
 def read_amount(text: str, kind: AmountKind | RateKind) -> int | float | None:
@@ -92,7 +92,7 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     if amount is None:
         raise ValueError(f"expected {EXPECTED[kind]}")
     if not 1 <= amount <= most:
-        raise ValueError("expected more than 0" if amount < 1 else "larger than any supported amount")
+        raise ValueError("expected more than 0" if amount < 1 else f"expected at most {scientific(most)}")
     return int(amount)
 
 
@@ -101,10 +101,10 @@ def parse_length(text: str) -> int | None:
 
     In lengths k is 1,024 and M is 1,024², as in the names of models: 128k is 131,072.
     """
-    found = _LENGTH.fullmatch(text)
-    if found is None:
+    length = _LENGTH.fullmatch(text)
+    if length is None:
         return None
-    return int(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].casefold()]
+    return int(length[1]) * {"": 1, "k": 1024, "m": 1024**2}[length[2].casefold()]
 
 
 def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:
@@ -120,7 +120,7 @@ def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:
 
 
 def scientific(value: int) -> str:
-    """Return FLOPs in scientific notation if it is exact, such as ``1e21``; else all digits."""
+    """Return ``1e21`` for 10**21 if that notation is short and exact; else all digits."""
     digits = str(value).rstrip("0")
     exponent = len(str(value)) - 1
     if len(digits) > 7 or exponent < 6:
@@ -141,7 +141,7 @@ def rounded_up(value: int, kind: AmountKind, like: str = "") -> str:
 
 
 def rounded_down(value: int, kind: AmountKind, digits: int = 3) -> str:
-    """Return the largest amount of at least that many digits that is at most ``value``, ``78.6GiB``."""
+    """Return ``value`` rounded down to ``digits`` digits, such as ``78.6GiB``; digits before the point are kept."""
     unit, one, _ = _three_digits(value, kind, "")
     scale = 10 ** max(digits - len(str(value // one)), 0)
     return f"{value * scale // one / scale:.15g}{unit}"

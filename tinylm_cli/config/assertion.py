@@ -26,15 +26,15 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-"""Relations of a figure to its bound."""
+"""The comparison operators, applied to a figure and its bound."""
 
-_MEANT = {"=": "==", "===": "==", "=<": "<=", "=>": ">=", "≤": "<=", "≥": ">=", "<>": "!=", "≠": "!=", "!": "!="}
+_CORRECTIONS = {"=": "==", "===": "==", "=<": "<=", "=>": ">=", "≤": "<=", "≥": ">=", "<>": "!=", "≠": "!=", "!": "!="}
 _SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _SIGNS = "<>=!≤≥≠"
 _PARTS = re.compile(rf"\s*(?P<figure>[^\s{_SIGNS}]*)\s*(?P<relation>[{_SIGNS}]*)\s*(?P<bound>.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _EXAMPLE = "total_params < 130M"
-_ONE = "an assertion is one figure, one operator and one bound"
+_FORM = "an assertion is one figure, one operator and one bound"
 FIELD_OF: dict[FigureKind, str] = {
     "count": "budget.max_params",
     "size": "budget.max_kv_bytes",
@@ -70,7 +70,7 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
         kinds: The kind of each known figure.
 
     Raises:
-        ConfigError: If any is wrong; holds a diagnostic for each.
+        ConfigError: If any is invalid; it lists every error.
     """
     conditions: list[Condition] = []
     errors: list[Diagnostic] = []
@@ -121,13 +121,13 @@ class _Parts:
             message = f"an assertion begins with a figure, not with {figure}"
             return self._wrong(message, "figure", f"write {swapped}")
         second = f"{rest.figure} {rest.relation} {clip(rest.bound)}"
-        return self._wrong(_ONE, "figure", f"write two: {ASSERT} '{swapped}' {ASSERT} '{second}'")
+        return self._wrong(_FORM, "figure", f"write two: {ASSERT} '{swapped}' {ASSERT} '{second}'")
 
     def _wrong_relation(self, example: str) -> ConfigError:
         if not self.relation:
             remedy = f"for example '{example}', in quotes: a shell reads < and > as redirections"
             return self._wrong(f"no operator after {self.figure}", "bound" if self.bound else "figure", remedy)
-        meant = _MEANT.get(self.relation)
+        meant = _CORRECTIONS.get(self.relation)
         remedy = f"write {meant}" if meant else f"the operators are {', '.join(RELATIONS)}"
         return self._wrong(f"{self.relation} is not a comparison operator", "relation", remedy)
 
@@ -143,7 +143,7 @@ class _Parts:
         if value is not None:
             return value
         if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
-            raise self._wrong(_ONE, "bound", f"write a separate {ASSERT} for each")
+            raise self._wrong(_FORM, "bound", f"write a separate {ASSERT} for each")
         if _NAME.fullmatch(bound):
             raise config_error([unknown_figure(bound, kinds, self.spans["bound"])])
         meant = suggest_value(bound, _field(kind))
@@ -171,8 +171,8 @@ def _number(text: str, kind: FigureKind) -> int | float | None:
 def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
     """Return the diagnostic of an unknown figure, with the nearest known one."""
     names = tuple(known)
-    whole = f"total_{wrong}"
-    meant = whole if whole in names else suggest(wrong, names)
+    total = f"total_{wrong}"
+    meant = total if total in names else suggest(wrong, names)
     listed = f"the figures are {', '.join(names)}"
     remedy = f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
     return diagnostic("unknown-figure", f"unknown figure {quote(wrong)}", place.source, place, help=remedy)

@@ -58,9 +58,9 @@ def _contradiction(word: str, kind: Entry, given: Entry | None, n_heads: int | N
         message = f"gqa requires fewer KV heads than n_heads {n_heads}, not {_FIELD} {n_kv_heads}"
         remedy = f"write {_FIELD}: {_fewer(n_heads)}, or attention.kind: mha"
     elif (word == "mqa" and n_kv_heads != 1) or (word == "mha" and n_kv_heads != n_heads):
-        has = "one KV head" if word == "mqa" else f"{n_heads} KV heads, one per query"
+        has = "one KV head" if word == "mqa" else f"{n_heads} KV heads, one per query head"
         message = f"{word} has {has}, not {_FIELD} {n_kv_heads}"
-        remedy = f"leave {_FIELD} out, or write attention.kind: gqa"
+        remedy = f"omit {_FIELD}, or write attention.kind: gqa"
     else:
         return None
     span = kind.value.span

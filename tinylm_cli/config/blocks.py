@@ -43,7 +43,7 @@ class Requirement(NamedTuple):
     Attributes:
         field: Dotted name of the other field.
         met: Whether a value of the other field satisfies the condition.
-        condition: The condition in words, to follow "unless".
+        condition: Text of the condition, to follow "unless".
         example: A value of the other field that satisfies it.
     """
 

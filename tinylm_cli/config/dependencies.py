@@ -1,4 +1,4 @@
-"""Which field needs which other: fields that have an effect only with certain values of other fields."""
+"""Requirements between fields: a field may have an effect only with certain values of other fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
     for name, info in _FIELDS.items()
     if (needs := tuple(need for need in info.metadata if isinstance(need, Requirement)))
 }
-"""The requirements of each field that has any, as the blocks declare them."""
+"""The requirements of each field, as its block declares them; fields without any are omitted."""
 
 
 def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement]:
@@ -30,11 +30,11 @@ def applies(name: str, values: Mapping[str, Any]) -> bool:
 
 def satisfying_values(needs: Iterable[Requirement], values: Mapping[str, Any]) -> dict[str, str]:
     """Return values, by dotted name, that meet ``needs`` and their own requirements in turn."""
-    written: dict[str, str] = {}
+    satisfying: dict[str, str] = {}
     for need in needs:
-        written |= satisfying_values(unmet_requirements(need.field, values), values)
-        written[need.field] = need.example
-    return written
+        satisfying |= satisfying_values(unmet_requirements(need.field, values), values)
+        satisfying[need.field] = need.example
+    return satisfying
 
 
 @cache

@@ -23,11 +23,11 @@ CODES = {
     "failed-assertion": "An `--assert` that does not hold for a config.",
     "heads-do-not-divide": "`d_model` is not divisible by `n_heads`.",
     "json-syntax": "Text that starts like JSON but is not valid JSON.",
-    "key-not-a-name": "A list or a mapping in the place of a key.",
+    "key-not-a-name": "A list or a mapping as a key.",
     "kv-heads-do-not-divide": "`n_heads` is not divisible by `attention.n_kv_heads`.",
     "merge-key": "A merge key (`<<`), which YAML 1.2 removed.",
     "missing-key": "A required field is missing.",
-    "needs-field": "A field that requires another field, which is missing.",
+    "needs-field": "A field without another field that it requires.",
     "not-a-mapping": "A document that is a list, a number or text instead of `key: value` lines.",
     "not-finite": "An infinity or NaN in a number field.",
     "not-utf8": "A file that is not UTF-8 text.",
@@ -63,7 +63,7 @@ def diagnostic(
     span: Span | None = None,
     *,
     field: str = "",
-    help: str = "",  # noqa: A002 - the word the user reads
+    help: str = "",  # noqa: A002 - the label in the output
     labels: tuple[Label, ...] = (),
     fix: Fix | None = None,
 ) -> Diagnostic:
@@ -79,7 +79,7 @@ def clip(text: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Return ``text`` in quotes, shortened, to name in a message what a person wrote."""
+    """Return ``text`` shortened and in quotes, to quote input in a message."""
     return f'"{clip(text)}"'
 
 

@@ -37,7 +37,7 @@ class FieldType(NamedTuple):
 
     Attributes:
         kind: The kind.
-        expected: The expected value in words, with an example or a range.
+        expected: Description of the expected value, with an example or a range.
     """
 
     kind: Kind

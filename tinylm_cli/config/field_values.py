@@ -12,30 +12,31 @@ from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 
 MAX_POINTS = 1000
-"""Configs in one sweep."""
+"""Maximum number of configs in a sweep."""
 
 _RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")
 _EXAMPLE = "for example n_layers=4..24:4 or norm.kind=layernorm,rmsnorm"
 
 
-def parse_field_values(written: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def parse_field_values(arguments: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the values of each field, by its dotted name.
 
     ``4..24:4`` is 4, 8, … up to 24; ``a,b`` is a, then b.
 
     Args:
-        written: One ``key=values`` for each of one or two fields.
+        arguments: One ``key=values`` for each of one or two fields.
 
     Raises:
-        UsageError: If a word is neither, a field is unknown or comes twice, or there are too many combinations.
+        UsageError: If values are neither a range nor a list, a field is unknown or given twice, or there are too many
+            combinations.
     """
-    if not written:
+    if not arguments:
         raise UsageError("sweep takes one or two fields, but none is given", help=_EXAMPLE)
-    if len(written) > 2:
+    if len(arguments) > 2:
         raise UsageError("sweep takes one or two fields", help="set the others with --set")
     parsed: dict[str, tuple[str, ...]] = {}
-    for word in written:
-        name, values = _parse(word)
+    for argument in arguments:
+        name, values = _parse(argument)
         if name in parsed:
             raise UsageError(f"{name} is given twice", help="write all its values in one list")
         parsed[name] = values
@@ -45,24 +46,24 @@ def parse_field_values(written: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return parsed
 
 
-def _parse(written: str) -> tuple[str, tuple[str, ...]]:
+def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     """Return the field and the values of one ``key=values``."""
-    key, equals, values = written.partition("=")
+    key, equals, values = argument.partition("=")
     if not equals or not key.strip() or not key.isprintable() or not values.strip():
-        raise UsageError(f"{written or 'an empty string'}: expected key=values", help=_EXAMPLE)
+        raise UsageError(f"{argument or 'an empty string'}: expected key=values", help=_EXAMPLE)
     if key not in fields():
         meant = suggest(key, fields())
         remedy = f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists the fields"
         raise UsageError(f"unknown field {quote(key)}", help=remedy)
-    found = _RANGE.fullmatch(values.strip())
-    if found is None:
+    range_ = _RANGE.fullmatch(values.strip())
+    if range_ is None:
         listed = tuple(value.strip() for value in values.split(","))
         if not all(listed) or ".." in values:
-            raise UsageError(f"{written}: expected a range or a list", help=_EXAMPLE)
+            raise UsageError(f"{argument}: expected a range or a list", help=_EXAMPLE)
         return key, listed
-    first, last, step = int(found[1]), int(found[2]), int(found[3] or 1)
+    first, last, step = int(range_[1]), int(range_[2]), int(range_[3] or 1)
     if step == 0 or last < first:
-        raise UsageError(f"{written}: the range is empty", help=_EXAMPLE)
+        raise UsageError(f"{argument}: the range is empty", help=_EXAMPLE)
     if (last - first) // step >= MAX_POINTS:
-        raise UsageError(f"{written}: the limit is {MAX_POINTS:,} values", help="take larger steps")
+        raise UsageError(f"{argument}: the limit is {MAX_POINTS:,} values", help="take larger steps")
     return key, tuple(map(str, range(first, last + 1, step)))

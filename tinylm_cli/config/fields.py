@@ -21,10 +21,10 @@ class Field(NamedTuple):
         name: Dotted name, e.g. ``norm.eps``.
         kind: The kind of its values.
         description: The description for users.
-        expected: The expected type and range in words, e.g. ``an integer from 1 to 65,536``.
+        expected: Description of the expected type and range, e.g. ``an integer from 1 to 65,536``.
         required: Whether a config must set it.
         default: The value when absent; None for required and optional fields.
-        choices: The allowed words; empty if the field is not a choice.
+        choices: The allowed values; empty if the field is not a choice.
         example: A valid value to show in messages.
         constraints: The annotations that validate its values.
     """
@@ -132,7 +132,7 @@ def _unwrap(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _kind(annotation: Any, constraints: tuple[Any, ...]) -> tuple[Kind, str]:
-    """Return the kind of a field's values, and the expected values in words."""
+    """Return the kind of a field's values, and a description of the expected values."""
     if get_origin(annotation) is Literal:
         return "choice", "one of " + ", ".join(get_args(annotation))
     if annotation is bool:

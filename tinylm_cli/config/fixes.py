@@ -19,6 +19,7 @@ from tinylm_cli.errors import SET, Diagnostic, Fix, Span
 MAX_ROUNDS = 50
 """A fixed key may uncover a wrong value, so a file is checked again after each round of fixes."""
 
+# minimum similarity of a wrong and a corrected text, by kind
 _SAME_NAME = 0.8
 _SAME_BLOCK = 0.75  # for a key with a nested block: block names are few and dissimilar
 _SAME_BOOLEAN = 0.75
@@ -47,14 +48,15 @@ def rename_fix(
     return _replace(entry.key_span, key, name) if _is_same_key(key, candidates[0], entry.value, schema) else None
 
 
-def _is_same_key(key: str, meant: str, value: Node, schema: Schema) -> bool:
+def _is_same_key(key: str, candidate: str, value: Node, schema: Schema) -> bool:
     folded = key.casefold()
-    if meant in schema.blocks:
-        is_alias = BLOCK_ALIASES.get(folded) == meant and folded not in INEXACT_ALIASES
-        return value.entries is not None and (is_alias or similarity(key, meant) >= _SAME_BLOCK)
+    if candidate in schema.blocks:
+        is_alias = BLOCK_ALIASES.get(folded) == candidate and folded not in INEXACT_ALIASES
+        return value.entries is not None and (is_alias or similarity(key, candidate) >= _SAME_BLOCK)
     if folded in FIELD_ALIASES:
-        return folded not in INEXACT_ALIASES and value.entries is None and accepts(schema.fields[meant], value.plain())
-    return similarity(key, meant.rpartition(".")[2]) >= _SAME_NAME
+        fits = value.entries is None and accepts(schema.fields[candidate], value.plain())
+        return fits and folded not in INEXACT_ALIASES
+    return similarity(key, candidate.rpartition(".")[2]) >= _SAME_NAME
 
 
 def value_fix(node: Node, value: str, field: Field) -> Fix | None:

@@ -17,7 +17,7 @@ from tinylm_cli.errors import InputError
 _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_NO_LAZY_FETCH": "1",
-    "GIT_ALLOW_PROTOCOL": "none",  # git before 2.45 knows no other way to forbid a lazy fetch
+    "GIT_ALLOW_PROTOCOL": "none",  # the only way to forbid a lazy fetch before git 2.45
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
@@ -139,7 +139,7 @@ def _text(output: _Output) -> str:
         InputError: If the list is truncated.
     """
     if len(output.data) > MAX_LIST_BYTES:
-        raise InputError("more files have changed than tinylm compares", help="name the folder of the configs")
+        raise InputError("too many files have changed", help="name the folder of the configs")
     return output.data.decode("utf-8", "surrogateescape")
 
 
@@ -151,7 +151,7 @@ def _changes(listed: str, base: str, top: str) -> Iterator[ChangedFile]:
             return
         old = next(words)
         new = next(words) if status[0] in "RC" else old
-        here = os.path.relpath(os.path.join(top, new))  # noqa: PTH118 - pathlib has no such thing
+        here = os.path.relpath(os.path.join(top, new))  # noqa: PTH118 - pathlib has no relpath
         before = None if status[0] in "AC" else f"{base}:{old}"
         yield ChangedFile(_STATUS.get(status[0], "modified"), here, before)
 
@@ -180,11 +180,11 @@ def _object(reference: str, folder: str = "") -> tuple[str, str]:
         where = f":(literal){path}" if path.startswith("./") else f":(top,literal){path}"
         if _git("ls-files", "--stage", "--", where).data.startswith(b"120000 "):
             raise InputError(f"{reference} is a symbolic link", help="name its target")
-    asked = "" if "\n" in reference else reference  # each input line is one query
-    found = _git("cat-file", "--batch-check", "--follow-symlinks", asked=asked).data.decode("utf-8", "replace")
-    known = _OBJECT.match(found)
-    if known:
-        return known["kind"], known["name"]
+    query = "" if "\n" in reference else reference  # each input line is one query
+    found = _git("cat-file", "--batch-check", "--follow-symlinks", query=query).data.decode("utf-8", "replace")
+    match = _OBJECT.match(found)
+    if match:
+        return match["kind"], match["name"]
     if found.startswith(("symlink ", "dangling ", "loop ", "notdir ")):
         raise InputError(f"{reference} is a broken symbolic link", help="name a file in it")
     raise _git_error(reference, folder, _git("cat-file", "-t", reference).message)
@@ -202,7 +202,7 @@ def _without_filters() -> dict[str, str]:
 
 
 def _git(
-    *words: str, asked: str = "", settings: Mapping[str, str] | None = None, max_bytes: int = MAX_BYTES
+    *words: str, query: str = "", settings: Mapping[str, str] | None = None, max_bytes: int = MAX_BYTES
 ) -> _Output:
     """Run git and return its output, truncated just above a size limit.
 
@@ -211,7 +211,7 @@ def _git(
 
     Args:
         words: The arguments of git.
-        asked: A line of standard input.
+        query: A line of standard input.
         settings: Further config, by key.
         max_bytes: The limit; by default that of a config.
 
@@ -219,7 +219,7 @@ def _git(
         https://git-scm.com/docs/git-config#ENVIRONMENT
     """
     environment = {**os.environ, **_ENVIRONMENT}
-    count = environment.get("GIT_CONFIG_COUNT", "")  # a CI job may set safe.directory so
+    count = environment.get("GIT_CONFIG_COUNT", "")  # a CI job may set safe.directory this way
     first = int(count) if count.isdecimal() else 0
     for number, (key, value) in enumerate({**_SAFE_CONFIG, **(settings or {})}.items(), first):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
@@ -235,7 +235,7 @@ def _git(
         assert process.stdout is not None
         assert process.stderr is not None
         with suppress(BrokenPipeError):  # outside a repository, git exits without reading its input
-            process.stdin.write(os.fsencode(f"{asked}\n") if asked else b"")
+            process.stdin.write(os.fsencode(f"{query}\n") if query else b"")
         with suppress(BrokenPipeError):
             process.stdin.close()
         data = process.stdout.read(max_bytes + 1)
@@ -250,7 +250,7 @@ def _git_error(reference: str, folder: str, message: str) -> InputError:
     revision, path = split_revision(reference)
     if folder:
         return InputError(f"{folder} is a folder without a config.json", help="name a file in it")
-    remedy = "and no such file exists here"
+    remedy = "no file has this name either"
     if reason.startswith("path "):
         remedy = _suggest_path(revision, path)
     elif "not a git repository" not in reason and revision:

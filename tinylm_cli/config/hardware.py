@@ -1,4 +1,4 @@
-"""Accelerators: their fields, the table that ships with tinylm, and the files that add to it."""
+"""Accelerators: their fields, the built-in table, and hardware files that add to it."""
 
 # no deferred annotations, as in config.blocks
 
@@ -52,8 +52,8 @@ class AcceleratorEntry(Block):
     An accelerator is one torch device.
     """
 
-    title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="The vendor's name for it.")
-    aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
+    title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="The vendor's name.")
+    aliases: Names = Field(default=(), examples=[("h100",)], description="Other names.")
     memory_bytes: Size = Field(examples=["80 GiB"], description="Memory capacity.")
     usable_memory_bytes: Size | None = optional("79.1 GiB", "Memory that the driver reports; default: memory_bytes.")
     memory_bytes_per_second: Rate = Field(examples=["3.35 TB/s"], description="Bandwidth between memory and cores.")
@@ -64,9 +64,9 @@ class AcceleratorEntry(Block):
         description="Bandwidth from one GPU to all others of its node together, in one direction.",
     )
     peer_bytes_per_second: Rate | None = optional(
-        "64 GB/s", "Bandwidth from one GPU to one other; default: that of the link, as with a switch."
+        "64 GB/s", "Bandwidth from one GPU to one other; default: link_bytes_per_second, as with a switch."
     )
-    gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
+    gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link connects.")
     network: Line | None = optional("a 400 Gb/s port for each GPU", "Interconnect between nodes.")
     network_bytes_per_second: Rate = Field(
         examples=["400 Gb/s"],
@@ -102,7 +102,7 @@ def load_hardware(name: str, file: str | None = None) -> Accelerator:
     """Return the accelerator called ``name`` from the built-in table or from ``file``.
 
     Raises:
-        ConfigError: If the file is wrong, or no accelerator has that name; holds every error found.
+        ConfigError: If the file is invalid, or no accelerator has that name; it lists every error.
         InputError: If the file cannot be read.
     """
     return find_accelerator(load_accelerators(file), name)
@@ -138,10 +138,10 @@ def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
         file: A hardware file, or ``-`` for standard input; its entries replace built-in entries of the same name.
 
     Raises:
-        ConfigError: If the file is wrong; holds every error found.
+        ConfigError: If the file is invalid; it lists every error.
         InputError: If the file cannot be read.
     """
-    return {**_shipped(), **(parse_accelerators(read_source(file)) if file is not None else {})}
+    return {**_built_in(), **(parse_accelerators(read_source(file)) if file is not None else {})}
 
 
 def is_hardware(source: Source) -> bool:
@@ -163,7 +163,7 @@ def parse_accelerators(source: Source) -> dict[str, Accelerator]:
     """Validate the text of a hardware file.
 
     Raises:
-        ConfigError: If anything is wrong; holds every error found.
+        ConfigError: If anything is invalid; it lists every error.
     """
     document = read_yaml(source)
     root, errors = document.root, document.diagnostics
@@ -188,7 +188,7 @@ def parse_accelerators(source: Source) -> dict[str, Accelerator]:
 
 
 @cache
-def _shipped() -> dict[str, Accelerator]:
+def _built_in() -> dict[str, Accelerator]:
     return parse_accelerators(read_source(str(presets_folder() / "hardware" / "accelerators.yaml")))
 
 
@@ -231,6 +231,6 @@ def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
     if root.entries is not None:
         code, message = "wrong-type", f"{source.name} is a model config, not a hardware file"
     else:
-        code, message = "not-a-mapping", f"hardware is a mapping of GPUs by name, but this is {describe(root)}"
+        code, message = "not-a-mapping", f"a hardware file must be a mapping of GPUs by name, not {describe(root)}"
     remedy = "a hardware file maps the name of each GPU to its fields, indented under it"
     return diagnostic(code, message, root.span.source, root.span, help=remedy)

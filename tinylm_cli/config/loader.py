@@ -53,7 +53,7 @@ def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedCon
     """Load a built-in config by name, a YAML file by path, or standard input by ``-``, with overrides on top.
 
     Raises:
-        ConfigError: If the text or an override is wrong; holds every error found.
+        ConfigError: If the text or an override is invalid; it lists every error.
         InputError: If nothing can be read under that name.
         UsageError: If an override is not ``key=value``.
     """
@@ -101,7 +101,7 @@ def resolve_config(
         keys: The file's key of each dotted field, for another library's config.
 
     Raises:
-        ConfigError: If anything is wrong; holds every error found.
+        ConfigError: If anything is invalid; it lists every error.
         UsageError: If an override is not ``key=value``.
     """
     file_fields = flatten(root.plain())
@@ -202,8 +202,8 @@ def _without_nominal_params(config: ModelConfig, root: Node) -> ModelConfig:
     """Remove ``nominal_params`` and ``budget.nominal_tolerance`` from the tree and the config."""
     _remove(root, "nominal_params")
     _remove(root, "budget.nominal_tolerance")
-    left = config.budget.model_copy(update={"nominal_tolerance": None})
-    return config.model_copy(update={"nominal_params": None, "budget": left})
+    budget = config.budget.model_copy(update={"nominal_tolerance": None})
+    return config.model_copy(update={"nominal_params": None, "budget": budget})
 
 
 def _model_name(source: str) -> str:

@@ -35,7 +35,7 @@ def gallery() -> dict[str, Path]:
 
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)")
-"""Matches the name of a model on the Hugging Face Hub, but no config file."""
+"""Matches the name of a model on the Hugging Face Hub, but not of a config file."""
 
 
 @cache

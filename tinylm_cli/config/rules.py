@@ -52,16 +52,20 @@ def _kv_heads_divide_heads(value: Values) -> Iterator[Problem]:
     else:
         message = f"n_heads {n_heads} is not divisible by attention.n_kv_heads {n_kv_heads}"
         proposal = _divisors_near(n_heads, n_kv_heads)
-    remedy = f"write attention.n_kv_heads: {proposal}, or leave attention.n_kv_heads out"
+    remedy = f"write attention.n_kv_heads: {proposal}, or omit attention.n_kv_heads"
     yield Problem("kv-heads-do-not-divide", ("attention.n_kv_heads", "n_heads"), message, remedy)
 
 
+def _at_most(name: str, maximum: str, value: Values, *, code: str) -> Iterator[Problem]:
+    """Yield a problem if the field ``name`` exceeds the field ``maximum``, and both are set."""
+    number, limit = value[name], value[maximum]
+    if number is not None and limit is not None and number > limit:
+        message = f"{name} {number} exceeds {maximum} {limit}"
+        yield Problem(code, (name, maximum), message, f"write {name}: {limit}, or {maximum}: {number}")
+
+
 def _enough_experts(value: Values) -> Iterator[Problem]:
-    top_k, n_experts = value["feed_forward.top_k"], value["feed_forward.n_experts"]
-    if n_experts is not None and top_k > n_experts:
-        message = f"feed_forward.top_k {top_k} exceeds feed_forward.n_experts {n_experts}"
-        remedy = f"write feed_forward.top_k: {n_experts}, or feed_forward.n_experts: {top_k}"
-        yield Problem("top-k-above-experts", ("feed_forward.top_k", "feed_forward.n_experts"), message, remedy)
+    yield from _at_most("feed_forward.top_k", "feed_forward.n_experts", value, code="top-k-above-experts")
 
 
 def _groups_hold_experts(value: Values) -> Iterator[Problem]:
@@ -71,7 +75,7 @@ def _groups_hold_experts(value: Values) -> Iterator[Problem]:
         return
     selection = ("feed_forward.top_k_groups", "feed_forward.n_groups")
     size = n_experts // n_groups
-    held = size * top_k_groups
+    selectable = size * top_k_groups
     if n_experts % n_groups:
         fields: tuple[str, ...] = ("feed_forward.n_groups", "feed_forward.n_experts")
         message = f"feed_forward.n_experts {n_experts} is not divisible by feed_forward.n_groups {n_groups}"
@@ -80,11 +84,11 @@ def _groups_hold_experts(value: Values) -> Iterator[Problem]:
         fields = selection
         message = f"feed_forward.top_k_groups {top_k_groups} exceeds feed_forward.n_groups {n_groups}"
         remedy = f"write feed_forward.top_k_groups: {n_groups}"
-    elif held < top_k <= n_experts:
+    elif selectable < top_k <= n_experts:
         fields = ("feed_forward.top_k", *selection)
         groups = f"the {counted(top_k_groups, 'group')} that the router selects"
-        message = f"feed_forward.top_k {top_k} exceeds the {counted(held, 'expert')} in {groups}"
-        remedy = f"write feed_forward.top_k_groups: {-(-top_k // size)}, or feed_forward.top_k: {held}"
+        message = f"feed_forward.top_k {top_k} exceeds the {counted(selectable, 'expert')} in {groups}"
+        remedy = f"write feed_forward.top_k_groups: {-(-top_k // size)}, or feed_forward.top_k: {selectable}"
     else:
         return
     yield Problem("expert-groups", fields, message, remedy)
@@ -97,7 +101,7 @@ def _dense_layers_exist(value: Values) -> Iterator[Problem]:
             "contradiction",
             ("feed_forward.n_dense_layers", "n_layers", "feed_forward.n_experts"),
             f"feed_forward.n_dense_layers {n_dense_layers} leaves no layer with experts: n_layers is {n_layers}",
-            f"write feed_forward.n_dense_layers: {n_layers - 1}, or leave feed_forward.n_experts out",
+            f"write feed_forward.n_dense_layers: {n_layers - 1}, or omit feed_forward.n_experts",
         )
 
 
@@ -106,29 +110,30 @@ def _latent_attention_rotates(value: Values) -> Iterator[Problem]:
     if value["attention.kind"] != "latent":
         return
     if kind != "rope":
-        message = "attention.kind latent requires position.kind rope, which rotates attention.d_rope dimensions"
+        message = "attention.kind latent requires position.kind rope, for its attention.d_rope dimensions"
         remedy = "write position.kind: rope, or attention.kind: multi_head"
         yield Problem("contradiction", ("attention.kind", "position.kind"), message, remedy)
     elif fraction != 1:
-        message = f"position.rotary_fraction {fraction:g} has no effect: latent attention rotates attention.d_rope"
-        remedy = "leave position.rotary_fraction out, or write attention.kind: multi_head"
+        reason = "latent attention applies RoPE to attention.d_rope dimensions"
+        message = f"position.rotary_fraction {fraction:g} has no effect: {reason}"
+        remedy = "omit position.rotary_fraction, or write attention.kind: multi_head"
         yield Problem("contradiction", ("position.rotary_fraction", "attention.kind"), message, remedy)
 
 
 def _norm_bias_fits(value: Values) -> Iterator[Problem]:
-    wrong = {"norm.kind": "layernorm"} if value["norm.kind"] == "rmsnorm" else {}
-    wrong |= {} if value["norm.weight"] else {"norm.weight": "true"}
-    if value["norm.bias"] and wrong:
-        message = f"norm.bias true requires {' and '.join(f'{name} {fits}' for name, fits in wrong.items())}"
-        changes = " and ".join(f"{name}: {fits}" for name, fits in wrong.items())
-        remedy = f"leave norm.bias out, or write {changes}"
-        yield Problem("contradiction", ("norm.bias", *wrong), message, remedy)
+    required = {"norm.kind": "layernorm"} if value["norm.kind"] == "rmsnorm" else {}
+    required |= {} if value["norm.weight"] else {"norm.weight": "true"}
+    if value["norm.bias"] and required:
+        message = f"norm.bias true requires {' and '.join(f'{name} {needed}' for name, needed in required.items())}"
+        changes = " and ".join(f"{name}: {needed}" for name, needed in required.items())
+        remedy = f"omit norm.bias, or write {changes}"
+        yield Problem("contradiction", ("norm.bias", *required), message, remedy)
 
 
 def _parallel_is_pre_norm(value: Values) -> Iterator[Problem]:
     if value["block.parallel"] and value["norm.placement"] != "pre":
         message = "block.parallel true requires norm.placement pre"
-        remedy = "write norm.placement: pre, or leave block.parallel out"
+        remedy = "write norm.placement: pre, or omit block.parallel"
         yield Problem("contradiction", ("block.parallel", "norm.placement"), message, remedy)
 
 
@@ -136,16 +141,12 @@ def _window_has_a_layer(value: Values) -> Iterator[Problem]:
     window, pattern = value["attention.window"], value["attention.window_pattern"]
     if window is not None and "L" not in pattern:
         message = f"attention.window {window} has no effect: attention.window_pattern {pattern} has no local layer (L)"
-        remedy = "leave attention.window out, or write attention.window_pattern: LG"
+        remedy = "omit attention.window, or write attention.window_pattern: LG"
         yield Problem("contradiction", ("attention.window_pattern", "attention.window"), message, remedy)
 
 
-def _budget_is_within_reach(value: Values) -> Iterator[Problem]:
-    seq_len, max_len = value["budget.seq_len"], value["max_len"]
-    if seq_len is not None and seq_len > max_len:
-        message = f"budget.seq_len {seq_len} exceeds max_len {max_len}"
-        remedy = f"write budget.seq_len: {max_len}, or max_len: {seq_len}"
-        yield Problem("contradiction", ("budget.seq_len", "max_len"), message, remedy)
+def _budget_fits_max_len(value: Values) -> Iterator[Problem]:
+    yield from _at_most("budget.seq_len", "max_len", value, code="contradiction")
 
 
 def _sinusoidal_width_is_even(value: Values) -> Iterator[Problem]:
@@ -289,7 +290,7 @@ RULES = (
     _norm_bias_fits,
     _parallel_is_pre_norm,
     _window_has_a_layer,
-    _budget_is_within_reach,
+    _budget_fits_max_len,
     _sinusoidal_width_is_even,
     _rotary_width_is_even,
     _scaling_has_its_fields,
@@ -311,5 +312,5 @@ def broken_rules(values: Values) -> Iterator[Problem]:
                 "without-effect",
                 (name, *(need.field for need in needs)),
                 f"{name} has no effect unless {' and '.join(need.condition for need in needs)}",
-                f"leave {name} out, or write {changes}",
+                f"omit {name}, or write {changes}",
             )

@@ -35,7 +35,7 @@ from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.rules import broken_rules
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
-"""Fields that do not change the model: its name, its advertised size and its budget."""
+"""Fields that do not change the model: its name, its nominal size and its budget."""
 
 
 class ModelConfig(Block):

@@ -29,9 +29,9 @@ class Source:
     Attributes:
         name: Path as the user gave it, ``<stdin>``, or ``--set``.
         text: The full text, without a byte-order mark.
-        path: The path in the name, which a git revision precedes.
+        path: The path in ``name``, without its git revision.
         shift: Columns to add to every span, if the text is part of an option.
-        original: The text that excerpts show, as long as ``text``.
+        original: The text that excerpts show, of the same length as ``text``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Did you mean: the most likely key, choice or value for a wrong one."""
+"""Suggestions for wrong keys, choices and values: the help "did you mean …?"."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SPELLINGS: dict[AmountKind | RateKind, dict[str, str]] = {
     "rate": {r"bps$|b/sec$": "b/s"},
     "flop_rate": {r"ops?(/s)?$": "op/s"},
 }
-"""How units are written elsewhere, as patterns, and the lower case of tinylm's unit."""
+"""Patterns of other spellings of units, and tinylm's unit in lower case."""
 
 
 def suggest(wrong: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -134,7 +134,7 @@ def suggest_item(written: str, field: Field) -> str | None:
 
 
 def suggest_amount(written: str, kind: AmountKind | RateKind) -> str | None:
-    """Return an amount in the accepted spelling, such as ``400 GB/s`` for ``400gbps``; None if it is no amount."""
+    """Return an amount in the accepted spelling, such as ``400 GB/s`` for ``400gbps``; None if it is not an amount."""
     amount = _AMOUNT.fullmatch(written.casefold())
     if amount is None:
         return None

@@ -13,6 +13,7 @@ from tinylm_cli.config.yaml_nodes import Node, describe
 from tinylm_cli.errors import Diagnostic, Fix, Label, Span
 
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
+_NAMES = {",": "comma", "]": "bracket", "}": "brace"}
 _LONGEST_KEY = 1024  # https://yaml.org/spec/1.2.2/#742-flow-mappings: a key that is not marked with ? ends by then
 _PAIR = re.compile(r"\s*(?P<key>[\w.]+)(?P<between>(?:\s*[=:]|\s)\s*)(?P<value>\S.*?)\s*")
 
@@ -128,7 +129,7 @@ def _unlocated(text: str) -> int:
 
 
 def _second_value(error: _ParserError) -> _Explanation:
-    """A ``:`` that ends no key."""
+    """Explain a ``:`` that does not end a key."""
     before = error.before
     if ": " in before:
         return _Explanation("a second ': ' in a value", "write one field per line, and quote text that contains ': '")
@@ -144,7 +145,7 @@ def _line_above(error: _ParserError) -> _Explanation:
 
 
 def _no_colon(error: _ParserError) -> _Explanation:
-    """A key without ``:``."""
+    """Explain a key without ``:``."""
     start, end = error.source.line_bounds(error.opened)
     if end - start > _LONGEST_KEY and ":" in error.source.text[start:end]:
         return _Explanation("a key is longer than 1,024 characters", "shorten it", error.opened, end)
@@ -166,7 +167,7 @@ def _without_colon(text: str, start: int, end: int) -> _Explanation:
 
 
 def _stray(error: _ParserError) -> _Explanation:
-    """A token that cannot follow the previous one."""
+    """Explain a token that cannot follow the previous one."""
     if error.token in ("}", "]"):
         return _Explanation(f"unmatched {error.token}", "remove it")
     if error.token == "-":
@@ -197,7 +198,7 @@ def _no_value(error: _ParserError) -> _Explanation:
     token = error.token
     if token.startswith("<") or not token:
         return _Explanation("expected a value", "write one")
-    return _Explanation(f"expected a value before {token}", f"write one, or remove the {token}")
+    return _Explanation(f"expected a value before {token}", f"write one, or remove the {_NAMES.get(token, token)}")
 
 
 def _bad_escape(error: _ParserError) -> _Explanation:
@@ -245,9 +246,9 @@ _EXPLANATIONS: dict[str, _Explanation | Callable[[_ParserError], _Explanation]] 
     ),
     "unknown escape character": _bad_escape,
     "expected escape sequence": _bad_escape,
-    "mapping keys are not allowed": _Explanation("a ? that starts no key", "remove it"),
+    "mapping keys are not allowed": _Explanation("a ? that does not start a key", "remove it"),
     "undefined tag handle": _undeclared_tag,
     " tag": _bad_tag,
-    **dict.fromkeys((" an anchor", " an alias", " a block scalar"), _INVALID_SIGN),  # that only begin like one
+    **dict.fromkeys((" an anchor", " an alias", " a block scalar"), _INVALID_SIGN),  # text that only begins like one
 }
 """By a part of the parser's message or context; the tests check these against ruamel."""

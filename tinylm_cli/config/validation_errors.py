@@ -31,7 +31,7 @@ from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import SET, Diagnostic, Fix, Label
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
-"""Values that mean "none" in other libraries, where tinylm leaves the field out."""
+"""Values that mean "none" in other libraries; in tinylm the field is omitted."""
 _LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
 """A value that both libraries spell alike; a name may be specific to tinylm."""
 _MOST_LISTED = 6
@@ -66,13 +66,13 @@ def diagnose(
 def name_foreign_keys(error: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
     """Return a diagnostic of another library's config with each dotted field replaced by its key in the file.
 
-    Where the help leaves a field out, it sets the key to null: an absent key has a different default there.
+    If the help omits a field, it sets the key to null instead: an absent key has a different default there.
     """
     if not keys:
         return error
     names = "|".join(re.escape(name) for name in sorted(keys, key=len, reverse=True))
     name = re.compile(rf"(?<![\w.])({names})(?![\w])(?!\.\w)")
-    optional = re.compile(rf"(or )?leave ({names}) out(?![\w])")
+    optional = re.compile(rf"(or )?omit ({names})(?!\.?\w)")
 
     def renamed(text: str) -> str:
         return name.sub(lambda found: keys[found[1]], text)
@@ -232,7 +232,7 @@ def _help_for_value(field: Field, node: Node) -> tuple[str, Fix | None]:
         return f"write {value}{bare}", value_fix(node, value, field)
     example = _example(field) if node.span.source != SET else f"--set {field.name}={scalar(field.example)}"
     if field.default is None and not field.required and node.written.strip().casefold() in _NOTHING:
-        return f"leave {field.name} out, or write for example {example}", None
+        return f"omit {field.name}, or write for example {example}", None
     return f"for example {example}", None
 
 

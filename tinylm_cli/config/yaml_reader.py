@@ -99,10 +99,10 @@ def read_yaml(source: Source) -> Document:
     Duplicate keys, anchors, aliases, tags and merge keys are reported in ``diagnostics``, and parsing continues.
 
     Raises:
-        ConfigError: If the text is not YAML, is nested deeper than 32, holds several documents, or more than
-            some 10,000 keys and values.
+        ConfigError: If the text is not YAML, is nested deeper than 32, or contains several documents or more
+            than about 10,000 keys and values.
     """
-    if _PLAIN_WORD.fullmatch(source.text):  # as most values of overrides are
+    if _PLAIN_WORD.fullmatch(source.text):  # like most values of overrides
         return Document(Node(source.span(0, len(source.text)), scalar=resolve_plain(source.text), written=source.text))
     document = _read_document(source)
     return Document(document.root.copy() if document.root is not None else None, [*document.diagnostics])
@@ -110,7 +110,7 @@ def read_yaml(source: Source) -> Document:
 
 @lru_cache(maxsize=8)
 def _read_document(source: Source) -> Document:
-    """Return the document of a source, which a sweep reads once for each of its configs."""
+    """Return the document of a source; cached, because a sweep reads it for each of its configs."""
     bad = _FORBIDDEN.search(source.text)
     if bad:
         message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
@@ -131,7 +131,7 @@ class _Builder:
     def build(self) -> Document:
         for number, event in enumerate(self._events()):
             if number == MAX_EVENTS:
-                message = f"a config has at most {MAX_EVENTS:,} keys and values"
+                message = f"a config may have at most {MAX_EVENTS:,} keys and values"
                 self._fail("too-many-values", message, event, "a model config is about a page of YAML")
             self._take(event)
         return self.document
@@ -154,7 +154,7 @@ class _Builder:
             case "DocumentStartEvent":
                 self.documents += 1
                 if self.documents > 1:
-                    message = "a config is one YAML document, and a second starts here"
+                    message = "a config must be one YAML document, but a second one starts here"
                     self._fail("several-documents", message, event, "keep one document")
             case "MappingStartEvent":
                 self._open(event, Node(self._span(event), entries={}))
@@ -172,15 +172,15 @@ class _Builder:
                 self._add(self._report("alias", message, Node(self._span(event)), "write the value"))
 
     def _open(self, event: Any, node: Node) -> None:
-        self._refuse_decoration(event, node)
+        self._reject_anchor_and_tag(event, node)
         if len(self.stack) == MAX_DEPTH:
-            message = f"a config nests at most {MAX_DEPTH} levels deep"
+            message = f"a config may nest at most {MAX_DEPTH} levels deep"
             self._fail("too-deep", message, event, "a field belongs at the top level or in one block")
         self.stack.append(_Frame(node, event))
 
     def _scalar(self, event: Any) -> None:
         node = Node(self._span(event), written=event.value, quoted=event.style is not None)
-        self._refuse_decoration(event, node)
+        self._reject_anchor_and_tag(event, node)
         half = _SURROGATE.search(event.value)
         if half:
             message = f"U+{ord(half.group()):04X} is half of a surrogate pair"
@@ -220,14 +220,14 @@ class _Builder:
             message = "a key must be a name, not a list or a mapping"
             self._report("key-not-a-name", message, node, "write name: value")
         elif node.written == "<<" and not node.quoted:
-            self._report("merge-key", "merge keys (<<) are not supported", node, "write the fields out")
+            self._report("merge-key", "merge keys (<<) are not supported", node, "write the fields explicitly")
         elif node.written in entries:
             first = entries[node.written].key_span
             message = f"duplicate key {quote(node.written)}, first set on line {first.line}"
             self._report("duplicate-key", message, node, "remove one of them", Label(first, "first set here"))
         return node.reported
 
-    def _refuse_decoration(self, event: Any, node: Node) -> None:
+    def _reject_anchor_and_tag(self, event: Any, node: Node) -> None:
         start = event.start_mark.index
         if event.anchor is not None:
             anchor = f"&{event.anchor}"

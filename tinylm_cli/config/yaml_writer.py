@@ -24,7 +24,7 @@ _DECIMALS: dict[AmountKind, int] = {"count": 2, "size": 4, "flops": 2}
 """Decimals of an amount with a unit."""
 
 _MOST_LISTED = 4
-_FIRST = frozenset(
+_ALWAYS_SHOWN = frozenset(
     {
         *("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_len", "dropout", "tie_weights"),
         *("position.kind", "norm.kind", "norm.eps", "attention.bias"),
@@ -54,7 +54,7 @@ def to_short_yaml(config: ModelConfig, title: str) -> str:
 def to_commented_yaml(config: ModelConfig, title: str) -> str:
     """Return a commented config: the common fields and all that differ from the defaults."""
     flat, known = flatten(config.model_dump()), fields()
-    chosen = (name for name, value in flat.items() if name in _FIRST or value != known[name].default)
+    chosen = (name for name, value in flat.items() if name in _ALWAYS_SHOWN or value != known[name].default)
     groups = [[SCHEMA_LINE, "#", f"# {title}"]]
     for block, names in groupby((name for name in chosen if flat[name] is not None and applies(name, flat)), _block):
         about = ModelConfig.model_fields[block].description or "" if block else ""

@@ -60,7 +60,7 @@ def only(*values: Any, why: str) -> Any:
     def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         value = None if value is None else validate(value)
         if value is not None and not any(type(value) is type(each) and value == each for each in values):
-            raise unsupported(why, f"tinylm supports only {{key}}: {allowed}" if allowed else "leave {key} out")
+            raise unsupported(why, f"tinylm supports only {{key}}: {allowed}" if allowed else "omit {key}")
         return value
 
     field = FieldInfo.from_field(values[0] if values else None)

@@ -210,7 +210,7 @@ def test_training_rate(here: Here) -> None:
     served = here(*words, "--top", "1", columns=120).out
     assert "decodes" in served
     assert "trains" not in served
-    assert "Decoding speed is the roofline bound of l4, in tokens.\n" in served
+    assert "Decode speed is the roofline bound of l4, in tokens/s.\n" in served
     report = json.loads(here(*words, "--top", "1", "--format", "json").out)
     (design,) = report["designs"]
     assert (report["utilization"], design["train_tokens_per_second"]) == (None, None)

@@ -110,7 +110,7 @@ def test_scale(sizes: list[list[int]], width: int, limit: int | None) -> None:
     full = max([limit or 0, *map(sum, sizes)])
     for line, each in zip(lines, sizes, strict=True):
         found = [line.count(sign) for sign in "█▒▚"]
-        room = width - len("bar 0  ") - 2 - max(len(bar.whole) for bar in bars) - (limit is not None)
+        room = width - len("bar 0  ") - 2 - max(len(bar.total) for bar in bars) - (limit is not None)
         for count, size in zip(found, each, strict=True):
             exact = size / full * room if full else 0
             small = sum(0 < other / full * room < 1 for other in each) if full else 0  # each takes one of the longest

@@ -195,11 +195,11 @@ def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
     layers, corrections = config.n_layers, score_corrections(config)
     if corrections:
         buffers = f"{config.feed_forward.n_experts} corrections of each router, stored but not trained"
-        yield "hub", corrections, f"checkpoints: the parameters, and {buffers}"
+        yield "hub", corrections, f"checkpoints: parameters and {buffers}"
     else:
-        yield "hub", 0, "checkpoints: the parameters alone"
+        yield "hub", 0, "checkpoints: parameters only"
     if head:
-        yield "hub-tied-head", corrections + head, "checkpoints that store the tied head again"
+        yield "hub-tied-head", corrections + head, "checkpoints that also store a tied head"
     if config.position.kind == "rope" and config.attention.kind == "multi_head":
         pairs = rotary_pairs(config)
         why = f"checkpoints that store rotary frequencies in each layer, {layers} × {pairs}"

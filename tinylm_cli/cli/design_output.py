@@ -84,7 +84,7 @@ def command(report: DesignReport, options: DesignOptions) -> str:
 
     member = FAMILIES[report.family].config
     words = ["tinylm design"]
-    words += [f"{OPTIONS[each.figure]} {_typed(each)}" for each in report.constraints if each.origin == "asked"]
+    words += [f"{OPTIONS[each.figure]} {_typed(each)}" for each in report.constraints if each.origin == "option"]
     if report.compute is not None:
         words.append(f"--compute {scientific(report.compute.compute_flops)}")
         if report.compute.train_tokens is not None:

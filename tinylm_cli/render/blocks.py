@@ -95,7 +95,7 @@ class StackBar(NamedTuple):
 
     name: str  # Its label; empty if it is the only bar.
     amounts: tuple[Quantity, ...]  # One amount for each part, >= 0.
-    whole: Quantity  # Sum of the parts, the length of the bar.
+    total: Quantity  # Sum of the parts: the length of the bar.
 
 
 class Stack(NamedTuple):

@@ -142,9 +142,9 @@ def _window(span: Span, room: int, terminal: Terminal) -> _Window:
 
 def _cut(text: str, room: int, mark: str, terminal: Terminal) -> str:
     """Return sanitized text, cut at its end with ``mark`` if it does not fit in ``room`` cells."""
-    whole = for_terminal(text, terminal)
-    if cell_len(whole) <= room:
-        return whole
+    safe = for_terminal(text, terminal)
+    if cell_len(safe) <= room:
+        return safe
     return _beginning(_characters(text, terminal), room - len(mark)) + mark if room >= len(mark) else ""
 
 

@@ -49,7 +49,7 @@ class _Html(DocumentFormat):
 
     def stack(self, stack: Stack) -> Iterator[str]:
         limit = 0 if stack.limit is None else stack.limit.value
-        full = max(limit, *(bar.whole.value for bar in stack.bars))
+        full = max(limit, *(bar.total.value for bar in stack.bars))
         yield from (_bar(bar, full) for bar in stack.bars)
         yield from self.lines(legend(stack, [_swatch(part) for part in range(len(stack.parts))]))
 
@@ -75,7 +75,7 @@ def _bar(bar: StackBar, full: float) -> str:
     widths = [100 * amount.value / full if full else 0 for amount in bar.amounts]
     parts = (_box(f"{width:.2f}%", _HUES[part % len(_HUES)]) for part, width in enumerate(widths))
     name = f"{_plain(bar.name)} " if bar.name else ""
-    return f'<div style="max-width:40em">{name}{_plain(bar.whole)}<div>{"".join(parts)}</div></div>'
+    return f'<div style="max-width:40em">{name}{_plain(bar.total)}<div>{"".join(parts)}</div></div>'
 
 
 def _swatch(part: int) -> Cell:

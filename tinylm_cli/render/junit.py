@@ -21,7 +21,7 @@ _COMMAND = "tinylm validate"
 
 
 class _Case(NamedTuple):
-    """One test: a file, an error in it, or a figure compared with its bound; ``outcome`` is empty where it passes."""
+    """One test: a file, an error in it, or a figure compared with its bound; ``outcome`` is empty if it passes."""
 
     name: str
     outcome: str = ""

@@ -28,27 +28,27 @@ def bar_lines(stack: Stack, terminal: Terminal) -> Generator[Line, None, list[Ce
     scale of the longest bar or of the limit.
     """
     limit = stack.limit.value if stack.limit is not None else 0
-    full = max(limit, *(bar.whole.value for bar in stack.bars))
+    full = max(limit, *(bar.total.value for bar in stack.bars))
     names = [for_terminal(bar.name, terminal) for bar in stack.bars]
     names = [set_cell_size(name, _MOST_NAME) if cell_len(name) > _MOST_NAME else name for name in names]
-    wholes = [for_terminal(bar.whole, terminal) for bar in stack.bars]
-    before, after = (max(map(cell_len, words)) for words in (names, wholes))
+    totals = [for_terminal(bar.total, terminal) for bar in stack.bars]
+    before, after = (max(map(cell_len, texts)) for texts in (names, totals))
     room = terminal.width - (before + len(_GAP) if before else 0) - len(_GAP) - after - (1 if limit else 0)
     room = max(room, _LEAST_BAR)
     parts_drawn: set[int] = set()
-    for bar, name, whole in zip(stack.bars, names, wholes, strict=True):
+    for bar, name, total in zip(stack.bars, names, totals, strict=True):
         cells = _cells(bar, room, full)
         parts_drawn |= set(cells)
         if stack.limit is not None:
             cells.insert(round(limit / full * room) if full else room, _LIMIT)
         pieces = [_piece(cell, len(list(run)), terminal) for cell, run in groupby(cells)]
         label = [Cell(name + " " * (before - cell_len(name)), "name"), Cell(_GAP)] if before else []
-        over = stack.limit is not None and bar.whole.value > limit
-        words = Cell(" " * (after - cell_len(whole)) + whole, "bad" if over else "strong")
-        yield line(*label, *pieces, Cell(_GAP), words)
+        over = stack.limit is not None and bar.total.value > limit
+        shown = Cell(" " * (after - cell_len(total)) + total, "bad" if over else "strong")
+        yield line(*label, *pieces, Cell(_GAP), shown)
     if stack.limit is not None:
-        setter = f", {stack.limit_name}" if stack.limit_name else ""
-        yield line(_piece(_LIMIT, 1, terminal), Cell(for_terminal(f" {stack.limit}{setter}", terminal), "muted"))
+        name = f", {stack.limit_name}" if stack.limit_name else ""
+        yield line(_piece(_LIMIT, 1, terminal), Cell(for_terminal(f" {stack.limit}{name}", terminal), "muted"))
     yield []
     return [_key(part) if part in parts_drawn else Cell("") for part in range(len(stack.parts))]
 
@@ -58,7 +58,7 @@ def legend(stack: Stack, keys: Sequence[Cell] | None = None) -> Table:
 
     Args:
         stack: The bars.
-        keys: The key of each part as drawn; None if the format draws no bars, which leaves the column out.
+        keys: The key of each part as drawn; None, which omits the column, if the format draws no bars.
     """
     several = len(stack.bars) > 1
     amounts = [
@@ -75,14 +75,14 @@ def legend(stack: Stack, keys: Sequence[Cell] | None = None) -> Table:
         key = () if keys is None else (keys[part],)
         rows.append((*key, Cell(name, "name"), *(bar.amounts[part] for bar in stack.bars), *shares[part : part + 1]))
     blank = () if keys is None else ("",)
-    whole = () if several else ("100.0%" if stack.bars[0].whole.value else "",)
-    total = (*blank, "total", *(bar.whole for bar in stack.bars), *whole)
+    all_shares = () if several else ("100.0%" if stack.bars[0].total.value else "",)
+    total = (*blank, "total", *(bar.total for bar in stack.bars), *all_shares)
     return Table(columns, tuple(rows), total, name=stack.name, caption=stack.caption)
 
 
 def _shares(bar: StackBar) -> Sequence[str]:
-    whole = bar.whole.value
-    return percentages([amount.value / whole for amount in bar.amounts]) if whole else [""] * len(bar.amounts)
+    total = bar.total.value
+    return percentages([amount.value / total for amount in bar.amounts]) if total else [""] * len(bar.amounts)
 
 
 def _cells(bar: StackBar, room: int, full: float) -> list[int]:

@@ -1,7 +1,7 @@
-"""Styled lines of text: how wide they are in terminal cells, where they wrap, and their colors.
+"""Styled lines of text: their width in terminal cells, wrapping and color.
 
-A line is a list of cells until :func:`paint` joins them. Only the width of a character that may take two cells
-imports rich.
+A line is a list of cells until :func:`paint` joins them. rich is imported only to measure and cut text that may have
+characters of two cells.
 """
 
 from __future__ import annotations

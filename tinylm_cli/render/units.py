@@ -26,9 +26,9 @@ def signed_integer(value: int) -> Quantity:
     return signed(f"{abs(value):,}", value)
 
 
-def signed(words: str, value: float) -> Quantity:
-    """Return the words of a magnitude with the sign of ``value``: ``+6.03 MiB``, ``−12 B`` or ``0 B``."""
-    return Quantity(f"{'+' if value > 0 else '−' if value < 0 else ''}{words}", value)
+def signed(magnitude: str, value: float) -> Quantity:
+    """Return a formatted magnitude with the sign of ``value``: ``+6.03 MiB``, ``−12 B`` or ``0 B``."""
+    return Quantity(f"{'+' if value > 0 else '−' if value < 0 else ''}{magnitude}", value)
 
 
 def ratio(value: float) -> Quantity:

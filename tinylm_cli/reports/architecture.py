@@ -18,7 +18,7 @@ class ModuleNode:
     name: str
     kind: str  # Class name.
     count: int  # Number of identical siblings that the node stands for.
-    shape: tuple[int, ...] | None  # Shape of its own weight, or None.
+    shape: tuple[int, ...] | None  # Shape of its weight; None if it has no weight itself.
     params: int  # Parameters of all ``count`` modules together; a tied tensor counts at its first module.
     share: float  # ``params`` over the model's total, 0 to 1.
     tied_to: str | None  # Name of the module that owns its weight, or None.

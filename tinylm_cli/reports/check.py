@@ -14,8 +14,8 @@ class CheckResult:
 
     name: str  # Stable name, e.g. ``causality-gradient``.
     statement: str  # The property that the check tests, in one line.
-    status: Status  # ``pass``, ``fail``, or ``skip`` where the check does not apply.
-    measured: str  # The measurement in words, e.g. ``max leak 0``; for a skip, the reason.
+    status: Status  # ``pass``, ``fail``, or ``skip`` if the check does not apply.
+    measured: str  # The measurement as text, e.g. ``max leak 0``; for a skip, the reason.
     value: float | None = None  # The measurement, if it is a number; else None.
     limit: float | None = None  # Maximum allowed ``value``; None without a limit.
 

@@ -1,4 +1,4 @@
-"""The closed sets of names that options, setups and reports share; importing them costs nothing."""
+"""The choices that options, setups and reports share; a module without imports that take time."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 Relation = Literal["at_most", "at_least", "within"]
 ConstraintUnit = Literal["params", "bytes", "flops", "tokens_per_second", "seconds"]
-Origin = Literal["asked", "gpu_memory", "compute_budget", "largest"]
+Origin = Literal["option", "gpu_memory", "compute_budget", "largest"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Constraint:
     relation: Relation  # ``at_most`` or ``at_least`` the value, or ``within`` a tolerance of it.
     value: float  # The bound or the target.
     tolerance: float | None = None  # Maximum relative deviation from the target; null for a bound.
-    # ``asked``: an option; ``gpu_memory``: the memory of the GPU; ``compute_budget``: the size that the budget trains;
+    # ``option``: an option; ``gpu_memory``: the memory of the GPU; ``compute_budget``: the size that the budget trains;
     # ``largest``: the maximum number of parameters within the bounds.
-    origin: Origin = "asked"
+    origin: Origin = "option"
 
     @cached_property
     def lower(self) -> float:
@@ -57,7 +57,7 @@ class Constraint:
         return self.relation == "within"
 
     def distance(self, value: float) -> float:
-        """Return the distance of a value from the nearest one that satisfies it; 0 where the value does."""
+        """Return the distance of a value from the nearest one that satisfies it; 0 if the value does."""
         return max(self.lower - value, 0 if self.upper is None else value - self.upper, 0)
 
     @property

@@ -16,7 +16,7 @@ class ComputeBudget:
 
     compute_flops: int  # C: training FLOPs, 6 per parameter per token.
     train_tokens: int | None  # D, tokens to train on, if given; else null.
-    # ``C / 6D`` where tokens are given, else the compute-optimal ``√(C / 120)``; with experts, active ones.
+    # ``C / 6D`` if tokens are given, else the compute-optimal ``√(C / 120)``; with experts, active ones.
     params: int
     tokens: int  # Tokens that such a model is trained on.
     tokens_per_param: float  # Tokens per parameter; 20 is compute-optimal.
@@ -37,8 +37,8 @@ class Design:
 
     rank: int  # Its rank, from 1.
     sizes: Sizes  # Its shape.
-    # Its figures by name, those with constraints included. On several GPUs train_bytes_per_gpu is the memory of the
-    # fullest one.
+    # Its figures by name, those with constraints included. On several GPUs train_bytes_per_gpu is the maximum
+    # over the GPUs.
     figures: dict[str, int]
     deviation: float  # Signed relative distance from the target; from the farthest of several.
     # Whether no other match has at least as many parameters for no more FLOPs, KV cache and decoding time (without a
@@ -74,12 +74,12 @@ class DesignReport:
     # Share of the GPU's peak that training reaches; null without a GPU, for serving and on several GPUs.
     utilization: float | None
     compute: ComputeBudget | None  # The compute budget, or null.
-    n_experts: int | None  # Experts per layer; null for none, where every parameter is active.
+    n_experts: int | None  # Experts per layer; null without experts: every parameter is active.
     constraints: tuple[Constraint, ...]  # The constraints that every design satisfies.
     grid: tuple[GridAxis, ...]  # The sizes that were searched.
     candidates: int  # Models in the grid.
     matches: int  # Models that satisfy every constraint.
     pareto_front: int  # Matches on the Pareto front.
     designs: tuple[Design, ...]  # The matches with the best ranks, at most ``--top``.
-    failures: tuple[ConstraintFailure, ...]  # The constraints that fail, where no model matches.
-    relaxations: tuple[Relaxation, ...]  # Changes after which models match, where none does.
+    failures: tuple[ConstraintFailure, ...]  # The constraints that fail, if no model matches.
+    relaxations: tuple[Relaxation, ...]  # Changes after which models match, if none does.

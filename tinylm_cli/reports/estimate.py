@@ -40,7 +40,7 @@ class ServingSummary:
     capacity_bytes: int | None  # Memory that tensors may take on one GPU; None without a GPU.
     spare_bytes: int | None  # ``capacity_bytes - needed_bytes``, negative if it does not fit; None without a GPU.
     batch_size: int  # Sequences decoded together.
-    seq_len: int  # Tokens that the KV cache holds per sequence.
+    seq_len: int  # Tokens in the KV cache per sequence.
     weights_bytes: int  # All weights, as they are stored.
     weights_dtype: str  # Storage type of the weights, after quantization if there is any.
     kv_cache_bytes_per_token: int  # KV cache of one token, summed over layers.

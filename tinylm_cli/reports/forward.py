@@ -14,8 +14,8 @@ class Stage:
     depth: int  # 0 for the stages of the model, 1 for those inside the embedding or a block.
     shape: tuple[int, ...]  # Shape of its output.
     mean: float | None  # Mean of the output; None on meta, and for token ids.
-    std: float | None  # Population standard deviation of the output; None where ``mean`` is.
-    finite: bool | None  # Whether every value is finite; None where ``mean`` is.
+    std: float | None  # Population standard deviation of the output; None if ``mean`` is None.
+    finite: bool | None  # Whether every value is finite; None if ``mean`` is None.
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,6 @@ class ForwardReport:
     # Most likely next tokens of the first sequence, best first; empty on meta, and if logits are not finite.
     candidates: tuple[Candidate, ...]
     loss: float | None  # Mean cross-entropy in nats of the input's next tokens; None on meta, and if T is 1.
-    uniform_loss: float  # ln(V), the loss of guessing evenly.
+    uniform_loss: float  # ln(V), the loss of a uniform prediction.
     milliseconds: float | None  # Median time of a forward pass without hooks; None on meta.
     tokens_per_second: float | None  # B × T over that time; None on meta.

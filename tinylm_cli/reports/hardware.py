@@ -20,7 +20,8 @@ class AcceleratorFigures:
     peak_flops_per_second: dict[str, int]
     link: str | None  # Interconnect of the GPUs of a node, or None.
     link_bytes_per_second: int  # Bandwidth from one GPU to all others of its node together, in one direction.
-    peer_bytes_per_second: int  # Bandwidth from one GPU to one other; below that of the link if each pair has its own.
+    # Bandwidth from one GPU to one other; less than the link's if each pair has its own link.
+    peer_bytes_per_second: int
     gpus_per_node: int  # Number of GPUs that the link connects.
     network: str | None  # Interconnect of nodes in a usual cluster, or None.
     # Bandwidth from one GPU to other nodes, in one direction, when all GPUs of its node send.

@@ -41,7 +41,7 @@ class LayerActivations:
     name: str  # ``layers``, and the properties that only this kind has: ``layers, window 4096``.
     count: int  # Number of layers of the kind.
     layer_bytes: int  # Bytes that one layer saves.
-    recomputed_bytes: int  # Bytes that one layer recomputes and holds during its backward pass.
+    recomputed_bytes: int  # Bytes that one layer recomputes and keeps during its backward pass.
     parts: tuple[SavedPart, ...]  # The parts of ``layer_bytes``, in the order of the layer.
 
 
@@ -51,7 +51,7 @@ class Activations:
 
     batch_size: int  # Sequences in the pass.
     seq_len: int  # Tokens per sequence.
-    dtype: str  # Type of weights and activations.
+    dtype: str  # Storage type of weights and activations.
     # ``flash`` materializes neither scores nor masks. ``sdpa`` is torch's SDPA on the device: it takes masks, and
     # materializes scores if no fused kernel applies. ``math`` materializes all scores.
     attention_kernel: AttentionKernel
@@ -102,8 +102,8 @@ class TrainingMemory:
 
     batch_size: int  # Micro-batch: sequences per pass.
     seq_len: int  # Tokens per sequence.
-    dtype: str  # Type of weights and activations.
-    grad_dtype: str  # Type of the gradients.
+    dtype: str  # Storage type of weights and activations.
+    grad_dtype: str  # Storage type of the gradients.
     optimizer: Optimizer  # The optimizer.
     weights_bytes: int  # Weights in ``dtype``, and buffers.
     master_bytes: int  # Float32 master weights, or 0.
@@ -132,8 +132,8 @@ class InferenceMemory:
 
     batch_size: int  # Sequences decoded together.
     seq_len: int  # Tokens in the KV cache per sequence.
-    dtype: str  # Type of activations and of weights that are not quantized.
-    cache_dtype: str  # Type of the KV cache.
+    dtype: str  # Storage type of activations and of weights that are not quantized.
+    cache_dtype: str  # Storage type of the KV cache.
     attention_kernel: AttentionKernel  # As for ``Activations``.
     prefill_tokens: int  # Maximum prompt tokens per pass.
     quantization: Quantization  # Type of quantized weights, or ``none``.

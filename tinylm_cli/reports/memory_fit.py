@@ -17,7 +17,7 @@ class Change:
     field: str  # A field of the training or serving setup, or ``accelerator``.
     before: Value  # The current value.
     after: Value  # The new value; for a layout, None searches for the fastest.
-    multiple_of: int = 1  # The values that were tried are multiples of this.
+    multiple_of: int = 1  # The tested values are multiples of this.
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Remedy:
 class Fit:
     """The memory needed on a GPU, compared with the memory available."""
 
-    needed_bytes: int  # Memory needed on the GPU that holds most.
+    needed_bytes: int  # Memory needed on the GPU that needs the most.
     capacity_bytes: int  # Memory that tensors may take on it.
     fits: bool  # Whether that is enough.
-    # Changes that make it fit, the smallest first; empty if it fits, or if no change that was tried is enough.
+    # Changes that make it fit, the smallest first; empty if it fits, or if no tested change is enough.
     remedies: tuple[Remedy, ...]

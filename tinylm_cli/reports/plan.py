@@ -66,7 +66,7 @@ class Traffic:
     members: int  # GPUs in the communication group.
     stride: int  # Difference of rank between neighbors in the group; ranks are numbered node by node.
     seconds: float | None  # Time of the traffic, without overlap; None without a GPU.
-    what: str  # Short description of the tensors.
+    description: str  # Short description of the transfer.
 
 
 @dataclass(frozen=True)

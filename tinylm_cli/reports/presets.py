@@ -17,7 +17,7 @@ class Preset:
     n_heads: int  # Attention heads per layer.
     n_layers: int  # Layers.
     d_ff: int  # F.
-    nominal_params: int | None  # The advertised size, or None.
+    nominal_params: int | None  # The nominal size, or None.
     max_len: int  # Context length.
     total_params: int  # Parameters, tied weights counted once.
     active_params: int  # Parameters that one token uses: of the experts, only the selected ones.

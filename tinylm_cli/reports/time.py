@@ -28,7 +28,7 @@ class TrainingTime:
 
     accelerator: str  # Name of the GPU.
     n_gpus: int  # GPUs that train the model.
-    dtype: str  # Type of the matrix products.
+    dtype: str  # Dtype of the matmuls.
     peak_flops_per_second: int  # Dense peak of one GPU for ``dtype``.
     # Share of the peak that goes into the model's own FLOPs, without recomputation (MFU): that of the plan, or the
     # assumed share.
@@ -61,7 +61,7 @@ class ServingTime:
     """Lower bounds on the time of prefill and of decoding after it."""
 
     accelerator: str  # Name of the GPU.
-    dtype: str  # Type of the matrix products.
+    dtype: str  # Dtype of the matmuls.
     peak_flops_per_second: int  # Dense peak of the GPU for ``dtype``.
     memory_bytes_per_second: int  # Memory bandwidth of the GPU.
     # ``peak_flops_per_second / memory_bytes_per_second``: passes with more are compute-bound.

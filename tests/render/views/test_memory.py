@@ -42,7 +42,7 @@ def test_messages() -> None:
         "Training memory",
         "2 sequences of 1,024 tokens in bfloat16",
         "The peak is at the loss gradient, when all activations are in memory.",
-        "one of the layers",
+        "one layer",
         "optimizer state",
         "786,432 weights are quantized to int4 in groups of 128; matrix products are in bfloat16.",
     ):

@@ -44,7 +44,7 @@ def test_columns() -> None:
     columns = (
         field("part", "name", style="name"),
         repeats(),
-        field("bytes", "total_bytes", binary_bytes, of="size"),
+        field("bytes", "total_bytes", binary_bytes, parent="size"),
         computed("shape", "shape", lambda part: shape_cell(part.shape)),
         listed("share", "share", percentages([part.share for part in PARTS])),
         bar("share"),

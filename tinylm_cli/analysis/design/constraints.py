@@ -27,12 +27,12 @@ FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve
 """The figure that the memory of a GPU limits."""
 
 
-def at_most(figure: str, value: float, origin: Origin = "asked") -> Constraint:
+def at_most(figure: str, value: float, origin: Origin = "option") -> Constraint:
     """Return an upper bound on a figure."""
     return Constraint(figure, FIGURES[figure].unit, "at_most", value, origin=origin)
 
 
-def within(figure: str, target: float, tolerance: float, origin: Origin = "asked") -> Constraint:
+def within(figure: str, target: float, tolerance: float, origin: Origin = "option") -> Constraint:
     """Return a target for a figure, with the largest relative distance from it."""
     return Constraint(figure, FIGURES[figure].unit, "within", target, tolerance, origin)
 

@@ -166,7 +166,7 @@ def _relaxed(failure: ConstraintFailure) -> Constraint:
     assert constraint.unit != "seconds"
     kind = AMOUNT_KINDS[constraint.unit]
     round_it = rounded if constraint.is_target else rounded_up
-    short = replace(constraint, value=parse_amount(round_it(int(nearest), kind), kind), origin="asked")
+    short = replace(constraint, value=parse_amount(round_it(int(nearest), kind), kind), origin="option")
     return short if short.distance(nearest) == 0 else replace(short, value=int(nearest))
 
 

@@ -23,14 +23,14 @@ def to_config(design: Design, report: DesignReport) -> ModelConfig:
     A budget assumes training on one GPU with AdamW and without recomputation; under other conditions its memory limit
     is omitted. The memory of a GPU is rounded down to three digits, or to as many as the design needs.
     """
-    sizes = (each for each in report.constraints if each.figure == "total_params" and each.origin == "asked")
-    asked = next(sizes, None)
+    sizes = (each for each in report.constraints if each.figure == "total_params" and each.origin == "option")
+    target = next(sizes, None)
     budget = dict(_limits(design, report))
-    if asked is not None:
-        budget["nominal_tolerance"] = asked.tolerance
+    if target is not None:
+        budget["nominal_tolerance"] = target.tolerance
     if budget.keys() & _DEPENDENT:
         budget |= _conditions(report)
-    nominal = None if asked is None else int(asked.value)
+    nominal = None if target is None else int(target.value)
     return ModelConfig.model_validate({**design.config, "nominal_params": nominal, "budget": budget})
 
 
@@ -40,13 +40,13 @@ def _limits(design: Design, report: DesignReport) -> Iterator[tuple[str, Any]]:
     plain = (report.optimizer, report.recompute, report.n_gpus) == (default.optimizer, default.recompute, 1)
     for field, figure in LIMITS.items():
         stated = [
-            each for each in report.constraints if each.figure == figure and each.origin in ("asked", "gpu_memory")
+            each for each in report.constraints if each.figure == figure and each.origin in ("option", "gpu_memory")
         ]
         if not stated or figure == "total_params" or (figure == TRAIN_BYTES and not plain):
             continue
         tightest = min(stated, key=lambda each: each.upper or 0)
         limit = int(tightest.upper or 0)
-        yield field, limit if tightest.origin == "asked" else _short_limit(limit, figure, design.figures[figure])
+        yield field, limit if tightest.origin == "option" else _short_limit(limit, figure, design.figures[figure])
 
 
 def _short_limit(limit: int, figure: str, value: int) -> int:

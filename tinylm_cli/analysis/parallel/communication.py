@@ -70,7 +70,7 @@ def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
         return sent
     time = _TIMES.get(sent.name, ring_seconds)
     seconds = time(sent.sent_bytes, accelerator, sent.members, sent.stride)
-    return Traffic(sent.name, sent.sent_bytes, sent.members, sent.stride, seconds, sent.what)
+    return Traffic(sent.name, sent.sent_bytes, sent.members, sent.stride, seconds, sent.description)
 
 
 def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Iterator[Traffic]:
@@ -84,15 +84,15 @@ def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int)
         # reduce-scatter of gradients: with ZeRO 1 once, with ZeRO 2 and 3 after every micro-batch
         scatters = layout.micro_batches if layout.zero >= 2 else 1
         per_param = gathers * element_bytes + scatters * grad_element_bytes
-    what = "gather weights, reduce gradients" if layout.zero else "reduce gradients"
+    description = "gather weights, reduce gradients" if layout.zero else "reduce gradients"
     shared, routed = stage_params(config, layout, stage)
     if layout.expert == 1:
         shared, routed = shared + routed, 0
     n = layout.data * layout.context  # replicas of every tensor except routed experts
-    yield Traffic("data", shared * per_param * (n - 1) // n, n, layout.tensor, None, what)
+    yield Traffic("data", shared * per_param * (n - 1) // n, n, layout.tensor, None, description)
     n //= layout.expert  # replicas of each routed expert
     stride = layout.tensor * layout.expert
-    yield Traffic("expert data", routed * per_param * (n - 1) // n, n, stride, None, f"experts: {what}")
+    yield Traffic("expert data", routed * per_param * (n - 1) // n, n, stride, None, f"experts: {description}")
 
 
 def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:

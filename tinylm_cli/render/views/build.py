@@ -86,7 +86,7 @@ def _proof_notes(proof: Proof) -> Iterator[Note]:
     count = integer(proof.instantiated_params)
     if proof.holds:
         names = counted(proof.tensors, "name")  # a tied tensor has two
-        yield Note(f"✓ closed form = instantiated module: {count} parameters under {names}.", "good")
+        yield Note(f"✓ closed form = instantiated module: {count} parameters, {names}.", "good")
         return
     yield Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
     yield from (Note(difference, "bad") for difference in proof.differences[:_MAX_DIFFERENCES])

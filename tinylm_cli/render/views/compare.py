@@ -48,7 +48,7 @@ _FORMATS: dict[FigureUnit, Callable[[Any], Quantity]] = {
 }
 """The number format of each unit."""
 
-_WORDS = {
+_LABELS = {
     "non_embedding_params": "non-embedding params",
     "token_embedding_params": "token embedding",
     "feed_forward_params": "feed-forward params",
@@ -69,7 +69,7 @@ _WORDS = {
     "prefill_seconds": "prefill time",
     "decode_tokens_per_second": "decode tokens/s",
 }
-"""Figures on the screen; others are named as in JSON, with spaces. CSV has the names of JSON."""
+"""Labels of figures in tables; other figures have their JSON names with spaces. CSV has the JSON names."""
 
 SIZES = ("total_params", "active_params")
 """Figures of the models that a comparison on GPUs always shows."""
@@ -128,8 +128,8 @@ def changed_view(report: ChangedReport, *, full: bool = True) -> View:
     compared = [(config.path, config.comparison) for config in report.configs if config.comparison is not None]
     differing = [(path, comparison) for path, comparison in compared if not comparison.same]
     if not full:
-        blocks += [Note(f"{path}: {_field_words(comparison)}") for path, comparison in differing]
-        blocks += [Note("--full compares the figures of each.", "muted")] if differing else []
+        blocks += [Note(f"{path}: {_field_text(comparison)}") for path, comparison in differing]
+        blocks += [Note("--full also shows the figures of each config.", "muted")] if differing else []
         return tuple(blocks)
     for index, (path, comparison) in enumerate(differing, start=1):
         blocks.append(Heading(path, difference_summary(comparison)))
@@ -140,7 +140,7 @@ def changed_view(report: ChangedReport, *, full: bool = True) -> View:
     return tuple(blocks)
 
 
-def _field_words(comparison: CompareReport) -> str:
+def _field_text(comparison: CompareReport) -> str:
     """Return the changed fields of one config: ``n_layers 3 → 6, dropout 0.0 → 0.1``."""
     rows = (tuple(cell.text for cell in _field(each) if isinstance(cell, Cell)) for each in comparison.fields)
     changes = ", ".join(f"{field} {before} → {after}" for field, before, after in rows)
@@ -252,7 +252,7 @@ def _figures(report: CompareReport, figures: tuple[FigureDifference, ...], name:
 def _figure(difference: FigureDifference) -> Row:
     formatted = _FORMATS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
-    name = Cell(_WORDS.get(difference.name, difference.name.replace("_", " ")), "name", difference.name)
+    name = Cell(_LABELS.get(difference.name, difference.name.replace("_", " ")), "name", difference.name)
     row: list[str | Cell] = [name, Cell("", key=difference.unit), formatted(base[0])]
     for value, change, times in others:
         differs = abs(change) >= MIN_VISIBLE_SHARE if difference.unit == "share" else bool(change)

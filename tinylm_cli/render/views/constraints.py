@@ -1,4 +1,4 @@
-"""Constraints in words, and the failure of one."""
+"""Constraints as text, and why they fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import DesignReport
 from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit
 
-FIGURE_WORDS = {
+FIGURE_NOUNS = {
     "total_params": "parameters",
     "active_params": "active parameters",
     "forward_flops_per_token": "per token",
@@ -26,7 +26,7 @@ FIGURE_WORDS = {
 """Text after the value of each figure that can have a constraint."""
 
 _FAR = 1000
-"""Ratio of two amounts from which each is shown in its own unit."""
+"""Minimum ratio of two amounts at which each is shown in its own unit."""
 
 
 def constraints_text(report: DesignReport) -> str:
@@ -54,20 +54,19 @@ def _sentence(failure: ConstraintFailure, report: DesignReport, grid: str) -> st
     has_targets = any(each.is_target for each in others)
     if failure.alone:
         nearest = "nearest" if constraint.is_target else best
-        return f"No model in {grid} has {_words(constraint, report)}; the {nearest} is {model}."
+        return f"No model in {grid} has {_text(constraint, report)}; the {nearest} is {model}."
     if not constraint.is_target:
         beside = "the models that meet the target" if has_targets else "the models within the other limits"
-        return f"Too strict: {_words(constraint, report)}. Among {beside}, the {best} is {model}."
+        return f"Too strict: {_text(constraint, report)}. Among {beside}, the {best} is {model}."
     beside = f"With {_listed(others, report)}" if has_targets else "Within the limits"
     return f"{beside}, the nearest to {_value(constraint)} {_noun(constraint)} is {model}."
 
 
 def _listed(constraints: Iterable[Constraint], report: DesignReport) -> str:
-    return ", ".join(_words(each, report) for each in constraints)
+    return ", ".join(_text(each, report) for each in constraints)
 
 
-def _words(constraint: Constraint, report: DesignReport) -> str:
-    what = FIGURE_WORDS[constraint.figure]
+def _text(constraint: Constraint, report: DesignReport) -> str:
     if not constraint.is_target:
         where = f" on {report.accelerator}" if constraint.origin == "gpu_memory" else ""
         relation = "at least" if constraint.relation == "at_least" else "at most"
@@ -77,14 +76,14 @@ def _words(constraint: Constraint, report: DesignReport) -> str:
     if constraint.origin == "largest":
         return f"within {share} of the largest, {compact(int(constraint.value))}"
     if constraint.origin == "compute_budget":
-        return f"{compact(int(constraint.value))} {what} ± {share}"
+        return f"{compact(int(constraint.value))} {FIGURE_NOUNS[constraint.figure]} ± {share}"
     return f"{_value(constraint)} {_noun(constraint)} ± {share}"
 
 
 def _noun(constraint: Constraint) -> str:
     """Return the noun after the value of a constraint: ``1 parameter``, ``2 parameters``."""
-    words = FIGURE_WORDS[constraint.figure]
-    return words.removesuffix("s") if constraint.unit == "params" and constraint.value == 1 else words
+    noun = FIGURE_NOUNS[constraint.figure]
+    return noun.removesuffix("s") if constraint.unit == "params" and constraint.value == 1 else noun
 
 
 def _value(constraint: Constraint) -> str:
@@ -116,12 +115,12 @@ def _near(constraint: Constraint, value: float) -> str:
 
 
 def _unit(constraint: Constraint) -> tuple[str, int]:
-    """Return the unit that a constraint is shown in, as it follows a number, and how many single ones it is."""
+    """Return the unit in which a constraint is shown, with the space before it, and its size in base units."""
     if constraint.unit == "tokens_per_second":
         return " tokens/s", 1
     kind, value = AMOUNT_KINDS[_known(constraint)], int(constraint.value)
-    words = binary_bytes(value) if constraint.origin == "gpu_memory" else stated(value, kind)
-    unit = words.lstrip("0123456789., ")
+    text = binary_bytes(value) if constraint.origin == "gpu_memory" else stated(value, kind)
+    unit = text.lstrip("0123456789., ")
     one = UNITS[kind].get(unit, 1)
     return {"count": unit, "size": f" {unit or 'B'}", "flops": f" {unit}FLOP"}[kind], one
 

@@ -8,7 +8,7 @@ from tinylm_cli.config.amounts import scientific
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Heading, Note, Table, View
 from tinylm_cli.render.units import compact, csv_only, flops, integer, signed_percent, three_digits
-from tinylm_cli.render.views.constraints import FIGURE_WORDS, constraints_text, failure_sentences
+from tinylm_cli.render.views.constraints import FIGURE_NOUNS, constraints_text, failure_sentences
 from tinylm_cli.render.views.record_table import RecordColumn, computed, field, listed, only_csv, record_table
 from tinylm_cli.reports.constraint import Constraint, Relaxation
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, GridAxis
@@ -22,8 +22,8 @@ def design_view(report: DesignReport, relaxations: Sequence[str] = (), *, full: 
 
     Args:
         report: The result of a search.
-        relaxations: The words of each relaxation of the report.
-        full: Whether to show how designs are ranked, and the grid too.
+        relaxations: The changed options of each relaxation of the report.
+        full: Whether to explain the ranking and to show the grid.
     """
     matches = f"{integer(report.matches)} of {integer(report.candidates)} candidates match"
     return (
@@ -47,7 +47,7 @@ def _designs(report: DesignReport, *, full: bool) -> Iterator[Block]:
     marked = " (✓)" if any(each.on_pareto_front for each in report.designs) else ""
     front = f"Pareto front{marked}: {counted(report.pareto_front, 'design')}"
     if not full:
-        yield Note(f"{front}; --full explains it, and the ranking.", "muted")
+        yield Note(f"{front}; --full explains the front and the ranking.", "muted")
         return
     yield Note(
         "Ranked by distance from the target in steps of 1%, then by how typical the proportions are for this size and"
@@ -63,12 +63,12 @@ def _designs(report: DesignReport, *, full: bool) -> Iterator[Block]:
 
 
 def _relaxations(report: DesignReport, words: Sequence[str]) -> Iterator[Block]:
-    """Yield the changes after which models match, each with the first of them."""
+    """Yield the changes after which models match, each with its best match."""
     if report.relaxations:
         columns = (
             listed("what to change", "changes", (Cell(change, "name") for change in words), right=False, wrap=True),
             field("matches", "matches", integer, keep=3),
-            *_shape("first", full=False),
+            *_shape("best match", full=False),
             field("parameters", "total_params", integer, style="strong"),
         )
         yield record_table(report.relaxations, columns, name="relaxations", caption="Changes after which models match")
@@ -77,9 +77,9 @@ def _relaxations(report: DesignReport, words: Sequence[str]) -> Iterator[Block]:
 def _shape(header: str, *, full: bool) -> tuple[RecordColumn, ...]:
     """Return the columns of a model's shape, with heads and d_ff in ``full``; CSV has a column for each size."""
     sizes = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head")
-    d_ff = field("d_ff" if full else "", "d_ff", _d_ff if full else csv_only, of="sizes", keep=7)
+    d_ff = field("d_ff" if full else "", "d_ff", _d_ff if full else csv_only, parent="sizes", keep=7)
     heads = (computed("heads", None, _heads, right=True, keep=7),) if full else ()
-    return (computed(header, None, _width_and_depth), *heads, *only_csv(*sizes, of="sizes"), d_ff)
+    return (computed(header, None, _width_and_depth), *heads, *only_csv(*sizes, parent="sizes"), d_ff)
 
 
 def _width_and_depth(each: Design | Relaxation) -> Cell:
@@ -144,7 +144,7 @@ def _rate(tokens_per_second: float) -> str:
 def _compute(compute: ComputeBudget, constraints: Sequence[Constraint]) -> str:
     """Return the size that a compute budget trains, and the rule."""
     target = next(each for each in constraints if each.origin == "compute_budget")
-    size = f"{compact(compute.params)} {FIGURE_WORDS[target.figure]}"
+    size = f"{compact(compute.params)} {FIGURE_NOUNS[target.figure]}"
     budget = f"{scientific(compute.compute_flops)} FLOPs, at 6 per parameter per token,"
     ratio = f"{three_digits(compute.tokens_per_param)} per parameter"
     if compute.train_tokens is None:
@@ -159,7 +159,7 @@ def _compute(compute: ComputeBudget, constraints: Sequence[Constraint]) -> str:
 
 
 def _assumptions(report: DesignReport) -> Iterator[Note]:
-    """Yield the conditions that the figures hold under."""
+    """Yield the conditions of the figures."""
     head = "a tied LM head" if report.tie_weights else "an untied LM head"
     vocabulary, length = counted(report.vocab_size, "token"), integer(report.max_len)
     figures = f"Figures are for {_sequences(report)} in {report.dtype}."
@@ -170,13 +170,13 @@ def _assumptions(report: DesignReport) -> Iterator[Note]:
         recomputes = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield Note(f"Training uses {report.optimizer} and recomputes {recomputes}.", "muted")
     if report.accelerator is not None and report.designs:
-        bound = f"Decoding speed is the roofline bound of {report.accelerator}, in tokens."
+        bound = f"Decode speed is the roofline bound of {report.accelerator}, in tokens/s."
         yield Note(bound, "muted", column="decodes")
         if report.utilization is not None:
             share = f"{report.utilization * 100:g}% of its peak"
             yield Note(f"Training speed assumes {share}.", "muted", column="trains")
         elif report.purpose == "training":
-            yield Note("Training speed is that of tinylm estimate's plan.", "muted", column="trains")
+            yield Note("Training speed is that of the plan in tinylm estimate.", "muted", column="trains")
 
 
 def _sequences(report: DesignReport) -> str:

@@ -32,7 +32,7 @@ SECTIONS: tuple[Section, ...] = get_args(Section)
 def estimate_view(report: EstimateReport) -> View:
     """Show the summary: whether training and serving fit, and the main figures of each."""
     more = Note("--full shows the breakdown; --section NAME shows one section of it.", "muted")
-    return (Heading(report.name, _model_words(report)), *summary_blocks(report), more)
+    return (Heading(report.name, _model_text(report)), *summary_blocks(report), more)
 
 
 def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -> dict[Section, View]:
@@ -40,7 +40,7 @@ def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -
 
     Args:
         report: The report to show.
-        by: Whether operations are broken down by ``component`` or by ``layer``.
+        by: Whether FLOPs are broken down by ``component`` or by ``layer``.
         every: Whether every layout is listed, not only the fastest.
     """
     flops = report.flops
@@ -60,11 +60,11 @@ def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -
 def estimate_full_view(report: EstimateReport, by: str, *, every: bool = False) -> View:
     """Show every section of an estimate; for the arguments see :func:`estimate_sections`."""
     sections = estimate_sections(report, by, every=every)
-    heading = Heading(report.name, _model_words(report))
+    heading = Heading(report.name, _model_text(report))
     return (heading, *(block for blocks in sections.values() for block in blocks))
 
 
-def _model_words(report: EstimateReport) -> str:
+def _model_text(report: EstimateReport) -> str:
     active = f" ({compact(report.active_params)} active)" if report.active_params != report.total_params else ""
     return f"{compact(report.total_params)} parameters{active}"
 

@@ -21,11 +21,11 @@ def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
 
 
 def _components(report: ModelFlops) -> Stack:
-    total = flops(report.forward_flops)
-    whole = StackBar("", tuple(flops(part.forward_flops) for part in report.components), total)
+    amounts = tuple(flops(part.forward_flops) for part in report.components)
+    forward = StackBar("", amounts, flops(report.forward_flops))
     parts = tuple(part.name for part in report.components)
     caption = "FLOPs of a forward pass by component"
-    return Stack("forward pass", parts, (whole,), key="forward_flops", name="flops", caption=caption)
+    return Stack("forward pass", parts, (forward,), key="forward_flops", name="flops", caption=caption)
 
 
 def _layers(report: ModelFlops) -> Table:
@@ -53,7 +53,7 @@ def _per_token(report: ModelFlops) -> Table:
     note = f"{ratio(report.train_flops / without)} of training without recomputation" if again else ""
     six_n, usual = (
         report.six_n_flops_per_token,
-        f"usual estimate; both passes are {ratio(report.six_n_ratio)}",
+        f"usual estimate; both passes: {ratio(report.six_n_ratio)} of it",
     )
     cached = f"with {counted(report.seq_len - 1, 'token')} in the cache"
     rows += [
@@ -62,7 +62,7 @@ def _per_token(report: ModelFlops) -> Table:
         _row("decoding", "decode", report.decode_flops_per_token, None, cached),
     ]
     columns = (
-        Column("FLOPs", key="of"),
+        Column("FLOPs", key="name"),
         Column("per token", right=True, key="flops_per_token"),
         Column(counted(report.batch_size, "sequence"), right=True, key="flops"),
         Column("", keep=3),

@@ -49,13 +49,13 @@ def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
     """Yield the stages outside blocks, and the blocks; of many blocks, the first two and the last."""
     blocks = [stage for stage in stages if stage.depth == 0 and stage.name.startswith("blocks.")]
     left_out = blocks[2:-1] if len(blocks) > _MAX_BLOCKS else []
-    passed_over = set(map(id, left_out))
+    hidden = set(map(id, left_out))
     for stage in stages:
         if left_out and stage is left_out[0]:
             kind = f"blocks 3 to {len(blocks) - 1}; --expand lists them"
             more = Cell(f"… {len(left_out):,} more blocks", "muted")
             yield (more, Cell(kind, "muted"), shape(stage.shape), "", "", "")
-        if id(stage) not in passed_over and not _in_a_block(stage):
+        if id(stage) not in hidden and not _in_a_block(stage):
             yield _stage(stage)
 
 
@@ -72,14 +72,14 @@ def _stage(stage: Stage) -> Row:
 def _candidates(report: ForwardReport) -> Table:
     only_ids = all(candidate.text is None for candidate in report.candidates)
     columns = (
-        computed("next token", "token", lambda each: Cell(_words(each), "name", str(each.token)), right=only_ids),
+        computed("next token", "token", lambda each: Cell(_token_text(each), "name", str(each.token)), right=only_ids),
         field("probability", "probability", lambda share: percent(share, 2)),
         bar("probability"),
     )
     return record_table(report.candidates, columns, name="candidates", caption="The most likely next tokens")
 
 
-def _words(candidate: Candidate) -> str:
+def _token_text(candidate: Candidate) -> str:
     """Return the id, and its text if it is known."""
     return str(candidate.token) if candidate.text is None else f"{candidate.token} {candidate.text!r}"
 

@@ -22,13 +22,13 @@ def hardware_view(report: HardwareReport) -> View:
         field("network", "network_bytes_per_second", _rate, keep=1),
         computed("", "aliases", lambda gpu: Cell("", key=" ".join(gpu.aliases))),
     )
-    aliases = (f"{alias} is {gpu.name}" for gpu in report.accelerators for alias in gpu.aliases)
+    aliases = (f"{alias}={gpu.name}" for gpu in report.accelerators for alias in gpu.aliases)
     return (
-        Heading("Accelerators", "peaks in TFLOP/s, dense"),
+        Heading("Accelerators", "dense peaks in TFLOP/s"),
         record_table(report.accelerators, columns, name="hardware"),
-        Note(f"--gpu takes other names too: {', '.join(aliases)}.", "muted"),
-        Note("Usable memory is what tensors can take: without the driver's context.", "muted", column="usable"),
-        Note("A link or a network is one GPU's bandwidth, in one direction.", "muted", column="link"),
+        Note(f"Aliases for --gpu: {', '.join(aliases)}.", "muted"),
+        Note("usable: memory available to tensors, excluding the driver's context.", "muted", column="usable"),
+        Note("Link and network bandwidths are per GPU and direction.", "muted", column="link"),
     )
 
 

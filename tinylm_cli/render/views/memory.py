@@ -54,7 +54,9 @@ def training_memory_blocks(
     notes.append(Note(attention, "muted"))
     if report.foreach_peak_bytes > report.peak_bytes:
         foreach = binary_bytes(report.foreach_peak_bytes)
-        notes.append(Note(f"AdamW is fused; with torch's default on CUDA, foreach, the peak is {foreach}.", "muted"))
+        notes.append(
+            Note(f"AdamW is assumed fused; with foreach, torch's default on CUDA, the peak is {foreach}.", "muted")
+        )
     if report.total_bytes > report.peak_bytes:
         held = binary_bytes(report.total_bytes)
         notes.append(Note(f"With gradient accumulation the peak is {held}.", "muted"))
@@ -78,13 +80,13 @@ def activations_blocks(report: Activations) -> tuple[Block, ...]:
     )
     total_row = ("total", "", binary_bytes(total), "100.0%", "")
     caption = "Tensors saved for the backward pass"
-    whole = record_table(sections, columns, total=total_row, name="activations", caption=caption)
+    by_section = record_table(sections, columns, total=total_row, name="activations", caption=caption)
     one_of_each = (
-        _one_layer(layer)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
-        for sort, layer in enumerate(report.layers, 1)
+        _one_layer(layer)._replace(name="layer_activations" + (f"_{kind}" if kind > 1 else ""))
+        for kind, layer in enumerate(report.layers, 1)
     )
     detail = f"{binary_bytes(total)}, attention by {report.attention_kernel}"
-    return (Heading("Activations", detail), whole, *one_of_each)
+    return (Heading("Activations", detail), by_section, *one_of_each)
 
 
 def inference_memory_blocks(
@@ -126,7 +128,7 @@ def memory_stack(
 
 @dataclass(frozen=True)
 class _Section:
-    """The tensors that equal layers, or a part outside the layers, save together."""
+    """The tensors saved by all layers of one kind, or by one part outside the layers."""
 
     name: str
     count: int
@@ -142,12 +144,13 @@ def _sections(report: Activations) -> Iterator[_Section]:
 
 
 def _one_layer(layer: LayerActivations) -> Table:
+    one = f"one layer{layer.name.removeprefix('layers')}"
     columns = (
-        field(f"one of the {layer.name}", "name", style="name", shrink=True),
+        field(one, "name", style="name", shrink=True),
         field("bytes", "saved_bytes", binary_bytes),
-        field("tensor parallelism divides", "tensor_parallel_bytes", binary_bytes, keep=3),
-        field("sequence parallelism too", "sequence_parallel_bytes", binary_bytes, keep=2),
+        field("tensor-parallel", "tensor_parallel_bytes", binary_bytes, keep=3),
+        field("sequence-parallel", "sequence_parallel_bytes", binary_bytes, keep=2),
     )
     total = ("total", binary_bytes(layer.layer_bytes), "", "")
-    caption = f"Tensors that one of the {layer.name} saves for the backward pass"
+    caption = f"Tensors saved for the backward pass by {one}"
     return record_table(layer.parts, columns, total=total, caption=caption)

@@ -45,7 +45,7 @@ def params_view(report: ParamsReport, convention: str | None = None) -> View:
     if len(report.models) == 1:
         return tuple(_breakdown(report.models[0], convention))
     return (
-        Heading("Parameters of the presets", "a tied tensor counted once"),
+        Heading("Parameters of the presets", "tied tensors counted once"),
         _comparison(report.models),
         *_flagged(report.models),
     )

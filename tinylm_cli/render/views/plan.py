@@ -21,12 +21,12 @@ _DEGREES = ("data", "tensor", "pipeline", "context", "expert")
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
-    """Return the layout, the memory of the stage that holds most, traffic, and the time if it fits."""
+    """Return the layout, the memory of the stage that needs the most, traffic, and the time if it fits."""
     stage = plan.peak_stage
     gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
     memory = memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)
     blocks: list[Block] = [
-        Heading(f"Plan for {gpus}", f"{layout_text(plan.layout)}; {_step_words(plan)}"),
+        Heading(f"Plan for {gpus}", f"{layout_text(plan.layout)}; {_step_text(plan)}"),
         Note(f"--plan {plan.layout.spec}", "name"),
         memory._replace(name="plan", caption="Memory of each GPU"),
     ]
@@ -45,9 +45,9 @@ def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) ->
     columns = (
         listed("", "rank", (Cell(integer(rank), "muted") for rank in count(1))),
         *(_degree(field, shown=experts or field != "expert") for field in _DEGREES),
-        field("zero", "zero", integer, of="layout"),
-        *only_csv("micro_batches", "schedule", "virtual", of="layout"),
-        field("memory", "total_bytes", binary_bytes, of="peak_stage"),
+        field("zero", "zero", integer, parent="layout"),
+        *only_csv("micro_batches", "schedule", "virtual", parent="layout"),
+        field("memory", "total_bytes", binary_bytes, parent="peak_stage"),
         *only_csv("step_seconds"),
         computed("tokens/s", "tokens_per_second", _speed, right=True),
         field("MFU", "utilization", percent, keep=4),
@@ -55,7 +55,7 @@ def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) ->
         computed("sent/step", "sent_bytes", _sent, right=True, keep=2),
     )
     table = record_table(shown, columns, name="layouts", caption="Layouts that fit")
-    found = f"{ranking_text(len(plans), tried)}; {_step_words(plans[0])}"
+    found = f"{ranking_text(len(plans), tried)}; {_step_text(plans[0])}"
     more = len(plans) - len(shown)
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), table, *notes)
@@ -63,7 +63,7 @@ def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) ->
 
 def _degree(degree: str, *, shown: bool) -> RecordColumn:
     text = integer if shown else csv_only
-    return field(ABBREVIATIONS[degree] if shown else "", degree, text, of="layout")
+    return field(ABBREVIATIONS[degree] if shown else "", degree, text, parent="layout")
 
 
 def _speed(plan: Plan) -> Quantity:
@@ -76,7 +76,7 @@ def _sent(plan: Plan) -> Quantity:
     return binary_bytes(sum(each.sent_bytes for each in plan.traffic))
 
 
-def _step_words(plan: Plan) -> str:
+def _step_text(plan: Plan) -> str:
     sequences = plan.tokens_per_step // plan.seq_len
     return f"{counted(sequences, 'sequence')} per step, {integer(plan.tokens_per_step)} tokens"
 
@@ -95,7 +95,7 @@ def _stages(plan: Plan) -> list[Block]:
 
 
 def ranking_text(fitting: int, tried: int) -> str:
-    """Return how many layouts the plan is the fastest of."""
+    """Return the number of layouts that fit, of which the plan is the fastest."""
     if fitting == 1:
         return f"the only layout that fits ({integer(tried)} tried)"
     return f"fastest of {integer(fitting)} that fit ({integer(tried)} tried)"
@@ -119,7 +119,7 @@ def _traffic(plan: Plan) -> Table:
         field("per step", "sent_bytes", binary_bytes),
         field("time", "seconds", duration),
         field("GPUs", "members", integer, keep=3),
-        field("", "what", style="muted", wrap=True),
+        field("", "description", style="muted", wrap=True),
     )
     return record_table(plan.traffic, columns, name="traffic", caption="Traffic of each GPU per step")
 

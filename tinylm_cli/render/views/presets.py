@@ -28,7 +28,7 @@ def presets_view(report: PresetsReport, what: str = "preset") -> View:
 
 
 def _nominal(preset: Preset) -> str:
-    """Return the advertised size if it differs from the true count."""
+    """Return the nominal size if it differs from the exact count."""
     nominal = preset.nominal_params
     if nominal is None:
         return ""

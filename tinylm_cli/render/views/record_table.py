@@ -23,7 +23,7 @@ def field(
     key: str,
     text: Callable[[Any], str] = str,
     *,
-    of: str = "",
+    parent: str = "",
     style: Style = "plain",
     right: bool | None = None,
     keep: int = 9,
@@ -36,14 +36,14 @@ def field(
         header: The heading.
         key: Name of the field, and of the column in CSV; dotted for a field of a field.
         text: Formats a value that is not None.
-        of: Parent field, if CSV omits its name.
+        parent: The field that contains ``key``, if CSV omits its name.
         style: As in :class:`Cell`.
         right: Whether it is aligned right; None for every format but ``str``, as numbers are.
         keep: As in :class:`Column`.
         shrink: As in :class:`Column`.
         wrap: As in :class:`Column`.
     """
-    read = attrgetter(f"{of}.{key}" if of else key)
+    read = attrgetter(f"{parent}.{key}" if parent else key)
 
     def cell(record: Any) -> str | Cell:
         value = read(record)
@@ -97,9 +97,9 @@ def bar(key: str) -> RecordColumn:
     return computed("", None, lambda record: Bar(read(record)), keep=1)
 
 
-def only_csv(*keys: str, of: str = "") -> tuple[RecordColumn, ...]:
-    """Return columns of fields that only CSV shows; for ``of`` see :func:`field`."""
-    return tuple(_only_csv(key, attrgetter(f"{of}.{key}" if of else key)) for key in keys)
+def only_csv(*keys: str, parent: str = "") -> tuple[RecordColumn, ...]:
+    """Return columns of fields that only CSV shows; for ``parent`` see :func:`field`."""
+    return tuple(_only_csv(key, attrgetter(f"{parent}.{key}" if parent else key)) for key in keys)
 
 
 def _only_csv(key: str, read: Callable[[Any], Any]) -> RecordColumn:

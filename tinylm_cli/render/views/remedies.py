@@ -91,11 +91,11 @@ def change_text(change: Change, purpose: Purpose) -> tuple[str, str]:
         case "accelerator":
             return f"--gpu {after}", "the smallest GPU that fits"
         case "layout":
-            return _layout_told(before, after)
+            return _layout_text(before, after)
     raise AssertionError(change.field)
 
 
-def _layout_told(before: Value, after: Value) -> tuple[str, str]:
+def _layout_text(before: Value, after: Value) -> tuple[str, str]:
     if not isinstance(after, Layout):
         return "--plan auto", "another layout"
     shared = isinstance(before, Layout) and before.zero != after.zero

@@ -137,7 +137,7 @@ def _errors(report: SweepReport) -> Iterator[Note]:
 
 
 def _named(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
-    """Name the points, by one field alone where they share its value."""
+    """Name the points by their fields, or only by the fields whose value they share."""
     shared = [len(set(values)) == 1 for values in zip(*points, strict=True)]
     kept = [alike or not any(shared) for alike in shared]
     named = dict.fromkeys(

@@ -68,7 +68,7 @@ def test_training_budget_limits_the_peak() -> None:
     assert (condition.text, measure(loaded.config, condition).value) == ("train_bytes_per_gpu <= 1MB", peak)
     (told,) = _failures(loaded, condition)
     assert told.message.startswith(f"train_bytes_per_gpu {peak:,} ")
-    assert "is over budget.max_train_bytes_per_gpu 1MB by" in told.message
+    assert "exceeds budget.max_train_bytes_per_gpu 1MB by" in told.message
 
 
 def test_nominal_error() -> None:

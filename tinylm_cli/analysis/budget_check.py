@@ -154,7 +154,7 @@ def _message(found: Assertion, config: ModelConfig) -> str:
     distance = _distance(found)
     if found.origin != ASSERT:
         limit = found.text.rpartition(" ")[2]
-        return f"{found.figure} {value} is over {found.origin} {limit} by {distance}"
+        return f"{found.figure} {value} exceeds {found.origin} {limit} by {distance}"
     excess = f", {'over' if found.value > found.bound else 'short'} by {distance}" if found.value != found.bound else ""
     return f"{clip(found.text)} does not hold: {found.figure} is {value}{excess}"
 

@@ -20,13 +20,13 @@ _BITS = 8
 
 UNITS: dict[AmountKind | RateKind, dict[str, int]] = {
     "count": {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12},
-    "size": {f"{prefix}B": one for prefix, one in {**_DECIMAL, **_BINARY}.items()},
+    "size": {f"{prefix}B": factor for prefix, factor in {**_DECIMAL, **_BINARY}.items()},
     "flops": {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15},
     "rate": {
-        **{f"{prefix}B/s": one * _BITS for prefix, one in {**_DECIMAL, **_BINARY}.items()},
-        **{f"{prefix}b/s": one for prefix, one in _DECIMAL.items()},
+        **{f"{prefix}B/s": factor * _BITS for prefix, factor in {**_DECIMAL, **_BINARY}.items()},
+        **{f"{prefix}b/s": factor for prefix, factor in _DECIMAL.items()},
     },
-    "flop_rate": {f"{prefix}{word}/s": one for word in ("FLOP", "OP") for prefix, one in _DECIMAL.items()},
+    "flop_rate": {f"{prefix}{word}/s": factor for word in ("FLOP", "OP") for prefix, factor in _DECIMAL.items()},
 }
 """Value of each unit; GB is 1000³ bytes, GiB 1024³; a rate is in bits per second."""
 
@@ -110,11 +110,11 @@ def parse_length(text: str) -> int | None:
 def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:
     """Return the shortest amount that parses to ``value``, such as ``80M`` or ``78.6GiB``; else all digits."""
     short = []
-    for unit, one in UNITS[kind].items():
-        if 1 < one <= value < 1024 * one:
-            scaled = -(-value * 10**decimals // one)
-            exact = scaled * one % 10**decimals == 0
-            if scaled * one // 10**decimals == value and (exact or one >= UNITS["size"]["MiB"]):
+    for unit, factor in UNITS[kind].items():
+        if 1 < factor <= value < 1024 * factor:
+            scaled = -(-value * 10**decimals // factor)
+            exact = scaled * factor % 10**decimals == 0
+            if scaled * factor // 10**decimals == value and (exact or factor >= UNITS["size"]["MiB"]):
                 short.append(f"{scaled / 10**decimals:.15g}{unit}")
     return min(short, key=len, default=f"{value:,}")
 
@@ -130,28 +130,28 @@ def scientific(value: int) -> str:
 
 def rounded(value: int, kind: AmountKind, like: str = "") -> str:
     """Return ``value`` rounded to three digits, such as ``92.7M``, with the unit base (1000 or 1024) of ``like``."""
-    unit, one, scale = _three_digits(value, kind, like)
-    return f"{(2 * value * scale + one) // (2 * one) / scale:.15g}{unit}"
+    unit, factor, scale = _three_digits(value, kind, like)
+    return f"{(2 * value * scale + factor) // (2 * factor) / scale:.15g}{unit}"
 
 
 def rounded_up(value: int, kind: AmountKind, like: str = "") -> str:
     """Return ``value`` rounded up to three digits, such as ``92.8M``; ``like`` as in :func:`rounded`."""
-    unit, one, scale = _three_digits(value, kind, like)
-    return f"{-(-value * scale // one) / scale:.15g}{unit}"
+    unit, factor, scale = _three_digits(value, kind, like)
+    return f"{-(-value * scale // factor) / scale:.15g}{unit}"
 
 
 def rounded_down(value: int, kind: AmountKind, digits: int = 3) -> str:
     """Return ``value`` rounded down to ``digits`` digits, such as ``78.6GiB``; digits before the point are kept."""
-    unit, one, _ = _three_digits(value, kind, "")
-    scale = 10 ** max(digits - len(str(value // one)), 0)
-    return f"{value * scale // one / scale:.15g}{unit}"
+    unit, factor, _ = _three_digits(value, kind, "")
+    scale = 10 ** max(digits - len(str(value // factor)), 0)
+    return f"{value * scale // factor / scale:.15g}{unit}"
 
 
 def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, int]:
     """Return the largest unit up to ``value``, its size, and the power of ten for three integer digits."""
     units = UNITS[kind]
     if like.endswith("B") and kind == "size":
-        units = {unit: one for unit, one in units.items() if unit == "B" or ("i" in unit) == ("i" in like)}
-    fitting = [(unit, one) for unit, one in units.items() if one <= value]
-    unit, one = max(fitting, key=lambda each: each[1], default=("", 1))
-    return unit, one, 10 ** max(3 - len(str(value // one)), 0)
+        units = {unit: factor for unit, factor in units.items() if unit == "B" or ("i" in unit) == ("i" in like)}
+    fitting = [(unit, factor) for unit, factor in units.items() if factor <= value]
+    unit, factor = max(fitting, key=lambda each: each[1], default=("", 1))
+    return unit, factor, 10 ** max(3 - len(str(value // factor)), 0)

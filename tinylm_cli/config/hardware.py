@@ -151,10 +151,10 @@ def is_hardware(source: Source) -> bool:
         ConfigError: If it is not YAML.
     """
     root = read_yaml(source).root
-    return root is not None and _names_hardware(root)
+    return root is not None and _has_accelerator_fields(root)
 
 
-def _names_hardware(root: Node) -> bool:
+def _has_accelerator_fields(root: Node) -> bool:
     blocks = (entry.value.entries or {} for entry in (root.entries or {}).values())
     return any(block.keys() & AcceleratorEntry.model_fields.keys() for block in blocks)
 
@@ -221,7 +221,7 @@ def _is_model_config(root: Node) -> bool:
     from tinylm_cli.config.schema import ModelConfig
 
     known = {*ModelConfig.model_fields, "model_type", "architectures"}  # of tinylm and of Hugging Face
-    return not _names_hardware(root) and bool((root.entries or {}).keys() & known)
+    return not _has_accelerator_fields(root) and bool((root.entries or {}).keys() & known)
 
 
 def _not_a_table(root: Node | None, source: Source) -> Diagnostic:

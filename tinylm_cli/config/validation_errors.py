@@ -310,8 +310,8 @@ def _expected_fields(key: str, block: str, schema: Schema) -> str:
     known = schema.blocks[block].model_fields
     if len(known) <= _MOST_LISTED:
         return "expected one of " + ", ".join(known)
-    likest = nearest(key, known, _MOST_LISTED)
-    return f"{block} has {len(known)} fields, such as {', '.join(likest)}; tinylm schema --format markdown lists them"
+    similar = nearest(key, known, _MOST_LISTED)
+    return f"{block} has {len(known)} fields, such as {', '.join(similar)}; tinylm schema --format markdown lists them"
 
 
 def _location(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:

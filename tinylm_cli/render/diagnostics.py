@@ -50,7 +50,7 @@ def github_failure(error: TinylmError) -> str:
     """Return ``::error`` commands for an error that ended the command before it read any file."""
     if error.diagnostics:
         return "".join(f"{_github(each)}\n" for each in error.diagnostics)
-    return f"::error::{_github_text(error.message, error.help)}\n"
+    return f"::error::{_escape(one_line(error.message, error.help))}\n"
 
 
 def error_lines(message: str, remedy: str, terminal: Terminal) -> Iterator[Line]:
@@ -176,11 +176,12 @@ def _github(diagnostic: Diagnostic) -> str:
         place |= {"line": str(span.line), "col": str(span.column), "endColumn": str(span.end_column - 1)}
     place["title"] = diagnostic.code
     properties = ",".join(f"{key}={_escape(escape_controls(value), in_property=True)}" for key, value in place.items())
-    return f"::error {properties}::{_github_text(diagnostic.message, diagnostic.help)}"
+    return f"::error {properties}::{_escape(one_line(diagnostic.message, diagnostic.help))}"
 
 
-def _github_text(message: str, remedy: str) -> str:
-    return _escape(escape_controls(f"{message}; {remedy}" if remedy else message))
+def one_line(message: str, remedy: str) -> str:
+    """Return a message and its remedy, which may be empty, on one line with visible control characters."""
+    return escape_controls(f"{message}; {remedy}" if remedy else message)
 
 
 def _escape(text: str, *, in_property: bool = False) -> str:

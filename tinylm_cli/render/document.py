@@ -1,4 +1,4 @@
-"""What the document formats, Markdown, LaTeX and HTML, have in common: every block as lines, tables without gaps."""
+"""The common part of Markdown, LaTeX and HTML: every block as lines, and tables without their empty columns."""
 
 from __future__ import annotations
 

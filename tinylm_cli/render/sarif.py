@@ -14,6 +14,7 @@ from urllib.parse import quote
 from tinylm_cli import __version__
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.errors import Diagnostic, Fix, Span, TinylmError
+from tinylm_cli.render.diagnostics import one_line
 from tinylm_cli.render.json import to_document
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.reports.validate import FileResult
@@ -53,7 +54,7 @@ def _document(found: Iterable[Diagnostic], failures: list[dict[str, Any]]) -> st
 
 def _notification(message: str, remedy: str, code: str = "") -> dict[str, Any]:
     descriptor = {"descriptor": {"id": code}} if code else {}
-    return {**descriptor, "level": "error", "message": _message(message, remedy)}
+    return {**descriptor, "level": "error", "message": {"text": one_line(message, remedy)}}
 
 
 def _rule(code: str) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _result(error: Diagnostic, rule: int) -> dict[str, Any]:
         "ruleId": error.code,
         "ruleIndex": rule,
         "level": "error",
-        "message": _message(error.message, error.help),
+        "message": {"text": one_line(error.message, error.help)},
         "locations": [place] if (place := _location(error)) else [],
     }
     if error.labels:
@@ -107,7 +108,3 @@ def _uri(source: str) -> str:
     """Return the URI reference of a path as given; a relative one is relative to the folder of the run."""
     path = PurePath(source)
     return path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="surrogateescape")
-
-
-def _message(message: str, remedy: str) -> dict[str, str]:
-    return {"text": escape_controls(f"{message}; {remedy}" if remedy else message)}

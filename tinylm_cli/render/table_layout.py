@@ -1,4 +1,4 @@
-"""The layout of a table in a terminal: which columns fit, how wide each is, what is cut, when a table is split."""
+"""The layout of a table in a terminal: the columns that fit, their widths, cut cells, and tables that are split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLANK = Cell(" " * _GAP)
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _MIN_SHRUNK = 16
-"""Narrowest width of a cut column while other columns can still go."""
+"""Narrowest width of a cut column while other columns can still be dropped."""
 
 _LEAST_SHRUNK = 8
 _MIN_WRAPPED = 24
@@ -28,23 +28,23 @@ _TRIED_WIDTHS = 4
 
 _LEAD = " " * 8
 _OPTIONAL = 5
-"""Columns whose ``keep`` is below this go before any column is cut."""
+"""Columns whose ``keep`` is below this are dropped before any column is cut."""
 
 _KEPT = 8
-"""Groups are split over one more grid before a column goes whose ``keep`` is at least this."""
+"""Groups are split over one more grid before a column is dropped whose ``keep`` is at least this."""
 
 _ALWAYS = 9
 
 
 class Grid:
-    """Rows under columns within the terminal's width; an empty column is left out.
+    """Rows under columns within the terminal's width, without empty columns.
 
     A table that is too wide changes in this order until it fits:
 
-    1. Columns whose ``keep`` is below 5 go, smallest first.
+    1. Columns whose ``keep`` is below 5 are dropped, smallest first.
     2. A ``wrap`` column wraps, or moves under its row if it would be too narrow to read.
     3. ``shrink`` columns are cut in the middle of their cells.
-    4. Columns whose ``keep`` is below 9 go.
+    4. Columns whose ``keep`` is below 9 are dropped.
     5. ``shrink`` columns are cut shorter.
 
     Two cells of a column that would be cut to the same text wrap instead.

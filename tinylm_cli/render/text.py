@@ -30,7 +30,7 @@ _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
     """Return the blocks as lines of at most ``terminal.width`` columns, with blank lines between blocks.
 
-    Only a ``Listing`` and a word longer than the width may exceed it. A note on a column is left out with its column.
+    Only a ``Listing`` and a word longer than the width may exceed it. A note on a column is omitted with its column.
     """
     lines: list[Line] = []
     previous: Block | None = None

@@ -44,7 +44,7 @@ def test_messages() -> None:
         "The peak is at the loss gradient, when all activations are in memory.",
         "one layer",
         "optimizer state",
-        "786,432 weights are quantized to int4 in groups of 128; matrix products are in bfloat16.",
+        "786,432 weights are quantized to int4 in groups of 128; matmuls are in bfloat16.",
     ):
         assert words in text
     assert "| weights |" in to_markdown(screens("tiny"))

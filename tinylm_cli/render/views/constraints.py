@@ -90,10 +90,10 @@ def _value(constraint: Constraint) -> str:
     """Return the value in its typed unit; the memory of a GPU is rounded."""
     if constraint.origin == "gpu_memory":
         return binary_bytes(int(constraint.value))
-    unit, one = _unit(constraint)
+    unit, factor = _unit(constraint)
     if constraint.unit == "tokens_per_second":
         return f"{constraint.value:,.15g}{unit}"
-    if one == 1:
+    if factor == 1:
         return f"{int(constraint.value):,}{unit}"
     stated_value = stated(int(constraint.value), AMOUNT_KINDS[_known(constraint)])
     return f"{stated_value.rstrip(ascii_letters)}{unit}"
@@ -101,17 +101,19 @@ def _value(constraint: Constraint) -> str:
 
 def _near(constraint: Constraint, value: float) -> str:
     """Return the nearest value in the unit of the constraint, with enough digits to tell the two apart."""
-    unit, one = _unit(constraint)
+    unit, factor = _unit(constraint)
     if constraint.unit == "params":
         return integer(int(value))
     if not constraint.value / _FAR < value < constraint.value * _FAR:
         if constraint.unit == "tokens_per_second":
             return f"{three_digits(value)}{unit}"
         return amount(int(value), _known(constraint))
-    decimals = max(2 - math.floor(math.log10(value / one)), 0) if one > 1 or isinstance(value, float) else 0
-    while f"{value / one:,.{decimals}f}" == f"{constraint.value / one:,.{decimals}f}" and value != constraint.value:
+    decimals = max(2 - math.floor(math.log10(value / factor)), 0) if factor > 1 or isinstance(value, float) else 0
+    while (
+        f"{value / factor:,.{decimals}f}" == f"{constraint.value / factor:,.{decimals}f}" and value != constraint.value
+    ):
         decimals += 1
-    return f"{value / one:,.{decimals}f}{unit}"
+    return f"{value / factor:,.{decimals}f}{unit}"
 
 
 def _unit(constraint: Constraint) -> tuple[str, int]:
@@ -121,8 +123,8 @@ def _unit(constraint: Constraint) -> tuple[str, int]:
     kind, value = AMOUNT_KINDS[_known(constraint)], int(constraint.value)
     text = binary_bytes(value) if constraint.origin == "gpu_memory" else stated(value, kind)
     unit = text.lstrip("0123456789., ")
-    one = UNITS[kind].get(unit, 1)
-    return {"count": unit, "size": f" {unit or 'B'}", "flops": f" {unit}FLOP"}[kind], one
+    factor = UNITS[kind].get(unit, 1)
+    return {"count": unit, "size": f" {unit or 'B'}", "flops": f" {unit}FLOP"}[kind], factor
 
 
 def _known(constraint: Constraint) -> Unit:

@@ -14,7 +14,7 @@ from tinylm_cli.reports.constraint import Constraint, Relaxation
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, GridAxis
 
 _CONSTRAINED = 8
-"""Priority of the columns of constrained figures on a narrow screen: all others go first."""
+"""Priority of the columns of constrained figures on a narrow screen: all others are dropped first."""
 
 
 def design_view(report: DesignReport, relaxations: Sequence[str] = (), *, full: bool = True) -> View:
@@ -96,7 +96,7 @@ def _heads(design: Design) -> str:
 
 
 def _columns(report: DesignReport) -> Iterator[RecordColumn]:
-    """Yield the columns of the designs; on a narrow screen, figures without constraints go first."""
+    """Yield the columns of the designs; a narrow screen drops figures without constraints first."""
     constrained = {each.figure for each in report.constraints}
     has_target = any(each.is_target and each.origin != "largest" for each in report.constraints)
 

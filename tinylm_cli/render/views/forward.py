@@ -11,7 +11,7 @@ from tinylm_cli.render.views.record_table import bar, computed, field, record_ta
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
 _MAX_BLOCKS = 16
-"""Of more blocks than this, three are shown, unless expanded."""
+"""Number of blocks above which only three are shown, unless expanded."""
 
 _FINITE = {
     None: Cell(""),

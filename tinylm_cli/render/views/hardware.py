@@ -10,7 +10,7 @@ from tinylm_cli.reports.hardware import AcceleratorFigures, HardwareReport
 
 
 def hardware_view(report: HardwareReport) -> View:
-    """Show accelerators as a table, and their other names."""
+    """Show accelerators as a table, and their aliases."""
     columns = (
         field("GPU", "name", style="name"),
         field("memory", "memory_bytes", binary_bytes),
@@ -37,7 +37,7 @@ def _rate(bytes_per_second: int) -> Quantity:
 
 
 def _peak(dtype: str, keep: int = 9) -> RecordColumn:
-    """Return the column of the peaks for one type, in TFLOP/s."""
+    """Return the column of the peaks for one dtype, in TFLOP/s."""
 
     def cell(gpu: AcceleratorFigures) -> str:
         peak = gpu.peak_flops_per_second.get(dtype)

@@ -1,4 +1,4 @@
-"""Memory of training and inference by part, and the moment of the peak."""
+"""Memory of training and inference by part, and the phase of the peak."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def inference_memory_blocks(
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
         rounded = f"{integer(report.quantized_params)} weights are quantized to {report.quantization}{groups}"
-        rounded += f"; matrix products are in {report.dtype}."
+        rounded += f"; matmuls are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
     stack = memory_stack("part", report.parts, report.total_bytes, capacity_bytes, accelerator)
     stack = stack._replace(name="inference_memory", caption="Inference memory")

@@ -85,7 +85,7 @@ def _stages(plan: Plan) -> list[Block]:
     """Return the stage with the most memory, the slowest stage, and the share of a step that stages wait."""
     stage, last = plan.peak_stage, plan.layout.pipeline - 1
     in_flight = f"{stage.in_flight:.3g} micro-batch{'' if stage.in_flight == 1 else 'es'} in flight"
-    words = f"Stage {stage.stage} of 0 to {last} needs the most memory, with {in_flight}"
+    words = f"Of stages 0 to {last}, stage {stage.stage} needs the most memory, with {in_flight}"
     notes: list[Block] = [Note(f"{words}; the pipeline bubble is {percent(plan.bubble)} of a step.", "muted")]
     if plan.imbalance >= UNEVEN:
         slowest = f"Stage {plan.slowest_stage} has {plan.imbalance:.2f} times the mean FLOPs per stage"

@@ -80,19 +80,17 @@ def listed(
     return computed(header, key, lambda _: next(remaining), right=right, keep=keep, wrap=wrap)
 
 
-def repeats(key: str = "count") -> RecordColumn:
-    """Return a column of repetitions: ``× 12``, empty for one."""
-    read = attrgetter(key)
+def repeats() -> RecordColumn:
+    """Return the column of a record's ``count``: ``× 12``, empty for one."""
 
     def cell(record: Any) -> Cell:
-        count = read(record)
-        return Cell(Quantity(f"× {count:,}" if count > 1 else "", count), "muted")
+        return Cell(Quantity(f"× {record.count:,}" if record.count > 1 else "", record.count), "muted")
 
-    return computed("", key, cell, right=True, keep=2)
+    return computed("", "count", cell, right=True, keep=2)
 
 
 def bar(key: str) -> RecordColumn:
-    """Return a column that draws a share as a bar, the first to go in a narrow terminal."""
+    """Return a column that draws a share as a bar; a narrow terminal drops it first."""
     read = attrgetter(key)
     return computed("", None, lambda record: Bar(read(record)), keep=1)
 

@@ -13,13 +13,13 @@ from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.sweep import SweepPoint, SweepReport
 
 _WIDEST_GRID = 8
-"""Values of the second field up to which the chart of two fields is a grid."""
+"""Maximum number of values of the second field for which the chart is a grid."""
 
 _MOST_NAMED = 3
-"""Invalid points named for one error."""
+"""Maximum number of invalid points named per error."""
 
 _MOST_ERRORS = 5
-"""Errors listed."""
+"""Maximum number of errors listed."""
 
 
 def sweep_view(report: SweepReport) -> View:

@@ -78,8 +78,8 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
         Column("bytes", right=True, keep=3, key="moved_bytes"),
         Column("FLOPs/byte", right=True, keep=4, key="intensity_flops_per_byte"),
     )
-    prompts = f"prefill {_by(time.batch_size, time.prompt_tokens)}"
-    step = f"decode {_by(time.batch_size, 1)} at {integer(time.context_tokens)}"
+    prompts = f"prefill {_size(time.batch_size, time.prompt_tokens)}"
+    step = f"decode {_size(time.batch_size, 1)} at {integer(time.context_tokens)}"
     rows = (
         _pass_row(Cell(prompts, "name", "prefill"), time.prefill, time.prefill_tokens_per_second),
         _pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second),
@@ -87,7 +87,7 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     notes = [
         f"{time.accelerator} has a machine balance of {time.balance_flops_per_byte:,.0f} FLOPs per byte in"
         f" {time.dtype}; a pass with a lower arithmetic intensity is memory-bound.",
-        _turning_point(time),
+        _compute_bound_from(time),
     ]
     if time.batch_size > 1:
         notes.insert(0, f"Each sequence decodes at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
@@ -95,7 +95,7 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     return (table, *(Note(note, "muted") for note in notes))
 
 
-def _turning_point(time: ServingTime) -> str:
+def _compute_bound_from(time: ServingTime) -> str:
     batch, context = time.compute_bound_batch_size, counted(time.context_tokens, "token")
     if batch is None:
         return f"At {context} of context every batch is memory-bound: each sequence reads its own KV cache."
@@ -114,5 +114,5 @@ def _pass_row(name: Cell, each: PassTime, tokens_per_second: float) -> Row:
     )
 
 
-def _by(batch_size: int, tokens: int) -> str:
+def _size(batch_size: int, tokens: int) -> str:
     return f"{integer(batch_size)} × {integer(tokens)}"

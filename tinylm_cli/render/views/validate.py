@@ -17,7 +17,7 @@ _MARKS = {True: Cell("✓ pass", "good"), False: Cell("✗ fail", "bad")}
 
 def validate_view(report: ValidateReport) -> View:
     """Show every error, then the conditions on a single file or a table of several files, then a summary."""
-    blocks = [block for file in report.files for block in _found(file)]
+    blocks = [block for file in report.files for block in _findings(file)]
     if len(report.files) == 1 and report.files[0].assertions:
         blocks.append(_assertions(report.files[0]))
     listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MOST_LISTED]
@@ -33,7 +33,7 @@ def validate_view(report: ValidateReport) -> View:
     return tuple(blocks)
 
 
-def _found(file: FileResult) -> Iterator[Block]:
+def _findings(file: FileResult) -> Iterator[Block]:
     if file.diff:
         yield Listing(file.diff, "diff")
     yield from map(DiagnosticBlock, file.diagnostics)

@@ -30,9 +30,9 @@ def design(options: Options) -> Iterator[Row]:
 
     rounds = options.rounds_or(7)
     for name, family, constraints in _searches():
-        member = FAMILIES[family].config
+        base = FAMILIES[family].config
         space = SearchSpace(
-            FAMILIES[family], member.vocab_size, member.max_len, member.tie_weights, Setups.of(seq_len=1024),
+            FAMILIES[family], base.vocab_size, base.max_len, base.tie_weights, Setups.of(seq_len=1024),
             accelerator=load_hardware("h100-sxm"),
         )  # fmt: skip
 

@@ -143,38 +143,42 @@ def budget_setups(config: ModelConfig) -> Setups:
     return Setups.of(**config.budget.model_dump(include=set(SHARED_FIELDS), exclude_none=True))
 
 
-def _message(found: Assertion, config: ModelConfig) -> str:
-    if found.origin == "budget.nominal_tolerance":
+def _message(assertion: Assertion, config: ModelConfig) -> str:
+    if assertion.origin == "budget.nominal_tolerance":
         total, nominal = figure("total_params", config), config.nominal_params
-        allowed = f"{found.origin} allows {_percent(found.bound)}"
-        return f"total_params {total:,} is {_percent(found.value)} from nominal_params {nominal:,}, and {allowed}"
-    if found.value is None or found.bound is None:
-        return f"{clip(found.text)} cannot be evaluated: the config has no nominal_params"
-    value = _format_value(found.value, found)
-    distance = _distance(found)
-    if found.origin != ASSERT:
-        limit = found.text.rpartition(" ")[2]
-        return f"{found.figure} {value} exceeds {found.origin} {limit} by {distance}"
-    excess = f", {'over' if found.value > found.bound else 'short'} by {distance}" if found.value != found.bound else ""
-    return f"{clip(found.text)} does not hold: {found.figure} is {value}{excess}"
+        allowed = f"{assertion.origin} allows {_percent(assertion.bound)}"
+        return f"total_params {total:,} is {_percent(assertion.value)} from nominal_params {nominal:,}, but {allowed}"
+    if assertion.value is None or assertion.bound is None:
+        return f"{clip(assertion.text)} cannot be evaluated: the config has no nominal_params"
+    value = _format_value(assertion.value, assertion)
+    distance = _distance(assertion)
+    if assertion.origin != ASSERT:
+        limit = assertion.text.rpartition(" ")[2]
+        return f"{assertion.figure} {value} exceeds {assertion.origin} {limit} by {distance}"
+    message = f"{clip(assertion.text)} does not hold: {assertion.figure} is {value}"
+    if assertion.value == assertion.bound:
+        return message
+    return f"{message}, {'over' if assertion.value > assertion.bound else 'short'} by {distance}"
 
 
-def _distance(found: Assertion) -> str:
+def _distance(assertion: Assertion) -> str:
     """Return the distance of a figure from its bound, with its share of the bound."""
-    assert found.value is not None
-    assert found.bound is not None
-    distance = abs(found.value - found.bound)
-    if found.unit == "share":
+    assert assertion.value is not None
+    assert assertion.bound is not None
+    distance = abs(assertion.value - assertion.bound)
+    if assertion.unit == "share":
         return _percent(distance)
-    share = f" ({_percent(distance / found.bound)})" if found.bound > 0 else ""
+    share = f" ({_percent(distance / assertion.bound)})" if assertion.bound > 0 else ""
     return f"{distance:,.15g}{share}"
 
 
-def _format_value(value: float, found: Assertion) -> str:
+def _format_value(value: float, assertion: Assertion) -> str:
     """Return a figure in digits, and bytes also in a larger unit."""
-    if found.unit == "share":
+    if assertion.unit == "share":
         return _percent(value)
-    return f"{value:,}" + (f" ({rounded(int(value), 'size', _unit(found.text))})" if found.unit == "bytes" else "")
+    return f"{value:,}" + (
+        f" ({rounded(int(value), 'size', _unit(assertion.text))})" if assertion.unit == "bytes" else ""
+    )
 
 
 def _unit(text: str) -> str:

@@ -21,13 +21,13 @@ STAGE_TENSORS = 5
 
 
 MAX_TENSORS = 500_000
-"""Parameter tensors of a model that is still instantiated, on any device: about 30,000 layers."""
+"""Maximum number of parameter tensors of a model to instantiate, on any device: about 30,000 layers."""
 
 OBJECT_BYTES = 2_500
 """Python objects for each parameter tensor: the parameter, and its share of the modules around it."""
 
 OBJECT_SECONDS = 40e-6
-"""Seconds in which one such tensor is created, proved and listed."""
+"""Seconds to create, check and list one parameter tensor."""
 
 
 def module_bytes(config: ModelConfig) -> int:
@@ -69,9 +69,8 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     head = element_bytes * (hidden + copies * logits)
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
     cast = upcast_bytes if element_bytes < upcast_bytes else 0
-    loss = element_bytes * logits + seq_len * config.vocab_size * (
-        cast + upcast_bytes
-    )  # logits; T × V as cast, log-probabilities
+    # logits; T × V as cast, log-probabilities
+    loss = element_bytes * logits + seq_len * config.vocab_size * (cast + upcast_bytes)
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
     traced_stage = STAGE_TENSORS * element_bytes * hidden + _statistics_bytes(hidden)
     return SLACK + max(*layers, traced_stage, head, traced_head, loss)

@@ -9,9 +9,9 @@ For one sequence of T tokens a forward pass computes
   V, where ``pairs`` is T² if every pair of query and key counts, and about T² / 2 if only causal pairs do.
 
 A training step adds the backward pass, twice the forward pass: the gradient of each matmul's input and of its weight.
-Norms, activations, softmax, RoPE and the loss are left out, as in torch's FlopCounterMode and PaLM's convention: they
-are a small share of the arithmetic, and their time is bound by memory traffic. Unlike ``6 · N``, this count includes
-attention's matmuls and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.
+Norms, activations, softmax, RoPE and the loss are not counted, as in torch's FlopCounterMode and PaLM's convention:
+they are a small share of the arithmetic, and memory traffic determines their time. Unlike ``6 · N``, this count
+includes attention's matmuls and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.
 
 Letters: B batch_size, T seq_len, D d_model, H n_heads, K d_head, K_v d_value.
 

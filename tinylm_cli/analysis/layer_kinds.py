@@ -66,9 +66,9 @@ def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None 
             continue
         has_experts = config.has_experts(within.start)
         if is_shorter:
-            for letter, seen in (("L", window), ("G", None)):
+            for letter, letter_window in (("L", window), ("G", None)):
                 if (group := _letter_group(pattern, letter, within)) is not None:
-                    found.append((LayerKind(seen, has_experts), group))
+                    found.append((LayerKind(letter_window, has_experts), group))
         else:
             found.append((LayerKind(None, has_experts), LayerGroup(within.start, within[-1], len(within))))
     return dict(sorted(found, key=lambda item: item[1].first))

@@ -22,7 +22,7 @@ FACTOR = 4
 """A field changes to between 1/FACTOR and FACTOR times its value."""
 
 MAX_TRIED = 256
-"""Maximum values of a field, evenly spaced, to try together with another field; usual models have fewer values."""
+"""Maximum number of values of one field, evenly spaced, to try with another field; most models have fewer."""
 
 MAX_CHANGES = 3
 """Maximum changes of one field to return, and of two fields."""

@@ -1,4 +1,4 @@
-"""Parameter counts of a config, summed over the tensor table, by component and by counting convention; tying."""
+"""Parameter counts of a config, summed over the tensor table: by component, by convention, with and without tying."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class _Trials(NamedTuple):
             yield self._remedy(sufficient)
 
     def together(self, changes: Sequence[_Changes], lengths: range) -> Iterator[Remedy]:
-        """Yield the smallest subset of ``changes`` that fits; then batch and length, each with the smallest subset."""
+        """Yield the smallest subset of ``changes`` that fits; then a batch and a length, each with the fewest."""
         sizes = range(len(changes) + 1)
         subsets = [reduce(or_, each, _Changes()) for size in sizes for each in combinations(changes, size)]
         sufficient = next((each for each in subsets if self._fits(each)), {})

@@ -23,7 +23,7 @@ https://arxiv.org/abs/2407.21783). PaLM 540B, whose paper defines MFU, reached 4
 KERNEL_EFFICIENCY = 0.55
 """Share of the dense peak that a GPU reaches while it computes a layer, including norms and activations. Communication
 and pipeline bubbles are counted separately. The value reproduces the utilization of Llama 3 405B on H100s (Grattafiori
-et al. 2024, table 4, https://arxiv.org/abs/2407.21783). To reproduce the published runs in docs/costs.md takes 0.47 to
+et al. 2024, table 4, https://arxiv.org/abs/2407.21783). The published runs in docs/costs.md correspond to 0.47 to
 0.72; wider models need larger values."""
 
 PREFILL_TOKENS = 8192
@@ -40,12 +40,12 @@ class TrainingSetup(NamedTuple):
     Attributes:
         batch_size: Micro-batch: sequences per pass on one GPU, >= 1.
         seq_len: Tokens per sequence; the model's max_len when None.
-        dtype: Type of weights and activations, a key of ``DTYPE_BYTES``.
+        dtype: Storage type of weights and activations, a key of ``DTYPE_BYTES``.
         attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
         device: Device that runs the kernels.
         recompute: Activations that the backward pass recomputes.
         optimizer: The optimizer.
-        grad_dtype: Type of the gradients; ``dtype`` when None.
+        grad_dtype: Storage type of gradients; ``dtype`` when None.
         master_weights: Whether the optimizer updates a float32 copy of the weights; None: only with 16-bit dtypes.
         n_gpus: GPUs that train the model together.
         layout: Parallel layout; None searches for the fastest layout that fits.
@@ -129,8 +129,8 @@ class ServingSetup(NamedTuple):
     Attributes:
         batch_size: Sequences decoded together, >= 1.
         seq_len: Tokens that the KV cache holds per sequence; the model's max_len when None.
-        dtype: Type of activations and of weights that are not quantized, a key of ``DTYPE_BYTES``.
-        cache_dtype: Type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
+        dtype: Storage type of activations and of unquantized weights, a key of ``DTYPE_BYTES``.
+        cache_dtype: Storage type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
         quantization: Weight quantization.
         attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
         device: Device that runs the kernels.
@@ -156,7 +156,7 @@ class ServingSetup(NamedTuple):
 
     @property
     def kv_cache_dtype(self) -> str:
-        """Type of the KV cache."""
+        """Storage type of the KV cache."""
         return self.cache_dtype or self.dtype
 
 

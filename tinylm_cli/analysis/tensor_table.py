@@ -176,16 +176,16 @@ def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: boo
         yield Tensor(f"{name}.bias", (d_out,), component)  # (out)
 
 
-def _norm(name: str, config: ModelConfig, width: int) -> Iterator[Tensor]:
+def _norm(name: str, config: ModelConfig, dim: int) -> Iterator[Tensor]:
     """Yield the tensors of a norm: weight and bias of LayerNorm (Ba et al. 2016), weight of RMSNorm.
 
     References:
         Zhang and Sennrich 2019 (RMSNorm), https://arxiv.org/abs/1910.07467
     """
     if config.norm.weight:
-        yield Tensor(f"{name}.weight", (width,), "norm")  # (width)
+        yield Tensor(f"{name}.weight", (dim,), "norm")  # (dim)
     if config.norm.has_bias:
-        yield Tensor(f"{name}.bias", (width,), "norm")  # (width)
+        yield Tensor(f"{name}.bias", (dim,), "norm")  # (dim)
 
 
 def _attention(config: ModelConfig) -> Iterator[Tensor]:
@@ -235,7 +235,7 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
     yield from _linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
 
 
-def _feed_forward(name: str, config: ModelConfig, width: int, component: Component) -> Iterator[Tensor]:
+def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
     """Yield the up and down projections (Vaswani et al. 2017), and the gate of a gated unit.
 
     References:
@@ -243,9 +243,9 @@ def _feed_forward(name: str, config: ModelConfig, width: int, component: Compone
     """
     d, bias = config.d_model, config.feed_forward.bias
     if config.feed_forward.gated:
-        yield from _linear(f"{name}.gate_proj", d, width, component, bias=bias)  # (F, D)
-    yield from _linear(f"{name}.up_proj", d, width, component, bias=bias)  # (F, D)
-    yield from _linear(f"{name}.down_proj", width, d, component, bias=bias)  # (D, F)
+        yield from _linear(f"{name}.gate_proj", d, d_hidden, component, bias=bias)  # (F, D)
+    yield from _linear(f"{name}.up_proj", d, d_hidden, component, bias=bias)  # (F, D)
+    yield from _linear(f"{name}.down_proj", d_hidden, d, component, bias=bias)  # (D, F)
 
 
 def _experts(config: ModelConfig) -> Iterator[Tensor]:
@@ -266,5 +266,5 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
     for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):
         yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=feed_forward.top_k)  # (E, F, D), …
     if feed_forward.n_shared_experts:
-        width = feed_forward.n_shared_experts * config.d_expert
-        yield from _feed_forward("feed_forward.shared_experts", config, width, "experts")
+        d_hidden = feed_forward.n_shared_experts * config.d_expert
+        yield from _feed_forward("feed_forward.shared_experts", config, d_hidden, "experts")

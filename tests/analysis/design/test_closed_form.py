@@ -15,12 +15,12 @@ def test_fit() -> None:
 
 
 def test_quadratic_is_refused() -> None:
-    with pytest.raises(ArithmeticError, match="more than once"):
+    with pytest.raises(ArithmeticError, match="not linear"):
         fit_closed_form(lambda d, h, kv, ff, n: (d * d * n + h + kv + ff,))
 
 
 def test_decreasing_is_refused() -> None:
-    with pytest.raises(ArithmeticError, match="falls"):
+    with pytest.raises(ArithmeticError, match="decreases"):
         fit_closed_form(lambda d, h, kv, ff, n: (10**9 - d * n + h + kv + ff,))
 
 

@@ -7,7 +7,7 @@ from dataclasses import astuple
 import pytest
 
 from tinylm_cli.analysis.design.constraints import within
-from tinylm_cli.analysis.design.families import FAMILIES, Member
+from tinylm_cli.analysis.design.families import FAMILIES, PublishedModel
 from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
 from tinylm_cli.analysis.design.ranking import proportions, typical_proportions
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
@@ -15,7 +15,7 @@ from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.interop.load import load_config
 
-MEMBERS = {member.name: (family, member) for family, each in FAMILIES.items() for member in each.members}
+PUBLISHED = {model.name: (family, model) for family, each in FAMILIES.items() for model in each.published_sizes}
 OWN = {
     "tiny": (256, True),
     "small": (1000, True),
@@ -24,10 +24,10 @@ OWN = {
     "Llama 3.2 3B": (128256, True),
     **{f"Qwen3 {size}B": (151936, False) for size in (8, 14, 32)},
 }
-"""The vocabulary of members and whether their head is tied, where that is not what the family's template says."""
+"""vocab_size and tie_weights of published models, if they differ from the family's base config."""
 
 NARROW = {"tiny", "small"}
-"""Members whose heads are of 32 dimensions, fewer than the grid has."""
+"""Published models with 32 dimensions per head, fewer than the grid has."""
 
 SHIPPED = {
     "tiny": "tiny",
@@ -44,49 +44,51 @@ SHIPPED = {
     "Mixtral 8x7B": "mixtral-8x7b",
     "Qwen3 30B-A3B": "qwen3-30b-a3b",
 }
-"""Members whose config ships."""
+"""Published models with a built-in config."""
 
 
 def space_of(name: str) -> SearchSpace:
-    template = FAMILIES[MEMBERS[name][0]]
+    template = FAMILIES[PUBLISHED[name][0]]
     vocab_size, tied = OWN.get(name, (template.config.vocab_size, template.config.tie_weights))
     return SearchSpace(template, vocab_size, template.config.max_len, tied)
 
 
-def sizes(member: Member) -> tuple[int, ...]:
-    return astuple(member.sizes)
+def sizes(model: PublishedModel) -> tuple[int, ...]:
+    return astuple(model.sizes)
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_member_params(name: str) -> None:
-    member = MEMBERS[name][1]
-    size = member.sizes
+    model = PUBLISHED[name][1]
+    size = model.sizes
     shape = Shape(size.d_head, size.d_model, size.n_heads, size.n_kv_heads, size.d_ff)
     config = space_of(name).config(shape, size.n_layers)
-    assert total_params(tensor_table(config)) == member.params
+    assert total_params(tensor_table(config)) == model.params
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_member_is_shipped_model(name: str) -> None:
-    found, member = load_config(SHIPPED[name]).config, MEMBERS[name][1]
+    found, model = load_config(SHIPPED[name]).config, PUBLISHED[name][1]
     shape = (found.d_model, found.n_layers, found.n_heads, found.n_kv_heads, found.d_head, found.d_expert)
-    assert shape == sizes(member)
+    assert shape == sizes(model)
 
 
-@pytest.mark.parametrize("name", [name for name in MEMBERS if name not in NARROW])
-def test_member_ranks_first(name: str) -> None:
-    member = MEMBERS[name][1]
-    report = find_designs(DesignRequest(space_of(name), (within("total_params", member.params, 0.01),), top=1))
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in NARROW])
+def test_published_size_ranks_first(name: str) -> None:
+    model = PUBLISHED[name][1]
+    report = find_designs(DesignRequest(space_of(name), (within("total_params", model.params, 0.01),), top=1))
     assert report.matches > 10
-    assert astuple(report.designs[0].sizes) == sizes(member)
+    assert astuple(report.designs[0].sizes) == sizes(model)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_members_ascend(family: str) -> None:
-    counts = [member.params for member in FAMILIES[family].members]
+def test_published_sizes_ascend(family: str) -> None:
+    counts = [model.params for model in FAMILIES[family].published_sizes]
     assert counts == sorted(set(counts))
-    for member in FAMILIES[family].members:
-        assert typical_proportions(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
+    for model in FAMILIES[family].published_sizes:
+        assert typical_proportions(FAMILIES[family].published_sizes, model.params) == pytest.approx(
+            proportions(model.sizes)
+        )
 
 
 @pytest.mark.parametrize(
@@ -112,12 +114,12 @@ def test_kv_heads(family: str, n_heads: int, kv_heads: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_member(family: str) -> None:
+def test_base(family: str) -> None:
     """The config that ships is one of the published sizes, and its proportions are in the grid."""
     template = FAMILIES[family]
     config = template.config
     low, high = template.d_ff_ratios
-    assert config.d_model in {member.sizes.d_model for member in template.members}
+    assert config.d_model in {model.sizes.d_model for model in template.published_sizes}
     assert low <= (config.d_expert or config.d_ff) / config.d_model <= high
     assert config.d_head in template.d_heads
     assert config.n_heads in template.heads(config.d_model, config.d_head)

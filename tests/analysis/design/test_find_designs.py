@@ -22,7 +22,7 @@ from tinylm_cli.analysis.design.constraints import (
     fits,
     within,
 )
-from tinylm_cli.analysis.design.families import FAMILIES, Member
+from tinylm_cli.analysis.design.families import FAMILIES, PublishedModel
 from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.design.to_config import to_config
@@ -96,7 +96,7 @@ def test_documented_order(family: str, params: int) -> None:
         return abs(math.log2(one / other))
 
     designs = found(family, within("total_params", params, 0.02), top=400).designs
-    small, large = near = _members_around(family, params)
+    small, large = near = _published_around(family, params)
     keys = []
     for design in designs:
         size = design.sizes
@@ -121,10 +121,10 @@ def _proportions(of: Sizes) -> tuple[float, ...]:
     return of.d_model / of.n_layers, of.d_ff / of.d_model, of.d_head, of.n_heads / of.n_kv_heads, span
 
 
-def _members_around(family: str, params: int) -> tuple[Member, Member]:
-    members = FAMILIES[family].members
-    smaller = [each for each in members if each.params <= params]
-    return smaller[-1], next((each for each in members if each.params > params), smaller[-1])
+def _published_around(family: str, params: int) -> tuple[PublishedModel, PublishedModel]:
+    published = FAMILIES[family].published_sizes
+    smaller = [each for each in published if each.params <= params]
+    return smaller[-1], next((each for each in published if each.params > params), smaller[-1])
 
 
 def test_largest_within_bounds() -> None:

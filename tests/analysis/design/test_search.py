@@ -58,11 +58,12 @@ def evaluated(family: str) -> dict[Model, dict[str, float]]:
 
 def _heads(template: Family, fitting: float) -> list[int]:
     """Return the numbers of heads a width may have, where ``fitting`` of them would span it."""
-    if not template.spans:
+    if not template.head_ratios:
         return [int(fitting)] if fitting.is_integer() else []
     steps = range(1, 100)
     nearest = [
-        min(steps, key=lambda k: (abs(span * fitting / template.heads_step - k), k % 2)) for span in template.spans
+        min(steps, key=lambda k: (abs(ratio * fitting / template.heads_step - k), k % 2))
+        for ratio in template.head_ratios
     ]
     return [template.heads_step * k for k in sorted(set(nearest))]
 

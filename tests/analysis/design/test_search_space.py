@@ -70,4 +70,4 @@ def test_axes_of_a_requested_grid() -> None:
     assert described["n_layers"].values == "2 to 8"
     assert described["d_head"].values == "16 or 32"
     assert "d_model / n_layers" not in described
-    assert {described[name].source for name in ("d_model", "n_layers", "d_head")} == {"asked for"}
+    assert {described[name].source for name in ("d_model", "n_layers", "d_head")} == {"as requested"}

@@ -137,9 +137,9 @@ def fit_closed_form(
     for size in check:
         fixed = fixed.fix(size)
     if fixed.counts(n_layers) != list(expected):
-        raise ArithmeticError("a size enters more than once")
+        raise ArithmeticError("a count is not linear in each size")
     if any(coefficient < 0 for coefficient in form.coefficients):
-        raise ArithmeticError("a figure falls as a size grows")
+        raise ArithmeticError("a count decreases as a size grows")
     return form
 
 

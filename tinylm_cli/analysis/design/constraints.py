@@ -24,7 +24,7 @@ TOLERANCE = 0.02
 """Default tolerance of a target: nominal sizes have two or three significant digits."""
 
 FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve_bytes"}
-"""The figure that the memory of a GPU limits."""
+"""The figure that GPU memory limits, by purpose."""
 
 
 def at_most(figure: str, value: float, origin: Origin = "option") -> Constraint:
@@ -76,12 +76,12 @@ def compute_budget(compute_flops: int, train_tokens: int | None) -> ComputeBudge
 
 
 def trained_tokens(compute_flops: int, params: int) -> int:
-    """Return the tokens for which a budget trains ``params`` parameters, at 6 FLOPs per parameter and token."""
+    """Return the tokens on which a budget trains ``params`` parameters, at 6 FLOPs per parameter and token."""
     return compute_flops // (6 * params)
 
 
 def compute_target(budget: ComputeBudget, family: Family, tolerance: float) -> Constraint:
-    """Return the size that a compute budget trains as a target; with experts, in active parameters."""
+    """Return the model size that a compute budget affords, as a target; with experts, in active parameters."""
     routed = family.config.feed_forward.n_experts is not None
     return within("active_params" if routed else "total_params", budget.params, tolerance, "compute_budget")
 

@@ -11,11 +11,11 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.constraint import Sizes
 
 
-class Member(NamedTuple):
-    """A published model."""
+class PublishedModel(NamedTuple):
+    """A published model of a family."""
 
     name: str
-    params: int  # Its parameters, embeddings included.
+    params: int  # Number of parameters, embeddings included.
     sizes: Sizes
 
 
@@ -24,37 +24,37 @@ class Family:
     """An architecture and the sizes that are searched for it."""
 
     name: str
-    # The config that ships of one model. All models of the family share its fields except the sizes; its vocabulary,
-    # longest sequence and tying are the defaults.
-    member: str
+    # Name of a built-in config. All models of the family share its fields except the sizes; vocab_size, max_len and
+    # tie_weights default to its values.
+    base: str
     title: str  # The architecture in a few words.
-    source: str  # Publication of its shape.
-    members: tuple[Member, ...]  # The published sizes, from small to large; ranking compares proportions with theirs.
+    source: str  # Publication of the architecture.
+    published_sizes: tuple[PublishedModel, ...]  # In ascending order; ranking compares proportions with these.
     d_heads: tuple[int, ...] = (64, 128)  # Dimensions per head.
     groups: tuple[int, ...] = (1,)  # Query heads per key and value head.
     # Smallest and largest d_ff / d_model: around 4 without a gate (Vaswani et al. 2017,
     # https://arxiv.org/abs/1706.03762), around 8/3 with one, which adds a third matrix (Shazeer 2020,
     # https://arxiv.org/abs/2002.05202).
     d_ff_ratios: tuple[float, float] = (2.0, 4.0)
-    # Ratios of n_heads · d_head to d_model where n_heads is chosen independently of d_model; n_heads is then rounded
-    # to a multiple of ``heads_step``. Empty where the heads span d_model exactly.
-    spans: tuple[float, ...] = ()
-    heads_step: int = 8  # See ``spans``.
+    # Ratios of n_heads · d_head to d_model, for families that choose them independently; empty if n_heads · d_head =
+    # d_model. n_heads is rounded to a multiple of ``heads_step``.
+    head_ratios: tuple[float, ...] = ()
+    heads_step: int = 8
 
     @cached_property
     def config(self) -> ModelConfig:
-        """The config of the member."""
-        return load_yaml_config(self.member).config
+        """The base config."""
+        return load_yaml_config(self.base).config
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
-        """Return the numbers of query heads of ``d_head`` dimensions for a width; may be empty."""
-        if not self.spans:
+        """Return the possible numbers of query heads for a d_model and d_head; may be empty."""
+        if not self.head_ratios:
             return () if d_model % d_head else (d_model // d_head,)
-        steps = {max(1, round(span * d_model / (d_head * self.heads_step))) for span in self.spans}
+        steps = {max(1, round(ratio * d_model / (d_head * self.heads_step))) for ratio in self.head_ratios}
         return tuple(self.heads_step * count for count in sorted(steps))
 
     def kv_heads(self, n_heads: int) -> tuple[int, ...]:
-        """Return the numbers of key and value heads for ``n_heads`` query heads."""
+        """Return the possible numbers of key and value heads for ``n_heads`` query heads."""
         return tuple(n_heads // group for group in self.groups if n_heads % group == 0)
 
 
@@ -63,99 +63,99 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family(
             "course",
-            member="base",
+            base="base",
             title="The course's model: sinusoidal positions, LayerNorm, GELU",
             source="Vaswani et al. 2017, https://arxiv.org/abs/1706.03762",
-            members=(
-                Member("tiny", 826_112, Sizes(128, 4, 4, 4, 32, 512)),
-                Member("small", 4_995_072, Sizes(256, 6, 8, 8, 32, 1024)),
-                Member("medium", 40_389_632, Sizes(512, 12, 8, 8, 64, 2048)),
-                Member("base", 92_736_000, Sizes(768, 12, 12, 12, 64, 3072)),
+            published_sizes=(
+                PublishedModel("tiny", 826_112, Sizes(128, 4, 4, 4, 32, 512)),
+                PublishedModel("small", 4_995_072, Sizes(256, 6, 8, 8, 32, 1024)),
+                PublishedModel("medium", 40_389_632, Sizes(512, 12, 8, 8, 64, 2048)),
+                PublishedModel("base", 92_736_000, Sizes(768, 12, 12, 12, 64, 3072)),
             ),
             d_ff_ratios=(3.0, 5.0),
         ),
         Family(
             "gpt2",
-            member="gpt2",
+            base="gpt2",
             title="GPT-2: learned positions, LayerNorm, GELU",
             source="Radford et al. 2019, https://huggingface.co/openai-community/gpt2",
-            members=(  # table 2; https://huggingface.co/openai-community: the counts in the paper are too low
-                Member("GPT-2", 124_439_808, Sizes(768, 12, 12, 12, 64, 3072)),
-                Member("GPT-2 medium", 354_823_168, Sizes(1024, 24, 16, 16, 64, 4096)),
-                Member("GPT-2 large", 774_030_080, Sizes(1280, 36, 20, 20, 64, 5120)),
-                Member("GPT-2 XL", 1_557_611_200, Sizes(1600, 48, 25, 25, 64, 6400)),
+            published_sizes=(  # table 2; https://huggingface.co/openai-community: the counts in the paper are too low
+                PublishedModel("GPT-2", 124_439_808, Sizes(768, 12, 12, 12, 64, 3072)),
+                PublishedModel("GPT-2 medium", 354_823_168, Sizes(1024, 24, 16, 16, 64, 4096)),
+                PublishedModel("GPT-2 large", 774_030_080, Sizes(1280, 36, 20, 20, 64, 5120)),
+                PublishedModel("GPT-2 XL", 1_557_611_200, Sizes(1600, 48, 25, 25, 64, 6400)),
             ),
             d_ff_ratios=(3.0, 5.0),
         ),
         Family(
             "llama",
-            member="llama-3-8b",
+            base="llama-3-8b",
             title="Llama 3: rotary positions, RMSNorm, SwiGLU, grouped-query attention",
             source="Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783",
-            members=(  # table 3; 1B and 3B: the models at https://huggingface.co/meta-llama
-                Member("Llama 3.2 1B", 1_235_814_400, Sizes(2048, 16, 32, 8, 64, 8192)),
-                Member("Llama 3.2 3B", 3_212_749_824, Sizes(3072, 28, 24, 8, 128, 8192)),
-                Member("Llama 3 8B", 8_030_261_248, Sizes(4096, 32, 32, 8, 128, 14336)),
-                Member("Llama 3 70B", 70_553_706_496, Sizes(8192, 80, 64, 8, 128, 28672)),
-                Member("Llama 3.1 405B", 405_853_388_800, Sizes(16384, 126, 128, 8, 128, 53248)),
+            published_sizes=(  # table 3; 1B and 3B: the models at https://huggingface.co/meta-llama
+                PublishedModel("Llama 3.2 1B", 1_235_814_400, Sizes(2048, 16, 32, 8, 64, 8192)),
+                PublishedModel("Llama 3.2 3B", 3_212_749_824, Sizes(3072, 28, 24, 8, 128, 8192)),
+                PublishedModel("Llama 3 8B", 8_030_261_248, Sizes(4096, 32, 32, 8, 128, 14336)),
+                PublishedModel("Llama 3 70B", 70_553_706_496, Sizes(8192, 80, 64, 8, 128, 28672)),
+                PublishedModel("Llama 3.1 405B", 405_853_388_800, Sizes(16384, 126, 128, 8, 128, 53248)),
             ),
             groups=(1, 3, 4, 8, 16),
         ),
         Family(
             "qwen3",
-            member="qwen3-0.6b",
+            base="qwen3-0.6b",
             title="Qwen3: like Llama, with normalized queries and keys, and n_heads · d_head independent of d_model",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
-            members=(  # table 1, and the models at https://huggingface.co/Qwen
-                Member("Qwen3 0.6B", 596_049_920, Sizes(1024, 28, 16, 8, 128, 3072)),
-                Member("Qwen3 1.7B", 1_720_574_976, Sizes(2048, 28, 16, 8, 128, 6144)),
-                Member("Qwen3 4B", 4_022_468_096, Sizes(2560, 36, 32, 8, 128, 9728)),
-                Member("Qwen3 8B", 8_190_735_360, Sizes(4096, 36, 32, 8, 128, 12288)),
-                Member("Qwen3 14B", 14_768_307_200, Sizes(5120, 40, 40, 8, 128, 17408)),
-                Member("Qwen3 32B", 32_762_123_264, Sizes(5120, 64, 64, 8, 128, 25600)),
+            published_sizes=(  # table 1, and the models at https://huggingface.co/Qwen
+                PublishedModel("Qwen3 0.6B", 596_049_920, Sizes(1024, 28, 16, 8, 128, 3072)),
+                PublishedModel("Qwen3 1.7B", 1_720_574_976, Sizes(2048, 28, 16, 8, 128, 6144)),
+                PublishedModel("Qwen3 4B", 4_022_468_096, Sizes(2560, 36, 32, 8, 128, 9728)),
+                PublishedModel("Qwen3 8B", 8_190_735_360, Sizes(4096, 36, 32, 8, 128, 12288)),
+                PublishedModel("Qwen3 14B", 14_768_307_200, Sizes(5120, 40, 40, 8, 128, 17408)),
+                PublishedModel("Qwen3 32B", 32_762_123_264, Sizes(5120, 64, 64, 8, 128, 25600)),
             ),
             groups=(2, 4, 5, 8),
             d_ff_ratios=(2.0, 5.0),
-            spans=(1.0, 1.5, 2.0),
+            head_ratios=(1.0, 1.5, 2.0),
         ),
         Family(
             "gemma2",
-            member="gemma-2-2b",
+            base="gemma-2-2b",
             title="Gemma 2: pre- and post-norms, GeGLU, a window of 4,096 in every other layer, soft-capped logits",
             source="Gemma Team 2024, https://arxiv.org/abs/2408.00118",
-            members=(  # table 1, which states the d_ff of gate and value together
-                Member("Gemma 2 2B", 2_614_341_888, Sizes(2304, 26, 8, 4, 256, 9216)),
-                Member("Gemma 2 9B", 9_241_705_984, Sizes(3584, 42, 16, 8, 256, 14336)),
-                Member("Gemma 2 27B", 27_227_128_320, Sizes(4608, 46, 32, 16, 128, 36864)),
+            published_sizes=(  # table 1, which states the d_ff of gate and value together
+                PublishedModel("Gemma 2 2B", 2_614_341_888, Sizes(2304, 26, 8, 4, 256, 9216)),
+                PublishedModel("Gemma 2 9B", 9_241_705_984, Sizes(3584, 42, 16, 8, 256, 14336)),
+                PublishedModel("Gemma 2 27B", 27_227_128_320, Sizes(4608, 46, 32, 16, 128, 36864)),
             ),
             d_heads=(64, 128, 256),
             groups=(2, 4),
             d_ff_ratios=(2.0, 8.0),
-            spans=(1.0,),
+            head_ratios=(1.0,),
         ),
         Family(
             "mixtral",
-            member="mixtral-8x7b",
+            base="mixtral-8x7b",
             title="Mixtral: like Mistral, with 8 experts per layer, 2 active per token",
             source="Jiang et al. 2024, https://arxiv.org/abs/2401.04088",
-            members=(  # table 1, and https://huggingface.co/mistralai
-                Member("Mixtral 8x7B", 46_702_792_704, Sizes(4096, 32, 32, 8, 128, 14336)),
-                Member("Mixtral 8x22B", 140_620_634_112, Sizes(6144, 56, 48, 8, 128, 16384)),
+            published_sizes=(  # table 1, and https://huggingface.co/mistralai
+                PublishedModel("Mixtral 8x7B", 46_702_792_704, Sizes(4096, 32, 32, 8, 128, 14336)),
+                PublishedModel("Mixtral 8x22B", 140_620_634_112, Sizes(6144, 56, 48, 8, 128, 16384)),
             ),
             groups=(1, 4, 6, 8),
         ),
         Family(
             "qwen3-moe",
-            member="qwen3-30b-a3b",
+            base="qwen3-30b-a3b",
             title="Qwen3 with 128 small experts per layer, 8 active per token",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
-            members=(  # table 2, and the models at https://huggingface.co/Qwen
-                Member("Qwen3 30B-A3B", 30_532_122_624, Sizes(2048, 48, 32, 4, 128, 768)),
-                Member("Qwen3 235B-A22B", 235_093_634_560, Sizes(4096, 94, 64, 4, 128, 1536)),
+            published_sizes=(  # table 2, and the models at https://huggingface.co/Qwen
+                PublishedModel("Qwen3 30B-A3B", 30_532_122_624, Sizes(2048, 48, 32, 4, 128, 768)),
+                PublishedModel("Qwen3 235B-A22B", 235_093_634_560, Sizes(4096, 94, 64, 4, 128, 1536)),
             ),
             groups=(4, 8, 16),
             d_ff_ratios=(0.25, 0.5),
-            spans=(1.0, 1.5, 2.0),
+            head_ratios=(1.0, 1.5, 2.0),
         ),
     )
 }

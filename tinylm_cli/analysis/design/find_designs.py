@@ -42,7 +42,7 @@ class DesignRequest(NamedTuple):
         front_only: Whether to return only the Pareto front.
         purpose: Workload that must fit in the memory of the GPU, if one is named.
         compute: The compute budget, if there is one.
-        accelerators: The GPUs to suggest a larger one from, if the memory is short.
+        accelerators: GPUs that a relaxation may suggest if the memory of the GPU is insufficient.
     """
 
     space: SearchSpace
@@ -62,7 +62,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
 
     Args:
         request: The search and its constraints.
-        on_progress: Receives each stage of the work and how much of it is done.
+        on_progress: Called as the search proceeds.
 
     Raises:
         AnalysisError: If a decode throughput is given without a GPU, or several GPUs without a target.
@@ -83,7 +83,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         return _match(request, space, constraints, on_progress)[1]
 
     accelerator, training = space.accelerator, space.training
-    alone = training.n_gpus == 1
+    is_single_gpu = training.n_gpus == 1
     return DesignReport(
         family=space.family.name,
         title=space.family.title,
@@ -99,9 +99,9 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         accelerator=None if accelerator is None else accelerator.name,
         capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
         n_gpus=training.n_gpus,
-        layout=None if alone else space.layout,
+        layout=None if is_single_gpu else space.layout,
         purpose=request.purpose,
-        utilization=training.utilization if request.purpose == "training" and alone else None,
+        utilization=training.utilization if request.purpose == "training" and is_single_gpu else None,
         compute=request.compute,
         n_experts=space.family.config.feed_forward.n_experts,
         constraints=tuple(constraints),
@@ -116,7 +116,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
 
 
 def _check(request: DesignRequest) -> None:
-    """Refuse constraints that the search has no closed form for."""
+    """Reject constraints for which the search has no closed form."""
     space, constraints = request.space, request.constraints
     if space.accelerator is None and any(each.figure == DECODE_RATE for each in constraints):
         raise AnalysisError("a decode throughput needs a GPU", help="add the GPU")
@@ -130,7 +130,7 @@ def _match(
 ) -> tuple[list[Constraint], list[Candidate]]:
     """Return the constraints, and every model that satisfies all of them.
 
-    Without a target, the maximum number of parameters within the bounds is added; no model matches if there is none.
+    Without a target, the maximum number of parameters within the bounds is added as the target.
     """
     constraints = list(constraints)
     if not any(each.is_target for each in constraints):
@@ -177,14 +177,14 @@ def _failures(
     found = list(_candidates(space, closed, on_progress)) if planned else []
     if not found:
         return find_failures(space, closed, on_progress)
-    held = [_train_bytes(space, space.config(each.shape, each.n_layers)) for each in found]
-    least = min(range(len(held)), key=held.__getitem__)
+    needed = [_train_bytes(space, space.config(each.shape, each.n_layers)) for each in found]
+    smallest = min(range(len(needed)), key=needed.__getitem__)
     tightest = min(planned, key=lambda each: each.value)
-    return [ConstraintFailure(tightest, False, held[least], found[least].shape.sizes(found[least].n_layers))]
+    return [ConstraintFailure(tightest, False, needed[smallest], found[smallest].shape.sizes(found[smallest].n_layers))]
 
 
 def _train_bytes(space: SearchSpace, config: ModelConfig) -> int:
-    """Return the peak memory of training, the maximum over all GPUs."""
+    """Return the peak memory of training: the maximum over all GPUs."""
     if space.training.n_gpus == 1:
         return FIGURES[TRAIN_BYTES].compute(config, space.setups)
     return plan_bytes(config, space.training, with_micro_batches(config, space.training, space.layout))
@@ -200,16 +200,16 @@ def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front
         assert value == computed, f"the closed form of {name} differs"
     if space.training.n_gpus > 1:
         figures[TRAIN_BYTES] = _train_bytes(space, config)
-    compute, decoded = request.compute, None
+    compute, decode_rate = request.compute, None
     if accelerator is not None:
-        decoded = space.serving.batch_size / candidate.figures[DECODE_SECONDS]
+        decode_rate = space.serving.batch_size / candidate.figures[DECODE_SECONDS]
     return Design(
         rank=rank,
         sizes=candidate.shape.sizes(candidate.n_layers),
         figures=figures,
         deviation=candidate.deviation,
         on_pareto_front=on_front,
-        decode_tokens_per_second=decoded,
+        decode_tokens_per_second=decode_rate,
         train_tokens_per_second=_train_rate(space, config, figures) if request.purpose == "training" else None,
         train_tokens=None if compute is None else trained_tokens(compute.compute_flops, figures["active_params"]),
         config=config.model_dump(),

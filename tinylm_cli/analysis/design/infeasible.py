@@ -59,8 +59,8 @@ def find_failures(
     found: list[ConstraintFailure] = []
     for each in (*targets, *bounds):
         others = [other for other in (*targets, *bounds) if other != each]
-        beside = targets if each in bounds and targets else others
-        found += _nearest(space, each, beside, on_progress, alone=False)
+        required = targets if each in bounds and targets else others
+        found += _nearest(space, each, required, on_progress, alone=False)
     return found
 
 
@@ -83,7 +83,7 @@ def find_relaxations(
         constraints: Constraints that no model satisfies together.
         failures: The result of :func:`find_failures`.
         match: Returns the models of a space that satisfy constraints.
-        accelerators: The GPUs to choose a larger one from.
+        accelerators: Candidates for a larger GPU.
     """
     relaxed = {each.constraint: _relaxed(each) for each in failures if each.constraint.origin != "gpu_memory"}
     found = False
@@ -94,9 +94,9 @@ def find_relaxations(
         for relaxation in _tried({each.figure: relaxed[each].value for each in changed}, space, new, match):
             found = True
             yield relaxation
-    short = next((each for each in failures if each.constraint.origin == "gpu_memory"), None)
-    if short is not None:
-        yield from _more_memory(space, constraints, short, match, accelerators)
+    memory_failure = next((each for each in failures if each.constraint.origin == "gpu_memory"), None)
+    if memory_failure is not None:
+        yield from _more_memory(space, constraints, memory_failure, match, accelerators)
     if any(each.nearest > each.constraint.value for each in failures):
         yield from _smaller_models(space, constraints, match)
 
@@ -104,19 +104,19 @@ def find_relaxations(
 def _more_memory(
     space: SearchSpace,
     constraints: Sequence[Constraint],
-    short: ConstraintFailure,
+    failure: ConstraintFailure,
     match: Match,
     accelerators: Sequence[Accelerator],
 ) -> Iterator[Relaxation]:
-    """Yield full recomputation, if training is short of memory and models then match; and the smallest larger GPU."""
-    if short.constraint.figure == "train_bytes_per_gpu" and space.training.recompute != "full":
+    """Yield full recomputation, for training, and the smallest sufficient GPU, each if models then match."""
+    if failure.constraint.figure == "train_bytes_per_gpu" and space.training.recompute != "full":
         setups = space.setups.changed(recompute="full")
         yield from _tried({"recompute": "full"}, replace(space, setups=setups), constraints, match)
-    large = (each for each in accelerators if each.capacity_bytes >= short.nearest)
+    large = (each for each in accelerators if each.capacity_bytes >= failure.nearest)
     for each in sorted(large, key=lambda each: each.capacity_bytes):
         if space.training.dtype in each.peaks:
-            memory = replace(short.constraint, value=each.capacity_bytes)
-            new = [memory if constraint == short.constraint else constraint for constraint in constraints]
+            memory = replace(failure.constraint, value=each.capacity_bytes)
+            new = [memory if constraint == failure.constraint else constraint for constraint in constraints]
             yield from _tried({"accelerator": each.name}, replace(space, accelerator=each), new, match)
             return
 
@@ -125,8 +125,8 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
     """Yield a tied LM head, the largest smaller vocabulary, and the first narrower grid, if models then match."""
     if not space.tie_weights:
         yield from _tried({"tie_weights": True}, replace(space, tie_weights=True), constraints, match)
-    ways = space.layout.tensor
-    smaller = [each for each in VOCABULARIES if each < space.vocab_size and each % ways == 0]
+    degree = space.layout.tensor
+    smaller = [each for each in VOCABULARIES if each < space.vocab_size and each % degree == 0]
     fitting = bisect_left(smaller, True, key=lambda size: not match(replace(space, vocab_size=size), constraints))
     if fitting:
         size = smaller[fitting - 1]
@@ -159,15 +159,15 @@ def _grid_changes(grid: Grid) -> Changes:
 
 
 def _relaxed(failure: ConstraintFailure) -> Constraint:
-    """Return the failed constraint with a value that the nearest model satisfies, in three digits if those do."""
+    """Return the failed constraint with a value that the nearest model satisfies, in three digits if possible."""
     constraint, nearest = failure.constraint, failure.nearest
     if constraint.unit == "tokens_per_second":
         return replace(constraint, value=float(_THREE_DIGITS_DOWN.create_decimal_from_float(nearest)))
     assert constraint.unit != "seconds"
     kind = AMOUNT_KINDS[constraint.unit]
-    round_it = rounded if constraint.is_target else rounded_up
-    short = replace(constraint, value=parse_amount(round_it(int(nearest), kind), kind), origin="option")
-    return short if short.distance(nearest) == 0 else replace(short, value=int(nearest))
+    round_amount = rounded if constraint.is_target else rounded_up
+    relaxed = replace(constraint, value=parse_amount(round_amount(int(nearest), kind), kind), origin="option")
+    return relaxed if relaxed.distance(nearest) == 0 else replace(relaxed, value=int(nearest))
 
 
 def _nearest(

@@ -122,4 +122,4 @@ MEASURES: dict[str, Measure] = {
     "serve_bytes": Measure(_serving_phases),
     DECODE_SECONDS: Measure(_decoding, _decode_seconds),
 }
-"""Every measure by name: names of ``FIGURES``, and a time where there is a GPU."""
+"""Every measure by name: names of ``FIGURES``, and a time, which requires a GPU."""

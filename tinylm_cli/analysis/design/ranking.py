@@ -8,7 +8,7 @@ from math import log2
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Value
-from tinylm_cli.analysis.design.families import Family, Member
+from tinylm_cli.analysis.design.families import Family, PublishedModel
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.reports.constraint import Sizes
@@ -32,10 +32,10 @@ class Proportions(NamedTuple):
     """The proportions of a model, as base-2 logarithms."""
 
     aspect: float  # d_model / n_layers
-    d_ff_ratio: float  # d_ff / d_model, of one expert where there are experts
+    d_ff_ratio: float  # d_ff / d_model; with experts, d_ff of one expert
     d_head: float  # dimensions per head
     group: float  # query heads per key and value head
-    span: float  # n_heads · d_head / d_model
+    head_ratio: float  # n_heads · d_head / d_model
 
     def distance(self, other: Proportions) -> float:
         """Return the sum of the differences, in factors of two."""
@@ -47,8 +47,8 @@ class Candidate(NamedTuple):
 
     shape: Shape  # its sizes except depth
     n_layers: int  # its depth
-    figures: dict[str, Value]  # the figures that ranking and the front need, by name, ``total_params`` among them
-    deviation: float  # signed relative distance from the target, of several from the farthest
+    figures: dict[str, Value]  # the figures that ranking and the front use, including ``total_params``, by name
+    deviation: float  # signed relative distance from the target; with several targets, the largest
 
 
 def proportions(sizes: Sizes) -> Proportions:
@@ -58,23 +58,23 @@ def proportions(sizes: Sizes) -> Proportions:
         d_ff_ratio=log2(sizes.d_ff / sizes.d_model),
         d_head=log2(sizes.d_head),
         group=log2(sizes.n_heads / sizes.n_kv_heads),
-        span=log2(sizes.n_heads * sizes.d_head / sizes.d_model),
+        head_ratio=log2(sizes.n_heads * sizes.d_head / sizes.d_model),
     )
 
 
-def typical_proportions(members: Sequence[Member], params: float) -> Proportions:
-    """Return the proportions of a family at a size: interpolated between its members, constant beyond them.
+def typical_proportions(published: Sequence[PublishedModel], params: float) -> Proportions:
+    """Return the proportions of a family at a size: interpolated between published sizes, constant beyond them.
 
     Both the proportions and the size are interpolated as logarithms.
 
     Args:
-        members: At least one, from small to large.
+        published: At least one model, in ascending order of size.
         params: The size.
     """
-    above = bisect_right(members, params, key=lambda member: member.params)
-    if above in (0, len(members)):
-        return proportions(members[max(above - 1, 0)].sizes)
-    small, large = members[above - 1], members[above]
+    above = bisect_right(published, params, key=lambda model: model.params)
+    if above in (0, len(published)):
+        return proportions(published[max(above - 1, 0)].sizes)
+    small, large = published[above - 1], published[above]
     share = log2(params / small.params) / log2(large.params / small.params)
     pairs = zip(proportions(small.sizes), proportions(large.sizes), strict=True)
     return Proportions(*(low + share * (high - low) for low, high in pairs))
@@ -95,7 +95,7 @@ def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:
 def front_figures(space: SearchSpace) -> tuple[str, ...]:
     """Return the figures of the Pareto front: the first is maximized, the others are minimized.
 
-    The last is the time of a decoding step with a GPU, and the bytes read without.
+    The last is the time of a decoding step; without a GPU, the bytes that it reads.
     """
     return "total_params", *COSTS, "decode_read_bytes_per_token" if space.accelerator is None else DECODE_SECONDS
 
@@ -121,7 +121,7 @@ def front_point(candidate: Candidate, figures: Sequence[str]) -> tuple[Value, ..
 def _key(candidate: Candidate, family: Family) -> tuple[object, ...]:
     shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.deviation)
     own = proportions(shape.sizes(n_layers))
-    unusual = own.distance(typical_proportions(family.members, candidate.figures["total_params"]))
+    unusual = own.distance(typical_proportions(family.published_sizes, candidate.figures["total_params"]))
     wasted = _rounded_up(shape.d_model, TILE) + _rounded_up(shape.d_ff, TILE) + _rounded_up(shape.n_kv_heads, 2)
     return int(distance / CLOSE), round(unusual + wasted, 9), distance, n_layers, shape
 

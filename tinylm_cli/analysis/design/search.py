@@ -38,14 +38,14 @@ def search(
 
     The search relies only on monotonicity: no figure decreases as a size grows. The depths that satisfy a constraint
     are therefore consecutive, and bisection finds them. As d_ff grows, the maximum depth within the upper bounds can
-    only decrease; once no depth remains, wider values are skipped. Values of d_ff whose deepest model is below a lower
+    only decrease; once no depth remains, larger values are skipped. Values of d_ff whose deepest model is below a lower
     bound are skipped by bisection.
 
     Args:
         space: The models to search.
         constraints: Constraints on keys of ``MEASURES``.
         figures: Keys of ``MEASURES`` to return with each shape.
-        on_progress: Receives how many models have been searched, after each width.
+        on_progress: Called with the number of models searched, after each d_model and n_heads.
     """
     names = [*(constraint.figure for constraint in constraints), *figures]
     lowers, uppers = [each.lower for each in constraints], [each.upper for each in constraints]
@@ -58,16 +58,16 @@ def search(
                 general = forms(heads=head_sharing(n_heads, n_kv_heads))
                 fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned() for form in general]
                 constrained, requested = fixed[: len(constraints)], fixed[len(constraints) :]
-                wide, left = d_ffs, depths
+                large_d_ffs, allowed_depths = d_ffs, depths
                 for lower, form in zip(lowers, constrained, strict=True):
-                    wide = _d_ffs_above(lower, form, wide, depths[-1])
-                for d_ff in wide:
+                    large_d_ffs = _d_ffs_above(lower, form, large_d_ffs, depths[-1])
+                for d_ff in large_d_ffs:
                     by_depth = [form.fix(d_ff) for form in constrained]
                     for upper, form in zip(uppers, by_depth, strict=True):
-                        left = _depths_below(upper, form, left)
-                    if not left:
+                        allowed_depths = _depths_below(upper, form, allowed_depths)
+                    if not allowed_depths:
                         break
-                    matching = left
+                    matching = allowed_depths
                     for lower, form in zip(lowers, by_depth, strict=True):
                         matching = _depths_above(lower, form, matching)
                     if matching:

@@ -31,7 +31,7 @@ _AINSLIE = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245"
 _DAO = "Dao 2023, https://arxiv.org/abs/2307.08691: attention kernels are tuned for 64 and 128"
 _SHOEYBI = "Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053: every GPU holds the same number of heads and columns"
 _NARAYANAN = "Narayanan et al. 2021, https://arxiv.org/abs/2104.04473: every stage has the same number of layers"
-_ASKED = "asked for"
+_ASKED = "as requested"
 
 
 class Shape(NamedTuple):
@@ -53,13 +53,13 @@ class Grid:
     """The sizes that every family is searched over; :mod:`.families` has the sizes that differ between families.
 
     Attributes:
-        d_models: Widths, finer where they are small. Multiples of 64 fill the tensor cores of a GPU at two bytes per
-            number, and multiples of 128 also the tiles of a matmul (NVIDIA 2023, Matrix Multiplication
+        d_models: Values of d_model, in finer steps where small. Multiples of 64 fill the tensor cores of a GPU at two
+            bytes per element, and multiples of 128 also the tiles of a matmul (NVIDIA 2023, Matrix Multiplication
             Background User's Guide).
         n_layers: Depths.
         aspects: Smallest and largest d_model / n_layers; None for any. The loss hardly depends on it over this range
-            (Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361). Narrower models waste layers, wider ones
-            width (Levine et al. 2020, https://arxiv.org/abs/2006.12467).
+            (Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361). Narrower models waste depth, wider ones
+            waste width (Levine et al. 2020, https://arxiv.org/abs/2006.12467).
         d_ff_steps: For each minimum d_model, the step of d_ff; in ascending order of d_model. 256 is LLaMA's
             ``multiple_of`` (Touvron et al. 2023, https://arxiv.org/abs/2302.13971).
         d_heads: Dimensions per head; the family's when empty.
@@ -77,7 +77,7 @@ class Grid:
     d_heads: tuple[int, ...] = ()
 
     def depths(self, d_model: int, stages: int = 1) -> range:
-        """Return the depths of a width that ``stages`` divides, in equal steps; may be empty."""
+        """Return the multiples of ``stages`` that n_layers may be for a d_model, in equal steps; may be empty."""
         depths = self.n_layers
         if self.aspects is not None:
             smallest, largest = self.aspects
@@ -87,7 +87,7 @@ class Grid:
         return depths[first::step]
 
     def d_ffs(self, d_model: int, ratios: tuple[float, float], shards: int = 1) -> range:
-        """Return the feed-forward widths of a width, ``ratios`` bounding d_ff / d_model; multiples of ``shards``."""
+        """Return the multiples of ``shards`` that d_ff may be for a d_model, with d_ff / d_model within ``ratios``."""
         step = lcm(shards, next(step for start, step in reversed(self.d_ff_steps) if start <= d_model))
         smallest, largest = ratios
         return range(ceil(smallest * d_model / step) * step, floor(largest * d_model / step) * step + 1, step)
@@ -96,7 +96,7 @@ class Grid:
 _ONE_GPU = Layout()
 
 GRID = Grid()
-"""The grid that is searched unless the caller asks for another."""
+"""The default grid."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class SearchSpace:
     accelerator: Accelerator | None = None  # the GPU, if one is named
 
     def __post_init__(self) -> None:
-        """Check the sizes that all models have.
+        """Check the sizes that all models share.
 
         Raises:
             AnalysisError: If the layout does not divide the vocabulary, the sequence or the experts.
@@ -163,25 +163,25 @@ class SearchSpace:
         return self.grid.d_heads or self.family.d_heads
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
-        """Return the numbers of query heads of a width that tensor parallelism divides; may be empty."""
-        ways = self.layout.tensor
-        return tuple(n_heads for n_heads in self.family.heads(d_model, d_head) if n_heads % ways == 0)
+        """Return the numbers of query heads for a d_model that tensor parallelism divides; may be empty."""
+        degree = self.layout.tensor
+        return tuple(n_heads for n_heads in self.family.heads(d_model, d_head) if n_heads % degree == 0)
 
     def kv_heads(self, n_heads: int) -> tuple[int, ...]:
         """Return the numbers of key and value heads that tensor parallelism divides; may be empty."""
-        ways = self.layout.tensor
-        return tuple(n_kv_heads for n_kv_heads in self.family.kv_heads(n_heads) if n_kv_heads % ways == 0)
+        degree = self.layout.tensor
+        return tuple(n_kv_heads for n_kv_heads in self.family.kv_heads(n_heads) if n_kv_heads % degree == 0)
 
     def depths(self, d_model: int) -> range:
-        """Return the depths of a width, in equal steps; may be empty."""
+        """Return the values of n_layers for a d_model, in equal steps; may be empty."""
         return self.grid.depths(d_model, self.layout.pipeline * self.layout.virtual)
 
     def d_ffs(self, d_model: int) -> range:
-        """Return the feed-forward widths of a width."""
+        """Return the values of d_ff for a d_model."""
         return self.grid.d_ffs(d_model, self.family.d_ff_ratios, self.layout.tensor)
 
     def widths_and_heads(self, d_head: int) -> Iterator[tuple[int, int]]:
-        """Yield d_model and n_heads of every width that has a depth."""
+        """Yield every d_model that has valid depths and values of d_ff, with each of its n_heads."""
         for widths in self.grid.d_models:
             for d_model in widths:
                 if self.depths(d_model) and self.d_ffs(d_model):
@@ -189,7 +189,7 @@ class SearchSpace:
 
     @cached_property
     def closed_forms(self) -> dict[tuple[str, int, HeadSharing], ClosedForm]:
-        """Figures fitted so far, by name, dimensions per head and head sharing: several searches need the same."""
+        """Figures fitted so far, by name, d_head and head sharing, so that several searches share them."""
         return {}
 
     @cached_property
@@ -202,12 +202,12 @@ class SearchSpace:
         )
 
     def config(self, shape: Shape, n_layers: int) -> ModelConfig:
-        """Return a model as a config; sizes that follow from others are left out."""
+        """Return a model as a config; sizes that equal their defaults are omitted."""
         grouped = shape.n_kv_heads != shape.n_heads
-        spans_width = shape.n_heads * shape.d_head == shape.d_model
-        member = self.family.config.model_dump(exclude={"nominal_params", "budget"})
+        is_derived = shape.n_heads * shape.d_head == shape.d_model
+        base = self.family.config.model_dump(exclude={"nominal_params", "budget"})
         values: dict[str, Any] = {
-            **member,
+            **base,
             "vocab_size": self.vocab_size,
             "d_model": shape.d_model,
             "n_heads": shape.n_heads,
@@ -216,11 +216,11 @@ class SearchSpace:
             "max_len": self.max_len,
             "tie_weights": self.tie_weights,
             "attention": {
-                **member["attention"],
+                **base["attention"],
                 "n_kv_heads": shape.n_kv_heads if grouped else None,
-                "d_head": None if spans_width else shape.d_head,
+                "d_head": None if is_derived else shape.d_head,
             },
-            "feed_forward": {**member["feed_forward"], "d_expert": None},
+            "feed_forward": {**base["feed_forward"], "d_expert": None},
         }
         return ModelConfig.model_validate(values)
 
@@ -258,10 +258,10 @@ def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:
 
 
 def _heads(family: Family) -> str:
-    if not family.spans:
+    if not family.head_ratios:
         return "d_model / d_head"
-    spans = either([f"{span:g}" for span in family.spans])
-    return f"{spans} times d_model / d_head, rounded to a multiple of {family.heads_step}"
+    ratios = either([f"{ratio:g}" for ratio in family.head_ratios])
+    return f"{ratios} times d_model / d_head, rounded to a multiple of {family.heads_step}"
 
 
 def _range(values: range) -> str:

@@ -112,7 +112,7 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """A model and how it is trained; one object for each pair, which caches look up faster than the pair."""
+    """A model and how it is trained; one object for each pair, which caches hash faster than the pair."""
 
     config: ModelConfig
     setup: TrainingSetup
@@ -160,7 +160,7 @@ class _Stages:
     def state(self, stage: int) -> dict[str, int]:
         """Return the bytes that do not depend on the batch.
 
-        They depend only on the dtypes and the optimizer of the setup. The gathered layers are those that ZeRO 3
+        Of the setup, only the dtypes and the optimizer matter. ``gathered layers`` counts the layers that ZeRO 3
         gathers, and the gradients of one layer before reduce-scatter.
         """
         setup, layout = self.run.setup, self.layout

@@ -73,7 +73,7 @@ def _pipeline_time(layout: Layout, stages: Sequence[tuple[float, int]]) -> float
 
     Args:
         layout: The parallel layout.
-        stages: The time of one micro-batch in a stage, or FLOPs in place of it, and the number of such stages.
+        stages: For each group of stages, the time or the FLOPs of one micro-batch, and the number of stages.
     """
     slowest = max(time for time, _ in stages)
     all_stages = sum(time * n_stages for time, n_stages in stages)

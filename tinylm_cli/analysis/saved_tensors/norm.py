@@ -15,12 +15,12 @@ def norm(
     name: str,
     source: SavedTensor,
     rows: int,
-    width: int,
+    dim: int,
     *,
     part: str | None = None,
     sharding: Sharding = "sequence",
 ) -> Iterator[SavedTensor]:
-    """Yield the tensors that a norm over ``rows`` vectors of ``width`` dimensions saves; its output is not among them.
+    """Yield the tensors that a norm over ``rows`` vectors of ``dim`` elements saves, except its output.
 
     Follows ``model/norm.py:LayerNorm.forward`` and ``RMSNorm.forward``. Statistics are in float32 or wider, except
     LayerNorm's on the CPU. On the CPU, RMSNorm is composed of single operations. It also saves the vectors before the
@@ -31,7 +31,7 @@ def norm(
         name: The norm's name.
         source: The storage of its input.
         rows: Number of vectors.
-        width: Dimensions of each.
+        dim: Elements of each.
         part: The part that it belongs to. When None: ``norm`` for the residual stream, else the part of its source.
         sharding: The parallelism that shards its vectors.
     """
@@ -39,14 +39,14 @@ def norm(
     part = part or ("norm" if source.part == "residual" else source.part)
     is_composed = run.setup.device == "cpu" and settings.kind == "rmsnorm"
     if is_composed and run.upcast_bytes > run.element_bytes:
-        yield SavedTensor(f"{name} input upcast", part, rows * width * run.upcast_bytes, sharding)
+        yield SavedTensor(f"{name} input upcast", part, rows * dim * run.upcast_bytes, sharding)
     else:
         yield source
     if is_composed and settings.weight:
-        yield SavedTensor(f"{name} scaled", part, rows * width * run.upcast_bytes, sharding)
+        yield SavedTensor(f"{name} scaled", part, rows * dim * run.upcast_bytes, sharding)
     is_centered = settings.kind == "layernorm"
     statistic_bytes = run.element_bytes if is_centered and run.setup.device == "cpu" else run.upcast_bytes
     statistics = rows * (MEAN_AND_RSTD if is_centered else RSTD) * statistic_bytes
     yield SavedTensor(f"{name} statistics", part, statistics, sharding)
     if settings.zero_centered:
-        yield SavedTensor(f"{name} gain", part, width * run.element_bytes, "none")  # 1 + weight
+        yield SavedTensor(f"{name} gain", part, dim * run.element_bytes, "none")  # 1 + weight

@@ -270,7 +270,7 @@ def test_file_added_meanwhile_is_kept(saved: Path, exchange: bool, monkeypatch: 
 
     if not exchange:
         monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
-    with pytest.raises(OutputError, match=r"saved holds notes\.txt"):
+    with pytest.raises(OutputError, match=r"saved contains notes\.txt"):
         put(saved, overwrite=True, writer=writer)
     assert contents(saved) == {"a": "old", "notes.txt": "mine"}
     assert names(saved.parent) == ["saved"]
@@ -332,14 +332,14 @@ def test_occupied_folder_needs_overwrite(saved: Path) -> None:
 @pytest.mark.parametrize("other", ["notes.txt", ".git"])
 def test_foreign_file_is_never_removed(saved: Path, other: str) -> None:
     (saved / other).write_text("mine")
-    with pytest.raises(OutputError, match=f"holds {other}"):
+    with pytest.raises(OutputError, match=f"contains {other}"):
         put(saved, overwrite=True)
     assert contents(saved) == {"a": "old", other: "mine"}
 
 
 def test_foreign_folder_is_never_removed(saved: Path) -> None:
     (saved / "b").mkdir()
-    with pytest.raises(OutputError, match="holds b"):
+    with pytest.raises(OutputError, match="contains b"):
         put(saved, overwrite=True)
 
 

@@ -26,7 +26,7 @@ def limits(root: Path) -> list[tuple[str, int]]:
 
 def test_available_ram(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemTotal:  16384 kB\nMemAvailable:  2048 kB\n"})
-    assert limits(root) == [("available RAM", 2 * MIB)]
+    assert limits(root) == [("RAM", 2 * MIB)]
 
 
 def test_cgroup_v2(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_cgroup_without_a_limit(tmp_path: Path) -> None:
             "proc/meminfo": "MemAvailable: 1 kB\n",
         },
     )
-    assert limits(root) == [("available RAM", 1024)]
+    assert limits(root) == [("RAM", 1024)]
 
 
 def test_cgroup_v1(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_unlimited_resources(tmp_path: Path) -> None:
             "proc/meminfo": "MemAvailable: 1 kB\n",
         },
     )
-    assert limits(root) == [("available RAM", 1024)]
+    assert limits(root) == [("RAM", 1024)]
 
 
 def test_installed_ram(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_no_known_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads this machine's own proc")
 def test_this_machine() -> None:
-    assert dict(limits(Path("/")))["available RAM"] > MIB
+    assert dict(limits(Path("/")))["RAM"] > MIB
 
 
 def test_work_that_fits(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_work_that_does_not_fit(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1536 kB\n"})
     with pytest.raises(CapacityError) as caught:
         require_memory(5 << 30, "building 7 parameters in float32", root=root)
-    message = "building 7 parameters in float32 needs 5.00 GiB, but only 1.50 MiB is left (available RAM)"
+    message = "building 7 parameters in float32 needs 5.00 GiB, but only 1.50 MiB is available (RAM)"
     assert caught.value.message == message
     assert caught.value.help == "choose a smaller model or dtype, or free some memory"
 

@@ -9,12 +9,13 @@
     model.compare("small")
     model.build(seed=0)  # the PyTorch module
 
-The names below are imported when first used: ``import tinylm_cli`` costs nothing, and only a model imports torch.
+The names below are imported when first used: ``import tinylm_cli`` itself is fast, and only building a model imports
+torch.
 """
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = False  # type checkers treat this name as true; importing typing costs more than all of this
+TYPE_CHECKING = False  # type checkers treat this name as true; importing typing takes longer than this module
 
 if TYPE_CHECKING:
     from tinylm_cli.api.model import Model as Model
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from tinylm_cli.model import TinyTransformerLM as TinyTransformerLM
     from tinylm_cli.render.report import Report as Report
 
-_HOMES = {
+_MODULE_OF = {
     **dict.fromkeys(("load", "Model"), "api.model"),
     **dict.fromkeys(("design", "sweep"), "api.search"),
     **dict.fromkeys(("AnalysisError", "CapacityError", "ConfigError", "Diagnostic", "InputError"), "errors"),
@@ -44,21 +45,21 @@ _HOMES = {
     "TinyTransformerLM": "model",
     "Report": "render.report",
 }
-"""The module that holds each public name."""
+"""The module that defines each public name."""
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULE_OF)
 
-if not TYPE_CHECKING:  # a type checker reads the imports above, and reports a name that is not there
+if not TYPE_CHECKING:  # type checkers read the imports above, and report undefined names
 
     def __getattr__(name: str) -> object:
         """Import a public name when it is first used."""
-        if name not in _HOMES:
+        if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__} has no attribute {name}")
         from importlib import import_module
 
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOMES})
+        return sorted({*globals(), *_MODULE_OF})

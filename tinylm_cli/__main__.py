@@ -27,7 +27,8 @@ def main() -> None:
         from tinylm_cli.cli.app import run
 
         gc.freeze()
-        gc.set_threshold(100_000, 10, 10)  # what a command creates lives to its end; by default a third goes to passes
+        # most objects live as long as the command; by default, collection takes a third of the time
+        gc.set_threshold(100_000, 10, 10)
         gc.enable()
         try:
             exit_code = run(sys.argv[1:])
@@ -74,7 +75,7 @@ def _prepare_streams() -> None:
 
 
 def _prepare_environment() -> None:
-    """Remove terminal sizes that are not numbers, on which libraries fail, and keep waiting threads from spinning."""
+    """Remove terminal sizes that are not numbers, which libraries reject, and keep waiting threads from spinning."""
     # by default, OpenMP threads spin at barriers; on a busy machine a small forward pass then takes 50 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
@@ -89,9 +90,9 @@ def _skip_pydantic_plugins() -> None:
     The search imports importlib.metadata and email, and takes a tenth of a short run. With a pydantic version that
     searches elsewhere, this function has no effect.
     """
-    none = ModuleType("pydantic.plugin._loader")
-    none.__dict__["get_plugins"] = tuple
-    sys.modules.setdefault(none.__name__, none)
+    loader = ModuleType("pydantic.plugin._loader")
+    loader.__dict__["get_plugins"] = tuple  # no plugins
+    sys.modules.setdefault(loader.__name__, loader)
 
 
 def _on_terminate(number: int, _frame: FrameType | None) -> None:
@@ -99,7 +100,7 @@ def _on_terminate(number: int, _frame: FrameType | None) -> None:
 
 
 def _report_plainly(error: Exception) -> int:
-    """Report what leaves no way to report it as usual: stdout cannot be written, or memory is exhausted."""
+    """Report an error that prevents the usual report: stdout cannot be written, or memory is exhausted."""
     message = f"{type(error).__name__}: {error}"
     try:
         from tinylm_cli.errors import is_memory_error

@@ -42,7 +42,7 @@ def require_free_file(path: Path) -> None:
 def write_file(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a UTF-8 file atomically, through a temporary file in the same directory.
 
-    A replaced file keeps its mode, and its owner and group where the system permits; other hard links to it keep the
+    A replaced file keeps its mode, and its owner and group if the system permits it; other hard links to it keep the
     old content. A symbolic link is followed. A device, a pipe or an open stream such as ``/dev/stdout`` is written to
     directly.
 
@@ -103,9 +103,9 @@ def write_folder(
 ) -> None:
     """Write a folder atomically, through a hidden temporary folder in the same parent.
 
-    At every moment the name refers to the complete old folder or the complete new one, where the system can exchange
-    two names (Linux, macOS). Elsewhere the old folder is renamed first, and renamed back if the second rename fails.
-    A replaced folder and its files keep their modes, and their owner and group where the system permits.
+    At every moment the name refers to the complete old folder or the complete new one, if the system can exchange two
+    names (Linux, macOS). Elsewhere the old folder is renamed first, and renamed back if the second rename fails.
+    A replaced folder and its files keep their modes, and their owner and group if the system permits it.
 
     The current folder of a process cannot be exchanged without moving that process out of it. If ``directory`` is the
     current folder, it must be empty; the files are then moved into it one by one, in the order of ``files``.
@@ -114,10 +114,10 @@ def write_folder(
 
     Args:
         directory: The folder to write; its parent exists.
-        files: Names of the files that ``write`` writes, the one that makes the folder a model folder last. A folder
-            with any other content is never replaced.
+        files: Names of the files that ``write`` writes; the last one makes the folder a model folder. A folder with any
+            other content is never replaced.
         write: Writes the files into the temporary folder, its argument.
-        overwrite: Whether to replace a folder that holds only these files.
+        overwrite: Whether to replace a folder that contains only these files.
         needed_bytes: Estimated size of the files.
 
     Raises:
@@ -261,7 +261,7 @@ def _is_current(target: Path) -> bool:
 
 
 def _is_occupied(target: Path, names: Sequence[str], *, overwrite: bool) -> bool:
-    """Return whether ``target`` holds files that may be replaced; raise if it holds anything else."""
+    """Return whether ``target`` contains files that may be replaced; raise if it contains anything else."""
     if not target.exists():
         return False
     if not target.is_dir():
@@ -280,14 +280,14 @@ def _is_occupied(target: Path, names: Sequence[str], *, overwrite: bool) -> bool
 
 
 def _require_only(folder: Path, names: Sequence[str], target: Path) -> None:
-    """Raise if ``folder``, which is or was named ``target``, holds anything but files of these names."""
+    """Raise if ``folder``, which is or was named ``target``, contains anything but files of these names."""
     for path in sorted(folder.iterdir()):
         if path.name not in names or not path.is_file():
-            raise OutputError(f"{target} holds {path.name}, so it is not replaced", help="choose another folder")
+            raise OutputError(f"{target} contains {path.name}, so it is not replaced", help="choose another folder")
 
 
 def _replace_folder(target: Path, fresh: Path, names: Sequence[str]) -> Path:
-    """Put ``fresh`` in the place of the folder ``target``, and return the new path of the old folder.
+    """Replace the folder ``target`` with ``fresh``, and return the new path of the old folder.
 
     The content of the old folder is checked again, because another process may have added a file since the first check.
     """
@@ -372,7 +372,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_names(target: Path) -> None:
-    """Sync the folder that holds the name ``target``, where the system can.
+    """Sync the folder that contains ``target``, if the system supports it.
 
     Raises:
         OutputError: If that fails; the file or folder is in place.
@@ -380,7 +380,7 @@ def _sync_names(target: Path) -> None:
     try:
         _sync(target.parent)
     except OSError as error:
-        if error.errno not in (*_UNSUPPORTED, errno.EACCES):  # EACCES: a folder that may be written, but not read
+        if error.errno not in (*_UNSUPPORTED, errno.EACCES):  # EACCES: the folder is writable, but not readable
             raise OutputError(
                 f"{target} is in place, but may be lost in a power failure: cannot sync its folder: {_reason(error)}"
             ) from error

@@ -24,7 +24,7 @@ class MemoryLimit(NamedTuple):
     """A limit on the memory that this process may still allocate.
 
     Attributes:
-        name: Its source, e.g. ``available RAM`` or ``container limit``.
+        name: Its source, e.g. ``RAM`` or ``container limit``.
         available_bytes: Bytes still available, >= 0.
     """
 
@@ -40,7 +40,7 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
     installed RAM, if the system reports it.
 
     Args:
-        root: The folder that holds ``proc`` and ``sys``.
+        root: The folder that contains ``proc`` and ``sys``.
 
     Returns:
         The limits, in no particular order; empty if none is known.
@@ -48,16 +48,16 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
     limits = [*_control_groups(root), *_resource_limits(root)]
     available_kib = _fields(root / "proc/meminfo").get("MemAvailable")
     if available_kib is not None:
-        limits.append(MemoryLimit("available RAM", available_kib * 1024))
+        limits.append(MemoryLimit("RAM", available_kib * 1024))
     return tuple(limits or _installed_ram())
 
 
-def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: Path = Path("/")) -> None:
+def require_memory(needed_bytes: int, work: str, *, device: str = "cpu", root: Path = Path("/")) -> None:
     """Raise before an allocation that exceeds the available memory.
 
     Args:
         needed_bytes: Estimated allocation.
-        what: The work, as the subject of the message: ``building 826,112 parameters in float32``.
+        work: The work, as the subject of the message: ``building 826,112 parameters in float32``.
         device: Device type; only devices that use host memory are checked.
         root: As for :func:`memory_limits`.
 
@@ -69,7 +69,7 @@ def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: P
     tightest = min(memory_limits(root), key=lambda limit: limit.available_bytes, default=None)
     if tightest is not None and needed_bytes > tightest.available_bytes:
         raise CapacityError(
-            f"{what} needs {binary_bytes(needed_bytes)}, but only {binary_bytes(tightest.available_bytes)} is left"
+            f"{work} needs {binary_bytes(needed_bytes)}, but only {binary_bytes(tightest.available_bytes)} is available"
             f" ({tightest.name})",
             help="choose a smaller model or dtype, or free some memory",
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Self
 
 MAX_SEED = 2**64 - 1
-"""The largest seed that ``torch.Generator`` takes."""
+"""The largest seed that ``torch.Generator`` accepts."""
 
 BYTE_VOCAB_SIZE = 256
 """Vocabulary size at which token ids are UTF-8 bytes."""
 
 MAX_DESIGNS = 1000
-"""The most designs that a search returns: every figure of each is computed from its config."""
+"""Maximum number of designs that a search returns: every figure of each design is computed from its config."""
 
 _BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 

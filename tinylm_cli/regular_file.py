@@ -1,4 +1,4 @@
-"""Read regular files only, within a size limit: no pipe that blocks, no device, no folder."""
+"""Read regular files within a size limit; reject pipes, which may block, devices and folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 
     Raises:
         OSError: If it cannot be opened, or is not a regular file; ``strerror`` gives the reason.
-        ValueError: If ``path`` holds a NUL character.
+        ValueError: If ``path`` contains a NUL character.
     """
     # without blocking, so that opening a named pipe does not wait for a writer
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -36,7 +36,7 @@ def read_regular(path: Path | str, max_bytes: int) -> bytes:
 
     Raises:
         OSError: As :func:`open_regular`, and if the file is larger.
-        ValueError: If ``path`` holds a NUL character.
+        ValueError: If ``path`` contains a NUL character.
     """
     with open_regular(path) as file:
         data = file.read(max_bytes + 1)

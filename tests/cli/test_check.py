@@ -121,7 +121,7 @@ def test_failed_checks_exit_1(broken: str, here: Here) -> None:
 
     page = here("check", "--weights", broken)
     assert page.code == 1
-    noted = "1 of 51 parameter tensors in model hold NaN or infinity: blocks.1.ln_2.weight."
+    noted = "1 of 51 parameter tensors in model contain NaN or infinity:\nblocks.1.ln_2.weight."
     assert page.err == f"{noted}\nnext: tinylm forward --weights model --tokens\n", "which shows where values go wrong"
     words = " ".join(page.out.split())
     names = ", ".join(check["name"] for check in failed)

@@ -122,7 +122,7 @@ class TestOutput:
         result = here("params", "toy.yaml", "-o", f"out{suffix}", columns=200)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith(f"error: --output out{suffix}: ")
-        assert "the suffixes are .txt, .json, .md, .csv, .tex; --format takes any" in result.err
+        assert "the known suffixes are .txt, .json, .md, .csv, .tex; with --format, any suffix is allowed" in result.err
         assert here("params", "toy.yaml", "-o", f"out{suffix}", "--format", "text").code == 0
         assert (folder / f"out{suffix}").is_file()
 
@@ -191,7 +191,7 @@ class TestAmounts:
         ],
     )
     def test_amount_parser(self, kind: Any, written: str, value: int) -> None:
-        assert amount_parser("--option", kind, most=10**21, example="8")(written) == value
+        assert amount_parser("--option", kind, maximum=10**21, example="8")(written) == value
 
     @pytest.mark.parametrize(
         ("kind", "written"),
@@ -199,7 +199,7 @@ class TestAmounts:
     )
     def test_amount_parser_errors(self, kind: Any, written: str) -> None:
         with pytest.raises(UsageError) as caught:
-            amount_parser("--option", kind, most=1000, example="8")(written)
+            amount_parser("--option", kind, maximum=1000, example="8")(written)
         assert caught.value.message == f"--option {written}: expected an integer from 1 to 1,000"
         assert caught.value.help == "for example --option 8"
 

@@ -180,7 +180,7 @@ def test_dtype_not_supported_by_gpu(here: Here) -> None:
         (["--kv-cache-dtype", "int4"], 2, "expected bfloat16, float16, float32"),
         (["--serving-batch-size", "1,x,0"], 2, "--serving-batch-size lists numbers of sequences, not x"),
         (["--serving-batch-size", ""], 2, "--serving-batch-size lists numbers of sequences, not nothing"),
-        (["--serving-batch-size", ",".join("1" * 17)], 2, "17 numbers; the most is 16"),
+        (["--serving-batch-size", ",".join("1" * 17)], 2, "17 numbers; the maximum is 16"),
         (["--serving-seq-len", "1k,2k"], 2, "--serving-seq-len 2k (2,048 tokens) is longer than"),
         (["--serving-seq-len", "1k,2k"], 2, "write --serving-seq-len 1024 or less, or add --set max_len=2048"),
         (["--serving-seq-len", "900000k"], 2, "write --serving-seq-len 1024 or less"),

@@ -107,11 +107,11 @@ class TestTokens:
                 "token 1 is 10000000000000000000…, outside the vocabulary of 256",
                 "ids range from 0 to 255",
             ),
-            (["--tokens", "1.5"], "token 1 is 1.5, not an integer", "give ids such as 5,12,8"),
-            (["--tokens", "1e3"], "token 1 is 1e3, not an integer", "give ids such as 5,12,8"),
-            (["--tokens", "٣"], "token 1 is ٣, not an integer", "give ids such as 5,12,8"),
-            (["--tokens", "5;12"], "token 1 is 5;12, not an integer", "give ids such as 5,12,8"),
-            (["--tokens", "once upon"], "token 1 is once, not an integer", "give ids such as 5,12,8"),
+            (["--tokens", "1.5"], "token 1 is 1.5, not an integer", "pass ids such as 5,12,8"),
+            (["--tokens", "1e3"], "token 1 is 1e3, not an integer", "pass ids such as 5,12,8"),
+            (["--tokens", "٣"], "token 1 is ٣, not an integer", "pass ids such as 5,12,8"),
+            (["--tokens", "5;12"], "token 1 is 5;12, not an integer", "pass ids such as 5,12,8"),
+            (["--tokens", "once upon"], "token 1 is once, not an integer", "pass ids such as 5,12,8"),
             (["--tokens", "@absent.txt"], "no such file: absent.txt", None),
             (["--tokens", "@."], "cannot read .: Is a directory", None),
             (
@@ -129,7 +129,7 @@ class TestTokens:
             (
                 ["--text", "a", "--set", "vocab_size=300"],
                 "--text: the model has no tokenizer, and vocab_size is 300, not 256 (bytes)",
-                "name a folder with a tokenizer.json, or give ids with --tokens",
+                "name a folder with a tokenizer.json, or pass ids with --tokens",
             ),
             (
                 ["--random", "4*8"],

@@ -85,8 +85,8 @@ def test_text_is_for_bytes_only(here: Here) -> None:
 
 def test_sliding_window_is_noted(here: Here) -> None:
     said = " ".join(here(*TOY, "--tokens", "1,2", "-n", "40").err.split())
-    assert "Beyond max_len 32 the context window slides" in said
-    assert "--set max_len=41 avoids it" in said
+    assert "Beyond max_len 32, the context window slides" in said
+    assert "--set max_len=41 avoids this" in said
     assert "slides" not in here(*TOY, "--tokens", "1,2", "-n", "31").err
     assert "slides" not in here(*TOY, "--tokens", "1,2", "-n", "40", "--set", "max_len=41").err
 
@@ -260,7 +260,7 @@ class TestNotFinite:
     def test_generate(self, options: list[str], here: Here) -> None:
         result = here("generate", "--weights", "m", "-n", "4", *options)
         assert (result.code, result.out) == (2, "")
-        assert "in m hold NaN or infinity: " in " ".join(result.err.split())
+        assert "in m contain NaN or infinity: " in " ".join(result.err.split())
         assert "error: the logits are not finite" in result.err
 
     @pytest.mark.usefixtures("broken")

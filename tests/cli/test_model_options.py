@@ -29,7 +29,7 @@ def allow(here: Here, monkeypatch: pytest.MonkeyPatch) -> Allow:
     here("build", *WIDE, "--save", "model")
 
     def leave(available_bytes: int) -> None:
-        limits = (MemoryLimit("available RAM", available_bytes),)
+        limits = (MemoryLimit("RAM", available_bytes),)
         monkeypatch.setattr("tinylm_cli.machine.memory_limits", lambda _root: limits)
         monkeypatch.setattr(TinyTransformerLM, "_assemble", lambda *_: pytest.fail("went on"))
 

@@ -57,7 +57,7 @@ def test_paths(path: str, text: str) -> None:
         ("rows.9", "rows has no 9", "the fields are blocks.0, blocks.0.ln.weight, 0, 1, 2"),
         ("title.x", "title has no x", "title is a single value; end the path there"),
         ("zzz", "the report has no zzz", "the fields are schema_version, title, rows, sizes"),
-        (".title", "the report has no empty word", None),
+        (".title", "the report has no empty name", None),
     ],
 )
 def test_wrong_paths(path: str, message: str, remedy: str | None) -> None:

@@ -147,7 +147,7 @@ def test_resource_limit_is_respected(limit: str, field: int) -> None:
     message, help_, grown_kib = done.stdout.splitlines()
     assert message.startswith("holding 253,")
     assert limit in message
-    assert "MiB is left" in message
+    assert "MiB is available" in message
     assert help_ == "choose a smaller model or dtype, or free some memory"
     assert int(grown_kib) < 20_000
 

@@ -12,13 +12,14 @@ from os import PathLike
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_WORDS = {
+_DESCRIPTIONS = {
     bool: "True or False",
     int: "an integer",
     float: "a number",
@@ -42,7 +43,7 @@ class Bounds(NamedTuple):
     maximum: float = math.inf
 
     def __str__(self) -> str:
-        """Return the range in words."""
+        """Return the range as text: ``>= 1``, ``from 0 to 1``."""
         return f">= {self.minimum:g}" if self.maximum == math.inf else f"from {self.minimum:g} to {self.maximum:,}"
 
 
@@ -68,21 +69,21 @@ def require(name: str, value: object, annotation: Any) -> None:
     Args:
         name: The argument.
         value: Its value.
-        annotation: Its type: classes, literals, bounded numbers, tuples of these, and unions. Others accept any value.
+        annotation: Its type: classes, literals, bounded numbers, tuples of these, and unions. Other annotations accept
+            any value.
 
     Raises:
-        UsageError: If the type does not include the value; suggests the most similar choice.
+        UsageError: If the value does not have the type; suggests the most similar choice.
     """
     members = tuple(_members(annotation))
     if any(_accepts(member, value) for member in members):
         return
     choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
-    words = [*map(str, choices), *(_expected(each) for each in members if get_origin(each) is not Literal)]
-    expected = _listed([word for word in words if word])
-    meant = suggest(value, map(str, choices)) if isinstance(value, str) else None
-    raise UsageError(
-        f"{name}: expected {expected}, got {reprlib.repr(value)}", help=f"did you mean {meant}?" if meant else ""
-    )
+    alternatives = [*map(str, choices), *(_expected(each) for each in members if get_origin(each) is not Literal)]
+    expected = either([each for each in alternatives if each])
+    suggestion = suggest(value, map(str, choices)) if isinstance(value, str) else None
+    remedy = f"did you mean {suggestion}?" if suggestion else ""
+    raise UsageError(f"{name}: expected {expected}, got {reprlib.repr(value)}", help=remedy)
 
 
 @cache
@@ -111,8 +112,8 @@ def _accepts(member: Any, value: Any) -> bool:
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         return listed and all(_accepts(get_args(member)[0], each) for each in value)
     if isinstance(value, Mapping):
-        key, held = get_args(member) if origin is Mapping else (NoneType, NoneType)
-        return all(_accepts(key, each) for each in value) and all(_accepts(held, each) for each in value.values())
+        key, item = get_args(member) if origin is Mapping else (NoneType, NoneType)
+        return all(_accepts(key, each) for each in value) and all(_accepts(item, each) for each in value.values())
     if member in (int, float):
         return isinstance(value, Integral if member is int else Real) and not isinstance(value, bool)
     kind = origin or member
@@ -120,7 +121,7 @@ def _accepts(member: Any, value: Any) -> bool:
 
 
 def _expected(member: Any) -> str:
-    """Return a description of the accepted values; empty for None, which callers omit instead."""
+    """Return a description of the accepted values; empty for None."""
     if member is NoneType:
         return ""
     if get_origin(member) is Annotated:
@@ -131,8 +132,4 @@ def _expected(member: Any) -> str:
     if get_origin(member) is Iterable and get_args(member) == (str,):
         return "a list of text"
     kind = get_origin(member) or member
-    return _WORDS.get(kind) or str(kind.__name__)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return _DESCRIPTIONS.get(kind) or str(kind.__name__)

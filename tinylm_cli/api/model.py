@@ -247,7 +247,7 @@ class Model:
         """
         from tinylm_cli.analysis.cpu_memory import module_bytes
 
-        module_bytes(self.config)  # refuses a model of too many tensors
+        module_bytes(self.config)  # raises CapacityError for too many tensors
         import torch
 
         from tinylm_cli.interop.weights.load_model import open_model

@@ -121,7 +121,7 @@ def design(
         max_train_bytes_per_gpu: Maximum training memory per GPU.
         max_serve_bytes: Maximum serving memory.
         min_decode_tokens_per_second: Minimum decode throughput, summed over the batch.
-        gpu: A GPU whose memory the model must fit.
+        gpu: The GPU in whose memory the model must fit.
         hardware: A file that describes further GPUs.
         purpose: Workload that must fit on the GPU: ``training`` or ``serving``.
         plan: Parallel layout of several GPUs; None for tensor parallelism over each node.

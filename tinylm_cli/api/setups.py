@@ -83,8 +83,9 @@ def checked_fields(fields: SetupFields) -> dict[str, Any]:
     annotations = get_type_hints(SetupFields, include_extras=True)
     for name, value in fields.items():
         if name not in annotations:
-            meant = suggest(name, annotations)
-            raise UsageError(f"unknown setup field {name}", help=f"did you mean {meant}?" if meant else "")
+            suggestion = suggest(name, annotations)
+            remedy = f"did you mean {suggestion}?" if suggestion else ""
+            raise UsageError(f"unknown setup field {name}", help=remedy)
         require(name, value, annotations[name])
     known: dict[str, Any] = dict(fields)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
@@ -93,7 +94,7 @@ def checked_fields(fields: SetupFields) -> dict[str, Any]:
 def read_gpu(
     gpu: str | None, hardware: str | os.PathLike[str] | None
 ) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
-    """Return the GPU of that name, and all known GPUs, from which a larger one may be suggested.
+    """Return the named GPU, and all known GPUs, which remedies may suggest.
 
     Raises:
         ConfigError: If the GPU is unknown, or the hardware file is invalid.
@@ -125,23 +126,23 @@ def read_amount(name: str, value: float | str, kind: AmountKind, *, most: int = 
 
 def _layout(plan: str, n_gpus: int | None) -> Layout:
     """Parse a layout such as ``tp=2,zero=1``; ``dp`` defaults to n_gpus divided by the other degrees."""
-    fields = {word: name for name, word in ABBREVIATIONS.items()}
-    given: dict[str, Any] = {}
-    for each in plan.split(","):
-        word, _, value = each.strip().partition("=")
-        if word not in fields or not (value.isdecimal() or word == "schedule"):
+    fields = {key: name for name, key in ABBREVIATIONS.items()}
+    stated: dict[str, Any] = {}
+    for entry in plan.split(","):
+        key, _, value = entry.strip().partition("=")
+        if key not in fields or not (value.isdecimal() or key == "schedule"):
             raise UsageError(
-                f"invalid plan entry {each}", help=f"the keys are {', '.join(fields)}: for example tp=2,zero=1"
+                f"invalid plan entry {entry}", help=f"the keys are {', '.join(fields)}: for example tp=2,zero=1"
             )
-        given[fields[word]] = value if word == "schedule" else int(value)
-    _require_degrees(given)
-    layout = Layout(**given)
-    return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.n_gpus, 1))
+        stated[fields[key]] = value if key == "schedule" else int(value)
+    _require_degrees(stated)
+    layout = Layout(**stated)
+    return layout if "data" in stated or n_gpus is None else replace(layout, data=max(n_gpus // layout.n_gpus, 1))
 
 
-def _require_degrees(given: dict[str, Any]) -> None:
+def _require_degrees(values: dict[str, Any]) -> None:
     """Check the fields of a layout."""
     annotations = get_type_hints(Layout)
-    for name, value in given.items():
+    for name, value in values.items():
         annotation = annotations[name]
         require(f"plan: {ABBREVIATIONS[name]}", value, Gpus if annotation is int else annotation)

@@ -37,8 +37,8 @@ GROUPS = {
 
 OUT_OF_MEMORY = "out of memory"
 
-_MOST_SHOWN = 200
-"""Characters of a name that the system refuses, in a message."""
+_MAX_PATH = 200
+"""Maximum length of an inaccessible path in a message."""
 
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         done = run_completion_option(arguments)
         if done is not None:
             return done
-        app = create_app(_needed(arguments))
+        app = create_app(_commands_to_create(arguments))
         if completes_for_bash():
             return complete_for_bash(lambda: app(arguments, prog_name="tinylm", standalone_mode=False))
         result = app(arguments, prog_name="tinylm", standalone_mode=False)
@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         _report_error(explain_usage_error(error, arguments, COMMANDS), arguments)
         return ExitCode.UNABLE
     except (StdoutError, BrokenPipeError):
-        raise  # standard output is gone, which main reports
+        raise  # main reports that standard output cannot be written
     except Exception as error:
         if debug:
             _print_traceback()
@@ -101,27 +101,27 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _explain(error: Exception, *, debug: bool) -> TinylmError:
-    """Return an error of the system in tinylm's words; any other is a defect of tinylm."""
+    """Convert a system error to a TinylmError; any other error is a bug in tinylm."""
     if is_memory_error(error):
         return UnableError(OUT_OF_MEMORY, help="close other programs, raise the limit, or choose a smaller model")
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
         return UnableError("the current folder no longer exists", help="change to a folder that exists")
     if isinstance(error, OSError) and error.filename is not None:
-        return InputError(f"cannot access {str(error.filename)[:_MOST_SHOWN]}: {error.strerror}")
+        return InputError(f"cannot access {str(error.filename)[:_MAX_PATH]}: {error.strerror}")
     remedy = "please report it" if debug else "add --debug to see where; please report it"
     return TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy)
 
 
 def _has_current_folder() -> bool:
     try:
-        return bool(os.getcwd())  # noqa: PTH109 - the question is whether it works
+        return bool(os.getcwd())  # noqa: PTH109 - raises if the folder was removed
     except OSError:
         return False
 
 
-def _needed(arguments: Sequence[str]) -> Sequence[str]:
+def _commands_to_create(arguments: Sequence[str]) -> Sequence[str]:
     """Return only the named command, which saves the milliseconds of creating the others; all if none matches."""
-    first = next((word for word in arguments if not word.startswith("-")), "")
+    first = next((argument for argument in arguments if not argument.startswith("-")), "")
     return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
 
 
@@ -161,8 +161,8 @@ def _print_traceback() -> None:
     write_stderr("".join(f"{escape_controls(line)}\n" for line in traceback.format_exc().splitlines()))
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         write_stdout(f"tinylm {__version__}\n")
         raise typer.Exit
 

@@ -18,34 +18,35 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     ``--tokens 5 12 8`` is accepted, although options take one argument.
     """
     prepared: list[str] = []
-    waiting = list(arguments)
-    while waiting:
-        word = waiting.pop(0)
-        if word == "--":
-            prepared += [word, *waiting]
+    remaining = list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if argument == "--":
+            prepared += [argument, *remaining]
             break
-        option, equals, first = word.partition("=")
-        prepared.append(option if option == "--tokens" else word)
+        option, equals, first = argument.partition("=")
+        prepared.append(option if option == "--tokens" else argument)
         if option != "--tokens":
             continue
         ids = [first] if equals else []
-        while waiting and _NUMBERS.fullmatch(waiting[0]) and not (equals and not _NUMBERS.fullmatch(first)):
-            ids.append(waiting.pop(0))
+        while remaining and _NUMBERS.fullmatch(remaining[0]) and not (equals and not _NUMBERS.fullmatch(first)):
+            ids.append(remaining.pop(0))
         if ids:
             prepared.append(" ".join(ids))
-        elif not waiting or (waiting[0].startswith("-") and waiting[0] != "-"):
+        elif not remaining or (remaining[0].startswith("-") and remaining[0] != "-"):
             prepared.append(BARE_TOKENS)
     options = prepared.index("--") if "--" in prepared else len(prepared)
     if "--debug" in prepared[:options]:
-        prepared = ["--debug", *(word for word in prepared[:options] if word != "--debug"), *prepared[options:]]
+        others = [argument for argument in prepared[:options] if argument != "--debug"]
+        prepared = ["--debug", *others, *prepared[options:]]
     return prepared
 
 
 def requested_format(arguments: Sequence[str]) -> str:
-    """Return the value of ``--format``, even if the rest of the command line is wrong; empty without the option."""
-    given = [
-        next_ if word in ("--format", "-f") else _FORMAT.sub("", word)
-        for word, next_ in zip(arguments, [*arguments[1:], ""], strict=True)
-        if _FORMAT.match(word)
+    """Return the value of ``--format``, even if the rest of the command line is invalid; empty without the option."""
+    values = [
+        following if argument in ("--format", "-f") else _FORMAT.sub("", argument)
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if _FORMAT.match(argument)
     ]
-    return given[-1] if given else ""
+    return values[-1] if values else ""

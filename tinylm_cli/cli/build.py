@@ -26,7 +26,7 @@ def build(
     expand: Annotated[
         bool, option("Show every block; by default, identical blocks are shown once.", "--expand")
     ] = False,
-    depth: Annotated[int | None, option("Levels of the tree to show; 3 by default.", metavar="N", min=0)] = None,
+    depth: Annotated[int | None, option("Levels of the tree to show; default: 3.", metavar="N", min=0)] = None,
     to: ReportOutput,
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.
@@ -77,7 +77,7 @@ def build(
 
         save_model(module, save, config_text=to_yaml(loaded.config), overwrite=to.force)
         saved = replace(request, options=ModelOptions(weights=save))  # the next command uses the saved folder
-        following = next_step("build --save", "forward", *saved.words(), "--tokens")
+        following = next_step("build --save", "forward", *saved.build_arguments(), "--tokens")
     else:
         following = next_step("build", "estimate", request.config_arguments())
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED

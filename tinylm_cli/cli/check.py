@@ -24,13 +24,13 @@ def check(
     model: ModelOptions,
     *,
     device: DeviceOption = "cpu",
-    full: Annotated[bool, option("Show the measurement of each check.", "--full")] = False,
+    full: Annotated[bool, option("Show the measured value of each check.", "--full")] = False,
     to: ReportOutput,
 ) -> CommandOutput:
     """Test a model's invariants: causality, gradients, KV cache.
 
-    Each check is printed when it completes. --full also prints the measured value of each check, not only of a
-    check that fails. Exits with 1 if any check fails.
+    Each check is printed when it completes, with its measured value if it fails; --full prints the measured value of
+    every check. Exits with 1 if any check fails.
 
     \b
     Examples:
@@ -50,15 +50,16 @@ def check(
     live = to.format_ == "text" and to.file is None
     origin = str(weights) if weights is not None else None
     with working(f"preparing to check {loaded.name}"):
-        where = request.torch_device()
+        torch_device = request.torch_device()
 
         from tinylm_cli.model.checks import ClosedForm, run_checks
     weights_dtype = request.torch_dtype() if module is None else module.lm_head.weight.dtype
     if live:
         name = str(weights_dtype).removeprefix("torch.")
         shown_seed = model.seed if module is None else None
-        _print(opening_view(loaded.name, device=str(where), dtype=name, seed=shown_seed, weights=origin), after="\n")
-    with ExitStack() as progress:  # the spinner of the check that runs
+        opening = opening_view(loaded.name, device=str(torch_device), dtype=name, seed=shown_seed, weights=origin)
+        _print(opening, after="\n")
+    with ExitStack() as progress:  # the spinner of the running check
 
         def start(check: Check) -> None:
             progress.enter_context(working(f"checking {loaded.name}: {check.name}"))
@@ -75,7 +76,7 @@ def check(
             seed=model.seed,
             weights=origin,
             closed_form=ClosedForm(closed_form(loaded.config), total_params(tensor_table(loaded.config))),
-            device=where,
+            device=torch_device,
             dtype=weights_dtype,
             model=module,
             on_start=start,
@@ -86,13 +87,13 @@ def check(
     if weights is not None:
         report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
-    following = "forward" if report.failed else "generate"  # forward shows where values go wrong
+    following = "forward" if report.failed else "generate"  # forward shows torch_device values go wrong
     return CommandOutput(
         report,
         lambda: verdict_view(report) if live else check_view(report, as_table=to.format_ != "text", full=full),
         to,
         exit_code,
-        next_step=next_step("check", following, *request.words(), "--tokens"),
+        next_step=next_step("check", following, *request.build_arguments(), "--tokens"),
     )
 
 

@@ -11,7 +11,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.completion import complete_config
-from tinylm_cli.cli.options import STDOUT, typed
+from tinylm_cli.cli.options import STDOUT, explicit_options
 from tinylm_cli.cli.streams import stdout_errors
 from tinylm_cli.errors import UsageError
 
@@ -32,7 +32,7 @@ YAML = (".yaml", ".yml")
 WRITE_YAML = ("show", "design", "import")
 """The commands whose text is a config, which may be written to a YAML file."""
 
-CONFIG_WORD = "config_word"
+CONFIG_ARGUMENT = "config_argument"
 
 
 def with_option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,21 +49,21 @@ def with_option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         new
-        for name, own in inspect.signature(command).parameters.items()
-        for new in options.get(name, [own.replace(kind=keyword, annotation=hints[name])])
+        for name, parameter in inspect.signature(command).parameters.items()
+        for new in options.get(name, [parameter.replace(kind=keyword, annotation=hints[name])])
     ]
 
-    def called(**values: Any) -> Any:
+    def call_with_groups(**values: Any) -> Any:
         made = {
             name: group(**{each.name: values.pop(each.name) for each in options[name]})
             for name, group in groups.items()
         }
         return command(**values, **made)
 
-    called.__doc__ = command.__doc__
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return called
+    call_with_groups.__doc__ = command.__doc__
+    call_with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call_with_groups.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call_with_groups
 
 
 def _group_options(group: Any) -> Iterator[inspect.Parameter]:
@@ -83,7 +83,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments of the command, then resolve the parameters that depend on each other."""
-        with stdout_errors():  # --help is printed here; its write errors are those of other output
+        with stdout_errors():  # prints --help, whose write errors are reported like those of other output
             rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             _merge_config(ctx)
@@ -122,37 +122,37 @@ class CommandGroup(TyperGroup):
         write_options(self.get_params(ctx), ctx, formatter)
 
 
-def _positional_config(own: Sequence[Any]) -> Iterator[Any]:
-    """Yield the positional form of ``--config`` where a command has no argument list; it takes over the help."""
-    option = next((parameter for parameter in own if "--config" in parameter.opts), None)
-    if option is not None and not any(parameter.nargs == -1 for parameter in own):
+def _positional_config(parameters: Sequence[Any]) -> Iterator[Any]:
+    """Yield the positional form of ``--config``, with its help, if the command has no argument list."""
+    option = next((parameter for parameter in parameters if "--config" in parameter.opts), None)
+    if option is not None and not any(parameter.nargs == -1 for parameter in parameters):
         yield TyperArgument(
-            param_decls=[CONFIG_WORD],
+            param_decls=[CONFIG_ARGUMENT],
             metavar="CONFIG",
             help=f"{option.help}  [default: {option.default}]" if option.default else option.help,
-            autocompletion=lambda _context, _words, incomplete: complete_config(incomplete),
+            autocompletion=lambda _context, _arguments, incomplete: complete_config(incomplete),
         )
         option.help, option.metavar, option.show_default = "Same as CONFIG.", "CONFIG", False
 
 
 def _merge_config(ctx: Any) -> None:
-    """Take the positional config for ``--config``.
+    """Use the positional config as the value of ``--config``.
 
     Raises:
         UsageError: If both are given.
     """
-    word = ctx.params.pop(CONFIG_WORD, None)
-    if word is None:
+    positional = ctx.params.pop(CONFIG_ARGUMENT, None)
+    if positional is None:
         return
-    if "config" in typed(ctx):
-        given = ctx.params["config"]
-        raise UsageError(f"the config is given twice: {word} and --config {given}", help="remove one of them")
-    ctx.params["config"] = word
-    ctx.set_parameter_source("config", ctx.get_parameter_source(CONFIG_WORD))
+    if "config" in explicit_options(ctx):
+        message = f"the config is given twice: {positional} and --config {ctx.params['config']}"
+        raise UsageError(message, help="remove one of them")
+    ctx.params["config"] = positional
+    ctx.set_parameter_source("config", ctx.get_parameter_source(CONFIG_ARGUMENT))
 
 
 def _choose_format(ctx: Any) -> None:
-    """Set the format that ``--get`` needs, or that the suffix of ``--output`` names.
+    """Set the format that ``--get`` needs, or that the suffix of ``--output`` implies.
 
     Raises:
         UsageError: If the path of ``--get`` is empty, ``--get`` makes another option ineffective, or the command does
@@ -162,13 +162,13 @@ def _choose_format(ctx: Any) -> None:
         raise UsageError("the path of --get is empty", help="is a shell variable unset?")
     if ctx.params["get"] is not None:
         for name, option in (("format_", "--format"), ("table", "--table")):
-            if name in typed(ctx):
+            if name in explicit_options(ctx):
                 raise UsageError(f"--get prints one value, so {option} has no effect", help="remove one of them")
         ctx.params["format_"] = "json"
         return
     output = ctx.params["output"]
     writes_folder = ctx.params.get("weights") is True
-    if output is None or output == STDOUT or writes_folder or "format_" in typed(ctx):
+    if output is None or output == STDOUT or writes_folder or "format_" in explicit_options(ctx):
         return
     known = next(parameter.type.choices for parameter in ctx.command.params if parameter.name == "format_")
     suffix, writes_yaml = output.suffix.lower(), ctx.info_name in WRITE_YAML
@@ -176,11 +176,12 @@ def _choose_format(ctx: Any) -> None:
         return
     format_ = FORMAT_OF_SUFFIX.get(suffix)
     if format_ not in known:
-        word = "YAML" if suffix in YAML else format_
-        message = f"{ctx.info_name} does not write {word}" if word else f"no format has the suffix {suffix}"
+        unwritten = "YAML" if suffix in YAML else format_
+        message = f"{ctx.info_name} does not write {unwritten}" if unwritten else f"unknown suffix {suffix}"
         suffixes = [each for each, name in FORMAT_OF_SUFFIX.items() if name in known and each not in ("", ".markdown")]
         listed = ", ".join([*suffixes, *(YAML[:1] if writes_yaml else ())])
-        raise UsageError(f"--output {output}: {message}", help=f"the suffixes are {listed}; --format takes any")
+        remedy = f"the known suffixes are {listed}; with --format, any suffix is allowed"
+        raise UsageError(f"--output {output}: {message}", help=remedy)
     ctx.params["format_"] = format_
 
 

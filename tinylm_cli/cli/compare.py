@@ -15,11 +15,11 @@ from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import (
     MODEL_PANEL,
     TRAINING_PANEL,
-    MoreConfigOption,
     ReportOutput,
     SetOption,
     Storage,
     argument,
+    config_option,
     explicit_arguments,
     option,
     require_nonempty,
@@ -72,7 +72,7 @@ def compare(
         ),
     ] = None,
     *,
-    config: MoreConfigOption = None,
+    config: Annotated[str | None, config_option("Same as the first MODEL.")] = None,
     set_: SetOption = None,
     changed: ChangedOption = None,
     batch_size: BatchSizeOption = None,
@@ -84,7 +84,7 @@ def compare(
         bool, option("Exit with 1 if the models differ, and with 2 on an error.", "--exit-code")
     ] = False,
     full: Annotated[
-        bool, option("With --gpu or --changed, show the fields and figures of the models too.", "--full")
+        bool, option("With --gpu or --changed, also show the fields and figures of the models.", "--full")
     ] = False,
     to: ReportOutput,
 ) -> CommandOutput:
@@ -113,16 +113,16 @@ def compare(
         option = "--train-tokens" if cluster.gpus == 1 else "--gpus"
         raise UsageError(f"{option} needs a GPU", help="for example --gpu h100-sxm")
     conditions = _Conditions(batch_size, seq_len, dtype, train_tokens, cluster)
-    words = [require_nonempty(word) for word in ([] if config is None else [config]) + (models or [])]
+    names = [require_nonempty(name) for name in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
-    wrong, following = False, ""
+    any_invalid, following = False, ""
     try:
         if changed is not None:
-            changes, view = _compare_changed(require_nonempty(changed), words, set_ or (), conditions)
-            wrong = any(each.error for each in changes.configs)
+            changes, view = _compare_changed(require_nonempty(changed), names, set_ or (), conditions)
+            any_invalid = any(each.error for each in changes.configs)
             report = changes
         else:
-            report, view, model = _compare_named(words, set_ or (), conditions)
+            report, view, model = _compare_named(names, set_ or (), conditions)
             repeated = {*_Conditions._fields, *(field.name for field in fields(ClusterOptions))}
             step = "estimate" if cluster.gpu is None else "estimate --gpu"
             following = next_step("compare", step, model, explicit_arguments(context, repeated))
@@ -130,7 +130,7 @@ def compare(
         if exit_code:  # exit code 1 is reserved for differences, as in diff
             error.exit_code = ExitCode.UNABLE
         raise
-    if wrong:
+    if any_invalid:
         code = ExitCode.UNABLE if exit_code else ExitCode.FAILED
     else:
         code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
@@ -183,16 +183,16 @@ class _Conditions(NamedTuple):
 
 
 def _compare_named(
-    words: Sequence[str], overrides: Sequence[str], conditions: _Conditions
+    names: Sequence[str], overrides: Sequence[str], conditions: _Conditions
 ) -> tuple[CompareReport, Callable[..., View], str]:
-    """Return the report, its view given whether it is ``full``, and the words that name the last model."""
+    """Return the report, its view given whether it is ``full``, and the arguments that name the last model."""
     from tinylm_cli.analysis.compare import compare as compare_models
     from tinylm_cli.interop.variants import load_variants, parse_variants
     from tinylm_cli.render.views.compare import compare_view
 
-    if not words:
+    if not names:
         raise UsageError("nothing to compare", help="name two models: tinylm compare small medium")
-    variants = parse_variants(words, overrides)
+    variants = parse_variants(names, overrides)
     loaded = load_variants(variants)
     setups, accelerator = conditions.setups(loaded, f"add @max_len={conditions.seq_len} to the name of each such model")
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]

@@ -35,7 +35,7 @@ _tinylm_completion() {
 
 complete -o default -F _tinylm_completion tinylm
 """
-"""typer's script for bash, but for the space that it puts after ``n_layers=``."""
+"""typer's script for bash, without the space after ``n_layers=``."""
 
 
 def run_completion_option(arguments: Sequence[str]) -> int | None:
@@ -148,26 +148,26 @@ def complete_set(incomplete: str) -> list[str]:
             return [f"{name}=" for name in names]
         key = names[0]
     field = fields().get(key)
-    words = () if field is None else field.choices or (("true", "false") if field.expected == "true or false" else ())
-    return [f"{key}={word}" for word in words if word.startswith(value)]
+    choices = () if field is None else field.choices or (("true", "false") if field.expected == "true or false" else ())
+    return [f"{key}={choice}" for choice in choices if choice.startswith(value)]
 
 
 def complete_variant(incomplete: str) -> list[str]:
     """Complete a config, and after ``@`` a change to it."""
     model, at, change = incomplete.rpartition("@")
-    return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
+    return [f"{model}{at}{setting}" for setting in complete_set(change)] if at else complete_config(incomplete)
 
 
 def complete_gpu(incomplete: str) -> list[str]:
-    """Complete the name or an alias of a GPU that ships."""
+    """Complete the name or an alias of a built-in GPU."""
     from tinylm_cli.config.hardware import load_accelerators
 
     names = [name for each in load_accelerators().values() for name in (each.name, *each.aliases)]
     return [name for name in names if name.startswith(incomplete)]
 
 
-_ACTIVE = re.compile(r"[^\w@%+=:,./~-]")
-"""Characters with a meaning in bash, which inserts candidates as they are; a file may be named ``$(command).yaml``."""
+_SPECIAL = re.compile(r"[^\w@%+=:,./~-]")
+"""Special characters of bash, which inserts candidates unquoted; a file may be named ``$(command).yaml``."""
 _BACKSLASH = r"\\\g<0>"
 
 
@@ -191,9 +191,9 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
         answer()
     # bash replaces the text after "=", and the text from "@" on, as in host names
     last = max(words[-1].rfind("=") + 1, words[-1].rfind("@"))
-    broken_off = words[-1][:last] if len(words) < len(pieces) else ""
-    candidates = (line.removeprefix(broken_off) for line in printed.getvalue().splitlines())
-    write_stdout("".join(f"{_ACTIVE.sub(_BACKSLASH, candidate)}\n" for candidate in candidates))
+    omitted = words[-1][:last] if len(words) < len(pieces) else ""
+    candidates = (line.removeprefix(omitted) for line in printed.getvalue().splitlines())
+    write_stdout("".join(f"{_SPECIAL.sub(_BACKSLASH, candidate)}\n" for candidate in candidates))
     return 0
 
 

@@ -11,7 +11,7 @@ import typer
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import ReportOutput, as_typed, typed
+from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_options
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
@@ -50,7 +50,7 @@ def design(context: typer.Context, options: DesignOptions, to: ReportOutput) -> 
     """
     from tinylm_cli.analysis.design.find_designs import find_designs
 
-    require_effect(typed(context), options, to)
+    require_effect(explicit_options(context), options, to)
     request = _request(options)
     with progress_bar() as bar:
         report = find_designs(request, bar.advance_to)
@@ -61,7 +61,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     """Read the options into one record.
 
     Raises:
-        ConfigError: If options are wrong; holds every error found.
+        ConfigError: If options are invalid; contains every error.
         UsageError: If a range is malformed.
         AnalysisError: If the plan does not divide the family.
     """
@@ -139,7 +139,7 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
     from tinylm_cli.config.amounts import MAX_COMPUTE
 
     errors = ErrorCollector()
-    flops = errors.read(read_amount, "--compute", options.compute, "flops", "1e21", most=MAX_COMPUTE)
+    flops = errors.read(read_amount, "--compute", options.compute, "flops", "1e21", maximum=MAX_COMPUTE)
     tokens = None
     if options.train_tokens is not None:
         tokens = errors.read(read_amount, "--train-tokens", options.train_tokens, "count", "15B")
@@ -150,11 +150,11 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
 
 def _require_length(options: DesignOptions, max_len: int) -> None:
     """Reject a sequence longer than max_len."""
-    seq_len, asked = options.seq_len, options.max_len
+    seq_len, stated = options.seq_len, options.max_len
     if seq_len is not None and seq_len > max_len:
-        labels = (Label(option_span("--max-len", as_typed(asked)), f"max_len is {asked}"),) if asked else ()
-        which = str(max_len) if asked is not None else f"{max_len} of the family {options.family}"
-        raise too_long(seq_len, which, max_len, f"{'write' if asked else 'add'} --max-len {seq_len}", labels)
+        labels = (Label(option_span("--max-len", as_typed(stated)), f"max_len is {stated}"),) if stated else ()
+        which = str(max_len) if stated is not None else f"{max_len} of the family {options.family}"
+        raise too_long(seq_len, which, max_len, f"{'write' if stated else 'add'} --max-len {seq_len}", labels)
 
 
 def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout | None:
@@ -190,25 +190,25 @@ def _grid(options: DesignOptions) -> Grid:
     return grid
 
 
-def _range(option: str, written: str, least: int, most: int, example: str) -> range:
-    found = _RANGE.fullmatch(written.strip())
+def _range(option: str, written: str, minimum: int, maximum: int, example: str) -> range:
+    match = _RANGE.fullmatch(written.strip())
     help_ = f"for example {option} {example}"
-    if found is None:
+    if match is None:
         raise UsageError(f"{option} {written}: expected a range or a number", help=help_)
-    first = int(found[1])
-    last, step = int(found[2] or first), int(found[3] or 1)
-    if not (least <= first <= last <= most and step >= 1):
-        raise UsageError(f"{option} {written}: expected a range from {least} to {most:,}", help=help_)
+    first = int(match[1])
+    last, step = int(match[2] or first), int(match[3] or 1)
+    if not (minimum <= first <= last <= maximum and step >= 1):
+        raise UsageError(f"{option} {written}: expected a range from {minimum} to {maximum:,}", help=help_)
     values = range(first, last + 1, step)
     if len(values) > _MAX_VALUES:
-        raise UsageError(f"{option} {written}: at most {_MAX_VALUES:,} values are searched", help="take larger steps")
+        raise UsageError(f"{option} {written}: at most {_MAX_VALUES:,} values are searched", help="use larger steps")
     return values
 
 
 def _numbers(option: str, written: str) -> Iterator[int]:
-    for word in sorted(set(written.split(",")), key=lambda word: (len(word), word)):
-        if not re.fullmatch("[0-9]{1,4}", word.strip()) or not 1 <= int(word) <= _MAX_D_HEAD:
+    for text in sorted(set(written.split(",")), key=lambda text: (len(text), text)):
+        if not re.fullmatch("[0-9]{1,4}", text.strip()) or not 1 <= int(text) <= _MAX_D_HEAD:
             raise UsageError(
                 f"{option} {written}: expected numbers from 1 to {_MAX_D_HEAD:,}", help=f"for example {option} 16,32"
             )
-        yield int(word)
+        yield int(text)

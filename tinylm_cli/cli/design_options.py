@@ -47,44 +47,44 @@ Family = Literal["course", "gpt2", "llama", "qwen3", "gemma2", "mixtral", "qwen3
 """The names of ``analysis.design.families``."""
 
 
-def _target(words: str, name: str, metavar: str = "COUNT") -> Any:
-    return option(words, name, panel=TARGET_PANEL, metavar=metavar)
+def _target(text: str, name: str, metavar: str = "COUNT") -> Any:
+    return option(text, name, panel=TARGET_PANEL, metavar=metavar)
 
 
-def _limit(words: str, figure: str, metavar: str = "SIZE") -> Any:
-    return _target(words, OPTIONS[figure], metavar)
+def _limit(text: str, figure: str, metavar: str = "SIZE") -> Any:
+    return _target(text, OPTIONS[figure], metavar)
 
 
-def _grid(words: str, name: str, metavar: str = "RANGE") -> Any:
-    return option(words, name, panel=MODEL_PANEL, metavar=metavar)
+def _grid(text: str, name: str, metavar: str = "RANGE") -> Any:
+    return option(text, name, panel=MODEL_PANEL, metavar=metavar)
 
 
 ToleranceOption = Annotated[
     float,
     number_option(
         "Maximum relative deviation from the target.",
-        "--tolerance", least=0, most=1, example="0.02", metavar="SHARE", panel=TARGET_PANEL,
+        "--tolerance", minimum=0, maximum=1, example="0.02", metavar="SHARE", panel=TARGET_PANEL,
     ),
 ]  # fmt: skip
 DecodeRateOption = Annotated[
     float | None,
     number_option(
         "Minimum decode throughput, summed over the batch.",
-        OPTIONS["decode_tokens_per_second"], least=ABOVE_ZERO, example="50", metavar="RATE", panel=TARGET_PANEL,
+        OPTIONS["decode_tokens_per_second"], minimum=ABOVE_ZERO, example="50", metavar="RATE", panel=TARGET_PANEL,
     ),
 ]  # fmt: skip
 VocabSizeOption = Annotated[
     int | None,
     amount_option(
         "Tokens in the vocabulary; default: the family's.",
-        "--vocab-size", "count", most=10**8, example="32000", metavar="V", panel=MODEL_PANEL,
+        "--vocab-size", "count", maximum=10**8, example="32000", metavar="V", panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 MaxLenOption = Annotated[
     int | None,
     amount_option(
         "Longest sequence; default: the family's.",
-        "--max-len", "length", most=10**9, example="8k", metavar="T", panel=MODEL_PANEL,
+        "--max-len", "length", maximum=10**9, example="8k", metavar="T", panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 TieOption = Annotated[
@@ -169,7 +169,7 @@ class DesignOptions:
 
     @property
     def amounts(self) -> dict[str, str | None]:
-        """The typed value of each constrained figure, except decode throughput."""
+        """The value of each constrained figure, as typed; without decode throughput."""
         return {
             "total_params": self.params,
             "active_params": self.active_params,
@@ -191,14 +191,14 @@ _TRAINING_ONLY = ("optimizer", "recompute")
 """Fields without effect unless training memory is computed."""
 
 _CONSTRAINTS = {option.removeprefix("--").replace("-", "_") for option in OPTIONS.values()} | {"compute", "gpu"}
-"""Fields that a search can start from."""
+"""Fields of which a search needs at least one."""
 
 
-def require_effect(given: Mapping[str, str], options: DesignOptions, to: Output) -> None:
+def require_effect(explicit: Mapping[str, str], options: DesignOptions, to: Output) -> None:
     """Reject options without effect, and options that contradict each other.
 
     Args:
-        given: The options on the command line, from :func:`typed`.
+        explicit: The options on the command line, from :func:`explicit_options`.
         options: Their values.
         to: Where the report is written.
 
@@ -206,38 +206,38 @@ def require_effect(given: Mapping[str, str], options: DesignOptions, to: Output)
         UsageError: If there is such an option.
     """
     serving = options.purpose == "serving"
-    if not given.keys() & _CONSTRAINTS:
+    if not explicit.keys() & _CONSTRAINTS:
         raise UsageError("design needs a target", help="for example tinylm design --params 125M")
     for name in _NEED_GPU:
-        if name in given and "gpu" not in given:
-            raise UsageError(f"{given[name]} needs a GPU", help="for example --gpu rtx-4090")
-    if "utilization" in given and (serving or options.gpus > 1):
+        if name in explicit and "gpu" not in explicit:
+            raise UsageError(f"{explicit[name]} needs a GPU", help="for example --gpu rtx-4090")
+    if "utilization" in explicit and (serving or options.gpus > 1):
         reason = "on serving" if serving else "with several GPUs: it is computed from the plan"
         raise UsageError(f"--utilization has no effect {reason}", help="remove it")
     if options.gpus > 1 and serving:
         raise UsageError("--gpus cannot be combined with --for serving, which uses one GPU", help="remove one of them")
-    if options.gpus > 1 and not given.keys() & set(_TARGETS):
+    if options.gpus > 1 and not explicit.keys() & set(_TARGETS):
         raise UsageError(
             f"a search on {options.gpus:,} GPUs needs a target", help="add --params, --active-params or --compute"
         )
     if options.plan is not None and options.gpus == 1:
         raise UsageError("--plan needs several GPUs", help="for example --gpus 8")
     needs_training = (
-        "max_train_bytes_per_gpu" in given
-        or ("gpu" in given and not serving)
+        "max_train_bytes_per_gpu" in explicit
+        or ("gpu" in explicit and not serving)
         or to.format_ in ("json", "csv")  # reports that include every figure
     )
     for name in _TRAINING_ONLY:
-        if name in given and not needs_training:
+        if name in explicit and not needs_training:
             raise UsageError(
-                f"{given[name]} has no effect: training memory is not computed",
+                f"{explicit[name]} has no effect: training memory is not computed",
                 help="add a limit, such as --max-train-bytes-per-gpu 24GiB, or remove it",
             )
-    if "train_tokens" in given and "compute" not in given:
+    if "train_tokens" in explicit and "compute" not in explicit:
         raise UsageError("--train-tokens needs --compute", help="for example --compute 1e21")
-    if "compute" in given and given.keys() & {"params", "active_params"}:
+    if "compute" in explicit and explicit.keys() & {"params", "active_params"}:
         raise UsageError("--compute cannot be combined with --params or --active-params", help="remove one of them")
-    if "pick" in given and not options.writes_config(to):
+    if "pick" in explicit and not options.writes_config(to):
         raise UsageError("--pick cannot be combined with --format", help="remove one of them")
     if options.optimizer == "adamw_8bit":
         raise UsageError(

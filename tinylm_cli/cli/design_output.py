@@ -45,8 +45,8 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
             raise error
         return output._replace(exit_code=ExitCode.FAILED)
     if not options.writes_config(to):
-        words = command(report, options).removeprefix("tinylm design ")
-        following = next_step("design", "design --output", words, f"--output {report.family}.yaml")
+        arguments = command(report, options).removeprefix("tinylm design ")
+        following = next_step("design", "design --output", arguments, f"--output {report.family}.yaml")
         return output._replace(next_step=following)
     chosen = _picked(report, options)
     size = f"{chosen.figures['total_params']:,} parameters"
@@ -56,16 +56,16 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
             to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}"
         ),
         next_step=next_step("design --output", "export", export),
-        written=f"rank {chosen.rank} of {report.matches:,}, {size}",
+        description=f"rank {chosen.rank} of {report.matches:,}, {size}",
     )
 
 
 def relaxation_options(relaxation: Relaxation, report: DesignReport) -> str:
     """Return a relaxation as command-line options."""
-    return " ".join(_change_words(name, value, report) for name, value in relaxation.changes.items())
+    return " ".join(_change_option(name, value, report) for name, value in relaxation.changes.items())
 
 
-def _change_words(name: str, value: float | str | bool, report: DesignReport) -> str:
+def _change_option(name: str, value: float | str | bool, report: DesignReport) -> str:
     if name == "tie_weights":
         return "--tie" if value else "--no-tie"
     if name == "accelerator":
@@ -83,15 +83,15 @@ def command(report: DesignReport, options: DesignOptions) -> str:
     from tinylm_cli.analysis.design.families import FAMILIES
 
     member = FAMILIES[report.family].config
-    words = ["tinylm design"]
-    words += [f"{OPTIONS[each.figure]} {_typed(each)}" for each in report.constraints if each.origin == "option"]
+    parts = ["tinylm design"]
+    parts += [f"{OPTIONS[each.figure]} {_short_value(each)}" for each in report.constraints if each.origin == "option"]
     if report.compute is not None:
-        words.append(f"--compute {scientific(report.compute.compute_flops)}")
+        parts.append(f"--compute {scientific(report.compute.compute_flops)}")
         if report.compute.train_tokens is not None:
-            words.append(f"--train-tokens {_amount(report.compute.train_tokens, 'count')}")
+            parts.append(f"--train-tokens {_amount(report.compute.train_tokens, 'count')}")
     if report.accelerator is not None:
-        words.append(shlex.join(("--gpu", report.accelerator)))
-        words += [shlex.join(("--hardware", options.hardware))] if options.hardware is not None else []
+        parts.append(shlex.join(("--gpu", report.accelerator)))
+        parts += [shlex.join(("--hardware", options.hardware))] if options.hardware is not None else []
     tie = "--tie" if report.tie_weights else "--no-tie"
     optional = (
         ("--for serving", report.purpose == "serving"),
@@ -112,11 +112,11 @@ def command(report: DesignReport, options: DesignOptions) -> str:
         (f"--optimizer {report.optimizer}", report.optimizer != _DEFAULTS.optimizer),
         (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
     )
-    return " ".join([*words, *(word for word, wanted in optional if wanted)])
+    return " ".join([*parts, *(part for part, differs in optional if differs)])
 
 
-def _typed(constraint: Constraint) -> str:
-    """Return the value of a constraint as a user types it: ``125M`` and ``1GiB`` where that is exact."""
+def _short_value(constraint: Constraint) -> str:
+    """Return the value of a constraint in short form, such as ``125M`` or ``1GiB``, if that is exact."""
     if constraint.unit not in AMOUNT_KINDS:
         return f"{constraint.value:.15g}"
     return _amount(int(constraint.value), AMOUNT_KINDS[constraint.unit])
@@ -129,9 +129,9 @@ def _amount(value: int, kind: AmountKind) -> str:
 def _picked(report: DesignReport, options: DesignOptions) -> Design:
     """Return the design of the picked rank, or the first one shown."""
     pick = options.pick
-    found = next((each for each in report.designs if pick is None or each.rank == pick), None)
-    if found is not None:
-        return found
+    picked = next((each for each in report.designs if pick is None or each.rank == pick), None)
+    if picked is not None:
+        return picked
     assert pick is not None, "the first design is always shown"
     ranks = f"for example {', '.join(str(each.rank) for each in report.designs[:5])}"
     if options.front and pick <= report.matches:

@@ -18,8 +18,8 @@ from tinylm_cli.cli.options import (
     ReportOutput,
     SetOption,
     explicit_arguments,
+    explicit_options,
     option,
-    typed,
 )
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
@@ -59,7 +59,7 @@ _ONE_PURPOSE: dict[Purpose, frozenset[str]] = {
 WORKLOAD = {field.name for group in (TrainingOptions, ServingOptions, ClusterOptions) for field in fields(group)} | {
     "purpose"
 }
-"""Parameters that another estimate repeats."""
+"""Parameters that the next command repeats."""
 
 
 def estimate(
@@ -71,7 +71,7 @@ def estimate(
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
     purpose: Annotated[Purpose | None, option("Estimate only training or only serving.", "--for")] = None,
-    full: Annotated[bool, option("Show everything.", "--full")] = False,
+    full: Annotated[bool, option("Show every section.", "--full")] = False,
     section: SectionOption = None,
     by: Annotated[By, option("Break FLOPs down by component or layer.")] = "component",
     attention_flops: AttentionFlopsOption = "causal",
@@ -94,7 +94,7 @@ def estimate(
     from tinylm_cli.interop.load import load_config
 
     _require_effect(to.format_, section, full=full)
-    _require_purpose(typed(context), purpose)
+    _require_purpose(explicit_options(context), purpose)
     errors = ErrorCollector()
     loaded = errors.read(load_config, config, set_ or ())
     setups = Setups(training_setup(training, cluster, loaded, errors), serving_setup(serving, training, loaded, errors))
@@ -115,7 +115,7 @@ def estimate(
 
 
 def _next_step(context: typer.Context, report: EstimateReport, config: ModelConfig, model: str) -> str:
-    """Return the command that follows from the verdict: name a GPU, export, make it fit, or search what fits.
+    """Return the next command for the verdict: add a GPU, export, make the model fit, or search for models that fit.
 
     Args:
         context: The command line, whose workload the next estimate repeats.
@@ -135,10 +135,10 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         from tinylm_cli.render.views.remedies import change_text
 
         changes = " ".join(change_text(each, cast("Purpose", purpose))[0] for each in fit.remedies[0].changes)
-        kept = [name for name, option in typed(context).items() if name in WORKLOAD and option not in changes.split()]
-        return next_step(
-            "estimate --gpu, too large", "estimate --gpu", model, explicit_arguments(context, kept), changes
-        )
+        explicit, changed = explicit_options(context), changes.split()
+        names = [name for name, option in explicit.items() if name in WORKLOAD and option not in changed]
+        kept = explicit_arguments(context, names)
+        return next_step("estimate --gpu, too large", "estimate --gpu", model, kept, changes)
     gpu = shlex.join(("--gpu", report.accelerator))
     serving = "" if purpose == "training" else "--for serving"
     return next_step("estimate --gpu, too large", "design", gpu, serving, design_arguments(config))
@@ -148,7 +148,7 @@ def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
     """Reject ``--section`` and ``--full`` if they have no effect.
 
     Raises:
-        UsageError: If one has none.
+        UsageError: If one of them has no effect.
     """
     for name, given in (("--section", section is not None), ("--full", full)):
         if given and format_ == "json":
@@ -159,36 +159,36 @@ def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
         raise UsageError("--full cannot be combined with --section", help="remove one of them")
 
 
-def _require_purpose(given: Mapping[str, str], purpose: Purpose | None) -> None:
+def _require_purpose(explicit: Mapping[str, str], purpose: Purpose | None) -> None:
     """Reject serving options with ``--for training``, and training options with ``--for serving``.
 
     Args:
-        given: The options on the command line, from :func:`typed`.
+        explicit: The options on the command line, from :func:`explicit_options`.
         purpose: The purpose that is estimated; None for both.
 
     Raises:
-        UsageError: If there is one.
+        UsageError: If there is such an option.
     """
     for other, names in _ONE_PURPOSE.items():
-        for name, typed_option in given.items():
+        for name, typed_option in explicit.items():
             if purpose not in (None, other) and name in names:
                 raise UsageError(f"{typed_option} has no effect on {purpose}", help=f"remove it, or --for {purpose}")
 
 
 def _view(report: EstimateReport, by: By, format_: str, section: str | None, *, full: bool) -> View:
-    """Return the summary, one section, or everything; CSV prints one table of the view.
+    """Return the summary, one section, or every section; CSV prints one table of the view.
 
     Raises:
         UsageError: If there is no such section.
     """
     from tinylm_cli.render.views.estimate import SECTIONS, estimate_full_view, estimate_sections, estimate_view
 
-    every = format_ == "csv"  # a program is given all layouts, as they are in JSON
+    every = format_ == "csv"  # list all layouts, as JSON does
     if section is not None:
-        found = {str(name): view for name, view in estimate_sections(report, by, every=every).items()}
-        if section not in found:
+        sections = {str(name): view for name, view in estimate_sections(report, by, every=every).items()}
+        if section not in sections:
             raise _unknown_section(section, SECTIONS, report)
-        return found[section]
+        return sections[section]
     if full or format_ == "csv":
         return estimate_full_view(report, by, every=every)
     return estimate_view(report)
@@ -209,7 +209,7 @@ def _unknown_section(section: str, known: Sequence[str], report: EstimateReport)
             f"--section {section} needs {option.replace(' NAME', '').replace(' N', '')}", help=f"add {option}"
         )
     listed = f"the sections are {', '.join(known)}"
-    meant = suggest(section, known)
+    suggestion = suggest(section, known)
     return UsageError(
-        f"--section {section}: unknown section", help=f"did you mean {meant}? {listed}" if meant else listed
+        f"--section {section}: unknown section", help=f"did you mean {suggestion}? {listed}" if suggestion else listed
     )

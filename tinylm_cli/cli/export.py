@@ -21,19 +21,19 @@ from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
 
 
-def complete_word(context: typer.Context, incomplete: str) -> list[str]:
+def complete_argument(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the config, and after it only the folder."""
-    found = complete_config(incomplete)
-    has_config = any(context.params.get(name) for name in ("words", "config", "weights"))
-    return [name for name in found if name.endswith("/")] if has_config else found
+    configs = complete_config(incomplete)
+    has_config = any(context.params.get(name) for name in ("arguments", "config", "weights"))
+    return [name for name in configs if name.endswith("/")] if has_config else configs
 
 
 def export(
     model: ModelOptions,
-    words: Annotated[
+    arguments: Annotated[
         list[str],
         argument(
-            "The config (omit it with --config or --weights) and the output folder.", "[CONFIG] DIR", complete_word
+            "The config (omit it with --config or --weights) and the output folder.", "[CONFIG] DIR", complete_argument
         ),
     ],
     *,
@@ -55,7 +55,7 @@ def export(
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 
-    config, directory = _config_and_folder(words, model.config, model.weights)
+    config, directory = _config_and_folder(arguments, model.config, model.weights)
     request = ModelRequest.of(replace(model, config=config))
     loaded = request.loaded
     require_exported(directory)
@@ -81,16 +81,16 @@ def export(
     )
 
 
-def _config_and_folder(words: list[str], config: str | None, weights: Path | None) -> tuple[str | None, Path]:
+def _config_and_folder(arguments: list[str], config: str | None, weights: Path | None) -> tuple[str | None, Path]:
     """Return the named config, or None, and the folder.
 
     Raises:
-        UsageError: If there are too many words, an empty one, two configs, or a config in place of the folder.
+        UsageError: If there are too many arguments, an empty one, two configs, or a config but no folder.
     """
-    *named, folder = words
+    *named, folder = arguments
     if len(named) > 1:
         raise UsageError(
-            f"export takes a config and a folder, not {len(words)} arguments", help="see tinylm export --help"
+            f"export takes a config and a folder, not {len(arguments)} arguments", help="see tinylm export --help"
         )
     if named and config is not None:
         message = f"the config is given twice: {named[0]} and --config {config}"
@@ -100,18 +100,19 @@ def _config_and_folder(words: list[str], config: str | None, weights: Path | Non
 
     directory = parse_path(folder)
     if not named and config is None and weights is None and (names_config(folder) or names_revision(folder)):
-        meant = shlex.join((folder, f"{_stem(folder)}-hf"))
+        corrected = shlex.join((folder, f"{_stem(folder)}-hf"))
         raise UsageError(
             f"{folder} is a config, and no output folder is given",
-            help=f"name an output folder: tinylm export {meant}",
+            help=f"name an output folder: tinylm export {corrected}",
         )
     return named[0] if named else config, directory
 
 
 def _stem(config: str) -> str:
-    """Return the model's name in the name of its config."""
+    """Return the model's name according to the name of its config."""
     path = Path(config)
     if config == "-":
         return "stdin"
-    named = config in shipped()  # names have dots: qwen3-0.6b
-    return config if named else path.resolve().name if path.is_dir() else path.stem
+    if config in shipped():  # whose names may contain dots: qwen3-0.6b
+        return config
+    return path.resolve().name if path.is_dir() else path.stem

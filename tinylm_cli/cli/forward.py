@@ -15,7 +15,7 @@ from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
 
 MAX_TEXT = 60
-"""Characters of a text that the next command repeats."""
+"""Maximum length of a text that the next command repeats."""
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -89,12 +89,12 @@ def forward(
     from tinylm_cli.model.forward_trace import run_forward
     from tinylm_cli.render.views.forward import forward_view
 
-    where = module.lm_head.weight.device
+    weights_device = module.lm_head.weight.device
     if ids:
-        batch = torch.tensor([ids], device=where)
+        batch = torch.tensor([ids], device=weights_device)
     else:
-        drawn = torch.Generator().manual_seed(model.seed)
-        batch = torch.randint(loaded.config.vocab_size, (batch_size, seq_len), generator=drawn).to(where)
+        rng = torch.Generator().manual_seed(model.seed)
+        batch = torch.randint(loaded.config.vocab_size, (batch_size, seq_len), generator=rng).to(weights_device)
     with working(f"running {loaded.name}"):
         report = run_forward(
             module,
@@ -106,24 +106,24 @@ def forward(
             echo_tokens=random is None,
             decode=None if tokenizer is None else tokenizer.decode,
         )
-    every = expand or to.format_ == "csv"  # CSV has every stage, as JSON does
+    every = expand or to.format_ == "csv"  # CSV lists every stage, as JSON does
     following = (
         next_step("forward", "estimate", request.config_arguments())
         if meta
-        else next_step("forward", "generate", *request.words(), _prompt_words(text))
+        else next_step("forward", "generate", *request.build_arguments(), _prompt_arguments(text))
     )
     return CommandOutput(report, lambda: forward_view(report, expand=every), to, next_step=following)
 
 
-def _prompt_words(text: str | None) -> str:
-    """Return the prompt of the next command: the same text, if it is short, else example ids."""
+def _prompt_arguments(text: str | None) -> str:
+    """Return the prompt of the next command: the same text if it is short, else example ids."""
     return shlex.join(("--text", text)) if text and text.isprintable() and len(text) <= MAX_TEXT else "--tokens"
 
 
 def _input(
     config: ModelConfig, tokens: str | None, text: str | None, random: str | None, tokenizer: Tokenizer | None
 ) -> tuple[int, int, tuple[int, ...]]:
-    """Return B, T and the ids, which are empty when they are random."""
+    """Return B, T and the ids; no ids for ``--random``."""
     if random is not None:
         return (*parse_sizes(random), ())
     ids = prompt_ids(tokens, text, config, tokenizer)

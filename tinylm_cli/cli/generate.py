@@ -33,14 +33,14 @@ TemperatureOption = Annotated[
     float,
     number_option(
         "Sampling temperature; 0 takes the most likely token and ignores --top-k and --top-p.",
-        "--temperature", least=0, example="0.8", metavar="X", panel=SAMPLING_PANEL,
+        "--temperature", minimum=0, example="0.8", metavar="X", panel=SAMPLING_PANEL,
     ),
 ]  # fmt: skip
 TopPOption = Annotated[
     float | None,
     number_option(
         "Sample from the smallest set of tokens whose probabilities sum to at least P.",
-        "--top-p", least=ABOVE_ZERO, most=1, example="0.9", metavar="P", panel=SAMPLING_PANEL,
+        "--top-p", minimum=ABOVE_ZERO, maximum=1, example="0.9", metavar="P", panel=SAMPLING_PANEL,
     ),
 ]  # fmt: skip
 
@@ -129,14 +129,14 @@ def generate(
 
 
 def _note_sliding_window(length: int, request: ModelRequest) -> None:
-    """Say that decoding slows down where the sequence outgrows max_len, and what avoids it."""
+    """Print a note if decoding will exceed max_len and therefore slow down."""
     config = request.loaded.config
     if length > config.max_len:
         trained = request.weights is not None and config.position.kind == "learned"
-        remedy = "" if trained else f"; --set max_len={length} avoids it"
+        remedy = "" if trained else f"; --set max_len={length} avoids this"
         print_note(
-            f"Beyond max_len {config.max_len:,} the context window slides, so that the KV cache is no longer valid and"
-            f" each token takes a pass over {config.max_len:,} tokens{remedy}."
+            f"Beyond max_len {config.max_len:,}, the context window slides: the KV cache becomes invalid, and each"
+            f" token takes a pass over {config.max_len:,} tokens{remedy}."
         )
 
 
@@ -153,7 +153,7 @@ def _collect(steps: Iterable[Tensor], write: Callable[[int], None] | None) -> tu
 
 
 def _live_writer(terminal: Terminal, tokenizer: Tokenizer | None) -> Callable[[int], None]:
-    """Return a function that writes each token as it comes: as text if there is a tokenizer, else as an id."""
+    """Return a function that writes one token: as text if there is a tokenizer, else as an id."""
     decode = None if tokenizer is None else tokenizer.decoder()
     separator = ""
 

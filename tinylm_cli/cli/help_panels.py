@@ -9,7 +9,7 @@ from typing import Any
 from tinylm_cli.cli.options import PANELS
 
 _WIDEST_NAME = 26
-"""Columns of the left column at most; a longer name has a separate line."""
+"""Maximum width of the left column; a longer name takes a separate line."""
 
 _ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"
 
@@ -20,19 +20,19 @@ def write_options(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:
     for parameter in parameters:
         record = parameter.get_help_record(ctx)
         if record is not None:
-            usual = _ARGUMENTS if parameter.param_type_name == "argument" else _OPTIONS
-            panels.setdefault(parameter.rich_help_panel or usual, []).append(
+            default = _ARGUMENTS if parameter.param_type_name == "argument" else _OPTIONS
+            panels.setdefault(parameter.rich_help_panel or default, []).append(
                 (record[0], _without_range(parameter, record[1]))
             )
     _write(panels, formatter)
 
 
-def _without_range(parameter: Any, words: str) -> str:
-    """Return the help of a parameter without ``x>=1``, which the error of an invalid value states."""
+def _without_range(parameter: Any, text: str) -> str:
+    """Remove ``x>=1`` from the help of a parameter; the error of an invalid value states the range."""
     describe = getattr(parameter.type, "_describe_range", None)
     if describe is None:
-        return words
-    return words.replace(f"; {describe()}]", "]").removesuffix(f"  [{describe()}]")
+        return text
+    return text.replace(f"; {describe()}]", "]").removesuffix(f"  [{describe()}]")
 
 
 def write_commands(commands: Iterable[Any], formatter: Any) -> None:
@@ -55,9 +55,9 @@ def _write(sections: dict[str, list[tuple[str, str]]], formatter: Any) -> None:
 
 def _write_rows(rows: Sequence[tuple[str, str]], width: int, formatter: Any) -> None:
     margin = " " * (formatter.current_indent + width + 2)
-    for name, words in rows:
+    for name, text in rows:
         first = f"{'':{formatter.current_indent}}{name:{width}}"
-        lines = textwrap.wrap(words, max(formatter.width - len(margin), 10), break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(text, max(formatter.width - len(margin), 10), break_on_hyphens=False) or [""]
         if len(name) > width:
             formatter.write(f"{first}\n")
         else:

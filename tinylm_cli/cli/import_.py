@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 
 
 def import_(
-    path: Annotated[str, argument("A config.json, the folder that holds it, or -.", "PATH")],
+    path: Annotated[str, argument("A config.json, its folder, or - for standard input.", "PATH")],
     *,
-    weights: Annotated[
-        bool, option("Convert the weights too, into the new folder that --output names.", "--weights")
-    ] = False,
+    weights: Annotated[bool, option("Also convert the weights; --output names the new folder.", "--weights")] = False,
     set_: SetOption = None,
     to: PageOutput,
 ) -> CommandOutput:
@@ -59,54 +57,56 @@ def import_(
         )
     if weights and path == "-":
         raise UsageError("--weights needs a folder with weights", help="name it instead of standard input")
-    found = import_config(path, set_ or ())
-    loaded = found.loaded
-    title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
+    imported = import_config(path, set_ or ())
+    loaded = imported.loaded
+    title = f"{loaded.name}: {imported.title}, from a Hugging Face config.json of model_type {imported.family}."
     text = to_short_yaml(loaded.config, escape_controls(title))  # a line break in a name must not end the comment
     report = ImportReport(
-        loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
-        weights=str(to.file) if weights else None,
+        loaded.name, loaded.source, imported.family, imported.ignored, imported.assumed, loaded.config.model_dump(),
+        text, weights=str(to.file) if weights else None,
     )  # fmt: skip
     require_value(report, to.get)
     if to.format_ == "text":
-        for aside in filter(None, (assumed_note(report), ignored_note(report))):
-            print_note(aside)
+        for note in filter(None, (assumed_note(report), ignored_note(report))):
+            print_note(note)
     if not weights:
-        named = model_arguments(path, set_) if to.file is None else model_arguments(str(to.file), None)
-        following = next_step("import", "params CONFIG", named)
+        model = model_arguments(path, set_) if to.file is None else model_arguments(str(to.file), None)
+        following = next_step("import", "params CONFIG", model)
         return CommandOutput(report, lambda: import_view(report), to, document=text, next_step=following)
     assert to.file is not None
-    converted = _convert(found, path, to.file, text, set_ or (), force=to.force)
-    if converted.skipped:
-        parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
-        count = counted(len(converted.skipped), "tensor")
+    checkpoint = _convert(imported, path, to.file, text, set_ or (), force=to.force)
+    if checkpoint.skipped:
+        parts = sorted({name.removeprefix("model.").partition(".")[0] for name in checkpoint.skipped})
+        count = counted(len(checkpoint.skipped), "tensor")
         print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
-    print_line(f"wrote {counted(len(converted.shapes), 'stored tensor')} and config.yaml to {to.file}")
+    print_line(f"wrote {counted(len(checkpoint.shapes), 'stored tensor')} and config.yaml to {to.file}")
     following = next_step("import --weights", "check", model_arguments(None, None, to.file))
     to = replace(to, output=None)
     return CommandOutput(report, lambda: import_view(report), to, document="", next_step=following)
 
 
 def _convert(
-    found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
+    imported: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
 ) -> Checkpoint:
     """Convert the weights in the folder of a config.json."""
     from tinylm_cli.interop.load import SAVED_FILES
 
     require_free_folder(output, SAVED_FILES, overwrite=force)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    with working(f"converting {found.loaded.name}"):
+    with working(f"converting {imported.loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.import_weights import import_weights
 
         try:
-            return import_weights(found.loaded.config, found.family, folder, output, config_text=text, overwrite=force)
+            return import_weights(
+                imported.loaded.config, imported.family, folder, output, config_text=text, overwrite=force
+            )
         except WeightsError as error:
             if not overrides or not _weights_match(path, folder):
                 raise
-            blamed = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
+            options = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
             raise WeightsError(
-                error.message, help=f"the weights match config.json without overrides: remove {blamed}"
+                error.message, help=f"the weights match config.json without overrides: remove {options}"
             ) from error
 
 
@@ -116,8 +116,8 @@ def _weights_match(path: str, folder: Path) -> bool:
     from tinylm_cli.interop.weights.checkpoint import Checkpoint
 
     try:
-        written = import_config(path)
-        Checkpoint(written.loaded.config, written.family, folder)
+        imported = import_config(path)
+        Checkpoint(imported.loaded.config, imported.family, folder)
     except (ConfigError, WeightsError):
         return False
     return True

@@ -40,8 +40,8 @@ def _configs(to: ReportOutput, *, published: bool) -> CommandOutput:
     from tinylm_cli.render.views.presets import presets_view
     from tinylm_cli.reports.presets import PresetsReport
 
-    found = gallery() if published else presets()
-    report = PresetsReport(tuple(_preset(name, str(path)) for name, path in found.items()))
+    paths = gallery() if published else presets()
+    report = PresetsReport(tuple(_preset(name, str(path)) for name, path in paths.items()))
     return CommandOutput(
         report,
         lambda: presets_view(report, "model" if published else "preset"),

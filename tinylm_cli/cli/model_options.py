@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tinylm_cli.model import TinyTransformerLM
 
 DeviceOption = Annotated[
-    # named, because typer 0.27 takes a metavar that spells the option's name for the option itself
+    # named explicitly, because typer 0.27 confuses a metavar DEVICE with the option itself
     str, option("cpu, cuda, cuda:1 or mps.", "--device", panel=MODEL_PANEL, metavar="DEVICE", complete=complete_device)
 ]
 DTypeOption = Annotated[
@@ -100,16 +100,17 @@ class ModelRequest:
         """Storage type, assumed float32 until weights are read."""
         return self.options.dtype or "float32"
 
-    def words(self) -> tuple[str, str]:
+    def build_arguments(self) -> tuple[str, str]:
         """Return the arguments that build the same model in another command; the first is empty for stdin."""
         options = self.options
         seed = options.seed if self.weights is None else 0  # loaded weights need none
-        given = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
-        build = shlex.join([word for name, value, usual in given if value != usual for word in (name, str(value))])
+        values = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
+        changed = [(name, str(value)) for name, value, default in values if value != default]
+        build = shlex.join([argument for option in changed for argument in option])
         return model_arguments(options.config, options.set_, self.weights), build
 
     def config_arguments(self) -> str:
-        """Return the arguments that name the same config to a command that builds nothing."""
+        """Return the arguments that name the same config in a command that builds no model."""
         return config_arguments(self.options.config, self.options.set_, self.weights)
 
     def torch_device(self) -> torch.device:
@@ -164,7 +165,7 @@ class ModelRequest:
                 require_memory(self._model_bytes() + working_bytes, f"building {name} and {work}", device=device)
 
     def _model_bytes(self) -> int:
-        """Return the bytes of the model: by its config, or by the size of the files it is loaded from."""
+        """Return the size of the model: from its config, or from the size of the weights files."""
         from tinylm_cli.analysis.params import weights_bytes
         from tinylm_cli.interop.load import is_hugging_face_folder
 
@@ -172,15 +173,15 @@ class ModelRequest:
         if self.weights is None or (self.options.dtype is not None and is_hugging_face_folder(self.weights)):
             return weights_bytes(self.loaded.config, self.dtype)
         try:
-            whole = self.weights / "model.safetensors"
-            files = [whole] if whole.is_file() else self.weights.glob("model-*.safetensors")
+            single = self.weights / "model.safetensors"
+            files = [single] if single.is_file() else self.weights.glob("model-*.safetensors")
             return sum(file.stat().st_size for file in files)
         except OSError:  # loading reports it
             return 0
 
     @contextmanager
     def _remedies(self) -> Iterator[None]:
-        """Add ``--meta`` to the help of a capacity error, where the command has it."""
+        """Add ``--meta`` to the help of a capacity error, if the command has this option."""
         try:
             yield
         except CapacityError as error:
@@ -204,8 +205,8 @@ class ModelRequest:
             if self.weights is not None:
                 from tinylm_cli.interop.weights.load_model import open_model
 
-                wanted = dtype if self.options.dtype is not None else None
-                model = open_model(self.weights, config=config, device=device, dtype=wanted)
+                stored = dtype if self.options.dtype is not None else None
+                model = open_model(self.weights, config=config, device=device, dtype=stored)
                 _note_non_finite(model, self.weights)
                 return model
             from tinylm_cli.model import TinyTransformerLM
@@ -214,18 +215,18 @@ class ModelRequest:
 
 
 def _note_non_finite(model: TinyTransformerLM, weights: Path) -> None:
-    """Say which loaded weights hold NaN or infinity."""
+    """Print a note if loaded weights contain NaN or infinity."""
     parameters = dict(model.named_parameters())
     names = [name for name, values in parameters.items() if not values.is_meta and not values.isfinite().all()]
     if names:
         print_note(
-            f"{len(names):,} of {counted(len(parameters), 'parameter tensor')} in {weights} hold NaN or infinity: "
+            f"{len(names):,} of {counted(len(parameters), 'parameter tensor')} in {weights} contain NaN or infinity: "
             f"{names[0]}{', …' if len(names) > 1 else ''}."
         )
 
 
 def import_torch() -> None:
-    """Import torch and the model in one step; an interrupt waits until it is done.
+    """Import torch and the model; defer interrupts until it is done.
 
     Raises:
         UnableError: If torch is not installed.
@@ -239,6 +240,6 @@ def import_torch() -> None:
         if error.name is None or error.name.startswith("tinylm_cli"):
             raise
         raise UnableError(
-            f"{error.name.partition('.')[0]} is not installed, which running a model needs",
+            f"{error.name.partition('.')[0]} is not installed, but running a model requires it",
             help="pip install 'torch>=2.6,<2.14'" if error.name == "torch" else "install tinylm-cli again",
         ) from error

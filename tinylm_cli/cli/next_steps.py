@@ -51,36 +51,37 @@ The graph has no cycles and ends at a training loop.
 """
 
 
-def next_step(step: str, following: str, *words: str) -> str:
-    """Return the line that leads from one step to the next.
+def next_step(step: str, following: str, *arguments: str) -> str:
+    """Return the command of the step ``following`` after ``step``.
 
     Args:
         step: The step that was taken, a key of ``NEXT_STEPS``.
-        following: The next one, one of its successors.
-        words: Quoted words after the command, the model's first; empty ones are left out. An empty first word says that
-            the model cannot be named again, since it came from standard input.
+        following: One of its successors.
+        arguments: Shell-quoted arguments of the command, those of the model first; empty ones are omitted. If the first
+            one is empty, the model came from standard input and cannot be named again.
 
     Returns:
-        The command; empty when the model cannot be named.
+        The command; empty if the model cannot be named.
     """
     assert following in NEXT_STEPS[step], f"{step} does not lead to {following}"
     command = TRAINING if following == TRAINING else f"tinylm {following.split()[0]}"
-    return " ".join(filter(None, (command, *words))) if words and words[0] else ""
+    return " ".join(filter(None, (command, *arguments))) if arguments and arguments[0] else ""
 
 
 def model_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
-    """Return the arguments that name the same model to another command; empty for standard input."""
+    """Return the arguments that name the same model in another command; empty for standard input."""
     if config == "-":
         return ""
     if config is None and weights is None:
         config = DEFAULT_CONFIG
     named = () if config is None else ("--config", config) if config.startswith("-") else (config,)
     loaded = () if weights is None else ("--weights", str(weights))
-    return shlex.join([*named, *loaded, *(word for override in overrides or () for word in ("--set", override))])
+    changes = [argument for override in overrides or () for argument in ("--set", override)]
+    return shlex.join([*named, *loaded, *changes])
 
 
 def config_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
-    """Return the arguments that name the same config to a command without ``--weights``."""
+    """Return the arguments that name the same config in a command without ``--weights``."""
     if config is None and weights is not None:
         saved = weights / "config.yaml"
         config = str(saved if saved.is_file() else weights)
@@ -105,7 +106,7 @@ def design_arguments(config: ModelConfig) -> str:
 
 
 def _family(config: ModelConfig) -> str:
-    """Return the design family nearest to a config, by the fields that tell the families apart."""
+    """Return the design family nearest to a config, by the fields that distinguish the families."""
     normalized = config.attention.qk_norm != "none"
     experts = config.feed_forward.n_experts
     if experts:

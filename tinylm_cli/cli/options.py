@@ -46,7 +46,7 @@ Format = Literal["text", "json", "markdown", "csv", "latex"]
 
 
 def option(
-    words: str,
+    text: str,
     *names: str,
     panel: str = OUTPUT_PANEL,
     complete: Callable[..., list[str]] | None = None,
@@ -55,67 +55,67 @@ def option(
     """Return an option, to annotate a parameter with.
 
     Args:
-        words: Its help.
+        text: Its help.
         names: Its names; a flag without any also gets a ``--no-`` form.
         panel: Its panel of ``--help``.
-        complete: Returns the completions of a word.
+        complete: Returns the completions of a partial value.
         settings: Other arguments of ``typer.Option``.
     """
-    return typer.Option(*names, help=words, rich_help_panel=panel, autocompletion=complete, **settings)
+    return typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=complete, **settings)
 
 
-def argument(words: str, metavar: str, complete: Callable[..., list[str]] | None = None) -> Any:
+def argument(text: str, metavar: str, complete: Callable[..., list[str]] | None = None) -> Any:
     """Return a positional argument, to annotate a parameter with; for the arguments see :func:`option`."""
-    return typer.Argument(metavar=metavar, help=words, autocompletion=complete)
+    return typer.Argument(metavar=metavar, help=text, autocompletion=complete)
 
 
 def amount_option(
-    words: str,
+    text: str,
     name: str,
     kind: AmountKind | Literal["length"],
     *,
     example: str,
-    most: int | None = None,
+    maximum: int | None = None,
     short: str = "",
     metavar: str = "N",
     panel: str = TRAINING_PANEL,
 ) -> Any:
     """Return an option that reads an integer, which may be an amount such as ``15B``; see :func:`amount_parser`."""
-    parser = amount_parser(name, kind, example=example, most=most)
-    return option(words, *filter(None, (name, short)), panel=panel, metavar=metavar, parser=parser)
+    parser = amount_parser(name, kind, example=example, maximum=maximum)
+    return option(text, *filter(None, (name, short)), panel=panel, metavar=metavar, parser=parser)
 
 
 def number_option(
-    words: str, name: str, *, least: float, example: str, most: float | None = None, metavar: str, panel: str
+    text: str, name: str, *, minimum: float, example: str, maximum: float | None = None, metavar: str, panel: str
 ) -> Any:
     """Return an option that reads a float; see :func:`number_parser`."""
-    parser = number_parser(name, least=least, most=most, example=example)
-    return option(words, name, panel=panel, metavar=metavar, parser=parser)
+    parser = number_parser(name, minimum=minimum, maximum=maximum, example=example)
+    return option(text, name, panel=panel, metavar=metavar, parser=parser)
 
 
-def config_option(words: str) -> Any:
+def config_option(text: str) -> Any:
     """Return the option that names a config."""
-    return option(words, "--config", "-c", panel=MODEL_PANEL, metavar="CONFIG", complete=complete_config)
+    return option(text, "--config", "-c", panel=MODEL_PANEL, metavar="CONFIG", complete=complete_config)
 
 
-def require_nonempty(word: str) -> str:
-    """Return an argument, a file or folder name; ``Path("")`` would be the current folder.
+def require_nonempty(name: str) -> str:
+    """Return the name of a file or folder; reject an empty one, which ``Path`` would treat as the current folder.
 
     Raises:
-        UsageError: If the word is empty.
+        UsageError: If the name is empty.
     """
-    if not word:
+    if not name:
         raise UsageError("the name of a file or folder is empty", help="is a shell variable unset?")
-    return word
+    return name
 
 
-def parse_path(written: str) -> Path:
+def parse_path(text: str) -> Path:
     """Return the path that an option names.
 
     Raises:
-        UsageError: If the word is empty.
+        UsageError: If the text is empty.
     """
-    return Path(require_nonempty(written))
+    return Path(require_nonempty(text))
 
 
 class TypedInt(int):
@@ -129,23 +129,26 @@ def as_typed(value: float | str) -> str:
     return value.text if isinstance(value, TypedInt) else f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def number_parser(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:
-    """Return the parser of an option that takes a float; unlike typer's own ranges, it refuses NaN.
+def number_parser(option: str, *, minimum: float, maximum: float | None = None, example: str) -> Callable[[str], float]:
+    """Return the parser of an option that takes a float; unlike typer's ranges, it rejects NaN.
 
     Args:
         option: Name of the option.
-        least: Smallest allowed value; the value itself is not allowed if it is the smallest positive float.
-        most: Largest allowed value; None for any finite one. If it is 1, the value is a share and may be in percent.
+        minimum: Smallest allowed value; ``ABOVE_ZERO`` allows every positive value.
+        maximum: Largest allowed value; None for any finite one. With 1, the value is a share and may be in percent.
         example: A valid value.
     """
 
     def parse(written: str | float) -> float:
-        text = str(written)  # a default is a number already
-        value = _percent(text) if most == 1 and text.endswith("%") else _float(text)
-        if not least <= value <= (sys.float_info.max if most is None else most):
-            lower = "above 0" if least == ABOVE_ZERO else f">= {least:g}" if most is None else f"from {least:g}"
-            upper = "" if most is None else f" {'and up ' if least == ABOVE_ZERO else ''}to {most:,.10g}"
-            noun = "finite number" if most is None else "number"
+        text = str(written)  # a default is already a number
+        value = _percent(text) if maximum == 1 and text.endswith("%") else _float(text)
+        if not minimum <= value <= (sys.float_info.max if maximum is None else maximum):
+            if minimum == ABOVE_ZERO:
+                lower, to = "above 0", " and up to"
+            else:
+                lower, to = f">= {minimum:g}" if maximum is None else f"from {minimum:g}", " to"
+            upper = "" if maximum is None else f"{to} {maximum:,.10g}"
+            noun = "finite number" if maximum is None else "number"
             raise UsageError(
                 f"{option} {written}: expected a {noun} {lower}{upper}", help=f"for example {option} {example}"
             )
@@ -155,11 +158,11 @@ def number_parser(option: str, *, least: float, most: float | None = None, examp
 
 
 ABOVE_ZERO = sys.float_info.min
-"""The ``least`` of an option that takes any positive number."""
+"""The ``minimum`` of an option that takes any positive number."""
 
 
 def amount_parser(
-    option: str, kind: AmountKind | Literal["length"], *, example: str, most: int | None = None
+    option: str, kind: AmountKind | Literal["length"], *, example: str, maximum: int | None = None
 ) -> Callable[[str], int]:
     """Return the parser of an integer option that accepts amounts such as ``15B``.
 
@@ -168,7 +171,7 @@ def amount_parser(
         kind: ``count``: ``500k`` is 500,000; ``length``: ``8k`` tokens are 8,192; ``size``: ``24GiB``; ``flops``:
             ``1e21``.
         example: A valid value.
-        most: Largest allowed value; the smallest is 1.
+        maximum: Largest allowed value; the smallest is 1.
     """
 
     def parse(written: str | int) -> int:
@@ -176,14 +179,14 @@ def amount_parser(
             return written
         from tinylm_cli.config.amounts import MAX_AMOUNT, parse_amount, parse_length
 
-        greatest = MAX_AMOUNT if most is None else most
+        largest = MAX_AMOUNT if maximum is None else maximum
         try:
-            value = parse_length(written) if kind == "length" else parse_amount(written, kind, most=greatest)
+            value = parse_length(written) if kind == "length" else parse_amount(written, kind, most=largest)
         except ValueError:
             value = None
-        if value is None or not 1 <= value <= greatest:
-            wanted = f"an integer from 1 to {greatest:,}" if greatest < MAX_AMOUNT else "an integer >= 1"
-            raise UsageError(f"{option} {written}: expected {wanted}", help=f"for example {option} {example}")
+        if value is None or not 1 <= value <= largest:
+            expected = f"an integer from 1 to {largest:,}" if largest < MAX_AMOUNT else "an integer >= 1"
+            raise UsageError(f"{option} {written}: expected {expected}", help=f"for example {option} {example}")
         typed = TypedInt(value)
         typed.text = written
         return typed
@@ -207,8 +210,6 @@ def _percent(text: str) -> float:
 
 CONFIG_HELP = "A preset or published model, a YAML file, a model folder, or - for standard input."
 ConfigOption = Annotated[str, config_option(CONFIG_HELP)]
-MoreConfigOption = Annotated[str | None, config_option("The first config, as an option.")]
-"""For a command whose arguments begin with a config, or are configs."""
 SetOption = Annotated[
     list[str] | None,
     option(
@@ -216,9 +217,9 @@ SetOption = Annotated[
         "--set", panel=MODEL_PANEL, metavar="KEY=VALUE", complete=complete_set,
     ),
 ]  # fmt: skip
-FORMAT_WORDS = "Report format; default: from the suffix of --output, else text."
-FormatOption = Annotated[Format, option(FORMAT_WORDS, "--format", "-f", show_default=False)]
-PageFormatOption = Annotated[PageFormat, option(FORMAT_WORDS, "--format", "-f", show_default=False)]
+FORMAT_HELP = "Report format; default: from the suffix of --output, else text."
+FormatOption = Annotated[Format, option(FORMAT_HELP, "--format", "-f", show_default=False)]
+PageFormatOption = Annotated[PageFormat, option(FORMAT_HELP, "--format", "-f", show_default=False)]
 TableOption = Annotated[
     str | None,
     option("Write only this table; with csv, latex or markdown.", "--table", metavar="NAME", complete=complete_table),
@@ -263,21 +264,21 @@ class PageOutput(Output):
     format_: PageFormatOption = "text"
 
 
-def typed(context: typer.Context) -> dict[str, str]:
+def explicit_options(context: typer.Context) -> dict[str, str]:
     """Return the options on the command line, by parameter name."""
     return {parameter.name or "": parameter.opts[0] for parameter in _explicit_parameters(context)}
 
 
 def explicit_arguments(context: typer.Context, names: Collection[str]) -> str:
     """Return the options on the command line that set the parameters in ``names``, quoted for a shell."""
-    words: list[str] = []
+    arguments: list[str] = []
     for parameter in _explicit_parameters(context):
         value = context.params[parameter.name or ""]
         if parameter.name in names:
             is_flag = isinstance(value, bool)
-            words.append((parameter.secondary_opts if value is False else parameter.opts)[0])
-            words += [] if is_flag else [as_typed(value)]
-    return shlex.join(words)
+            arguments.append((parameter.secondary_opts if value is False else parameter.opts)[0])
+            arguments += [] if is_flag else [as_typed(value)]
+    return shlex.join(arguments)
 
 
 def _explicit_parameters(context: typer.Context) -> Iterator[Any]:

@@ -25,7 +25,7 @@ class CommandOutput(NamedTuple):
         exit_code: Exit code of the process.
         document: The entire output, for a config, a schema, or a format of one command.
         next_step: The command to suggest next; may be empty.
-        written: Short description of the written file, printed after writing; may be empty.
+        description: Short description of the written file, printed after writing; may be empty.
     """
 
     report: object
@@ -34,7 +34,7 @@ class CommandOutput(NamedTuple):
     exit_code: ExitCode = ExitCode.DONE
     document: str | None = None
     next_step: str = ""
-    written: str = ""
+    description: str = ""
 
 
 def write_output(outcome: CommandOutput) -> ExitCode:
@@ -48,7 +48,7 @@ def write_output(outcome: CommandOutput) -> ExitCode:
     text = _text(outcome)
     if to.file is not None:
         write_file(to.file, text, overwrite=to.force)
-        print_line(f"wrote {to.file}" + (f": {outcome.written}" if outcome.written else ""))
+        print_line(f"wrote {to.file}" + (f": {outcome.description}" if outcome.description else ""))
     else:
         write_stdout(text, commands=to.format_ == "github")
     if outcome.next_step and to.format_ == "text":
@@ -80,19 +80,18 @@ def _select_table(view: View, name: str) -> View:
         return single_table(view, name)
     from tinylm_cli.config.suggestions import suggest
 
-    meant = suggest(name, names)
     if not names:
         raise UsageError(f"--table {name}: this report has no table", help="remove --table")
+    suggestion = suggest(name, names)
     listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
-    raise UsageError(
-        f"--table {name}: no such table in this report", help=f"did you mean {meant}? {listed}" if meant else listed
-    )
+    remedy = f"did you mean {suggestion}? {listed}" if suggestion else listed
+    raise UsageError(f"--table {name}: no such table in this report", help=remedy)
 
 
 def _render(view: View, to: Output) -> str:
     from tinylm_cli.render.terminal import Terminal, terminal_of
 
-    surface = terminal_of(sys.stdout) if to.file is None else Terminal()
+    terminal = terminal_of(sys.stdout) if to.file is None else Terminal()
     match to.format_:
         case "markdown":
             from tinylm_cli.render.markdown import to_markdown as lower
@@ -107,8 +106,8 @@ def _render(view: View, to: Output) -> str:
         case _:
             from tinylm_cli.render.text import to_text
 
-            return to_text(view, surface)
+            return to_text(view, terminal)
     from tinylm_cli.render.sanitize import to_ascii
 
     text = lower(view)
-    return text if surface.unicode else to_ascii(text)
+    return text if terminal.unicode else to_ascii(text)

@@ -1,15 +1,15 @@
-"""``--plan``: a parallel layout in words, ``tp=8,pp=2,zero=1``."""
+"""``--plan``: a parallel layout such as ``tp=8,pp=2,zero=1``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinylm_cli.cli.options import as_typed
 from tinylm_cli.cli.workload_options import source_labels
-from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, either
 from tinylm_cli.config.source import option_span
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import Diagnostic, Label, Span
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 OPTION = "--plan"
 
-FIELDS = {word: field for field, word in ABBREVIATIONS.items()}
-"""The field of a layout for each word of a plan."""
+FIELDS = {key: field for field, key in ABBREVIATIONS.items()}
+"""The field of a layout for each key of a plan."""
 
 _DEGREES = ("data", "tensor", "pipeline", "context")
 """Fields whose product is the number of GPUs."""
@@ -32,7 +32,7 @@ CHOICES: dict[str, tuple[str, ...]] = {"zero": ("0", "1", "2", "3"), "schedule":
 
 
 class _Entry(NamedTuple):
-    """One ``key=value`` of a plan, and its place in the option."""
+    """One ``key=value`` of a plan, and its position in the option."""
 
     text: str
     start: int
@@ -65,29 +65,29 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
         seq_len: Tokens per sequence; None if it is not known.
 
     Raises:
-        ConfigError: If the plan is wrong or does not divide the model; holds every error, each at its place.
+        ConfigError: If the plan is invalid or does not divide the model; contains every error, each at its position.
     """
     errors: list[Diagnostic] = []
-    given: dict[str, _Entry] = {}
-    for word in _words(written):
-        error = _error(word, given)
+    entries: dict[str, _Entry] = {}
+    for entry in _entries(written):
+        error = _entry_error(entry, entries)
         if error is None:
-            given[FIELDS[word.key]] = word
+            entries[FIELDS[entry.key]] = entry
         else:
             errors.append(error)
     values: dict[str, Any] = {
-        field: word.value if field == "schedule" else int(word.value) for field, word in given.items()
+        field: entry.value if field == "schedule" else int(entry.value) for field, entry in entries.items()
     }
     cluster = _Cluster(gpus, loaded, seq_len)
-    wrong_count = _wrong_gpu_count(values, written, cluster, sure=not errors)
+    wrong_count = _wrong_gpu_count(values, written, cluster, all_parsed=not errors)
     layout = cluster.layout(values)
     if loaded is not None:
-        found = list(_mismatches(cluster, layout, given, written, sure=not (errors or wrong_count)))
-        if wrong_count is not None and found and not wrong_count.spans:  # the degrees of ``found`` cause it
+        mismatches = list(_mismatches(cluster, layout, entries, written, all_valid=not (errors or wrong_count)))
+        if wrong_count is not None and mismatches and not wrong_count.spans:  # the mismatched degrees cause it
             wrong_count = None
-        elif wrong_count is not None:  # the same degree is reported once
-            found = [each for each in found if each.span is None or each.span not in wrong_count.spans]
-        errors += found
+        elif wrong_count is not None:  # report each degree once
+            mismatches = [each for each in mismatches if each.span is None or each.span not in wrong_count.spans]
+        errors += mismatches
     if wrong_count is not None:
         errors.append(wrong_count.diagnostic)
     if errors:
@@ -97,7 +97,7 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
 
 def states_micro_batches(written: str) -> bool:
     """Return whether a plan states its micro-batches."""
-    return any(FIELDS.get(word.key) == "micro_batches" for word in _words(written))
+    return any(FIELDS.get(entry.key) == "micro_batches" for entry in _entries(written))
 
 
 def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: int, global_batch_size: int) -> None:
@@ -115,58 +115,57 @@ def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: 
     option, product = "--global-batch-size", f"dp {layout.data} × --batch-size {batch_size}"
     per_pass = layout.data * batch_size
     if written is not None and states_micro_batches(written):
-        made = per_pass * layout.micro_batches
-        message = f"{product} × mb {layout.micro_batches} makes {made} sequences per step, not {global_batch_size}"
-        remedy, wrong = "remove mb from the plan; it follows from the global batch", made != global_batch_size
+        per_step = per_pass * layout.micro_batches
+        message = f"{product} × mb {layout.micro_batches} makes {per_step} sequences per step, not {global_batch_size}"
+        remedy, wrong = "remove mb from the plan; it follows from the global batch", per_step != global_batch_size
     else:
         message = f"{option} {as_typed(global_batch_size)} is not a multiple of {product}"
         remedy = f"for example {option} {per_pass * max(round(global_batch_size / per_pass), 1)}"
         wrong = global_batch_size % per_pass != 0
     if wrong:
         labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
-        where = option_span(option, as_typed(global_batch_size))
-        raise config_error([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
+        span = option_span(option, as_typed(global_batch_size))
+        raise config_error([diagnostic("contradiction", message, option, span, help=remedy, labels=labels)])
 
 
-def _words(written: str) -> Iterator[_Entry]:
+def _entries(written: str) -> Iterator[_Entry]:
     start = 0
-    for word in written.split(","):
-        yield _Entry(word.strip(), start + len(word) - len(word.lstrip()), written)
-        start += len(word) + 1
+    for text in written.split(","):
+        yield _Entry(text.strip(), start + len(text) - len(text.lstrip()), written)
+        start += len(text) + 1
 
 
-def _error(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
-    """Return the error in one entry: invalid, or a duplicate of an entry ``given`` before it."""
-    key, value = word.key, word.value
-    if key not in FIELDS or "=" not in word.text:
-        meant = suggest(key, [*FIELDS, *FIELDS.values()])
-        remedy = (
-            f"did you mean {_short(meant)}?"
-            if meant
-            else f"the keys are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
-        )
-        said = f"unknown plan key {clip(word.text)}" if word.text else "an entry of the plan is empty"
-        return diagnostic("unknown-key", said, OPTION, word.span, help=remedy)
-    if FIELDS[key] in given:
-        label = Label(given[FIELDS[key]].span, "first given here")
+def _entry_error(entry: _Entry, previous: dict[str, _Entry]) -> Diagnostic | None:
+    """Return the error in one entry: invalid, or a duplicate of an entry in ``previous``."""
+    key, value = entry.key, entry.value
+    if key not in FIELDS or "=" not in entry.text:
+        suggestion = suggest(key, [*FIELDS, *FIELDS.values()])
+        if suggestion is not None:
+            remedy = f"did you mean {ABBREVIATIONS.get(suggestion, suggestion)}?"
+        else:
+            remedy = f"the keys are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
+        message = f"unknown plan key {clip(entry.text)}" if entry.text else "an entry of the plan is empty"
+        return diagnostic("unknown-key", message, OPTION, entry.span, help=remedy)
+    if FIELDS[key] in previous:
+        label = Label(previous[FIELDS[key]].span, "first given here")
         message = f"{key} is given twice"
-        return diagnostic("duplicate-key", message, OPTION, word.span, help="remove one of them", labels=(label,))
+        return diagnostic("duplicate-key", message, OPTION, entry.span, help="remove one of them", labels=(label,))
     if key in CHOICES:
         if value in CHOICES[key]:
             return None
         message = f"{key} is one of {', '.join(CHOICES[key])}"
         remedy = f"for example {key}={CHOICES[key][-1]}"
-        return diagnostic("unknown-choice", message, OPTION, word.value_span, help=remedy)
+        return diagnostic("unknown-choice", message, OPTION, entry.value_span, help=remedy)
     is_number = value.isascii() and value.isdigit()
     if is_number and len(value) < 9 and 0 < int(value) <= _MAX_VALUE:
         return None
-    wants = f"{key} must be an integer from 1 to {_MAX_VALUE:,}, not {clip(value) or 'nothing'}"
+    message = f"{key} must be an integer from 1 to {_MAX_VALUE:,}, not {clip(value) or 'nothing'}"
     code = "out-of-range" if is_number else "wrong-type"
-    return diagnostic(code, wants, OPTION, word.value_span, help=f"for example {key}=2")
+    return diagnostic(code, message, OPTION, entry.value_span, help=f"for example {key}=2")
 
 
 class _Cluster(NamedTuple):
-    """What a layout must divide: the GPUs, the model (None if its config is invalid), and the length, where known."""
+    """The GPUs, the model and the sequence length that a layout must divide; None if unknown."""
 
     gpus: int
     loaded: LoadedConfig | None
@@ -188,7 +187,7 @@ class _Cluster(NamedTuple):
             return ()
         return layout_mismatches(self.loaded.config, TrainingSetup(seq_len=self.seq_len or layout.context), layout)
 
-    def working(self, field: str, values: dict[str, Any]) -> list[int]:
+    def valid_degrees(self, field: str, values: dict[str, Any]) -> list[int]:
         """Return the values of one degree that divide the GPUs and the model, given the other degrees."""
         others = {name: value for name, value in values.items() if name not in (field, "data")}
         available, remainder = divmod(self.gpus, Layout(**others).n_gpus)
@@ -201,93 +200,83 @@ class _Cluster(NamedTuple):
 
 
 class _WrongGpuCount(NamedTuple):
-    """A plan that does not make up the number of GPUs, and the words that its help changes."""
+    """The error of a plan for another number of GPUs, and the spans of the entries that its help changes."""
 
     diagnostic: Diagnostic
     spans: tuple[Span, ...]
 
 
-def _wrong_gpu_count(values: dict[str, Any], written: str, cluster: _Cluster, *, sure: bool) -> _WrongGpuCount | None:
+def _wrong_gpu_count(
+    values: dict[str, Any], written: str, cluster: _Cluster, *, all_parsed: bool
+) -> _WrongGpuCount | None:
     """Return a diagnostic if the degrees do not multiply to the number of GPUs.
 
     Args:
         values: Stated fields of the layout.
         written: The plan as typed.
         cluster: The GPUs and the model.
-        sure: Whether every word of the plan could be read.
+        all_parsed: Whether every entry of the plan is valid.
     """
     gpus = cluster.gpus
-    degrees = {short: values[field] for short, field in FIELDS.items() if field in _DEGREES and field in values}
-    taken = prod(degrees.values())
-    if gpus % taken == 0 and ("dp" not in degrees or taken == gpus or not sure):
+    degrees = {key: values[field] for key, field in FIELDS.items() if field in _DEGREES and field in values}
+    used = prod(degrees.values())
+    if gpus % used == 0 and ("dp" not in degrees or used == gpus or not all_parsed):
         return None
-    product = f"{' × '.join(f'{short} {value}' for short, value in degrees.items())} uses {taken} GPUs"
-    there = f"--gpus is {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
-    remedy, changed = _suggest_gpu_count(values, degrees, cluster)
-    spans = tuple(word.span for word in _words(written) if word.key == changed)
+    product = " × ".join(f"{key} {degree}" for key, degree in degrees.items())
+    reason = f"--gpus is {gpus}" if used > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
+    message = f"{product} uses {used} GPUs, but {reason}"
+    remedy, changed_key = _suggest_gpu_count(values, degrees, cluster)
+    spans = tuple(entry.span for entry in _entries(written) if entry.key == changed_key)
     labels = (Label(option_span("--gpus", as_typed(gpus)), "the number of GPUs"),)
-    error = diagnostic(
-        "contradiction", f"{product}, but {there}", OPTION, option_span(OPTION, written), help=remedy, labels=labels
-    )
+    error = diagnostic("contradiction", message, OPTION, option_span(OPTION, written), help=remedy, labels=labels)
     return _WrongGpuCount(error, spans)
 
 
 def _suggest_gpu_count(values: dict[str, Any], degrees: dict[str, int], cluster: _Cluster) -> tuple[str, str]:
-    """Return how a plan comes to make up the number of GPUs, and the degree that changes; empty if none does."""
-    without = prod(value for short, value in degrees.items() if short != "dp")
-    if "dp" in degrees and cluster.gpus % without == 0:
+    """Return a remedy for a wrong number of GPUs, and the key whose value it changes; empty if it changes none."""
+    model_parallel = prod(degree for key, degree in degrees.items() if key != "dp")
+    if "dp" in degrees and cluster.gpus % model_parallel == 0:
         return "remove dp; it then follows from --gpus", "dp"
-    choices = {short: cluster.working(FIELDS[short], values) for short in degrees if short != "dp"}
-    short = next((each for each, working in choices.items() if working), "")
-    fewest = without * -(-cluster.gpus // without)
-    larger = cluster._replace(gpus=fewest)
+    choices = {key: cluster.valid_degrees(FIELDS[key], values) for key in degrees if key != "dp"}
+    changed = next((key for key, valid in choices.items() if valid), "")
+    larger = cluster._replace(gpus=model_parallel * -(-cluster.gpus // model_parallel))  # the next multiple
     others = {field: value for field, value in values.items() if field != "data"}
-    remedies = [f"write {_either(short, choices[short])}"] if short else []
+    remedies = [f"write {changed}={either(choices[changed])}"] if changed else []
     if not larger.mismatches(larger.layout(others)):
-        remedies.append(f"write --gpus {fewest}")
+        remedies.append(f"write --gpus {larger.gpus}")
     if not remedies:
         return f"the product of {', '.join(choices)} must divide {cluster.gpus}", ""
-    dropped = " and remove dp" if "dp" in degrees else ""
-    return f"{', or '.join(remedies)}{dropped}", short
-
-
-def _either(short: str, working: Sequence[int]) -> str:
-    """Return ``tp=1, 2 or 4``."""
-    *first, last = map(str, working)
-    return f"{short}={', '.join(first)} or {last}" if first else f"{short}={last}"
+    removal = " and remove dp" if "dp" in degrees else ""
+    return f"{', or '.join(remedies)}{removal}", changed
 
 
 def _mismatches(
-    cluster: _Cluster, layout: Layout, given: dict[str, _Entry], written: str, *, sure: bool
+    cluster: _Cluster, layout: Layout, entries: dict[str, _Entry], written: str, *, all_valid: bool
 ) -> Iterator[Diagnostic]:
-    """Yield the degrees that do not divide sizes of the model, each once, at the word of the plan and in the config.
+    """Yield one error per degree that does not divide sizes of the model, at the entry and in the config.
 
-    If not every word could be read (``sure``), only mismatches with the config are certain.
+    Unless the plan is ``all_valid`` otherwise, only mismatches with a field of the config are certain.
     """
     assert cluster.loaded is not None
     by_field: dict[str, list[LayoutMismatch]] = {}
     for mismatch in cluster.mismatches(layout):
-        if not sure and not mismatch.config_field:
+        if not all_valid and not mismatch.config_field:
             continue
-        if mismatch.field == "micro_batches" and "micro_batches" not in given:  # they follow from the global batch
+        if mismatch.field == "micro_batches" and "micro_batches" not in entries:  # they follow from the global batch
             continue
         by_field.setdefault(mismatch.field, []).append(mismatch)
-    values = {field: getattr(layout, field) for field in given}
+    values = {field: getattr(layout, field) for field in entries}
     for field, (first, *more) in by_field.items():
-        said = [first.message, *(each.message.rpartition("does not divide ")[2] for each in more)]
-        working = cluster.working(field, values) if more else []
+        undivided = [first.message, *(each.message.rpartition("does not divide ")[2] for each in more)]
+        valid = cluster.valid_degrees(field, values) if more else []
         yield diagnostic(
             "contradiction",
-            f"{', '.join(said[:-1])} and {said[-1]}" if more else first.message,
+            f"{', '.join(undivided[:-1])} and {undivided[-1]}" if more else first.message,
             OPTION,
-            given[field].span if field in given else option_span(OPTION, written),
+            entries[field].span if field in entries else option_span(OPTION, written),
             field=first.config_field,
-            help=f"write {_either(ABBREVIATIONS[field], working)}" if working else first.help,
+            help=f"write {ABBREVIATIONS[field]}={either(valid)}" if valid else first.help,
             labels=tuple(
                 label for each in (first, *more) for label in source_labels(cluster.loaded, each.config_field)
             ),
         )
-
-
-def _short(name: str) -> str:
-    return next((short for short, field in FIELDS.items() if name in (short, field)), name)

@@ -8,18 +8,18 @@ from typing import Any
 
 from tinylm_cli.errors import UsageError
 
-_MOST_LISTED = 12
-"""Fields that an error lists, where none is near the one that was typed."""
+_MAX_LISTED = 12
+"""Maximum number of fields that an error lists if none is similar to the typed one."""
 
 
 def report_value(report: object, path: str) -> str:
     """Return the value at a dotted path as text with a final line break; objects and lists as JSON.
 
-    Each word of the path is a field, an index into a list, or the name of a list's row: the value of the row's first
-    field. Words may themselves hold dots, as tensor names do: ``models.0.parts.blocks.0.ln_1.weight.params``.
+    Each segment of the path is a field, an index into a list, or the name of a list's row: the value of the row's first
+    field. A segment may contain dots, as tensor names do: ``models.0.parts.blocks.0.ln_1.weight.params``.
 
     Raises:
-        UsageError: If nothing is at the path; names the nearest path that exists.
+        UsageError: If the path does not exist; suggests the most similar one.
     """
     from tinylm_cli.render.json import as_document, to_document
     from tinylm_cli.render.sanitize import escape_controls
@@ -28,20 +28,20 @@ def report_value(report: object, path: str) -> str:
     value, known, rest = document, "", path
     while rest:
         entries = _entries(value)
-        word = max((each for each in entries if rest == each or rest.startswith(f"{each}.")), key=len, default=None)
-        if word is None:
+        segment = max((each for each in entries if rest == each or rest.startswith(f"{each}.")), key=len, default=None)
+        if segment is None:
             raise UsageError(f"--get {path}: {_missing(known, rest)}", help=_remedy(document, path, known, entries))
-        value, known, rest = entries[word], f"{known}.{word}".lstrip("."), rest[len(word) + 1 :]
+        value, known, rest = entries[segment], f"{known}.{segment}".lstrip("."), rest[len(segment) + 1 :]
     if not isinstance(value, str):
         return to_document(value)
     return "".join(f"{escape_controls(line)}\n" for line in value.split("\n"))
 
 
 def require_value(report: object, path: str | None) -> None:
-    """Check that something is at the path of ``--get``, before a command writes files.
+    """Check that the path of ``--get`` exists, before a command writes files.
 
     Raises:
-        UsageError: If nothing is.
+        UsageError: If it does not.
     """
     if path is not None:
         report_value(report, path)
@@ -59,8 +59,8 @@ def _entries(value: Any) -> dict[str, Any]:
 
 
 def _missing(known: str, rest: str) -> str:
-    word = rest.partition(".")[0] or "empty word"
-    return f"{known or 'the report'} has no {word}"
+    segment = rest.partition(".")[0] or "empty name"
+    return f"{known or 'the report'} has no {segment}"
 
 
 def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) -> str:
@@ -81,8 +81,8 @@ def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) ->
     elsewhere = suggest(wrong, fields, likeness=0.75)
     if elsewhere is not None:
         return f"did you mean {fields[elsewhere]}?"
-    listed = ", ".join(list(entries)[:_MOST_LISTED])
-    return f"the fields are {listed}{', …' if len(entries) > _MOST_LISTED else ''}"
+    listed = ", ".join(list(entries)[:_MAX_LISTED])
+    return f"the fields are {listed}{', …' if len(entries) > _MAX_LISTED else ''}"
 
 
 def _paths(document: Any) -> Iterator[str]:

@@ -21,7 +21,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
     """Load the named config, else the config saved with the weights, else the default.
 
     Raises:
-        InputError: If the weights are not a folder, or it holds no config and none is named.
+        InputError: If ``weights`` is not a folder, or contains no config and none is named.
         ConfigError: If the config is invalid.
         UsageError: If an override is not ``key=value``, or the weights belong to another config.
     """
@@ -51,13 +51,12 @@ def _require_folder(weights: Path) -> None:
         quoted = shlex.quote(str(weights))
         raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {quoted} writes one")
     if not weights.is_dir():
-        holds = weights.suffix == ".safetensors"
-        help_ = f"name its folder: {weights.parent}" if holds else SAVED_FOLDER
-        raise InputError(f"{weights} is a file, but --weights takes a folder", help=help_)
+        remedy = f"name its folder: {weights.parent}" if weights.suffix == ".safetensors" else SAVED_FOLDER
+        raise InputError(f"{weights} is a file, but --weights takes a folder", help=remedy)
 
 
 def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:
-    """Reject a config that changes what the saved weights compute, even if shapes fit."""
+    """Reject a config that changes the computation with the saved weights, even if every shape matches."""
     differences = list(_differences(config, kept))
     if differences:
         raise UsageError(

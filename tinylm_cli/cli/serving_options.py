@@ -21,8 +21,8 @@ DEFAULT = ServingSetup()
 
 SERVING_BATCH_SIZE, SERVING_SEQ_LEN = "--serving-batch-size", "--serving-seq-len"
 
-MOST_LISTED = 16
-"""Largest number of batch sizes, and of lengths, in one serving table."""
+MAX_LISTED = 16
+"""Maximum number of batch sizes, and of lengths, in one serving table."""
 
 ListedKind = Literal["count", "length"]
 
@@ -48,7 +48,7 @@ PrefillTokensOption = Annotated[
     int,
     amount_option(
         "Maximum prompt tokens per prefill pass (chunked prefill).",
-        "--prefill-tokens", "length", example="8k", most=10**9, metavar="T", panel=SERVING_PANEL,
+        "--prefill-tokens", "length", example="8k", maximum=10**9, metavar="T", panel=SERVING_PANEL,
     ),
 ]  # fmt: skip
 ServingBatchSizeOption = Annotated[
@@ -85,12 +85,12 @@ def serving_setup(
 ) -> ServingSetup:
     """Return the setup that the options state; it is valid if ``errors`` stays empty.
 
-    Batch size and length are those of training unless one is given; types and the kernel are those of training.
+    Batch size and length default to those of training; the dtype and the attention kernel are those of training.
 
     Args:
         options: The options of serving.
         training: The options of training.
-        loaded: The model; None where its config is invalid.
+        loaded: The model; None if its config is invalid.
         errors: Receives the errors in the options.
 
     Raises:
@@ -126,7 +126,7 @@ def _quantization(options: ServingOptions) -> QuantizationConfig:
 
 
 class _ListItem(NamedTuple):
-    """A number of a list, and its place in the option."""
+    """A number of a list, and its position in the option."""
 
     value: int
     span: Span
@@ -136,48 +136,48 @@ def _batch_sizes(written: str | None) -> tuple[int, ...]:
     """Return the batch sizes of ``1,8,64``, each once.
 
     Raises:
-        ConfigError: If one of them is not a number; holds every error found, each at its place.
+        ConfigError: If one of them is not a number; contains every error, each at its position.
     """
-    return tuple(dict.fromkeys(each.value for each in _read(SERVING_BATCH_SIZE, written, "count", "1,8,64")))
+    return tuple(dict.fromkeys(each.value for each in _parse_list(SERVING_BATCH_SIZE, written, "count", "1,8,64")))
 
 
 def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
     """Return the lengths of ``4096,32k``, each once.
 
     Raises:
-        ConfigError: If one of them is not a number, or more than the model reads; points at each and, where it is
-            written, at max_len.
+        ConfigError: If one of them is not a number, or exceeds max_len; points at each and, if the config states it,
+            at max_len.
     """
-    found, errors = _read(SERVING_SEQ_LEN, written, "length", "4k,32k"), ErrorCollector()
-    for each in found:
+    items, errors = _parse_list(SERVING_SEQ_LEN, written, "length", "4k,32k"), ErrorCollector()
+    for each in items:
         remedy = f"add --set max_len={each.value}"
         errors.read(require_length, [loaded], each.value, remedy, SERVING_SEQ_LEN, each.span)
     errors.raise_if_any()
-    return tuple(dict.fromkeys(each.value for each in found))
+    return tuple(dict.fromkeys(each.value for each in items))
 
 
-_WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
+_LISTED = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
-def _read(option: str, written: str | None, kind: ListedKind, example: str) -> list[_ListItem]:
+def _parse_list(option: str, written: str | None, kind: ListedKind, example: str) -> list[_ListItem]:
     from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
     from tinylm_cli.config.source import option_span
 
     if written is None:
         return []
-    found: list[_ListItem] = []
+    items: list[_ListItem] = []
     errors, start = [], 0
-    for word in written.split(","):
-        span = option_span(option, written, start, start + len(word))
-        start += len(word) + 1
+    for text in written.split(","):
+        span = option_span(option, written, start, start + len(text))
+        start += len(text) + 1
         try:
-            found.append(_ListItem(amount_parser(option, kind, example=example, most=10**9)(word.strip()), span))
+            items.append(_ListItem(amount_parser(option, kind, example=example, maximum=10**9)(text.strip()), span))
         except UsageError:
-            message = f"{option} lists {_WANTS[kind]}, not {clip(word) or 'nothing'}"
+            message = f"{option} lists {_LISTED[kind]}, not {clip(text) or 'nothing'}"
             errors.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))
-    if len(found) > MOST_LISTED:
-        message = f"{option} has {len(found)} numbers; the most is {MOST_LISTED}"
+    if len(items) > MAX_LISTED:
+        message = f"{option} has {len(items)} numbers; the maximum is {MAX_LISTED}"
         errors.append(diagnostic("out-of-range", message, option, option_span(option, written)))
     if errors:
         raise config_error(errors)
-    return found
+    return items

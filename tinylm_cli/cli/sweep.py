@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.completion import complete_config, complete_figure, complete_set
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import CONFIG_HELP, MoreConfigOption, ReportOutput, SetOption, argument, option
+from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, argument, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import OptimizerOption, RecomputeOption
 from tinylm_cli.cli.workload_options import (
@@ -36,7 +36,7 @@ def sweep(
         ),
     ] = None,
     *,
-    config_option: MoreConfigOption = None,
+    config_option: Annotated[str | None, config_option("Same as CONFIG.")] = None,
     set_: SetOption = None,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
@@ -66,7 +66,7 @@ def sweep(
     from tinylm_cli.reports.sweep import SweptField
 
     overrides = set_ or []
-    words = [] if config is None else [config, *(fields or [])]
+    settings = [] if config is None else [config, *(fields or [])]
     if config_option is not None:
         config = config_option
     elif config is None:
@@ -74,10 +74,10 @@ def sweep(
     elif config.partition("=")[0] in known_fields():
         raise UsageError(f"{config} is not a config", help=f"name the config first: tinylm sweep small {config}")
     else:
-        words = words[1:]
-    if not words:
+        settings = settings[1:]
+    if not settings:
         raise UsageError("no field to sweep", help=f"for example tinylm sweep {config} n_layers=4..24:4")
-    swept_fields = tuple(SweptField(*each) for each in parse_field_values(words).items())
+    swept_fields = tuple(SweptField(*each) for each in parse_field_values(settings).items())
     _require_not_set(swept_fields, overrides)
     errors = ErrorCollector()
     written = errors.read(read_config_text, config)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COURSE_TOKENS = (5, 12, 8)
 MAX_INPUT_BYTES = 64 * 1024 * 1024
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 _SEPARATORS = re.compile(r"[,\s]+")
 _SIZES = re.compile(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8})")
 
@@ -45,8 +45,8 @@ def tokenizer_of(
     Args:
         config: The config of the model.
         reference: ``--config``, which may be a folder.
-        weights: ``--weights``, whose tokenizer comes first.
-        required: Whether text is to be encoded. If not, an unusable tokenizer only causes a note.
+        weights: ``--weights``; its tokenizer has precedence.
+        required: Whether a text must be encoded. If not, an unusable tokenizer only causes a note.
 
     Raises:
         UnableError: If it is required and the tokenizers library is not installed.
@@ -68,7 +68,7 @@ def tokenizer_of(
 def _holds(folder: Path, name: str) -> bool:
     try:
         return (folder / name).is_file()
-    except (OSError, ValueError):  # a preset, or no name of a file at all
+    except (OSError, ValueError):  # a preset, or not a file name
         return False
 
 
@@ -77,17 +77,17 @@ def course_tokens(config: ModelConfig) -> tuple[int, ...]:
     return tuple(token % config.vocab_size for token in COURSE_TOKENS)[: config.max_len]
 
 
-def parse_tokens(given: str, config: ModelConfig) -> tuple[int, ...]:
+def parse_tokens(argument: str, config: ModelConfig) -> tuple[int, ...]:
     """Return the ids in ``5,12,8`` or ``5 12 8``, in the file ``@path``, or on standard input for ``-``.
 
     Raises:
         InputError: If the file or standard input cannot be read.
-        UsageError: If a word is not an id of the vocabulary, or no ids are given.
+        UsageError: If an entry is not an id of the vocabulary, or no ids are given.
     """
-    words = [word for word in _SEPARATORS.split(_read(given)) if word]
-    if not words:
+    entries = [entry for entry in _SEPARATORS.split(_read(argument)) if entry]
+    if not entries:
         raise UsageError("no tokens given", help="for example --tokens 5,12,8")
-    return tuple(_id(word, position, config.vocab_size) for position, word in enumerate(words))
+    return tuple(_id(entry, position, config.vocab_size) for position, entry in enumerate(entries))
 
 
 def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[int, ...]:
@@ -100,7 +100,7 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
     if tokenizer is None:
         raise UsageError(
             f"--text: the model has no tokenizer, and vocab_size is {config.vocab_size:,}, not 256 (bytes)",
-            help="name a folder with a tokenizer.json, or give ids with --tokens",
+            help="name a folder with a tokenizer.json, or pass ids with --tokens",
         )
     ids = tokenizer.encode(text)
     if not ids:
@@ -108,15 +108,15 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
     return ids
 
 
-def parse_sizes(given: str) -> tuple[int, int]:
+def parse_sizes(argument: str) -> tuple[int, int]:
     """Return (B, T), written as ``4x128``.
 
     Raises:
-        UsageError: If it is anything else.
+        UsageError: If it has another form.
     """
-    match = _SIZES.fullmatch(given)
+    match = _SIZES.fullmatch(argument)
     if match is None:
-        raise UsageError(f"--random {given}: expected BxT, batch size and length", help="for example --random 4x128")
+        raise UsageError(f"--random {argument}: expected BxT, batch size and length", help="for example --random 4x128")
     return int(match[1]), int(match[2])
 
 
@@ -133,17 +133,17 @@ def check_length(length: int, config: ModelConfig) -> None:
         )
 
 
-def _read(given: str) -> str:
-    if given == "-":
+def _read(argument: str) -> str:
+    if argument == "-":
         name = "standard input"
         try:
             if sys.stdin is None:
-                raise InputError("standard input is closed", help="pipe ids in, or give them after --tokens")
+                raise InputError("standard input is closed", help="pipe ids in, or pass them after --tokens")
             data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
         except OSError as error:
             raise InputError(f"cannot read {name}: {error.strerror}") from error
-    elif given.startswith("@"):
-        name = given[1:]
+    elif argument.startswith("@"):
+        name = argument[1:]
         try:
             with Path(name).open("rb") as file:
                 data = file.read(MAX_INPUT_BYTES + 1)
@@ -153,18 +153,18 @@ def _read(given: str) -> str:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise InputError(f"cannot read {name}: {reason}") from error
     else:
-        return given
+        return argument
     if len(data) > MAX_INPUT_BYTES:
         raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 1024**2} MiB")
     return data.decode("utf-8", "replace")
 
 
-def _id(word: str, position: int, vocab_size: int) -> int:
+def _id(text: str, position: int, vocab_size: int) -> int:
     place = f"token {position + 1}"
-    shown = word if len(word) <= _MOST_SHOWN else f"{word[:_MOST_SHOWN]}…"
-    if not re.fullmatch(r"-?[0-9]+", word):
-        raise UsageError(f"{place} is {shown}, not an integer", help="give ids such as 5,12,8")
-    digits = word.lstrip("0") or "0"
+    shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise UsageError(f"{place} is {shown}, not an integer", help="pass ids such as 5,12,8")
+    digits = text.lstrip("0") or "0"
     if len(digits) > len(str(vocab_size)) or not 0 <= int(digits) < vocab_size:
         raise UsageError(
             f"{place} is {shown}, outside the vocabulary of {vocab_size:,}",

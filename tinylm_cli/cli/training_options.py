@@ -34,15 +34,14 @@ def complete_plan(incomplete: str) -> list[str]:
     """Complete the last entry of a parallel layout such as ``tp=8,z``: its key, or a named value."""
     from tinylm_cli.cli.plan_option import CHOICES, FIELDS
 
-    *given, last = incomplete.split(",")
-    before = "".join(f"{word}," for word in given)
+    *complete, last = incomplete.split(",")
+    before = "".join(f"{entry}," for entry in complete)
     key, equals, value = last.partition("=")
     if equals:
         return [f"{before}{key}={choice}" for choice in CHOICES.get(key, ()) if choice.startswith(value)]
-    used = {word.partition("=")[0] for word in given}
-    whole = [] if given else ["auto"]
-    words = [*whole, *(f"{name}=" for name in FIELDS if name not in used)]
-    return [f"{before}{word}" for word in words if word.startswith(last)]
+    used = {entry.partition("=")[0] for entry in complete}
+    candidates = [*([] if complete else [AUTO]), *(f"{name}=" for name in FIELDS if name not in used)]
+    return [f"{before}{candidate}" for candidate in candidates if candidate.startswith(last)]
 
 
 KernelOption = Annotated[
@@ -80,7 +79,7 @@ GlobalBatchSizeOption = Annotated[
     int | None,
     amount_option(
         "Sequences per optimizer step, summed over all GPUs; default: about 4M tokens.",
-        "--global-batch-size", "count", most=10**9, example="1024",
+        "--global-batch-size", "count", maximum=10**9, example="1024",
     ),
 ]  # fmt: skip
 GpuOption = Annotated[
@@ -92,7 +91,7 @@ GpuOption = Annotated[
 ]  # fmt: skip
 GpusOption = Annotated[
     int,
-    amount_option("GPUs that train the model.", "--gpus", "count", most=1_000_000, example="8", panel=CLUSTER_PANEL),
+    amount_option("GPUs that train the model.", "--gpus", "count", maximum=1_000_000, example="8", panel=CLUSTER_PANEL),
 ]
 PlanOption = Annotated[
     str | None,
@@ -106,10 +105,10 @@ HardwareOption = Annotated[
 ]
 
 
-def share_of_peak(name: str, words: str, default: float) -> Any:
-    """Return an option that reads a share of a GPU's peak, and whose help ends with its default."""
-    words, example = f"{words}; default: {default}.", str(default)
-    return number_option(words, name, least=0.001, most=1, example=example, metavar="SHARE", panel=CLUSTER_PANEL)
+def share_of_peak(name: str, text: str, default: float) -> Any:
+    """Return an option that reads a share of a GPU's peak; its default is added to the help ``text``."""
+    text, example = f"{text}; default: {default}.", str(default)
+    return number_option(text, name, minimum=0.001, maximum=1, example=example, metavar="SHARE", panel=CLUSTER_PANEL)
 
 
 KernelEfficiencyOption = Annotated[
@@ -128,7 +127,7 @@ PriceOption = Annotated[
     float | None,
     number_option(
         "Price of one GPU for an hour.",
-        "--price", least=0, most=1_000_000, example="2.50", metavar="USD", panel=CLUSTER_PANEL,
+        "--price", minimum=0, maximum=1_000_000, example="2.50", metavar="USD", panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip
 
@@ -170,7 +169,7 @@ def training_setup(
     Args:
         options: The options of the run.
         cluster: The options of the GPUs.
-        loaded: The model; None where its config is invalid.
+        loaded: The model; None if its config is invalid.
         errors: Receives the errors in the options.
 
     Raises:
@@ -228,7 +227,7 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
     """Reject options that have no effect with the others.
 
     Raises:
-        UsageError: If there is one.
+        UsageError: If an option has no effect.
     """
     several = "give their number, for example --gpus 8"
     for name, given in (
@@ -254,5 +253,5 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
     if cluster.gpus == 1 and options.global_batch_size is not None:
         raise UsageError("--global-batch-size needs several GPUs", help=several)
     if options.master_weights is not None and (options.dtype or DEFAULT_DTYPE) not in ("bfloat16", "float16"):
-        word = "--master-weights" if options.master_weights else "--no-master-weights"
-        raise UsageError(f"{word} needs 16-bit weights", help="remove it, or choose a 16-bit --dtype")
+        flag = "--master-weights" if options.master_weights else "--no-master-weights"
+        raise UsageError(f"{flag} needs 16-bit weights", help="remove it, or choose a 16-bit --dtype")

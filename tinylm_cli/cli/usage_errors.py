@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from tinylm_cli.cli.command import CONFIG_WORD
+from tinylm_cli.cli.command import CONFIG_ARGUMENT
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
@@ -64,7 +64,7 @@ def _surplus_remedy(surplus: str, error: Any) -> str:
     """Return a remedy for extra arguments: more models to compare, or the rest of an unquoted name."""
     named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
     given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
-    if named == [CONFIG_WORD]:
+    if named == [CONFIG_ARGUMENT]:
         return f"to compare models: tinylm compare {shlex.join((*given, *surplus.split()))}"
     if not given:
         return ""

@@ -13,7 +13,7 @@ from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, argument, option, require_nonempty
+from tinylm_cli.cli.options import TARGET_PANEL, Output, SetOption, argument, config_option, option, require_nonempty
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.streams import print_note
@@ -57,7 +57,7 @@ def validate(
         argument("Files, folders, presets, or - for standard input.", "FILE...", complete_config),
     ] = None,
     *,
-    config: MoreConfigOption = None,
+    config: Annotated[str | None, config_option("Same as the first FILE.")] = None,
     set_: SetOption = None,
     assert_: AssertOption = None,
     fix: Annotated[bool, option("Apply the corrections that are certain to the files.", "--fix")] = False,
@@ -123,9 +123,9 @@ def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> Comma
 
             document = to_junit(report.files)
     errors = sum(len(each.diagnostics) or each.status == "unreadable" for each in report.files)
-    written = f"{counted(errors, 'error')} in {counted(len(report.files), 'file')}"
+    description = f"{counted(errors, 'error')} in {counted(len(report.files), 'file')}"
     return CommandOutput(
-        report, lambda: validate_view(report), to, exit_code, document, next_step=next_step, written=written
+        report, lambda: validate_view(report), to, exit_code, document, next_step=next_step, description=description
     )
 
 
@@ -136,8 +136,8 @@ def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
         return next_step("validate --diff", "validate --fix", shlex.join([*files, "--fix"]))
     models = [each.path for each in report.files if each.total_params is not None and each.path != "<stdin>"]
-    named = model_arguments(models[0], overrides) if models and report.valid == len(report.files) else ""
-    return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", named)
+    model = model_arguments(models[0], overrides) if models and report.valid == len(report.files) else ""
+    return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", model)
 
 
 def _read_assertions(texts: Sequence[str]) -> tuple[Condition, ...]:
@@ -165,7 +165,7 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     """Yield each file to check once: a folder with a config.json is one model, other folders yield their YAML files.
 
     Raises:
-        UsageError: If a word is empty.
+        UsageError: If a name is empty.
     """
     from tinylm_cli.config.presets import shipped
     from tinylm_cli.interop.load import is_model_folder
@@ -173,9 +173,9 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in map(require_nonempty, files):
         folder = Path(name)
-        shown = name in shipped()  # a preset comes first, as for --config
-        whole = shown or is_model_folder(folder) or not os.path.isdir(folder)  # noqa: PTH112 - false for a name too long
-        inside = [] if whole else [str(path) for path in _yaml_files(folder)]
+        is_preset = name in shipped()  # presets have precedence, as for --config
+        is_one = is_preset or is_model_folder(folder) or not os.path.isdir(folder)  # noqa: PTH112 - false for long names
+        inside = [] if is_one else [str(path) for path in _yaml_files(folder)]
         for path in inside or [name]:
             file = path if path == "-" or path in shipped() else os.path.realpath(path)
             if file not in seen:
@@ -184,7 +184,7 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    """Return the YAML files below a folder, without hidden ones and without links that lead out of it."""
+    """Return the YAML files below a folder, without hidden files and without links to files outside it."""
     top = os.path.realpath(folder)
     inside, outside = list[Path](), list[str]()
     for path in sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)):
@@ -218,7 +218,7 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *
 
 
 def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Condition], *, write: bool) -> FileResult:
-    """Fix a file, or preview the fix, and return the result of checking it again."""
+    """Fix a file, or preview the fix, and check it again."""
     from tinylm_cli.config.fixes import fix_source, unified_diff
 
     def check(source: Source) -> FileResult:
@@ -282,7 +282,7 @@ _HARDWARE_KEYS = ("memory_bytes", "_per_second", "gpus_per_node", "aliases")
 
 def _check_hardware(source: Source) -> FileResult | None:
     """Check a hardware file; return None for any other file."""
-    if not any(key in source.text for key in _HARDWARE_KEYS):  # spare most files the schema of accelerators
+    if not any(key in source.text for key in _HARDWARE_KEYS):  # skips the schema of accelerators for most files
         return None
     from tinylm_cli.config.hardware import is_hardware, parse_accelerators
     from tinylm_cli.reports.validate import FileResult

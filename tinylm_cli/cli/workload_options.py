@@ -18,14 +18,14 @@ SEQ_LEN = "--seq-len"
 DEFAULT_DTYPE: Storage = "bfloat16"
 
 
-def batch_size_option(words: str) -> object:
+def batch_size_option(text: str) -> object:
     """Return ``--batch-size``."""
-    return amount_option(words, "--batch-size", "count", most=10**9, example="8", metavar="B")
+    return amount_option(text, "--batch-size", "count", maximum=10**9, example="8", metavar="B")
 
 
-def seq_len_option(words: str) -> object:
+def seq_len_option(text: str) -> object:
     """Return ``--seq-len``."""
-    return amount_option(words, SEQ_LEN, "length", example="8k", metavar="T")
+    return amount_option(text, SEQ_LEN, "length", example="8k", metavar="T")
 
 
 BatchSizeOption = Annotated[int, batch_size_option("Micro-batch: sequences per pass on one GPU.")]
@@ -57,7 +57,7 @@ def require_length(
         seq_len: Tokens per sequence.
         remedy: The alternative to a shorter length.
         option: The option that states the length.
-        span: Its place, if it is only a part of the option's value.
+        span: Its position, if it is only a part of the option's value.
 
     Raises:
         ConfigError: If it does; points at the option and at each max_len that a config states.
@@ -70,7 +70,7 @@ def require_length(
 
 
 def source_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
-    """Return a label at the place of a field's value; nothing if the config does not state it."""
+    """Return a label at the position of a field's value; none if the config does not state it."""
     from tinylm_cli.config.schema import flatten
     from tinylm_cli.errors import Label
 
@@ -87,9 +87,16 @@ def too_long(
     option: str = SEQ_LEN,
     span: Span | None = None,
 ) -> ConfigError:
-    """Return the error of a length beyond ``which`` max_len, the smallest of which is ``longest``.
+    """Return the error for a length beyond ``max_len``.
 
-    ``option`` and ``span`` as in :func:`require_length`.
+    Args:
+        seq_len: Tokens per sequence.
+        which: The value of ``max_len``, with the model or family that it belongs to.
+        longest: The smallest ``max_len``.
+        remedy: The alternative to a shorter length.
+        labels: The positions of ``max_len``.
+        option: As in :func:`require_length`.
+        span: As in :func:`require_length`.
     """
     from tinylm_cli.config.blocks import MAX_LEN
     from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
@@ -108,15 +115,15 @@ def too_long(
     return config_error([error])
 
 
-def read_amount(option: str, written: str, kind: AmountKind, example: str = "", *, most: int | None = None) -> int:
+def read_amount(option: str, written: str, kind: AmountKind, example: str = "", *, maximum: int | None = None) -> int:
     """Parse the amount of an option, such as ``15B``.
 
     Args:
         option: Its name.
         written: The value as typed.
         kind: The kind of amount.
-        example: An example for the error; a usual amount of the kind if empty.
-        most: The largest value; that of a config when None.
+        example: An example for the error; if empty, a typical amount of the kind.
+        maximum: The largest value; None for the largest amount of a config.
 
     Raises:
         ConfigError: If it is not an amount, or out of range.
@@ -128,13 +135,13 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
     from tinylm_cli.config.suggestions import suggest_value
 
     try:
-        return parse_amount(written, kind, most=MAX_AMOUNT if most is None else most)
+        return parse_amount(written, kind, most=MAX_AMOUNT if maximum is None else maximum)
     except ValueError as error:
         field = fields()[FIELD_OF[kind]]
-        meant = suggest_value(written, field)
+        suggestion = suggest_value(written, field)
         code = "wrong-type" if EXPECTED[kind] in str(error) else "out-of-range"
         message = f"{option} {clip(written)}: {error}"
-        remedy = f"did you mean {meant}?" if meant else f"for example {option} {example or field.example}"
+        remedy = f"did you mean {suggestion}?" if suggestion else f"for example {option} {example or field.example}"
         raise config_error([diagnostic(code, message, option, option_span(option, written), help=remedy)]) from error
 
 
@@ -154,7 +161,7 @@ def require_figure(name: str, known: Collection[str]) -> None:
 def read_gpu(
     gpu: str | None, hardware: str | None, dtype: str | None, default: str = DEFAULT_DTYPE
 ) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
-    """Return the named GPU and all known GPUs; nothing if none is named.
+    """Return the named GPU and all known GPUs; None and no GPUs if none is named.
 
     Args:
         gpu: The value of ``--gpu``.
@@ -163,7 +170,7 @@ def read_gpu(
         default: The dtype without the option.
 
     Raises:
-        ConfigError: If no GPU has that name, it does not support matmuls in that dtype, or the file is wrong.
+        ConfigError: If no GPU has that name, it does not support matmuls in that dtype, or the file is invalid.
         InputError: If the file cannot be read.
     """
     if gpu is None:
@@ -177,14 +184,14 @@ def read_gpu(
     from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
     from tinylm_cli.errors import Label
 
-    known = " or ".join(each for each in get_args(Storage) if each in found.peaks)
+    supported = " or ".join(each for each in get_args(Storage) if each in found.peaks)
     error = diagnostic(
         "contradiction",
         f"{found.name} does not support {dtype or default} matmuls"
         + ("" if dtype else f", and --dtype defaults to {default}"),
         GPU,
         option_span(GPU, gpu),
-        help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows the dtypes of each",
+        help=f"write --dtype {supported}, or name another GPU: tinylm list --hardware shows the dtypes of each",
         labels=() if dtype is None else (Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
     )
     raise config_error([error])

@@ -318,18 +318,41 @@ def gpt_oss(draw: Draw) -> Keys:
     ) | _windowless(draw)
 
 
+def glm(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(st.booleans()), "head_dim": 8}
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys
+
+
+def helium(draw: Draw) -> Keys:
+    keys = llama(draw)
+    return keys | {"head_dim": keys["hidden_size"] // keys["num_attention_heads"]}
+
+
+def ernie4_5(draw: Draw) -> Keys:
+    return sizes(draw) | rms(draw) | scaling(draw) | {"use_bias": draw(st.booleans()), "head_dim": draw(one_of(4, 6))}
+
+
+def seed_oss(draw: Draw) -> Keys:
+    return llama(draw) | {"attention_out_bias": draw(st.booleans()), "residual_dropout": draw(one_of(0.0, 0.1))}
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "bloom": bloom,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
+    "ernie4_5": ernie4_5,
     "falcon": falcon,
     "gemma": gemma,
     "gemma2": gemma2,
     "gemma3_text": gemma3_text,
+    "glm": glm,
+    "glm4": glm,
     "gpt2": gpt2,
     "gpt_neox": gpt_neox,
     "gpt_oss": gpt_oss,
     "gptj": gptj,
+    "helium": helium,
     "llama": llama,
     "mistral": mistral,
     "mixtral": mixtral,
@@ -342,6 +365,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "qwen2": qwen2,
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
+    "seed_oss": seed_oss,
     "stablelm": stablelm,
     "starcoder2": starcoder2,
 }

@@ -149,6 +149,25 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "norm.kind": "layernorm", "position.rotary_fraction": 0.25, "attention.bias": True,
         "attention.out_bias": False,
     },
+    "glm": {
+        **LLAMA, "position.pairing": "adjacent", "position.rotary_fraction": 0.5, "position.theta": 5e6,
+        "attention.n_kv_heads": 2, "attention.bias": True, "attention.out_bias": False, "norm.eps": 1.5625e-7,
+    },
+    "glm4": {
+        **LLAMA, "position.pairing": "adjacent", "position.rotary_fraction": 0.5, "attention.bias": True,
+        "attention.out_bias": False, "norm.placement": "sandwich", "norm.eps": 1e-5,
+    },
+    "helium": {
+        **LLAMA, "position.pairing": "adjacent", "position.theta": 1e5, "norm.eps": 1e-8, "max_len": 4096,
+    },
+    "ernie4_5": {
+        **LLAMA, "position.pairing": "adjacent", "position.theta": 5e5, "attention.n_kv_heads": 2,
+        "attention.d_head": 128, "tie_weights": True, "max_len": 131072,
+    },
+    "seed_oss": {
+        **LLAMA, "attention.bias": True, "attention.out_bias": False, "attention.n_kv_heads": 8, "dropout": 0.1,
+        "d_model": 5120, "n_heads": 80, "attention.d_head": 128, "position.theta": 1e7, "position.scaling": "none",
+    },
     "deepseek_v2": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.kv_rank": 512,
         "attention.q_rank": None, "feed_forward.n_experts": 64, "feed_forward.top_k": 6, "feed_forward.d_expert": 1408,

@@ -39,7 +39,19 @@ def test_missing_family(changed: Change) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["llama4", "qwen2_moe", "qwen3_next", "gemma3n", "mistral3", "glm4", "cohere", "mamba", "olmo3", "gpt_neo", "qwen"],
+    [
+        "llama4",
+        "qwen2_moe",
+        "qwen3_next",
+        "gemma3n",
+        "mistral3",
+        "glm4_moe",
+        "cohere2",
+        "mamba",
+        "olmo3",
+        "gpt_neo",
+        "qwen",
+    ],
 )
 def test_unsupported_family(name: str, changed: Change) -> None:
     with pytest.raises(ConfigError) as raised:

@@ -80,6 +80,7 @@ def mlp(module: str, stored: str) -> dict[str, str]:
     return {f"{module}.{part}": f"{stored}.{part}" for part in ("gate_proj", "up_proj", "down_proj")}
 
 
+GATE_UP = Fused(("feed_forward.gate_proj", "feed_forward.up_proj"), "mlp.gate_up_proj")
 PROJECTIONS = {f"attention.{part}_proj": f"self_attn.{part}_proj" for part in "qkvo"}
 
 LLAMA_NAMES = TensorNames(

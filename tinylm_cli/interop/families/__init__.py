@@ -58,6 +58,11 @@ FAMILIES = {
         Family("stablelm", "stablelm.StableLmKeys", "StableLmForCausalLM", "StableLM"),
         Family("deepseek_v2", "deepseek.DeepseekV2Keys", "DeepseekV2ForCausalLM", "DeepSeek V2"),
         Family("deepseek_v3", "deepseek.DeepseekV3Keys", "DeepseekV3ForCausalLM", "DeepSeek V3"),
+        Family("helium", "helium.HeliumKeys", "HeliumForCausalLM", "Helium"),
+        Family("ernie4_5", "ernie.Ernie45Keys", "Ernie4_5ForCausalLM", "ERNIE 4.5 without experts"),
+        Family("glm", "glm.GlmKeys", "GlmForCausalLM", "GLM-4"),
+        Family("glm4", "glm.Glm4Keys", "Glm4ForCausalLM", "GLM-4-0414"),
+        Family("seed_oss", "seed_oss.SeedOssKeys", "SeedOssForCausalLM", "Seed-OSS"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

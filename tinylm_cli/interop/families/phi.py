@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, RotaryFraction
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES, QKV, Fused
+from tinylm_cli.interop.tensor_names import GATE_UP, LLAMA_NAMES, QKV, Fused
 from tinylm_cli.interop.translation import Translation
 
 
@@ -58,12 +58,7 @@ _NO_BIASES = "this family's code has no biases"
 class Phi3Keys(key.LlamaLikeKeys, RopeKeys):
     """``Phi3Config``."""
 
-    tensor_names = LLAMA_NAMES.override(
-        fused=(
-            Fused(QKV, "self_attn.qkv_proj"),
-            Fused(("feed_forward.gate_proj", "feed_forward.up_proj"), "mlp.gate_up_proj"),
-        ),
-    )
+    tensor_names = LLAMA_NAMES.override(fused=(Fused(QKV, "self_attn.qkv_proj"), GATE_UP))
 
     scaling_names: ClassVar[Mapping[str, str]] = {"su": "longrope", "yarn": "longrope"}
 

@@ -50,7 +50,7 @@ HOSTILE = [
 WRITTEN = re.compile(
     r"[A-Za-z0-9 .:;!?/()=+@,'\"-]|\\[{}$&#%_]|\{[][*]\}|\{\}|''"
     r"|\\(?:quad|textbackslash|textasciicircum|textasciitilde|textasciigrave|textless|textgreater|textbar|ldots)\{\}"
-    r"|\\(?:ss|ae|AE|o|O|l|L)\{\}|\$(?:-|\\[a-zA-Z]+)\$|~|\\[`'^~\"rcv] ?\{\\?[A-Za-z]\}"
+    r"|\\(?:ss|ae|AE|o|O|l|L)\{\}|\$(?:-|\^[0-9]|\\[a-zA-Z]+)\$|~|\\[`'^~\"rcv] ?\{\\?[A-Za-z]\}"
 )
 """Everything that may come of a text: plain signs, and commands that print one."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from tinylm_cli.render.sanitize import OUR_SIGNS, escape_controls, for_terminal,
 from tinylm_cli.render.styled_lines import cell_len, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 
+PACKAGE = Path(__file__).parents[2] / "tinylm_cli"
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
@@ -62,6 +65,16 @@ def test_to_ascii(text: str) -> None:
 def test_look_alikes() -> None:
     assert to_ascii("256 × 128 … − ─ └─ ✓") == "256 x 128 ... - - `- ok"
     assert "\\" not in to_ascii(OUR_SIGNS)
+
+
+@pytest.mark.parametrize("room", ["analysis", "config/blocks.py", "model/checks", "render/units.py", "render/views"])
+def test_every_sign_in_our_texts_has_a_look_alike(room: str) -> None:
+    files = [PACKAGE / room] if room.endswith(".py") else sorted((PACKAGE / room).rglob("*.py"))
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
+                assert not re.search(r"\\[xuU]", to_ascii(node.value)), node.value
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))))

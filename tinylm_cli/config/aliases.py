@@ -124,4 +124,4 @@ COMPOUND_CHOICES = {
     ("attention.kind", "sliding_window"): {"window": "1024", "kind": "multi_head"},
     ("feed_forward.router", "noaux_tc"): {"router": "sigmoid", "score_correction": "true"},
 }
-"""Words that set several fields of a block."""
+"""Values that stand for several fields of a block."""

@@ -102,7 +102,7 @@ def diagnose_fields(
     """Return the diagnostics of pydantic's errors about the mapping ``root``."""
     found: list[Diagnostic] = []
     missing: list[str] = []
-    meant: set[str] = set()  # fields that an unknown key probably means: misplaced, not missing
+    misplaced: set[str] = set()  # fields that an unknown key probably means
     wrong_lists: set[str] = set()  # report one wrong number per list
     guesses = 0
     for error in errors:
@@ -116,7 +116,7 @@ def diagnose_fields(
         if error["type"] == "extra_forbidden":
             guesses += 1
             candidates = _suggest_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
-            meant.update(candidates)
+            misplaced.update(candidates)
             block = find_entry(root, path[:-1])
             siblings = (block.value if block is not None else root).entries or {}
             found.append(_unknown_key(path, entry, candidates, siblings, schema))
@@ -128,7 +128,7 @@ def diagnose_fields(
                 wrong_lists.add(name)
                 found.append(_wrong_item(error["type"], name, entry.value, item, schema))
     found = _without_clashes(found)
-    return found + [_missing(name, root, source, schema) for name in missing if name not in meant]
+    return found + [_missing(name, root, source, schema) for name in missing if name not in misplaced]
 
 
 def _without_clashes(errors: list[Diagnostic]) -> list[Diagnostic]:
@@ -202,9 +202,9 @@ def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) ->
     """Point at the first wrong item of a list."""
     assert node.items is not None
     item, field, place = node.items[index], schema.fields[name], schema.here(name)
-    what = "number" if field.kind == "numbers" else "name"
-    expected = field.expected.replace(f"a list of {what}s", f"a {what}").replace("a list of integers", "an integer")
-    message = f"{what} {index + 1} of {place} must be {expected}, not {describe(item)}"
+    noun = "number" if field.kind == "numbers" else "name"
+    expected = field.expected.replace(f"a list of {noun}s", f"a {noun}").replace("a list of integers", "an integer")
+    message = f"{noun} {index + 1} of {place} must be {expected}, not {describe(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
     fix = value_fix(item, value, field) if value else None
@@ -237,7 +237,7 @@ def _help_for_value(field: Field, node: Node) -> tuple[str, Fix | None]:
 
 
 def _compound_help(values: Mapping[str, str], name: str, node: Node) -> str:
-    """Return the help for a word that sets several fields of a block."""
+    """Return the help for a value that stands for several fields of a block."""
     block = name.rpartition(".")[0]
     if node.span.source == SET:
         return "write " + " ".join(f"--set {block}.{key}={value}" for key, value in values.items())
@@ -252,10 +252,10 @@ def _block_help(name: str, node: Node, schema: Schema) -> str:
         remedy = _compound_help(several, first.name, node)
         return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
     is_abbreviated = first.name == "attention.kind" and word in ABBREVIATIONS
-    meant = word if is_abbreviated else suggest_choice(node.written, first.choices) or scalar(first.example)
+    value = word if is_abbreviated else suggest_choice(node.written, first.choices) or scalar(first.example)
     if node.span.source == SET:
-        return f"write --set {first.name}={meant}"
-    return f"write {first.name.rpartition('.')[2]}: {meant} on a line of its own, indented under {name}:"
+        return f"write --set {first.name}={value}"
+    return f"write {first.name.rpartition('.')[2]}: {value} on a line of its own, indented under {name}:"
 
 
 def _first(block: str, schema: Schema) -> Field:

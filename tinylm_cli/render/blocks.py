@@ -67,7 +67,7 @@ class Table(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]  # Rows of one cell per column.
     total: Row | None = None  # A last row under a rule; not in CSV.
-    main: bool = False  # Whether CSV, which holds one table, takes this one of several.
+    main: bool = False  # Whether CSV, which holds one table, holds this one.
     # Its name for ``--table``; empty if it repeats another table. Tables with one name are parts of one table: CSV
     # takes the first.
     name: str = ""

@@ -71,7 +71,7 @@ def wrap(text: str, width: int, indent: str = "", first: str = "") -> Iterator[s
 
 
 def cell_len(text: str) -> int:
-    """Return how many terminal cells a text takes; ASCII and our own signs take one each."""
+    """Return the width of a text in terminal cells; ASCII and our own signs take one each."""
     return len(text) if text.isascii() else _non_ascii_len(text)
 
 

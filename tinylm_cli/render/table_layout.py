@@ -230,7 +230,7 @@ def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Termin
 
 
 def _parts(columns: Sequence[Column], widths: Mapping[int, int], room: int, least: int) -> list[list[int]]:
-    """Return which columns are side by side; of groups, only the columns whose ``keep`` is at least ``least``."""
+    """Return the columns of each grid; of the groups, only the columns whose ``keep`` is at least ``least``."""
     repeated = [i for i, column in enumerate(columns) if not column.group]
     parts = [list(repeated)]
     for group in sorted({column.group for column in columns} - {0}):

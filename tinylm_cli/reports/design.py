@@ -37,7 +37,7 @@ class Design:
 
     rank: int  # Its rank, from 1.
     sizes: Sizes  # Its shape.
-    # Its figures by name, those with constraints included. On several GPUs train_bytes_per_gpu is the maximum
+    # Its figures by name, including those with constraints. On several GPUs train_bytes_per_gpu is the maximum
     # over the GPUs.
     figures: dict[str, int]
     deviation: float  # Signed relative distance from the target; from the farthest of several.

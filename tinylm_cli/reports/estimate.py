@@ -63,7 +63,7 @@ class TrainingEstimate:
     """The estimate of training."""
 
     memory: TrainingMemory  # Training memory of one GPU with the entire model.
-    # Attention tensors that tinylm's own model saves in addition to those of a flash kernel, or None.
+    # Attention tensors that tinylm's own model saves but a flash kernel does not, or None.
     sdpa_overhead: SdpaOverhead | None
     fit: Fit | None  # Whether training fits in the GPU under ``plan``; None without a GPU.
     # The parallel plan; None for one GPU. If layouts were searched and none fits, the plan with the least memory.

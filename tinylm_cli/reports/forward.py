@@ -11,7 +11,7 @@ class Stage:
 
     name: str  # Dotted module name, e.g. ``blocks.0.attention``; ``tokens`` for the input.
     kind: str  # Description of the stage, for learners.
-    depth: int  # 0 for the stages of the model, 1 for those inside the embedding or a block.
+    depth: int  # 0 for the stages of the model, 1 for the stages inside the embedding or a block.
     shape: tuple[int, ...]  # Shape of its output.
     mean: float | None  # Mean of the output; None on meta, and for token ids.
     std: float | None  # Population standard deviation of the output; None if ``mean`` is None.

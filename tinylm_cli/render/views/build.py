@@ -12,7 +12,7 @@ from tinylm_cli.render.views.record_table import shape_cell
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
 DEPTH = 3
-"""Levels of the tree in a terminal: the parts of a block, without what is inside attention and feed_forward."""
+"""Levels of the tree in a terminal: down to the parts of a block, but not into attention and feed_forward."""
 
 _MAX_DIFFERENCES = 10
 

@@ -36,12 +36,12 @@ def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
     return (_values(report), *(block for part in parts for block in part))
 
 
-def _verdict(what: str, count: str, summary: TrainingSummary | ServingSummary, report: EstimateReport) -> Note:
+def _verdict(purpose: str, count: str, summary: TrainingSummary | ServingSummary, report: EstimateReport) -> Note:
     """Return whether memory is sufficient and the difference; without a GPU, the memory needed."""
     if summary.fits is None or summary.spare_bytes is None:
         gpu = "each GPU" if isinstance(summary, TrainingSummary) and summary.n_gpus > 1 else "one GPU"
-        return Note(f"{what} takes {binary_bytes(summary.needed_bytes)} on {gpu}.", "strong")
-    where = f"{what} on {count}{report.accelerator}"
+        return Note(f"{purpose} takes {binary_bytes(summary.needed_bytes)} on {gpu}.", "strong")
+    where = f"{purpose} on {count}{report.accelerator}"
     each = " on each" if isinstance(summary, TrainingSummary) and summary.n_gpus > 1 else ""
     if summary.fits:
         return Note(f"{where}: fits, {binary_bytes(summary.spare_bytes)} to spare{each}.", "good")
@@ -112,8 +112,8 @@ def _memory(summary: TrainingSummary | ServingSummary) -> str:
     return f"{needed} of {capacity}" if summary.fits else f"{needed} needed, {capacity} available"
 
 
-def _row(name: str, words: str, style: Style = "plain") -> Row:
-    return (Cell(name, "muted"), Cell(words, style))
+def _row(name: str, text: str, style: Style = "plain") -> Row:
+    return (Cell(name, "muted"), Cell(text, style))
 
 
 def _values(report: EstimateReport) -> Table:

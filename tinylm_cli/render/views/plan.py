@@ -39,7 +39,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
 
 
 def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) -> tuple[Block, ...]:
-    """Return the fastest of the layouts that fit, or ``every`` one; ``tried`` counts those searched."""
+    """Return the fastest layouts that fit, or ``every`` one; ``tried`` is the number of layouts searched."""
     shown = plans if every else plans[:MOST_RANKED]
     experts = any(each.layout.expert > 1 for each in plans)
     columns = (
@@ -95,7 +95,7 @@ def _stages(plan: Plan) -> list[Block]:
 
 
 def ranking_text(fitting: int, tried: int) -> str:
-    """Return the number of layouts that fit, of which the plan is the fastest."""
+    """Return the rank of the plan: ``fastest of 89 that fit (124 tried)``."""
     if fitting == 1:
         return f"the only layout that fits ({integer(tried)} tried)"
     return f"fastest of {integer(fitting)} that fit ({integer(tried)} tried)"

@@ -22,7 +22,7 @@ def fit_blocks(
     Args:
         fit: Memory needed and available.
         accelerator: The GPU.
-        layouts_tried: Number of layouts of which this is the smallest; None for a named layout.
+        layouts_tried: Number of layouts searched; None for a named layout.
         purpose: Training or serving.
     """
     if fit is None or fit.fits:
@@ -74,8 +74,8 @@ def change_text(change: Change, purpose: Purpose) -> tuple[str, str]:
     prefix = "--serving-" if purpose == "serving" else "--"
     match change.field:
         case "recompute":
-            what = "every layer" if after == "full" else "attention scores"
-            return f"--recompute {after}", f"recomputes {what}"
+            recomputed = "every layer" if after == "full" else "attention scores"
+            return f"--recompute {after}", f"recomputes {recomputed}"
         case "optimizer":
             return f"--optimizer {after}", "8-bit moments"
         case "quantization":

@@ -29,7 +29,7 @@ Every command has the same form:
 - `--get PATH` prints one value of the JSON report and nothing else: `tinylm params small --get models.0.total_params`.
   A list takes an index or the name of a row: `models.small.components.attention.params`.
 
-Standard output holds data only; messages, progress and next steps go to standard error. Every command that takes a
+Standard output contains only data; messages, progress and next steps go to standard error. Every command that takes a
 config also takes a file from a git revision: `HEAD~1:configs/small.yaml` from a commit, `:PATH` from the index,
 `REV:./PATH` relative to the current folder. A file with exactly that name takes precedence.
 

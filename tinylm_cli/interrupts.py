@@ -49,8 +49,10 @@ class _Guard:
     """
 
     def __init__(self) -> None:
-        found = {number: signal.getsignal(number) for number in _NUMBERS}
-        self.handlers = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+        current = {number: signal.getsignal(number) for number in _NUMBERS}
+        self.handlers = {
+            number: handler for number, handler in current.items() if handler not in (signal.SIG_IGN, None)
+        }
         self.pending: list[int] = []
         self._deferring = True
 

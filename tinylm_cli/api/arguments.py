@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
@@ -52,9 +52,9 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def check_and_call(*args: P.args, **kwargs: P.kwargs) -> R:
-        given, annotations = signature(function).bind(*args, **kwargs), _annotations(function)
-        for name, value in given.arguments.items():
-            kind = given.signature.parameters[name].kind
+        bound, annotations = signature(function).bind(*args, **kwargs), _annotations(function)
+        for name, value in bound.arguments.items():
+            kind = bound.signature.parameters[name].kind
             if name in annotations and kind is not Parameter.VAR_KEYWORD:
                 for each in value if kind is Parameter.VAR_POSITIONAL else (value,):
                     require(name, each, annotations[name])
@@ -84,6 +84,17 @@ def require(name: str, value: object, annotation: Any) -> None:
     suggestion = suggest(value, map(str, choices)) if isinstance(value, str) else None
     remedy = f"did you mean {suggestion}?" if suggestion else ""
     raise UsageError(f"{name}: expected {expected}, got {reprlib.repr(value)}", help=remedy)
+
+
+def require_known(noun: str, name: str, known: Collection[str]) -> None:
+    """Check that ``name`` is one of the ``known`` names.
+
+    Raises:
+        UsageError: If it is not; suggests the most similar name.
+    """
+    if name not in known:
+        suggestion = suggest(name, known)
+        raise UsageError(f"unknown {noun} {name}", help=f"did you mean {suggestion}?" if suggestion else "")
 
 
 @cache

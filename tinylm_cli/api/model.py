@@ -57,7 +57,7 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model config; holds no weights.
+    """A loaded model config, without weights.
 
     Attributes:
         loaded: The validated config, with the source position of each value.

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Unpack
 
-from tinylm_cli.api.arguments import Bounds, checked, require
+from tinylm_cli.api.arguments import Bounds, checked, require, require_known
 from tinylm_cli.api.model import Model, load
 from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, setup_changes
 from tinylm_cli.config.blocks import DType
-from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.render.report import Report
@@ -58,9 +57,7 @@ def sweep(
     from tinylm_cli.render.views.sweep import sweep_view
 
     base = model if isinstance(model, Model) else load(model)
-    if figure not in FIGURES:
-        meant = suggest(figure, FIGURES)
-        raise UsageError(f"unknown figure {figure}", help=f"did you mean {meant}?" if meant else "")
+    require_known("figure", figure, FIGURES)
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(_values(fields)).items())
     setup = SetupFields(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
     setups = Setups.of(**checked_fields(setup))
@@ -158,9 +155,7 @@ def design(
     from tinylm_cli.config.amounts import MAX_COMPUTE
     from tinylm_cli.render.views.design import design_view
 
-    if family not in FAMILIES:
-        meant = suggest(family, FAMILIES)
-        raise UsageError(f"unknown family {family}", help=f"did you mean {meant}?" if meant else "")
+    require_known("family", family, FAMILIES)
     template = FAMILIES[family]
     accelerator, accelerators = read_gpu(gpu, hardware)
     require("top", top, Annotated[int, Bounds(1, MAX_DESIGNS)])
@@ -174,7 +169,7 @@ def design(
     if plan is None and n_gpus > 1:
         plan = node_layout(n_gpus, accelerator)
     setups = Setups.of(**setup_changes(setup, plan, has_gpu=gpu is not None))
-    asked = {
+    amounts = {
         "params": ("total_params", params),
         "active_params": ("active_params", active_params),
         "max_flops_per_token": ("forward_flops_per_token", max_flops_per_token),
@@ -185,7 +180,7 @@ def design(
     }
     constraints = [
         constraint_on(figure, read_amount(name, value, FIGURES[figure].kind), tolerance)
-        for name, (figure, value) in asked.items()
+        for name, (figure, value) in amounts.items()
         if value is not None
     ]
     if min_decode_tokens_per_second is not None:

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
 
 from tinylm_cli.analysis.setups import QuantizationConfig
-from tinylm_cli.api.arguments import Bounds, require
+from tinylm_cli.api.arguments import Bounds, require, require_known
 from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
 from tinylm_cli.config.blocks import DType
-from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
@@ -82,10 +81,7 @@ def checked_fields(fields: SetupFields) -> dict[str, Any]:
     """
     annotations = get_type_hints(SetupFields, include_extras=True)
     for name, value in fields.items():
-        if name not in annotations:
-            suggestion = suggest(name, annotations)
-            remedy = f"did you mean {suggestion}?" if suggestion else ""
-            raise UsageError(f"unknown setup field {name}", help=remedy)
+        require_known("setup field", name, annotations)
         require(name, value, annotations[name])
     known: dict[str, Any] = dict(fields)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
@@ -115,9 +111,9 @@ def read_amount(name: str, value: float | str, kind: AmountKind, *, most: int = 
         UsageError: If a string is not an amount, or a number is not whole or out of range.
     """
     if not isinstance(value, str):
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        require(name, whole, Annotated[int, Bounds(1, most)])
-        return int(whole)
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        require(name, number, Annotated[int, Bounds(1, most)])
+        return int(number)
     try:
         return parse_amount(value, kind, most=most)
     except ValueError as error:

@@ -91,9 +91,9 @@ def compare(
     """Compare the configs and costs of models or of config versions.
 
     Shows the fields that differ, including defaults, then parameters, FLOPs, and bytes of weights, KV cache, training
-    and serving, each compared with the first model. With --gpu also step time, MFU, days, cost and serving. With a
-    single model, @ or --set makes the variant to compare it with; with several models, --set applies to all of them.
-    All models are compared under the same conditions.
+    and serving, each compared with the first model. With --gpu, also compares step time, MFU, days, cost and serving
+    speed. With a single model, @ or --set makes the variant to compare it with; with several models, --set applies to
+    all of them. All models are compared under the same conditions.
 
     --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD. An
     invalid config is listed with its first error, and the command exits with 1.
@@ -212,9 +212,9 @@ def _compare_changed(
 
     if overrides:
         raise UsageError("--set cannot be combined with --changed", help="remove one of them")
-    commit, found = changed_configs(revision, paths)
+    commit, changes = changed_configs(revision, paths)
     configs = []
-    for file, before, after, error in found:
+    for file, before, after, error in changes:
         setups = accelerator = None
         if before is not None and after is not None:
             before, after = before._replace(name=revision), after._replace(name="now")

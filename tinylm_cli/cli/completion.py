@@ -133,8 +133,8 @@ def complete_config(incomplete: str) -> list[str]:
     folder, _, start = incomplete.rpartition("/")
     paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
     files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
-    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json")) and name.isprintable()]
-    return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + wanted
+    configs = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json")) and name.isprintable()]
+    return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + configs
 
 
 def complete_set(incomplete: str) -> list[str]:

@@ -21,8 +21,8 @@ from tinylm_cli.cli.training_options import (
     GpusOption,
     HardwareOption,
     OptimizerOption,
-    PlanOption,
     RecomputeOption,
+    complete_plan,
     share_of_peak,
 )
 from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLenOption
@@ -83,7 +83,7 @@ VocabSizeOption = Annotated[
 MaxLenOption = Annotated[
     int | None,
     amount_option(
-        "Longest sequence; default: the family's.",
+        "Maximum sequence length; default: the family's.",
         "--max-len", "length", maximum=10**9, example="8k", metavar="T", panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
@@ -107,6 +107,13 @@ PurposeOption = Annotated[
         "Workload that must fit on the GPU: training or serving.  [default: training]", "--for", panel=CLUSTER_PANEL
     ),
 ]
+PlanOption = Annotated[
+    str | None,
+    option(
+        "Parallel layout, e.g. tp=8,pp=2,zero=1; default: tp over each node.",
+        "--plan", panel=CLUSTER_PANEL, metavar="PLAN", complete=complete_plan,
+    ),
+]  # fmt: skip
 PickOption = Annotated[
     int | None,
     option("Write the design of this rank as YAML; with -o the default is 1.", metavar="RANK", min=1, max=MAX_DESIGNS),
@@ -158,7 +165,7 @@ class DesignOptions:
     dtype: DTypeOption = None
     optimizer: OptimizerOption = "adamw"
     recompute: RecomputeOption = "none"
-    top: Annotated[int, option("Designs to show.", metavar="N", min=1, max=MAX_DESIGNS)] = 10
+    top: Annotated[int, option("Number of designs to show.", metavar="N", min=1, max=MAX_DESIGNS)] = 10
     front: Annotated[bool, option("Show only the Pareto front.", "--front")] = False
     pick: PickOption = None
     full: Annotated[bool, option("Also explain the ranking and show the searched grid.", "--full")] = False

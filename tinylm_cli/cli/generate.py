@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 MaxNewTokensOption = Annotated[
     int,
-    amount_option("Tokens to generate.", "--max-new-tokens", "length", short="-n", example="100", panel=SAMPLING_PANEL),
-]
+    amount_option(
+        "Maximum number of tokens to generate.",
+        "--max-new-tokens", "length", short="-n", example="100", panel=SAMPLING_PANEL,
+    ),
+]  # fmt: skip
 TemperatureOption = Annotated[
     float,
     number_option(

@@ -30,7 +30,7 @@ def prompt_ids(
 
     Raises:
         InputError: If a file or standard input cannot be read, or the tokenizer does not fit the model.
-        UsageError: If an id is outside the vocabulary, no ids are given, or the text has no tokenizer.
+        UsageError: If an id is outside the vocabulary, no ids are given, or a tokenizer for the text is missing.
     """
     if text is not None:
         return encode_text(text, config, tokenizer)

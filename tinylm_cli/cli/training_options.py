@@ -91,8 +91,11 @@ GpuOption = Annotated[
 ]  # fmt: skip
 GpusOption = Annotated[
     int,
-    amount_option("GPUs that train the model.", "--gpus", "count", maximum=1_000_000, example="8", panel=CLUSTER_PANEL),
-]
+    amount_option(
+        "Number of GPUs that train the model.",
+        "--gpus", "count", maximum=1_000_000, example="8", panel=CLUSTER_PANEL,
+    ),
+]  # fmt: skip
 PlanOption = Annotated[
     str | None,
     option(
@@ -126,7 +129,7 @@ UtilizationOption = Annotated[
 PriceOption = Annotated[
     float | None,
     number_option(
-        "Price of one GPU for an hour.",
+        "Price of one GPU hour.",
         "--price", minimum=0, maximum=1_000_000, example="2.50", metavar="USD", panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip

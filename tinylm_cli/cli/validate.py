@@ -60,7 +60,7 @@ def validate(
     config: Annotated[str | None, config_option("Same as the first FILE.")] = None,
     set_: SetOption = None,
     assert_: AssertOption = None,
-    fix: Annotated[bool, option("Apply the corrections that are certain to the files.", "--fix")] = False,
+    fix: Annotated[bool, option("Apply every certain correction to the files.", "--fix")] = False,
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
     to: ValidateOutput = ValidateOutput(),
 ) -> CommandOutput:

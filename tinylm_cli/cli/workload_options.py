@@ -178,16 +178,16 @@ def read_gpu(
     from tinylm_cli.config.hardware import GPU, find_accelerator, load_accelerators
 
     table = load_accelerators(hardware)
-    found = find_accelerator(table, gpu)
-    if (dtype or default) in found.peaks:
-        return found, tuple(table.values())
+    accelerator = find_accelerator(table, gpu)
+    if (dtype or default) in accelerator.peaks:
+        return accelerator, tuple(table.values())
     from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
     from tinylm_cli.errors import Label
 
-    supported = " or ".join(each for each in get_args(Storage) if each in found.peaks)
+    supported = " or ".join(each for each in get_args(Storage) if each in accelerator.peaks)
     error = diagnostic(
         "contradiction",
-        f"{found.name} does not support {dtype or default} matmuls"
+        f"{accelerator.name} does not support {dtype or default} matmuls"
         + ("" if dtype else f", and --dtype defaults to {default}"),
         GPU,
         option_span(GPU, gpu),

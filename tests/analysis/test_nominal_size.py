@@ -74,6 +74,19 @@ def test_exact_or_missing_nominal_size() -> None:
     assert nearest_changes(load_config("tiny", ["n_layers=3"]).config) == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides", "d_model"),
+    [
+        ("base", ["n_heads=48", "d_model=6144"], 6240),  # a multiple of 2 * n_heads
+        ("deepseek-v2-lite", ["d_model=512"], 520),  # latent heads do not divide d_model, so only of 8
+    ],
+)
+def test_steps_of_d_model(name: str, overrides: list[str], d_model: int) -> None:
+    reached = total_params(tensor_table(load_config(name, [*overrides, f"d_model={d_model}"]).config))
+    config = load_config(name, [*overrides, f"nominal_params={reached * 126 // 125}"]).config
+    assert {"d_model": d_model} in [change.values for change in nearest_changes(config)]
+
+
 def test_experts() -> None:
     config = load_config("deepseek-v2-lite", ["nominal_params=20B"]).config
     changes = nearest_changes(config)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.source import MAX_BYTES, STDIN, Source, read_source
-from tinylm_cli.errors import ConfigError, InputError, TinylmError
+from tinylm_cli.errors import ConfigError, InputError, Span, TinylmError
 
 
 def test_file_is_read_unchanged(tmp_path: Path) -> None:
@@ -112,6 +112,14 @@ def test_span_within_line(line_break: str) -> None:
     assert (span.line, span.column, span.end_column, span.text) == (2, 6, 7, "two: 2")
     end = len(source.text)
     assert source.span(end, end)[1:5] == (3, 1, 2, "")
+
+
+def test_span_in_option() -> None:
+    source = Source("--set", "512", line_text="d_model=512", shift=len("d_model="))
+    assert source.span(0, 3) == Span("--set", 1, 9, 12, "d_model=512")
+    assert source.span(1, 1) == Span("--set", 1, 10, 11, "d_model=512")
+    empty = Source("--set", "", line_text="d_model=", shift=len("d_model="))
+    assert empty.span(0, 0) == Span("--set", 1, 9, 10, "d_model=")
 
 
 @given(st.text(alphabet="a宽 \n\r\u2028\x85", max_size=60), st.data())

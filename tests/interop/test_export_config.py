@@ -60,6 +60,15 @@ def test_published_mscale() -> None:
         assert read(express(config).document) == config
 
 
+@pytest.mark.parametrize("family", ["deepseek_v2", "deepseek_v3"])
+def test_unequal_mscale(family: str) -> None:
+    config = stretched(family, mscale=0.5, mscale_all_dim=1.25)
+    found = express(config).document["rope_scaling"]
+    assert (found["mscale"], found["mscale_all_dim"]) == (0.5, 1.25)
+    assert "attention_factor" not in found
+    assert read(express(config).document) == config
+
+
 @given(st.floats(0.01, 3.0), st.none() | st.floats(0.1, 3.0))
 def test_any_attention_scale(scale: float, on_rotation: float | None) -> None:
     config = stretched("deepseek_v3")

@@ -239,6 +239,8 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
     ),
     ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not divisible by attention.n_kv_heads 2", "1"),
     ("gptj", {"rotary_dim": 63}, (), "rotary_dim 63 is odd", "write 62 or 64"),
+    ("gptj", {"rotary_dim": 1}, (), "rotary_dim 1 is odd", "write 2"),
+    ("gptj", {"n_embd": 80, "rotary_dim": 8}, (), "rotary_dim 8 exceeds the head dimension, 5", "write 4 or less"),
     ("deepseek_v2", {"num_experts_per_tok": "six"}, (), "num_experts_per_tok must be an integer", "_per_tok: 6"),
     ("llama", {}, ("hidden_size=3",), 'unknown key "hidden_size"', "did you mean d_model?"),
     ("llama", {}, ("n_layer=3",), 'unknown key "n_layer"', "did you mean n_layers?"),

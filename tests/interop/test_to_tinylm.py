@@ -46,6 +46,19 @@ def test_rotary_dim(rotated: int, changed: Change) -> None:
     assert int(config.d_head * config.position.rotary_fraction) == rotated
 
 
+@pytest.mark.parametrize(
+    ("sizes", "codes"),
+    [
+        ({"n_embd": 8, "n_head": 16}, ["heads-do-not-divide"]),
+        ({"n_embd": 16, "n_head": 16}, ["odd-rotary-width"]),
+        ({"n_embd": 32, "n_head": 16}, ["contradiction"]),
+    ],
+)
+def test_rotary_dim_of_narrow_heads(sizes: dict[str, int], codes: list[str], changed: Change) -> None:
+    """A head of fewer than two dimensions is the only error: no rotary_dim would do."""
+    assert [code for code, _ in refused(changed("gptj", **sizes))] == codes
+
+
 def test_phi_qk_norm(changed: Change) -> None:
     assert flat(changed("phi", qk_layernorm=True))["attention.qk_norm"] == "per_head"
 

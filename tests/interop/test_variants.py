@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.errors import ConfigError, InputError, UsageError
-from tinylm_cli.interop.variants import MAX_COMPARED, Variant, load_variants, parse_variants
+from tinylm_cli.errors import ConfigError, InputError, Span, UsageError
+from tinylm_cli.interop.variants import MAX_COMPARED, MAX_COMPLETING_CHANGES, Variant, load_variants, parse_variants
 
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nmax_len: 32\n"
 
@@ -173,6 +173,20 @@ def test_completing_set() -> None:
 
 def test_no_completing_command() -> None:
     assert completed("tiny", "@n_layers=0") == "for example @n_layers=4"
+
+
+def test_too_many_completing_changes() -> None:
+    """YaRN requires three more fields, and ``top_k`` a fourth."""
+    assert MAX_COMPLETING_CHANGES == 3
+    separate = "omit position.scaling, or write position.kind: rope"
+    assert completed("small", "@position.scaling=yarn@feed_forward.top_k=3") == separate
+
+
+def test_places_of_errors() -> None:
+    with pytest.raises(ConfigError) as caught:
+        names("tiny@d_ff=x", overrides=("n_layers=x",))
+    spans = {each.field: each.span for each in caught.value.diagnostics}
+    assert spans == {"d_ff": Span("MODEL", 1, 7, 8, "@d_ff=x"), "n_layers": Span("--set", 1, 10, 11, "n_layers=x")}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 
@@ -67,6 +68,18 @@ def test_alibi_of_a_cached_step(make_config: Make, window: int | None) -> None:
     assert mask.values is not None
     positions = list(range(8)) if window is None else [6, 7, 5]
     assert mask.values[0, 0, 0].tolist() == [(position - 7) / 16 for position in positions]
+
+
+@pytest.mark.parametrize("length", [2, 5])
+@pytest.mark.parametrize("window", [None, 1, 2])
+def test_alibi_of_a_sequence(make_config: Make, length: int, window: int | None) -> None:
+    config = make_config(position={"kind": "alibi"}, n_heads=2)
+    (mask,) = attention_masks(config, [window], start=0, length=length, **PLACE)  # type: ignore[arg-type]
+    assert mask.values is not None
+    assert mask.values.shape == (1, 2, length, length)
+    for (head, slope), query, key in product(enumerate(alibi_slopes(2)), range(length), range(length)):
+        attends = key <= query and (window is None or query - key < window)
+        assert float(mask.values[0, head, query, key]) == (slope * (key - query) if attends else -math.inf)
 
 
 def test_alibi_slopes() -> None:

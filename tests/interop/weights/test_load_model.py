@@ -19,6 +19,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.errors import ConfigError, InputError, WeightsError
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.weights.checkpoint import MAX_PROBLEMS
 from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.interop.weights.load_model import open_model
 from tinylm_cli.model.checkpoint import load_model
@@ -103,6 +104,17 @@ def test_config_of_another_model(saved: Path) -> None:
     other: ModelConfig = load_config(str(saved), ["n_layers=3"]).config
     with pytest.raises(WeightsError, match=r"layers\.2\.\S+ is missing"):
         open_model(saved, config=other)
+
+
+@pytest.mark.parametrize(("missing", "more"), [(MAX_PROBLEMS, ""), (MAX_PROBLEMS + 1, "; and 1 more")])
+def test_several_problems(saved: Path, missing: int, more: str) -> None:
+    file = saved / "model.safetensors"
+    names = [f"model.layers.0.self_attn.{part}_proj.{kind}" for part in "qkvo" for kind in ("weight", "bias")][:missing]
+    save_file({name: tensor for name, tensor in load_file(file).items() if name not in names}, file)
+    with pytest.raises(WeightsError) as raised:
+        open_model(saved)
+    assert raised.value.message.count(" is missing") == MAX_PROBLEMS
+    assert raised.value.message.endswith(f" is missing{more}")
 
 
 def test_mixed_types(saved: Path) -> None:

@@ -140,6 +140,19 @@ def test_tolerance_follows_the_logits(make_context: MakeContext) -> None:
         (3, {"window": 1, "window_pattern": "LLG"}, True),
     ],
 )
-def test_sensitive(make_context: MakeContext, n_layers: int, attention: dict[str, object], *, sensitive: bool) -> None:
+def test_sensitive_windows(
+    make_context: MakeContext, n_layers: int, attention: dict[str, object], *, sensitive: bool
+) -> None:
     """Later logits depend on earlier tokens as soon as one layer sees another position, be it the only layer."""
     assert make_context(n_layers=n_layers, attention=attention).sensitive == sensitive
+
+
+@pytest.mark.parametrize(
+    ("norm", "kv_rank", "sensitive"),
+    [("rmsnorm", 1, False), ("rmsnorm", 2, True), ("layernorm", 2, False), ("layernorm", 3, True)],
+)
+def test_sensitive_latents(make_context: MakeContext, norm: str, kv_rank: int, *, sensitive: bool) -> None:
+    """Normalized latents of one number, or of two by LayerNorm, are the same for every token."""
+    latent = {"kind": "latent", "kv_rank": kv_rank, "d_nope": 4, "d_rope": 2, "d_value": 4}
+    fields = {"attention": latent, "norm": {"kind": norm}, "position": {"kind": "rope"}}
+    assert make_context(**fields).sensitive == sensitive

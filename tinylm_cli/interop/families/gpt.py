@@ -115,7 +115,7 @@ class GPTJKeys(_GPT2LikeKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map the feed-forward width, and ``rotary_dim``, the number of rotated dimensions per head."""
         super().to_tinylm(to)
-        d_head, rotated, place = max(self.n_embd // self.n_head, 1), self.rotary_dim, "rotary_dim"
+        d_head, rotated, place = self.n_embd // self.n_head, self.rotary_dim, "rotary_dim"
         if rotated is None:
             to.unsupported(place, "if it is null, this family's code computes RoPE over n_embd dimensions")
         elif rotated % 2:
@@ -123,9 +123,11 @@ class GPTJKeys(_GPT2LikeKeys):
             near = str(rotated + 1) if rotated == 1 else near
             message = f"rotary_dim {rotated} is odd, but RoPE rotates pairs of dimensions"
             to.contradiction(place, message, f"write {near}")
+        elif d_head < 2:
+            pass  # too few dimensions to rotate, which n_embd and n_head report
         elif rotated > d_head:
             message = f"rotary_dim {rotated} exceeds the head dimension, {d_head}"
-            to.contradiction(place, message, f"write {d_head} or less", "n_embd", "n_head")
+            to.contradiction(place, message, f"write {d_head - d_head % 2} or less", "n_embd", "n_head")
         else:
             share = rotated / d_head
             share = share if int(d_head * share) == rotated else math.nextafter(share, 1)

@@ -1,0 +1,226 @@
+"""Working memory of a pass, tensor by tensor: what is alive at each point, worked out by hand for one small model."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.analysis.attention_kernels import AttentionBackend
+from tinylm_cli.analysis.inference_working_memory import decode_working_bytes, forward_working_bytes
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+
+B, T, S = 2, 3, 5
+D, H, G, K, F = 16, 4, 2, 6, 40
+QUERY, KEY = H * K, G * K
+HELD = 2 * D + QUERY + 2 * KEY  # x and its norm, query, key, value
+OUTPUTS = (HELD + 2 * QUERY, HELD + QUERY + D)  # the mixture, transposed or projected
+STREAM = 4 * D
+BF16, FP32 = 2, 4
+
+GQA = ("attention.kind=gqa", f"attention.n_kv_heads={G}", f"attention.d_head={K}")
+C, Q, N, R, V = 5, 7, 3, 2, 9
+LATENT = (
+    "position.kind=rope", "attention.kind=latent", f"attention.kv_rank={C}", f"attention.q_rank={Q}",
+    f"attention.d_nope={N}", f"attention.d_rope={R}", f"attention.d_value={V}",
+)  # fmt: skip
+
+
+def make(*overrides: str) -> ModelConfig:
+    sizes = (f"d_model={D}", f"n_heads={H}", "n_layers=2", f"d_ff={F}", "max_len=65536")
+    position = () if any(each.startswith("position.kind=") for each in overrides) else ("position.kind=none",)
+    return load_config("tiny", [*sizes, *position, *overrides]).config
+
+
+def forward(
+    *overrides: str, element_bytes: int = BF16, backend: AttentionBackend | None = None, keys: int | None = S
+) -> tuple[int, ...]:
+    config = make(*overrides)
+    return forward_working_bytes(
+        config, batch_size=B, seq_len=T, element_bytes=element_bytes, backend=backend, keys=keys
+    )
+
+
+def of_rows(*elements: int, element_bytes: int = BF16) -> tuple[int, ...]:
+    """Return the bytes of so many elements for every token of the batch."""
+    return tuple(B * T * each * element_bytes for each in elements)
+
+
+EMBEDDING, FEED_FORWARD = 2 * D, STREAM + 2 * F + D
+
+
+def test_layer() -> None:
+    assert forward(*GQA) == of_rows(EMBEDDING, *OUTPUTS, FEED_FORWARD)
+    assert forward(*GQA, keys=None) == forward(*GQA)
+    rest = of_rows(EMBEDDING, HELD + QUERY + KEY, *OUTPUTS, FEED_FORWARD)
+    assert forward(*GQA, "attention.qk_norm=per_head") == rest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tensors"),
+    [
+        ((), 2),
+        (("feed_forward.activation=quick_gelu",), 3),
+        (("feed_forward.activation=silu", "feed_forward.gated=true"), 4),
+        (("feed_forward.activation=silu", "feed_forward.gated=true", "feed_forward.clamp=7"), 6),
+    ],
+)
+def test_feed_forward(overrides: tuple[str, ...], tensors: int) -> None:
+    assert forward(*overrides)[-1:] == of_rows(STREAM + tensors * F + D)
+
+
+@pytest.mark.parametrize(("windows", "kinds"), [((), 1), (("attention.window=99", "attention.window_pattern=LG"), 2)])
+def test_rotary_tables(windows: tuple[str, ...], kinds: int) -> None:
+    """Cosines and sines of three pairs; in float32, three pairs of tables while they are made."""
+    table = T * 2 * (K // 2)
+    rotated = of_rows(HELD + 2 * QUERY + KEY, *OUTPUTS, FEED_FORWARD)
+    embedding = of_rows(EMBEDDING)[0] + kinds * table * BF16 + 3 * table * FP32
+    expected = (embedding, *(kinds * table * BF16 + each for each in rotated))
+    assert forward(*GQA, "position.kind=rope", *windows) == expected
+
+
+@pytest.mark.parametrize(("backend", "own"), [("flash", 0), ("eager", 0), ("math", 0), ("fused", BF16)])
+@pytest.mark.parametrize("window", [S - 1, S])
+def test_window(backend: AttentionBackend, own: int, window: int) -> None:
+    """One mask for all layers, three of its size while it is made; fused kernels convert it in each layer.
+
+    The eager and the math backend build as large a causal mask without a window. One of every key needs no mask.
+    """
+    plain = forward(*GQA, backend=backend)
+    windowed = forward(*GQA, f"attention.window={window}", backend=backend)
+    pairs = T * S if window < S and backend != "flash" else 0
+    attending = [pairs + pairs * own] * (len(plain) - 2)
+    assert [more - less for less, more in zip(plain, windowed, strict=True)] == [3 * pairs, *attending, pairs]
+
+
+def test_scores() -> None:
+    """Keys and values repeated for every query; in the math backend, they and the query upcast and scaled."""
+    copied = 2 * QUERY * BF16
+    mask = T * S * 2
+    eager = forward(*GQA, backend="eager")
+    rows = B * T
+    points = (*of_rows(*OUTPUTS), rows * (HELD * BF16 + H * S * (BF16 + 2 * FP32)))
+    assert eager == (*of_rows(EMBEDDING), *(mask + B * S * copied + each for each in points), *of_rows(FEED_FORWARD))
+    mask = T * S * (1 + 2 * FP32)
+    copied += QUERY * (FP32 + FP32 + FP32)  # the key upcast and scaled, the value upcast
+    points = (*of_rows(*OUTPUTS), rows * (HELD * BF16 + H * S * 2 * FP32 + QUERY * 2 * FP32))
+    math = forward(*GQA, backend="math")
+    assert math == (*of_rows(EMBEDDING), *(mask + B * S * copied + each for each in points), *of_rows(FEED_FORWARD))
+
+
+def test_scores_in_float32() -> None:
+    """Nothing to upcast, and nothing to repeat with a key for every query."""
+    full = (f"attention.d_head={K}",)
+    held = 2 * D + 3 * QUERY
+    rows, outputs = B * T, of_rows(held + 2 * QUERY, held + QUERY + D, element_bytes=FP32)
+    *_, eager, _ = forward(*full, element_bytes=FP32, backend="eager")
+    assert eager == T * S * 2 + rows * (held * FP32 + H * S * 3 * FP32)
+    _, *points, _ = forward(*full, element_bytes=FP32, backend="math")
+    held_bytes = rows * (held * FP32 + H * S * 2 * FP32 + QUERY * FP32)
+    mask, copies = T * S * (1 + 2 * FP32), B * S * QUERY * FP32
+    assert points == [mask + copies + each for each in (*outputs, held_bytes)]
+
+
+@pytest.mark.parametrize("element_bytes", [BF16, FP32])
+@pytest.mark.parametrize(("windows", "kinds"), [((), 1), (("attention.window=4", "attention.window_pattern=LG"), 2)])
+def test_alibi(windows: tuple[str, ...], kinds: int, element_bytes: int) -> None:
+    """A bias for every head and kind of layer; the last one in float32, its masked copy, and three tables of a head."""
+    bias = H * T * S
+    plain = forward(*GQA, element_bytes=element_bytes)
+    found = forward(*GQA, "position.kind=alibi", *windows, element_bytes=element_bytes)
+    held = kinds * bias * element_bytes
+    cast = bias * BF16 if element_bytes == BF16 else 0
+    making = (kinds - 1) * bias * element_bytes + (2 * bias + 3 * T * S) * FP32 + cast
+    assert [after - before for before, after in zip(plain, found, strict=True)] == [making, held, held, held]
+    assert forward(*GQA, "position.kind=alibi", backend="flash") == forward(*GQA, backend="flash")
+
+
+LATENT_HELD = 2 * D + 3 * H * (N + R) + H * R + 2 * (C + R) + Q + H * (N + V)
+
+
+@pytest.mark.parametrize("element_bytes", [BF16, FP32])
+def test_latent_attention(element_bytes: int) -> None:
+    table = T * 2 * (R // 2)
+    shared, mask = table * element_bytes, T * S * (1 + 2 * FP32)
+    query, values = H * (N + R), H * V
+    upcast = (2 * query + values) * FP32 if element_bytes == BF16 else 0
+    written = LATENT_HELD * element_bytes + upcast + 2 * query * FP32 + H * S * 2 * FP32
+    embedding, feed_forward = of_rows(EMBEDDING, FEED_FORWARD, element_bytes=element_bytes)
+    expected = (embedding + shared + 3 * table * FP32, shared + mask + B * T * written, shared + feed_forward)
+    assert forward(*LATENT, element_bytes=element_bytes) == expected
+    fused = of_rows(LATENT_HELD + 2 * values, LATENT_HELD + values + D, element_bytes=element_bytes)
+    for backend in ("flash", "fused"):
+        _, *points, _ = forward(*LATENT, element_bytes=element_bytes, backend=backend)
+        assert points == [shared + each for each in fused]
+
+
+EXPERTS = (
+    "feed_forward.n_experts=6", "feed_forward.top_k=3", "feed_forward.d_expert=11", "feed_forward.n_shared_experts=2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("element_bytes", [BF16, FP32])
+def test_experts(element_bytes: int) -> None:
+    """Scores of six experts; two hidden tensors of one expert, which all tokens may select; sums; shared experts."""
+    indices = 3 * (4 * 8 + FP32 + element_bytes)
+    points = (
+        6 * (element_bytes + 4 * FP32),
+        indices + ((2 * 3 + 1) * D + 2 * 11) * element_bytes,
+        indices + (3 * 3 + 2) * D * element_bytes,
+        (2 * D + 2 * 2 * 11) * element_bytes,
+    )
+    expected = [B * T * (STREAM * element_bytes + each) for each in points]
+    assert list(forward(*EXPERTS, element_bytes=element_bytes)[-4:]) == expected
+    dense = B * T * (STREAM + 2 * F + D) * element_bytes
+    mixed = forward(*EXPERTS, "feed_forward.n_dense_layers=1", element_bytes=element_bytes)
+    assert list(mixed[-5:]) == [*expected, dense]
+
+
+def decode(*overrides: str, seq_len: int, backend: AttentionBackend) -> tuple[int, ...]:
+    return decode_working_bytes(make(*overrides), seq_len=seq_len, element_bytes=BF16, backend=backend)
+
+
+ONE_TOKEN = tuple(BF16 * each for each in (*OUTPUTS, FEED_FORWARD))
+
+
+@pytest.mark.parametrize(("seq_len", "splits"), [(1, 1), (128, 1), (129, 2), (16384, 128), (16385, 128), (65536, 128)])
+def test_decoding_splits(seq_len: int, splits: int) -> None:
+    """A float32 output and log-sum-exp of every head and split."""
+    held = splits * H * (K + 1) * FP32
+    assert decode(*GQA, seq_len=seq_len, backend="flash") == tuple(held + each for each in ONE_TOKEN)
+    windowed = decode(*GQA, "attention.window=129", seq_len=seq_len, backend="flash")
+    assert windowed == tuple(min(splits, 2) * H * (K + 1) * FP32 + each for each in ONE_TOKEN)
+    mixed = decode(*GQA, "attention.window=129", "attention.window_pattern=LG", seq_len=seq_len, backend="flash")
+    assert mixed == decode(*GQA, seq_len=seq_len, backend="flash")
+
+
+def test_decoding() -> None:
+    """Fused kernels read the cache in place; others copy it. ALiBi adds a bias of every head."""
+    assert decode(*GQA, seq_len=S, backend="fused") == ONE_TOKEN
+    bias = S * H * (2 * FP32 + BF16)
+    assert decode(*GQA, "position.kind=alibi", seq_len=S, backend="fused") == tuple(bias + each for each in ONE_TOKEN)
+    alibi = decode(*GQA, "position.kind=alibi", seq_len=S, backend="flash")
+    assert alibi == decode(*GQA, seq_len=S, backend="flash")
+    copied, scores = 2 * QUERY * BF16, H * (BF16 + 2 * FP32)
+    first, second, feed_forward = ONE_TOKEN
+    attending = (first, second, HELD * BF16 + scores)
+    held = S * (copied + scores)
+    expected = (*(held + copied + each for each in attending), held + feed_forward)
+    assert decode(*GQA, seq_len=S, backend="eager") == expected
+
+
+def test_latent_decoding() -> None:
+    """The query in the latent space; the cached vectors concatenated, upcast and scaled."""
+    absorbed = H * (C + R) * (2 * BF16 + 2 * FP32)
+    outputs = (BF16 * (LATENT_HELD + 2 * H * V), BF16 * (LATENT_HELD + H * V + D))
+    splits = H * (C + 1) * FP32
+    for backend, held in (("flash", splits), ("fused", S * (C + R) * BF16)):
+        expected = (*(held + absorbed + each for each in outputs), held + ONE_TOKEN[-1])
+        assert decode(*LATENT, seq_len=S, backend=backend) == expected
+    held = S * ((C + R) * (BF16 + FP32) + (C + R + C) * FP32 + H * 2 * FP32)
+    query, values = H * (N + R), H * V
+    attending = LATENT_HELD * BF16 + (2 * query + values) * FP32 + 2 * query * FP32 + H * 2 * FP32
+    expected = (held + absorbed + attending, held + ONE_TOKEN[-1])
+    assert decode(*LATENT, seq_len=S, backend="math") == expected
+    in_float32 = decode_working_bytes(make(*LATENT), seq_len=S, element_bytes=FP32, backend="math")
+    held = S * ((C + R) * 2 * FP32 + H * 2 * FP32)
+    assert in_float32[-1] == held + FP32 * FEED_FORWARD

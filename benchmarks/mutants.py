@@ -1,7 +1,7 @@
 """Count the seeded faults that the tests notice: ``python benchmarks/mutants.py --seed 1 --count 200``.
 
 A mutant is the package with one change, such as ``<=`` for ``<``. It is killed if a test fails that passes without the
-change. The module's own test files run first, then the tests that import the module and the rest of the room's tests.
+change. The module's own test files run first, then the tests that import the module or are about one that does.
 Mutants live in a copy of the checkout; a test that starts the installed command does not see them.
 
 Why not cosmic-ray or mutmut: cosmic-ray 8.7 makes 29,852 mutants of these rooms, most of them one arithmetic operator
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import cache, partial
 from hashlib import sha256
 from multiprocessing.connection import Connection
@@ -204,24 +204,29 @@ def _about() -> dict[Path, list[Path]]:
 
 @cache
 def selected_tests(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the test files named for a module, and the wider ones: of its importers and of its whole room."""
+    """Return the test files named for a module, and the wider ones: of its importers, and those without a module.
+
+    What imports a package below the room counts as an importer of its modules, which it may load on demand.
+    """
     module, room = ROOT / path, Path(path).parts[1]
-    dotted = ".".join(Path(path).with_suffix("").parts)
+    parts = Path(path).with_suffix("").parts
+    names = {".".join(parts[:count]) for count in range(3, len(parts) + 1)}
     homes = [folder for folder in module.parents if folder.is_relative_to(ROOT / "tinylm_cli" / room)][:-1]
     named = [test for test, about in _about().items() if module in about or set(homes) & set(about)]
-    imported_by = {file for file in map(Path, map(str, ROOT.glob("tinylm_cli/**/*.py"))) if _imports(file, dotted)}
+    imported_by = {file for file in ROOT.glob("tinylm_cli/**/*.py") if _imports(file, names)}
+    importers = imported_by | {folder for file in imported_by for folder in file.parents}
     wider = [
         test
         for test, about in _about().items()
-        if _imports(test, dotted) or imported_by & set(about) or str(test.relative_to(ROOT / "tests")) in NO_MIRROR
+        if _imports(test, names) or importers & set(about) or str(test.relative_to(ROOT / "tests")) in NO_MIRROR
     ]
     here = [test for test in wider if test.relative_to(ROOT / "tests").parts[0] == room and test not in named]
-    elsewhere = [test for test in wider if _imports(test, dotted) and test not in (*named, *here)]
+    elsewhere = [test for test in wider if _imports(test, names) and test not in (*named, *here)]
     return tuple(map(_relative, named)), tuple(map(_relative, [*here, *elsewhere]))
 
 
-def _imports(file: Path, dotted: str) -> bool:
-    return any(name == dotted for name, _, _ in imports(file))
+def _imports(file: Path, names: Set[str]) -> bool:
+    return any(name in names for name, _, _ in imports(file))
 
 
 def _relative(file: Path) -> str:

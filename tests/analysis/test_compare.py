@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.compare import compare, shared_setups
+from tinylm_cli.analysis.compare import changed_config, compare, shared_setups
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
@@ -17,6 +17,7 @@ from tinylm_cli.analysis.params import analyze_params, weights_bytes
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.config.git_revision import ChangedFile, Status
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -200,3 +201,34 @@ def test_any_two_models(configs: st.SearchStrategy[ModelConfig], data: st.DataOb
     assert report.same == (not report.fields and not report.figures)
     assert report.fields or not report.figures, "figures follow from fields"
     assert compared((models[0], ()), (models[0]._replace(name="x"), ())).same
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "old_path"),
+    [
+        ("modified", "1a2b:there/a.yaml", None),
+        ("renamed", "1a2b:there/old.yaml", "there/old.yaml"),
+        ("added", None, None),
+    ],
+)
+def test_changed_config(status: Status, before: str | None, old_path: str | None) -> None:
+    file = ChangedFile(status, "there/a.yaml", before)
+    (old, _), (new, _) = loaded("a"), loaded("a", n_layers=6)
+    report = changed_config(file, old if before else None, new, Setups.of() if before else None)
+    assert (report.path, report.status, report.old_path) == ("there/a.yaml", status, old_path)
+    before_params, after_params = (analyze_params(each).total_params for each in (old, new))
+    assert report.after_params == after_params
+    if before is None:
+        assert (report.before_params, report.difference_params, report.ratio, report.comparison) == (None,) * 4
+    else:
+        assert (report.before_params, report.difference_params) == (before_params, after_params - before_params)
+        assert report.ratio == after_params / before_params
+        assert report.comparison == compare([(old, ()), (new, ())], Setups.of())
+
+
+def test_changed_config_that_is_invalid() -> None:
+    (old, _) = loaded("a")
+    file = ChangedFile("modified", "a.yaml", "1a2b:a.yaml")
+    report = changed_config(file, old, None, None, error="d_model must be positive")
+    assert (report.status, report.error, report.comparison) == ("invalid", "d_model must be positive", None)
+    assert (report.after_params, report.difference_params, report.ratio) == (None, None, None)

@@ -148,7 +148,8 @@ def test_latent_attention(element_bytes: int) -> None:
     expected = (embedding + shared + 3 * table * FP32, shared + mask + B * T * written, shared + feed_forward)
     assert forward(*LATENT, element_bytes=element_bytes) == expected
     fused = of_rows(LATENT_HELD + 2 * values, LATENT_HELD + values + D, element_bytes=element_bytes)
-    for backend in ("flash", "fused"):
+    backends: tuple[AttentionBackend, ...] = ("flash", "fused")
+    for backend in backends:
         _, *points, _ = forward(*LATENT, element_bytes=element_bytes, backend=backend)
         assert points == [shared + each for each in fused]
 
@@ -213,7 +214,8 @@ def test_latent_decoding() -> None:
     absorbed = H * (C + R) * (2 * BF16 + 2 * FP32)
     outputs = (BF16 * (LATENT_HELD + 2 * H * V), BF16 * (LATENT_HELD + H * V + D))
     splits = H * (C + 1) * FP32
-    for backend, held in (("flash", splits), ("fused", S * (C + R) * BF16)):
+    kept: dict[AttentionBackend, int] = {"flash": splits, "fused": S * (C + R) * BF16}
+    for backend, held in kept.items():
         expected = (*(held + absorbed + each for each in outputs), held + ONE_TOKEN[-1])
         assert decode(*LATENT, seq_len=S, backend=backend) == expected
     held = S * ((C + R) * (BF16 + FP32) + (C + R + C) * FP32 + H * 2 * FP32)

@@ -79,7 +79,16 @@ def test_one_change_each(path: str) -> None:
         (CHINCHILLA, {"tests/analysis/test_chinchilla.py"}, set()),
         ("tinylm_cli/analysis/flops.py", {"tests/analysis/test_flops.py", "tests/model/test_flops.py"}, set()),
         ("tinylm_cli/analysis/saved_tensors/norm.py", {"tests/model/test_saved_tensors.py"}, set()),
-        ("tinylm_cli/interop/families/opt.py", {"tests/interop/test_families.py"}, {"tests/interop/test_parity.py"}),
+        (
+            "tinylm_cli/interop/families/opt.py",
+            {"tests/interop/test_families.py"},
+            {"tests/interop/test_parity.py", "tests/interop/test_to_tinylm.py"},
+        ),
+        (
+            "tinylm_cli/interop/rope_scaling.py",
+            {"tests/interop/test_rope_scaling.py"},
+            {"tests/interop/test_families.py"},
+        ),
         ("tinylm_cli/model/latent_attention.py", set(), {"tests/model/test_any_architecture.py"}),
     ],
 )

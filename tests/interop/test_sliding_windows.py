@@ -14,7 +14,6 @@ WINDOWS: list[tuple[str, dict[str, Any], tuple[int | None, str]]] = [
     ("qwen2", {"use_sliding_window": True, "max_window_layers": 20}, (32768, "G" * 20 + "LLLL")),
     ("qwen2", {"use_sliding_window": True, "max_window_layers": 0}, (32768, "L")),
     ("qwen2", {"use_sliding_window": True, "max_window_layers": 24}, (None, "L")),
-    ("qwen2", {"use_sliding_window": True, "max_window_layers": ..., "num_hidden_layers": 29}, (32768, "G" * 28 + "L")),
     ("qwen3", {"use_sliding_window": True, "sliding_window": 64, "layer_types": _GLOBAL_FIRST}, (64, "GL")),
     ("qwen2", {"layer_types": ["full_attention"] * 24}, (None, "L")),
     ("gpt_oss", {"layer_types": ...}, (128, "LG")),

@@ -20,7 +20,15 @@ def test_leading_dense_layers(changed: Change) -> None:
     assert found["feed_forward.n_dense_layers"] == 2
     dense = flat(changed("qwen3_moe", num_experts=0))
     assert (dense["feed_forward.n_experts"], dense["feed_forward.router"]) == (None, "topk_softmax")
+    single = flat(changed("qwen3_moe", num_experts=1, num_experts_per_tok=1))
+    assert (single["feed_forward.n_experts"], single["feed_forward.router"]) == (1, "softmax")
     assert flat(changed("deepseek_v3", first_k_dense_replace=61))["feed_forward.n_experts"] is None
+
+
+def test_default_window_layers(changed: Change) -> None:
+    windowed = {"use_sliding_window": True, "max_window_layers": ...}
+    found = flat(changed("qwen2", num_hidden_layers=29, **windowed))
+    assert found["attention.window_pattern"] == "G" * 28 + "L"
 
 
 def test_expert_groups(changed: Change) -> None:

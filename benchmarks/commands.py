@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.measure import ROOT, TINYLM, Figures, Options, Row, Target, alternate, process, python
 
 IMPORTS = "import typer, pydantic, rich.table, rich.tree, ruamel.yaml"
-"""The imports of any such command line. pydantic loads its attributes on first use; ``IMPORTS_USED`` also loads those
-that defining one model needs."""
+"""Imports of a typical command-line tool. pydantic loads its attributes on first use; ``IMPORTS_USED`` also loads those
+that the definition of a model uses."""
 
 IMPORTS_USED = f"{IMPORTS}; from pydantic import BaseModel, Field"
 IMPORTS_TORCH = IMPORTS.replace("import ", "import torch, ")
@@ -38,7 +38,7 @@ DEEPEST = {
     "build tiny --meta --set n_layers=10000": (0, 10),
     "forward tiny --meta --random 1x8 --set n_layers=1000": (0, 10),
 }
-"""Commands on deep models: the exit code, and the seconds that each may take."""
+"""Commands on deep models: the exit code, and the maximum seconds."""
 FILES_PER_SECOND = 100
 SECONDS_AT_LIMITS = 2.0
 
@@ -53,11 +53,11 @@ AT_LIMITS: dict[str, tuple[str, ...]] = {
     "sweep, 1,000 configs": ("sweep", "small", "n_layers=1..1000"),
     "design, 1,000 designs": ("design", "--params", "125M", "--tolerance", "1", "--top", "1000"),
 }
-"""Commands at the limits of what they accept."""
+"""Commands with the largest accepted inputs."""
 
 
 def startup(options: Options) -> Iterator[Row]:
-    """Time the commands that need no torch against the bare imports, and check that they import none."""
+    """Time the commands that need no torch against the bare imports, and check that they do not import it."""
     rounds = options.rounds_or(21)
     compileall.compile_dir(ROOT / "tinylm_cli", quiet=2)  # as pip does; python may be set not to write bytecode
     commands = {name: process(TINYLM, *words) for name, words in TORCH_FREE.items()}
@@ -74,7 +74,7 @@ def startup(options: Options) -> Iterator[Row]:
 
 
 def build(options: Options) -> Iterator[Row]:
-    """Time building a model from the command line against importing torch and the rest."""
+    """Time building a model from the command line against the same imports and torch."""
     rounds = options.rounds_or(9)
     name = "tinylm build small"
     figures = alternate({name: process(TINYLM, *name.split()[1:]), "imports": python(IMPORTS_TORCH)}, rounds)
@@ -107,7 +107,7 @@ def depth(options: Options) -> Iterator[Row]:
 
 
 def limits(options: Options) -> Iterator[Row]:
-    """Time commands at the limits of what they accept against the time within which they must end."""
+    """Time commands with the largest accepted inputs against a maximum time."""
     rounds = options.rounds_or(3)
     figures = alternate({name: process(TINYLM, *words) for name, words in AT_LIMITS.items()}, rounds)
     needed, against = Figures.of([SECONDS_AT_LIMITS]), f"{SECONDS_AT_LIMITS:g} s"
@@ -116,7 +116,7 @@ def limits(options: Options) -> Iterator[Row]:
 
 
 def deepest(options: Options) -> Iterator[Row]:
-    """Time commands on the deepest models that they take, and refusals of deeper ones, against stated seconds."""
+    """Time commands on the deepest models that they accept, and the rejection of deeper ones, against maximum times."""
     rounds = options.rounds_or(3)
     for words, (code, seconds) in DEEPEST.items():
         figures = alternate({words: process(TINYLM, *words.split(), code=code)}, rounds)[words]
@@ -133,14 +133,14 @@ def _imports_torch(*words: str | Path) -> bool:
 def _config(index: int) -> str:
     """Return a valid config with comments and blocks; the first thousand are distinct."""
     heads = 2 + index % 14
-    width = heads * 32 * (1 + index % 3)
+    d_model = heads * 32 * (1 + index % 3)
     return f"""\
 # variant {index}
 vocab_size: {1000 + index}  # word pieces
-d_model: {width}
+d_model: {d_model}
 n_heads: {heads}
 n_layers: {1 + index % 48}
-d_ff: {4 * width}
+d_ff: {4 * d_model}
 
 max_len: {256 << index % 4}
 dropout: 0.{index % 5}

@@ -14,7 +14,7 @@ CANDIDATES_PER_SECOND, SECONDS = 1_000_000, 2.0
 """A search must reach this rate, or finish within this time."""
 
 SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000}
-"""Target parameters in a small, a usual and the widest search space."""
+"""Target parameters in a small, a typical and the largest search space."""
 
 LARGEST_FAMILIES = ("qwen3", "gemma2")
 """Families with the largest search spaces and the most candidate peaks."""
@@ -36,10 +36,10 @@ def design(options: Options) -> Iterator[Row]:
             accelerator=load_hardware("h100-sxm"),
         )  # fmt: skip
 
-        def whole(space: SearchSpace = space, constraints: tuple[Constraint, ...] = constraints) -> object:
+        def run_search(space: SearchSpace = space, constraints: tuple[Constraint, ...] = constraints) -> object:
             return find_designs(DesignRequest(space, constraints))
 
-        found = alternate({"search": call(whole)}, rounds)["search"]
+        found = alternate({"search": call(run_search)}, rounds)["search"]
         needed = Figures.of([max(space.n_models / CANDIDATES_PER_SECOND, SECONDS)])
         note = f"{space.n_models:,} candidates, {space.n_models / found.median:,.0f} a second"
         against = "1,000,000 a second, or 2 s"
@@ -47,7 +47,7 @@ def design(options: Options) -> Iterator[Row]:
 
 
 def _searches() -> Iterator[tuple[str, str, tuple[Constraint, ...]]]:
-    """Yield the constraints of each search, and its family: a size, or limits alone for the largest model."""
+    """Yield the name, family and constraints of each search; without a target size, it finds the largest model."""
     from tinylm_cli.analysis.design.constraints import at_most, decodes_at_least, within
 
     for family, params in SIZES.items():

@@ -1,7 +1,7 @@
-"""Feed mutated input to every command and check what comes out: ``python benchmarks/fuzz.py --seed 1 --seconds 60``.
+"""Feed mutated input to every command and check the outcome: ``python benchmarks/fuzz.py --seed 1 --seconds 60``.
 
 Cases are numbered: ``--seed N --case NUMBER`` repeats one alone, and leaves its files in a folder. Most run in a worker
-process that is replaced now and then; one in fifty runs as a process of its own. Exits with 1 on a finding that
+process that is replaced periodically; one in fifty runs as a separate process. Exits with 1 on a finding that
 ``tests/fuzzing/known_gaps.py`` does not list.
 """
 
@@ -32,14 +32,14 @@ from tests.fuzzing.run import TIMEOUT, run_here, run_process, write_files
 
 CASES_PER_WORKER = 2000
 CASES_PER_PROCESS = 50
-"""One case in so many runs as a process; of those that import torch, one in ten times as many."""
+"""One case of this many runs as a separate process; of cases that import torch, one of ten times as many."""
 
 MAX_DATA_BYTES = 8 * 1024**3
 """Private memory that a worker may allocate, to spare the machine."""
 
 
 class Result(NamedTuple):
-    """What one case gave."""
+    """The result of one case."""
 
     number: int
     kind: str
@@ -105,17 +105,15 @@ class Summary:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run cases until the time is over, and return the exit code."""
-    words = _parser().parse_args(arguments)
-    if words.case is not None:
-        return _repeat(words.seed, words.case, words.kinds)
+    args = _parser().parse_args(arguments)
+    if args.case is not None:
+        return _repeat(args.seed, args.case, args.kinds)
     summary = Summary()
     began = time.monotonic()
-    number = words.first
+    number = args.first
     with tempfile.TemporaryDirectory(prefix="tinylm-fuzz-") as folder:
-        worker = Worker(words.seed, words.kinds, Path(folder) / "run")
-        while (time.monotonic() - began < words.seconds) and (
-            words.cases is None or number - words.first < words.cases
-        ):
+        worker = Worker(args.seed, args.kinds, Path(folder) / "run")
+        while (time.monotonic() - began < args.seconds) and (args.cases is None or number - args.first < args.cases):
             summary.add(worker.result(number))
             number += 1
         worker.end()
@@ -127,11 +125,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks/fuzz.py", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all cases (default: 0)")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="time budget (default: 60)")
-    parser.add_argument("--cases", type=int, metavar="N", help="stop after so many cases")
+    parser.add_argument("--cases", type=int, metavar="N", help="maximum number of cases")
     parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="number of the first case (default: 0)")
     parser.add_argument("--case", type=int, metavar="NUMBER", help="repeat one case and show its input and its output")
     parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}"
+        "--kinds",
+        nargs="+",
+        choices=KINDS,
+        default=list(KINDS),
+        metavar="KIND",
+        help=f"kinds to run: {', '.join(KINDS)}",
     )
     return parser
 
@@ -200,7 +203,7 @@ def _run(case: Case, number: int, folder: Path) -> Outcome:
 
 
 def _repeat(seed: int, number: int, kinds: Sequence[str]) -> int:
-    """Run one case, as it was run before, and show everything about it."""
+    """Run one case again, and print its input and its outcome."""
     case = make_case(seed, number, kinds)
     folder = Path(tempfile.mkdtemp(prefix=f"tinylm-fuzz-{number}-")) / "run"
     outcome = _run(case, number, folder)

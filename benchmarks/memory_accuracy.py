@@ -44,14 +44,14 @@ class Row(NamedTuple):
     """One figure, predicted and measured.
 
     Attributes:
-        what: ``saved`` or ``peak``.
+        figure: ``saved`` or ``peak``.
         model: Name of the model, and changes to it.
         detail: Batch size, length, dtype and other conditions.
         predicted_bytes: The closed form.
         measured_bytes: The measurement of torch.
     """
 
-    what: str
+    figure: str
     model: str
     detail: str
     predicted_bytes: int
@@ -65,7 +65,7 @@ class Row(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether the error is within its bound."""
-        return abs(self.error) <= (SAVED_LIMIT if self.what == "saved" else PEAK_LIMIT)
+        return abs(self.error) <= (SAVED_LIMIT if self.figure == "saved" else PEAK_LIMIT)
 
 
 def built(config: ModelConfig, dtype: str, device: Device, *, fake: bool) -> AbstractContextManager[TinyTransformerLM]:
@@ -106,8 +106,9 @@ def peak_row(
     recompute: Recompute = "none",
     device: Device = "cpu",
     fake: bool = False,
+    foreach: bool = False,
 ) -> Row:
-    """Compare the peak of a training step."""
+    """Compare the peak of a training step; ``foreach`` selects that implementation of AdamW."""
     found = training_memory(
         config,
         TrainingSetup(
@@ -123,32 +124,15 @@ def peak_row(
     )
     measure = cuda_peak_bytes if device == "cuda" else peak_bytes
     with built(config, dtype, device, fake=fake) as made:
-        measured = measure(made, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
+        make_optimizer = foreach_adamw if foreach else OPTIMIZERS[optimizer]
+        measured = measure(made, make_optimizer, batch_size, seq_len, recompute=recompute == "full")
+    predicted, phase = (found.foreach_peak_bytes, "optimizer step") if foreach else (found.peak_bytes, found.peak_phase)
+    implementation = " by foreach" if foreach else ""
     again = ", full recompute" if recompute == "full" else ""
     where = ", cuda" if device == "cuda" else ""
     backend = attention_of(config, seq_len, device)
-    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, {optimizer}{again}{where}: {found.peak_phase}"
-    return Row("peak", model, detail, found.peak_bytes, measured)
-
-
-def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Row:
-    """Compare the peak of a training step with AdamW's ``foreach`` implementation."""
-    found = training_memory(
-        config,
-        TrainingSetup(
-            batch_size=batch_size,
-            seq_len=seq_len,
-            dtype=dtype,
-            master_weights=False,
-            attention_kernel="sdpa",
-            device="cpu",
-        ),
-    )
-    with built(config, dtype, "cpu", fake=False) as made:
-        measured = peak_bytes(made, foreach_adamw, batch_size, seq_len)
-    backend = attention_of(config, seq_len, "cpu")
-    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, adamw by foreach: optimizer step"
-    return Row("peak", model, detail, found.foreach_peak_bytes, measured)
+    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, {optimizer}{implementation}{again}{where}: {phase}"
+    return Row("peak", model, detail, predicted, measured)
 
 
 def rows(*, quick: bool = False) -> Iterator[Row]:
@@ -176,7 +160,7 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
     for optimizer in OPTIMIZERS:
         yield peak_row("tiny", small["tiny"], 1, 32, "float32", optimizer=optimizer)
     for dtype in DTYPES:
-        yield foreach_row("tiny", small["tiny"], 1, 32, dtype)
+        yield peak_row("tiny", small["tiny"], 1, 32, dtype, foreach=True)
     yield peak_row("tiny", small["tiny"], 4, 128, "float32", recompute="full")
     if torch.cuda.is_available():
         for name in presets():
@@ -185,9 +169,9 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
 
 def page(found: Sequence[Row]) -> str:
     """Return the text of docs/accuracy.md."""
-    worst = {what: max(abs(row.error) for row in found if row.what == what) for what in ("saved", "peak")}
-    exact = sum(row.predicted_bytes == row.measured_bytes for row in found if row.what == "saved")
-    saved = sum(row.what == "saved" for row in found)
+    worst = {figure: max(abs(row.error) for row in found if row.figure == figure) for figure in ("saved", "peak")}
+    exact = sum(row.predicted_bytes == row.measured_bytes for row in found if row.figure == "saved")
+    saved = sum(row.figure == "saved" for row in found)
     on_cuda = any(", cuda" in row.detail for row in found)
     where = "CUDA beyond the presets" if on_cuda else "CUDA"
     head = f"""# Memory: predicted and measured
@@ -217,7 +201,7 @@ sizes.
 
 def _line(row: Row) -> str:
     error = "exact" if row.predicted_bytes == row.measured_bytes else f"{row.error:+.2%}".replace("-", "−")
-    cells = (row.what, row.model, row.detail, f"{row.predicted_bytes:,}", f"{row.measured_bytes:,}", error)
+    cells = (row.figure, row.model, row.detail, f"{row.predicted_bytes:,}", f"{row.measured_bytes:,}", error)
     return f"| {' | '.join(cells)} |"
 
 
@@ -236,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     found = []
     for row in rows(quick=options.quick):
-        print(f"{row.error:+8.2%}  {row.what}  {row.model}: {row.detail}", file=sys.stderr)
+        print(f"{row.error:+8.2%}  {row.figure}  {row.model}: {row.detail}", file=sys.stderr)
         found.append(row)
     options.output.write_text(page(found), encoding="utf-8")
     return 0 if all(row.holds for row in found) else 1

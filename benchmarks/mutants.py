@@ -254,8 +254,8 @@ class Copy:
     """
 
     def __init__(self, folder: Path, paths: Sequence[str]) -> None:
-        left_out = shutil.ignore_patterns(".git", ".venv", ".*cache", ".hypothesis", "__pycache__", "shared")
-        shutil.copytree(ROOT, folder, ignore=left_out, dirs_exist_ok=True)
+        ignored = shutil.ignore_patterns(".git", ".venv", ".*cache", ".hypothesis", "__pycache__", "shared")
+        shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
         self.folder = folder
         self._unmutated: dict[str, str | None] = {}
         self._broken: set[str] = set()
@@ -391,8 +391,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("modules", nargs="*", default=list(ROOMS), help="rooms or files under tinylm_cli")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--count", type=int, default=200, help="mutants in the sample")
-    parser.add_argument("--skip", type=int, default=0, help="mutants of the sample to leave out, from its start")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after this time")
+    parser.add_argument("--skip", type=int, default=0, help="mutants to skip at the start of the sample")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no mutant after this time")
     parser.add_argument("--list", action="store_true", help="print the sample and try nothing")
     parser.add_argument("--verbose", action="store_true", help="print killed mutants, too")
     return parser

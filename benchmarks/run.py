@@ -1,7 +1,7 @@
 """Measure tinylm against its baselines in one run: ``python benchmarks/run.py``.
 
-The programs of a group alternate for several rounds. Figures are medians; the ratio of the minima stands beside the
-ratio of the medians. Nothing is downloaded. ``--only`` selects groups, ``--quick`` tries the script out.
+The programs of a group alternate for several rounds. Figures are medians; the ratio of minima is printed next to the
+ratio of medians. Nothing is downloaded. ``--only`` selects groups, ``--quick`` tries the script out.
 """
 
 from __future__ import annotations
@@ -44,23 +44,25 @@ PACKAGES = ("torch", "transformers", "typer", "pydantic", "rich", "ruamel.yaml")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the selected groups and return the exit code."""
-    words = _parser().parse_args(arguments)
-    options = Options(words.rounds, words.quick)
+    args = _parser().parse_args(arguments)
+    options = Options(args.rounds, args.quick)
     contention = CpuContention()
     rows: list[Row] = []
-    for group in words.only or GROUPS:
+    for group in args.only or GROUPS:
         print(f"measuring {group} …", file=sys.stderr, flush=True)
         rows += GROUPS[group](options)
     others = contention.others_share()
-    words.output.write_text(json.dumps(_document(rows, options, others), indent=2) + "\n", encoding="utf-8")
+    args.output.write_text(json.dumps(_document(rows, options, others), indent=2) + "\n", encoding="utf-8")
     _print(rows, others)
     missed = [row for row in rows if row.met is False]
-    return 1 if words.strict and missed else 0
+    return 1 if args.strict and missed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"groups to run: {', '.join(GROUPS)}"
+    )
     parser.add_argument("--rounds", type=_positive, help="samples of each program (default: 3 to 21, by group)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smallest model, fewer files")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE", help="JSON (default: %(default)s)")
@@ -119,9 +121,9 @@ def _print(rows: Sequence[Row], others: float | None) -> None:
         if row.note:
             console.print(f"{row.name}: {row.note}")
     if others is not None:
-        console.print(f"Other processes took {others:.0%} of the time of {os.cpu_count()} processors.")
+        console.print(f"Other processes used {others:.0%} of the time of {os.cpu_count()} processors.")
         if others > MAX_OTHERS_SHARE:
-            console.print("Measure again on an idle machine: multithreaded figures suffer most.")
+            console.print("Measure again on an idle machine: multithreaded figures are affected most.")
 
 
 def _figure(figures: Figures | None, unit: str) -> str:

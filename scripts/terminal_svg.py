@@ -64,7 +64,7 @@ def run(command: str) -> str:
 
 
 def draw(command: str, printed: str) -> str:
-    """Return the SVG of a terminal in which ``command`` printed ``printed``, escape sequences and all."""
+    """Return the SVG of a terminal that shows ``command`` and its output ``printed``, with ANSI escape sequences."""
     console = Console(
         record=True, width=COLUMNS, file=StringIO(), force_terminal=True, color_system="standard", _environ={}
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import memory_accuracy
-from benchmarks.memory_accuracy import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, foreach_row, page, peak_row
+from benchmarks.memory_accuracy import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, page, peak_row
 from benchmarks.scaled import scaled_down
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.interop.load import load_config
@@ -44,7 +44,7 @@ def test_peak_inside_a_layer() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_peak_of_foreach_adamw(dtype: str) -> None:
     """AdamW by ``foreach`` holds the root of every second moment beside the gradients."""
-    row = foreach_row("tiny", load_config("tiny", ["n_layers=2"]).config, 1, 16, dtype)
+    row = peak_row("tiny", load_config("tiny", ["n_layers=2"]).config, 1, 16, dtype, foreach=True)
     assert abs(row.error) < 0.001
 
 

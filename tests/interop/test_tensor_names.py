@@ -46,7 +46,7 @@ def test_similar_names(family: str, name: str) -> None:
 
 
 def test_heads() -> None:
-    assert names_of("gpt2").heads == {"lm_head.weight"}
-    assert names_of("gpt_neox").heads == {"embed_out.weight"}
-    assert names_of("gemma3").heads == {"lm_head.weight", "language_model.lm_head.weight"}
-    assert all(names_of(model_type).heads for model_type in FAMILIES)
+    assert names_of("gpt2").lm_heads == {"lm_head.weight"}
+    assert names_of("gpt_neox").lm_heads == {"embed_out.weight"}
+    assert names_of("gemma3").lm_heads == {"lm_head.weight", "language_model.lm_head.weight"}
+    assert all(names_of(model_type).lm_heads for model_type in FAMILIES)

@@ -56,7 +56,7 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
 
 
 def _texts(file: ChangedFile) -> Iterator[str]:
-    """Yield the new and the old text of a file, without those that cannot be read, such as binary files."""
+    """Yield the new and the old text of a file, except texts that cannot be read, such as binary files."""
     for reference in (file.path if file.status != "removed" else None, file.before):
         with suppress(ConfigError, InputError):
             if reference is not None:

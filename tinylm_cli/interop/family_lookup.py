@@ -49,7 +49,7 @@ DISTINCTIVE_KEYS = frozenset(
         "type_vocab_size",  # encoders
     ]
 )  # fmt: skip
-"""Keys that hardly any supported family has: a config with one of them does not misspell a supported family."""
+"""Keys that almost no supported family has: an unknown family with one of them is not taken for a misspelling."""
 
 _NEAR_FAMILY = 0.75
 

@@ -42,10 +42,10 @@ def validate_keys(root: Node, family: Family, source: str, overridden: Collectio
 
 
 def _language_model(root: Node, family: Family, to: Translation) -> Node:
-    """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` wins."""
+    """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` takes precedence."""
     outer, name = dict(root.entries or {}), family.keys.language_model_key
     tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
-    _sort(outer, HARMLESS.union(family.keys.ignored_outer_keys), {name}, "", family, to)
+    _classify(outer, HARMLESS.union(family.keys.ignored_outer_keys), {name}, "", family, to)
     entries = dict(inner.value.entries or {}) if inner is not None else {}
     if inner is not None and inner.value.entries is None and inner.value.plain() is not None:
         _report_not_an_object(name, inner.value, to)
@@ -70,9 +70,9 @@ def _rename_keys(node: Node, family: Family, to: Translation) -> None:
                 to.displayed[name] = f"{to.prefix}{key}"
         elif entry.value.plain() != written[name].value.plain():
             shown = f"{to.prefix}{key}"
-            message = f"{shown} and {to.prefix}{name} are names of one setting, but their values differ"
+            message = f"{shown} and {to.prefix}{name} are names of the same setting, but their values differ"
             to.report("contradiction", shown, message, entry.key_span, "remove one of them")
-    _sort(
+    _classify(
         others,
         HARMLESS.union(family.keys.ignored),
         {*family.keys.model_fields, *family.keys.aliases},
@@ -83,7 +83,7 @@ def _rename_keys(node: Node, family: Family, to: Translation) -> None:
     to.node = Node(node.span, entries=entries)
 
 
-def _sort(
+def _classify(
     entries: Mapping[str, Entry],
     harmless: frozenset[str],
     known: set[str],
@@ -91,7 +91,7 @@ def _sort(
     family: Family,
     to: Translation,
 ) -> None:
-    """Sort keys outside the schema into ignored keys (no effect) and unknown keys (errors)."""
+    """Record keys outside the schema: as ignored if they have no effect, otherwise as errors."""
     n_unknown = 0
     for key, entry in entries.items():
         is_null = entry.value.plain() is None and not entry.value.reported
@@ -107,12 +107,12 @@ def _sort(
 def _validate(family: Family, to: Translation, overridden: Collection[str]) -> None:
     """Validate every key with the family's schema."""
     keys, plain = family.keys, to.node.plain()
-    to.wrong |= {
+    to.with_errors |= {
         key
         for key, entry in (to.node.entries or {}).items()
         if entry.value.reported or any(item.reported for item in entry.value.items or [])
     }
-    for key in to.wrong:
+    for key in to.with_errors:
         plain.pop(key)
     try:
         to.values = keys.model_validate(plain)
@@ -124,8 +124,8 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
     for detail in errors:
         path = [part for part in detail["loc"] if isinstance(part, str)]
         name, kind, entry = ".".join(path), detail["type"], find_entry(to.node, path)
-        if kind == "missing" and path[0] in to.wrong:
-            continue  # it is there, and already reported
+        if kind == "missing" and path[0] in to.with_errors:
+            continue  # it is present, and already reported
         if kind == "extra_forbidden" and entry is not None:
             if entry.value.plain() is not None or entry.value.reported:
                 _report_unknown(to.display(name), entry, "its effect on RoPE is unknown", to)
@@ -136,7 +136,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
             _report_not_an_object(to.display(name), entry.value, to)
         elif not (filled := filled_fields(keys, path[0])) or not set(filled) <= set(overridden):
             others.append(detail)
-        to.wrong.add(name)
+        to.with_errors.add(name)
         field = schema.fields.get(name)
         _repair(plain, path, field.example if field is not None and field.required else None)
     from tinylm_cli.config.validation_errors import diagnose_fields

@@ -30,7 +30,7 @@ class ConfigText(NamedTuple):
 
     source: Source  # The text and the name of its file.
     as_json: bool  # Whether the file name suggests a Hugging Face config.
-    # The model's name where its config has none: the folder that tinylm wrote; empty for the file's name.
+    # The model's name if its config has none: that of the folder that tinylm wrote, or empty to use the file's name.
     name: str = ""
 
 
@@ -83,12 +83,12 @@ def read_config_text(reference: str) -> ConfigText:
     return ConfigText(read_reference(reference), reference.endswith(".json"))
 
 
-def parse_config_text(written: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
+def parse_config_text(text: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Parse and validate the text of a config; see ``load_config``."""
-    if is_hugging_face(written.source, expected=written.as_json):
-        return _import(written.source, overrides).loaded
-    loaded = parse_config(written.source, overrides)
-    return loaded._replace(name=written.name) if written.name and loaded.config.name is None else loaded
+    if is_hugging_face(text.source, expected=text.as_json):
+        return _import(text.source, overrides).loaded
+    loaded = parse_config(text.source, overrides)
+    return loaded._replace(name=text.name) if text.name and loaded.config.name is None else loaded
 
 
 def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConfig:

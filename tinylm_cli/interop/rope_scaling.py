@@ -54,8 +54,8 @@ class RopeBlocks(Keys):
     """Keys of RoPE, except theta and the rotary fraction, which have other names in some families."""
 
     theta_key: ClassVar[str] = "rope_theta"  # The key of theta outside the blocks.
-    # The key of the rotary fraction outside the blocks. A family whose code rotates whole heads has no default for
-    # it.
+    # The key of the rotary fraction outside the blocks. It has no default in a family whose code rotates all
+    # dimensions of a head.
     fraction_key: ClassVar[str] = "partial_rotary_factor"
     scaling_names: ClassVar[Mapping[str, str]] = {}  # Scaling types that have another name in this family.
 
@@ -75,11 +75,11 @@ class RopeBlocks(Keys):
             to.unsupported(
                 place, "this family's code rotates all dimensions of a head", f"write {place}: 1.0, or remove it"
             )
-        at, block = self.rope_block()
+        block_key, block = self.rope_block()
         if block is None:
             to.ignore("original_max_position_embeddings")
         else:
-            rope_scaling(self, block, at, to, self.scaling_names)
+            rope_scaling(self, block, block_key, to, self.scaling_names)
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
@@ -102,10 +102,10 @@ class RopeBlocks(Keys):
 
     def _in_block_or_outside(self, inside: str, outside: str) -> tuple[float | None, str]:
         """Return a value and its key: in the block, else outside of it, else the family's default."""
-        at, block = self.rope_block()
+        block_key, block = self.rope_block()
         value = getattr(block, inside, None)
         if value is not None:
-            return value, f"{at}.{inside}"
+            return value, f"{block_key}.{inside}"
         value = getattr(self, outside)
         return self._default(outside) if value is None else value, outside
 
@@ -138,9 +138,11 @@ _FIELD_NAMES = {
     "short_factor": "short_factors",
     "long_factor": "long_factors",
 }
-"""The fields of ``position`` that have another name than their key."""
+"""Fields of ``position`` whose names differ from their keys."""
 
-_READ_ALSO = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
+_READ_ALWAYS = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
+"""Keys of a block that every scaling type reads."""
+
 _MSCALES = ("mscale", "mscale_all_dim")
 _SCALINGS = {"default": "none", **{name: name for name in _READ_BY if name != "none"}}
 _REQUIRED = {
@@ -154,10 +156,10 @@ _REQUIRED = {
 
 
 def rope_scaling(
-    keys: Any, block: RopeParameters, at: str, to: Translation, names: Mapping[str, str] | None = None
+    keys: Any, block: RopeParameters, block_key: str, to: Translation, names: Mapping[str, str] | None = None
 ) -> None:
-    """Map the scaling in ``block``, the value of the key ``at``; ``names`` renames scaling types."""
-    type_key = f"{at}.type" if block.rope_type is None and block.type is not None else f"{at}.rope_type"
+    """Map the scaling in ``block``, the value of the key ``block_key``; ``names`` renames scaling types."""
+    type_key = f"{block_key}.type" if block.rope_type is None and block.type is not None else f"{block_key}.rope_type"
     written = block.rope_type or block.type or "default"
     scaling = _SCALINGS.get((names or {}).get(written, written))
     if scaling is None:
@@ -165,29 +167,29 @@ def rope_scaling(
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
         to.unsupported(type_key, "tinylm does not support this RoPE scaling", help_)
         return
-    read = {*_READ_BY[scaling], *_READ_ALSO, *(_MSCALES if scaling == "yarn" else ())}
-    to.ignore(*(f"{at}.{key}" for key in RopeParameters.model_fields if key not in read))
+    read = {*_READ_BY[scaling], *_READ_ALWAYS, *(_MSCALES if scaling == "yarn" else ())}
+    to.ignore(*(f"{block_key}.{key}" for key in RopeParameters.model_fields if key not in read))
     if "original_max_position_embeddings" not in read:
         to.ignore("original_max_position_embeddings")
     if scaling == "none":
         return
     to.put("position.scaling", scaling, type_key)
-    factor = _factor(keys, block, at, to, scaling, _original_length(keys, block, at, to, scaling))
+    factor = _factor(keys, block, block_key, to, scaling, _original_length(keys, block, block_key, to, scaling))
     required, remedy = _REQUIRED.get(scaling, ((), ""))
     for key in required:
         if getattr(block, key) is None:
-            to.missing(f"{at}.{key}", f"RoPE scaling of type {scaling} requires it", remedy)
+            to.missing(f"{block_key}.{key}", f"RoPE scaling of type {scaling} requires it", remedy)
     for key in _READ_BY[scaling]:
         if key not in _LENGTHS:
             # transformers treats a beta of 0 as absent
             value = getattr(block, key) or None if key.startswith("beta") else getattr(block, key)
-            to.put(f"position.{_FIELD_NAMES.get(key, key)}", value, f"{at}.{key}")
+            to.put(f"position.{_FIELD_NAMES.get(key, key)}", value, f"{block_key}.{key}")
     if scaling == "yarn" and block.attention_factor is None and block.mscale and block.mscale_all_dim:
         on_rotation = mscale(factor, block.mscale) / (mscale(factor, block.mscale_all_dim) or 1.0)
-        to.put("position.attention_factor", on_rotation if on_rotation > 0 else 1.0, f"{at}.mscale")
+        to.put("position.attention_factor", on_rotation if on_rotation > 0 else 1.0, f"{block_key}.mscale")
 
 
-def _original_length(keys: Any, block: RopeParameters, at: str, to: Translation, scaling: str) -> int:
+def _original_length(keys: Any, block: RopeParameters, block_key: str, to: Translation, scaling: str) -> int:
     """Map the original training length; a key outside the block takes precedence, as in transformers."""
     longest: int = keys.max_position_embeddings
     if scaling == "linear":
@@ -197,14 +199,14 @@ def _original_length(keys: Any, block: RopeParameters, at: str, to: Translation,
         return longest
     key = "original_max_position_embeddings"
     outside, inside = keys.original_max_position_embeddings, block.original_max_position_embeddings
-    place = key if outside is not None else f"{at}.{key}"
+    place = key if outside is not None else f"{block_key}.{key}"
     original = outside or inside or longest
     to.put("position.original_max_len", original, *([place] if to.is_given(place) else []))
     return original
 
 
-def _factor(keys: Any, block: RopeParameters, at: str, to: Translation, scaling: str, original: int) -> float:
-    factor, key = block.factor, f"{at}.factor"
+def _factor(keys: Any, block: RopeParameters, block_key: str, to: Translation, scaling: str, original: int) -> float:
+    factor, key = block.factor, f"{block_key}.factor"
     if factor is None and scaling in ("yarn", "longrope"):
         factor = max(keys.max_position_embeddings / original, 1.0)
     elif factor is None:

@@ -124,7 +124,7 @@ class Keys(KeyBlock):
         return cls.tensor_names
 
     def to_tinylm(self, to: Translation) -> None:
-        """Set the tinylm fields that depend on several keys; the others are copied, as ``fills`` says."""
+        """Set the tinylm fields that depend on several keys; the others are copied (:func:`fills`)."""
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:  # noqa: ARG003

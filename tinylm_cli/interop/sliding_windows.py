@@ -30,22 +30,22 @@ class LayerWindowKeys(LlamaLikeKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map the layers that have a window, from ``layer_types`` or else the family's pattern."""
         super().to_tinylm(to)
-        if to.is_wrong("num_hidden_layers"):
+        if to.has_error("num_hidden_layers"):
             return
         pattern, key = self.window_pattern(to)
-        width = None if pattern is None else self.sliding_window
+        window = None if pattern is None else self.sliding_window
         if self.layer_types is not None:
             pattern, key = _letters(to, self.layer_types, self.num_hidden_layers), "layer_types"
         if pattern is None or "L" not in pattern:
             return
-        if width is None:
+        if window is None:
             if key == "layer_types":
                 message = f"{to.display(key)} lists sliding_attention, but sliding windows are off"
                 to.contradiction(
                     key, message, "give sliding_window a number, or write full_attention", "sliding_window"
                 )
             return
-        to.put("attention.window", width, "sliding_window")
+        to.put("attention.window", window, "sliding_window")
         shortest = shortest_period(pattern)
         if len(shortest) > MAX_WINDOW_PATTERN:
             to.unsupported(key, f"the pattern spans more than {MAX_WINDOW_PATTERN} layers without repeating")
@@ -57,8 +57,8 @@ class LayerWindowKeys(LlamaLikeKeys):
         """Return the keys; ``sliding_window`` is a number even if no layer uses it."""
         windows = [config.window(layer) for layer in range(config.n_layers)]
         types = ["full_attention" if window is None else "sliding_attention" for window in windows]
-        width = config.attention.window or config.max_len
-        return super().from_tinylm(config) | {"sliding_window": width, "layer_types": types}
+        window = config.attention.window or config.max_len
+        return super().from_tinylm(config) | {"sliding_window": window, "layer_types": types}
 
 
 def _letters(to: Translation, names: Sequence[str], n_layers: int) -> str:

@@ -19,7 +19,7 @@ class TensorLayout(StrEnum):
     plain = "plain"
     """The model's tensor; several are concatenated along the output dimension."""
     transposed = "transposed"
-    """As plain, but matrices are stored (in, out) instead of (out, in)."""
+    """Like ``plain``, but matrices are stored (in, out) instead of (out, in)."""
     by_group = "by_group"
     """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
     alternating = "alternating"
@@ -54,7 +54,7 @@ class TensorNames(NamedTuple):
     recomputed_suffixes: tuple[str, ...] = ("rotary_emb.inv_freq",)
 
     @property
-    def heads(self) -> frozenset[str]:
+    def lm_heads(self) -> frozenset[str]:
         """Names of the LM head, which some checkpoints store although it is tied to the embedding."""
         head = f"{self.top_level['lm_head']}.weight"
         return frozenset([head, *(replace_prefix(prefix_map, head) for prefix_map in self.prefix_maps)])
@@ -101,7 +101,14 @@ POST_NORM_NAMES = LLAMA_NAMES.override(
 EXPERT_NAMES = LLAMA_NAMES.override(
     layer={"feed_forward.router": "mlp.gate"}, experts=mlp("feed_forward.experts", "mlp.experts.{e}")
 )
-DENSE = {"feed_forward.up_proj": "mlp.dense_h_to_4h", "feed_forward.down_proj": "mlp.dense_4h_to_h"}
+BLOOM_LAYER = {
+    "ln_1": "input_layernorm",
+    "ln_2": "post_attention_layernorm",
+    "feed_forward.up_proj": "mlp.dense_h_to_4h",
+    "feed_forward.down_proj": "mlp.dense_4h_to_h",
+}
+"""Modules of a layer outside its attention, as in Megatron-LM; BLOOM, Falcon and GPT-NeoX share them."""
+
 BLOOM_NAMES = TensorNames(
     top_level={
         EMBEDDING: "transformer.word_embeddings",
@@ -110,11 +117,6 @@ BLOOM_NAMES = TensorNames(
         "lm_head": "lm_head",
     },
     prefix="transformer.h.{i}.",
-    layer={
-        "ln_1": "input_layernorm",
-        "attention.o_proj": "self_attention.dense",
-        "ln_2": "post_attention_layernorm",
-        **DENSE,
-    },
+    layer={**BLOOM_LAYER, "attention.o_proj": "self_attention.dense"},
     fused=(Fused(QKV, "self_attention.query_key_value", TensorLayout.by_group),),
 )

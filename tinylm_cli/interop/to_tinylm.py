@@ -43,7 +43,7 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     _translate(family.keys, to)
     assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)
-    tree = as_tree(_in_order(to.fields), root.span, to.home)
+    tree = as_tree(_in_order(to.fields), root.span, to.family_span)
     return Mapped(family, tree, to.errors, tuple(to.ignored), assumed, to.keys)
 
 
@@ -70,11 +70,11 @@ def _translate(keys: type[Keys], to: Translation) -> None:
 
 
 def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:
-    """Return the sizes that no key of the file sets; their position is that of the family's name."""
+    """Return the sizes that no key of the file sets, whose position is that of the family's name."""
     return {
         name: node.scalar
         for name, node in _in_order(to.fields).items()
-        if node.span == to.home
+        if node.span == to.family_span
         and name not in keys.constants
         and isinstance(node.scalar, int)
         and fields()[name].kind == "integer"
@@ -83,18 +83,18 @@ def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:
 
 def _drop_derived_defaults(to: Translation) -> None:
     """Drop sizes equal to their tinylm defaults, so that they follow overrides of d_model, n_heads and d_ff."""
-    width, n_heads = to.get("d_model"), to.get("n_heads")
-    per_head = width // n_heads if isinstance(width, int) and isinstance(n_heads, int) and n_heads > 0 else None
-    exact = per_head is not None and per_head * n_heads == width
-    for field, follows in (
-        ("attention.d_head", per_head if exact else None),
+    d_model, n_heads = to.get("d_model"), to.get("n_heads")
+    d_head = d_model // n_heads if isinstance(d_model, int) and isinstance(n_heads, int) and n_heads > 0 else None
+    is_exact = d_head is not None and d_head * n_heads == d_model
+    for field, default in (
+        ("attention.d_head", d_head if is_exact else None),
         ("attention.n_kv_heads", n_heads),
         ("feed_forward.d_expert", to.get("d_ff")),
     ):
-        if follows is not None and to.get(field) == follows:
+        if default is not None and to.get(field) == default:
             to.put(field, None)
 
 
-def _in_order(found: Mapping[str, Node]) -> dict[str, Node]:
+def _in_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """Return fields in schema order."""
-    return {name: found[name] for name in [*fields(), *found] if name in found}
+    return {name: nodes[name] for name in [*fields(), *nodes] if name in nodes}

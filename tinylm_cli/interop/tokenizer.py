@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 TOKENIZER_FILE = "tokenizer.json"
 MAX_TOKENIZER_BYTES = 256 * 1024**2
 
+_EXPECTED_FILE = "pass a file written by Hugging Face's tokenizers library"
+
 
 class ByteTokenizer:
     """Uses UTF-8 bytes as ids, for a vocabulary of 256."""
@@ -112,15 +114,11 @@ def _load(path: Path) -> tokenizers.Tokenizer:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(
-            f"{path} is not UTF-8 text", help="pass a file written by Hugging Face's tokenizers library"
-        ) from error
+        raise InputError(f"{path} is not UTF-8 text", help=_EXPECTED_FILE) from error
     try:
         tokenizer = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises plain Exception
-        raise InputError(
-            f"{path} is not a tokenizer: {error}", help="pass a file written by Hugging Face's tokenizers library"
-        ) from error
+        raise InputError(f"{path} is not a tokenizer: {error}", help=_EXPECTED_FILE) from error
     tokenizer.no_truncation()  # a prompt is never silently truncated
     tokenizer.no_padding()
     return tokenizer

@@ -19,20 +19,20 @@ class Translation:
 
     Args:
         source: Name of the file.
-        home: Position of the family's name, used for every value that the family implies.
+        family_span: Position of the family's name, used for every value that the family implies.
         prefix: Text before each key in messages: ``text_config.``.
     """
 
-    def __init__(self, source: str, home: Span, prefix: str = "") -> None:
+    def __init__(self, source: str, family_span: Span, prefix: str = "") -> None:
         self.source = source
-        self.home = home
+        self.family_span = family_span
         self.prefix = prefix
-        self.node = Node(home, entries={})  # The language model's keys, spelled as in the family's schema.
-        self.displayed: dict[str, str] = {}  # The file's spelling of a key, where it differs from the schema's.
+        self.node = Node(family_span, entries={})  # The language model's keys, spelled as in the family's schema.
+        self.displayed: dict[str, str] = {}  # The file's spelling of a key, if it differs from the schema's.
         self.values: Any = None  # The validated keys, defaults included; an instance of the family's ``Keys``.
         self.fields: dict[str, Node] = {}  # The value and position of each tinylm field, by dotted name.
         self.keys: dict[str, str] = {}  # The file's key that each tinylm field is copied from, by dotted field.
-        self.wrong: set[str] = set()  # Keys with a diagnostic; values derived from them are not reported again.
+        self.with_errors: set[str] = set()  # Keys with a diagnostic; values derived from them are not reported again.
         # Keys without effect on the model, in file order; then those that other keys make irrelevant.
         self.ignored: list[str] = []
         self.errors: list[Diagnostic] = []  # Diagnostics so far.
@@ -42,9 +42,9 @@ class Translation:
         entry = self._entry(key)
         return entry is not None and not _is_null(entry.value)
 
-    def is_wrong(self, *keys: str) -> bool:
+    def has_error(self, *keys: str) -> bool:
         """Return whether any of ``keys`` already has a diagnostic."""
-        return not self.wrong.isdisjoint(keys)
+        return not self.with_errors.isdisjoint(keys)
 
     def put(self, field: str, value: Any, *keys: str) -> None:
         """Set a tinylm field, positioned at the first of ``keys`` that the file has, else at the family's name.
@@ -52,7 +52,7 @@ class Translation:
         None removes the field. A value derived from an invalid key is not validated again.
         """
         key = next((key for key in keys if self._entry(key) is not None), keys[0] if keys else None)
-        node = Node(self.place(*keys), reported=self.is_wrong(*keys))
+        node = Node(self.span_of(*keys), reported=self.has_error(*keys))
         if key is not None and (node.reported or self._is_value_of(key, value)):
             self.keys[field] = self.display(key)
         elif value is not None:
@@ -73,7 +73,7 @@ class Translation:
         return None if node is None else node.plain()
 
     def ignore(self, *keys: str) -> None:
-        """Record those of ``keys`` that the file sets as ignored, because other keys make them irrelevant."""
+        """Record as ignored each of ``keys`` that the file sets; other keys make it irrelevant."""
         self.ignored += [self.display(key) for key in keys if self.is_given(key)]
 
     def unsupported(self, key: str, why: str, remedy: str = "") -> None:
@@ -82,7 +82,7 @@ class Translation:
         value = _shown(entry.value) if entry is not None else "by default"
         remedy = remedy or "to import the model without it, change it in a copy of the file"
         message = f"{self.display(key)} {value} is not supported: {why}"
-        self._report_once("unsupported-setting", key, message, self.place(key), remedy)
+        self._report_once("unsupported-setting", key, message, self.span_of(key), remedy)
 
     def missing(self, key: str, why: str, remedy: str) -> None:
         """Report that ``key`` is required but absent."""
@@ -93,13 +93,13 @@ class Translation:
 
     def contradiction(self, key: str, message: str, remedy: str, *others: str) -> None:
         """Report that ``key`` contradicts ``others``, unless one of them already has a diagnostic."""
-        if not self.is_wrong(*others):
-            self._report_once("contradiction", key, message, self.place(key), remedy)
+        if not self.has_error(*others):
+            self._report_once("contradiction", key, message, self.span_of(key), remedy)
 
-    def place(self, *keys: str) -> Span:
+    def span_of(self, *keys: str) -> Span:
         """Return the position of the first of ``keys`` that the file has, else that of the family's name."""
         entries = (self._entry(key) for key in keys)
-        return next((entry.value.span for entry in entries if entry is not None), self.home)
+        return next((entry.value.span for entry in entries if entry is not None), self.family_span)
 
     def display(self, key: str) -> str:
         """Return the full path of ``key``, spelled as in the file."""
@@ -110,8 +110,8 @@ class Translation:
         self.errors.append(diagnostic(code, message, self.source, span, field=name, help=remedy))
 
     def _report_once(self, code: str, key: str, message: str, span: Span, remedy: str) -> None:
-        if key not in self.wrong:
-            self.wrong.add(key)
+        if key not in self.with_errors:
+            self.with_errors.add(key)
             self.report(code, self.display(key), message, span, remedy)
 
     def _is_value_of(self, key: str, value: Any) -> bool:
@@ -129,14 +129,14 @@ class Translation:
         return find_entry(self.node, key.split("."))
 
 
-def as_tree(fields: Mapping[str, Node], root: Span, home: Span) -> Node:
+def as_tree(fields: Mapping[str, Node], root: Span, family_span: Span) -> Node:
     """Return dotted tinylm fields as the tree of an equal YAML config."""
     entries: dict[str, Entry] = {}
     for name, node in fields.items():
         *blocks, last = name.split(".")
         inside = entries
         for block in blocks:
-            outer = inside.setdefault(block, Entry(home, Node(home, entries={}))).value.entries
+            outer = inside.setdefault(block, Entry(family_span, Node(family_span, entries={}))).value.entries
             assert outer is not None
             inside = outer
         inside[last] = Entry(node.span, node)

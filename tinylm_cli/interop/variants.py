@@ -35,7 +35,7 @@ MAX_COMPLETING_CHANGES = 3
 
 
 MAX_COMPARED = 100
-"""Maximum number of models that are compared; more are a sweep."""
+"""Maximum number of models to compare; ``tinylm sweep`` takes more."""
 
 
 class Variant(NamedTuple):
@@ -64,7 +64,7 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     to each. A single model is compared with its overridden variant or, without overrides, with its unchanged config.
 
     Raises:
-        UsageError: If there is nothing to compare, or too much.
+        UsageError: If there is nothing to compare, or more than ``MAX_COMPARED`` models.
     """
     if len(arguments) > MAX_COMPARED:
         message = f"{len(arguments):,} models to compare; the limit is {MAX_COMPARED}"
@@ -155,13 +155,13 @@ def _command(variants: Iterable[Variant]) -> str:
     variants = list(variants)
     overrides = variants[0].shared or variants[-1].changes[len(variants[-1].changes) - variants[-1].n_set :]
     first, *others = variants
-    words = [first.argument]
+    arguments = [first.argument]
     for variant in others:
         is_first_changed = variant.argument.startswith(f"{first.argument}@")
         if not variant.n_set:
-            words.append(variant.argument.removeprefix(first.argument) if is_first_changed else variant.argument)
-    settings = [word for override in overrides for word in ("--set", override)]
-    return shlex.join(("tinylm", "compare", *words, *settings))
+            arguments.append(variant.argument.removeprefix(first.argument) if is_first_changed else variant.argument)
+    options = [word for override in overrides for word in ("--set", override)]
+    return shlex.join(("tinylm", "compare", *arguments, *options))
 
 
 def _as_typed(error: Diagnostic, variant: Variant, command: str) -> Diagnostic:

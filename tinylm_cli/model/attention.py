@@ -47,9 +47,9 @@ class LayerKVCache(NamedTuple):
         return (2 * n_layers, batch_size, config.n_kv_heads, size, config.d_head)
 
     @classmethod
-    def of_layers(cls, new: Sequence[Tensor], held: Sequence[Tensor]) -> list[Self]:
-        """Return the cache of each layer, from the slots of new positions and of all in its buffer."""
-        return [cls(*layer) for layer in zip(new[::2], new[1::2], held[::2], held[1::2], strict=True)]
+    def of_layers(cls, new: Sequence[Tensor], cached: Sequence[Tensor]) -> list[Self]:
+        """Return the cache of each layer, from views of its new slots and of all its cached positions."""
+        return [cls(*layer) for layer in zip(new[::2], new[1::2], cached[::2], cached[1::2], strict=True)]
 
 
 class SelfAttention(nn.Module):
@@ -121,9 +121,9 @@ class SelfAttention(nn.Module):
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """Reshape (B, T, H·K) to (B, H, T, K)."""
-        batch, length, width = x.shape
+        batch, length, d_query = x.shape
         if length == 1:  # decoding: a single position needs no transpose
-            return x.view(batch, width // self.d_head, 1, self.d_head)  # (B, H, 1, K)
+            return x.view(batch, d_query // self.d_head, 1, self.d_head)  # (B, H, 1, K)
         return x.view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H, T, K)
 
 

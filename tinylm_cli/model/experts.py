@@ -121,11 +121,11 @@ class ExpertLinear(nn.Module):
         With gradients, the stack is unbound once, because the gradient of each indexed slice would be as large as the
         stack. Without gradients, indexing only the experts in use is faster.
         """
-        apart = torch.is_grad_enabled()
-        weights = self.weight.unbind(0) if apart else self.weight  # E × (out, in)
+        unbound = torch.is_grad_enabled()
+        weights = self.weight.unbind(0) if unbound else self.weight  # E × (out, in)
         if self.bias is None:
             return lambda x, expert: functional.linear(x, weights[expert])
-        biases = self.bias.unbind(0) if apart else self.bias  # E × (out)
+        biases = self.bias.unbind(0) if unbound else self.bias  # E × (out)
         return lambda x, expert: functional.linear(x, weights[expert], biases[expert])
 
 
@@ -138,13 +138,13 @@ class Experts(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        feed_forward, d, width = config.feed_forward, config.d_model, config.d_expert
+        feed_forward, d, d_hidden = config.feed_forward, config.d_model, config.d_expert
         assert feed_forward.n_experts is not None
         n, bias = feed_forward.n_experts, feed_forward.bias
         self.n_experts = n
-        self.gate_proj = ExpertLinear(n, d, width, bias=bias) if feed_forward.gated else None
-        self.up_proj = ExpertLinear(n, d, width, bias=bias)
-        self.down_proj = ExpertLinear(n, width, d, bias=bias)
+        self.gate_proj = ExpertLinear(n, d, d_hidden, bias=bias) if feed_forward.gated else None
+        self.up_proj = ExpertLinear(n, d, d_hidden, bias=bias)
+        self.down_proj = ExpertLinear(n, d_hidden, d, bias=bias)
         self.activation = build_activation(config)
 
     def forward(self, x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:

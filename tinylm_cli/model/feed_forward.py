@@ -84,19 +84,19 @@ class FeedForward(nn.Module):
 
     Args:
         config: Uses d_model and feed_forward.
-        width: Hidden width, F.
+        d_hidden: Hidden size, F.
 
     References:
         Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762;
         Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202
     """
 
-    def __init__(self, config: ModelConfig, width: int) -> None:
+    def __init__(self, config: ModelConfig, d_hidden: int) -> None:
         super().__init__()
         bias = config.feed_forward.bias
-        self.gate_proj = Linear(config.d_model, width, bias=bias) if config.feed_forward.gated else None
-        self.up_proj = Linear(config.d_model, width, bias=bias)
-        self.down_proj = Linear(width, config.d_model, bias=bias)
+        self.gate_proj = Linear(config.d_model, d_hidden, bias=bias) if config.feed_forward.gated else None
+        self.up_proj = Linear(config.d_model, d_hidden, bias=bias)
+        self.down_proj = Linear(d_hidden, config.d_model, bias=bias)
         self.activation = build_activation(config)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ def _steps(
         if not logits.isfinite().all():
             raise WeightsError(
                 "the logits are not finite, so no token can be chosen",
-                help="the weights hold NaN or infinity, or values too large for their dtype",
+                help="the weights contain NaN or infinity, or values too large for their dtype",
             )
         new = sampling.sample(logits, generator)  # (B)
         if stop_token is not None:

@@ -19,7 +19,7 @@ class KVCache:
     A layer with a sliding window uses a ring buffer of that many positions.
 
     Args:
-        config: Uses n_layers and the attention block: heads, widths, ranks and windows.
+        config: Uses n_layers and the attention block: heads, dimensions, ranks and windows.
         batch_size: Sequences decoded together, B.
         capacity: Maximum number of positions.
         device: Device of the buffers.
@@ -76,5 +76,5 @@ class KVCache:
     def _views(self, buffer: Tensor, size: int, start: int, count: int) -> list[LayerCache]:
         axis = buffer.dim() - 2  # the position dimension
         new = buffer.narrow(axis, start % size if count == 1 else 0, min(count, size)).unbind(0)
-        held = buffer.narrow(axis, 0, min(self.length, size)).unbind(0)
-        return list(self._kind.of_layers(new, held))
+        cached = buffer.narrow(axis, 0, min(self.length, size)).unbind(0)
+        return list(self._kind.of_layers(new, cached))

@@ -40,9 +40,9 @@ class LatentKVCache(NamedTuple):
         return (n_layers, batch_size, size, config.attention.kv_rank + config.attention.d_rope)
 
     @classmethod
-    def of_layers(cls, new: Sequence[Tensor], held: Sequence[Tensor]) -> list[Self]:
-        """Return the cache of each layer, from the slots of new positions and of all in its buffer."""
-        return [cls(*layer) for layer in zip(new, held, strict=True)]
+    def of_layers(cls, new: Sequence[Tensor], cached: Sequence[Tensor]) -> list[Self]:
+        """Return the cache of each layer, from views of its new slots and of all its cached positions."""
+        return [cls(*layer) for layer in zip(new, cached, strict=True)]
 
 
 class LatentAttention(nn.Module):

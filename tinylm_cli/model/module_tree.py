@@ -70,7 +70,7 @@ class _Part:
 
 
 _Identity = tuple[object, ...]
-"""What tells modules apart: class, public attributes, parameters, and the parts of the children by identity."""
+"""Distinguishes modules: class, public attributes, parameters, and the parts of the children by identity."""
 
 
 def _read(module: nn.Module, path: str, owners: dict[int, str], parts: dict[_Identity, _Part]) -> _Part:

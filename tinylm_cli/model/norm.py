@@ -12,7 +12,7 @@ class Norm(nn.Module):
     """Base class of LayerNorm and RMSNorm.
 
     Args:
-        width: Size of the last dimension.
+        dim: Size of the last dimension.
         eps: Added to the variance.
         weight: Whether to learn a scale for each dimension.
         bias: Whether to learn a bias for each dimension.
@@ -25,18 +25,18 @@ class Norm(nn.Module):
     weight: nn.Parameter  # None if absent, as in torch's layers
     bias: nn.Parameter
 
-    def __init__(self, width: int, *, eps: float, weight: bool, bias: bool, zero_centered: bool) -> None:
+    def __init__(self, dim: int, *, eps: float, weight: bool, bias: bool, zero_centered: bool) -> None:
         super().__init__()
-        self.shape = (width,)
+        self.shape = (dim,)
         self.eps = eps
         self.zero_centered = zero_centered
         self.initial_values = {"weight": 0.0 if zero_centered else 1.0, "bias": 0.0}
         for name, wanted in (("weight", weight), ("bias", bias)):
-            values = torch.empty(width, device="meta", dtype=torch.float32)
+            values = torch.empty(dim, device="meta", dtype=torch.float32)
             self.register_parameter(name, nn.Parameter(values) if wanted else None)
 
     def extra_repr(self) -> str:
-        """Return width and epsilon for ``print(model)``."""
+        """Return size and epsilon for ``print(model)``."""
         return f"{self.shape[0]}, eps={self.eps}"
 
 
@@ -66,12 +66,12 @@ class RMSNorm(Norm):
         return torch.rms_norm(x, self.shape, gain, self.eps)  # (..., D)
 
 
-def build_norm(config: ModelConfig, width: int | None = None) -> LayerNorm | RMSNorm:
-    """Return the norm of ``config.norm`` over ``width`` dimensions (d_model if None), on meta."""
+def build_norm(config: ModelConfig, dim: int | None = None) -> LayerNorm | RMSNorm:
+    """Return the norm of ``config.norm`` over vectors of ``dim`` elements (d_model if None), on meta."""
     norm = config.norm
     kind = RMSNorm if norm.kind == "rmsnorm" else LayerNorm
     return kind(
-        config.d_model if width is None else width,
+        config.d_model if dim is None else dim,
         eps=norm.eps,
         weight=norm.weight,
         bias=norm.has_bias,

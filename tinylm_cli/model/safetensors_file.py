@@ -19,13 +19,13 @@ from tinylm_cli.regular_file import open_regular
 ALIGNMENT = 8
 
 MAX_HEADER_BYTES = 32 * 1024**2
-"""Largest header read: that of 200,000 tensors."""
+"""Maximum size of a header, enough for 200,000 tensors."""
 MAX_NAME = 1000
-"""Characters of the longest tensor name read, so that no message repeats a longer one."""
+"""Maximum characters of a tensor name, so that no message contains a longer one."""
 MAX_REASON = 300
-"""Characters of the reason in a message."""
+"""Maximum characters of the reason in a message."""
 MAX_DIMENSIONS = 64
-"""Dimensions of the largest tensor of torch."""
+"""Maximum number of dimensions of a torch tensor."""
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Floating dtypes by their names in the file format."""

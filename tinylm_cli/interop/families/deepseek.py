@@ -33,8 +33,8 @@ _NAMES = EXPERT_NAMES.override(
     },
     tensors=(Fused(("feed_forward.router.score_correction",), "mlp.gate.e_score_correction_bias"),),  # router bias
 )
-_DIGITS = 17
-_STEPS = 16
+_DIGITS = 17  # decimal places of a rounded candidate
+_STEPS = 16  # candidates on each side of an estimate
 
 _NO_EXPERTS: dict[str, Any] = {
     "n_routed_experts": 1,
@@ -86,20 +86,20 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
         if self.rms_norm_eps != 1e-6:
             why = "norms inside attention always use 1e-6 in this family"
             to.unsupported("rms_norm_eps", why, "tinylm supports only rms_norm_eps: 1e-06")
-        if self.num_key_value_heads not in (None, self.num_attention_heads) and not to.is_wrong("num_attention_heads"):
+        if self.num_key_value_heads not in (None, self.num_attention_heads) and not to.has_error("num_attention_heads"):
             to.unsupported("num_key_value_heads", "latent attention expands keys and values for every head")
         self._score_scale(to)
         self._experts(to)
 
     def _score_scale(self, to: Translation) -> None:
         """Map YaRN's factor on the attention scores: transformers multiplies 1/√d_head by mscale squared."""
-        at, block = self.rope_block()
+        block_key, block = self.rope_block()
         factor = to.get("position.scaling_factor")
         if block is None or not block.mscale_all_dim or not isinstance(factor, float):
             return
         if mscale(factor, block.mscale_all_dim) != 1:
             scale = _scale(self.qk_nope_head_dim + self.qk_rope_head_dim, factor, block.mscale_all_dim)
-            to.put("attention.scale", scale, at, "qk_nope_head_dim", "qk_rope_head_dim")
+            to.put("attention.scale", scale, block_key, "qk_nope_head_dim", "qk_rope_head_dim")
 
     def _experts(self, to: Translation) -> None:
         """Map which layers have experts, and the expert groups if the top-k method is group-limited."""
@@ -107,7 +107,7 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
         if method not in self.topk_methods:
             supported = f"supported methods are {' and '.join(self.topk_methods)}"
             to.unsupported("topk_method", "this family's code does not support it", supported)
-        if dense >= self.num_hidden_layers and not to.is_wrong("num_hidden_layers"):
+        if dense >= self.num_hidden_layers and not to.has_error("num_hidden_layers"):
             for field in [name for name in to.fields if name.startswith("feed_forward.")]:
                 if field not in ("feed_forward.activation", "feed_forward.gated", "feed_forward.bias"):
                     to.put(field, None)
@@ -177,8 +177,8 @@ class DeepseekV3Keys(DeepseekV2Keys):
 
 
 def _scale(d_head: int, factor: float, weight: float) -> float:
-    sharper = mscale(factor, weight)
-    return float(d_head**-0.5 * sharper * sharper)
+    score_mscale = mscale(factor, weight)
+    return float(d_head**-0.5 * score_mscale * score_mscale)
 
 
 def _with_mscale(keys: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
@@ -190,16 +190,14 @@ def _with_mscale(keys: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     if scale is None or config.position.scaling != "yarn" or factor <= 1:
         return keys
     per_weight = mscale(factor) - 1.0
-    sharper = math.sqrt(scale / config.d_head**-0.5)
-    whole = _shortest_float((sharper - 1.0) / per_weight, scale, lambda weight: _scale(config.d_head, factor, weight))
-    scaling: dict[str, Any] = {**keys["rope_scaling"], "mscale_all_dim": whole}
-    on_rotation = config.position.attention_factor
-    if on_rotation is not None and (all_dim := mscale(factor, whole)) > 0:
-        own = _shortest_float(
-            (on_rotation * all_dim - 1.0) / per_weight, on_rotation, lambda w: mscale(factor, w) / all_dim
-        )
-        if own != 0 and mscale(factor, own) / all_dim == on_rotation:
-            scaling["mscale"] = own
+    score_mscale = math.sqrt(scale / config.d_head**-0.5)
+    all_dim = _shortest_float((score_mscale - 1.0) / per_weight, scale, lambda w: _scale(config.d_head, factor, w))
+    scaling: dict[str, Any] = {**keys["rope_scaling"], "mscale_all_dim": all_dim}
+    target = config.position.attention_factor
+    if target is not None and (divisor := mscale(factor, all_dim)) > 0:
+        weight = _shortest_float((target * divisor - 1.0) / per_weight, target, lambda w: mscale(factor, w) / divisor)
+        if weight != 0 and mscale(factor, weight) / divisor == target:
+            scaling["mscale"] = weight
             del scaling["attention_factor"]
     return {**keys, "rope_scaling": scaling}
 
@@ -207,5 +205,5 @@ def _with_mscale(keys: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
 def _shortest_float(estimate: float, target: float, read: Callable[[float], float]) -> float:
     """Return the shortest number near ``estimate`` for which ``read`` returns ``target``, or the closest value."""
     rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
-    beside = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
-    return min([*rounded, *beside], key=lambda weight: abs(read(weight) - target))
+    adjacent = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
+    return min([*rounded, *adjacent], key=lambda weight: abs(read(weight) - target))

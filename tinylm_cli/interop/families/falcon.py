@@ -64,7 +64,7 @@ class FalconKeys(RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys; the old decoder architecture is used where it can express the model."""
+        """Return the keys; the old decoder architecture is used if it can express the model."""
         new = config.block.parallel and (not config.block.shared_norm or config.n_kv_heads not in (1, config.n_heads))
         return super().from_tinylm(config) | {
             "alibi": False,

@@ -136,9 +136,12 @@ class Gemma3TextKeys(_SandwichKeys):
             if (local.rope_type or local.type or "default") != "default":
                 place = f"{in_block}.type" if local.rope_type is None else f"{in_block}.rope_type"
                 to.unsupported(place, "RoPE scaling does not apply to sliding-window layers")
-        for at, block in (("rope_parameters.full_attention", both.full_attention), ("rope_scaling", self.rope_scaling)):
+        for block_key, block in (
+            ("rope_parameters.full_attention", both.full_attention),
+            ("rope_scaling", self.rope_scaling),
+        ):
             if block is not None and block.model_fields_set:  # rope_scaling overrides full_attention
-                rope_scaling(self, block, at, to)
+                rope_scaling(self, block, block_key, to)
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta
-from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
+from tinylm_cli.interop.tensor_names import BLOOM_LAYER, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
 from tinylm_cli.interop.translation import Translation
 
 _GPT2_ALIASES = {
@@ -145,12 +145,7 @@ class GPTNeoXKeys(RopeBlocks):
     tensor_names = TensorNames(
         top_level={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
         prefix="gpt_neox.layers.{i}.",
-        layer={
-            "ln_1": "input_layernorm",
-            "attention.o_proj": "attention.dense",
-            "ln_2": "post_attention_layernorm",
-            **DENSE,
-        },
+        layer={**BLOOM_LAYER, "attention.o_proj": "attention.dense"},
         fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group),),
         recomputed_suffixes=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
     )

@@ -27,6 +27,6 @@ class HeliumKeys(key.LlamaLikeKeys, RopeKeys):
         """Map as Llama; the heads together must be as wide as the output projection's input, ``hidden_size``."""
         super().to_tinylm(to)
         d_head = self.hidden_size // self.num_attention_heads
-        if self.head_dim not in (None, d_head) and not to.is_wrong("head_dim", "hidden_size", "num_attention_heads"):
+        if self.head_dim not in (None, d_head) and not to.has_error("head_dim", "hidden_size", "num_attention_heads"):
             why = "in this family, it is hidden_size / num_attention_heads"
             to.unsupported("head_dim", why, f"write head_dim: {d_head}")

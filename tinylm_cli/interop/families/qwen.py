@@ -29,19 +29,19 @@ class Qwen2Keys(LayerWindowKeys, RopeKeys):
         if not self.use_sliding_window:
             to.ignore("sliding_window", "max_window_layers")
             return None, "max_window_layers"
-        below = min(self.max_window_layers or 0, self.num_hidden_layers)
-        return "G" * below + "L" * (self.num_hidden_layers - below), "max_window_layers"
+        n_global = min(self.max_window_layers or 0, self.num_hidden_layers)
+        return "G" * n_global + "L" * (self.num_hidden_layers - n_global), "max_window_layers"
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys; without a window, only ``use_sliding_window: false``."""
         keys = super().from_tinylm(config)
-        types, width = keys.pop("layer_types"), keys.pop("sliding_window")
+        types, window = keys.pop("layer_types"), keys.pop("sliding_window")
         if config.attention.window is None:
             return keys | {"use_sliding_window": False}
-        below = types.index("sliding_attention")
-        windows = {"use_sliding_window": True, "max_window_layers": below}
-        return keys | windows | {"sliding_window": width, "layer_types": types}
+        n_global = types.index("sliding_attention")
+        windows = {"use_sliding_window": True, "max_window_layers": n_global}
+        return keys | windows | {"sliding_window": window, "layer_types": types}
 
 
 class Qwen3Keys(Qwen2Keys):

@@ -105,7 +105,7 @@ class Checkpoint:
         for name in stored.tensors:
             if name in known or names.is_recomputed(name):
                 continue
-            if self._config.tie_weights and name in names.heads:
+            if self._config.tie_weights and name in names.lm_heads:
                 yield from _other_head(name, self._pairs[0].stored, stored)
                 continue
             yield f"{name} is not a tensor of this model"

@@ -63,8 +63,8 @@ def _join_by_group(parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
 
 def _alternating_shape(shapes: Sequence[Shape]) -> Shape:
     """Return (E, D, 2F) for two weights of (E, F, D), and (E, 2F) for two biases of (E, F)."""
-    experts, width, *rest = shapes[0]
-    return (experts, *rest, 2 * width)
+    experts, d_hidden, *rest = shapes[0]
+    return (experts, *rest, 2 * d_hidden)
 
 
 def _split_alternating(stored: Tensor, _: Sequence[Shape], __: ModelConfig) -> Sequence[Tensor]:

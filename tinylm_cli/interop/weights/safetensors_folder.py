@@ -36,7 +36,7 @@ class SafetensorsFolder:
         self.tensors: dict[str, TensorInfo] = {}
         self._file_of: dict[str, SafetensorsFile] = {}
         for path, expected in self._files():
-            with _refusals(path):
+            with _weights_errors(path):
                 file = SafetensorsFile(path)
             missing = expected - file.tensors.keys()
             if missing:
@@ -54,7 +54,7 @@ class SafetensorsFolder:
             WeightsError: If its file can no longer be read.
         """
         file = self._file_of[name]
-        with _refusals(file.path):
+        with _weights_errors(file.path):
             return file.read(name)
 
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -81,7 +81,7 @@ class SafetensorsFolder:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    with _refusals(index):
+    with _weights_errors(index):
         data = read_regular(index, MAX_INDEX_BYTES)
     try:
         document = json.loads(data)
@@ -89,15 +89,15 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise WeightsError(f"{index} is not JSON: byte {error.start + 1:,} is not UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{index} is not JSON: {error}") from error
-    found = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise WeightsError(f"{index} has no weight_map from tensor names to files")
-    return found
+    return weight_map
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Convert errors of the system to WeightsErrors that name the file."""
+def _weights_errors(path: Path) -> Iterator[None]:
+    """Convert system errors to WeightsErrors that name the file."""
     try:
         yield
     except FileNotFoundError as error:

@@ -31,7 +31,7 @@ Allows a few rounding errors in half precision, which accumulates in float32, an
 float64.
 """
 
-MIN_SENSITIVE_WIDTH = 64
+MIN_SENSITIVE_D_MODEL = 64
 """Minimum d_model at which the output of a newly initialized block exceeds the rounding error of half precision."""
 
 
@@ -83,15 +83,15 @@ class CheckContext:
 
     @property
     def degenerate_norm(self) -> bool:
-        """Whether norms over d_model dimensions return nearly the same vector for every input."""
+        """Whether norms over vectors of d_model elements return nearly the same vector for every input."""
         return self.is_degenerate_norm(self.config.d_model)
 
-    def is_degenerate_norm(self, width: int) -> bool:
-        """Return whether a norm over ``width`` dimensions returns nearly the same vector for every input.
+    def is_degenerate_norm(self, dim: int) -> bool:
+        """Return whether a norm over vectors of ``dim`` elements returns nearly the same vector for every input.
 
-        LayerNorm maps every vector of 1 dimension to 0 and of 2 dimensions to ±(1, -1); RMSNorm maps 1 dimension to ±1.
+        LayerNorm maps every vector of 1 element to 0 and of 2 elements to ±(1, -1); RMSNorm maps 1 element to ±1.
         """
-        return width <= (2 if self.config.norm.kind == "layernorm" else 1)
+        return dim <= (2 if self.config.norm.kind == "layernorm" else 1)
 
     @property
     def logits_saturated(self) -> bool:
@@ -118,7 +118,7 @@ class CheckContext:
             not self.degenerate_norm
             and not constant_values
             and not self.logits_saturated
-            and not (half and config.d_model < MIN_SENSITIVE_WIDTH)
+            and not (half and config.d_model < MIN_SENSITIVE_D_MODEL)
         )
 
     def logits(self, tokens: Tensor) -> Tensor:
@@ -145,9 +145,9 @@ class CheckContext:
         name = str(self.dtype).removeprefix("torch.")
         return f"with head.logit_softcap {cap:g}, logits differ by less than {name} can represent"
 
-    def require_memory(self, bytes_per_param: int, what: str) -> None:
-        """Raise CapacityError if work exceeds this machine's memory; ``what`` names it in the message."""
-        require_memory(unique_params(self.model) * bytes_per_param, what, device=self.device.type)
+    def require_memory(self, bytes_per_param: int, work: str) -> None:
+        """Raise CapacityError if ``work``, named in the message, exceeds this machine's memory."""
+        require_memory(unique_params(self.model) * bytes_per_param, work, device=self.device.type)
 
 
 def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:

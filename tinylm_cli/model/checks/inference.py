@@ -35,19 +35,20 @@ def logits_shape(context: CheckContext) -> Outcome:
 
 @check("cached-equals-uncached", "a KV cache gives the same logits and tokens")
 def cached_equals_uncached(context: CheckContext) -> Outcome:
-    """Decode greedily with and without a cache, from half of each sequence and past a short max_len; then one row.
+    """Decode greedily with and without a cache: first all sequences, then a single one.
 
-    The comparison ends early if the two select different tokens. If their logits differ by more than the tolerance, the
-    check fails; otherwise the two largest logits are nearly equal, and rounding decides.
+    The prompt is the first half of each sequence, and decoding continues past a short max_len. The comparison ends
+    early if the two select different tokens. If their logits differ by more than the tolerance, the check fails;
+    otherwise the two largest logits are nearly equal, and rounding decides.
     """
     max_len = context.config.max_len
-    read = max(1, context.tokens.shape[1] // 2)
-    steps = max_len - read + 4 if max_len <= SHORT_MAX_LEN else STEPS
+    prompt_len = max(1, context.tokens.shape[1] // 2)
+    steps = max_len - prompt_len + 4 if max_len <= SHORT_MAX_LEN else STEPS
     differences, peaks, slid = list[float](), list[float](), ""
-    for start in (context.tokens[:, :read], context.tokens[:1, :read]):  # a single row uses other kernels
+    for start in (context.tokens[:, :prompt_len], context.tokens[:1, :prompt_len]):  # a single row uses other kernels
         cached = decode(context.model, start, steps, sampling=GREEDY, use_cache=True)
         uncached = decode(context.model, start, steps, sampling=GREEDY, use_cache=False)
-        for length, (with_cache, without) in enumerate(zip(cached, uncached, strict=True), start=read):
+        for length, (with_cache, without) in enumerate(zip(cached, uncached, strict=True), start=prompt_len):
             differences.append(max_abs(with_cache.logits - without.logits))
             peaks.append(max_abs(without.logits))
             slid = ", past max_len" if length > max_len else slid

@@ -29,8 +29,8 @@ def initial_loss(context: CheckContext) -> Outcome:
     ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal). Over a finite vocabulary its standard deviation
     is about ``√((e^s - 1) / V)``; six of these are allowed.
 
-    With a tied head, the logit of the input token is large, and the loss of a wide model is *not* near ln V. That token
-    is excluded here and compared in :func:`_own_token`.
+    With a tied head, the logit of the input token is large, and the loss of a wide model is *not* near ln V. That logit
+    is excluded here and compared in :func:`_input_token_logit`.
     """
     if not context.newly_initialized:
         return skip("loaded weights are not expected to predict uniformly")
@@ -42,7 +42,8 @@ def initial_loss(context: CheckContext) -> Outcome:
     measured = f"ln {vocab_size} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
-        found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, embedded, residual)
+        found = float(logits.gather(2, read).mean())
+        expected, margin = _input_token_logit(context, embedded, residual)
         measured += f"; input logit {found:.2f}, expected {expected:.2f}"
         if not abs(found - expected) <= margin:
             return passed_if(False, measured, abs(found - expected), margin)
@@ -68,7 +69,7 @@ def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor
     return logits.cpu().double(), embedded[0].cpu().double(), residual[0].cpu().double()
 
 
-def _own_token(context: CheckContext, embedded: Tensor, residual: Tensor) -> tuple[float, float]:
+def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor) -> tuple[float, float]:
     """Return the mean logit that a new tied head gives to the current input token, and the allowed deviation.
 
     The final norm reads ``e + r``: e is the embedding of the input token, computed from row w; r is the sum of the
@@ -76,9 +77,8 @@ def _own_token(context: CheckContext, embedded: Tensor, residual: Tensor) -> tup
     ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset
     tiny and at most about 0.02 · D, so a wide tied model starts with a loss far above ln V.
 
-    The std of one logit is that of ``r·w / σ``: at most about 0.02 · √D, because the length of r is at
-    most about σ √D. Six of these
-    are allowed, and fewer for a mean over several different tokens.
+    The std of one logit is that of ``r·w / σ``: at most about 0.02 · √D, because the length of r is at most about
+    σ √D. The allowed deviation is six of these, and less for a mean over several different tokens.
 
     Args:
         context: A new model with a tied head.
@@ -92,8 +92,8 @@ def _own_token(context: CheckContext, embedded: Tensor, residual: Tensor) -> tup
     own = (embedded * rows).sum(-1) / (residual.square().mean(-1) + norm.eps).sqrt()  # (B, T)
     expected = float((own if cap is None else cap * torch.tanh(own / cap)).mean())
     counts = Counter(context.tokens.flatten().tolist()).values()
-    alike = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens
-    return expected, alike * 6 * STD * math.sqrt(context.config.d_model) + TOLERANCE[context.dtype] * abs(expected)
+    of_mean = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens
+    return expected, of_mean * 6 * STD * math.sqrt(context.config.d_model) + TOLERANCE[context.dtype] * abs(expected)
 
 
 def _excess(logits: Tensor) -> float:
@@ -122,12 +122,12 @@ def gradients_finite(context: CheckContext) -> Outcome:
             return passed_if(False, f"{name} has a gradient that is not finite")
         if everything_learns and not name.endswith(KEY_BIAS) and not gradient.any():
             return passed_if(False, f"{name} has a gradient of zero everywhere")
-    able = [
+    nonzero = [
         bool(gradient.any()) for name, gradient in zip(names, gradients, strict=True) if not name.endswith(KEY_BIAS)
     ]
-    unable = len(names) - len(able)
-    ignored = f"; {unable} key bias{' is' if unable == 1 else 'es are'} exempt (softmax)" if unable else ""
-    return passed_if(True, f"{sum(able)} of {len(able)} nonzero{ignored}")
+    n_exempt = len(names) - len(nonzero)
+    exempt = f"; {n_exempt} key bias{' is' if n_exempt == 1 else 'es are'} exempt (softmax)" if n_exempt else ""
+    return passed_if(True, f"{sum(nonzero)} of {len(nonzero)} nonzero{exempt}")
 
 
 @check("overfits-one-batch", "a few Adam steps on one batch lower its loss")
@@ -150,8 +150,8 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
     if context.logits_saturated:
         return skip(f"head.logit_softcap {context.config.head.logit_softcap:g} saturates at initialization")
     dtype = torch.promote_types(context.dtype, torch.float32)
-    held = 4 * dtype.itemsize + (context.dtype.itemsize if dtype != context.dtype else 0)
-    context.require_memory(held, "training a copy: weights, gradients and two Adam moments")
+    bytes_per_param = 4 * dtype.itemsize + (context.dtype.itemsize if dtype != context.dtype else 0)
+    context.require_memory(bytes_per_param, "training a copy: weights, gradients and two Adam moments")
     model = copy.deepcopy(context.model).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=min(LEARNING_RATE, 1 / context.config.d_model))
     targets = context.tokens.flip(1).roll(1, 0)  # (B, T)
@@ -193,13 +193,13 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
     config, attention = context.config, context.config.attention
     normalized = attention.qk_norm != "none"
     if attention.kind == "latent":
-        widths = [attention.kv_rank, *([attention.q_rank] if attention.q_rank is not None else [])]
+        dims = [attention.kv_rank, *([attention.q_rank] if attention.q_rank is not None else [])]
     else:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
-        widths = [heads * config.d_head] if normalized else []
-    rigid = any(context.is_degenerate_norm(width) for width in widths)
-    alone = any(config.window(layer) == 1 for layer in range(config.n_layers)) and not attention.sinks
+        dims = [heads * config.d_head] if normalized else []
+    degenerate = any(context.is_degenerate_norm(dim) for dim in dims)
+    only_itself = any(config.window(layer) == 1 for layer in range(config.n_layers)) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale
     spread = scale * math.sqrt(config.d_head) * (1.0 if normalized else STD**2 * config.d_model)
-    capped = attention.logit_softcap is not None and attention.logit_softcap < spread
-    return not rigid and not alone and not capped
+    saturated = attention.logit_softcap is not None and attention.logit_softcap < spread
+    return not degenerate and not only_itself and not saturated

@@ -63,7 +63,7 @@ def untied(context: CheckContext) -> Outcome:
     return passed_if(True, "two tensors, also after copy, cast, move and reload")
 
 
-@check("same-seed", "equal seeds give equal weights, others do not")
+@check("same-seed", "equal seeds give equal weights; other seeds do not")
 def same_seed(context: CheckContext) -> Outcome:
     """Build the model again with the same seed, and once with the next seed.
 

@@ -51,3 +51,11 @@ def test_no_json(text: str, place: tuple[int, int] | None, advice: str) -> None:
     assert found.span is not None
     line, column = place or (found.span.line, found.span.column)
     assert (found.span.line, found.span.column, found.span.end_column) == (line, column, column + 1)
+
+
+def test_excerpt_keeps_tabs() -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_json(Source("config.json", '{\n\t"a": 1\t2\n}'))
+    (found,) = raised.value.diagnostics
+    assert found.span is not None
+    assert (found.span.line, found.span.column, found.span.text) == (2, 9, '\t"a": 1\t2')

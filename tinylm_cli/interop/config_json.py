@@ -47,7 +47,7 @@ def read_json(source: Source) -> Document:
         ConfigError: If the text starts like JSON but is not valid JSON, or if ``read_yaml`` rejects it.
     """
     if source.text.lstrip().startswith(("{", "[")):
-        _require_json(Source(source.name, source.text.replace("\t", " ")))
+        _require_json(Source(source.name, source.text.replace("\t", " "), original=source.text))
     document = read_yaml(_as_yaml(source))
     if document.root is not None:
         _resolve(document.root)

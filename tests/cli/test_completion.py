@@ -54,6 +54,7 @@ QUESTIONS = [
     (["design", "--gpu", "gb2"], ["gb200"]),
     (["estimate", "--optimizer", "adamw_"], ["adamw_8bit"]),
     (["estimate", "--plan", "a"], ["auto"]),
+    (["design", "--plan", "a"], []),
     (["estimate", "--section", "tr"], ["training_memory", "training_time"]),
     (["estimate", "--table", "su"], ["summary"]),
     (["build", "--device", ""], ["cpu", "cuda", "mps"]),

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.completion import complete_device
 from tinylm_cli.cli.next_steps import config_arguments, model_arguments
-from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, SetOption, Storage, config_option, option, parse_path
+from tinylm_cli.cli.options import (
+    CONFIG_HELP,
+    DEFAULT_CONFIG,
+    MODEL_PANEL,
+    SetOption,
+    Storage,
+    config_option,
+    option,
+    parse_path,
+)
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.streams import print_note
@@ -48,10 +57,7 @@ WeightsOption = Annotated[
 ]  # fmt: skip
 ModelConfigOption = Annotated[
     str | None,
-    config_option(
-        "A preset or published model, a YAML file, a model folder, or - for standard input;"
-        f" default: the config in --weights, else {DEFAULT_CONFIG}."
-    ),
+    config_option(f"{CONFIG_HELP}; default: the config in --weights, else {DEFAULT_CONFIG}."),
 ]
 
 

@@ -208,8 +208,10 @@ def _percent(text: str) -> float:
     return math.nan if share is None else share
 
 
-CONFIG_HELP = "A preset or published model, a YAML file, a model folder, or - for standard input."
-ConfigOption = Annotated[str, config_option(CONFIG_HELP)]
+CONFIG_HELP = "A preset or published model, a YAML file, a model folder, or - for standard input"
+"""The help of a config, without its default."""
+
+ConfigOption = Annotated[str, config_option(f"{CONFIG_HELP}.")]
 SetOption = Annotated[
     list[str] | None,
     option(

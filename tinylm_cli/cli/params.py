@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import ReportOutput, SetOption, config_option, option
+from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
 
@@ -14,7 +14,7 @@ Convention = Literal["unique", "untied", "non-embedding", "active", "hub"]
 
 PresetsOrConfig = Annotated[
     str | None,
-    config_option("A preset or published model, a YAML file, a model folder, or -; without it, every preset."),
+    config_option(f"{CONFIG_HELP}; default: every preset."),
 ]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    config: Annotated[str | None, argument(CONFIG_HELP, "CONFIG", complete_config)] = None,
+    config: Annotated[str | None, argument(f"{CONFIG_HELP}.", "CONFIG", complete_config)] = None,
     fields: Annotated[
         list[str] | None,
         argument(

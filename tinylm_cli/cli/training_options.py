@@ -30,7 +30,7 @@ AUTO = "auto"
 """The ``--plan`` that searches for the fastest layout."""
 
 
-def complete_plan(incomplete: str) -> list[str]:
+def complete_plan(ctx: Any, incomplete: str) -> list[str]:
     """Complete the last entry of a parallel layout such as ``tp=8,z``: its key, or a named value."""
     from tinylm_cli.cli.plan_option import CHOICES, FIELDS
 
@@ -40,7 +40,8 @@ def complete_plan(incomplete: str) -> list[str]:
     if equals:
         return [f"{before}{key}={choice}" for choice in CHOICES.get(key, ()) if choice.startswith(value)]
     used = {entry.partition("=")[0] for entry in complete}
-    candidates = [*([] if complete else [AUTO]), *(f"{name}=" for name in FIELDS if name not in used)]
+    names = [] if complete or ctx.info_name == "design" else [AUTO]  # design searches for no layout
+    candidates = [*names, *(f"{name}=" for name in FIELDS if name not in used)]
     return [f"{before}{candidate}" for candidate in candidates if candidate.startswith(last)]
 
 

@@ -33,7 +33,16 @@ def by_hand(
 @pytest.mark.parametrize("with_sinks", [False, True])
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("windowed", [False, True])
-def test_formula(softcap: float | None, with_sinks: bool, groups: int, windowed: bool) -> None:
+@pytest.mark.parametrize("fused_gqa", [False, True])
+def test_formula(
+    softcap: float | None,
+    with_sinks: bool,
+    groups: int,
+    windowed: bool,
+    fused_gqa: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tinylm_cli.model.sdpa.FUSED_GQA_ON_CPU", fused_gqa)
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 4, 5, 6), torch.randn(2, groups, 5, 6), torch.randn(2, groups, 5, 3)
     sinks = torch.randn(4) if with_sinks else None
@@ -44,3 +53,15 @@ def test_formula(softcap: float | None, with_sinks: bool, groups: int, windowed:
     found = sdpa(q, k, v, mask, scale=0.7, softcap=softcap, sinks=sinks)
     expected = by_hand(q, k, v, scale=0.7, softcap=softcap, sinks=sinks, allowed=allowed)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_bias_of_each_head_without_fused_gqa(kv_heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 4, 5, 6), torch.randn(2, kv_heads, 5, 6), torch.randn(2, kv_heads, 5, 6)
+    mask = AttentionMask(torch.randn(1, 4, 5, 5))
+    found = {}
+    for fused_gqa in (False, True):
+        monkeypatch.setattr("tinylm_cli.model.sdpa.FUSED_GQA_ON_CPU", fused_gqa)
+        found[fused_gqa] = sdpa(q, k, v, mask)
+    torch.testing.assert_close(found[False], found[True], atol=1e-5, rtol=1e-5)

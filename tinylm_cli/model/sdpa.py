@@ -10,6 +10,10 @@ from torch.nn import functional
 
 from tinylm_cli.model.attention_mask import AttentionMask
 
+FUSED_GQA_ON_CPU = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 9)
+"""Whether torch's fused CPU kernel reads grouped KV heads: https://github.com/pytorch/pytorch/pull/157893. Without it,
+``enable_gqa`` on the CPU selects the math backend, which copies keys and values and materializes the scores."""
+
 
 def sdpa(
     q: Tensor,
@@ -45,7 +49,10 @@ def sdpa(
         Gemma Team 2024 (soft-capping), https://arxiv.org/abs/2408.00118;
         Xiao et al. 2024 (sinks), https://arxiv.org/abs/2309.17453
     """
+    groups = q.shape[1] // k.shape[1]
     if softcap is None and sinks is None:
+        if groups > 1 and q.device.type == "cpu" and not FUSED_GQA_ON_CPU:
+            return _sdpa_by_kv_head(q, k, v, mask, scale=scale, dropout=dropout)  # (B, H, T, V)
         return functional.scaled_dot_product_attention(
             q,
             k,
@@ -54,9 +61,8 @@ def sdpa(
             dropout_p=dropout,
             is_causal=mask.is_causal,
             scale=scale,
-            enable_gqa=k.shape[1] != q.shape[1],
+            enable_gqa=groups > 1,
         )  # (B, H, T, V)
-    groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)  # (B, H, S, K), (B, H, S, V)
     scores = q @ k.transpose(-2, -1) * (scale if scale is not None else 1 / math.sqrt(q.shape[-1]))  # (B, H, T, S)
@@ -74,6 +80,24 @@ def sdpa(
         weights = scores.masked_fill(empty, 0.0).to(softmax_dtype).softmax(-1).masked_fill(empty, 0.0)  # (B, H, T, S)
     weights = functional.dropout(weights.to(q.dtype), dropout) if dropout else weights.to(q.dtype)  # (B, H, T, S)
     return weights @ v  # (B, H, T, V)
+
+
+def _sdpa_by_kv_head(
+    q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, *, scale: float | None, dropout: float
+) -> Tensor:
+    """Attend with the fused kernel to one KV head at a time, which its query heads share as a view."""
+    groups = q.shape[1] // k.shape[1]
+    outputs = []
+    for kv_head in range(k.shape[1]):
+        heads = slice(kv_head * groups, (kv_head + 1) * groups)
+        key, value = (x[:, kv_head, None].expand(-1, groups, -1, -1) for x in (k, v))  # (B, H/G, S, K), (B, H/G, S, V)
+        values = mask.values
+        if values is not None and values.shape[1] > 1:
+            values = values[:, heads]  # (B or 1, H/G, T, S)
+        outputs.append(
+            sdpa(q[:, heads], key, value, AttentionMask(values, mask.is_causal), scale=scale, dropout=dropout)
+        )
+    return torch.cat(outputs, dim=1)  # (B, H, T, V)
 
 
 def _masked(scores: Tensor, mask: AttentionMask) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.compare import changed_config, compare, shared_setups
+from tinylm_cli.analysis.compare import MAX_COMPARED_STAGES, changed_config, compare, shared_setups
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
@@ -18,10 +18,13 @@ from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.git_revision import ChangedFile, Status
+from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.compare import CompareReport, FigureDifference
+from tinylm_cli.reports.plan import Layout
 
 Compared = tuple[LoadedConfig, tuple[str, ...]]
 
@@ -232,3 +235,16 @@ def test_changed_config_that_is_invalid() -> None:
     report = changed_config(file, old, None, None, error="d_model must be positive")
     assert (report.status, report.error, report.comparison) == ("invalid", "d_model must be positive", None)
     assert (report.after_params, report.difference_params, report.ratio) == (None, None, None)
+
+
+def test_too_many_layouts() -> None:
+    """One model is within the limit, and many are not."""
+    model, accelerator = load_config("qwen3-30b-a3b"), load_hardware("h100")
+    setups = Setups.of(seq_len=2048, n_gpus=512)
+    models = [(model._replace(name=str(number)), ()) for number in range(50)]
+    with pytest.raises(AnalysisError, match=f"different stages of these models; at most {MAX_COMPARED_STAGES:,} are"):
+        compare(models, setups, accelerator)
+    layout = Layout(data=64, tensor=2, pipeline=4, micro_batches=4)
+    planned = compare(models, setups.changed(layout=layout), accelerator)
+    assert planned.cluster is not None
+    assert len(planned.cluster.plans) == 50

@@ -129,6 +129,19 @@ def test_combined_only_where_needed() -> None:
     assert told(training_remedies(SETUP, SMALL, train_need(10**9))) == []
 
 
+def test_searches_are_counted() -> None:
+    """A smaller batch takes several searches for a layout: it is not looked for if too few are left."""
+    found = {
+        most: told(training_remedies(SETUP._replace(n_gpus=2), SMALL, train_need(30), LARGER, max_searches=most))
+        for most in (0, 2, 6, 12, 30)
+    }
+    more = ["n_gpus=4", "accelerator=three-hundred"]
+    assert found[30] == ["recompute=full", "batch_size=5", "seq_len=21", *more]
+    assert found[12] == ["recompute=full", "batch_size=5", *more]
+    assert found[6] == ["recompute=full", *more]
+    assert (found[2], found[0]) == (["recompute=full"], [])
+
+
 def test_no_change_already_in_effect() -> None:
     done = SETUP._replace(recompute="full", optimizer="sgd", batch_size=1, seq_len=1)
     assert told(training_remedies(done, SMALL, train_need(150), LARGER)) == ["n_gpus=2", "accelerator=three-hundred"]

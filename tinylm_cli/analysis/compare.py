@@ -13,6 +13,7 @@ from tinylm_cli.config.git_revision import ChangedFile
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.compare import (
     ChangedConfig,
     ClusterComparison,
@@ -23,6 +24,9 @@ from tinylm_cli.reports.compare import (
     FigureUnit,
 )
 from tinylm_cli.reports.estimate import EstimateReport
+
+MAX_COMPARED_STAGES = 10_000
+"""Maximum number of different pipeline stages, over all models, whose memory a comparison computes: about 2 seconds."""
 
 
 def compare(
@@ -38,7 +42,7 @@ def compare(
         accelerator: The GPU to compare training and serving on; None omits that comparison.
 
     Raises:
-        AnalysisError: If ``setups`` are out of range for a model.
+        AnalysisError: If ``setups`` are out of range for a model, or there are too many layouts to search.
         UsageError: If the GPU does not support matmuls in the dtype.
     """
     configs = [each.config for each, _ in models]
@@ -147,9 +151,18 @@ def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureD
 
 def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accelerator) -> ClusterComparison:
     """Return the training and serving estimates of every model on the same GPUs."""
-    from tinylm_cli.analysis.estimate import estimate  # import time: only a comparison with a GPU needs it
+    # import time: only a comparison with a GPU needs them
+    from tinylm_cli.analysis.estimate import estimate
+    from tinylm_cli.analysis.parallel.plan import n_searched_stages
 
-    estimates = [estimate(model, setups, accelerator) for model in models]
+    training = setups.training
+    if training.n_gpus > 1 and training.layout is None:
+        n_stages = sum(n_searched_stages(each.config, training, accelerator.gpus_per_node) for each in models)
+        if n_stages > MAX_COMPARED_STAGES:
+            message = f"the layouts of {training.n_gpus:,} GPUs have {n_stages:,} different stages of these models"
+            remedy = "give a plan, for example tp=8,pp=4,zero=1, fewer models, or another number of GPUs"
+            raise AnalysisError(f"{message}; at most {MAX_COMPARED_STAGES:,} are searched", help=remedy)
+    estimates = [estimate(model, setups, accelerator, brief=True) for model in models]
     summaries = [each.summary for each in estimates]
     by_model = [_cluster_values(each) for each in estimates]
     figures = []

@@ -11,7 +11,14 @@ from tinylm_cli.analysis.flops import analyze_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch
 from tinylm_cli.analysis.kv_cache import cache_shape
 from tinylm_cli.analysis.parallel.layouts import with_micro_batches
-from tinylm_cli.analysis.parallel.plan import Plans, plan, plan_bytes, plans, smallest_plan_bytes
+from tinylm_cli.analysis.parallel.plan import (
+    fastest_plan,
+    n_searched_stages,
+    plan,
+    plan_bytes,
+    plans,
+    smallest_plan_bytes,
+)
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.remedies import inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import decode_step, serving_time, training_time
@@ -31,7 +38,10 @@ from tinylm_cli.reports.estimate import (
     TrainingEstimate,
     TrainingSummary,
 )
-from tinylm_cli.reports.memory_fit import Fit
+from tinylm_cli.reports.memory_fit import Fit, Remedy
+
+REMEDY_STAGES = 20_000
+"""Maximum number of pipeline stages whose memory is computed in the search for remedies: about a second."""
 
 
 def estimate(
@@ -42,6 +52,7 @@ def estimate(
     purpose: Purpose | None = None,
     accelerators: Sequence[Accelerator] = (),
     attention: AttentionCount = "causal",
+    brief: bool = False,
 ) -> EstimateReport:
     """Estimate the memory, time and cost of training and serving a model.
 
@@ -52,6 +63,7 @@ def estimate(
         purpose: Training or serving; both when None.
         accelerators: GPUs that a remedy may suggest if ``accelerator`` is too small.
         attention: Query-key pairs that count as FLOPs.
+        brief: Whether to omit remedies, and all layouts but the fastest.
 
     Raises:
         AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
@@ -62,9 +74,9 @@ def estimate(
     served = setups.serving._replace(seq_len=setups.serving.length(config))
     training = serving = None
     if purpose != "serving":
-        training = _training(config, setup, accelerator, accelerators, attention)
+        training = _training(config, setup, accelerator, accelerators, attention, brief=brief)
     if purpose != "training":
-        serving = _serving(config, served, accelerator, accelerators, attention)
+        serving = _serving(config, served, accelerator, accelerators, attention, brief=brief)
     return EstimateReport(
         name=loaded.name,
         source=loaded.source,
@@ -88,20 +100,27 @@ def _training(
     accelerator: Accelerator | None,
     accelerators: Sequence[Accelerator],
     attention: AttentionCount,
+    *,
+    brief: bool,
 ) -> TrainingEstimate:
     seq_len, active = setup.length(config), active_params(tensor_table(config))
     tokens = setup.train_tokens or OPTIMAL_TOKENS_PER_PARAM * active
-    candidates = _plans(config, setup, accelerator)
-    chosen = candidates.best if candidates is not None else None
-    searched = candidates if setup.layout is None else None
+    searched = None
+    if setup.n_gpus == 1:
+        chosen = None
+    elif setup.layout is not None:
+        chosen = plan(config, setup, with_micro_batches(config, setup, setup.layout), accelerator)
+    else:
+        assert accelerator is not None, "the search for a layout needs a GPU"
+        searched = None if brief else plans(config, setup, accelerator)
+        chosen = fastest_plan(config, setup, accelerator) if searched is None else searched.best
     memory = training_memory(config, setup)
     needed = chosen.peak_stage.total_bytes if chosen is not None else memory.peak_bytes
     fit = time = None
     if accelerator is not None:
-        need, planned = partial(training_bytes_needed, config), partial(_planned_bytes, config)
-        remedies = training_remedies(setup, accelerator, need, accelerators, planned)
-        capacity = accelerator.capacity_bytes
-        fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity else tuple(remedies))
+        fits = needed <= accelerator.capacity_bytes
+        remedies = () if fits or brief else _training_remedies(config, setup, accelerator, accelerators)
+        fit = Fit(needed, accelerator.capacity_bytes, fits, remedies)
         run = setup._replace(train_tokens=tokens)
         if chosen is not None and chosen.utilization:
             run = run._replace(utilization=chosen.utilization)
@@ -113,11 +132,20 @@ def _training(
         fit=fit,
         plan=chosen,
         layouts_tried=searched.tried if searched is not None else None,
+        layouts_fitting=searched.n_fitting if searched is not None else None,
         alternatives=searched.fitting if searched is not None else (),
         time=time,
         optimum=compute_optimum(active, tokens),
         tokens_are_given=setup.train_tokens is not None,
     )
+
+
+def _training_remedies(
+    config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator, accelerators: Sequence[Accelerator]
+) -> tuple[Remedy, ...]:
+    need, planned = partial(training_bytes_needed, config), partial(_planned_bytes, config)
+    searches = REMEDY_STAGES // n_searched_stages(config, setup, accelerator.gpus_per_node)
+    return tuple(training_remedies(setup, accelerator, need, accelerators, planned, searches))
 
 
 def _serving(
@@ -126,13 +154,15 @@ def _serving(
     accelerator: Accelerator | None,
     accelerators: Sequence[Accelerator],
     attention: AttentionCount,
+    *,
+    brief: bool,
 ) -> ServingEstimate:
     memory, seq_len = inference_memory(config, setup), setup.length(config)
     fit = time = None
     if accelerator is not None:
         needed, capacity = memory.total_bytes, accelerator.capacity_bytes
         remedies = inference_remedies(setup, accelerator, partial(serving_bytes_needed, config), accelerators)
-        fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity else tuple(remedies))
+        fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity or brief else tuple(remedies))
         time = serving_time(
             accelerator,
             setup,
@@ -195,17 +225,6 @@ def _summarize_serving(
     )
 
 
-def _plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator | None) -> Plans | None:
-    """Return the plan of the setup's layout, or the plans of all layouts; None for a single GPU."""
-    if setup.n_gpus == 1:
-        return None
-    if setup.layout is not None:
-        named = plan(config, setup, with_micro_batches(config, setup, setup.layout), accelerator)
-        return Plans((named,) if named.fits else (), named, 1)
-    assert accelerator is not None, "the search for a layout needs a GPU"
-    return plans(config, setup, accelerator)
-
-
 def training_bytes_needed(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
     """Return the peak memory per GPU of training; without a layout, the memory of the smallest plan.
 
@@ -227,7 +246,7 @@ def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accel
     """
     if setup.n_gpus == 1 or setup.layout is not None:
         return training_bytes_needed(config, setup, accelerator)
-    return plans(config, setup, accelerator).best.peak_stage.total_bytes
+    return fastest_plan(config, setup, accelerator).peak_stage.total_bytes
 
 
 def serving_bytes_needed(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
@@ -18,6 +19,7 @@ INT4_PER_BYTE = 2
 """Two 4-bit weights, or two 4-bit zero points, share a byte."""
 
 
+@lru_cache(maxsize=64)  # the search for the largest batch asks for each batch
 def quantized_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig) -> tuple[int, int]:
     """Return the bytes of all weights, and the number of quantized parameters.
 

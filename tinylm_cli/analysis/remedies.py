@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import combinations, takewhile
 from math import lcm
 from operator import or_
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
@@ -37,6 +38,7 @@ def training_remedies(
     need: Need,
     accelerators: Sequence[Accelerator] = (),
     planned: Need | None = None,
+    max_searches: int = sys.maxsize,
 ) -> Iterator[Remedy]:
     """Yield changes that make training fit: of each kind, the smallest sufficient change.
 
@@ -49,8 +51,9 @@ def training_remedies(
         need: Returns the minimum memory for training.
         accelerators: Candidates for a larger GPU.
         planned: Returns the memory of the selected plan, which a remedy reports; ``need`` if None.
+        max_searches: Maximum number of searches for a layout; changes that would need more are not tried.
     """
-    trials = _Trials(setup, accelerator, need, planned or need)
+    trials = _Trials(setup, accelerator, need, planned or need, max_searches)
     stronger: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
     recompute: list[_Changes] = [{"recompute": level} for level in stronger.get(setup.recompute, ())]
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
@@ -84,13 +87,16 @@ def inference_remedies(
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
 
 
-class _Trials(NamedTuple):
+@dataclass
+class _Trials:
     """Tries changes of a setup; ``planned`` returns the memory that a remedy states."""
 
     setup: TrainingSetup | ServingSetup
     accelerator: Accelerator
     need: Need
     planned: Need
+    searches_left: int = sys.maxsize
+    tried: dict[tuple[TrainingSetup | ServingSetup, str], bool] = field(default_factory=dict)
 
     def first(self, candidates: Iterable[_Changes]) -> Iterator[Remedy]:
         """Yield the first candidate that fits, if any."""
@@ -117,6 +123,8 @@ class _Trials(NamedTuple):
             subsets: Sets of other changes, the smallest first; the search stops at the first that fits by itself.
         """
         for changes in takewhile(lambda subset: not self._fits(subset), subsets):
+            if _searches(self._changed(changes)[0]) and self.searches_left < len(values).bit_length() + 1:
+                return
             exceeds = partial(self._exceeds, changes, field)
             if values and not exceeds(values[0]):
                 largest = values[bisect_left(values, x=True, key=exceeds) - 1]
@@ -132,10 +140,17 @@ class _Trials(NamedTuple):
 
     def _fits(self, changes: _Changes) -> bool:
         setup, accelerator = self._changed(changes)
-        try:
-            return self.need(setup, accelerator) <= accelerator.capacity_bytes
-        except AnalysisError:  # no layout divides the global batch
-            return False
+        key = setup, accelerator.name
+        if key not in self.tried:
+            if _searches(setup):
+                if self.searches_left == 0:
+                    return False
+                self.searches_left -= 1
+            try:
+                self.tried[key] = self.need(setup, accelerator) <= accelerator.capacity_bytes
+            except AnalysisError:  # no layout divides the global batch
+                self.tried[key] = False
+        return self.tried[key]
 
     def _remedy(self, changes: _Changes, steps: Mapping[str, int] | None = None) -> Remedy:
         setup, accelerator = self._changed(changes)
@@ -146,6 +161,11 @@ class _Trials(NamedTuple):
             if after != before[field]
         )
         return Remedy(changed, self.planned(setup, accelerator), accelerator.capacity_bytes)
+
+
+def _searches(setup: TrainingSetup | ServingSetup) -> bool:
+    """Return whether the memory of a setup takes a search for a layout."""
+    return isinstance(setup, TrainingSetup) and setup.n_gpus > 1 and setup.layout is None
 
 
 def _value(value: object) -> Value:

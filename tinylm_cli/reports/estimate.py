@@ -69,7 +69,9 @@ class TrainingEstimate:
     # The parallel plan; None for one GPU. If layouts were searched and none fits, the plan with the least memory.
     plan: Plan | None
     layouts_tried: int | None  # Number of layouts searched; None for a named layout or one GPU.
-    alternatives: tuple[Plan, ...]  # The layouts that fit, fastest first, starting with ``plan``.
+    # Number of these layouts that fit, without those that another ZeRO stage beats in time and memory; None as above.
+    layouts_fitting: int | None
+    alternatives: tuple[Plan, ...]  # The fastest layouts that fit, at most 1,000, starting with ``plan``.
     time: TrainingTime | None  # Time to train on all tokens with the named GPUs; None without them.
     optimum: ComputeOptimum  # The training tokens, compared with the compute-optimal number for the same compute.
     tokens_are_given: bool  # Whether the number of tokens was given; otherwise it is the compute-optimal one.

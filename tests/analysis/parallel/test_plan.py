@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from math import prod
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,20 @@ from tests.accelerators import GIB, make_accelerator
 from tests.python_calls import count_calls
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches, layouts
-from tinylm_cli.analysis.parallel.plan import MAX_LAYOUTS, plan, plan_bytes, plans, smallest_plan_bytes
+from tinylm_cli.analysis.parallel.plan import (
+    MAX_LAYOUTS,
+    MAX_STAGES,
+    fastest_plan,
+    n_searched_stages,
+    plan,
+    plan_bytes,
+    plans,
+    smallest_plan_bytes,
+)
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.cli.plan_option import read_layout
+from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
@@ -104,8 +115,8 @@ def test_more_replicas(config: ModelConfig, data: int, zero: ZeroStage) -> None:
 
 def test_fitting_plans() -> None:
     config, setup = job("llama-3-8b", n_gpus=16)
-    ranked, smallest, count = plans(config, setup, NODE)
-    assert 0 < len(ranked) < count
+    ranked, smallest, n_fitting, count = plans(config, setup, NODE)
+    assert 0 < len(ranked) == n_fitting < count
     assert smallest.peak_stage.total_bytes == smallest_plan_bytes(config, setup, 8)
     assert smallest in ranked
     for each in ranked:
@@ -118,17 +129,42 @@ def test_fitting_plans() -> None:
     assert {each.tokens_per_step for each in ranked} == {2**22}
 
 
+@given(config=small_configs(), gpus=st.sampled_from([2, 4, 6, 8]), times=st.sampled_from([0.9, 1, 1.2, 10]))
+def test_fastest_plan(config: ModelConfig, gpus: int, times: float) -> None:
+    """The search that stops early finds the first plan of the full ranking, or the smallest if none fits."""
+    setup = TrainingSetup(1, 8, n_gpus=gpus)
+    accelerator = make_accelerator(int(smallest_plan_bytes(config, setup, 8) * times))
+    assert fastest_plan(config, setup, accelerator) == plans(config, setup, accelerator).best
+
+
+@pytest.mark.parametrize("name", ["qwen3-30b-a3b", "gemma-2-2b"])
+def test_fastest_plan_of_many(name: str) -> None:
+    run = (*job(name, n_gpus=96), load_hardware("h100"))
+    found = fastest_plan(*run)
+    assert found == plans(*run).best
+    assert count_calls(partial(fastest_plan, *run)) < count_calls(partial(plans, *run)) / 2
+
+
+def test_ranked_plans() -> None:
+    """A search returns the fastest plans, and counts all."""
+    run = (*job("llama-3-8b", n_gpus=16), NODE)
+    every, few = plans(*run), plans(*run, most=3)
+    assert len(every.fitting) > 3
+    assert few == (every.fitting[:3], every.smallest, every.n_fitting, every.tried)
+
+
 @given(config=small_configs(), gpus=st.sampled_from([1, 2, 4, 6, 8]), passes=st.sampled_from([1, 3]))
 def test_smallest_plan_bytes(config: ModelConfig, gpus: int, passes: int) -> None:
     setup = TrainingSetup(passes, 8, n_gpus=gpus)
-    _, smallest, _ = plans(config, setup, NODE)
+    smallest = plans(config, setup, NODE).smallest
     assert smallest_plan_bytes(config, setup, 8) == smallest.peak_stage.total_bytes
     assert plan_bytes(config, setup, smallest.layout) == smallest.peak_stage.total_bytes
 
 
 def test_nothing_fits() -> None:
-    fitting, smallest, count = plans(*job("llama-3-8b", seq_len=8192, n_gpus=2), make_accelerator(GIB))
-    assert (fitting, smallest.fits, count) == ((), False, 10)
+    run = job("llama-3-8b", seq_len=8192, n_gpus=2)
+    fitting, smallest, n_fitting, count = plans(*run, make_accelerator(GIB))
+    assert (fitting, smallest.fits, n_fitting, count) == ((), False, 0, 10)
     assert smallest.layout == Layout(tensor=2, micro_batches=512)
 
 
@@ -194,6 +230,18 @@ def test_too_many_layouts() -> None:
         plans(config, setup, NODE)
     with pytest.raises(AnalysisError, match=f"more than {MAX_LAYOUTS:,} layouts"):
         smallest_plan_bytes(config, setup, 8)
+
+
+def test_too_many_stages() -> None:
+    """Without a flash kernel, each stage of a long pattern has its own number of windows."""
+    pattern = "".join(Random(1).choices("LG", k=509))
+    windows = ["n_layers=100000", "attention.window=16", f"attention.window_pattern={pattern}"]
+    config = load_config("tiny", windows).config
+    setup = TrainingSetup(n_gpus=1_000_000, attention_kernel="math")
+    with pytest.raises(AnalysisError, match=f"different stages of this model; at most {MAX_STAGES:,} are searched"):
+        plans(config, setup, NODE)
+    assert n_searched_stages(config, setup, 8) == MAX_STAGES + 1
+    assert n_searched_stages(config, setup._replace(attention_kernel="flash"), 8) < MAX_STAGES
 
 
 def test_work_of_the_smallest_plan() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_table
+from tinylm_cli.analysis.layer_kinds import group_layers
+from tinylm_cli.analysis.parallel.sharding import missing_layers, stage_groups, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.interop.load import load_config
@@ -50,3 +53,35 @@ def test_latent_down_projections_are_replicated() -> None:
     assert shapes["attention.o_proj.weight"] == (2048, 8 * 128)
     assert shapes["feed_forward.experts.down_proj.weight"] == (64, 2048, 704)
     assert shapes["feed_forward.router.weight"] == (64, 2048)
+
+
+@given(
+    per_chunk=st.integers(1, 12),
+    missing=st.integers(0, 2),
+    pattern=st.text("LG", min_size=1, max_size=9).filter(lambda pattern: "L" in pattern),
+    dense_share=st.one_of(st.none(), st.floats(0, 1)),
+    seq_len=st.sampled_from([8, 16]),
+    pipeline=st.integers(1, 40),
+    virtual=st.integers(1, 3),
+)
+def test_stage_groups(
+    per_chunk: int, missing: int, pattern: str, dense_share: float | None, seq_len: int, pipeline: int, virtual: int
+) -> None:
+    """Stages with the same layers, the first and the last apart, found stage by stage."""
+    layout = Layout(pipeline=pipeline, virtual=virtual)
+    n_layers = max(per_chunk * pipeline * virtual - missing, 1)
+    n_dense = int((dense_share or 0) * (n_layers - 1))
+    experts = ["feed_forward.n_experts=4", f"feed_forward.n_dense_layers={n_dense}"]
+    windows = ["attention.window=8", f"attention.window_pattern={pattern}"]
+    config = load_config(
+        "tiny", [f"n_layers={n_layers}", *windows, *(experts if dense_share is not None else ())]
+    ).config
+    assume(missing_layers(config, layout) <= 2)
+    assume(pipeline <= n_layers)
+    alike: dict[object, list[int]] = {}
+    for stage in range(pipeline):
+        groups = group_layers(config, seq_len, stage_layers(config, layout, stage))
+        counts = [(kind, group.n_layers) for kind, group in groups.items()]
+        alike.setdefault((stage == 0, stage == pipeline - 1, *counts), []).append(stage)
+    found = stage_groups(config, layout, seq_len)
+    assert found == tuple((stages[0], len(stages)) for stages in alike.values())

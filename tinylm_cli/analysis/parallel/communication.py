@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.layer_kinds import n_expert_layers
-from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_params
+from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layers, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
@@ -54,8 +54,31 @@ def traffic(
         Liu, Zaharia and Abbeel 2023, https://arxiv.org/abs/2310.01889 (context, as a ring);
         Lepikhin et al. 2020, https://arxiv.org/abs/2006.16668 (experts)
     """
+    return (
+        *replica_traffic(setup, layout, stage_params(config, layout, stage), accelerator),
+        *model_traffic(config, setup, layout, stage, accelerator),
+    )
+
+
+def replica_traffic(
+    setup: TrainingSetup, layout: Layout, params: StageParams, accelerator: Accelerator | None
+) -> tuple[Traffic, ...]:
+    """Return the part of :func:`traffic` that depends on the ZeRO stage: gradients and weights between replicas.
+
+    Args:
+        setup: How the model is trained.
+        layout: The parallel layout.
+        params: The parameters that a GPU of the stage computes with.
+        accelerator: The GPU, or None.
+    """
+    return tuple(_timed(each, accelerator) for each in _data(setup, layout, params) if each.sent_bytes)
+
+
+def model_traffic(
+    config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int, accelerator: Accelerator | None
+) -> tuple[Traffic, ...]:
+    """Return the part of :func:`traffic` that does not depend on the ZeRO stage."""
     collectives = (
-        *_data(config, setup, layout, stage),
         _tied_embedding(config, setup, layout, stage),
         _tensor(config, setup, layout, stage),
         _pipeline(config, setup, layout, stage),
@@ -73,7 +96,7 @@ def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
     return Traffic(sent.name, sent.sent_bytes, sent.members, sent.stride, seconds, sent.description)
 
 
-def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Iterator[Traffic]:
+def _data(setup: TrainingSetup, layout: Layout, params: StageParams) -> Iterator[Traffic]:
     """Reduce gradients over replicas; with ZeRO, reduce-scatter gradients and all-gather weights."""
     element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
     if layout.zero == 0:
@@ -85,7 +108,7 @@ def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int)
         scatters = layout.micro_batches if layout.zero >= 2 else 1
         per_param = gathers * element_bytes + scatters * grad_element_bytes
     description = "gather weights, reduce gradients" if layout.zero else "reduce gradients"
-    shared, routed = stage_params(config, layout, stage)
+    shared, routed = params
     if layout.expert == 1:
         shared, routed = shared + routed, 0
     n = layout.data * layout.context  # replicas of every tensor except routed experts

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import chain, islice
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from itertools import chain, groupby, islice
 from math import inf
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
-from tinylm_cli.analysis.parallel.communication import traffic
+from tinylm_cli.analysis.parallel.communication import model_traffic, replica_traffic
 from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
-from tinylm_cli.analysis.parallel.stage_memory import peak_bytes_within, peak_stage_memory, stage_groups
-from tinylm_cli.analysis.parallel.step_time import balance, stage_flops, step_seconds
+from tinylm_cli.analysis.parallel.sharding import StageParams, stage_params
+from tinylm_cli.analysis.parallel.stage_memory import Stages, memory_groups, peak_bytes_within, peak_stage_memory
+from tinylm_cli.analysis.parallel.step_time import StageFlops, balance, flops_by_stage, step_seconds
 from tinylm_cli.analysis.roofline import peak_flops
 from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan, StageMemory, Traffic
+from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
 MAX_LAYOUTS = 10_000
 """Maximum number of layouts that a search tries."""
+
+MAX_STAGES = 5000
+"""Maximum number of different pipeline stages that a search costs, over all layouts with ZeRO 0."""
+
+MAX_RANKED = 1000
+"""Maximum number of plans that a search returns."""
 
 
 def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None = None) -> Plan:
@@ -47,14 +56,15 @@ def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator:
     check_sizes(config, setup)
     for mismatch in layout_mismatches(config, setup, layout):
         raise AnalysisError(mismatch.message, help=mismatch.help)
-    return _plan(config, setup, layout, accelerator, peak_stage_memory(config, setup, layout))
+    return _Costs(config, setup, layout, accelerator).plan(layout)
 
 
 class Plans(NamedTuple):
-    """The plans of every layout of a number of GPUs."""
+    """The result of a search over every layout of a number of GPUs."""
 
-    fitting: tuple[Plan, ...]  # plans that fit, in order of time per token
+    fitting: tuple[Plan, ...]  # the fastest plans that fit, in order of time, at most ``MAX_RANKED``
     smallest: Plan  # the plan that needs the least memory
+    n_fitting: int  # number of plans that fit
     tried: int  # number of layouts
 
     @property
@@ -63,8 +73,8 @@ class Plans(NamedTuple):
         return self.fitting[0] if self.fitting else self.smallest
 
 
-def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plans:
-    """Return the plans of every layout that :func:`layouts` yields.
+def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator, *, most: int = MAX_RANKED) -> Plans:
+    """Return the plans of the layouts that :func:`layouts` yields.
 
     Among plans that fit and differ only in the ZeRO stage, a plan is dropped if another is as fast and needs less
     memory.
@@ -73,27 +83,59 @@ def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -
         config: A validated config.
         setup: How it is trained, including n_gpus.
         accelerator: The GPU.
+        most: Maximum number of plans in ``fitting``.
 
     Raises:
-        AnalysisError: If no layout divides the global batch evenly, or more than ``MAX_LAYOUTS`` do.
+        AnalysisError: If no layout divides the global batch evenly, or there are too many to search.
     """
     tried = _valid_layouts(config, setup, accelerator.gpus_per_node)
-    held = [peak_stage_memory(config, setup, layout) for layout in tried]
-    least = min(memory.total_bytes for memory in held)
-    limit = max(least, accelerator.capacity_bytes)  # a plan that does not fit matters only if it needs the least
-    planned = [
-        _plan(config, setup, layout, accelerator, memory)
-        for layout, memory in zip(tried, held, strict=True)
-        if memory.total_bytes <= limit
+    fitting: list[_Candidate] = []
+    smallest: _Candidate | None = None
+    for _, same_degrees in groupby(tried, key=_degrees):
+        variants = tuple(same_degrees)  # which differ in the ZeRO stage
+        costs = _Costs(config, setup, variants[0], accelerator)
+        fit = []
+        for layout in variants:
+            needed = costs.memory.peak_bytes(layout.zero)
+            if needed > accelerator.capacity_bytes and smallest is not None and needed > smallest.total_bytes:
+                continue  # a plan that does not fit matters only if it needs the least
+            candidate = _Candidate(costs.seconds(layout), needed, layout, costs)
+            if needed <= accelerator.capacity_bytes:
+                fit.append(candidate)
+            smallest = candidate if smallest is None else min(smallest, candidate, key=_Candidate.size)
+        fitting += (each for each in fit if not any(_dominates(one, each) for one in fit))
+    assert smallest is not None, "there is a layout"
+    fitting.sort(key=_Candidate.cost)
+    ranked = tuple(each.costs.plan(each.layout) for each in fitting[:most])
+    return Plans(ranked, smallest.costs.plan(smallest.layout), len(fitting), len(tried))
+
+
+def fastest_plan(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plan:
+    """Return ``plans(config, setup, accelerator).best``; costs only the layouts that may be the fastest.
+
+    The time of a step without communication is a lower bound: the search stops at the first bound that exceeds the
+    time of a plan that fits.
+
+    Raises:
+        AnalysisError: As :func:`plans`.
+    """
+    tried = _valid_layouts(config, setup, accelerator.gpus_per_node)
+    by_degrees = [
+        (_Costs(config, setup, variants[0], accelerator), variants)
+        for variants in (tuple(same) for _, same in groupby(tried, key=_degrees))
     ]
-    planned.sort(key=_cost)
-    smallest = min(planned, key=lambda each: each.peak_stage.total_bytes)
-    fitting = [each for each in planned if each.fits]
-    by_zero: dict[tuple[int, ...], list[Plan]] = {}
-    for each in fitting:
-        by_zero.setdefault(_degrees(each.layout), []).append(each)
-    best = (each for each in fitting if not any(_dominates(one, each) for one in by_zero[_degrees(each.layout)]))
-    return Plans(tuple(best), smallest, len(tried))
+    fastest: _Candidate | None = None
+    for costs, variants in sorted(by_degrees, key=lambda each: each[0].compute_seconds):
+        if fastest is not None and costs.compute_seconds > fastest.seconds:
+            break
+        for layout in variants:
+            needed = costs.memory.peak_bytes(layout.zero)
+            if needed <= accelerator.capacity_bytes:
+                candidate = _Candidate(costs.seconds(layout), needed, layout, costs)
+                fastest = candidate if fastest is None else min(fastest, candidate, key=_Candidate.cost)
+    if fastest is None:
+        return plans(config, setup, accelerator, most=1).smallest
+    return fastest.costs.plan(fastest.layout)
 
 
 def _degrees(layout: Layout) -> tuple[int, ...]:
@@ -103,9 +145,14 @@ def _degrees(layout: Layout) -> tuple[int, ...]:
 
 def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
     candidates = tuple(islice(layouts(config, setup, gpus_per_node), MAX_LAYOUTS + 1))
+    help_ = "give a plan, for example tp=8,pp=4,zero=1, or another number of GPUs"
     if len(candidates) > MAX_LAYOUTS:
         message = f"{setup.n_gpus:,} GPUs have more than {MAX_LAYOUTS:,} layouts of this model, too many to search"
-        raise AnalysisError(message, help="give a plan, for example tp=8,pp=4,zero=1, or another number of GPUs")
+        raise AnalysisError(message, help=help_)
+    n_stages = _n_stages(config, setup, candidates)
+    if n_stages > MAX_STAGES:
+        message = f"the layouts of {setup.n_gpus:,} GPUs have {n_stages:,} different stages of this model"
+        raise AnalysisError(f"{message}; at most {MAX_STAGES:,} are searched", help=help_)
     if not candidates:
         sequences, per_pass = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
         message = f"no layout of {setup.n_gpus:,} GPUs divides a global batch of {sequences:,} sequences evenly"
@@ -114,11 +161,40 @@ def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int
     return candidates
 
 
-def _dominates(one: Plan, other: Plan) -> bool:
-    """Return whether a plan is as fast as another with less memory, or with equal memory and a lower ZeRO stage."""
-    if _cost(one)[0] > _cost(other)[0]:
+def n_searched_stages(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> int:
+    """Return the number of different stages whose memory a search computes: at least 1, at most ``MAX_STAGES`` + 1."""
+    candidates = tuple(islice(layouts(config, setup, gpus_per_node), MAX_LAYOUTS))
+    return min(max(_n_stages(config, setup, candidates), 1), MAX_STAGES + 1)
+
+
+def _n_stages(config: ModelConfig, setup: TrainingSetup, candidates: Iterable[Layout]) -> int:
+    """Return the number of different stages of all layouts with ZeRO 0."""
+    pipelines = Counter(layout.pipeline for layout in candidates if layout.zero == 0)
+    return sum(n * len(memory_groups(config, setup, Layout(pipeline=stages))) for stages, n in pipelines.items())
+
+
+class _Candidate(NamedTuple):
+    """A layout of a search, with its time and memory."""
+
+    seconds: float  # time of a step
+    total_bytes: int  # memory of the stage that needs the most
+    layout: Layout
+    costs: _Costs
+
+    def cost(self) -> tuple[float, int]:
+        """Return the key that orders by time; all layouts of a search train on equally many tokens per step."""
+        return self.seconds, self.total_bytes
+
+    def size(self) -> tuple[int, float]:
+        """Return the key that orders by memory."""
+        return self.total_bytes, self.seconds
+
+
+def _dominates(one: _Candidate, other: _Candidate) -> bool:
+    """Return whether a layout is as fast as another with less memory, or with equal memory and a lower ZeRO stage."""
+    if one.seconds > other.seconds:
         return False
-    return (one.peak_stage.total_bytes, one.layout.zero) < (other.peak_stage.total_bytes, other.layout.zero)
+    return (one.total_bytes, one.layout.zero) < (other.total_bytes, other.layout.zero)
 
 
 def plan_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
@@ -147,45 +223,88 @@ def smallest_plan_bytes(config: ModelConfig, setup: TrainingSetup, gpus_per_node
     return smallest
 
 
-def _cost(plan: Plan) -> tuple[float, int]:
-    assert plan.step_seconds is not None
-    return plan.step_seconds / plan.tokens_per_step, plan.peak_stage.total_bytes
+class _Costs:
+    """The memory, traffic and FLOPs of the stages of layouts that differ only in the ZeRO stage."""
 
+    def __init__(
+        self, config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None
+    ) -> None:
+        """Prepare the costs of ``layout`` and of the same layout with other ZeRO stages."""
+        self.memory = Stages(config, setup, layout)
+        self._config, self._setup, self._layout, self._accelerator = config, setup, layout, accelerator
 
-def _plan(
-    config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None, memory: StageMemory
-) -> Plan:
-    groups = stage_groups(config, setup, layout)
-    sent_by = {group: traffic(config, setup, layout, group.first, accelerator) for group in groups}
-    busiest: dict[str, Traffic] = {}
-    for sent in chain.from_iterable(sent_by.values()):
-        busiest[sent.name] = max(busiest.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
-    seq_len = setup.length(config)
-    tokens = layout.data * layout.micro_batches * setup.batch_size * seq_len
-    flops = {group: stage_flops(config, setup, layout, group.first) for group in groups}
-    slowest_stage, imbalance, bubble = balance(layout, flops)
-    seconds = utilization = None
-    if accelerator is not None:
-        seconds = step_seconds(setup, layout, accelerator, flops, sent_by)
-        model_flops = _sequence_flops(config, seq_len) * tokens // seq_len
-        utilization = model_flops / (layout.n_gpus * peak_flops(accelerator, setup.dtype) * seconds)
-    return Plan(
-        layout=layout,
-        n_gpus=layout.n_gpus,
-        batch_size=setup.batch_size,
-        seq_len=seq_len,
-        tokens_per_step=tokens,
-        peak_stage=memory,
-        bubble=bubble,
-        slowest_stage=slowest_stage,
-        imbalance=imbalance,
-        traffic=tuple(busiest.values()),
-        capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
-        fits=None if accelerator is None else memory.total_bytes <= accelerator.capacity_bytes,
-        step_seconds=seconds,
-        kernel_efficiency=None if accelerator is None else setup.kernel_efficiency,
-        utilization=utilization,
-    )
+    @cached_property
+    def _peak(self) -> int | None:
+        """FLOPs per second of one GPU; None without a GPU."""
+        return None if self._accelerator is None else peak_flops(self._accelerator, self._setup.dtype)
+
+    @cached_property
+    def _flops(self) -> tuple[StageFlops, ...]:
+        return flops_by_stage(self._config, self._setup, self._layout)
+
+    @cached_property
+    def _traffic(self) -> dict[int, tuple[StageParams, tuple[Traffic, ...]]]:
+        """By stage, its parameters and the traffic that does not depend on the ZeRO stage."""
+        config, layout = self._config, self._layout
+        return {
+            stage: (
+                stage_params(config, layout, stage),
+                model_traffic(config, self._setup, layout, stage, self._accelerator),
+            )
+            for stage in (each.first for each in self._flops)
+        }
+
+    def _sent_by_stage(self, layout: Layout) -> dict[int, tuple[Traffic, ...]]:
+        return {
+            stage: (*replica_traffic(self._setup, layout, params, self._accelerator), *sent)
+            for stage, (params, sent) in self._traffic.items()
+        }
+
+    @cached_property
+    def compute_seconds(self) -> float:
+        """The time of a step without communication; the GPU is known."""
+        assert self._peak is not None
+        silent: dict[int, tuple[Traffic, ...]] = {each.first: () for each in self._flops}
+        return step_seconds(self._setup, self._layout, self._peak, self._flops, silent)
+
+    def seconds(self, layout: Layout) -> float:
+        """Return the time of a step with one of the layouts; the GPU is known."""
+        assert self._peak is not None
+        return step_seconds(self._setup, layout, self._peak, self._flops, self._sent_by_stage(layout))
+
+    def plan(self, layout: Layout) -> Plan:
+        """Return the plan of one of the layouts."""
+        config, setup, accelerator = self._config, self._setup, self._accelerator
+        memory, sent_by = self.memory.peak_memory(layout.zero), self._sent_by_stage(layout)
+        busiest: dict[str, Traffic] = {}
+        for sent in chain.from_iterable(sent_by.values()):
+            if sent.name not in busiest or sent.sent_bytes > busiest[sent.name].sent_bytes:
+                busiest[sent.name] = sent
+        seq_len = setup.length(config)
+        tokens = layout.data * layout.micro_batches * setup.batch_size * seq_len
+        slowest_stage, imbalance, bubble = balance(layout, self._flops)
+        seconds = utilization = None
+        if self._peak is not None:
+            seconds = step_seconds(setup, layout, self._peak, self._flops, sent_by)
+            model_flops = _sequence_flops(config, seq_len) * tokens // seq_len
+            utilization = model_flops / (layout.n_gpus * self._peak * seconds)
+        return Plan(
+            layout=layout,
+            n_gpus=layout.n_gpus,
+            batch_size=setup.batch_size,
+            seq_len=seq_len,
+            tokens_per_step=tokens,
+            peak_stage=memory,
+            bubble=bubble,
+            slowest_stage=slowest_stage,
+            imbalance=imbalance,
+            traffic=tuple(busiest.values()),
+            capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
+            fits=None if accelerator is None else memory.total_bytes <= accelerator.capacity_bytes,
+            step_seconds=seconds,
+            kernel_efficiency=None if accelerator is None else setup.kernel_efficiency,
+            utilization=utilization,
+        )
 
 
 @lru_cache(maxsize=64)

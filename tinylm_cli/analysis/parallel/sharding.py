@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from math import gcd
+from typing import NamedTuple
 
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, n_expert_layers
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
@@ -46,6 +49,70 @@ def stage_layers(config: ModelConfig, layout: Layout, stage: int) -> range:
     return range(max(start, 0), min(start + per_stage, config.n_layers))
 
 
+class StageGroup(NamedTuple):
+    """Stages with equal layers; the first and the last stage form groups of their own."""
+
+    first: int  # the first of them, which has the most micro-batches in flight
+    n_stages: int  # number of such stages
+
+
+IGNORE_WINDOWS = 1
+"""As a sequence length: no window is shorter, so that layers differ only in their tensors."""
+
+
+def stage_groups(config: ModelConfig, layout: Layout, seq_len: int) -> tuple[StageGroup, ...]:
+    """Return the groups of stages with equally many layers of each kind, ordered by their first stage.
+
+    Args:
+        config: A validated config.
+        layout: The parallel layout.
+        seq_len: T; a window of T or more counts as no window.
+    """
+    return _stage_groups(config, Layout(pipeline=layout.pipeline, virtual=layout.virtual), seq_len)
+
+
+@lru_cache(maxsize=4096)
+def _stage_groups(config: ModelConfig, layout: Layout, seq_len: int) -> tuple[StageGroup, ...]:
+    groups: dict[object, list[StageGroup]] = {}
+    for each in sorted(_repeated_stages(config, layout, seq_len)):
+        groups.setdefault(stage_kind(config, layout, seq_len, each.first), []).append(each)
+    return tuple(StageGroup(same[0].first, sum(each.n_stages for each in same)) for same in groups.values())
+
+
+def stage_kind(config: ModelConfig, layout: Layout, seq_len: int, stage: int) -> tuple[object, ...]:
+    """Return a key that is equal for the stages of one group of :func:`stage_groups`."""
+    counts = layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
+    return (stage == 0, stage == layout.pipeline - 1, *counts.items())
+
+
+def _repeated_stages(config: ModelConfig, layout: Layout, seq_len: int) -> Iterator[StageGroup]:
+    """Yield all stages, in groups with the same kinds of layers; the layers of two groups may be equal too.
+
+    Stages between the first and the last have equally many layers. Before and after the stage with the first expert
+    layer, their windows repeat after at most one period of the pattern, so the number of groups does not depend on the
+    number of layers.
+    """
+    last = layout.pipeline - 1
+    yield StageGroup(0, 1)
+    if last > 0:
+        yield StageGroup(last, 1)
+    if last > 1:
+        second = stage_layers(config, layout, 1)
+        window, pattern = config.attention.window, config.attention.window_pattern
+        pattern_length = 1 if window is None or window >= seq_len else len(pattern)
+        period = pattern_length // gcd(pattern_length, len(second))
+        n_dense = config.n_layers - n_expert_layers(config, range(config.n_layers))
+        mixed = min(max(1 + (n_dense - second.start) // len(second), 1), last)  # the stage of the first expert layer
+        for stages in (range(1, mixed), range(mixed, min(mixed + 1, last)), range(mixed + 1, last)):
+            for first in stages[:period]:
+                yield StageGroup(first, len(range(first, stages.stop, period)))
+
+
+def layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[LayerKind, int]:
+    """Return the number of ``layers`` of each kind."""
+    return {kind: group.n_layers for kind, group in group_layers(config, seq_len, layers).items()}
+
+
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
     """Return the tensors of one GPU of ``stage``, in their sharded shapes.
 
@@ -65,18 +132,17 @@ def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
     return tuple(_sections(config, layout, stage))
 
 
-def stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
-    """Return the parameters that a GPU of ``stage`` computes with: outside routed experts, and in routed experts."""
-    sharding = Layout(
-        tensor=layout.tensor, pipeline=layout.pipeline, virtual=layout.virtual, expert=layout.expert
-    )  # the degrees that shard tensors
-    return _stage_params(config, sharding, stage)
+class StageParams(NamedTuple):
+    """The parameters that a GPU of a stage computes with."""
+
+    shared: int  # outside routed experts
+    routed: int  # in routed experts
 
 
-@lru_cache(maxsize=4096)
-def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
-    params = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
-    return sum(n for routed, n in params if not routed), sum(n for routed, n in params if routed)
+def stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams:
+    """Return the parameters that a GPU of ``stage`` computes with."""
+    counts = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
+    return StageParams(sum(n for routed, n in counts if not routed), sum(n for routed, n in counts if routed))
 
 
 def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Section]:

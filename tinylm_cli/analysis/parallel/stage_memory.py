@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil, gcd
+from math import ceil
 from typing import NamedTuple
 
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
-from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, n_expert_layers
+from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
-from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
+from tinylm_cli.analysis.parallel.sharding import (
+    IGNORE_WINDOWS,
+    StageGroup,
+    is_routed,
+    layers_by_kind,
+    stage_groups,
+    stage_layers,
+    stage_table,
+)
 from tinylm_cli.analysis.params import total_params, weights_bytes
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -29,75 +36,24 @@ _AFTER_LAYERS = ("ln_f", "lm_head", "loss")
 """Parts that the last stage saves after its layers."""
 
 
-class StageGroup(NamedTuple):
-    """Stages with equal tensors and equal FLOPs."""
-
-    first: int  # the first of them, which has the most micro-batches in flight
-    n_stages: int  # number of such stages
-
-
 def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> StageMemory:
     """Return the memory of the stage that needs the most."""
-    stages = _Stages(config, setup, layout)
-    parts = [(group.first, stages.parts(group.first)) for group in stages.groups]
-    stage, needed = max(parts, key=lambda each: sum(each[1].values()))
-    return stages.memory(stage, needed)
+    return Stages(config, setup, layout).peak_memory(layout.zero)
 
 
 def peak_bytes_within(config: ModelConfig, setup: TrainingSetup, layout: Layout, limit: float) -> int | None:
     """Return the memory of the stage that needs the most, or None as soon as a stage needs ``limit`` or more."""
-    stages, peak = _Stages(config, setup, layout), 0
+    stages, peak = Stages(config, setup, layout), 0
     for group in stages.groups:
-        if sum(stages.state(group.first).values()) >= limit:  # without activations
+        needed = sum(stages.state(group.first, layout.zero).values())
+        for part_bytes in (stages.activations_bytes, stages.working_bytes):  # in order of the time to compute them
+            if needed >= limit:
+                return None
+            needed += part_bytes(group.first)
+        if needed >= limit:
             return None
-        peak = max(peak, sum(stages.parts(group.first).values()))
-        if peak >= limit:
-            return None
+        peak = max(peak, needed)
     return peak
-
-
-def stage_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
-    """Return the groups of equal stages, ordered by their first stage."""
-    return _Stages(config, setup, layout).groups
-
-
-@lru_cache(_CACHE_SIZE)
-def _stage_groups(run: _Run, layout: Layout) -> tuple[StageGroup, ...]:
-    config, seq_len = run.config, run.setup.length(run.config)
-    groups: dict[object, list[StageGroup]] = {}
-    for each in sorted(_repeated_stages(config, seq_len, layout)):
-        counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, each.first))
-        key = (each.first == 0, each.first == layout.pipeline - 1, *counts.items())
-        groups.setdefault(key, []).append(each)
-    return tuple(StageGroup(same[0].first, sum(each.n_stages for each in same)) for same in groups.values())
-
-
-def _repeated_stages(config: ModelConfig, seq_len: int, layout: Layout) -> Iterator[StageGroup]:
-    """Yield all stages, in groups with the same kinds of layers; the layers of two groups may be equal too.
-
-    Stages between the first and the last have equally many layers. Before and after the stage with the first expert
-    layer, their windows repeat after at most one period of the pattern, so the number of groups does not depend on the
-    number of layers.
-    """
-    last = layout.pipeline - 1
-    yield StageGroup(0, 1)
-    if last > 0:
-        yield StageGroup(last, 1)
-    if last > 1:
-        second = stage_layers(config, layout, 1)
-        window, pattern = config.attention.window, config.attention.window_pattern
-        pattern_length = 1 if window is None or window >= seq_len else len(pattern)
-        period = pattern_length // gcd(pattern_length, len(second))
-        n_dense = config.n_layers - n_expert_layers(config, range(config.n_layers))
-        mixed = min(max(1 + (n_dense - second.start) // len(second), 1), last)  # the stage of the first expert layer
-        for stages in (range(1, mixed), range(mixed, min(mixed + 1, last)), range(mixed + 1, last)):
-            for first in stages[:period]:
-                yield StageGroup(first, len(range(first, stages.stop, period)))
-
-
-def _layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[LayerKind, int]:
-    """Return the number of ``layers`` of each kind."""
-    return {kind: group.n_layers for kind, group in group_layers(config, seq_len, layers).items()}
 
 
 def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> StageMemory:
@@ -106,8 +62,14 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     The model state is sharded by tensor, pipeline and expert parallelism and by ZeRO. Activations are held for every
     micro-batch in flight.
     """
-    stages = _Stages(config, setup, layout)
-    return stages.memory(stage, stages.parts(stage))
+    stages = Stages(config, setup, layout)
+    return stages.memory(stage, stages.parts(stage, layout.zero))
+
+
+def memory_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
+    """Return the groups of stages that need equally much memory, but for their micro-batches in flight."""
+    # a flash kernel saves the same bytes with and without a window
+    return stage_groups(config, layout, IGNORE_WINDOWS if setup.attention_kernel == "flash" else setup.length(config))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +83,8 @@ class _Run:
 _run = lru_cache(1024)(_Run)
 
 
-class _Stages:
-    """The stages of one layout; other layouts with equal degrees share the cached sums."""
+class Stages:
+    """The stages of layouts that differ only in the ZeRO stage; other layouts with equal degrees share cached sums."""
 
     def __init__(self, config: ModelConfig, setup: TrainingSetup, layout: Layout) -> None:
         """Select the degrees of ``layout`` on which each sum depends."""
@@ -131,25 +93,36 @@ class _Stages:
         # these fields have no effect on the state
         state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
         self.state_run = _run(config, state_setup)
-        self.groups = _stage_groups(self.run, Layout(pipeline=pipeline, virtual=virtual))
+        self.groups = memory_groups(config, setup, layout)
         self._state_layout = Layout(tensor=tensor, pipeline=pipeline, expert=layout.expert, virtual=virtual)
         self._saved_layout = Layout(tensor=tensor, pipeline=pipeline, context=layout.context, virtual=virtual)
         self._working_layout = Layout(pipeline=pipeline, context=layout.context, expert=layout.expert, virtual=virtual)
+        self._peaks: dict[int, tuple[int, dict[str, int]]] = {}  # by ZeRO stage
+        self._of_batch: dict[int, dict[str, int]] = {}  # parts that do not depend on ZeRO, by pipeline stage
 
-    def parts(self, stage: int) -> dict[str, int]:
+    def peak_bytes(self, zero: int) -> int:
+        """Return the bytes of the stage that needs the most."""
+        return sum(self._peak(zero)[1].values())
+
+    def peak_memory(self, zero: int) -> StageMemory:
+        """Return the memory of the stage that needs the most."""
+        return self.memory(*self._peak(zero))
+
+    def _peak(self, zero: int) -> tuple[int, dict[str, int]]:
+        """Return the stage that needs the most, and the bytes of each part of its memory."""
+        if zero not in self._peaks:
+            parts = [(group.first, self.parts(group.first, zero)) for group in self.groups]
+            self._peaks[zero] = max(parts, key=lambda each: sum(each[1].values()))
+        return self._peaks[zero]
+
+    def parts(self, stage: int, zero: int) -> dict[str, int]:
         """Return the bytes of each part of the memory of a GPU of ``stage``."""
-        embedding_bytes, layer_bytes, head_bytes = _activations(self.run, self._saved_layout, stage)
-        in_flight, at_loss = _in_flight(self.layout, stage)
-        activations = (
-            ceil(in_flight) * embedding_bytes  # embedding and rotary tables of each micro-batch
-            + round(in_flight * layer_bytes)
-            + at_loss * head_bytes
-        )
-        return {
-            **self.state(stage),
-            "activations": activations,
-            "working memory": _working_bytes(self.run, self._working_layout, stage) // self.layout.tensor,
-        }
+        if stage not in self._of_batch:
+            self._of_batch[stage] = {
+                "activations": self.activations_bytes(stage),
+                "working memory": self.working_bytes(stage),
+            }
+        return {**self.state(stage, zero), **self._of_batch[stage]}
 
     def memory(self, stage: int, parts: dict[str, int]) -> StageMemory:
         """Return the memory of a GPU of ``stage``, which consists of ``parts``."""
@@ -157,7 +130,7 @@ class _Stages:
         in_flight, _ = _in_flight(self.layout, stage)
         return StageMemory(stage, params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
 
-    def state(self, stage: int) -> dict[str, int]:
+    def state(self, stage: int, zero: int) -> dict[str, int]:
         """Return the bytes that do not depend on the batch.
 
         Of the setup, only the dtypes and the optimizer matter. ``gathered layers`` counts the layers that ZeRO 3
@@ -165,17 +138,19 @@ class _Stages:
         """
         setup, layout = self.run.setup, self.layout
         element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
+        master_element_bytes = FLOAT32_BYTES if setup.has_master_weights else 0
         weights, state = _unsharded_state(self.state_run)
         master_weights = gradients = gathered = 0
         replicas = layout.data * layout.context
         shared, routed = _replicated(self.state_run, self._state_layout, stage)
         for part, shards in ((shared, replicas), (routed, replicas // layout.expert)):
-            zero_3, zero_2, zero_1 = (shards if layout.zero >= level else 1 for level in (3, 2, 1))
-            weights += -(-part.params * element_bytes // zero_3)
-            gradients += -(-part.params * grad_element_bytes // zero_2)
-            master_weights += -(-part.params * FLOAT32_BYTES // zero_1) if setup.has_master_weights else 0
-            state += -(-part.state_bytes // zero_1)
-            if layout.zero == 3 and shards > 1:
+            if part.params == 0:
+                continue
+            weights += -(-part.params * element_bytes // (shards if zero >= 3 else 1))
+            gradients += -(-part.params * grad_element_bytes // (shards if zero >= 2 else 1))
+            master_weights += -(-part.params * master_element_bytes // (shards if zero >= 1 else 1))
+            state += -(-part.state_bytes // (shards if zero >= 1 else 1))
+            if zero == 3 and shards > 1:
                 gathered += part.largest_layer * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
         return {
             "weights": weights,
@@ -184,6 +159,20 @@ class _Stages:
             "gradients": gradients,
             "gathered layers": gathered,
         }
+
+    def activations_bytes(self, stage: int) -> int:
+        """Return the bytes that all micro-batches in flight save."""
+        embedding_bytes, layer_bytes, head_bytes = _activations(self.run, self._saved_layout, stage)
+        in_flight, at_loss = _in_flight(self.layout, stage)
+        return (
+            ceil(in_flight) * embedding_bytes  # embedding and rotary tables of each micro-batch
+            + round(in_flight * layer_bytes)
+            + at_loss * head_bytes
+        )
+
+    def working_bytes(self, stage: int) -> int:
+        """Return the working memory of a backward pass at its peak."""
+        return _working_bytes(self.run, self._working_layout, stage) // self.layout.tensor
 
 
 def _in_flight(layout: Layout, stage: int) -> tuple[float, int]:
@@ -256,7 +245,7 @@ def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     """
     config, setup = run.config, run.setup
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)
-    counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
+    counts = layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
     layer_bytes = sum(
         counts.get(kind, 0) * sum(_per_gpu(part, layout) for part in layer.parts)
         for kind, layer in zip(group_layers(config, seq_len), saved.layers, strict=True)

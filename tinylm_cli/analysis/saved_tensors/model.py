@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import INT64_BYTES
-from tinylm_cli.analysis.layer_kinds import group_layers, layer_kind
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, layer_kind
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
@@ -53,14 +53,13 @@ def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor
 
 def layer_tensors(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     """Return the tensors that one layer saves without recomputation, its input included."""
-    kind = layer_kind(run.config, run.keys, layer)
-    return _kind_tensors(run, group_layers(run.config, run.keys)[kind].first)
+    return _kind_tensors(run, layer_kind(run.config, run.keys, layer))
 
 
 @lru_cache(maxsize=1024)
-def _kind_tensors(run: ForwardPass, first: int) -> tuple[SavedTensor, ...]:
+def _kind_tensors(run: ForwardPass, kind: LayerKind) -> tuple[SavedTensor, ...]:
     """Return the tensors of the first layer of a kind, which are those of every layer of that kind."""
-    return deduplicated(_layer(run, first))
+    return deduplicated(_layer(run, group_layers(run.config, run.keys)[kind].first))
 
 
 def _layer(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:

@@ -82,10 +82,11 @@ def _training_sections(
     if by == "layer":
         yield "training_memory", activations_blocks(memory.activations)
     if plan is not None:
-        if training.alternatives and training.layouts_tried is not None:
-            yield "plan", ranking_blocks(training.alternatives, training.layouts_tried, every=every)
+        if training.layouts_fitting and training.layouts_tried is not None:
+            fitting, tried = training.layouts_fitting, training.layouts_tried
+            yield "plan", ranking_blocks(training.alternatives, fitting, tried, every=every)
         yield "plan", plan_blocks(plan, report.accelerator)
-        searched = None if training.alternatives else training.layouts_tried
+        searched = None if training.layouts_fitting else training.layouts_tried
         yield "plan", fit_blocks(training.fit, report.accelerator, searched)
     if training.time is not None:
         planned, recomputes = plan is not None, report.flops.recompute != "none"

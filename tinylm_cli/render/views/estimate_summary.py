@@ -54,7 +54,7 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
     batch = f"{counted(memory.batch_size, 'sequence')} of {counted(memory.seq_len, 'token')}"
     yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}")
     if plan is not None:
-        tried, fitting = report.training.layouts_tried, len(report.training.alternatives)
+        tried, fitting = report.training.layouts_tried, report.training.layouts_fitting
         yield _row("plan", layout_text(plan.layout))
         yield _row("", f"--plan {plan.layout.spec}", "name")
         if fitting and tried is not None:

@@ -38,8 +38,15 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) -> tuple[Block, ...]:
-    """Return the fastest layouts that fit, or ``every`` one; ``tried`` is the number of layouts searched."""
+def ranking_blocks(plans: Sequence[Plan], fitting: int, tried: int, *, every: bool = False) -> tuple[Block, ...]:
+    """Return the fastest of the layouts that fit.
+
+    Args:
+        plans: The layouts, fastest first.
+        fitting: Number of layouts that fit, of which ``plans`` may be only the fastest.
+        tried: Number of layouts searched.
+        every: Whether to show all of ``plans``.
+    """
     shown = plans if every else plans[:MOST_RANKED]
     experts = any(each.layout.expert > 1 for each in plans)
     columns = (
@@ -55,8 +62,8 @@ def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) ->
         computed("sent/step", "sent_bytes", _sent, right=True, keep=2),
     )
     table = record_table(shown, columns, name="layouts", caption="Layouts that fit")
-    found = f"{ranking_text(len(plans), tried)}; {_step_text(plans[0])}"
-    more = len(plans) - len(shown)
+    found = f"{ranking_text(fitting, tried)}; {_step_text(plans[0])}"
+    more = fitting - len(shown)
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), table, *notes)
 

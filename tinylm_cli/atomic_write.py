@@ -14,7 +14,7 @@ from tinylm_cli.errors import OccupiedError, OutputError
 from tinylm_cli.interrupts import interrupts_deferred
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
+_DESCRIPTOR = r"/(?:dev|proc/self)/fd/([0-9]{1,4})"
 _MAX_STEM = 40
 """Characters of the target's name kept in a temporary name, so that it does not exceed the file system's limit."""
 
@@ -185,7 +185,7 @@ def _is_writable(target: Path) -> bool:
 def _descriptor(path: Path) -> int | None:
     """Return the descriptor of the open stream that a path names, or None; its file must not be replaced."""
     name = os.path.abspath(path)  # noqa: PTH100 - resolving would follow the link to the file behind
-    numbered = _DESCRIPTOR.fullmatch(name)
+    numbered = re.fullmatch(_DESCRIPTOR, name)
     return int(numbered[1]) if numbered else _STREAMS.get(name)
 
 

@@ -1,4 +1,4 @@
-"""The five journeys load the modules that they use: a bound on how many of tinylm's, and none of the heavy ones."""
+"""The journeys load the modules that they use: a bound on how many of tinylm's, and none of the heavy ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ main()
     [
         (["validate", "misspelled.yaml"], 1, 58, ["analysis", "config.hardware", "config.syntax_errors"]),
         (["validate", "toy.yaml"], 0, 60, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 62, ["config.suggestions", "config.hardware", "config.syntax_errors"]),
+        (["params", "toy.yaml"], 0, 53, ["config.fields", "config.suggestions", "config.hardware", "atomic_write"]),
+        (["list"], 0, 54, ["config.fields", "config.yaml_writer", "config.hardware", "atomic_write"]),
         (["estimate", "toy.yaml", "--gpu", "h100"], 0, 112, ["config.assertion", "analysis.design", "config.fixes"]),
         (
             ["import", "hub"],

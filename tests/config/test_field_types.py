@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from tinylm_cli.config.amounts import RateKind
-from tinylm_cli.config.field_types import FlopRate, Rate
+from tinylm_cli.config.hardware import FlopRate, Rate
 from tinylm_cli.config.suggestions import suggest_amount
 
 TYPES: dict[RateKind, TypeAdapter[int]] = {

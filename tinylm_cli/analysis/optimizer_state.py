@@ -7,10 +7,13 @@ not part of it: :func:`~tinylm_cli.analysis.training_memory.training_memory` cou
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
 from tinylm_cli.analysis.tensor_table import Tensor, TensorTable
-from tinylm_cli.reports.choices import Optimizer
+
+if TYPE_CHECKING:
+    from tinylm_cli.reports.choices import Optimizer
 
 MOMENTS = 2
 """Adam keeps a first and a second moment of each parameter: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 BARE_TOKENS = "course"
 """Value of a bare ``--tokens``: the course's example."""
 
-_FORMAT = re.compile(r"--format(=|$)|-f")
-_NUMBERS = re.compile(r"-?\d[\d,]*")
+_FORMAT = r"--format(=|$)|-f"
+_NUMBERS = r"-?\d[\d,]*"
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
@@ -29,7 +29,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         if option != "--tokens":
             continue
         ids = [first] if equals else []
-        while remaining and _NUMBERS.fullmatch(remaining[0]) and not (equals and not _NUMBERS.fullmatch(first)):
+        while remaining and re.fullmatch(_NUMBERS, remaining[0]) and not (equals and not re.fullmatch(_NUMBERS, first)):
             ids.append(remaining.pop(0))
         if ids:
             prepared.append(" ".join(ids))
@@ -45,8 +45,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
 def requested_format(arguments: Sequence[str]) -> str:
     """Return the value of ``--format``, even if the rest of the command line is invalid; empty without the option."""
     values = [
-        following if argument in ("--format", "-f") else _FORMAT.sub("", argument)
+        following if argument in ("--format", "-f") else re.sub(_FORMAT, "", argument)
         for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
-        if _FORMAT.match(argument)
+        if re.match(_FORMAT, argument)
     ]
     return values[-1] if values else ""

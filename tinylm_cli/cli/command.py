@@ -9,7 +9,6 @@ from typing import Any, get_type_hints
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.completion import complete_config
 from tinylm_cli.cli.options import STDOUT, explicit_options
 from tinylm_cli.cli.streams import stdout_errors
@@ -196,6 +195,8 @@ def _check_force(ctx: Any) -> None:
     writes_file = output is not None and output != STDOUT
     if not ctx.params.get("force"):
         if writes_file:
+            from tinylm_cli.atomic_write import require_free_file
+
             require_free_file(output)
         return
     folder = "save" in ctx.params

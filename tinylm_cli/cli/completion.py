@@ -166,7 +166,7 @@ def complete_gpu(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-_SPECIAL = re.compile(r"[^\w@%+=:,./~-]")
+_SPECIAL = r"[^\w@%+=:,./~-]"
 """Special characters of bash, which inserts candidates unquoted; a file may be named ``$(command).yaml``."""
 _BACKSLASH = r"\\\g<0>"
 
@@ -193,7 +193,7 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
     last = max(words[-1].rfind("=") + 1, words[-1].rfind("@"))
     omitted = words[-1][:last] if len(words) < len(pieces) else ""
     candidates = (line.removeprefix(omitted) for line in printed.getvalue().splitlines())
-    write_stdout("".join(f"{_SPECIAL.sub(_BACKSLASH, candidate)}\n" for candidate in candidates))
+    write_stdout("".join(f"{re.sub(_SPECIAL, _BACKSLASH, candidate)}\n" for candidate in candidates))
     return 0
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.options import Output
 from tinylm_cli.cli.streams import print_line, print_note, write_stdout
 from tinylm_cli.errors import ExitCode, UsageError
@@ -47,6 +46,8 @@ def write_output(outcome: CommandOutput) -> ExitCode:
     to = outcome.to
     text = _text(outcome)
     if to.file is not None:
+        from tinylm_cli.atomic_write import write_file
+
         write_file(to.file, text, overwrite=to.force)
         print_line(f"wrote {to.file}" + (f": {outcome.description}" if outcome.description else ""))
     else:

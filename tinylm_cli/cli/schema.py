@@ -20,7 +20,7 @@ def schema(to: PageOutput) -> CommandOutput:
     """
     from tinylm_cli.config.schema import json_schema
     from tinylm_cli.render.json import to_document
-    from tinylm_cli.render.views.presets import schema_view
+    from tinylm_cli.render.views.show import schema_view
 
     document = json_schema()
     if to.format_ == "json":  # the schema is itself a JSON document

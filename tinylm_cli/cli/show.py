@@ -29,7 +29,7 @@ def show(
     """
     from tinylm_cli.config.yaml_writer import shown_fields, to_yaml
     from tinylm_cli.interop.load import load_config
-    from tinylm_cli.render.views.presets import show_view
+    from tinylm_cli.render.views.show import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
 
     if to.format_ in ("csv", "latex") and not origin:

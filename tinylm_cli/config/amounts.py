@@ -39,8 +39,8 @@ PATTERNS = {
 }
 """The regular expression of amounts of each kind."""
 
-_LENGTH = re.compile(r"([0-9]{1,12}) ?([kKmM]?)")
-_POWER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})")
+_LENGTH = r"([0-9]{1,12}) ?([kKmM]?)"
+_POWER = r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})"
 
 EXPECTED: dict[AmountKind | RateKind, str] = {
     "count": "a count such as 125M or 124439808",
@@ -78,7 +78,7 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     Raises:
         ValueError: If the text is not an amount from 1 to ``most``; the message states the expected form.
     """
-    power = _POWER.fullmatch(text) if kind != "size" else None
+    power = re.fullmatch(_POWER, text) if kind != "size" else None
     amount: int | float | None
     if power is not None:
         whole, fraction, exponent = power[1], power[2] or "", int(power[3])
@@ -101,7 +101,7 @@ def parse_length(text: str) -> int | None:
 
     In lengths k is 1,024 and M is 1,024², as in the names of models: 128k is 131,072.
     """
-    length = _LENGTH.fullmatch(text)
+    length = re.fullmatch(_LENGTH, text)
     if length is None:
         return None
     return int(length[1]) * {"": 1, "k": 1024, "m": 1024**2}[length[2].casefold()]

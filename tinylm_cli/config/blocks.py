@@ -10,7 +10,8 @@ None means that the value follows from other fields, as the description states.
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema
 
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
@@ -24,12 +25,16 @@ MAX_WINDOW_PATTERN = 512
 MAX_D_FF = 16_777_216
 MAX_N_EXPERTS = 65_536
 MAX_BATCH_SIZE = 1_000_000_000
+MAX_ROPE_BASE = 1e12
 
 
 class Block(BaseModel):
-    """Base of every part of a config: frozen, with strict types and without unknown keys."""
+    """Base of every part of a config: frozen, with strict types and without unknown keys.
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    A class builds its validator when it first needs one: a block inside a config is validated by that of the config.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 def optional(example: Any, description: str, **bounds: Any) -> Any:
@@ -51,6 +56,10 @@ class Requirement(NamedTuple):
     met: Callable[[Any], bool]
     condition: str
     example: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Leave the validation of the field as it is."""
+        return handler(source)
 
 
 def _one_of(field: str, *values: str) -> Requirement:
@@ -94,15 +103,15 @@ HeadCount = Annotated[int, Field(ge=1, le=MAX_N_HEADS)]
 ExpertCount = Annotated[int, Field(ge=1, le=MAX_N_EXPERTS)]
 HiddenSize = Annotated[int, Field(ge=1, le=MAX_D_FF)]
 Factor = Annotated[float, Field(gt=0, le=MAX_FACTOR)]
-RopeBase = Annotated[float, Field(gt=1, le=1e12)]
+RopeBase = Annotated[float, Field(gt=1, le=MAX_ROPE_BASE)]
 Factors = Annotated[tuple[Annotated[float, Field(gt=0, le=1e9)], ...], Field(strict=False, max_length=MAX_DIM)]
 
 
 class Embedding(Block):
     """The token embedding."""
 
-    multiplier: Factor | None = optional(
-        1.0, "Multiplier of the token embeddings; default: √d_model; 1.0 turns it off."
+    multiplier: float | None = optional(
+        1.0, "Multiplier of the token embeddings; default: √d_model; 1.0 turns it off.", gt=0, le=MAX_FACTOR
     )
     norm: bool = Field(False, description="Normalize the embeddings before the first layer.")
 
@@ -119,8 +128,11 @@ class Position(Block):
         0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT)."
     )
     theta: Annotated[RopeBase, ROPE] = Field(10_000.0, description="RoPE base frequency.")
-    local_theta: Annotated[RopeBase | None, ROPE, WINDOW] = optional(
-        10_000.0, "RoPE base frequency of sliding-window layers, which RoPE scaling does not affect; default: theta."
+    local_theta: Annotated[float | None, ROPE, WINDOW] = optional(
+        10_000.0,
+        "RoPE base frequency of sliding-window layers, which RoPE scaling does not affect; default: theta.",
+        gt=1,
+        le=MAX_ROPE_BASE,
     )
     rotary_fraction: Annotated[float, ROPE] = Field(
         1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
@@ -138,8 +150,8 @@ class Position(Block):
         ge=1,
         le=MAX_FACTOR,
     )
-    original_max_len: Annotated[Length | None, _one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
-        optional(8192, "Context length before RoPE scaling.")
+    original_max_len: Annotated[int | None, _one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
+        optional(8192, "Context length before RoPE scaling.", ge=1, le=MAX_LEN)
     )
     low_freq_factor: Annotated[Factor, LLAMA3] = Field(
         1.0, description="llama3: wavelengths above original_max_len / low_freq_factor are fully scaled."
@@ -156,8 +168,11 @@ class Position(Block):
     truncate: Annotated[bool, YARN] = Field(
         True, description="yarn: round the ends of the interpolation ramp to integer pair indices."
     )
-    attention_factor: Annotated[Factor | None, _one_of("position.scaling", "yarn", "longrope")] = optional(
-        1.0, "yarn, longrope: multiplier of the rotary cosines and sines; default: derived from the scaling."
+    attention_factor: Annotated[float | None, _one_of("position.scaling", "yarn", "longrope")] = optional(
+        1.0,
+        "yarn, longrope: multiplier of the rotary cosines and sines; default: derived from the scaling.",
+        gt=0,
+        le=MAX_FACTOR,
     )
     short_factors: Annotated[Factors | None, LONGROPE] = optional(
         (1.0, 1.5), "longrope: frequency divisor of each pair, for sequences up to original_max_len."
@@ -204,17 +219,22 @@ class Attention(Block):
         description="multi_head: MHA, GQA or MQA, by n_kv_heads; latent: multi-head latent attention (MLA), which"
         " caches one compressed vector per token. mha, gqa, mqa and mla are accepted too.",
     )
-    n_kv_heads: Annotated[HeadCount | None, MULTI_HEAD] = optional(
-        2, "KV heads, each shared by n_heads / n_kv_heads query heads; default: n_heads, or 1 for MQA."
+    n_kv_heads: Annotated[int | None, MULTI_HEAD] = optional(
+        2,
+        "KV heads, each shared by n_heads / n_kv_heads query heads; default: n_heads, or 1 for MQA.",
+        ge=1,
+        le=MAX_N_HEADS,
     )
-    d_head: Annotated[Dim | None, MULTI_HEAD] = optional(64, "Dimensions per head; default: d_model / n_heads.")
+    d_head: Annotated[int | None, MULTI_HEAD] = optional(
+        64, "Dimensions per head; default: d_model / n_heads.", ge=1, le=MAX_DIM
+    )
     bias: bool = Field(True, description="Whether the Q, K and V projections have biases.")
     out_bias: bool | None = optional(False, "Whether the output projection has a bias; default: the value of bias.")
     qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
         "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
     )
-    window: Annotated[Length | None, MULTI_HEAD] = optional(
-        1024, "Sliding window of local layers: positions that a token attends to, itself included."
+    window: Annotated[int | None, MULTI_HEAD] = optional(
+        1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN
     )
     window_pattern: Annotated[str, WINDOW] = Field(
         "L",
@@ -222,16 +242,20 @@ class Attention(Block):
         examples=["LG"],
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
-    logit_softcap: Factor | None = optional(50.0, "Soft-cap on the attention scores: cap × tanh(score / cap).")
-    scale: Factor | None = optional(0.125, "Multiplier of the attention scores; default: 1/√d_head.")
+    logit_softcap: float | None = optional(
+        50.0, "Soft-cap on the attention scores: cap × tanh(score / cap).", gt=0, le=MAX_FACTOR
+    )
+    scale: float | None = optional(
+        0.125, "Multiplier of the attention scores; default: 1/√d_head.", gt=0, le=MAX_FACTOR
+    )
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
     )
     kv_rank: Annotated[Dim, LATENT] = Field(
         512, description="latent: rank of the compressed keys and values cached per token."
     )
-    q_rank: Annotated[Dim | None, LATENT] = optional(
-        1536, "latent: rank of the compressed queries; default: not compressed."
+    q_rank: Annotated[int | None, LATENT] = optional(
+        1536, "latent: rank of the compressed queries; default: not compressed.", ge=1, le=MAX_DIM
     )
     d_nope: Annotated[Dim, LATENT] = Field(128, description="latent: dimensions per head without RoPE.")
     d_rope: Annotated[Dim, LATENT] = Field(
@@ -258,12 +282,17 @@ class FeedForward(Block):
         description="Gate the hidden units: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
     )
     bias: bool = Field(True, description="Whether the projections have biases.")
-    clamp: Annotated[Factor | None, _is_true("feed_forward.gated")] = optional(
-        7.0, "gated: clamp gate and up projections to this bound; add 1 to the up projection (gpt-oss)."
+    clamp: Annotated[float | None, _is_true("feed_forward.gated")] = optional(
+        7.0,
+        "gated: clamp gate and up projections to this bound; add 1 to the up projection (gpt-oss).",
+        gt=0,
+        le=MAX_FACTOR,
     )
-    n_experts: ExpertCount | None = optional(8, "Routed experts; default: a dense network.")
+    n_experts: int | None = optional(8, "Routed experts; default: a dense network.", ge=1, le=MAX_N_EXPERTS)
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
-    d_expert: Annotated[HiddenSize | None, EXPERTS] = optional(768, "Hidden size of an expert; default: d_ff.")
+    d_expert: Annotated[int | None, EXPERTS] = optional(
+        768, "Hidden size of an expert; default: d_ff.", ge=1, le=MAX_D_FF
+    )
     n_shared_experts: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_EXPERTS, description="Shared experts, which every token uses; stored as one wide expert."
     )
@@ -306,7 +335,9 @@ class Head(Block):
     """The LM head."""
 
     bias: bool = Field(False, description="Whether the LM head has a bias.")
-    logit_softcap: Factor | None = optional(30.0, "Soft-cap on the logits: cap × tanh(logit / cap).")
+    logit_softcap: float | None = optional(
+        30.0, "Soft-cap on the logits: cap × tanh(logit / cap).", gt=0, le=MAX_FACTOR
+    )
 
 
 class Budget(Block):
@@ -323,7 +354,7 @@ class Budget(Block):
         0.05, "Allowed relative difference between nominal_params and the exact count."
     )
     batch_size: int | None = optional(8, "Sequences per batch; default: 1.", ge=1, le=MAX_BATCH_SIZE)
-    seq_len: Length | None = optional(1024, "Tokens per sequence; default: max_len.")
+    seq_len: int | None = optional(1024, "Tokens per sequence; default: max_len.", ge=1, le=MAX_LEN)
     dtype: DType | None = optional("float32", "Dtype of weights and KV cache; default: bfloat16.")
 
 

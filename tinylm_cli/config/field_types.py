@@ -11,7 +11,6 @@ from tinylm_cli.config.amounts import (
     EXPECTED,
     MAX_AMOUNT,
     MAX_COUNT,
-    MAX_RATE,
     PATTERNS,
     SHARE,
     AmountKind,
@@ -44,7 +43,7 @@ class FieldType(NamedTuple):
     expected: str
 
 
-def _amount_type(kind: AmountKind | RateKind, most: int) -> tuple[object, ...]:
+def amount_type(kind: AmountKind | RateKind, most: int) -> tuple[object, ...]:
     """Return the annotations of an integer field that accepts an amount from 1 to ``most``."""
 
     def read(value: object) -> object:
@@ -62,11 +61,9 @@ def _amount_type(kind: AmountKind | RateKind, most: int) -> tuple[object, ...]:
     return Field(ge=1, le=most), BeforeValidator(read), FieldType(kind, EXPECTED[kind]), in_editors
 
 
-ParameterCount = Annotated[int, *_amount_type("count", MAX_COUNT)]
-Size = Annotated[int, *_amount_type("size", MAX_AMOUNT)]
-FlopCount = Annotated[int, *_amount_type("flops", MAX_AMOUNT)]
-Rate = Annotated[int, *_amount_type("rate", MAX_RATE)]
-FlopRate = Annotated[int, *_amount_type("flop_rate", MAX_RATE)]
+ParameterCount = Annotated[int, *amount_type("count", MAX_COUNT)]
+Size = Annotated[int, *amount_type("size", MAX_AMOUNT)]
+FlopCount = Annotated[int, *amount_type("flops", MAX_AMOUNT)]
 
 Title = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]+$"), FieldType("text", "text on one line")]
 Prose = Annotated[str, Field(min_length=1, max_length=10_000), FieldType("text", "text")]

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
+from tinylm_cli.config.amounts import MAX_RATE
 from tinylm_cli.config.blocks import Block, optional
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
-from tinylm_cli.config.field_types import FieldType, FlopRate, Rate, Size
+from tinylm_cli.config.field_types import FieldType, Size, amount_type
 from tinylm_cli.config.presets import presets_folder
 from tinylm_cli.config.source import Source, option_span, read_source
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe
@@ -26,6 +27,8 @@ PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
 CONTEXT_BYTES = 512 * 2**20
 """Memory that the CUDA context and its kernels take before the first tensor: about half a GiB."""
 
+Rate = Annotated[int, *amount_type("rate", MAX_RATE)]
+FlopRate = Annotated[int, *amount_type("flop_rate", MAX_RATE)]
 Line = Annotated[str, Field(min_length=1, max_length=300), FieldType("text", "text")]
 Names = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ...],

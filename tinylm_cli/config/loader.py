@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from tinylm_cli.config.attention_kinds import expand_attention_kind
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
-from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, read_reference, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
@@ -123,7 +122,7 @@ def resolve_config(
         raise config_error(errors)
     if overrides and not _nominal_params_apply(file_fields, root, config):
         config = _without_nominal_params(config, root)
-    entries = {name: find_entry(root, name.split(".")) for name in fields()}
+    entries = {name: find_entry(root, name.split(".")) for name in flatten(config.model_dump())}
     origins = {name: entry.value.span if entry is not None else None for name, entry in entries.items()}
     return LoadedConfig(config.name or name, source, config, origins)
 
@@ -159,6 +158,8 @@ def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
 
 def _is_text(name: str, value: str) -> bool:
     """Return whether an override sets a text field to an unquoted value, which may contain ``: ``."""
+    from tinylm_cli.config.fields import fields
+
     field = fields().get(name)
     return field is not None and field.kind == "text" and value[:1] not in ("", "'", '"') and value != "null"
 
@@ -189,6 +190,8 @@ def _remove(root: Node, name: str) -> None:
 
 def _nominal_params_apply(file_fields: dict[str, Any], root: Node, config: ModelConfig) -> bool:
     """Return whether ``nominal_params`` is an override itself, or no override changes the parameter count."""
+    from tinylm_cli.config.fields import fields
+
     entry = find_entry(root, ["nominal_params"])
     if entry is None or entry.value.span.source == SET:
         return True

@@ -34,7 +34,7 @@ def gallery() -> dict[str, Path]:
     return {name: found[name] for name in sorted(found)}
 
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)")
+_HUB_NAME = r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)"
 """Matches the name of a model on the Hugging Face Hub, but not of a config file."""
 
 
@@ -63,7 +63,7 @@ def _resolve_path(reference: str) -> str:
         raise InputError("the config name is empty", help="is a shell variable unset?")
     if reference == "-" or "\0" in reference or _exists(reference):
         return reference
-    if _HUB_NAME.fullmatch(reference):
+    if re.fullmatch(_HUB_NAME, reference):
         remedy = "tinylm downloads nothing; name the folder of a model on this machine"
         raise InputError(f"no such file: {reference}", help=remedy)
     if "/" in reference:

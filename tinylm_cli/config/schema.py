@@ -69,21 +69,21 @@ class ModelConfig(Block):
         True, description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters."
     )
 
-    embedding: Embedding = Field(Embedding(), description="The token embedding.")
-    position: Position = Field(Position(), description="The position encoding.")
-    norm: Norm = Field(Norm(), description="The norms of each layer and the final norm.")
-    attention: Attention = Field(Attention(), description="Causal self-attention.")
+    embedding: Embedding = Field(Embedding.model_construct(), description="The token embedding.")
+    position: Position = Field(Position.model_construct(), description="The position encoding.")
+    norm: Norm = Field(Norm.model_construct(), description="The norms of each layer and the final norm.")
+    attention: Attention = Field(Attention.model_construct(), description="Causal self-attention.")
     feed_forward: FeedForward = Field(
-        FeedForward(), description="The feed-forward network (MLP), or a mixture of experts."
+        FeedForward.model_construct(), description="The feed-forward network (MLP), or a mixture of experts."
     )
-    block: ResidualBlock = Field(ResidualBlock(), description="The residual connections of a layer.")
-    head: Head = Field(Head(), description="The LM head.")
+    block: ResidualBlock = Field(ResidualBlock.model_construct(), description="The residual connections of a layer.")
+    head: Head = Field(Head.model_construct(), description="The LM head.")
 
     nominal_params: ParameterCount | None = optional(
         "125M", "Nominal size, e.g. 125M; reports compare it with the exact count."
     )
     budget: Budget = Field(
-        Budget(),
+        Budget.model_construct(),
         description="Limits on the cost of the model, which tinylm validate checks; no effect on the model.",
     )
 

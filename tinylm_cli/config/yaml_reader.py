@@ -22,20 +22,20 @@ MAX_EVENTS = 10_000
 # characters outside YAML's c-printable: https://yaml.org/spec/1.2.2/#51-character-set
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_TAG = re.compile(r"!<[^>]*>|![^\s,\[\]{}]*")
+_TAG = r"!<[^>]*>|![^\s,\[\]{}]*"
 
 MAX_DIGITS = 100
 
-_PLAIN_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,30}")
+_PLAIN_WORD = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,30}"
 """A text that YAML reads as one unquoted scalar."""
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_INF = re.compile(r"[-+]?\.(inf|Inf|INF)")
+_OCTAL = r"0o[0-7]+"
+_HEX = r"0x[0-9a-fA-F]+"
+_INF = r"[-+]?\.(inf|Inf|INF)"
 _NAN = frozenset({".nan", ".NaN", ".NAN"})
 
 
@@ -57,13 +57,13 @@ def resolve_plain(text: str) -> Scalar:
         return text
     if _INT.fullmatch(text):
         return int(_short(text))
-    if _OCTAL.fullmatch(text):
-        return int(_short(text)[2:], 8)
-    if _HEX.fullmatch(text):
-        return int(_short(text)[2:], 16)
     if _FLOAT.fullmatch(text):
         return float(_short(text))
-    if _INF.fullmatch(text):
+    if re.fullmatch(_OCTAL, text):
+        return int(_short(text)[2:], 8)
+    if re.fullmatch(_HEX, text):
+        return int(_short(text)[2:], 16)
+    if re.fullmatch(_INF, text):
         return float("-inf" if text[0] == "-" else "inf")
     return float("nan") if text in _NAN else text
 
@@ -102,7 +102,7 @@ def read_yaml(source: Source) -> Document:
         ConfigError: If the text is not YAML, is nested deeper than 32, or contains several documents or more
             than about 10,000 keys and values.
     """
-    if _PLAIN_WORD.fullmatch(source.text):  # like most values of overrides
+    if re.fullmatch(_PLAIN_WORD, source.text):  # like most values of overrides
         return Document(Node(source.span(0, len(source.text)), scalar=resolve_plain(source.text), written=source.text))
     document = _read_document(source)
     return Document(document.root.copy() if document.root is not None else None, [*document.diagnostics])
@@ -235,7 +235,7 @@ class _Builder:
             place = Node(self.source.span(at, at + len(anchor)))
             self._report("anchor", f"YAML anchors are not supported: {clip(anchor)}", place, "delete it")
         if event.tag is not None:
-            tag = _TAG.search(self.source.text, start)
+            tag = re.compile(_TAG).search(self.source.text, start)
             written, span = (tag.group(), self.source.span(*tag.span())) if tag else (str(event.tag), node.span)
             self._report("tag", f"YAML tags are not supported: {clip(written)}", Node(span), "delete it")
             node.reported = True

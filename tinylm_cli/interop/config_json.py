@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.source import Source
@@ -12,11 +12,14 @@ from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.config.yaml_reader import Document, read_yaml
 from tinylm_cli.errors import ConfigError
 
+if TYPE_CHECKING:
+    import json
+
 CONFIG_FILE = "config.json"
 """Name of the config file in a Hugging Face folder."""
 
-_NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
-_PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_FAMILY_KEYS = ("model_type", "architectures")
+_PAIR = r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 _PADDING = "\ue000\ue000"
 """Private characters that fill the two columns by which a YAML escape is shorter than a pair of JSON escapes."""
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -29,7 +32,7 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         source: The text.
         expected: Whether the file name suggests a Hugging Face config: ``*.json``.
     """
-    if not expected and not _NAMES_A_FAMILY.search(source.text):
+    if not expected and not any(key in source.text for key in _FAMILY_KEYS):
         return False
     try:
         root = read_yaml(_as_yaml(source)).root
@@ -37,7 +40,7 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         return expected
     if root is None or root.entries is None:
         return expected
-    return "d_model" not in root.entries and (expected or bool({"model_type", "architectures"} & root.entries.keys()))
+    return "d_model" not in root.entries and (expected or any(key in root.entries for key in _FAMILY_KEYS))
 
 
 def read_json(source: Source) -> Document:
@@ -57,7 +60,7 @@ def read_json(source: Source) -> Document:
 @lru_cache(maxsize=8)
 def _as_yaml(source: Source) -> Source:
     """Replace characters that YAML rejects, without moving any column."""
-    return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")), original=source.text)
+    return Source(source.name, re.sub(_PAIR, _joined, source.text.replace("\t", " ")), original=source.text)
 
 
 def _joined(pair: re.Match[str]) -> str:
@@ -66,6 +69,8 @@ def _joined(pair: re.Match[str]) -> str:
 
 
 def _require_json(source: Source) -> None:
+    import json
+
     try:
         json.loads(source.text)
     except json.JSONDecodeError as error:

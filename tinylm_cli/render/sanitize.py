@@ -65,10 +65,10 @@ def for_terminal(text: str, terminal: Terminal) -> str:
     return escape_controls(text) if terminal.unicode else to_ascii(escape_controls(text))
 
 
-_WORKFLOW_COMMAND = re.compile(
+_WORKFLOW_COMMAND = (
+    r"(?m)"
     r"^((?:[^\S\n]|\x1b\[[0-9;]*m)*):(?=:)"  # GitHub Actions: a line that begins with ::, also after blanks or color
-    r"|#(?=#(?:\[|vso\[|teamcity\[))",  # GitHub Actions, Azure Pipelines, TeamCity: anywhere in a line
-    re.MULTILINE,
+    r"|#(?=#(?:\[|vso\[|teamcity\[))"  # GitHub Actions, Azure Pipelines, TeamCity: anywhere in a line
 )
 
 
@@ -83,7 +83,7 @@ def without_workflow_commands(text: str) -> str:
     """
     if "::" not in text and "##" not in text:
         return text
-    return _WORKFLOW_COMMAND.sub(lambda found: "\\x23" if found[1] is None else f"{found[1]}\\x3a", text)
+    return re.sub(_WORKFLOW_COMMAND, lambda found: "\\x23" if found[1] is None else f"{found[1]}\\x3a", text)
 
 
 def to_ascii(text: str) -> str:

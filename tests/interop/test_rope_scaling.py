@@ -38,6 +38,19 @@ def test_rope_parameters_and_rope_scaling(keys: dict[str, Any], expected: dict[s
     assert {key: found[f"position.{key}"] for key in expected} == expected
 
 
+@pytest.mark.parametrize(("outside", "inside"), [(1024, 512), (1024, None), (None, 512)])
+def test_place_of_original_length(outside: int | None, inside: int | None, changed: Change) -> None:
+    """The key outside the block wins, and an error points to it."""
+    key = "original_max_position_embeddings"
+    block = {"rope_type": "yarn", "factor": 4.0} | ({} if inside is None else {key: inside})
+    outer = {} if outside is None else {key: outside}
+    loaded = load_config(changed("llama", rope_scaling=block, max_position_embeddings=2048, **outer))
+    assert loaded.config.position.original_max_len == (outside or inside)
+    span = loaded.origins["position.original_max_len"]
+    assert span is not None
+    assert span.text.strip(" ,") == f'"{key}": {outside or inside}'
+
+
 @pytest.mark.parametrize(
     ("block", "field", "code"),
     [

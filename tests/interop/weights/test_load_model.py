@@ -117,6 +117,25 @@ def test_several_problems(saved: Path, missing: int, more: str) -> None:
     assert raised.value.message.endswith(f" is missing{more}")
 
 
+def test_missing_tensor_of_a_larger_model(tmp_path: Path) -> None:
+    """Names are matched under the larger model's prefix, whichever tensor of a layer is missing."""
+    keys = {
+        "vocab_size": 37, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+        "num_hidden_layers": 1, "intermediate_size": 24, "max_position_embeddings": 32, "pad_token_id": 0,
+    }  # fmt: skip
+    random_model("gemma3_text", keys).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": keys}), encoding="utf-8")
+    file = tmp_path / "model.safetensors"
+    tensors = {f"language_model.{name}": tensor for name, tensor in load_file(file).items()}
+    layer = [name for name in tensors if ".layers.0." in name]
+    assert len(layer) == 13
+    for missing in layer:
+        save_file({name: tensor for name, tensor in tensors.items() if name != missing}, file)
+        with pytest.raises(WeightsError) as raised:
+            open_model(tmp_path)
+        assert raised.value.message == f"{tmp_path} does not match this model: {missing} is missing"
+
+
 def test_mixed_types(saved: Path) -> None:
     file = saved / "model.safetensors"
     tensors = load_file(file)

@@ -6,6 +6,12 @@ _LAST_OF_TWO = "the tensor has two dimensions, so dimension 1 is the last"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     (
+        "tinylm_cli/analysis/design/ranking.py",
+        "Proportions.distance",
+        "True → False",
+        0,
+    ): "Proportions always has the same five fields, so zip never finds one too few",
+    (
         "tinylm_cli/analysis/parallel/stage_memory.py",
         "_repeated_stages",
         "max(1 + (n_dense - second.start) // len(second), 1) → max(1 + (n_dense - second.start) // len(second), 2)",

@@ -26,9 +26,8 @@ LATENT = (
 
 
 def make(*overrides: str) -> ModelConfig:
-    sizes = (f"d_model={D}", f"n_heads={H}", "n_layers=2", f"d_ff={F}", "max_len=65536")
-    position = () if any(each.startswith("position.kind=") for each in overrides) else ("position.kind=none",)
-    return load_config("tiny", [*sizes, *position, *overrides]).config
+    sizes = (f"d_model={D}", f"n_heads={H}", "n_layers=2", f"d_ff={F}", "max_len=65536", "position.kind=none")
+    return load_config("tiny", [*sizes, *overrides]).config
 
 
 def forward(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.accelerators import GIB
 from tinylm_cli.analysis.budget_check import budget_conditions, measure
 from tinylm_cli.analysis.design.constraints import (
     DECODE_RATE,
@@ -397,3 +398,17 @@ class TestToConfig:
             assert limit is not None
             assert design.figures["train_bytes_per_gpu"] <= limit <= accelerator.capacity_bytes
             assert config.budget == Budget(max_train_bytes_per_gpu=limit, seq_len=256)
+
+    @pytest.mark.parametrize(
+        ("needed", "limit"), [(12.2, 12.3), (12.33, 12.34), (12.342, 12.345), (12.3455, 12.3456), (12.34560, 12.3456)]
+    )
+    def test_digits_of_gpu_memory(self, needed: float, limit: float) -> None:
+        """Of 12.3456 GiB, three digits are kept, or as many as the design needs; beyond five, every byte."""
+        accelerator = load_hardware("l4")
+        space = replace(space_of("llama"), setups=Setups.of(seq_len=256), accelerator=accelerator)
+        report = find_designs(DesignRequest(space, (fits(accelerator, "training"),), top=1, purpose="training"))
+        (memory,) = (each for each in report.constraints if each.origin == "gpu_memory")
+        report = replace(report, constraints=(replace(memory, value=int(12.3456 * GIB)),))
+        design = report.designs[0]
+        design = replace(design, figures={**design.figures, "train_bytes_per_gpu": int(needed * GIB)})
+        assert to_config(design, report).budget.max_train_bytes_per_gpu == int(limit * GIB)

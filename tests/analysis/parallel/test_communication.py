@@ -95,6 +95,19 @@ def test_context_parallelism(recompute: Recompute, passes: int) -> None:
     assert latent.sent_bytes == 27 * 3 * 3 * (LENGTH // 4) * (512 + 64) * 2
 
 
+@pytest.mark.parametrize("name", ["llama-3-8b", "mixtral-8x7b"])
+def test_larger_batch(name: str) -> None:
+    """Activations of three sequences are three times as large; gradients of weights are not."""
+    config, setup = job(name)
+    expert = 2 if config.feed_forward.n_experts else 1
+    ways = {"data": 2, "tensor": 2, "pipeline": 2, "context": 2, "expert": expert, "micro_batches": 2}
+    one, three = (sent((config, setup._replace(batch_size=n)), **ways) for n in (1, 3))
+    assert one.keys() == three.keys() >= {"data", "tensor", "pipeline", "context"}
+    assert ("expert" in one) is (expert == 2)
+    for kind, found in one.items():
+        assert three[kind].sent_bytes == found.sent_bytes * (1 if kind.endswith("data") else 3) > 0, kind
+
+
 def test_one_link() -> None:
     """GPT-2 over two MI300X: 12 layers of ten streams, and five at the ends, halved, over 64 GB/s and not 448."""
     (found,) = traffic(load_config("gpt2").config, TrainingSetup(1, 1024), Layout(tensor=2), 0, load_hardware("mi300x"))

@@ -134,6 +134,28 @@ def test_layer_that_sees_only_itself(make_context: MakeContext, pattern: str) ->
     assert int(check.measured.split()[0]) <= total - unable
 
 
+@pytest.mark.parametrize(
+    ("norm", "qk_norm", "n_heads", "n_kv_heads", "status"),
+    [
+        ("rmsnorm", "per_head", 64, 64, "pass"),
+        ("rmsnorm", "per_head", 32, 32, "fail"),
+        ("rmsnorm", "full", 64, 1, "pass"),
+        ("rmsnorm", "full", 64, 2, "fail"),
+        ("layernorm", "per_head", 32, 32, "pass"),
+        ("layernorm", "per_head", 16, 16, "fail"),
+    ],
+)
+def test_normalized_queries(
+    make_context: MakeContext, norm: str, qk_norm: str, n_heads: int, n_kv_heads: int, status: str
+) -> None:
+    """A norm over one dimension, or over two of LayerNorm, makes all keys equal, so queries need no gradient."""
+    attention = {"qk_norm": qk_norm, "bias": False, "n_kv_heads": n_kv_heads}
+    context = make_context(d_model=64, n_heads=n_heads, norm={"kind": norm}, attention=attention)
+    query = dict(context.model.named_parameters())["blocks.0.attention.q_proj.weight"]
+    query.register_hook(lambda gradient: 0 * gradient)  # type: ignore[no-untyped-call]
+    assert gradients_finite(context).status == status
+
+
 def test_unused_parameter(make_context: MakeContext) -> None:
     context = make_context()
     context.model.register_parameter("idle", nn.Parameter(torch.zeros(3)))

@@ -47,7 +47,11 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
             },
-            "head": {"bias": draw(st.booleans()), "logit_softcap": draw(one_of([None, 10.0, 1e-3]))},
+            "head": {
+                "bias": draw(st.booleans()),
+                "logit_scale": draw(one_of([1.0, 0.25])),
+                "logit_softcap": draw(one_of([None, 10.0, 1e-3])),
+            },
         }
     )
 

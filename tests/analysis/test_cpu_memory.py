@@ -44,6 +44,7 @@ LLAMA: dict[str, Any] = {
 MODELS: dict[str, dict[str, Any]] = {
     "the course's": {},
     "of many words": {"vocab_size": 5000, "head": {"logit_softcap": 30.0}},
+    "of many scaled words": {"vocab_size": 5000, "head": {"logit_scale": 0.5}},
     "llama-like": LLAMA,
     "wide heads": {**LLAMA, "d_ff": 64, "attention": {"d_head": 256, "n_kv_heads": 1}},
     "windowed": {**LLAMA, "attention": {"n_kv_heads": 2, "window": 16}},

@@ -55,7 +55,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "attention": attention,
         "feed_forward": draw(_feed_forward(n_layers)),
         "block": draw(_block(norm.get("placement", "pre"))),
-        "head": draw(_some({"bias": st.booleans(), "logit_softcap": st.none() | NUMBERS})),
+        "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
         "budget": draw(_some(BUDGET)),
     }
     assert list(blocks) == list(BLOCKS)

@@ -195,6 +195,7 @@ line-very-long                unknown-key@1 wrong-type@1 out-of-range@1
 line-wide-characters          unknown-key@1 unknown-choice@1 out-of-range@1
 list-dashes                   yaml-syntax@7
 list-on-key-line              yaml-syntax@3
+logit-scale-zero              out-of-range@8
 lone-question-mark            wrong-type@7
 longrope-factors-quoted       wrong-type@11,12
 longrope-factors-scalar       wrong-type@11 out-of-range@12

@@ -76,6 +76,7 @@ block:
   residual_multiplier: 1.0
 head:
   bias: false
+  logit_scale: 1.0
 nominal_params: 500000
 """
 

@@ -296,6 +296,17 @@ def deepseek_v3(draw: Draw) -> Keys:
     return _deepseek(draw) | {"n_group": 4, "topk_group": 2} | _sharpened(draw) | flags
 
 
+def granite(draw: Draw) -> Keys:
+    multipliers = ("embedding", "residual", "attention")
+    scales = {f"{name}_multiplier": draw(one_of(0.22, 1.0, 3.0)) for name in multipliers}
+    return llama(draw) | scales | {"logits_scaling": draw(one_of(0.3, 1.0, 13.0)), "head_dim": draw(one_of(4, 6))}
+
+
+def cohere(draw: Draw) -> Keys:
+    scale = {"logit_scale": draw(one_of(0.0625, 0.8, 1.0)), "layer_norm_eps": draw(one_of(1e-5, 1e-2))}
+    return sizes(draw) | scaling(draw) | scale | {"attention_bias": draw(st.booleans()), "head_dim": draw(one_of(4, 6))}
+
+
 def gpt_oss(draw: Draw) -> Keys:
     stretched = {
         "rope_type": "yarn",
@@ -339,6 +350,7 @@ def seed_oss(draw: Draw) -> Keys:
 
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "bloom": bloom,
+    "cohere": cohere,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
     "ernie4_5": ernie4_5,
@@ -352,6 +364,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gpt_neox": gpt_neox,
     "gpt_oss": gpt_oss,
     "gptj": gptj,
+    "granite": granite,
     "helium": helium,
     "llama": llama,
     "mistral": mistral,

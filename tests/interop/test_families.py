@@ -168,6 +168,15 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.bias": True, "attention.out_bias": False, "attention.n_kv_heads": 8, "dropout": 0.1,
         "d_model": 5120, "n_heads": 80, "attention.d_head": 128, "position.theta": 1e7, "position.scaling": "none",
     },
+    "granite": {
+        **LLAMA, "embedding.multiplier": 12.0, "attention.scale": 0.0078125, "block.residual_multiplier": 0.22,
+        "head.logit_scale": 0.0625, "tie_weights": True, "attention.n_kv_heads": 8, "norm.eps": 1e-5,
+    },
+    "cohere": {
+        **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "position.pairing": "adjacent", "position.theta": 8e6,
+        "block.parallel": True, "block.shared_norm": True, "head.logit_scale": 0.0625, "tie_weights": True,
+        "attention.n_kv_heads": None,
+    },
     "deepseek_v2": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.kv_rank": 512,
         "attention.q_rank": None, "feed_forward.n_experts": 64, "feed_forward.top_k": 6, "feed_forward.d_expert": 1408,

@@ -40,6 +40,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("olmo", {"clip_qkv": 8.0}),
     ("olmoe", {"clip_qkv": 8.0}),
     ("gemma2", {"use_bidirectional_attention": True}),
+    ("cohere", {"use_qk_norm": True}),
     ("helium", {"head_dim": 64}),
     ("stablelm", {"qk_layernorm": True}),
     ("starcoder2", {"norm_type": "rms_norm"}),

@@ -65,7 +65,9 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     element_bytes, rows = DTYPE_BYTES[dtype], batch_size * seq_len
     upcast_bytes = max(element_bytes, FLOAT32_BYTES)
     hidden, logits = rows * config.d_model, rows * config.vocab_size  # B × T × D, B × T × V
-    copies = 3 if config.head.logit_softcap is not None else 1  # before the soft-cap, its tanh, after it
+    copies = 2 if config.head.logit_scale != 1 else 1  # before the scale, after it
+    if config.head.logit_softcap is not None:
+        copies = 3  # before the soft-cap, its tanh, after it
     head = element_bytes * (hidden + copies * logits)
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
     cast = upcast_bytes if element_bytes < upcast_bytes else 0

@@ -335,6 +335,7 @@ class Head(Block):
     """The LM head."""
 
     bias: bool = Field(False, description="Whether the LM head has a bias.")
+    logit_scale: Factor = Field(1.0, description="Multiplier of the logits, before the soft-cap.")
     logit_softcap: float | None = optional(
         30.0, "Soft-cap on the logits: cap × tanh(logit / cap).", gt=0, le=MAX_FACTOR
     )

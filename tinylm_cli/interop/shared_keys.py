@@ -223,6 +223,9 @@ HARMLESS = frozenset(_HARMLESS.split())
 """Keys without effect on any model: token ids, storage, training, generation, metadata; auto_map is never run."""
 
 
+QK_NORM_PER_HEAD = "tinylm does not support query and key norms with separate weights per head"
+"""Why the query and key norms of some families are not supported."""
+
 POST_NORM_RESIDUAL = "the residual branch would start at the normalized input"
 """Why ``apply_residual_connection_post_layernorm`` is not supported."""
 

@@ -136,7 +136,9 @@ class TinyTransformerLM(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Map vectors (..., D) after the final norm to logits (..., V)."""
         logits: Tensor = self.lm_head(hidden)  # (..., V)
-        cap = self.config.head.logit_softcap
+        scale, cap = self.config.head.logit_scale, self.config.head.logit_softcap
+        if scale != 1:
+            logits = logits * scale  # (..., V)
         return logits if cap is None else cap * torch.tanh(logits / cap)  # (..., V)
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:

@@ -63,6 +63,8 @@ FAMILIES = {
         Family("glm", "glm.GlmKeys", "GlmForCausalLM", "GLM-4"),
         Family("glm4", "glm.Glm4Keys", "Glm4ForCausalLM", "GLM-4-0414"),
         Family("seed_oss", "seed_oss.SeedOssKeys", "SeedOssForCausalLM", "Seed-OSS"),
+        Family("granite", "granite.GraniteKeys", "GraniteForCausalLM", "Granite without experts"),
+        Family("cohere", "cohere.CohereKeys", "CohereForCausalLM", "Command R and Aya"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

@@ -21,6 +21,4 @@ class StableLmKeys(key.LlamaLikeKeys, RopeKeys):
     layer_norm_eps: key.NormEps = 1e-5
     use_qkv_bias: key.AttentionBias = False
     use_parallel_residual: Annotated[bool, *key.fills("block.parallel", "block.shared_norm")] = False
-    qk_layernorm: bool = key.only(
-        False, why="tinylm does not support query and key norms with separate weights per head"
-    )
+    qk_layernorm: bool = key.only(False, why=key.QK_NORM_PER_HEAD)

@@ -95,12 +95,20 @@ class CheckContext:
 
     @property
     def logits_saturated(self) -> bool:
-        """Whether the soft-cap is below the std of initial logits, 0.02 · √d_model, so that its tanh saturates.
+        """Whether the soft-cap is below the std of initial logits, so that its tanh saturates.
 
         Then logits hardly depend on the tokens, and gradients vanish.
         """
         cap = self.config.head.logit_softcap
-        return cap is not None and cap < STD * math.sqrt(self.config.d_model)
+        return cap is not None and cap < self.initial_logit_std
+
+    @property
+    def initial_logit_std(self) -> float:
+        """Largest std of a logit before the soft-cap and training, 0.02 · √d_model · logit_scale.
+
+        After the final norm, a vector has length at most √D, and rows of the LM head are Normal(0, 0.02²).
+        """
+        return STD * math.sqrt(self.config.d_model) * self.config.head.logit_scale
 
     @property
     def sensitive(self) -> bool:
@@ -134,7 +142,8 @@ class CheckContext:
         """
         if self.config.head.logit_softcap is not None:
             with torch.no_grad():
-                largest_logit = max_abs(self.model.lm_head(self.model.hidden(self.tokens)))
+                logits = self.model.lm_head(self.model.hidden(self.tokens))  # (B, T, V)
+            largest_logit = max_abs(logits) * self.config.head.logit_scale
         return TOLERANCE[self.dtype] * largest_logit
 
     def softcap_hides(self, limit: float) -> str | None:

@@ -16,6 +16,8 @@ from tinylm_cli.model.initialization import STD
 STEPS = 8
 LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
+MAX_EXPONENT = 700.0
+"""Larger exponents overflow a float64."""
 MIN_RELU_UNITS = 64
 """With this many hidden units, one is almost certainly active: ReLU deactivates each with probability at most 1/2."""
 
@@ -24,10 +26,9 @@ MIN_RELU_UNITS = 64
 def initial_loss(context: CheckContext) -> Outcome:
     """Compare the mean loss over all possible next tokens, at least ln V, with its expectation.
 
-    After the final norm, a vector has length at most √D, and rows of the LM head are Normal(0, 0.02²). So each logit is
-    normal with a variance of at most ``s = 0.02² · D``. The expected loss, E[ln Σ exp(logit)], is then at most
-    ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal). Over a finite vocabulary its standard deviation
-    is about ``√((e^s - 1) / V)``; six of these are allowed.
+    Each logit is normal with a variance s of at most ``initial_logit_std ** 2``. The expected loss, E[ln Σ exp(logit)],
+    is then at most ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal). Over a finite vocabulary its
+    standard deviation is about ``√((e^s - 1) / V)``; six of these are allowed.
 
     With a tied head, the logit of the input token is large, and the loss of a wide model is *not* near ln V. That logit
     is excluded here and compared in :func:`_input_token_logit`.
@@ -49,8 +50,9 @@ def initial_loss(context: CheckContext) -> Outcome:
             return passed_if(False, measured, abs(found - expected), margin)
         others = torch.ones_like(logits, dtype=torch.bool).scatter(2, read, value=False)
         excess = _excess(logits[others].view(*context.tokens.shape, vocab_size - 1))
-    variance = STD**2 * context.config.d_model
-    limit = variance / 2 + 6 * math.sqrt(math.expm1(variance) / vocab_size) + TOLERANCE[context.dtype]
+    variance = context.initial_logit_std**2
+    deviation = math.sqrt(math.expm1(min(variance, MAX_EXPONENT)) / vocab_size)
+    limit = variance / 2 + 6 * deviation + TOLERANCE[context.dtype]
     return passed_if(excess <= limit, measured, excess, limit)
 
 
@@ -77,23 +79,25 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset
     tiny and at most about 0.02 · D, so a wide tied model starts with a loss far above ln V.
 
-    The std of one logit is that of ``r·w / σ``: at most about 0.02 · √D, because the length of r is at most about
-    σ √D. The allowed deviation is six of these, and less for a mean over several different tokens.
+    The std of one logit is that of ``r·w / σ``: at most about ``initial_logit_std``, because the length of r is at most
+    about σ √D. The allowed deviation is six of these, and less for a mean over several different tokens. All logits
+    are multiplied by logit_scale.
 
     Args:
         context: A new model with a tied head.
         embedded: Input of the first block, (B, T, D).
         residual: Input of the final norm, (B, T, D).
     """
-    norm, cap = context.config.norm, context.config.head.logit_softcap
+    norm, head = context.config.norm, context.config.head
     if norm.kind == "layernorm":
         embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each
     rows = context.model.lm_head.weight.detach().cpu().double()[context.tokens.cpu()]  # (B, T, D)
-    own = (embedded * rows).sum(-1) / (residual.square().mean(-1) + norm.eps).sqrt()  # (B, T)
+    own = head.logit_scale * (embedded * rows).sum(-1) / (residual.square().mean(-1) + norm.eps).sqrt()  # (B, T)
+    cap = head.logit_softcap
     expected = float((own if cap is None else cap * torch.tanh(own / cap)).mean())
     counts = Counter(context.tokens.flatten().tolist()).values()
     of_mean = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens
-    return expected, of_mean * 6 * STD * math.sqrt(context.config.d_model) + TOLERANCE[context.dtype] * abs(expected)
+    return expected, of_mean * 6 * context.initial_logit_std + TOLERANCE[context.dtype] * abs(expected)
 
 
 def _excess(logits: Tensor) -> float:

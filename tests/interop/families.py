@@ -307,6 +307,11 @@ def cohere(draw: Draw) -> Keys:
     return sizes(draw) | scaling(draw) | scale | {"attention_bias": draw(st.booleans()), "head_dim": draw(one_of(4, 6))}
 
 
+def exaone4(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"head_dim": draw(one_of(4, 6)), "sliding_window": None}
+    return keys | {"layer_types": ["full_attention"] * keys["num_hidden_layers"]}
+
+
 def gpt_oss(draw: Draw) -> Keys:
     stretched = {
         "rope_type": "yarn",
@@ -354,6 +359,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
     "ernie4_5": ernie4_5,
+    "exaone4": exaone4,
     "falcon": falcon,
     "gemma": gemma,
     "gemma2": gemma2,

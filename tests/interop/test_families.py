@@ -172,6 +172,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "embedding.multiplier": 12.0, "attention.scale": 0.0078125, "block.residual_multiplier": 0.22,
         "head.logit_scale": 0.0625, "tie_weights": True, "attention.n_kv_heads": 8, "norm.eps": 1e-5,
     },
+    "exaone4": {
+        **LLAMA, "norm.placement": "post", "attention.qk_norm": "per_head", "attention.window": None,
+        "position.scaling": "llama3", "position.scaling_factor": 16.0, "position.theta": 1e6, "tie_weights": True,
+        "attention.n_kv_heads": 8,
+    },
     "cohere": {
         **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "position.pairing": "adjacent", "position.theta": 8e6,
         "block.parallel": True, "block.shared_norm": True, "head.logit_scale": 0.0625, "tie_weights": True,
@@ -236,7 +241,7 @@ def test_params_equal_transformers(name: str) -> None:
     assert total_params(tensor_table(imported(name).loaded.config)) == expected
 
 
-DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "gemma3"})
+DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "exaone4", "gemma3"})
 
 
 @pytest.mark.parametrize("family", DEFAULTED)

@@ -41,6 +41,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("olmoe", {"clip_qkv": 8.0}),
     ("gemma2", {"use_bidirectional_attention": True}),
     ("cohere", {"use_qk_norm": True}),
+    ("exaone4", {"sliding_window": 4096}),
     ("helium", {"head_dim": 64}),
     ("stablelm", {"qk_layernorm": True}),
     ("starcoder2", {"norm_type": "rms_norm"}),

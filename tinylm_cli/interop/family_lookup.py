@@ -16,7 +16,7 @@ afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichu
 bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm codegen
 cohere2 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl cwm data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots1
-dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone exaone4 exaone4_5 exaone_moe falcon_h1
+dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone exaone4_5 exaone_moe falcon_h1
 falcon_mamba flex_olmo flint fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
 gemma4_unified_assistant gemma4_unified_text git glm4_moe glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga got_ocr2
 gpt-sw3 gpt_bigcode gpt_neo gpt_neox_japanese granite_speech granite_swa granitemoe granitemoe_swa

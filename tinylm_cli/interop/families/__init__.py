@@ -65,6 +65,7 @@ FAMILIES = {
         Family("seed_oss", "seed_oss.SeedOssKeys", "SeedOssForCausalLM", "Seed-OSS"),
         Family("granite", "granite.GraniteKeys", "GraniteForCausalLM", "Granite without experts"),
         Family("cohere", "cohere.CohereKeys", "CohereForCausalLM", "Command R and Aya"),
+        Family("exaone4", "exaone.Exaone4Keys", "Exaone4ForCausalLM", "EXAONE 4.0 without sliding windows"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

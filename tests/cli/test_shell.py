@@ -309,3 +309,14 @@ main()
         assert "Traceback" not in done.stderr
         assert done.returncode == 0 or (done.returncode, done.stdout) == (2, "")
         assert done.returncode == 0 or done.stderr.startswith("error: out of memory")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("command", ["params w", "show w", "validate w", "import w", "build --weights w"])
+def test_config_that_is_a_pipe(command: str, folder: Path, tinylm: Callable[..., Any]) -> None:
+    """It is reported as what it is, and opening it does not wait for a writer."""
+    (folder / "w").mkdir()
+    os.mkfifo(folder / "w" / "config.json")
+    done = tinylm(*command.split())
+    assert done.code == 2
+    assert "w/config.json: not a regular file" in done.out + done.err

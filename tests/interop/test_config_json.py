@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import ConfigError
-from tinylm_cli.interop.config_json import read_json
+from tinylm_cli.interop.config_json import data_to_node, is_readable, read_json
+from tinylm_cli.interop.export_config import to_config_json
+from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.load import load_config
 
 COMMA = "delete the comma after the last value"
 CUT_OFF = "close every brace, bracket and quote: the end of the file may be cut off"
@@ -59,3 +65,34 @@ def test_excerpt_keeps_tabs() -> None:
     (found,) = raised.value.diagnostics
     assert found.span is not None
     assert (found.span.line, found.span.column, found.span.text) == (2, 9, '\t"a": 1\t2')
+
+
+def comparable(node: Node) -> object:
+    """Return everything of a tree but its positions."""
+    if node.entries is not None:
+        return {key: comparable(entry.value) for key, entry in node.entries.items()}
+    if node.items is not None:
+        return [comparable(item) for item in node.items]
+    return type(node.scalar), node.scalar, node.quoted, node.is_absent
+
+
+@pytest.mark.parametrize("name", ["tiny", "llama-3-8b", "gemma-2-2b", "gpt-oss-20b", "deepseek-v2-lite"])
+def test_data_as_it_would_be_read(name: str) -> None:
+    """The config.json of every family: the same tree from the data and from the text."""
+    config = load_config(name).config
+    for family in FAMILIES.values():
+        document = to_config_json(config, family)
+        read = read_json(Source("config.json", json.dumps(document))).root
+        assert read is not None
+        assert comparable(data_to_node(document, read.span)) == comparable(read)
+
+
+@pytest.mark.parametrize(("length", "readable"), [(9_988, True), (9_989, False)])
+def test_longest_document(length: int, readable: bool) -> None:
+    data = {"layer_types": ["full_attention"] * length, "d": {}}
+    assert is_readable(data) is readable
+    if readable:
+        assert read_json(Source("config.json", json.dumps(data))).root is not None
+    else:
+        with pytest.raises(ConfigError):
+            read_json(Source("config.json", json.dumps(data)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -67,8 +68,8 @@ def tokenizer_of(
 
 def _holds(folder: Path, name: str) -> bool:
     try:
-        return (folder / name).is_file()
-    except (OSError, ValueError):  # a preset, or not a file name
+        return os.path.lexists(folder / name)  # reading a pipe or a folder reports what it is
+    except ValueError:  # not a file name
         return False
 
 

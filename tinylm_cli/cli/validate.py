@@ -201,7 +201,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *, fix: bool, diff: bool) -> FileResult:
-    from tinylm_cli.interop.load import read_config_text
+    from tinylm_cli.interop.load import is_model_folder, read_config_text
     from tinylm_cli.reports.validate import FileResult
 
     try:
@@ -209,7 +209,8 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *
     except ConfigError as error:
         return _invalid(error)
     except InputError as error:
-        message, remedy = (_NO_YAML.format(path), "") if Path(path).is_dir() else (error.message, error.help)
+        is_empty = Path(path).is_dir() and not is_model_folder(Path(path))
+        message, remedy = (_NO_YAML.format(path), "") if is_empty else (error.message, error.help)
         return FileResult(path, "unreadable", None, message, remedy, ())
     result = _check_text(written, overrides, asserted)
     if not (fix or diff) or not result.fixable:

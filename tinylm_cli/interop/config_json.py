@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_nodes import Node
-from tinylm_cli.config.yaml_reader import Document, read_yaml
-from tinylm_cli.errors import ConfigError
+from tinylm_cli.config.yaml_nodes import Entry, Node
+from tinylm_cli.config.yaml_reader import MAX_EVENTS, Document, read_yaml
+from tinylm_cli.errors import ConfigError, Span
 
 if TYPE_CHECKING:
     import json
@@ -55,6 +55,34 @@ def read_json(source: Source) -> Document:
     if document.root is not None:
         _resolve(document.root)
     return document
+
+
+def data_to_node(value: Any, span: Span) -> Node:
+    """Return the tree that :func:`read_json` returns for JSON data, with one span for every node."""
+    import json
+
+    if isinstance(value, dict):
+        return Node(span, entries={key: Entry(span, data_to_node(inner, span)) for key, inner in value.items()})
+    if isinstance(value, list):
+        return Node(span, items=[data_to_node(inner, span) for inner in value])
+    quoted = isinstance(value, str)
+    return Node(span, scalar=value, written=value if quoted else json.dumps(value), quoted=quoted)
+
+
+def is_readable(value: Any) -> bool:
+    """Return whether JSON data has few enough keys and values for :func:`read_json`."""
+    return _ENDS + _n_events(value) <= MAX_EVENTS
+
+
+_ENDS = 4
+"""The events at the start and at the end of the stream and of the document."""
+
+
+def _n_events(value: Any) -> int:
+    """Return the number of YAML events: one for each scalar and key, two for each list and object."""
+    if isinstance(value, dict):
+        return 2 + sum(1 + _n_events(inner) for inner in value.values())
+    return 2 + sum(map(_n_events, value)) if isinstance(value, list) else 1
 
 
 @lru_cache(maxsize=8)

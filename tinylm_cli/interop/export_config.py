@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from tinylm_cli.config.dependencies import defaults
 from tinylm_cli.config.schema import ModelConfig, canonical_fields
-from tinylm_cli.config.source import MAX_BYTES, Source
+from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.config.yaml_writer import short_scalar
-from tinylm_cli.errors import ConfigError, OutputError, UnableError
-from tinylm_cli.interop.config_json import CONFIG_FILE, read_json
+from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError
+from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readable
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.load import SAVED_WEIGHTS
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
@@ -199,11 +199,10 @@ def _equal(wanted: Any, actual: Any) -> bool:
 
 def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the tinylm fields of a config.json (None if it is invalid), and messages about unsupported values."""
-    source = Source("config.json", json.dumps(document))
+    if not is_readable(document):
+        return None, []
     try:
-        root = read_json(source).root
-        assert root is not None
-        mapped = map_config(root, source.name)
+        mapped = map_config(data_to_node(document, Span(CONFIG_FILE, 1, 1, 2, "")), CONFIG_FILE)
         actual = canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
         return actual, [error.message for error in mapped.errors]
     except (ConfigError, ValueError):

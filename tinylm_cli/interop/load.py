@@ -22,7 +22,9 @@ SAVED_FILES = (SAVED_WEIGHTS, SAVED_CONFIG)
 """All files of such a folder."""
 
 
-_is_file, _is_folder = os.path.isfile, os.path.isdir  # unlike those of Path, false for a name that is too long
+# unlike those of Path, false for a name that is too long
+_is_file, _is_folder = os.path.isfile, os.path.isdir
+_exists = os.path.lexists  # true for a pipe, a folder or a broken link, so that reading it reports what it is
 
 
 class ConfigText(NamedTuple):
@@ -115,18 +117,18 @@ def names_config(word: str) -> bool:
 
 
 def is_model_folder(path: Path) -> bool:
-    """Return whether ``path`` is a folder that holds a config.json."""
-    return _is_file(path / CONFIG_FILE)
+    """Return whether ``path`` is a folder that contains a config.json."""
+    return _exists(path / CONFIG_FILE)
 
 
 def _is_saved_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder with weights and config that tinylm wrote."""
-    return _is_file(path / SAVED_CONFIG) and _is_file(path / SAVED_WEIGHTS)
+    return _exists(path / SAVED_CONFIG) and _exists(path / SAVED_WEIGHTS)
 
 
 def saved_config(weights: Path) -> str | None:
     """Return the path of config.yaml (tinylm) or config.json (Hugging Face) in a weights folder, or None."""
-    if (weights / SAVED_CONFIG).is_file():
+    if _exists(weights / SAVED_CONFIG):
         return str(weights / SAVED_CONFIG)
     return str(weights / CONFIG_FILE) if is_model_folder(weights) else None
 

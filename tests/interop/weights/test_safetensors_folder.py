@@ -108,7 +108,7 @@ def test_file_name_that_is_not_unicode(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [INDEX, WEIGHTS_FILE])
 def test_pipe(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(WeightsError, match=r"not a regular file|contains neither"):
+    with pytest.raises(WeightsError, match="not a regular file"):
         SafetensorsFolder(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,9 +61,9 @@ class SafetensorsFolder:
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
         """Yield each file and the tensor names that the index lists for it."""
         index = self.folder / INDEX
-        if (self.folder / WEIGHTS_FILE).is_file():
+        if os.path.lexists(self.folder / WEIGHTS_FILE):  # reading a pipe or a folder reports what it is
             yield self.folder / WEIGHTS_FILE, frozenset()
-        elif index.is_file():
+        elif os.path.lexists(index):
             names_by_file: dict[str, set[str]] = {}
             for name, file in _weight_map(index).items():
                 if Path(file).name != file or file in ("", ".", ".."):

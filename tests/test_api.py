@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,6 +360,27 @@ def test_build() -> None:
 def test_invalid_builds(asked: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         TINY.build(**asked)
+
+
+DEEP = tinylm.load("tiny", set="n_layers=100000")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: DEEP.build(device="meta"), tinylm.CapacityError, "1,600,004 parameter tensors"),
+        (lambda: DEEP.build(), tinylm.CapacityError, "1,600,004 parameter tensors"),
+        (lambda: TINY.compare(*[TINY] * 100), tinylm.UsageError, "101 models to compare; the limit is 100"),
+        (lambda: TINY.compare(*["@n_layers=2"] * 1000), tinylm.UsageError, "1,001 models to compare"),
+        (lambda: DEEP.params(by="layer", expand=True), tinylm.AnalysisError, "100,004 rows"),
+    ],
+)
+def test_giant_requests(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    """Each is rejected before the work begins."""
+    began = time.process_time()
+    with pytest.raises(error, match=message):
+        call()
+    assert time.process_time() - began < 1
 
 
 def test_build_from_weights(tinylm_folder: Path) -> None:

@@ -14,7 +14,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.live_memory import peak_bytes
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.cpu_memory import MAX_TENSORS, OBJECT_BYTES, decode_bytes, forward_bytes, module_bytes
+from tinylm_cli.analysis.cpu_memory import (
+    MAX_META_LAYERS,
+    MAX_TENSORS,
+    OBJECT_BYTES,
+    decode_bytes,
+    forward_bytes,
+    module_bytes,
+    require_short_meta_pass,
+)
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.inference_working_memory import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
@@ -203,3 +211,11 @@ def test_bytes_grow_with_tokens() -> None:
 def test_logits_of_a_large_vocabulary() -> None:
     wide = load_config("tiny", ["vocab_size=1000000"]).config
     assert decode_bytes(wide, prompt_len=1, max_new_tokens=1, dtype="bfloat16") == 36 * 10**6 + SLACK
+
+
+def test_longest_meta_pass() -> None:
+    require_short_meta_pass(load_config("tiny", [f"n_layers={MAX_META_LAYERS}"]).config)
+    with pytest.raises(
+        CapacityError, match="a pass through 1,500 layers on the meta device would take about 15 second"
+    ):
+        require_short_meta_pass(load_config("tiny", ["n_layers=1500"]).config)

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[int, str]] = {
     "build deep.yaml --save out": (2, "1,600,004 parameter tensors"),
     "check deep.yaml": (2, "1,600,004 parameter tensors"),
     "forward deep.yaml --meta --random 1x2": (2, "1,600,004 parameter tensors"),
+    "forward deep.yaml --meta --random 1x2 --set n_layers=1001": (2, "1,001 layers on the meta device would take"),
     "generate deep.yaml --tokens 1": (2, "1,600,004 parameter tensors"),
     "export deep.yaml out": (2, "1,600,004 parameter tensors"),
     "export deep.yaml full": (2, "tinylm did not export"),

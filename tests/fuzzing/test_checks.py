@@ -58,7 +58,7 @@ UNSOUND = [
     ("place", JSON, Outcome(1, failure(1, text="d_model"), "error: x\n")),
     ("place", TEXT, Outcome(1, "", "error: x\n --> ./m.yaml:77:1\n")),
     ("place", Case("yaml", ("params", "-"), stdin=b"a: 1"), Outcome(1, "", "error: x\n --> <stdin>:1:6\n")),
-    ("time", TEXT, Outcome(0, "x\n", "", seconds=15)),
+    ("time", TEXT, Outcome(0, "x\n", "", seconds=2.5)),
     ("memory", TEXT, Outcome(0, "x\n", "", peak_bytes=900 * 1024**2)),
     ("time", MODEL, Outcome(0, "x\n", "", seconds=60)),
     ("memory", MODEL, Outcome(0, "x\n", "", peak_bytes=4 * 1024**3)),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.interop.changed_configs import changed_configs
+from tinylm_cli.errors import UsageError
+from tinylm_cli.interop.changed_configs import MAX_CHANGED_FILES, changed_configs
 
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
 HUB = Path(__file__).parent / "configs" / "phi3.json"
@@ -73,3 +74,16 @@ def test_invalid_config_in_the_revision(repository: Path) -> None:
     ((_, before, after, _),) = changed_configs("HEAD")[1]
     assert before is None
     assert after is not None
+
+
+@pytest.mark.parametrize(("text", "number", "what"), [("a: 1\n", MAX_CHANGED_FILES, "YAML"), (TOY, 100, "configs")])
+def test_too_many_files(text: str, number: int, what: str, repository: Path) -> None:
+    """The files are counted before they are read, and the configs before they are checked."""
+    (repository / "new").mkdir()
+    for each in range(number):
+        (repository / "new" / f"{each}.yaml").write_text(text, encoding="utf-8")
+    assert len(changed_configs("HEAD")[1]) == (0 if what == "YAML" else number)
+    (repository / "new" / "more.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=f'{number + 1} {what}.* changed since "HEAD"; at most {number} are compared'):
+        changed_configs("HEAD")
+    assert changed_configs("HEAD", ["toy.yaml"])[1] == []

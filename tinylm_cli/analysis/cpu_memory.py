@@ -50,6 +50,27 @@ def module_bytes(config: ModelConfig) -> int:
     return needed_bytes
 
 
+MAX_META_LAYERS = 1_000
+"""Maximum number of layers of a forward pass on the meta device."""
+
+META_LAYER_SECONDS = 10e-3
+"""Seconds of a layer on the meta device: torch derives the shape of each operation in Python."""
+
+
+def require_short_meta_pass(config: ModelConfig) -> None:
+    """Check that a forward pass on the meta device takes seconds.
+
+    Raises:
+        CapacityError: If the model has more than ``MAX_META_LAYERS`` layers.
+    """
+    if config.n_layers > MAX_META_LAYERS:
+        seconds = config.n_layers * META_LAYER_SECONDS
+        raise CapacityError(
+            f"a pass through {config.n_layers:,} layers on the meta device would take about {seconds:,.0f} seconds",
+            help=f"at most {MAX_META_LAYERS:,} layers are run there; build --meta lists the shapes of more",
+        )
+
+
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
     """Return the peak working memory of a traced forward pass without gradients (``model/forward_trace.py``).
 

@@ -142,12 +142,14 @@ class Model:
             ConfigError: If another config is invalid, or the GPU is unknown.
             InputError: If another config cannot be read.
             AnalysisError: If ``seq_len`` exceeds the ``max_len`` of a model, or the layout does not divide it evenly.
-            UsageError: If an argument or the plan is invalid, or the GPU does not support matmuls in the dtype.
+            UsageError: If an argument or the plan is invalid, there are more than 100 models, or the GPU does not
+                support matmuls in the dtype.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
-        from tinylm_cli.interop.variants import Variant, distinct_names
+        from tinylm_cli.interop.variants import Variant, distinct_names, require_few_models
         from tinylm_cli.render.views.compare import compare_view
 
+        require_few_models(1 + len(others))
         models = [self, *(each if isinstance(each, Model) else self._variant(each) for each in others)]
         names = distinct_names(
             [Variant(each.reference, each.changes) for each in models], [each.name for each in models]

@@ -69,10 +69,13 @@ def forward(
     """
     if sum(given is not None for given in (tokens, text, random)) > 1:
         raise UsageError("--tokens, --text and --random cannot be combined", help="remove one of them")
-    from tinylm_cli.analysis.cpu_memory import forward_bytes
+    from tinylm_cli.analysis.cpu_memory import forward_bytes, module_bytes, require_short_meta_pass
 
     request = ModelRequest.of(model, device, meta)
     loaded, weights = request.loaded, request.weights
+    if meta:
+        module_bytes(loaded.config)  # names the larger cost
+        require_short_meta_pass(loaded.config)
     decodes = random is None and not meta  # the candidates for the next token
     required = text is not None
     tokenizer = tokenizer_of(loaded.config, model.config, weights, required=required) if decodes or required else None

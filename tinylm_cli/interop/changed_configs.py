@@ -7,14 +7,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.git_revision import ChangedFile, changed_files
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.errors import ConfigError, InputError
+from tinylm_cli.errors import ConfigError, InputError, UsageError
 from tinylm_cli.interop.load import load_config, read_config_text
+from tinylm_cli.interop.variants import MAX_COMPARED
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _CONFIG = re.compile(r"""(?:^|[{,])\s*["']?(?:d_model|model_type)["']?\s*:""", re.MULTILINE)
 """Matches a key that every tinylm or Hugging Face config has, but other YAML and JSON files do not."""
+
+
+MAX_CHANGED_FILES = 300
+"""Maximum number of changed YAML and JSON files that are read, of which ``MAX_COMPARED`` may be configs."""
 
 
 class ChangedConfig(NamedTuple):
@@ -37,12 +43,15 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
 
     Raises:
         InputError: If the revision or a path cannot be read.
+        UsageError: If too many files or configs changed.
     """
     base, files = changed_files(revision, paths)
+    candidates = [file for file in files if file.path.endswith(_SUFFIXES)]
+    _require_few(len(candidates), MAX_CHANGED_FILES, "YAML and JSON files", revision)
+    found = [file for file in candidates if any(map(_CONFIG.search, _texts(file)))]
+    _require_few(len(found), MAX_COMPARED, "configs", revision)
     configs: list[ChangedConfig] = []
-    for file in files:
-        if not (file.path.endswith(_SUFFIXES) and any(map(_CONFIG.search, _texts(file)))):
-            continue
+    for file in found:
         before = after = None
         message = ""
         with suppress(ConfigError, InputError):
@@ -53,6 +62,12 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
             message = error.message
         configs.append(ChangedConfig(file, before, after, message))
     return base, configs
+
+
+def _require_few(number: int, most: int, what: str, revision: str) -> None:
+    if number > most:
+        message = f"{number:,} {what} changed since {quote(revision)}; at most {most} are compared"
+        raise UsageError(message, help="name some of the files or folders after the revision")
 
 
 def _texts(file: ChangedFile) -> Iterator[str]:

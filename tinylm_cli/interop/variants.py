@@ -57,6 +57,17 @@ class Variant(NamedTuple):
         return "".join((self.reference, *_typed(self.changes[: len(self.changes) - self.n_set])))
 
 
+def require_few_models(number: int) -> None:
+    """Check the number of models to compare, before they are read.
+
+    Raises:
+        UsageError: If it exceeds ``MAX_COMPARED``.
+    """
+    if number > MAX_COMPARED:
+        message = f"{number:,} models to compare; the limit is {MAX_COMPARED}"
+        raise UsageError(message, help="compare fewer; tinylm sweep lists the figures for many values of one field")
+
+
 def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[Variant]:
     """Parse the arguments of ``tinylm compare``.
 
@@ -66,9 +77,7 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     Raises:
         UsageError: If there is nothing to compare, or more than ``MAX_COMPARED`` models.
     """
-    if len(arguments) > MAX_COMPARED:
-        message = f"{len(arguments):,} models to compare; the limit is {MAX_COMPARED}"
-        raise UsageError(message, help="compare fewer; tinylm sweep lists the figures for many values of one field")
+    require_few_models(len(arguments))
     first, *others = arguments
     base = parse_variant(first, Variant(""))
     if not base.reference:

@@ -27,6 +27,7 @@ from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.config.schema import ModelConfig
@@ -77,7 +78,7 @@ def built(config: ModelConfig, dtype: str, device: Device, *, fake: bool) -> Abs
 
 def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
     """Return how the layers compute attention: ``fused``, ``written out``, or both."""
-    banded = {(config.window(layer) or seq_len) < seq_len for layer in range(config.n_layers)}
+    banded = {(kind.attention.window or seq_len) < seq_len for kind in layer_pattern(config).kinds}
     drops = config.dropout > 0
     ways = {attention_backend(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
     return " and ".join(sorted({"fused" if backend == "fused" else "written out" for backend in ways}))

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": {"errors", "quantities"},
     "config": {"errors", "quantities", "regular_file"},
     "reports": {"errors", "config"},
-    "analysis": {"errors", "config", "reports"},
+    "analysis": {"errors", "quantities", "config", "reports"},
     "interop": {"errors", "quantities", "regular_file", "config", "reports"},
     "interop/weights": {"errors", "regular_file", "atomic_write", "config", "reports", "interop", "model"},
     "model": {"errors", "regular_file", "interrupts", "quantities", "config", "reports", "machine", "atomic_write"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 MAX_SEED = 2**64 - 1
@@ -46,3 +47,12 @@ def binary_bytes(value: int) -> Quantity:
 def counted(value: int, noun: str) -> str:
     """Format a count with its noun: ``1 token``, ``1,024 tokens``."""
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+
+
+MAX_RANGES = 3
+
+
+def index_ranges(ranges: Sequence[range]) -> str:
+    """Format ascending ranges of indices: ``0..5``; many are shortened to ``0..4, 6..10, …, 24..25``."""
+    words = [str(one[0]) if len(one) == 1 else f"{one[0]}..{one[-1]}" for one in ranges]
+    return ", ".join(words if len(words) <= MAX_RANGES else [*words[: MAX_RANGES - 1], "…", words[-1]])

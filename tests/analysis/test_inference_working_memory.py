@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend
-from tinylm_cli.analysis.inference_working_memory import decode_working_bytes, forward_working_bytes
+from tinylm_cli.analysis.inference_working_memory import BackendOf, decode_working_bytes, forward_working_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 
@@ -30,12 +30,16 @@ def make(*overrides: str) -> ModelConfig:
     return load_config("tiny", [*sizes, *overrides]).config
 
 
+def everywhere(backend: AttentionBackend) -> BackendOf:
+    return lambda kind: backend  # noqa: ARG005
+
+
 def forward(
     *overrides: str, element_bytes: int = BF16, backend: AttentionBackend | None = None, keys: int | None = S
 ) -> tuple[int, ...]:
-    config = make(*overrides)
+    backend_of = None if backend is None else everywhere(backend)
     return forward_working_bytes(
-        config, batch_size=B, seq_len=T, element_bytes=element_bytes, backend=backend, keys=keys
+        make(*overrides), batch_size=B, seq_len=T, element_bytes=element_bytes, backend_of=backend_of, keys=keys
     )
 
 
@@ -67,13 +71,18 @@ def test_feed_forward(overrides: tuple[str, ...], tensors: int) -> None:
     assert forward(*overrides)[-1:] == of_rows(STREAM + tensors * F + D)
 
 
-@pytest.mark.parametrize(("windows", "kinds"), [((), 1), (("attention.window=99", "attention.window_pattern=LG"), 2)])
-def test_rotary_tables(windows: tuple[str, ...], kinds: int) -> None:
+LOCAL = ("attention.window=99", "attention.window_pattern=LG")
+
+
+@pytest.mark.parametrize(
+    ("windows", "tables"), [((), 1), (LOCAL, 1), ((*LOCAL, "position.local_theta=100", "position.theta=1e6"), 2)]
+)
+def test_rotary_tables(windows: tuple[str, ...], tables: int) -> None:
     """Cosines and sines of three pairs; in float32, three pairs of tables while they are made."""
     table = T * 2 * (K // 2)
     rotated = of_rows(HELD + 2 * QUERY + KEY, *OUTPUTS, FEED_FORWARD)
-    embedding = of_rows(EMBEDDING)[0] + kinds * table * BF16 + 3 * table * FP32
-    expected = (embedding, *(kinds * table * BF16 + each for each in rotated))
+    embedding = of_rows(EMBEDDING)[0] + tables * table * BF16 + 3 * table * FP32
+    expected = (embedding, *(tables * table * BF16 + each for each in rotated))
     assert forward(*GQA, "position.kind=rope", *windows) == expected
 
 
@@ -129,7 +138,8 @@ def test_alibi(windows: tuple[str, ...], kinds: int, element_bytes: int) -> None
     held = kinds * bias * element_bytes
     cast = bias * BF16 if element_bytes == BF16 else 0
     making = (kinds - 1) * bias * element_bytes + (2 * bias + 3 * T * S) * FP32 + cast
-    assert [after - before for before, after in zip(plain, found, strict=True)] == [making, held, held, held]
+    embedding, *layers = plain
+    assert found == (embedding + making, *(held + each for each in layers * kinds))
     assert forward(*GQA, "position.kind=alibi", backend="flash") == forward(*GQA, backend="flash")
 
 
@@ -172,11 +182,12 @@ def test_experts(element_bytes: int) -> None:
     assert list(forward(*EXPERTS, element_bytes=element_bytes)[-4:]) == expected
     dense = B * T * (STREAM + 2 * F + D) * element_bytes
     mixed = forward(*EXPERTS, "feed_forward.n_dense_layers=1", element_bytes=element_bytes)
-    assert list(mixed[-5:]) == [*expected, dense]
+    assert mixed == (*forward(element_bytes=element_bytes), *forward(*EXPERTS, element_bytes=element_bytes)[1:])
+    assert dense in mixed
 
 
 def decode(*overrides: str, seq_len: int, backend: AttentionBackend) -> tuple[int, ...]:
-    return decode_working_bytes(make(*overrides), seq_len=seq_len, element_bytes=BF16, backend=backend)
+    return decode_working_bytes(make(*overrides), seq_len=seq_len, element_bytes=BF16, backend_of=everywhere(backend))
 
 
 ONE_TOKEN = tuple(BF16 * each for each in (*OUTPUTS, FEED_FORWARD))
@@ -190,7 +201,8 @@ def test_decoding_splits(seq_len: int, splits: int) -> None:
     windowed = decode(*GQA, "attention.window=129", seq_len=seq_len, backend="flash")
     assert windowed == tuple(min(splits, 2) * H * (K + 1) * FP32 + each for each in ONE_TOKEN)
     mixed = decode(*GQA, "attention.window=129", "attention.window_pattern=LG", seq_len=seq_len, backend="flash")
-    assert mixed == decode(*GQA, seq_len=seq_len, backend="flash")
+    everywhere_full = decode(*GQA, seq_len=seq_len, backend="flash")
+    assert mixed == ((*windowed, *everywhere_full) if seq_len > 129 else everywhere_full)
 
 
 def test_decoding() -> None:
@@ -222,6 +234,6 @@ def test_latent_decoding() -> None:
     attending = LATENT_HELD * BF16 + (2 * query + values) * FP32 + 2 * query * FP32 + H * 2 * FP32
     expected = (held + absorbed + attending, held + ONE_TOKEN[-1])
     assert decode(*LATENT, seq_len=S, backend="math") == expected
-    in_float32 = decode_working_bytes(make(*LATENT), seq_len=S, element_bytes=FP32, backend="math")
+    in_float32 = decode_working_bytes(make(*LATENT), seq_len=S, element_bytes=FP32, backend_of=everywhere("math"))
     held = S * ((C + R) * 2 * FP32 + H * 2 * FP32)
     assert in_float32[-1] == held + FP32 * FEED_FORWARD

@@ -43,7 +43,8 @@ def test_course_model() -> None:
     embedding, layers, head = tensor_table(_config())
     assert embedding.layers is None
     assert [tensor[:3] for tensor in embedding.tensors] == [(TOKEN_EMBEDDING, (256, 128), "token_embedding")]
-    assert layers.layers == range(4)
+    assert layers.layers is not None
+    assert list(layers.layers) == [0, 1, 2, 3]
     assert [tensor[:3] for tensor in layers.tensors] == LAYER
     assert [tensor[:4] for tensor in head.tensors] == [
         ("ln_f.weight", (128,), "norm", None),

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.loader import LoadedConfig, load_yaml_config, parse_config
-from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
+from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_writer import scalar, to_yaml
 from tinylm_cli.errors import SET, ConfigError, InputError, TinylmError, UsageError

@@ -46,19 +46,16 @@ def test_defaults_are_the_course_model() -> None:
     assert (config.d_head, config.d_value, config.n_kv_heads, config.d_expert) == (32, 32, 4, 512)
     assert config.norm.has_bias
     assert config.attention.has_out_bias
-    assert config.window(0) is None
-    assert not config.has_experts(0)
 
 
 def test_derived_defaults() -> None:
     grouped = _with(attention={"n_kv_heads": 2, "d_head": 64, "bias": False, "window": 8, "window_pattern": "LLG"})
     assert (grouped.d_head, grouped.d_value, grouped.n_kv_heads) == (64, 64, 2)
     assert not grouped.attention.has_out_bias
-    assert [grouped.window(layer) for layer in range(4)] == [8, 8, None, 8]
     latent = _with(position={"kind": "rope"}, attention={"kind": "latent", "d_nope": 16, "d_rope": 8, "d_value": 24})
     assert (latent.d_head, latent.d_value, latent.n_kv_heads) == (24, 24, 4)
     experts = _with(feed_forward={"n_experts": 4, "d_expert": 32, "n_dense_layers": 1})
-    assert (experts.d_expert, [experts.has_experts(layer) for layer in range(3)]) == (32, [False, True, True])
+    assert experts.d_expert == 32
     biases = [
         ({"kind": "rmsnorm"}, False),
         ({"weight": False}, False),

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.interop.families import FAMILIES, VOCAB, configs
+from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.config.schema import canonical_fields
 from tinylm_cli.interop.export_config import export_config
 from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model

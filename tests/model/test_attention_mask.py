@@ -20,6 +20,11 @@ Make = Callable[..., ModelConfig]
 PLACE = {"device": torch.device("cpu"), "dtype": torch.float32}
 
 
+def windows(make_config: Make, *windows: int | None) -> list[ModelConfig]:
+    """Return the config of a kind of layers for each window."""
+    return [make_config(attention={"window": window}) for window in windows]
+
+
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 5, 9])
 def test_sliding_window_mask(window: int | None) -> None:
     mask = sliding_window_mask(5, window, torch.device("cpu"))
@@ -28,17 +33,17 @@ def test_sliding_window_mask(window: int | None) -> None:
 
 
 def test_full_attention_needs_no_values(make_config: Make) -> None:
-    masks = attention_masks(make_config(), [None] * 3, start=0, length=4, **PLACE)  # type: ignore[arg-type]
-    assert masks == (AttentionMask(None, is_causal=True),) * 3
+    masks = attention_masks([make_config()] * 3, start=0, length=4, **PLACE)  # type: ignore[arg-type]
+    assert masks == [AttentionMask(None, is_causal=True)] * 3
 
 
 def test_cached_step_attends_to_all_positions(make_config: Make) -> None:
-    masks = attention_masks(make_config(), [None, 2], start=7, length=1, **PLACE)  # type: ignore[arg-type]
-    assert masks == (AttentionMask(None, is_causal=False),) * 2
+    masks = attention_masks(windows(make_config, None, 2), start=7, length=1, **PLACE)  # type: ignore[arg-type]
+    assert masks == [AttentionMask(None, is_causal=False)] * 2
 
 
 def test_layers_of_equal_windows_share_a_mask(make_config: Make) -> None:
-    masks = attention_masks(make_config(), [2, None, 2], start=0, length=4, **PLACE)  # type: ignore[arg-type]
+    masks = attention_masks(windows(make_config, 2, None, 2), start=0, length=4, **PLACE)  # type: ignore[arg-type]
     assert masks[0] is masks[2]
     assert masks[0].values is not None
     assert torch.equal(masks[0].values[0, 0], sliding_window_mask(4, 2, torch.device("cpu")))
@@ -48,7 +53,7 @@ def test_layers_of_equal_windows_share_a_mask(make_config: Make) -> None:
 @pytest.mark.parametrize("length", [2, 3, 4])
 def test_window_as_long_as_the_sequence(make_config: Make, length: int) -> None:
     """It needs no values; one that is shorter by a position does, from two tokens on."""
-    whole, shorter = attention_masks(make_config(), [length, length - 1], start=0, length=length, **PLACE)  # type: ignore[arg-type]
+    whole, shorter = attention_masks(windows(make_config, length, length - 1), start=0, length=length, **PLACE)  # type: ignore[arg-type]
     assert whole == AttentionMask(None, is_causal=True)
     assert shorter.values is not None
     assert torch.equal(shorter.values[0, 0], sliding_window_mask(length, length - 1, torch.device("cpu")))
@@ -56,15 +61,15 @@ def test_window_as_long_as_the_sequence(make_config: Make, length: int) -> None:
 
 def test_custom_mask_replaces_both(make_config: Make) -> None:
     own = torch.ones(1, 1, 4, 4, dtype=torch.bool)
-    masks = attention_masks(make_config(), [2, None], start=0, length=4, mask=own, **PLACE)  # type: ignore[arg-type]
+    masks = attention_masks(windows(make_config, 2, None), start=0, length=4, mask=own, **PLACE)  # type: ignore[arg-type]
     assert all(mask.values is own and not mask.is_causal for mask in masks)
 
 
 @pytest.mark.parametrize("window", [None, 3])
 def test_alibi_of_a_cached_step(make_config: Make, window: int | None) -> None:
     """The slots of a window's ring buffer hold positions 6, 7 and 5 when 7 is read."""
-    config = make_config(position={"kind": "alibi"}, n_heads=2)
-    (mask,) = attention_masks(config, [window], start=7, length=1, **PLACE)  # type: ignore[arg-type]
+    config = make_config(position={"kind": "alibi"}, n_heads=2, attention={"window": window})
+    (mask,) = attention_masks([config], start=7, length=1, **PLACE)  # type: ignore[arg-type]
     assert mask.values is not None
     positions = list(range(8)) if window is None else [6, 7, 5]
     assert mask.values[0, 0, 0].tolist() == [(position - 7) / 16 for position in positions]
@@ -73,8 +78,8 @@ def test_alibi_of_a_cached_step(make_config: Make, window: int | None) -> None:
 @pytest.mark.parametrize("length", [2, 5])
 @pytest.mark.parametrize("window", [None, 1, 2])
 def test_alibi_of_a_sequence(make_config: Make, length: int, window: int | None) -> None:
-    config = make_config(position={"kind": "alibi"}, n_heads=2)
-    (mask,) = attention_masks(config, [window], start=0, length=length, **PLACE)  # type: ignore[arg-type]
+    config = make_config(position={"kind": "alibi"}, n_heads=2, attention={"window": window})
+    (mask,) = attention_masks([config], start=0, length=length, **PLACE)  # type: ignore[arg-type]
     assert mask.values is not None
     assert mask.values.shape == (1, 2, length, length)
     for (head, slope), query, key in product(enumerate(alibi_slopes(2)), range(length), range(length)):

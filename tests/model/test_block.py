@@ -15,7 +15,7 @@ CAUSAL = AttentionMask(is_causal=True)
 
 
 def test_pre_norm_residual(make_config: Make, randomized: Randomize) -> None:
-    block = TransformerBlock(make_config(), 0)
+    block = TransformerBlock(make_config())
     randomized(block)
     x = torch.randn(2, 5, 16)
     assert block.ln_1 is not None
@@ -25,7 +25,7 @@ def test_pre_norm_residual(make_config: Make, randomized: Randomize) -> None:
 
 
 def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:
-    block = TransformerBlock(make_config(dropout=0.999), 0)
+    block = TransformerBlock(make_config(dropout=0.999))
     randomized(block)
     x = torch.randn(4, 5, 16)
     assert (block.eval()(x, CAUSAL) == x).float().mean() < 0.01

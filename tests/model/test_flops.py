@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -85,7 +86,8 @@ def test_flops_by_component(name: str) -> None:
         expected["attention_scores"] += by_module[attention] - maps
         router = by_module.get(f"{feed_forward}.router", 0)
         expected["router"] += router
-        expected["experts" if config.has_experts(layer) else "feed_forward"] += by_module[feed_forward] - router
+        is_dense = layer_pattern(config)[layer].feed_forward.n_experts is None
+        expected["feed_forward" if is_dense else "experts"] += by_module[feed_forward] - router
     found = analyze_flops(config, TrainingSetup(1, 16), attention="full")
     assert {part.name: part.forward_flops for part in found.components} == +expected
     each = Counter(by_module[f"blocks.{layer}"] for layer in range(config.n_layers))

@@ -123,7 +123,8 @@ def test_local_and_global_layers(
     assert {child.name: child.settings for child in blocks.children} == expected
     assert sum(child.count for child in blocks.children) == n_layers
     expanded = dict(walk(module_tree(model, expand=True)))["blocks"].children
-    assert [child.settings.get("window") for child in expanded] == [config.window(layer) for layer in range(n_layers)]
+    windows = [2 if letter == "L" else None for letter in (pattern * n_layers)[:n_layers]]
+    assert [child.settings.get("window") for child in expanded] == windows
     assert ("window=2" in str(model)) == ("L" in pattern[:n_layers])
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.rope import RotaryPosition, Rotation, attention_factor
+from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.rope import RotaryPosition, Rotation, attention_factor, rotary_positions
 
 Make = Callable[..., ModelConfig]
 
@@ -20,7 +21,7 @@ def rotary(make_config: Make, **position: object) -> RotaryPosition:
 
 
 def turn(module: RotaryPosition, start: int, length: int) -> Rotation:
-    return module.rotation(start, length, local=False, dtype=torch.float32)
+    return module.rotation(start, length, dtype=torch.float32)
 
 
 @pytest.mark.parametrize(("pairing", "pairs"), [("half", [(0, 4), (1, 5)]), ("adjacent", [(0, 1), (2, 3)])])
@@ -91,16 +92,13 @@ def test_scaling_keys(make_config: Make) -> None:
 
 
 def test_local_theta(make_config: Make) -> None:
-    config = make_config(
-        d_model=32,
-        position={"kind": "rope", "theta": 1e6, "local_theta": 100.0, "scaling": "linear", "scaling_factor": 8.0},
-        attention={"window": 4},
-    )
-    module = RotaryPosition(config)
-    module.to_empty(device="cpu")
-    module.fill()
-    local = module.rotation(3, 1, local=True, dtype=torch.float32)
-    torch.testing.assert_close(local.cos, turn(rotary(make_config, theta=100.0), 3, 1).cos)
+    """Scaling does not affect windowed layers with a theta; other layers have another encoding."""
+    position = {"kind": "rope", "theta": 1e6, "local_theta": 100.0, "scaling": "linear", "scaling_factor": 8.0}
+    config = make_config(d_model=32, position=position, attention={"window": 4, "window_pattern": "LGL"})
+    model = TinyTransformerLM.from_config(config)
+    local, scaled = rotary_positions(model.embedding.positional_encoding)
+    torch.testing.assert_close(turn(local, 3, 1).cos, turn(rotary(make_config, theta=100.0), 3, 1).cos)
+    assert torch.equal(scaled.frequencies * 8, rotary(make_config, theta=1e6).frequencies)
 
 
 def test_frequencies_stay_in_float32(make_config: Make) -> None:

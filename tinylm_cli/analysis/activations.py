@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers
+from tinylm_cli.analysis.layer_kinds import LayerGroup, group_layers
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import recomputed_by_layer, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
@@ -38,8 +36,7 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     """
     check_sizes(config, setup)
     run = ForwardPass(config, setup, context)
-    groups = group_layers(config, run.keys)
-    layers = tuple(_layer(run, group.first, _name(kind, groups), group.n_layers) for kind, group in groups.items())
+    layers = tuple(_layer(run, group) for group in group_layers(config, run.keys))
     outside = _parts(deduplicated((*saved_before_layers(run), *head(run))))
     saved = sum(part.saved_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     recomputed = max(layer.recomputed_bytes for layer in layers)
@@ -58,19 +55,12 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     )
 
 
-def _name(kind: LayerKind, kinds: Iterable[LayerKind]) -> str:
-    """Return ``layers`` and the properties that only some of the kinds have: ``layers, window 4096``."""
-    labels = ["layers"]
-    if len({other.window for other in kinds}) > 1:
-        labels.append("full attention" if kind.window is None else f"window {kind.window}")
-    if len({other.has_experts for other in kinds}) > 1:
-        labels.append("experts" if kind.has_experts else "dense")
-    return ", ".join(labels)
-
-
-def _layer(run: ForwardPass, layer: int, name: str, count: int) -> LayerActivations:
-    saved, recomputed = saved_by_layer(run, layer), recomputed_by_layer(run, layer)
-    return LayerActivations(name, count, total_bytes(saved), total_bytes(recomputed), _parts(saved))
+def _layer(run: ForwardPass, group: LayerGroup) -> LayerActivations:
+    """Return the tensors of each layer of a group, named ``layers, window 4096`` if others differ."""
+    of_layer = run._replace(config=group.config)
+    saved, recomputed = saved_by_layer(of_layer), recomputed_by_layer(of_layer)
+    name = f"layers, {group.name}" if group.name else "layers"
+    return LayerActivations(name, len(group.layers), total_bytes(saved), total_bytes(recomputed), _parts(saved))
 
 
 def _parts(tensors: tuple[SavedTensor, ...]) -> tuple[SavedPart, ...]:

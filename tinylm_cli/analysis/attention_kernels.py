@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionKernel, Device
 from tinylm_cli.reports.memory import SdpaOverhead
@@ -51,7 +52,7 @@ def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
         config: A validated config.
         seq_len: T.
     """
-    banded = has_sliding_window(config, seq_len)
+    banded = any(group.config.attention.window is not None for group in group_layers(config, seq_len))
     masks = tuple(name for name, used in (("windows", banded), ("ALiBi", config.position.kind == "alibi")) if used)
     if needs_eager_attention(config):
         reasons = (("soft-caps", config.attention.logit_softcap is not None), ("sinks", config.attention.sinks))
@@ -59,12 +60,6 @@ def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
     if attention_backend(config, "sdpa", device="cuda", banded=banded) == "math":
         return SdpaOverhead("scores", (*masks, "grouped keys"))
     return SdpaOverhead("masks", masks) if masks else None
-
-
-def has_sliding_window(config: ModelConfig, seq_len: int) -> bool:
-    """Return whether any layer has a window shorter than the sequence."""
-    one_period = range(min(config.n_layers, len(config.attention.window_pattern)))
-    return any((config.window(layer) or seq_len) < seq_len for layer in one_period)
 
 
 def needs_eager_attention(config: ModelConfig) -> bool:

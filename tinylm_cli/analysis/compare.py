@@ -9,10 +9,11 @@ from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
 from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.git_revision import ChangedFile
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
+from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.compare import (
     ChangedConfig,

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layer_kinds import group_layers
+from tinylm_cli.analysis.layer_kinds import groups_within
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
@@ -233,11 +233,11 @@ def _matmul_groups(
         if section.layers is None:
             yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights)
             continue
-        groups = group_layers(config, None, section.layers)
-        for (window, _), group in groups.items():
-            suffix = "" if len(groups) == 1 else f" window {window}" if window else " global"
-            attention = _attention_matmuls(config, pairs(window), absorbed=absorbed)
-            yield MatmulGroup(section.prefix() + suffix, group.n_layers, (*weights, *attention))
+        groups = groups_within(config, section.layers)
+        for group in groups:
+            suffix = f" {group.name}" if len(groups) > 1 else ""
+            attention = _attention_matmuls(group.config, pairs(group.config.attention.window), absorbed=absorbed)
+            yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *attention))
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:

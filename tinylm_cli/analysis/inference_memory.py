@@ -5,10 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend, has_sliding_window
+from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend
 from tinylm_cli.analysis.cpu_memory import sampling_bytes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.inference_working_memory import SLACK, decode_working_bytes, forward_working_bytes
+from tinylm_cli.analysis.inference_working_memory import (
+    SLACK,
+    BackendOf,
+    decode_working_bytes,
+    forward_working_bytes,
+)
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.quantization import quantized_weights
 from tinylm_cli.analysis.setups import ServingSetup, check_sizes
@@ -112,7 +117,7 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
         batch_size=1,
         seq_len=min(seq_len, setup.prefill_tokens),
         element_bytes=element_bytes,
-        backend=_backend(config, setup, banded=has_sliding_window(config, seq_len)),
+        backend_of=_backends(setup, keys=seq_len),
         keys=seq_len,
     )
     return tuple(SLACK + each for each in (*layers, sampling_bytes(config, element_bytes)))
@@ -121,14 +126,23 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
 def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     """Return the working memory of a pass over one token per sequence, at each point that may be its peak."""
     element_bytes = DTYPE_BYTES[setup.dtype]
-    # the cache keeps only positions inside the window, so no mask is needed
-    backend = _backend(config, setup, banded=False)
-    layers = decode_working_bytes(config, seq_len=setup.length(config), element_bytes=element_bytes, backend=backend)
+    backend_of = _backends(setup, keys=1)  # the cache keeps only positions inside the window, so no mask is needed
+    layers = decode_working_bytes(
+        config, seq_len=setup.length(config), element_bytes=element_bytes, backend_of=backend_of
+    )
     return tuple(SLACK + setup.batch_size * each for each in (*layers, sampling_bytes(config, element_bytes)))
 
 
-def _backend(config: ModelConfig, setup: ServingSetup, *, banded: bool) -> AttentionBackend | None:
-    """Return the attention backend; None for tinylm's own model on the CPU, which selects its own backend."""
+def _backends(setup: ServingSetup, keys: int) -> BackendOf | None:
+    """Return the attention backend of each kind of layers over ``keys`` positions.
+
+    None for tinylm's own model on the CPU, which selects its own backends.
+    """
     if setup.device == "cpu" and setup.attention_kernel == "sdpa":
         return None
-    return attention_backend(config, setup.attention_kernel, device=setup.device, banded=banded)
+
+    def backend_of(kind: ModelConfig) -> AttentionBackend:
+        banded = (kind.attention.window or keys) < keys
+        return attention_backend(kind, setup.attention_kernel, device=setup.device, banded=banded)
+
+    return backend_of

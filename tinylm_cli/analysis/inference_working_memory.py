@@ -11,10 +11,17 @@ d_expert, E n_experts, k top_k; latent attention has C kv_rank, Q q_rank, N d_no
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, needs_eager_attention
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
-from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
+from tinylm_cli.analysis.layer_kinds import group_layers
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
+
+BackendOf = Callable[[ModelConfig], AttentionBackend]
+"""Returns the implementation of attention that layers of a kind use, given the config of the kind."""
 
 SLACK = 1 << 16
 """Allowance in bytes for tensors too small to model: indices, tables of one position, temporaries of a short GELU."""
@@ -30,7 +37,7 @@ def forward_working_bytes(
     batch_size: int,
     seq_len: int,
     element_bytes: int,
-    backend: AttentionBackend | None = None,
+    backend_of: BackendOf | None = None,
     keys: int | None = None,
 ) -> tuple[int, ...]:
     """Return the bytes that a forward pass without gradients holds before the LM head, at each point that may peak.
@@ -40,25 +47,25 @@ def forward_working_bytes(
         batch_size: B, sequences at once.
         seq_len: T, tokens in each.
         element_bytes: Bytes of an element of weights and activations.
-        backend: The implementation of attention; the one that tinylm's own model uses on the CPU when None.
+        backend_of: Returns the implementation of attention in a kind of layers; the one that tinylm's own model uses
+            on the CPU when None.
         keys: S, the key/value length; the last T positions are the queries' own. ``seq_len`` when None.
     """
-    rows, keys = batch_size * seq_len, keys or seq_len
-    backend = backend or _cpu_backend(config)
-    shared, shared_peak = _shared_inputs(config, seq_len, keys, element_bytes, backend)
-    mask = _layer_mask(config, seq_len, keys, element_bytes, backend)
-    copies = batch_size * keys * _copied_keys_and_values(config, element_bytes, backend)
-    embedding = rows * 2 * config.d_model * element_bytes  # the token embedding before and after scaling
-    return (
-        embedding + shared_peak,
-        *(shared + mask + rows * row for row in _qk_norm_and_rope(config, element_bytes)),
-        *(shared + mask + copies + rows * row for row in _attention(config, keys, element_bytes, backend)),
-        *(shared + rows * row for row in _feed_forward(config, element_bytes)),
-    )
+    rows, keys, backend_of = batch_size * seq_len, keys or seq_len, backend_of or _cpu_backend
+    shared, shared_peak = _shared_inputs(config, seq_len, keys, element_bytes, backend_of)
+    points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
+    for kind in (group.config for group in group_layers(config, keys)):
+        backend = backend_of(kind)
+        mask = _layer_mask(kind, seq_len, keys, element_bytes, backend)
+        copies = batch_size * keys * _copied_keys_and_values(kind, element_bytes, backend)
+        points += [shared + mask + rows * row for row in _qk_norm_and_rope(kind, element_bytes)]
+        points += [shared + mask + copies + rows * row for row in _attention(kind, keys, element_bytes, backend)]
+        points += [shared + rows * row for row in _feed_forward(kind, element_bytes)]
+    return tuple(points)
 
 
 def decode_working_bytes(
-    config: ModelConfig, *, seq_len: int, element_bytes: int, backend: AttentionBackend | None = None
+    config: ModelConfig, *, seq_len: int, element_bytes: int, backend_of: BackendOf | None = None
 ) -> tuple[int, ...]:
     """Return the bytes that decoding one token of one sequence holds, at each point that may peak.
 
@@ -71,11 +78,20 @@ def decode_working_bytes(
         config: A validated config.
         seq_len: S, the positions in the cache.
         element_bytes: Bytes of an element of weights and activations.
-        backend: As for :func:`forward_working_bytes`.
+        backend_of: As for :func:`forward_working_bytes`.
     """
-    attention, heads, backend = config.attention, config.n_heads, backend or _cpu_backend(config)
-    if attention.window is not None and "G" not in attention.window_pattern:
-        seq_len = min(seq_len, attention.window)
+    backend_of = backend_of or _cpu_backend
+    return tuple(
+        point
+        for group in group_layers(config, seq_len)
+        for point in _decode_layer(group.config, seq_len, element_bytes, backend_of(group.config))
+    )
+
+
+def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend) -> Iterator[int]:
+    """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point that may peak."""
+    attention, heads = config.attention, config.n_heads
+    seq_len = min(seq_len, attention.window or seq_len)
     new_copies = _copied_keys_and_values(config, element_bytes, backend)  # of the new token
     scores = heads * _score_bytes(element_bytes, backend)
     per_position = new_copies + scores  # copies of the cached key and value; scores
@@ -91,10 +107,8 @@ def decode_working_bytes(
     splits = n_splits * heads * (d_out + 1) * FLOAT32_BYTES  # each split's output and log-sum-exp
     held = seq_len * per_position + splits
     attending = (new_copies + row + absorbed for row in _attention(config, 1, element_bytes, backend))
-    return tuple(
-        held + row
-        for row in (*_qk_norm_and_rope(config, element_bytes), *attending, *_feed_forward(config, element_bytes))
-    )
+    for row in (*_qk_norm_and_rope(config, element_bytes), *attending, *_feed_forward(config, element_bytes)):
+        yield held + row
 
 
 def _cpu_backend(config: ModelConfig) -> AttentionBackend:
@@ -105,31 +119,32 @@ def _cpu_backend(config: ModelConfig) -> AttentionBackend:
 
 
 def _shared_inputs(
-    config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend: AttentionBackend
+    config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend_of: BackendOf
 ) -> tuple[int, int]:
     """Return the bytes of the inputs that layers share: throughout the pass, and while the last one is computed.
 
-    Counts one rotary table or ALiBi bias per kind of layer and, without a flash kernel, one mask:
-    ``model/attention_mask.py:attention_masks``.
+    These are one rotary table for each encoding and, without a flash kernel, one ALiBi bias or mask for each window:
+    ``model/rope.py:RotaryPosition.rotation``, ``model/attention_mask.py:attention_masks``.
     """
-    attention = config.attention
     pairs = seq_len * keys  # T × S
-    has_window = backend != "flash" and attention.window is not None and attention.window < keys
-    n_kinds = 1 + (attention.window is not None and "G" in attention.window_pattern)  # windowed layers, global layers
-    if config.position.kind == "alibi" and backend != "flash":
-        bias = config.n_heads * pairs  # elements of (1, H, T, S)
+    held = peak = 0
+    for frequencies in rotary_frequencies(config):
+        table = seq_len * COS_AND_SIN * frequencies  # elements of cos and sin, (T, R/2) each
+        held += table * element_bytes
+        peak = max(peak, 3 * table * FLOAT32_BYTES)  # at most: the angles; their cos and sin before and after scaling
+    masked = [kind for kind in layer_pattern(config).kinds if backend_of(kind) != "flash"]
+    for n_heads, _ in {(kind.n_heads, kind.attention.window) for kind in masked if kind.position.kind == "alibi"}:
+        bias = n_heads * pairs  # elements of (1, H, T, S)
+        held += bias * element_bytes
         # in float32: the bias and its masked copy (H, T, S); at most 3 of (T, S): distances, mask, its complement
         temporaries = 2 * bias * FLOAT32_BYTES + 3 * pairs * FLOAT32_BYTES
-        cast = bias * element_bytes if element_bytes != FLOAT32_BYTES else 0
-        return n_kinds * bias * element_bytes, (n_kinds - 1) * bias * element_bytes + temporaries + cast
-    rotation = rotation_peak = 0
-    if config.position.kind == "rope":
-        table = seq_len * COS_AND_SIN * rotary_pairs(config)  # elements of cos and sin, (T, R/2) each
-        rotation = n_kinds * table * element_bytes
-        rotation_peak = 3 * table * FLOAT32_BYTES  # at most: the angles, and their cos and sin before and after scaling
-    mask = pairs * BOOL_BYTES if has_window else 0  # (1, 1, T, S)
-    mask_peak = 3 * pairs * BOOL_BYTES if has_window else 0  # ones, tril, triu
-    return rotation + mask, rotation + rotation_peak + mask_peak
+        cast = 0 if element_bytes != FLOAT32_BYTES else -bias * element_bytes  # the bias itself, or a copy in the dtype
+        peak = max(peak, temporaries + cast)
+    windows = {kind.attention.window or keys for kind in masked if kind.position.kind != "alibi"}
+    masks = sum(window < keys for window in windows) * pairs * BOOL_BYTES  # (1, 1, T, S) each
+    if masks:
+        peak += 2 * pairs * BOOL_BYTES  # ones and tril, besides triu
+    return held + masks, held + masks + peak
 
 
 def _layer_mask(config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend: AttentionBackend) -> int:
@@ -249,9 +264,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     weighted_sum = (3 * top_k + 2) * d * element_bytes
     # routed output and shared-expert output (D each), hidden tensors of the shared experts
     shared = 2 * d * element_bytes + hidden * feed_forward.n_shared_experts * config.d_expert
-    peaks = [routing, indices + one_expert, indices + weighted_sum, shared]
-    if feed_forward.n_dense_layers:
-        peaks.append(dense)
+    peaks = (routing, indices + one_expert, indices + weighted_sum, shared)
     return tuple(residual_stream + peak for peak in peaks)
 
 

@@ -7,6 +7,7 @@ kv_rank and R d_rope.
 from __future__ import annotations
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import CacheKind, CacheShape
 
@@ -41,10 +42,11 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
         https://docs.vllm.ai/en/latest/features/quantization/quantized_kvcache/;
         https://lmdeploy.readthedocs.io/en/latest/quantization/kv_quant.html
     """
-    n_windowed = _windowed_layers(config)
-    windowed = n_windowed * min(seq_len, config.attention.window or seq_len)  # windowed layers × S in the window
-    full = (config.n_layers - n_windowed) * seq_len  # other layers × S
-    return batch_size * (windowed + full) * _position_bytes(*_cached(config), dtype)
+    per_sequence = 0
+    for group in group_layers(config, seq_len):
+        positions = min(seq_len, group.config.attention.window or seq_len)  # S, in the window
+        per_sequence += len(group.layers) * positions * _position_bytes(*_cached(group.config), dtype)
+    return batch_size * per_sequence  # B × Σ layers × S × bytes
 
 
 def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
@@ -57,8 +59,10 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
     latent = config.attention.kind == "latent"
     elements = config.n_heads * (config.d_head + config.d_value)  # H keys of K, H values of K_v
     multi_head_bytes = config.n_layers * _position_bytes(elements, KEYS_AND_VALUES * config.n_heads, dtype)
-    token_bytes = config.n_layers * _position_bytes(*_cached(config), dtype)
-    n_windowed = _windowed_layers(config)
+    token_bytes = kv_cache_bytes(config, batch_size=1, seq_len=1, dtype=dtype)
+    n_windowed = sum(
+        len(group.layers) for group in group_layers(config, None) if group.config.attention.window is not None
+    )
     return CacheShape(
         kind=_kind(config),
         dtype=dtype,
@@ -96,12 +100,3 @@ def _position_bytes(elements: int, vectors: int, dtype: str) -> int:
     if dtype in _SCALE_BYTES_PER_VECTOR:
         return elements + vectors * _SCALE_BYTES_PER_VECTOR[dtype]  # 1 byte each + scales
     return elements * DTYPE_BYTES[dtype]
-
-
-def _windowed_layers(config: ModelConfig) -> int:
-    """Return the number of layers whose cache stops growing at the window; latent attention has none."""
-    attention, pattern = config.attention, config.attention.window_pattern
-    if attention.kind == "latent" or attention.window is None:
-        return 0
-    whole_periods, rest = divmod(config.n_layers, len(pattern))
-    return whole_periods * pattern.count("L") + pattern[:rest].count("L")

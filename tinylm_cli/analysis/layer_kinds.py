@@ -1,88 +1,238 @@
-"""Groups of layers with equal cost: the same tensors and the same attention window.
-
-Grouping takes the same time for any number of layers.
-"""
+"""Sets of layers, and groups of layers with equal cost, counted without a look at each layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain, islice
 from typing import NamedTuple
 
+from tinylm_cli.config.blocks import Position
+from tinylm_cli.config.layer_kinds import LayerPattern, layer_pattern, shortest_period
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.quantities import MAX_RANGES, index_ranges
+
+MAX_RUN_ENDS = 32
+"""The most ends of runs in a period that a search for a peak tries."""
 
 
-class LayerKind(NamedTuple):
-    """The properties that determine the cost of a layer."""
+@dataclass(frozen=True)
+class RepeatedLayers:
+    """The layers of a range that are at certain offsets of a period.
 
-    window: int | None  # sliding window in positions, including the query's own; None without a window
-    has_experts: bool  # whether its feed-forward part is a mixture of experts
+    Attributes:
+        start: First layer of the range.
+        stop: Layer after the range.
+        period: Length of the period.
+        offsets: Ascending offsets, each below the period.
+        origin: A layer at which a period begins, at most ``start``.
+    """
+
+    start: int
+    stop: int
+    period: int
+    offsets: tuple[int, ...]
+    origin: int
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return self._rank(self.stop) - self._rank(self.start)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the layers in order."""
+        return map(self._layer, range(self._rank(self.start), self._rank(self.stop)))
+
+    def __contains__(self, layer: int) -> bool:
+        """Return whether ``layer`` is one of the layers."""
+        return self.start <= layer < self.stop and (layer - self.origin) % self.period in self.offsets
+
+    @property
+    def first(self) -> int:
+        """The first layer; there must be one."""
+        return self._layer(self._rank(self.start))
+
+    @property
+    def last(self) -> int:
+        """The last layer; there must be one."""
+        return self._layer(self._rank(self.stop) - 1)
+
+    def run_ends(self) -> set[int]:
+        """Return the first and the last layer of each run of consecutive layers, in the first and the last period.
+
+        Of a long period with many runs, returns only the first and the last layer.
+        """
+        ends = [each for each in self.offsets if each - 1 not in self.offsets or each + 1 not in self.offsets]
+        found = {self.first, self.last}
+        if len(self.offsets) < self.period and len(ends) <= MAX_RUN_ENDS:
+            for offset in ends:
+                one = replace(self, offsets=(offset,))
+                found |= {one.first, one.last} if len(one) else set()
+        return found
+
+    def within(self, layers: range) -> RepeatedLayers:
+        """Return those of the layers that are in a range."""
+        start, stop = max(self.start, layers.start), min(self.stop, layers.stop)
+        return RepeatedLayers(start, max(start, stop), self.period, self.offsets, self.origin)
+
+    def _rank(self, layer: int) -> int:
+        """Return how many layers from the origin on, and before ``layer``, are at one of the offsets."""
+        if self.period == 1:
+            return layer - self.origin
+        periods, offset = divmod(layer - self.origin, self.period)
+        return periods * len(self.offsets) + bisect_left(self.offsets, offset)
+
+    def _layer(self, rank: int) -> int:
+        """Return the layer with so many others before it; the inverse of :meth:`_rank`."""
+        periods, index = divmod(rank, len(self.offsets))
+        return self.origin + periods * self.period + self.offsets[index]
+
+
+@dataclass(frozen=True)
+class LayerSet:
+    """Layers in ascending order, kept in space that does not depend on their number."""
+
+    parts: tuple[RepeatedLayers, ...]  # in order, none of them empty
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the layers in order."""
+        return chain.from_iterable(self.parts)
+
+    def __contains__(self, layer: int) -> bool:
+        """Return whether ``layer`` is one of the layers."""
+        return any(layer in part for part in self.parts)
+
+    @property
+    def first(self) -> int:
+        """The first layer; there must be one."""
+        return self.parts[0].first
+
+    @property
+    def last(self) -> int:
+        """The last layer; there must be one."""
+        return self.parts[-1].last
+
+    def text(self) -> str:
+        """Return the layers as ranges: ``0..5``; many are shortened to ``0..4, 6..10, …, 24..25``."""
+        ranges = list(islice(self._ranges(), MAX_RANGES + 1))
+        if len(ranges) > MAX_RANGES:
+            start = self.last
+            while start - 1 in self:
+                start -= 1
+            ranges[-1] = range(start, self.last + 1)
+        return index_ranges(ranges)
+
+    def within(self, layers: range) -> LayerSet:
+        """Return those of the layers that are in a range."""
+        parts = (part.within(layers) for part in self.parts)
+        return LayerSet(tuple(part for part in parts if len(part)))
+
+    @classmethod
+    def union(cls, sets: Iterable[LayerSet]) -> LayerSet:
+        """Return the layers of sets that have none in common and come from one pattern."""
+        offsets: dict[tuple[int, int, int, int], list[int]] = {}
+        for part in chain.from_iterable(layers.parts for layers in sets):
+            offsets.setdefault((part.start, part.stop, part.period, part.origin), []).extend(part.offsets)
+        parts = [RepeatedLayers(*key[:3], tuple(sorted(found)), key[3]) for key, found in sorted(offsets.items())]
+        return cls(tuple(parts))
+
+    def _ranges(self) -> Iterator[range]:
+        """Yield the maximal ranges of consecutive layers."""
+        current = range(0)
+        for part in self.parts:
+            whole = len(part.offsets) == part.period
+            for layers in (range(part.start, part.stop),) if whole else (range(n, n + 1) for n in part):
+                if current and layers.start == current.stop:
+                    current = range(current.start, layers.stop)
+                    continue
+                if current:
+                    yield current
+                current = layers
+        yield current
 
 
 class LayerGroup(NamedTuple):
-    """The layers of one kind."""
+    """Layers with equal cost."""
 
-    first: int  # index of the first layer of the kind
-    last: int  # index of the last one
-    n_layers: int  # number of layers, >= 1
-
-
-def uniform_ranges(config: ModelConfig) -> Iterator[range]:
-    """Yield the ranges of consecutive layers with the same tensors: leading dense layers, then expert layers."""
-    n_dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    for layers in (range(n_dense), range(n_dense, config.n_layers)):
-        if layers:
-            yield layers
+    number: int  # its position among the groups of the model
+    config: ModelConfig  # the config of each of them
+    name: str  # the properties that only some layers of the model have; empty if all layers cost the same
+    layers: LayerSet
 
 
-def layer_kind(config: ModelConfig, seq_len: int | None, layer: int) -> LayerKind:
-    """Return the kind of ``layer``; a window of ``seq_len`` or more counts as no window."""
-    window = config.window(layer)
-    is_shorter = window is not None and (seq_len is None or window < seq_len)
-    return LayerKind(window if is_shorter else None, config.has_experts(layer))
-
-
-def n_expert_layers(config: ModelConfig, layers: range) -> int:
-    """Return how many of consecutive ``layers`` have a mixture of experts."""
-    if config.feed_forward.n_experts is None:
-        return 0
-    return len(range(max(layers.start, config.feed_forward.n_dense_layers), layers.stop))
-
-
-def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None = None) -> dict[LayerKind, LayerGroup]:
-    """Return the group of each kind of layer, in the order in which kinds first occur.
+@lru_cache(maxsize=4096)
+def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None = None) -> tuple[LayerGroup, ...]:
+    """Return the groups of layers with equal cost, in the order in which they first occur.
 
     Args:
         config: A validated config.
         seq_len: T; a window of T or more counts as no window. None: longer than any window.
         layers: Consecutive layers to group; all of them when None.
     """
-    layers = range(config.n_layers) if layers is None else layers
-    window, pattern = config.attention.window, config.attention.window_pattern
-    is_shorter = window is not None and (seq_len is None or window < seq_len)
-    found = []
-    for uniform in uniform_ranges(config):
-        within = range(max(uniform.start, layers.start), min(uniform.stop, layers.stop))
-        if not within:
-            continue
-        has_experts = config.has_experts(within.start)
-        if is_shorter:
-            for letter, letter_window in (("L", window), ("G", None)):
-                if (group := _letter_group(pattern, letter, within)) is not None:
-                    found.append((LayerKind(letter_window, has_experts), group))
-        else:
-            found.append((LayerKind(None, has_experts), LayerGroup(within.start, within[-1], len(within))))
-    return dict(sorted(found, key=lambda item: item[1].first))
+    groups = _groups(config, seq_len)
+    if layers is None:
+        return groups
+    found = (group._replace(layers=group.layers.within(layers)) for group in groups)
+    return tuple(sorted((group for group in found if len(group.layers)), key=lambda group: group.layers.first))
 
 
-def _letter_group(pattern: str, letter: str, layers: range) -> LayerGroup | None:
-    """Return the group of ``layers`` whose letter in the repeated pattern is ``letter``, or None if there are none."""
-    period, n_layers = len(pattern), len(layers)
-    cycles, rest = divmod(n_layers, period)
-    two_cycles, start = 2 * pattern, layers.start % period  # from any start, one cycle is contiguous
-    n_found = cycles * pattern.count(letter) + two_cycles.count(letter, start, start + rest)
-    if n_found == 0:
-        return None
-    shorter, end = min(n_layers, period), layers.stop % period + period
-    first = layers.start + two_cycles.index(letter, start, start + shorter) - start
-    last = layers.stop - (end - two_cycles.rindex(letter, end - shorter, end))
-    return LayerGroup(first, last, n_found)
+def groups_within(config: ModelConfig, layers: LayerSet) -> list[LayerGroup]:
+    """Return the groups of some layers, which contain all or none of the layers of a kind in their range."""
+    groups = group_layers(config, None, range(layers.first, layers.last + 1))
+    return [group for group in groups if group.layers.first in layers]
+
+
+def cost_stretches(config: ModelConfig, seq_len: int) -> Iterator[tuple[range, int]]:
+    """Yield the ranges of layers whose costs repeat with a period, and the period of each."""
+    pattern = layer_pattern(config)
+    costs = [_cost_fields(kind_config, seq_len) for kind_config in pattern.kinds]
+    for layers, cycle in pattern.stretches:
+        yield layers, len(shortest_period(tuple(costs[kind] for kind in cycle)))
+
+
+@lru_cache(maxsize=256)
+def _groups(config: ModelConfig, seq_len: int | None) -> tuple[LayerGroup, ...]:
+    pattern = layer_pattern(config)
+    kinds_by_cost: dict[ModelConfig, set[int]] = {}
+    for kind, kind_config in enumerate(pattern.kinds):
+        kinds_by_cost.setdefault(_cost_fields(kind_config, seq_len), set()).add(kind)
+    names = _names(tuple(kinds_by_cost))
+    return tuple(
+        LayerGroup(number, group_config, name, _layers_of(pattern, kinds))
+        for number, ((group_config, kinds), name) in enumerate(zip(kinds_by_cost.items(), names, strict=True))
+    )
+
+
+def _cost_fields(config: ModelConfig, seq_len: int | None) -> ModelConfig:
+    """Return the config of a kind of layers without the fields that do not change the cost of a layer."""
+    attention, position = config.attention, config.position
+    if attention.window is not None and seq_len is not None and attention.window >= seq_len:
+        attention = attention.model_copy(update={"window": None})
+    position = Position(kind=position.kind, rotary_fraction=position.rotary_fraction)  # no bases, no scaling
+    return config.model_copy(update={"attention": attention, "position": position})
+
+
+def _names(configs: tuple[ModelConfig, ...]) -> Iterator[str]:
+    """Yield the properties of each config that only some of the configs have: ``window 4096, experts``."""
+    windows = {config.attention.window for config in configs}
+    with_experts = {config.feed_forward.n_experts is not None for config in configs}
+    for config in configs:
+        window, experts = config.attention.window, config.feed_forward.n_experts
+        parts = ["full attention" if window is None else f"window {window}"] if len(windows) > 1 else []
+        parts += ["dense" if experts is None else "experts"] if len(with_experts) > 1 else []
+        yield ", ".join(parts)
+
+
+def _layers_of(pattern: LayerPattern, kinds: set[int]) -> LayerSet:
+    """Return all layers of some kinds."""
+    parts = []
+    for layers, cycle in pattern.stretches:
+        offsets = tuple(offset for offset, kind in enumerate(cycle) if kind in kinds)
+        if offsets:
+            parts.append(RepeatedLayers(layers.start, layers.stop, len(cycle), offsets, layers.start))
+    return LayerSet(tuple(parts))

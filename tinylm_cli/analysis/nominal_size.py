@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.layer_kinds import least_layers
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.params import SizeChange
 
@@ -110,8 +111,8 @@ def _steps(config: ModelConfig, before: Mapping[str, int], field: str) -> range:
     if field == "d_model" and config.attention.d_head is None and config.attention.kind != "latent":
         step = math.lcm(step, 2 * config.n_heads)  # an even number of dimensions per head
     least = max(-(-value // (FACTOR * step)), 1) * step
-    if field == "n_layers" and config.feed_forward.n_experts is not None:
-        least = max(least, config.feed_forward.n_dense_layers + 1)  # linear from there on
+    if field == "n_layers":
+        least = max(least, least_layers(config))  # linear from there on
     return range(least, max(FACTOR * value, least + step) + 1, step)
 
 

@@ -12,6 +12,8 @@ from tinylm_cli.analysis.tensor_table import (
     Component,
     Tensor,
     TensorTable,
+    in_order,
+    rotary_frequencies,
     rotary_pairs,
     score_corrections,
     tensor_table,
@@ -65,7 +67,7 @@ def weights_bytes(config: ModelConfig, dtype: str) -> int:
     """
     sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
     in_dtype = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
-    in_float32 = (rotary_pairs(config) + score_corrections(config)) * FLOAT32_BYTES
+    in_float32 = (sum(rotary_frequencies(config)) + score_corrections(config)) * FLOAT32_BYTES
     return in_dtype + in_float32
 
 
@@ -146,17 +148,16 @@ def _require_listable(table: TensorTable, by: Breakdown) -> None:
 
 def _parts(table: TensorTable, total: int, by: Breakdown, *, expand: bool) -> Iterator[PartParams]:
     """Yield a row for each layer and for each tensor outside the layers, or for each tensor of the layers too."""
-    for section in table:
-        for layer in section.layers if expand and section.layers is not None else (None,):
-            count = section.repeats if layer is None else 1
-            if by == "layer" and section.layers is not None:
-                params = count * sum(tensor.params for tensor in section.tensors)
-                yield PartParams(section.prefix(layer), count, None, params, params / total, None)
-                continue
-            for tensor in section.tensors:
-                params, shape = count * tensor.params, tensor.shape if by == "tensor" else None
-                name = section.full_name(tensor, layer)
-                yield PartParams(name, count, shape, params, params / total, tensor.tied_to)
+    for section, layer in in_order(table) if expand else ((section, None) for section in table):
+        count = section.repeats if layer is None else 1
+        if by == "layer" and section.layers is not None:
+            params = count * sum(tensor.params for tensor in section.tensors)
+            yield PartParams(section.prefix(layer), count, None, params, params / total, None)
+            continue
+        for tensor in section.tensors:
+            params, shape = count * tensor.params, tensor.shape if by == "tensor" else None
+            name = section.full_name(tensor, layer)
+            yield PartParams(name, count, shape, params, params / total, tensor.tied_to)
 
 
 _Difference = tuple[Convention, int, str]

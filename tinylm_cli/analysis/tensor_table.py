@@ -1,7 +1,7 @@
 """The tensor table: every parameter tensor of a config, under the name that the instantiated model gives it.
 
-Identical layers are listed once, with the range of their indices, so a model of 10,000 layers takes no longer than one
-of 4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: two independent
+Identical layers are listed once, with the set of their indices, so a model of 10,000 layers takes no longer than one of
+4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: two independent
 descriptions of one architecture make their comparison a proof.
 
 Shapes in comments: V vocab_size, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or d_expert, E n_experts;
@@ -10,12 +10,15 @@ latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from heapq import merge
+from itertools import repeat
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
-from tinylm_cli.analysis.layer_kinds import uniform_ranges
+from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 
 Component = Literal["token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head"]
@@ -77,7 +80,7 @@ class Section(NamedTuple):
     """Tensors outside the layers (``layers`` is None), or the tensors that each of ``layers`` has."""
 
     tensors: tuple[Tensor, ...]
-    layers: range | None = None
+    layers: LayerSet | None = None
 
     @property
     def repeats(self) -> int:
@@ -85,17 +88,18 @@ class Section(NamedTuple):
         return 1 if self.layers is None else len(self.layers)
 
     def full_name(self, tensor: Tensor, layer: int | None = None) -> str:
-        """Return the name in the model: ``blocks.3.ln_1.weight``; for all layers ``blocks.{0..5}.ln_1.weight``."""
+        """Return the name in the model: ``blocks.3.ln_1.weight``; for all its layers ``blocks.{0..5}.ln_1.weight``."""
         if self.layers is None:
             return tensor.name
         return f"{self.prefix(layer)}.{tensor.name}"
 
     def prefix(self, layer: int | None = None) -> str:
-        """Return ``blocks.3``; for all layers ``blocks.{0..5}``, or ``blocks.0`` if there is only one."""
+        """Return ``blocks.3``; for all its layers ``blocks.{0..5}``, or ``blocks.0`` if there is only one."""
         assert self.layers is not None
-        if layer is None and self.repeats == 1:
-            layer = self.layers[0]
-        return f"blocks.{{{self.layers[0]}..{self.layers[-1]}}}" if layer is None else f"blocks.{layer}"
+        if layer is None:
+            layers = self.layers.text()
+            return f"blocks.{{{layers}}}" if self.repeats > 1 else f"blocks.{layers}"
+        return f"blocks.{layer}"
 
 
 TensorTable = tuple[Section, ...]
@@ -117,12 +121,22 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         head.append(Tensor("lm_head.bias", (v,), "lm_head"))  # (V)
     return (
         Section(tuple(embedding)),
-        *(Section(tuple(_layer(config, layers[0])), layers) for layers in uniform_ranges(config)),
+        *_layer_sections(group_layers(config, None)),
         Section((*_norm("ln_f", config, d), *head)),  # (D), (V, D)
     )
 
 
-def _layer(config: ModelConfig, layer: int) -> Iterator[Tensor]:
+def _layer_sections(groups: Iterable[LayerGroup]) -> Iterator[Section]:
+    """Yield a section for all layers that have the same tensors; windows add none."""
+    with_tensors: dict[tuple[Tensor, ...], list[LayerSet]] = {}
+    for group in groups:
+        with_tensors.setdefault(tuple(_layer(group.config)), []).append(group.layers)
+    for tensors, sets in with_tensors.items():
+        yield Section(tensors, LayerSet.union(sets))
+
+
+def _layer(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the tensors of a layer of the kind that ``config`` describes."""
     d, placement = config.d_model, config.norm.placement
     before, after = placement != "post", placement != "pre"
     if before:
@@ -132,7 +146,7 @@ def _layer(config: ModelConfig, layer: int) -> Iterator[Tensor]:
         yield from _norm("post_ln_1", config, d)
     if before and not config.block.shared_norm:
         yield from _norm("ln_2", config, d)
-    if config.has_experts(layer):
+    if config.feed_forward.n_experts is not None:
         yield from _experts(config)
     else:
         yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
@@ -142,10 +156,18 @@ def _layer(config: ModelConfig, layer: int) -> Iterator[Tensor]:
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor of the model with its full name; repeated layers are expanded in order."""
-    for section in table:
-        for layer in section.layers if section.layers is not None else (None,):
-            for tensor in section.tensors:
-                yield section.full_name(tensor, layer), tensor
+    for section, layer in in_order(table):
+        for tensor in section.tensors:
+            yield section.full_name(tensor, layer), tensor
+
+
+def in_order(table: TensorTable) -> Iterator[tuple[Section, int | None]]:
+    """Yield each section outside the layers, and the section of each layer with its index, in the model's order."""
+    first, *layers, last = table
+    yield first, None
+    numbered = [zip(section.layers or (), repeat(number)) for number, section in enumerate(layers)]
+    yield from ((layers[number], layer) for layer, number in merge(*numbered))
+    yield last, None
 
 
 def score_corrections(config: ModelConfig) -> int:
@@ -154,11 +176,18 @@ def score_corrections(config: ModelConfig) -> int:
     References:
         DeepSeek-AI 2024 (DeepSeek-V3), section 2.1.2, https://arxiv.org/abs/2412.19437
     """
-    feed_forward = config.feed_forward
-    if feed_forward.n_experts is None or not feed_forward.score_correction:
-        return 0
-    n_expert_layers = config.n_layers - feed_forward.n_dense_layers
-    return n_expert_layers * feed_forward.n_experts  # a buffer (E) in the router of each expert layer
+    corrected = (
+        len(group.layers) * (group.config.feed_forward.n_experts or 0)  # a buffer (E) in the router of each layer
+        for group in group_layers(config, None)
+        if group.config.feed_forward.score_correction
+    )
+    return sum(corrected)
+
+
+def rotary_frequencies(config: ModelConfig) -> tuple[int, ...]:
+    """Return the number of frequencies of each rotary encoding; layers with equal encodings share one."""
+    kinds = layer_pattern(config).kinds
+    return tuple(pairs for _, pairs in dict.fromkeys((kind.position, rotary_pairs(kind)) for kind in kinds) if pairs)
 
 
 def rotary_pairs(config: ModelConfig) -> int:

@@ -7,15 +7,15 @@ defines the letters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from tinylm_cli.analysis.layer_kinds import LayerGroup, group_layers
+from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
-from tinylm_cli.analysis.tensor_table import TensorTable
+from tinylm_cli.analysis.tensor_table import Section, TensorTable
 from tinylm_cli.reports.memory import PhaseMemory
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
@@ -63,10 +63,10 @@ def training_timeline(
         yield PhaseMemory(
             "head gradient", head_gradients * grad_element_bytes, saved, logits * element_bytes + residual_stream
         )
-    for layer in _boundary_layers(run, layers):
+    for of_layer, layer in _boundary_layers(run, table, layers):
         gradients = (head_gradients + _params_after(table, layer)) * grad_element_bytes
         saved = embedding_bytes + _saved_by_layers(run, range(layers.start, layer))
-        yield from _layer(run, table, layer, gradients, saved, expert_parallel)
+        yield from _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel)
     gradients = total_params(table) * grad_element_bytes
     if is_first:
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
@@ -76,40 +76,38 @@ def training_timeline(
 
 
 def _layer(
-    run: ForwardPass, table: TensorTable, layer: int, gradients: int, saved: int, expert_parallel: int
+    run: ForwardPass, section: Section, gradients: int, saved: int, expert_parallel: int
 ) -> Iterator[PhaseMemory]:
     """Yield the phases of one layer's backward pass: of its feed-forward part, then of its attention.
 
     Args:
-        run: The forward pass.
-        table: The tensors of the stage.
-        layer: Index of the layer.
+        run: The forward pass of a layer of this kind.
+        section: The tensors of the layer.
         gradients: Bytes of the gradients of all later layers.
         saved: Bytes saved by all earlier layers.
         expert_parallel: Expert-parallel degree.
     """
     config, grad_element_bytes = run.config, run.setup.grad_element_bytes
-    tensors = layer_tensors(run, layer)
-    own = tensors if run.setup.recompute == "full" else saved_by_layer(run, layer)
+    tensors = layer_tensors(run)
+    own = tensors if run.setup.recompute == "full" else saved_by_layer(run)
     residual_stream = run.tokens * config.d_model * run.element_bytes  # gradient of the residual stream, B × T × D
-    if config.has_experts(layer):
+    if config.feed_forward.n_experts is not None:
         yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_parallel)
     else:
         n_hidden = 2 if config.feed_forward.gated else 1  # gradients of gate and up, or of up
         hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
-    section = next(each for each in table if each.layers is not None and layer in each.layers)
     feed_forward = (
         sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_element_bytes
     )
     last = max(index for index, tensor in enumerate(tensors) if tensor.part == "attention")
     # the attention output is freed after the output projection's backward pass, unless a flash kernel still reads it
-    is_output_freed = run.materializes_scores(layer)
+    is_output_freed = run.materializes_scores
     until_attention = total_bytes(
         tensor for tensor in tensors[: last + 1] if not (tensor.name == OUTPUT and is_output_freed)
     )
-    working = residual_stream + _attention_gradients(run, layer)
+    working = residual_stream + _attention_gradients(run)
     yield PhaseMemory("backward", gradients + feed_forward, saved + until_attention, working)
 
 
@@ -139,7 +137,7 @@ def _experts(
     yield PhaseMemory("backward", gradients, saved, 2 * residual_stream + stack * run.element_bytes)
 
 
-def _attention_gradients(run: ForwardPass, layer: int) -> int:
+def _attention_gradients(run: ForwardPass) -> int:
     """Return the bytes of gradients that attention's backward pass holds at once.
 
     If scores are materialized, these are gradients of scores; otherwise of queries, keys, values and output. CUDA's
@@ -150,13 +148,13 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
     d_key, d_value = config.d_head, config.d_value  # K, K_v
-    if run.materializes_scores(layer):
+    if run.materializes_scores:
         scores = run.setup.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
         if config.dropout:
             # the gradient of the softmax output; the gradient of the dropout output is freed
             weights = scores * run.upcast_bytes
         else:
-            is_cast = run.upcast_bytes > run.element_bytes and run.backend(layer) == "eager"
+            is_cast = run.upcast_bytes > run.element_bytes and run.backend == "eager"
             # the gradients of the softmax output and input; if weights are cast, one of them is in the model's dtype
             weights = scores * (2 * run.upcast_bytes - (run.element_bytes if is_cast else 0))
         output = run.tokens * heads * d_value * run.upcast_bytes  # B × T × H × K_v
@@ -170,33 +168,39 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
     return run.tokens * per_token
 
 
-def _boundary_layers(run: ForwardPass, layers: range) -> Iterable[int]:
-    """Return the first and the last of each kind among consecutive layers, the last one first.
+def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> list[tuple[ForwardPass, int]]:
+    """Return the layers that may have the peak, each with its forward pass, the last layer first.
 
-    A flash kernel saves the same bytes with and without a window.
+    Saved tensors grow, and gradients shrink, by equal amounts per layer while consecutive layers are alike, and per
+    period of the pattern. The peak is therefore at an end of such a run of layers, in the first or the last period.
     """
-    is_flash = run.setup.attention_kernel == "flash"
-    alike: dict[tuple[bool, bool], list[LayerGroup]] = {}
-    for kind, group in group_layers(run.config, run.keys, layers).items():
-        alike.setdefault((kind.window is not None and not is_flash, kind.has_experts), []).append(group)
-    boundaries = {
-        layer
-        for groups in alike.values()
-        for layer in (min(group.first for group in groups), max(group.last for group in groups))
-    }
-    return sorted(boundaries, reverse=True)
+    alike: dict[object, list[LayerGroup]] = {}
+    for group in group_layers(run.config, run.keys, layers):
+        of_layer = run._replace(config=group.config)
+        alike.setdefault((layer_tensors(of_layer), _section(table, group.layers.first).tensors), []).append(group)
+    found: dict[int, ForwardPass] = {}
+    for groups in alike.values():
+        of_layer = run._replace(config=groups[0].config)
+        for part in LayerSet.union(group.layers for group in groups).parts:
+            found |= dict.fromkeys(part.run_ends(), of_layer)
+    return [(found[layer], layer) for layer in sorted(found, reverse=True)]
+
+
+def _section(table: TensorTable, layer: int) -> Section:
+    """Return the tensors of ``layer``."""
+    return next(section for section in table if section.layers is not None and layer in section.layers)
 
 
 def _saved_by_layers(run: ForwardPass, layers: range) -> int:
     """Return the bytes that consecutive layers save."""
-    groups = group_layers(run.config, run.keys, layers).values()
-    return sum(group.n_layers * total_bytes(saved_by_layer(run, group.first)) for group in groups)
+    groups = group_layers(run.config, run.keys, layers)
+    return sum(len(each.layers) * total_bytes(saved_by_layer(run._replace(config=each.config))) for each in groups)
 
 
 def _params_after(table: TensorTable, layer: int) -> int:
     """Return the parameters of all layers after ``layer``."""
     return sum(
-        len(section.layers[max(0, layer + 1 - section.layers.start) :])
+        len(section.layers.within(range(layer + 1, section.layers.last + 1)))
         * sum(tensor.params for tensor in section.tensors)
         for section in table
         if section.layers is not None

@@ -5,7 +5,6 @@ A config that names none of the blocks is exactly the course's model.
 
 # no deferred annotations, as in config.blocks
 
-import math
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -14,7 +13,6 @@ from pydantic_core import PydanticCustomError
 from tinylm_cli.config.blocks import (
     BLOCKS,
     MAX_N_LAYERS,
-    MAX_WINDOW_PATTERN,
     Attention,
     Block,
     Budget,
@@ -30,7 +28,6 @@ from tinylm_cli.config.blocks import (
     ResidualBlock,
     optional,
 )
-from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.rules import broken_rules
 
@@ -109,15 +106,6 @@ class ModelConfig(Block):
         """Hidden size of one expert."""
         return self.feed_forward.d_expert or self.d_ff
 
-    def window(self, layer: int) -> int | None:
-        """Return the sliding window of ``layer`` in positions, itself included; None for full causal attention."""
-        pattern = self.attention.window_pattern
-        return self.attention.window if pattern[layer % len(pattern)] == "L" else None
-
-    def has_experts(self, layer: int) -> bool:
-        """Return whether the feed-forward network of ``layer`` is a mixture of experts."""
-        return self.feed_forward.n_experts is not None and layer >= self.feed_forward.n_dense_layers
-
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
         problems = list(broken_rules(flatten(self.model_dump())))
@@ -146,29 +134,3 @@ def json_schema() -> dict[str, Any]:
         "title": "tinylm model config",
         "description": "A decoder-only transformer language model.",
     }
-
-
-def canonical_fields(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields that apply, each with its resolved value: equal for all configs that describe one model."""
-    values = flatten(config.model_dump())
-    applying = {name: value for name, value in values.items() if applies(name, values)}
-    attention = config.attention
-    resolved = {
-        "embedding.multiplier": math.sqrt(config.d_model)
-        if config.embedding.multiplier is None
-        else config.embedding.multiplier,
-        "norm.bias": config.norm.has_bias,
-        "attention.n_kv_heads": config.n_kv_heads,
-        "attention.d_head": config.d_head,
-        "attention.out_bias": attention.has_out_bias,
-        "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
-        "feed_forward.d_expert": config.d_expert,
-        "position.scaling_factor": config.position.stretch,
-        "position.local_theta": config.position.local_theta or config.position.theta,
-    }
-    kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}
-    if attention.window is not None:
-        # patterns that agree on the length of two patterns agree on all layers (Fine and Wilf 1965)
-        layers = range(min(config.n_layers, 2 * MAX_WINDOW_PATTERN))
-        kept["attention.window_pattern"] = tuple(config.window(layer) for layer in layers)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.dependencies import defaults
-from tinylm_cli.config.schema import ModelConfig, canonical_fields
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError

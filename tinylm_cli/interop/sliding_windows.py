@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.shared_keys import LayerTypes, LayerWindow, LlamaLikeKeys
 from tinylm_cli.interop.translation import Translation
@@ -55,7 +56,7 @@ class LayerWindowKeys(LlamaLikeKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys; ``sliding_window`` is a number even if no layer uses it."""
-        windows = [config.window(layer) for layer in range(config.n_layers)]
+        windows = [kind.attention.window for kind in layer_pattern(config)]
         types = ["full_attention" if window is None else "sliding_attention" for window in windows]
         window = config.attention.window or config.max_len
         return super().from_tinylm(config) | {"sliding_window": window, "layer_types": types}

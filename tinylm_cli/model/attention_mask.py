@@ -25,38 +25,41 @@ class AttentionMask(NamedTuple):
 
 
 def attention_masks(
-    config: ModelConfig,
-    windows: Sequence[int | None],
+    kinds: Sequence[ModelConfig],
     *,
     start: int,
     length: int,
     device: torch.device,
     dtype: torch.dtype,
     mask: Tensor | None = None,
-) -> tuple[AttentionMask, ...]:
-    """Return the mask of every layer; layers with the same window share one.
+) -> list[AttentionMask]:
+    """Return the mask of each kind of layers; kinds with the same window and ALiBi biases share one.
 
     Args:
-        config: Uses n_heads and position.
-        windows: Sliding window of each layer in positions; None for full attention.
+        kinds: The config of each kind; uses attention.window, n_heads and position.
         start: Positions already in the KV cache; nonzero only if length is 1.
         length: Number of new positions, T. A single position attends to everything in the cache.
         device: Device of the masks.
         dtype: Floating type of the model, for ALiBi biases.
         mask: A mask (B or 1, 1, T, T) that replaces the causal and sliding-window masks.
     """
-    by_window = {}
-    for window in set(windows):
-        values = _mask_values(config, window, start=start, length=length, device=device, dtype=dtype, mask=mask)
-        by_window[window] = AttentionMask(values, is_causal=values is None and length > 1)
-    if len(by_window) == 1:
-        return (by_window[windows[0]],) * len(windows)
-    return tuple(by_window[window] for window in windows)
+    masks: dict[tuple[int | None, int], AttentionMask] = {}
+    for kind in kinds:
+        key = _mask_key(kind)
+        if key not in masks:
+            values = _mask_values(*key, start=start, length=length, device=device, dtype=dtype, mask=mask)
+            masks[key] = AttentionMask(values, is_causal=values is None and length > 1)
+    return [masks[_mask_key(kind)] for kind in kinds]
+
+
+def _mask_key(kind: ModelConfig) -> tuple[int | None, int]:
+    """Return the window of a kind of layers, and the number of its heads with ALiBi biases."""
+    return kind.attention.window, kind.n_heads if kind.position.kind == "alibi" else 0
 
 
 def _mask_values(
-    config: ModelConfig,
     window: int | None,
+    n_alibi_heads: int,
     *,
     start: int,
     length: int,
@@ -65,14 +68,13 @@ def _mask_values(
     mask: Tensor | None,
 ) -> Tensor | None:
     end = start + length
-    alibi = config.position.kind == "alibi"
-    if length > 1 and mask is None and (alibi or (window is not None and window < length)):
+    if length > 1 and mask is None and (n_alibi_heads or (window is not None and window < length)):
         mask = sliding_window_mask(length, window, device)[None, None]  # (1, 1, T, T)
-    if not alibi:
+    if not n_alibi_heads:
         return mask
     queries = torch.arange(start, end, device=device, dtype=torch.float32)  # (T)
     keys = queries if length > 1 else _cached_positions(end, window, device)  # (S)
-    bias = alibi_bias(config.n_heads, queries, keys)  # (1, H, T, S)
+    bias = alibi_bias(n_alibi_heads, queries, keys)  # (1, H, T, S)
     if mask is None:
         return bias.to(dtype)
     return (bias.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bias + mask).to(dtype)  # (·, H, T, S)

@@ -21,8 +21,8 @@ class TransformerBlock(nn.Module):
     and follow them. In a parallel block, both sub-layers read the same ``x``.
 
     Args:
-        config: Uses all fields except vocab_size, max_len, tie_weights, embedding and head.
-        layer: Index of the block, from 0.
+        config: The config of the block's kind of layers; uses all fields except vocab_size, max_len, tie_weights,
+            embedding and head.
 
     Attributes:
         window: Sliding window in positions, or None; applied by the mask passed to ``forward``.
@@ -34,16 +34,16 @@ class TransformerBlock(nn.Module):
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
         self.ln_1 = build_norm(config) if before else None
         self.attention = build_attention(config)
         self.post_ln_1 = build_norm(config) if after else None
         self.ln_2 = build_norm(config) if before and not config.block.shared_norm else None
-        self.feed_forward = build_feed_forward(config, layer)
+        self.feed_forward = build_feed_forward(config)
         self.post_ln_2 = build_norm(config) if after else None
-        self.window = config.window(layer)
+        self.window = config.attention.window
         self.parallel = config.block.parallel
         self.shared_norm = config.block.shared_norm
         self.multiplier = config.block.residual_multiplier

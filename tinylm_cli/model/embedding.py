@@ -12,7 +12,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Uninitialized
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.position import SinusoidalPosition, build_position
-from tinylm_cli.model.rope import RotaryPosition
+from tinylm_cli.model.rope import rotary_positions
 
 
 class EmbeddingTable(Uninitialized, nn.Embedding):
@@ -75,5 +75,6 @@ class TransformerEmbedding(nn.Module):
 def _rebuild_after_load(embedding: nn.Module, _: object) -> None:
     """Rebuild position buffers, which state dicts omit, after ``load_state_dict(assign=True)`` moved the weights."""
     assert isinstance(embedding, TransformerEmbedding)
-    if isinstance(embedding.positional_encoding, SinusoidalPosition | RotaryPosition):
-        embedding.positional_encoding.rebuild_like(embedding.token_embedding.embedding.weight)
+    position, weight = embedding.positional_encoding, embedding.token_embedding.embedding.weight
+    for table in (position,) if isinstance(position, SinusoidalPosition) else rotary_positions(position):
+        table.rebuild_like(weight)

@@ -201,6 +201,6 @@ class ExpertFeedForward(nn.Module):
         return out if self.shared_experts is None else out + self.shared_experts(x)  # (B, T, D)
 
 
-def build_feed_forward(config: ModelConfig, layer: int) -> FeedForward | ExpertFeedForward:
-    """Return the feed-forward module of one layer, on meta: dense, or a mixture of experts."""
-    return ExpertFeedForward(config) if config.has_experts(layer) else FeedForward(config, config.d_ff)
+def build_feed_forward(config: ModelConfig) -> FeedForward | ExpertFeedForward:
+    """Return the feed-forward module of a kind of layers, on meta: dense, or a mixture of experts."""
+    return FeedForward(config, config.d_ff) if config.feed_forward.n_experts is None else ExpertFeedForward(config)

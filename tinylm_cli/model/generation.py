@@ -34,7 +34,7 @@ class CausalLM(Protocol):
     def logits(self, hidden: Tensor) -> Tensor:
         """Map vectors (..., D) to logits (..., V)."""
 
-    def rope_scaling_key(self, length: int) -> int:
+    def rope_scaling_key(self, length: int) -> tuple[int, ...]:
         """Return a key that identifies the RoPE frequencies at this sequence length."""
 
 

@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import attention_masks
 from tinylm_cli.model.block import TransformerBlock
@@ -21,7 +22,7 @@ from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.rope import RotaryPosition, rotations
+from tinylm_cli.model.rope import RotaryPosition, rotary_configs, rotary_key, rotary_positions
 from tinylm_cli.model.sampling import SamplingParams
 
 
@@ -154,21 +155,22 @@ class TinyTransformerLM(nn.Module):
         """
         start, length = cache.length if cache else 0, tokens.shape[1]
         x = self.embedding(tokens, start)  # (B, T, D)
-        windows, position = self._windows, self.embedding.positional_encoding
-        masks = attention_masks(
-            self.config, windows, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask
-        )
-        by_layer = rotations(position, windows, start=start, length=length, dtype=x.dtype)
+        masks = attention_masks(self._kinds, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
+        rotations = [each.rotation(start, length, dtype=x.dtype) for each in self._rotary_positions]
+        rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
         caches = cache.extend(length) if cache else repeat(None)
-        for block, layer_mask, rotation, layer_cache in zip(self.blocks, masks, by_layer, caches, strict=False):
-            x = block(x, layer_mask, rotation, layer_cache)  # (B, T, D)
+        for block, kind, layer_cache in zip(self.blocks, self._kind_of_layer, caches, strict=False):
+            x = block(x, masks[kind], rotation_of[kind], layer_cache)  # (B, T, D)
         out: Tensor = self.ln_f(x)  # (B, T, D)
         return out
 
-    def rope_scaling_key(self, length: int) -> int:
+    def rope_scaling_key(self, length: int) -> tuple[int, ...]:
         """Return a key that identifies the RoPE frequencies at this length; cached keys are valid while it is equal."""
-        position = self.embedding.positional_encoding
-        return position.scaling_key(length) if isinstance(position, RotaryPosition) else 0
+        return tuple(each.scaling_key(length) for each in self._rotary_positions)
+
+    @property
+    def _rotary_positions(self) -> tuple[RotaryPosition, ...]:
+        return rotary_positions(self.embedding.positional_encoding)
 
     def generate(
         self,
@@ -228,10 +230,16 @@ class TinyTransformerLM(nn.Module):
     def _assemble(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self._windows = tuple(config.window(layer) for layer in range(config.n_layers))
+        pattern = layer_pattern(config)
+        self._kinds = pattern.kinds
+        self._kind_of_layer = tuple(pattern.kind(layer) for layer in range(config.n_layers))
+        rotary = list(rotary_configs(pattern.kinds))
+        self._rotary_indices = tuple(
+            rotary.index(rotary_key(kind)) if kind.position.kind == "rope" else None for kind in pattern.kinds
+        )
         with _gc_paused():
             self.embedding = TransformerEmbedding(config)
-            self.blocks = nn.ModuleList(TransformerBlock(config, layer) for layer in range(config.n_layers))
+            self.blocks = nn.ModuleList(map(TransformerBlock, pattern))
             self.ln_f = build_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
         self._tie()

@@ -16,9 +16,8 @@ from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition
 from tinylm_cli.model.state_dict import Shape
+from tinylm_cli.quantities import index_ranges
 from tinylm_cli.reports.architecture import ModuleNode
-
-MAX_RANGES = 3
 
 SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm)
 """Modules listed even without parameters: readers look for positions and norms."""
@@ -162,7 +161,7 @@ def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode
         for name, part in shown:
             indices_of.setdefault(part, []).append(int(name))
         for part, indices in indices_of.items():
-            yield _node(_range_text(indices), part, total=total, expand=expand, count=len(indices))
+            yield _node(index_ranges(_ranges(indices)), part, total=total, expand=expand, count=len(indices))
         return
     for name, part in shown:
         while part.wraps and not parent.is_list:
@@ -171,13 +170,12 @@ def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode
         yield _node(name, part, total=total, expand=expand)
 
 
-def _range_text(indices: list[int]) -> str:
-    """Format ascending indices as ranges; many are shortened to ``0..4, 6..10, …, 24..25``."""
-    ranges: list[list[int]] = []
+def _ranges(indices: list[int]) -> list[range]:
+    """Return ascending indices as ranges."""
+    ranges: list[range] = []
     for index in indices:
-        if ranges and index == ranges[-1][-1] + 1:
-            ranges[-1].append(index)
+        if ranges and index == ranges[-1].stop:
+            ranges[-1] = range(ranges[-1].start, index + 1)
         else:
-            ranges.append([index])
-    words = [str(one[0]) if len(one) == 1 else f"{one[0]}..{one[-1]}" for one in ranges]
-    return ", ".join(words if len(words) <= MAX_RANGES else [*words[: MAX_RANGES - 1], "…", words[-1]])
+            ranges.append(range(index, index + 1))
+    return ranges

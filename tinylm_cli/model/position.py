@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.rope import RotaryPosition
+from tinylm_cli.model.rope import RotaryPosition, RotaryPositions, rotary_configs
 
 BASE = 10_000.0
 """Base of the geometric progression of wavelengths."""
@@ -99,10 +100,14 @@ class NoPosition(nn.Module):
         return x
 
 
-def build_position(config: ModelConfig) -> SinusoidalPosition | LearnedPosition | RotaryPosition | NoPosition:
-    """Return the module of ``config.position.kind``, on meta."""
-    if config.position.kind == "rope":
-        return RotaryPosition(config)
+PositionModule = SinusoidalPosition | LearnedPosition | RotaryPosition | RotaryPositions | NoPosition
+
+
+def build_position(config: ModelConfig) -> PositionModule:
+    """Return the module of the positions of ``config``, on meta."""
+    rotary = list(rotary_configs(layer_pattern(config).kinds).values())
+    if rotary:
+        return RotaryPosition(rotary[0]) if len(rotary) == 1 else RotaryPositions(rotary)
     if config.position.kind == "learned":
         return LearnedPosition(config.max_len, config.d_model, config.position.offset)
     if config.position.kind == "sinusoidal":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,10 @@ class Rotation(NamedTuple):
         return first * self.cos - second * self.sin, second * self.cos + first * self.sin  # (B, H, T, R/2) each
 
 
+RotaryKey = tuple[Position, int]
+"""What a rotary encoding depends on: the position block, and the dimensions that RoPE rotates."""
+
+
 class RotaryPosition(nn.Module):
     """The RoPE frequency of each pair of dimensions; no parameters.
 
@@ -49,7 +53,7 @@ class RotaryPosition(nn.Module):
     Llama 3, YaRN, LongRoPE) increases the wavelengths for longer sequences.
 
     Args:
-        config: Uses position, and d_head or d_rope.
+        config: The config of the layers that it is for; uses position, and d_head or d_rope.
 
     References:
         Su et al. 2021, https://arxiv.org/abs/2104.09864
@@ -59,9 +63,7 @@ class RotaryPosition(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.position = config.position
-        latent = config.attention.kind == "latent"
-        self.d_rotary = config.attention.d_rope if latent else int(config.d_head * config.position.rotary_fraction)
+        self.position, self.d_rotary = rotary_key(config)
         empty = torch.empty(self.d_rotary // 2, device="meta", dtype=torch.float32)
         self.register_buffer("frequencies", empty, persistent=False)  # radians per position, (R/2)
 
@@ -95,21 +97,16 @@ class RotaryPosition(nn.Module):
         """Return ``x`` (B, T, D) unchanged: RoPE acts inside attention."""
         return x
 
-    def rotation(self, start: int, length: int, *, local: bool, dtype: torch.dtype) -> Rotation:
-        """Return the rotation of positions ``start`` to ``start + length``, with cosines and sines in ``dtype``.
-
-        ``local`` is for sliding-window layers, which may have another theta (local_theta).
-        """
+    def rotation(self, start: int, length: int, *, dtype: torch.dtype) -> Rotation:
+        """Return the rotation of positions ``start`` to ``start + length``, with cosines and sines in ``dtype``."""
         device = self.frequencies.device
         scaling_key = self.scaling_key(start + length)
         frequencies = self.frequencies  # (R/2)
-        if local and self.position.local_theta is not None:
-            frequencies = _unscaled(self.position.local_theta, self.d_rotary).to(device, torch.float32)  # (R/2)
-        elif scaling_key:
+        if scaling_key:
             frequencies = self._frequencies(scaling_key).to(device, torch.float32)  # (R/2)
         positions = torch.arange(start, start + length, device=device, dtype=torch.float32)  # (T)
         angles = torch.outer(positions, frequencies)  # (T, R/2)
-        factor = 1.0 if local and self.position.local_theta is not None else attention_factor(self.position)
+        factor = attention_factor(self.position)
         cos, sin = angles.cos() * factor, angles.sin() * factor  # (T, R/2)
         return Rotation(cos.to(dtype), sin.to(dtype), self.position.pairing)
 
@@ -131,20 +128,37 @@ class RotaryPosition(nn.Module):
         return frequencies
 
 
-def rotations(
-    position: nn.Module, windows: Sequence[int | None], *, start: int, length: int, dtype: torch.dtype
-) -> tuple[Rotation | None, ...]:
-    """Return the rotation of every layer at positions ``start`` to ``start + length``; None for layers without RoPE.
+class RotaryPositions(nn.ModuleList):
+    """Several rotary encodings, one for each kind of layers that has its own.
 
-    ``position`` is the module of the config's position block; ``windows`` are the layers' sliding windows, or None.
+    Args:
+        configs: The config of each encoding, as for :class:`RotaryPosition`.
     """
-    if not isinstance(position, RotaryPosition):
-        return (None,) * len(windows)
-    by_kind = {
-        local: position.rotation(start, length, local=local, dtype=dtype)
-        for local in {window is not None for window in windows}
-    }
-    return tuple(by_kind[window is not None] for window in windows)
+
+    def __init__(self, configs: Iterable[ModelConfig]) -> None:
+        super().__init__(map(RotaryPosition, configs))
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - common signature of position modules
+        """Return ``x`` (B, T, D) unchanged: RoPE acts inside attention."""
+        return x
+
+
+def rotary_positions(position: nn.Module) -> tuple[RotaryPosition, ...]:
+    """Return the rotary encodings in the module of a model's positions."""
+    if isinstance(position, RotaryPosition):
+        return (position,)
+    return tuple(position) if isinstance(position, RotaryPositions) else ()  # type: ignore[arg-type]
+
+
+def rotary_configs(kinds: Iterable[ModelConfig]) -> dict[RotaryKey, ModelConfig]:
+    """Return the config of each rotary encoding among the kinds of layers, by its key."""
+    return {rotary_key(kind): kind for kind in kinds if kind.position.kind == "rope"}
+
+
+def rotary_key(config: ModelConfig) -> RotaryKey:
+    """Return the position block of a kind of layers, and the dimensions that RoPE rotates."""
+    latent = config.attention.kind == "latent"
+    return config.position, config.attention.d_rope if latent else int(config.d_head * config.position.rotary_fraction)
 
 
 def attention_factor(position: Position) -> float:

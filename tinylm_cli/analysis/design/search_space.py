@@ -15,6 +15,7 @@ from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.constraint import Sizes
@@ -153,9 +154,8 @@ class SearchSpace:
 
     @property
     def period(self) -> int:
-        """Length of the window pattern that layers repeat."""
-        attention = self.family.config.attention
-        return len(attention.window_pattern) if attention.window is not None else 1
+        """Number of layers after which the kinds of layers repeat."""
+        return len(layer_pattern(self.family.config).stretches[-1].cycle)
 
     @property
     def d_heads(self) -> tuple[int, ...]:

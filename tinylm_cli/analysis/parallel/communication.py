@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.layer_kinds import n_expert_layers
-from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layers, stage_params
+from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layer_groups, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
@@ -132,10 +131,10 @@ def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, s
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """All-gather the sequence before each sub-layer and reduce-scatter it after (sequence parallelism)."""
     per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
-    layers = stage_layers(config, layout, stage)
     attention_and_feed_forward = 2
-    sublayers = attention_and_feed_forward * len(layers) + _extra_expert_inputs(config, layout) * n_expert_layers(
-        config, layers
+    sublayers = sum(
+        len(group.layers) * (attention_and_feed_forward + _extra_expert_inputs(group.config, layout))
+        for group in stage_layer_groups(config, layout, stage)
     )
     collectives = sublayers * per_sublayer
     if stage == 0:
@@ -151,7 +150,9 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
 def _extra_expert_inputs(config: ModelConfig, layout: Layout) -> int:
     """Return the copies of the residual stream that experts read beyond one: top_k with expert parallelism."""
     settings = config.feed_forward
-    return 0 if layout.expert == 1 else settings.top_k - 1 + (1 if settings.n_shared_experts else 0)
+    if layout.expert == 1 or settings.n_experts is None:
+        return 0
+    return settings.top_k - 1 + (1 if settings.n_shared_experts else 0)
 
 
 def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
@@ -170,28 +171,36 @@ def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: 
 
 def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Send keys, values and their gradients around a ring (ring attention)."""
-    attention = config.attention
-    if attention.kind == "latent":
-        per_token = attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
-    else:
-        per_token = config.n_kv_heads * (config.d_head + config.d_value) // layout.tensor  # G × (K + K_v)
+    groups = stage_layer_groups(config, layout, stage)
+    elements = sum(len(group.layers) * _kv_elements(group.config, layout) for group in groups)
     tokens = setup.batch_size * setup.length(config) // layout.context  # B × T on one GPU
-    keys_and_values = tokens * per_token * setup.element_bytes
+    keys_and_values = tokens * elements * setup.element_bytes  # of all layers
     passes = RING_ATTENTION_PASSES + (1 if setup.recompute == "full" else 0)  # recomputed forward pass
     hops = layout.context - 1
-    n_layers = len(stage_layers(config, layout, stage))
-    sent = layout.micro_batches * n_layers * passes * hops * keys_and_values
+    sent = layout.micro_batches * passes * hops * keys_and_values
     return Traffic("context", sent, layout.context, layout.tensor, None, "keys and values around a ring")
+
+
+def _kv_elements(config: ModelConfig, layout: Layout) -> int:
+    """Return the elements of keys and values per token and layer on one GPU."""
+    attention = config.attention
+    if attention.kind == "latent":
+        return attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
+    return config.n_kv_heads * (config.d_head + config.d_value) // layout.tensor  # G × (K + K_v)
 
 
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Dispatch each token to its experts and combine their outputs; experts on the same GPU add no traffic."""
-    n_layers = n_expert_layers(config, stage_layers(config, layout, stage))
+    per_token = sum(
+        len(group.layers) * group.config.feed_forward.top_k
+        for group in stage_layer_groups(config, layout, stage)
+        if group.config.feed_forward.n_experts is not None
+    )
     passes = 3 if setup.recompute == "full" else 2  # forward, backward; recomputed forward
     dispatch_and_combine = 2
-    routed = _residual_bytes(config, setup, layout) // layout.tensor * config.feed_forward.top_k  # B × T × k × D
+    routed = _residual_bytes(config, setup, layout) // layout.tensor * per_token  # layers × B × T × k × D
     n = layout.expert
-    sent = layout.micro_batches * n_layers * passes * dispatch_and_combine * routed * (n - 1) // n
+    sent = layout.micro_batches * passes * dispatch_and_combine * routed * (n - 1) // n
     return Traffic("expert", sent, n, layout.tensor, None, "tokens to their experts and back")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import gcd, isqrt
 from typing import NamedTuple
 
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
@@ -72,12 +73,14 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
     stage and every expert-parallel degree. Tensor parallelism stays within a node; stages are not interleaved.
     """
     gpus, sequences, seq_len = setup.n_gpus, global_batch_size(config, setup), setup.length(config)
+    kinds = layer_pattern(config).kinds
+    heads, experts = gcd(*(kind.n_heads for kind in kinds)), gcd(*_expert_counts(kinds)) or 1
     max_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
 
     def divides(layout: Layout) -> bool:
         return not layout_mismatches(config, setup, layout)
 
-    for tensor in _divisors(gcd(gpus, config.n_heads), max_tensor):
+    for tensor in _divisors(gcd(gpus, heads), max_tensor):
         if not divides(Layout(tensor=tensor)):
             continue
         for pipeline in _divisors(gpus // tensor, config.n_layers):
@@ -89,24 +92,17 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
                 if remainder:
                     continue
                 replicas = data * context
-                for expert in _divisors(gcd(replicas, config.feed_forward.n_experts or 1), replicas):
+                for expert in _divisors(gcd(replicas, experts), replicas):
                     layout = Layout(data, tensor, pipeline, context, expert, 0, micro_batches)
                     yield from (replace(layout, zero=zero) for zero in ((0, 1, 2, 3) if replicas > 1 else (0,)))
 
 
 def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Iterator[LayoutMismatch]:
-    feed_forward = config.feed_forward
-    sizes = [("tensor", "n_heads", config.n_heads)]
-    if config.attention.kind != "latent":
-        sizes.append(("tensor", "attention.n_kv_heads", config.n_kv_heads))
-    if not config.has_experts(0):
-        sizes.append(("tensor", "d_ff", config.d_ff))
-    if feed_forward.n_experts is not None:
-        sizes.append(("tensor", "feed_forward.d_expert", config.d_expert))
+    kinds = layer_pattern(config).kinds
+    sizes = [size for kind in kinds for size in _tensor_parallel_sizes(kind)]
     sizes.append(("context", "seq_len", setup.length(config)))
-    if feed_forward.n_experts is not None:
-        sizes.append(("expert", "feed_forward.n_experts", feed_forward.n_experts))
-    for field, name, size in sizes:
+    sizes += [("expert", "feed_forward.n_experts", n_experts) for n_experts in _expert_counts(kinds)]
+    for field, name, size in dict.fromkeys(sizes):
         degree = getattr(layout, field)
         if size % degree:
             near = ", ".join(map(str, _divisors(size, 4 * degree)[-4:]))
@@ -114,12 +110,28 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
             yield LayoutMismatch(field, name, message, f"nearby divisors: {near}")
     yield from _stage_mismatches(config, layout)
     replicas = layout.data * layout.context
-    if layout.expert > 1 and feed_forward.n_experts is None:
+    if layout.expert > 1 and not _expert_counts(kinds):
         message = f"expert parallelism {layout.expert} needs a mixture of experts"
         yield LayoutMismatch("expert", "feed_forward.n_experts", message, "remove it")
     elif replicas % layout.expert:
         message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context"
         yield LayoutMismatch("expert", "", message, "experts are sharded among these GPUs")
+
+
+def _tensor_parallel_sizes(kind: ModelConfig) -> Iterator[tuple[str, str, int]]:
+    """Yield the sizes of a layer that tensor parallelism divides, each as (degree, field, size)."""
+    yield "tensor", "n_heads", kind.n_heads
+    if kind.attention.kind != "latent":
+        yield "tensor", "attention.n_kv_heads", kind.n_kv_heads
+    if kind.feed_forward.n_experts is None:
+        yield "tensor", "d_ff", kind.d_ff
+    else:
+        yield "tensor", "feed_forward.d_expert", kind.d_expert
+
+
+def _expert_counts(kinds: Iterable[ModelConfig]) -> list[int]:
+    """Return the number of experts of each kind of layer that has any."""
+    return [kind.feed_forward.n_experts for kind in kinds if kind.feed_forward.n_experts is not None]
 
 
 def _stage_mismatches(config: ModelConfig, layout: Layout) -> Iterator[LayoutMismatch]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, n_expert_layers
+from tinylm_cli.analysis.layer_kinds import LayerGroup, cost_stretches, group_layers
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
@@ -81,16 +81,15 @@ def _stage_groups(config: ModelConfig, layout: Layout, seq_len: int) -> tuple[St
 
 def stage_kind(config: ModelConfig, layout: Layout, seq_len: int, stage: int) -> tuple[object, ...]:
     """Return a key that is equal for the stages of one group of :func:`stage_groups`."""
-    counts = layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
+    counts = layers_by_cost(config, seq_len, stage_layers(config, layout, stage))
     return (stage == 0, stage == layout.pipeline - 1, *counts.items())
 
 
 def _repeated_stages(config: ModelConfig, layout: Layout, seq_len: int) -> Iterator[StageGroup]:
     """Yield all stages, in groups with the same kinds of layers; the layers of two groups may be equal too.
 
-    Stages between the first and the last have equally many layers. Before and after the stage with the first expert
-    layer, their windows repeat after at most one period of the pattern, so the number of groups does not depend on the
-    number of layers.
+    Stages between the first and the last have equally many layers. Within a stretch of the layer pattern, their layers
+    repeat after at most one period of it, so the number of groups does not depend on the number of layers.
     """
     last = layout.pipeline - 1
     yield StageGroup(0, 1)
@@ -98,19 +97,29 @@ def _repeated_stages(config: ModelConfig, layout: Layout, seq_len: int) -> Itera
         yield StageGroup(last, 1)
     if last > 1:
         second = stage_layers(config, layout, 1)
-        window, pattern = config.attention.window, config.attention.window_pattern
-        pattern_length = 1 if window is None or window >= seq_len else len(pattern)
-        period = pattern_length // gcd(pattern_length, len(second))
-        n_dense = config.n_layers - n_expert_layers(config, range(config.n_layers))
-        mixed = min(max(1 + (n_dense - second.start) // len(second), 1), last)  # the stage of the first expert layer
-        for stages in (range(1, mixed), range(mixed, min(mixed + 1, last)), range(mixed + 1, last)):
-            for first in stages[:period]:
-                yield StageGroup(first, len(range(first, stages.stop, period)))
+        per_stage, start = len(second), second.start - len(second)  # stage s begins with layer start + s · per_stage
+        stages = 1  # those before it are yielded
+        for layers, pattern_length in cost_stretches(config, seq_len):
+            period = pattern_length // gcd(pattern_length, per_stage)
+            first = max(-(-(layers.start - start) // per_stage), stages)  # the first stage that begins in the stretch
+            stop = min(max((layers.stop - start) // per_stage, first), last)  # stages before it end in the stretch
+            for mixed in range(stages, min(first, last)):
+                yield StageGroup(mixed, 1)
+            for repeated in range(first, stop)[:period]:
+                yield StageGroup(repeated, len(range(repeated, stop, period)))
+            stages = max(stages, stop)
+        for mixed in range(stages, last):
+            yield StageGroup(mixed, 1)
 
 
-def layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[LayerKind, int]:
-    """Return the number of ``layers`` of each kind."""
-    return {kind: group.n_layers for kind, group in group_layers(config, seq_len, layers).items()}
+def layers_by_cost(config: ModelConfig, seq_len: int, layers: range) -> dict[int, int]:
+    """Return the number of ``layers`` in each group with equal cost, by the number of the group."""
+    return {group.number: len(group.layers) for group in group_layers(config, seq_len, layers)}
+
+
+def stage_layer_groups(config: ModelConfig, layout: Layout, stage: int) -> tuple[LayerGroup, ...]:
+    """Return the groups of equal layers in a pipeline stage."""
+    return group_layers(config, None, stage_layers(config, layout, stage))
 
 
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
@@ -152,8 +161,8 @@ def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Secti
         yield first_section
     for section in between:
         assert section.layers is not None
-        layers = range(max(section.layers.start, own_layers.start), min(section.layers.stop, own_layers.stop))
-        if layers:
+        layers = section.layers.within(own_layers)
+        if len(layers):
             yield Section(section.tensors, layers)
     if stage == last:
         has_own_copy = stage != 0  # of a tied embedding

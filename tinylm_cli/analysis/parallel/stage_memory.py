@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
-from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.parallel.sharding import (
     IGNORE_WINDOWS,
     StageGroup,
     is_routed,
-    layers_by_kind,
+    layers_by_cost,
     stage_groups,
     stage_layers,
     stage_table,
@@ -245,10 +244,10 @@ def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     """
     config, setup = run.config, run.setup
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)
-    counts = layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
+    counts = layers_by_cost(config, seq_len, stage_layers(config, layout, stage))
     layer_bytes = sum(
-        counts.get(kind, 0) * sum(_per_gpu(part, layout) for part in layer.parts)
-        for kind, layer in zip(group_layers(config, seq_len), saved.layers, strict=True)
+        counts.get(number, 0) * sum(_per_gpu(part, layout) for part in layer.parts)
+        for number, layer in enumerate(saved.layers)
     )
     embedding_bytes = head_bytes = 0
     for part in saved.outside:

@@ -12,7 +12,7 @@ OUTPUT = "attention output"
 """The tensor (B, T, H·K_v) that the output projection reads."""
 
 
-def attention(run: ForwardPass, layer: int, x: SavedTensor) -> Iterator[SavedTensor]:
+def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     """Yield the tensors that attention over the vectors ``x`` saves.
 
     Follows ``model/attention.py:SelfAttention.forward`` and ``model/latent_attention.py:LatentAttention.forward``.
@@ -20,7 +20,7 @@ def attention(run: ForwardPass, layer: int, x: SavedTensor) -> Iterator[SavedTen
     config = run.config
     yield x  # read by q_proj, k_proj and v_proj
     if config.attention.kind == "latent":
-        yield from _latent_attention(run, layer)
+        yield from _latent_attention(run)
         return
     per_head = config.attention.qk_norm == "per_head"
     for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads)):
@@ -29,10 +29,10 @@ def attention(run: ForwardPass, layer: int, x: SavedTensor) -> Iterator[SavedTen
             rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
             projected = _of_heads(run, f"{name} projected", heads, config.d_head)
             yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor")
-    yield from _sdpa(run, layer, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
+    yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
 
 
-def _latent_attention(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
+def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of latent attention; v and k_nope are views of one storage (N + K_v)."""
     config, settings, rows = run.config, run.config.attention, run.tokens
 
@@ -46,22 +46,21 @@ def _latent_attention(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     yield from norm(run, "kv_a_norm", compressed, rows, settings.kv_rank)
     yield vectors("kv_a_norm output", settings.kv_rank)  # read by kv_b_proj
     d_storage = settings.d_nope + settings.d_value
-    yield from _sdpa(run, layer, kv_heads=config.n_heads, d_value=settings.d_value, d_value_storage=d_storage)
+    yield from _sdpa(run, kv_heads=config.n_heads, d_value=settings.d_value, d_value_storage=d_storage)
 
 
-def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:
+def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:
     """Yield queries, keys and values, core attention, and the attention output, which the output projection reads.
 
     Follows ``model/sdpa.py:sdpa``.
 
     Args:
         run: The forward pass.
-        layer: Index of the layer.
         kv_heads: G, heads of keys and values.
         d_value: K_v, dimensions of a value.
         d_value_storage: Dimensions of the storage that a value is a view of.
     """
-    config, heads, backend = run.config, run.config.n_heads, run.backend(layer)
+    config, heads, backend = run.config, run.config.n_heads, run.backend
     if backend in ("flash", "fused"):
         yield _of_heads(run, "q", heads, config.d_head)  # B × T × H × K
         yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
@@ -69,7 +68,7 @@ def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_
         yield _core("log-sum-exp", run.tokens * heads * run.upcast_bytes)  # B × T × H
         if backend == "fused" and heads > 1 and run.seq_len > 1 and _has_head_major_queries(run):
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
-        if backend == "fused" and run.banded(layer) and config.position.kind != "alibi":
+        if backend == "fused" and run.is_banded and config.position.kind != "alibi":
             yield _core("mask bias", run.seq_len * run.keys * run.element_bytes, "none")  # T × S
     else:
         element_bytes = run.element_bytes if backend == "eager" else run.upcast_bytes
@@ -79,7 +78,7 @@ def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_
         yield _of_heads(run, "q scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
         yield _of_heads(run, "k scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
         yield _of_heads(run, "v repeated", heads, d_saved_value, element_bytes)._replace(is_core_attention=True)
-        yield from _eager_scores(run, banded=run.banded(layer)) if backend == "eager" else _math_scores(run)
+        yield from _eager_scores(run, banded=run.is_banded) if backend == "eager" else _math_scores(run)
     yield _of_heads(run, OUTPUT, heads, d_value)  # B × T × H × K_v
 
 

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import INT64_BYTES
-from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, layer_kind
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated
-from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies
+from tinylm_cli.config.layer_kinds import layer_pattern
 
 
 def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return the tensors saved before the first layer: by the embedding, and by positions."""
-    windows = {kind.window for kind in group_layers(run.config, seq_len=None)}
-    return (*embedding(run), *position(run, windows))
+    return (*embedding(run), *position(run))
 
 
 def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -34,35 +33,32 @@ def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
         )
 
 
-def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor]:
-    """Yield the tensors that all layers of a kind share: ``model/attention_mask.py:attention_masks``.
+def position(run: ForwardPass) -> Iterator[SavedTensor]:
+    """Yield the tensors that layers share.
 
-    Args:
-        run: The forward pass.
-        windows: The windows of the layers; contains None if a layer has no window.
+    Follows ``model/rope.py:RotaryPosition.rotation`` and ``model/attention_mask.py:attention_masks``.
     """
-    config, length = run.config, run.seq_len
-    for window in windows:
-        if config.position.kind == "rope":
-            table = length * COS_AND_SIN * rotary_pairs(config) * run.element_bytes  # T × R/2, each
-            yield SavedTensor(f"rotary table {window}", "position", table, "none")
-        if config.position.kind == "alibi" and run.backend(0) == "fused":
-            bias = config.n_heads * length * run.keys * run.element_bytes  # H × T × S
-            yield SavedTensor(f"ALiBi bias {window}", "position", bias, "tensor")
-
-
-def layer_tensors(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
-    """Return the tensors that one layer saves without recomputation, its input included."""
-    return _kind_tensors(run, layer_kind(run.config, run.keys, layer))
+    for index, pairs in enumerate(rotary_frequencies(run.config)):
+        table = run.seq_len * COS_AND_SIN * pairs * run.element_bytes  # T × R/2, each
+        yield SavedTensor(f"rotary table {index}", "position", table, "none")
+    biases = {
+        (kind.n_heads, kind.attention.window): run._replace(config=kind)
+        for kind in layer_pattern(run.config).kinds
+        if kind.position.kind == "alibi"
+    }
+    for (n_heads, window), of_kind in biases.items():
+        if of_kind.backend == "fused":
+            bias = n_heads * run.seq_len * run.keys * run.element_bytes  # H × T × S
+            yield SavedTensor(f"ALiBi bias {n_heads} {window}", "position", bias, "tensor")
 
 
 @lru_cache(maxsize=1024)
-def _kind_tensors(run: ForwardPass, kind: LayerKind) -> tuple[SavedTensor, ...]:
-    """Return the tensors of the first layer of a kind, which are those of every layer of that kind."""
-    return deduplicated(_layer(run, group_layers(run.config, run.keys)[kind].first))
+def layer_tensors(run: ForwardPass) -> tuple[SavedTensor, ...]:
+    """Return the tensors that a layer of the kind ``run.config`` saves without recomputation, its input included."""
+    return deduplicated(_layer(run))
 
 
-def _layer(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
+def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors that one layer saves; repeated if several operations save the same tensor.
 
     Follows ``model/block.py:TransformerBlock.forward``.
@@ -87,7 +83,7 @@ def _layer(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     normed = vectors("ln_1 output", "norm") if has_pre_norm else x
     if has_pre_norm:
         yield from norm(run, "ln_1", x, run.tokens, config.d_model)
-    yield from attention(run, layer, normed)
+    yield from attention(run, normed)
     yield from sublayer_end(1)
     if not config.block.parallel:
         x = vectors("after attention", "residual")
@@ -96,7 +92,7 @@ def _layer(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
         if has_pre_norm:
             yield from norm(run, "ln_2", x, run.tokens, config.d_model)
     yield normed  # read by gate_proj, up_proj and the router
-    if config.has_experts(layer):
+    if config.feed_forward.n_experts is not None:
         yield from experts(run)
     else:
         yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)

@@ -6,8 +6,8 @@ from tinylm_cli.analysis.saved_tensors.model import layer_tensors
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 
 
-def saved_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
-    """Return the tensors that a layer saves.
+def saved_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
+    """Return the tensors that a layer of the kind ``run.config`` saves.
 
     ``none`` saves every tensor. ``selective`` drops core attention and saves the queries, keys and values that a flash
     kernel reads. ``full`` saves only the layer's input.
@@ -15,14 +15,14 @@ def saved_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     recompute = run.setup.recompute
     if recompute == "selective":
         flash = run._replace(setup=run.setup._replace(attention_kernel="flash"))
-        return tuple(tensor for tensor in layer_tensors(flash, layer) if not tensor.is_core_attention)
-    tensors = layer_tensors(run, layer)
+        return tuple(tensor for tensor in layer_tensors(flash) if not tensor.is_core_attention)
+    tensors = layer_tensors(run)
     return tensors if recompute == "none" else tuple(tensor for tensor in tensors if tensor.name == "input")
 
 
-def recomputed_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
+def recomputed_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return the tensors that the backward pass of a layer recomputes."""
-    tensors = layer_tensors(run, layer)
+    tensors = layer_tensors(run)
     match run.setup.recompute:
         case "none":
             return ()

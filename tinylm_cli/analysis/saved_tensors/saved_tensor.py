@@ -34,9 +34,9 @@ class SavedTensor(NamedTuple):
 
 
 class ForwardPass(NamedTuple):
-    """The forward pass of one micro-batch."""
+    """The forward pass of one micro-batch, through the model or through a layer of one kind."""
 
-    config: ModelConfig  # the model
+    config: ModelConfig  # the model; in a layer, the config of its kind
     setup: TrainingSetup  # how it is trained
     context: int = 1  # context-parallel degree: GPUs that share each sequence
 
@@ -65,20 +65,23 @@ class ForwardPass(NamedTuple):
         """Bytes of one element that is computed in float32 or wider."""
         return max(self.element_bytes, FLOAT32_BYTES)
 
-    def banded(self, layer: int) -> bool:
-        """Whether a layer's window is shorter than the sequence."""
-        return (self.config.window(layer) or self.keys) < self.keys
+    @property
+    def is_banded(self) -> bool:
+        """Whether the layer's window is shorter than the sequence."""
+        return (self.config.attention.window or self.keys) < self.keys
 
-    def backend(self, layer: int) -> AttentionBackend:
-        """The attention backend of a layer."""
+    @property
+    def backend(self) -> AttentionBackend:
+        """The attention backend of the layer."""
         drops = self.config.dropout > 0
         return attention_backend(
-            self.config, self.setup.attention_kernel, device=self.setup.device, banded=self.banded(layer), dropout=drops
+            self.config, self.setup.attention_kernel, device=self.setup.device, banded=self.is_banded, dropout=drops
         )
 
-    def materializes_scores(self, layer: int) -> bool:
-        """Whether a layer's attention scores are written to memory."""
-        return self.backend(layer) in ("math", "eager")
+    @property
+    def materializes_scores(self) -> bool:
+        """Whether the layer's attention scores are written to memory."""
+        return self.backend in ("math", "eager")
 
     def dropout_mask_element_bytes(self, element_bytes: int) -> int:
         """Bytes of an element of a dropout mask: a boolean on CUDA; on the CPU a factor in the tensor's dtype."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError
 from tinylm_cli.machine import require_memory
@@ -119,7 +120,9 @@ class CheckContext:
         """
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
-        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each position attends only to itself
+        if all(
+            kind.attention.window == 1 for kind in layer_pattern(config).kinds
+        ):  # each position attends only to itself
             return False
         constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
         return (

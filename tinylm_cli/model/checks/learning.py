@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.initialization import STD
 
@@ -202,7 +203,7 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
         dims = [heads * config.d_head] if normalized else []
     degenerate = any(context.is_degenerate_norm(dim) for dim in dims)
-    only_itself = any(config.window(layer) == 1 for layer in range(config.n_layers)) and not attention.sinks
+    only_itself = any(kind.attention.window == 1 for kind in layer_pattern(config).kinds) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale
     spread = scale * math.sqrt(config.d_head) * (1.0 if normalized else STD**2 * config.d_model)
     saturated = attention.logit_softcap is not None and attention.logit_softcap < spread

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.config.schema import LABELS, ModelConfig, canonical_fields
+from tinylm_cli.config.canonical import canonical_fields
+from tinylm_cli.config.schema import LABELS, ModelConfig
 
 SHAPE = {"vocab_size": 256, "d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 128}
 WINDOW = {"window": 8, "window_pattern": "LG"}

@@ -1,0 +1,82 @@
+"""The config of each layer, compared with the fields that select layers, letter by letter."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.config.layer_kinds import layer_pattern, least_layers, shortest_period
+from tinylm_cli.config.schema import ModelConfig
+
+
+def config_of(n_layers: int, window: int | None, pattern: str, dense: int | None) -> ModelConfig:
+    """Return a config of so many layers, the first ``dense`` of them without experts; None for all of them."""
+    attention = {} if window is None else {"window": window, "window_pattern": pattern}
+    feed_forward = {} if dense is None else {"n_experts": 4, "n_dense_layers": dense}
+    sizes = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": n_layers, "d_ff": 32}
+    return ModelConfig.model_validate({**sizes, "attention": attention, "feed_forward": feed_forward})
+
+
+@st.composite
+def layered(draw: st.DrawFn) -> ModelConfig:
+    n_layers = draw(st.integers(1, 30))
+    return config_of(
+        n_layers,
+        draw(st.one_of(st.none(), st.integers(1, 9))),
+        draw(st.text("LG", min_size=1, max_size=7).filter(lambda pattern: "L" in pattern[:n_layers])),
+        draw(st.one_of(st.none(), st.integers(0, n_layers - 1))),
+    )
+
+
+@given(layered())
+def test_every_layer(config: ModelConfig) -> None:
+    pattern, attention, feed_forward = layer_pattern(config), config.attention, config.feed_forward
+    letters = attention.window_pattern * config.n_layers
+    windows = [attention.window if letters[layer] == "L" else None for layer in range(config.n_layers)]
+    experts = [
+        feed_forward.n_experts if layer >= feed_forward.n_dense_layers else None for layer in range(config.n_layers)
+    ]
+    assert [kind.attention.window for kind in pattern] == windows
+    assert [kind.feed_forward.n_experts for kind in pattern] == experts
+    assert list(pattern) == [pattern[layer] for layer in range(len(pattern))] == pattern[:]
+    assert pattern[-1] == pattern.kinds[pattern.kind(config.n_layers - 1)]
+    assert len(pattern.kinds) == len(set(pattern)) == len(set(zip(windows, experts, strict=True)))
+
+
+@given(layered())
+def test_the_config_of_a_kind_is_valid(config: ModelConfig) -> None:
+    """It describes a model of such layers alone, so its own pattern has one kind: itself."""
+    for kind in layer_pattern(config).kinds:
+        assert ModelConfig.model_validate(kind.model_dump()) == kind
+        assert layer_pattern(kind).kinds == (kind,)
+
+
+def test_layers_past_the_end() -> None:
+    with pytest.raises(IndexError):
+        layer_pattern(config_of(3, None, "L", None))[3]
+
+
+def test_local_theta() -> None:
+    position = {"kind": "rope", "theta": 1e6, "local_theta": 1e4, "scaling": "linear", "scaling_factor": 8.0}
+    values = {**config_of(4, 4, "LG", None).model_dump(exclude={"budget"}), "position": position}
+    local, everywhere = layer_pattern(ModelConfig.model_validate(values)).kinds
+    assert (local.position.theta, local.position.scaling, local.position.scaling_factor) == (1e4, "none", None)
+    assert (everywhere.position.theta, everywhere.position.scaling) == (1e6, "linear")
+    assert local.position.local_theta is everywhere.position.local_theta is None
+
+
+def test_shortest_period() -> None:
+    found = ["".join(shortest_period(tuple(cycle))) for cycle in ("A", "AAA", "ABAB", "ABA")]
+    assert found == ["A", "A", "AB", "ABA"]
+
+
+def test_least_layers() -> None:
+    assert [least_layers(config_of(4, None, "L", dense)) for dense in (None, 0, 3)] == [1, 1, 4]
+
+
+def test_a_billion_layers() -> None:
+    pattern = layer_pattern(config_of(4, 8, "LLG", 2).model_copy(update={"n_layers": 10**9}))
+    assert len(pattern) == 10**9
+    assert len(pattern.kinds) == 3
+    assert pattern[999_999_998].attention.window is None

@@ -108,6 +108,18 @@ def test_rounded_attention_scale(family: str, ulps: int, *, expressed: bool) -> 
         express(config)
 
 
+@given(st.floats(1e-3, 1e3))
+def test_any_logit_scale(scale: float) -> None:
+    again = read(to_config_json(changed("granite", head__logit_scale=scale), FAMILIES["granite"]))
+    assert math.isclose(again.head.logit_scale, scale, rel_tol=1e-15)
+
+
+@pytest.mark.parametrize("divisor", [13.0, 16.0, 49.0])
+def test_published_logits_scaling(divisor: float) -> None:
+    """The reciprocal of 1/49 is 49.00000000000001."""
+    assert express(changed("granite", head__logit_scale=1 / divisor)).document["logits_scaling"] == divisor
+
+
 @pytest.mark.parametrize(("scale", "scaled"), [(None, True), (1.0, False)])
 def test_unscaled_scores(scale: float | None, *, scaled: bool) -> None:
     """Only GPT-2 has unscaled scores, and they are not those of 0.9999."""

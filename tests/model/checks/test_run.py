@@ -187,10 +187,11 @@ LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6
         {"attention": {"logit_softcap": 50.0}, "head": {"logit_softcap": 30.0}},
         {"attention": {"logit_softcap": 50.0, "qk_norm": "per_head"}, "norm": {"kind": "rmsnorm"}},
         {"attention": {"d_head": 1}},
+        {"head": {"logit_scale": 1e4}},
         {"attention": LATENT, "position": {"kind": "rope"}},
         {"attention": {"window": 2, "window_pattern": "LG"}},
     ],
-    ids=["caps", "norms of heads", "one dimension a head", "latent", "windows"],
+    ids=["caps", "norms of heads", "one dimension a head", "large logits", "latent", "windows"],
 )
 def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]) -> None:
     report = check(make_config(**fields))

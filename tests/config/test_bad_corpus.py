@@ -146,6 +146,7 @@ folded-scalar                 wrong-type@5
 foreign-deepseek              unknown-key@11,12,13,14,16,17,18,19,20,21,22
 foreign-gemma                 unknown-key@9,11,12,13,14,15,17,19
 foreign-gpt2                  unknown-key@3-11
+foreign-granite               unknown-key@7,8,10
 foreign-json                  unknown-key@1,1,1,1,1
 foreign-llama                 unknown-key@3-11
 foreign-mixtral               missing-key@2

@@ -114,6 +114,9 @@ IGNORED_KEYS = frozenset(
 )
 """Keys of published configs that do not describe the architecture."""
 
+RECIPROCAL_KEYS = {"logits_scaling": "head.logit_scale"}
+"""Keys of published configs whose value is 1 / that of a tinylm field."""
+
 COMPOUND_CHOICES = {
     ("feed_forward.activation", "swiglu"): {"activation": "silu", "gated": "true"},
     ("feed_forward.activation", "geglu"): {"activation": "gelu", "gated": "true"},

@@ -11,7 +11,14 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, COMPOUND_CHOICES, FIELD_ALIASES, IGNORED_KEYS
+from tinylm_cli.config.aliases import (
+    BLOCK_ALIASES,
+    CHOICE_ALIASES,
+    COMPOUND_CHOICES,
+    FIELD_ALIASES,
+    IGNORED_KEYS,
+    RECIPROCAL_KEYS,
+)
 from tinylm_cli.config.amounts import UNITS, AmountKind, RateKind
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.fields import MODEL, Field, Schema
@@ -67,7 +74,7 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
     if wrong in known:
         return (wrong,)
     here = tuple((schema.blocks[block] if block else schema.root).model_fields)
-    if schema is MODEL and is_ignored_key(wrong) and wrong not in here:
+    if schema is MODEL and (is_ignored_key(wrong) or wrong in RECIPROCAL_KEYS) and wrong not in here:
         return ()
     prefix = f"{block}." if block else ""
     alias = FIELD_ALIASES.get(wrong.casefold(), "")

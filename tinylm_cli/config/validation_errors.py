@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tinylm_cli.config.aliases import FIELD_ALIASES
+from tinylm_cli.config.aliases import FIELD_ALIASES, RECIPROCAL_KEYS
 from tinylm_cli.config.attention_kinds import ABBREVIATIONS
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either, quote
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
@@ -294,6 +294,8 @@ def _unknown_key(
         remedy = "did you mean " + _location(candidates, block, top, dotted=place.source == SET)
     elif schema is MODEL and is_ignored_key(key):
         remedy = "remove it: a config describes the architecture only"
+    elif schema is MODEL and key in RECIPROCAL_KEYS:
+        remedy = f"write {RECIPROCAL_KEYS[key]}, which is 1 / {key}"
     else:
         remedy = _expected_fields(key, block, schema)
     fix = rename_fix(entry, candidates, path, siblings, schema)

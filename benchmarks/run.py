@@ -31,7 +31,6 @@ GROUPS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "validate": commands.validate,
     "depth": commands.depth,
     "limits": commands.limits,
-    "deepest": commands.deepest,
     "design": design_search.design,
     "memory": construction.memory,
     "construction": construction.construction,

@@ -94,7 +94,7 @@ class TestWeights:
     def test_saved_screen(self, here: Here) -> None:
         result = here(*TOY, "--save", "my model")
         assert "Saved to my model.\n" in result.out
-        assert result.err == "next: tinylm forward --weights 'my model' --tokens\n"
+        assert result.err == "next: tinylm forward --weights 'my model'\n"
         assert "weights of my model" in here("build", "--weights", "my model").out
 
     def test_folder_kept_without_force(self, here: Here, folder: Path) -> None:

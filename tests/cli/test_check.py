@@ -63,7 +63,7 @@ def test_screen(here: Here) -> None:
     full = here(*TOY, "--full").out.splitlines()
     assert len(full) == 2 + 2 * len(checks) + 2, "a statement and a measurement in one line each"
     assert lines[-2:] == ["", f"All {len(checks)} checks passed."]
-    assert page.err == "next: tinylm generate toy.yaml --tokens\n"
+    assert page.err == "next: tinylm generate toy.yaml\n"
 
 
 def test_file_equals_screen(here: Here, folder: Path) -> None:
@@ -122,7 +122,7 @@ def test_failed_checks_exit_1(broken: str, here: Here) -> None:
     page = here("check", "--weights", broken)
     assert page.code == 1
     noted = "1 of 51 parameter tensors in model contain NaN or infinity:\nblocks.1.ln_2.weight."
-    assert page.err == f"{noted}\nnext: tinylm forward --weights model --tokens\n", "which shows where values go wrong"
+    assert page.err == f"{noted}\nnext: tinylm forward --weights model\n", "which shows where values go wrong"
     words = " ".join(page.out.split())
     names = ", ".join(check["name"] for check in failed)
     assert f"{len(failed)} of {document['passed'] + len(failed)} checks failed" in words

@@ -52,7 +52,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert lines[blank + 5] == ""
     assert re.fullmatch(r"loss 5\.\d{3}; uniform prediction: ln 256 = 5\.545", lines[blank + 6])
     assert lines[-1].endswith(" tokens/s")
-    assert page.err == "next: tinylm generate toy.yaml --tokens\n"
+    assert page.err == "next: tinylm generate toy.yaml\n"
 
 
 class TestTokens:
@@ -234,20 +234,23 @@ class TestOptions:
         page = here("forward", "--weights", "model")
         assert "loaded weights" in page.out
         assert "untrained" not in page.out
-        assert page.err == "next: tinylm generate --weights model --tokens\n"
+        assert page.err == "next: tinylm generate --weights model\n"
 
     def test_next_command_repeats_options(self, here: Here) -> None:
         how = ("--seed", "3", "--dtype", "float64")
         asked = "--dtype float64 --seed 3"
-        assert here(*TOY, *how).err == f"next: tinylm generate toy.yaml {asked} --tokens\n"
-        assert here("check", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
+        assert here(*TOY, *how).err == f"next: tinylm generate toy.yaml {asked}\n"
+        assert here("check", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked}\n")
         assert here(*TOY, "--text", "Once upon").err.endswith(" toy.yaml --text 'Once upon'\n")
-        assert here(*TOY, "--text", "a\nb").err.endswith(" toy.yaml --tokens\n"), "a line stays one line"
+        assert here(*TOY, "--text", "a\nb").err.endswith("generate toy.yaml\n"), "a line stays one line"
+        for tokens in ("7,8,9", "7 8 9"):
+            assert here("forward", "toy.yaml", "--tokens", tokens).err.endswith(" toy.yaml --tokens 7,8,9\n")
+        assert here("forward", "toy.yaml", "--tokens", ",".join(["100"] * 20)).err.endswith("generate toy.yaml\n")
         meta = here(*TOY, *how, "--meta").err
         assert meta == "next: tinylm estimate toy.yaml\n", "which builds no model"
         saved = here("build", "--config", "toy.yaml", *how, "--save", "model").err
-        assert saved == "next: tinylm forward --weights model --tokens\n", "which has its seed and its dtype"
-        assert here("check", "--weights", "model", *how).err.endswith(" --weights model --dtype float64 --tokens\n")
+        assert saved == "next: tinylm forward --weights model\n", "which has its seed and its dtype"
+        assert here("check", "--weights", "model", *how).err.endswith(" --weights model --dtype float64\n")
 
     def test_uniform_loss(self, here: Here) -> None:
         found = report(here(*TOY, "--format", "json"))

@@ -77,7 +77,7 @@ def build(
 
         save_model(module, save, config_text=to_yaml(loaded.config), overwrite=to.force)
         saved = replace(request, options=ModelOptions(weights=save))  # the next command uses the saved folder
-        following = next_step("build --save", "forward", *saved.build_arguments(), "--tokens")
+        following = next_step("build --save", "forward", *saved.build_arguments())
     else:
         following = next_step("build", "estimate", request.config_arguments())
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED

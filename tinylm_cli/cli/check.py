@@ -87,13 +87,13 @@ def check(
     if weights is not None:
         report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
-    following = "forward" if report.failed else "generate"  # forward shows torch_device values go wrong
+    following = "forward" if report.failed else "generate"  # forward shows where values go wrong
     return CommandOutput(
         report,
         lambda: verdict_view(report) if live else check_view(report, as_table=to.format_ != "text", full=full),
         to,
         exit_code,
-        next_step=next_step("check", following, *request.build_arguments(), "--tokens"),
+        next_step=next_step("check", following, *request.build_arguments()),
     )
 
 

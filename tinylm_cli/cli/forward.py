@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,14 +114,17 @@ def forward(
     following = (
         next_step("forward", "estimate", request.config_arguments())
         if meta
-        else next_step("forward", "generate", *request.build_arguments(), _prompt_arguments(text))
+        else next_step("forward", "generate", *request.build_arguments(), _prompt_arguments(tokens, text))
     )
     return CommandOutput(report, lambda: forward_view(report, expand=every), to, next_step=following)
 
 
-def _prompt_arguments(text: str | None) -> str:
-    """Return the prompt of the next command: the same text if it is short, else example ids."""
-    return shlex.join(("--text", text)) if text and text.isprintable() and len(text) <= MAX_TEXT else "--tokens"
+def _prompt_arguments(tokens: str | None, text: str | None) -> str:
+    """Return the same prompt for the next command if it is short and on the command line; empty for the example ids."""
+    if text and text.isprintable() and len(text) <= MAX_TEXT:
+        return shlex.join(("--text", text))
+    ids = re.fullmatch(r"[\d\s,]+", tokens or "")
+    return f"--tokens {','.join(re.findall(r'[0-9]+', ids[0]))}" if ids and len(ids[0]) <= MAX_TEXT else ""
 
 
 def _input(

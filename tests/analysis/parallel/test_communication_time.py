@@ -16,6 +16,8 @@ SWITCHED = make_accelerator()
 """An H100's node: any GPU may have all of its link to any other, and a port of 400 Gb/s of its own."""
 PAIRED = make_accelerator(link=448 * GB, peer=64 * GB)
 """An MI300X's: seven links of 64 GB/s."""
+SLOW = make_accelerator(link=20 * GB)
+"""GPUs whose links inside a node are slower than their ports."""
 
 Seconds = Callable[[int, Accelerator, int, int], float]
 
@@ -33,6 +35,8 @@ Seconds = Callable[[int, Accelerator, int, int], float]
         (PAIRED, 8, 1, 448),
         (PAIRED, 4, 4, 64),  # two of a group in a node are one link apart
         (PAIRED, 16, 1, 400),
+        (SLOW, 16, 1, 20),
+        (SLOW, 2, 8, 50),
     ],
 )
 def test_ring(machine: Accelerator, members: int, stride: int, gigabytes: int) -> None:
@@ -41,7 +45,15 @@ def test_ring(machine: Accelerator, members: int, stride: int, gigabytes: int) -
 
 @pytest.mark.parametrize(
     ("machine", "members", "stride", "gigabytes"),
-    [(SWITCHED, 8, 1, 450), (SWITCHED, 16, 1, 50), (SWITCHED, 2, 8, 50), (PAIRED, 8, 1, 64), (PAIRED, 2, 8, 50)],
+    [
+        (SWITCHED, 8, 1, 450),
+        (SWITCHED, 16, 1, 50),
+        (SWITCHED, 2, 8, 50),
+        (PAIRED, 8, 1, 64),
+        (PAIRED, 2, 8, 50),
+        (SLOW, 2, 1, 20),
+        (SLOW, 2, 8, 50),
+    ],
 )
 def test_neighbor(machine: Accelerator, members: int, stride: int, gigabytes: int) -> None:
     assert neighbor_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
@@ -55,6 +67,9 @@ def test_neighbor(machine: Accelerator, members: int, stride: int, gigabytes: in
         (SWITCHED, 8, 8, 63 / 50),
         (PAIRED, 8, 1, 63 / 448),
         (PAIRED, 2, 1, 63 / 64),
+        (SLOW, 2, 1, 63 / 20),
+        (SLOW, 2, 8, 63 / 50),  # no link is in use
+        (SLOW, 2, 4, 63 / 20),
     ],
 )
 def test_all_to_all(machine: Accelerator, members: int, stride: int, seconds: float) -> None:

@@ -12,7 +12,7 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "Proportions always has the same five fields, so zip never finds one too few",
     (
-        "tinylm_cli/analysis/parallel/stage_memory.py",
+        "tinylm_cli/analysis/parallel/sharding.py",
         "_repeated_stages",
         "max(1 + (n_dense - second.start) // len(second), 1) → max(1 + (n_dense - second.start) // len(second), 2)",
         0,

@@ -80,6 +80,16 @@ def test_unknown_key(changed: Change) -> None:
     assert (scale.code, scale.field) == ("unknown-setting", "logit_scale")
 
 
+def test_many_unknown_keys(changed: Change) -> None:
+    """The first twenty are compared with every known key, which takes a while."""
+    path = changed("llama", **{f"num_hidden_layer{n}": n for n in range(21)})
+    with pytest.raises(ConfigError) as raised:
+        load_config(path)
+    *compared, last = raised.value.diagnostics
+    assert [each.help for each in compared] == ["did you mean num_hidden_layers?"] * 20
+    assert last.help == "llama has no such key in transformers 5.24"
+
+
 def test_ignored_keys(changed: Change) -> None:
     found = import_config(changed("llama", use_something=None, _name_or_path="x", auto_map={"AutoModel": "evil.py"}))
     assert {"use_something", "_name_or_path", "auto_map", "torch_dtype"} <= set(found.ignored)

@@ -182,6 +182,20 @@ class TestRelaxations:
         assert larger < 10_000
         assert not found("course", within("total_params", 500_000, 0.02), vocab_size=larger).matches
 
+    @pytest.mark.parametrize(
+        ("params", "d_model", "d_head"),
+        [
+            (900_000, "64..128:64", "32,64"),
+            (500_000, "32..128:32", "16,32"),
+            (170_000, "16..128:16", "16"),
+        ],
+    )
+    def test_narrower_models(self, params: int, d_model: str, d_head: str) -> None:
+        """The coarsest of the narrower grids that has a model is proposed."""
+        report = found("course", within("total_params", params, 0.02))
+        (grid,) = [each.changes for each in report.relaxations if "d_model" in each.changes]
+        assert grid == {"d_model": d_model, "d_head": d_head, "n_layers": "2..16"}
+
     def test_short_of_gpu_memory(self) -> None:
         """A limit cannot raise the memory of a GPU; recomputation lowers the need, and a larger GPU has more."""
         l4, others = load_hardware("l4"), tuple(load_accelerators(None).values())

@@ -7,9 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.accelerators import make_accelerator
-from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
+from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts, with_micro_batches
 from tinylm_cli.analysis.parallel.plan import plans
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.plan import Layout
 
@@ -43,6 +44,17 @@ def test_default_global_batch(gpus: int, seq_len: int, sequences: int) -> None:
     assert found == sequences
     assert found % gpus == 0
     assert (found - gpus) * seq_len < 2**22 <= found * seq_len
+
+
+def test_micro_batches() -> None:
+    """The global batch over replicas and sequences per pass, unless the layout states them."""
+    setup = SETUP._replace(batch_size=2, n_gpus=8, global_batch_size=48)
+    layout = Layout(data=4, tensor=2, micro_batches=5)
+    assert with_micro_batches(LLAMA, setup._replace(derives_micro_batches=True), layout).micro_batches == 6
+    assert with_micro_batches(LLAMA, setup._replace(derives_micro_batches=False), layout) == layout
+    uneven = setup._replace(derives_micro_batches=True, global_batch_size=44)
+    with pytest.raises(AnalysisError, match="a global batch of 44 is not a multiple of 4 replicas × 2"):
+        with_micro_batches(LLAMA, uneven, layout)
 
 
 def test_expert_degrees() -> None:

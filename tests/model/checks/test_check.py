@@ -156,3 +156,9 @@ def test_sensitive_latents(make_context: MakeContext, norm: str, kv_rank: int, *
     latent = {"kind": "latent", "kv_rank": kv_rank, "d_nope": 4, "d_rope": 2, "d_value": 4}
     fields = {"attention": latent, "norm": {"kind": norm}, "position": {"kind": "rope"}}
     assert make_context(**fields).sensitive == sensitive
+
+
+@pytest.mark.parametrize(("cap", "saturated"), [(None, False), (0.15, True), (0.17, False), (1.0, False)])
+def test_logits_saturated(make_context: MakeContext, cap: float | None, *, saturated: bool) -> None:
+    """The std of initial logits is 0.02 · √64 = 0.16."""
+    assert make_context(d_model=64, head={"logit_softcap": cap}).logits_saturated == saturated

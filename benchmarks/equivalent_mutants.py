@@ -12,11 +12,11 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "Proportions always has the same five fields, so zip never finds one too few",
     (
-        "tinylm_cli/analysis/parallel/sharding.py",
-        "_repeated_stages",
-        "max(1 + (n_dense - second.start) // len(second), 1) → max(1 + (n_dense - second.start) // len(second), 2)",
+        "tinylm_cli/interop/weights/fused_tensors.py",
+        "_alternating_shape",
+        "shapes[0] → shapes[1]",
         0,
-    ): "puts stages 1 and 2 in groups of their own, and _stage_groups merges groups with the same layers",
+    ): "the two weights, of gate and up projections, have the same shape",
     ("tinylm_cli/model/experts.py", "Router.route", "-1 → 1", 4): _LAST_OF_TWO,
     ("tinylm_cli/model/sampling.py", "SamplingParams.sample", "-1 → 1", 6): _LAST_OF_TWO,
 }

@@ -244,6 +244,15 @@ def test_params_equal_transformers(name: str) -> None:
 DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "exaone4", "gemma3"})
 
 
+ROUTING_KEYS = {
+    "top_k": "num_experts_per_tok",
+    "n_groups": "n_group",
+    "top_k_groups": "topk_group",
+    "routed_scale": "routed_scaling_factor",
+    "renormalize": "norm_topk_prob",
+}
+
+
 @pytest.mark.parametrize("family", DEFAULTED)
 def test_defaults_equal_transformers(family: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
@@ -254,6 +263,10 @@ def test_defaults_equal_transformers(family: str, tmp_path: Path) -> None:
     assert config.max_len == getattr(theirs, "max_position_embeddings", 2048)
     assert config.tie_weights == theirs.tie_word_embeddings
     assert _eps(theirs) in (None, config.norm.eps)
+    if config.feed_forward.n_experts is not None:
+        found = flatten(config.model_dump())
+        given = {field: getattr(theirs, key) for field, key in ROUTING_KEYS.items() if hasattr(theirs, key)}
+        assert given == {field: found[f"feed_forward.{field}"] for field in given}
 
 
 def _eps(config: Any) -> float | None:

@@ -12,6 +12,7 @@ import torch
 from benchmarks import memory_accuracy
 from benchmarks.memory_accuracy import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, page, peak_row
 from benchmarks.scaled import scaled_down
+from benchmarks.torch_memory import OPTIMIZERS
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.interop.load import load_config
 
@@ -80,6 +81,7 @@ def predict(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Row]]:
     return found
 
 
+@pytest.mark.skipif("muon" not in OPTIMIZERS, reason="this torch has no Muon")
 def test_page_agrees_with_predictions(predict: Callable[..., list[Row]]) -> None:
     """Every prediction and every word; what was measured is taken from it, and the machine it was measured on."""
     text = PAGE.read_text(encoding="utf-8")

@@ -18,7 +18,8 @@ seen = []
 def watch(event, arguments):
     if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
         seen.append(f"{event} {arguments[1:]}")
-    if event in ("subprocess.Popen", "os.system", "os.exec"):
+    # import torch finds libdl with ldconfig, in its CUDA builds
+    if event in ("subprocess.Popen", "os.system", "os.exec") and arguments[0] != "/sbin/ldconfig":
         seen.append(f"{event} {arguments[0]}")
 sys.addaudithook(watch)
 from tinylm_cli.cli.app import run

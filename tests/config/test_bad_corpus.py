@@ -159,7 +159,7 @@ heads-exceed-width            heads-do-not-divide@4
 heads-prime-width             heads-do-not-divide@4
 hf-experts                    top-k-above-experts@4 expert-groups@5 odd-rotary-width@7
 hf-heads-do-not-divide        heads-do-not-divide@4 kv-heads-do-not-divide@5
-hf-json-syntax                json-syntax@4
+hf-json-syntax                json-syntax@3
 hf-out-of-range               out-of-range@3,6 heads-do-not-divide@5
 hf-several-errors             wrong-type@3-4,8-9 kv-heads-do-not-divide@6 unsupported-setting@7 missing-key@8
 hf-unknown-family             unknown-family@4

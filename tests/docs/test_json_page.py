@@ -94,8 +94,8 @@ def _classes(annotation: Any) -> Iterator[type]:
 
 
 def _describe(kind: type) -> str:
-    summary, _, attributes = (kind.__doc__ or "").partition("Attributes:")
-    meanings = dict(re.findall(r"^ {8}(\w+): (.+?)(?=^ {8}\w|\Z)", attributes, re.MULTILINE | re.DOTALL))
+    summary, _, attributes = (inspect.getdoc(kind) or "").partition("Attributes:")
+    meanings = dict(re.findall(r"^ {4}(\w+): (.+?)(?=^ {4}\w|\Z)", attributes, re.MULTILINE | re.DOTALL))
     meanings |= dict(_comments(kind))
     names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
     hints = typing.get_type_hints(kind)

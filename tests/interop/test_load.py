@@ -93,7 +93,7 @@ def test_missing_file(reference: str) -> None:
         ('{"model_type": "llama" "hidden_size": 3}', "json-syntax"),
         ("{'model_type': 'llama'}", "json-syntax"),
         ('{"model_type": "llama", "model_type": "gpt2"}', "duplicate-key"),
-        ("[" * 5000, "too-deep"),
+        ("[" * 100_000, "too-deep"),
         ("[" * 5000 + "]" * 5000, "too-deep"),
         ('{"model_type": "llama", "vocab_size": ' + "9" * 5000 + "}", "number-too-long"),
         ('{"model_type": ["llama"]}', "wrong-type"),

@@ -17,7 +17,11 @@ from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.sdpa import FUSED_GQA_ON_CPU
 
+SAVED_BY_TORCH_2_9 = pytest.mark.skipif(
+    not FUSED_GQA_ON_CPU, reason="before torch 2.9, attention and norms save other tensors than the closed form counts"
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -37,6 +41,7 @@ def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math
     return predicted.saved_bytes, saved_bytes(model, batch_size, seq_len, math=math)
 
 
+@SAVED_BY_TORCH_2_9
 @given(small_configs(), st.sampled_from([1, 2]), st.sampled_from(["float64", "bfloat16"]), st.booleans(), st.booleans())
 @settings(max_examples=120)
 def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
@@ -46,6 +51,7 @@ def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math
     assert predicted == measured
 
 
+@SAVED_BY_TORCH_2_9
 @pytest.mark.parametrize("math", [False, True])
 @pytest.mark.parametrize("name", gallery())
 def test_the_gallery_scaled_down(name: str, math: bool) -> None:
@@ -82,6 +88,7 @@ def test_partial_rotation_and_single_token() -> None:
             assert predicted == measured
 
 
+@SAVED_BY_TORCH_2_9
 def test_expert_load_changes_nothing() -> None:
     """Most tokens to one expert, or evenly: each choice of an expert costs the same."""
     config = scaled_down(load_config("qwen3-30b-a3b").config)

@@ -102,19 +102,27 @@ def _require_json(source: Source) -> None:
     try:
         json.loads(source.text)
     except json.JSONDecodeError as error:
-        message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-        span = source.span(error.pos, error.pos + 1)
+        position, reason, remedy = error.pos, f"{error.msg[:1].lower()}{error.msg[1:]}", _remedy(source.text, error)
+        comma = _trailing_comma(source.text, error.pos)
+        if comma is not None:
+            position, reason, remedy = comma, "a comma follows the last value", "delete the comma after the last value"
+        span = source.span(position, position + 1)
         raise config_error(
-            [diagnostic("json-syntax", message, source.name, span, help=_remedy(source.text, error))]
+            [diagnostic("json-syntax", f"this is not JSON: {reason}", source.name, span, help=remedy)]
         ) from error
     except (ValueError, RecursionError):
         return  # a number too long or nesting too deep: read_yaml reports the position
 
 
+def _trailing_comma(text: str, error_position: int) -> int | None:
+    """Return the position of a comma before a closing bracket; Python before 3.13 reports the position after it."""
+    comma = re.compile(r"\s*(,)\s*[}\]]")
+    found = comma.match(text, error_position) or comma.match(text, max(len(text[:error_position].rstrip()) - 1, 0))
+    return found.start(1) if found else None
+
+
 def _remedy(text: str, error: json.JSONDecodeError) -> str:
-    before, rest = text[: error.pos].rstrip(), text[error.pos :].strip()
-    if re.match(r",\s*[}\]]", rest) or (before.endswith(",") and rest.startswith(("}", "]"))):
-        return "delete the comma after the last value"
+    rest = text[error.pos :].strip()
     if error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in ("true", "false", "null")):
         return "close every brace, bracket and quote: the end of the file may be cut off"
     return 'a config.json is {"key": value, …}, with every key in double quotes'

@@ -82,7 +82,7 @@ class TinyTransformerLM(nn.Module):
             tie_weights=tie_weights,
         )
         self._assemble(config)
-        device = torch.get_default_device()
+        device = torch.empty(0).device  # torch 2.6 leaves ``with torch.device`` out of get_default_device
         materialize(self, device=device, dtype=torch.get_default_dtype())
         if device.type != "meta":
             initialize(self, seed=int(torch.empty((), dtype=torch.int64, device="cpu").random_()))

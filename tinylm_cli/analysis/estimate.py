@@ -63,7 +63,8 @@ def estimate(
         purpose: Training or serving; both when None.
         accelerators: GPUs that a remedy may suggest if ``accelerator`` is too small.
         attention: Query-key pairs that count as FLOPs.
-        brief: Whether to omit remedies, and all layouts but the fastest.
+        brief: Whether to omit remedies, all layouts but the fastest, and all batch sizes and lengths of serving but the
+            setup's own.
 
     Raises:
         AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
@@ -158,6 +159,7 @@ def _serving(
     brief: bool,
 ) -> ServingEstimate:
     memory, seq_len = inference_memory(config, setup), setup.length(config)
+    table_setup = setup._replace(batch_sizes=(setup.batch_size,), seq_lens=(seq_len,)) if brief else setup
     fit = time = None
     if accelerator is not None:
         needed, capacity = memory.total_bytes, accelerator.capacity_bytes
@@ -176,7 +178,7 @@ def _serving(
         memory=memory,
         fit=fit,
         cache=cache_shape(config, setup.kv_cache_dtype),
-        grid=serving_table(config, setup, accelerator),
+        grid=serving_table(config, table_setup, accelerator),
         time=time,
     )
 

@@ -353,9 +353,43 @@ def seed_oss(draw: Draw) -> Keys:
     return llama(draw) | {"attention_out_bias": draw(st.booleans()), "residual_dropout": draw(one_of(0.0, 0.1))}
 
 
+def cwm(draw: Draw) -> Keys:
+    layers = {"num_hidden_layers": draw(one_of(2, 5)), "sliding_window": WINDOW, "mlp_bias": draw(st.booleans())}
+    return sizes(draw) | rms(draw) | scaling(draw) | layers | {"head_dim": draw(one_of(4, 6)), "bos_token_id": 0}
+
+
+def internlm3(draw: Draw) -> Keys:
+    keys = llama(draw)
+    return keys | {"mlp_bias": keys["attention_bias"]}
+
+
+def vaultgemma(draw: Draw) -> Keys:
+    keys = gemma2(draw)
+    return keys | {"hidden_activation": draw(one_of("gelu_pytorch_tanh", "silu"))}
+
+
+def gpt_bigcode(draw: Draw) -> Keys:
+    return gpt2(draw) | {"multi_query": draw(st.booleans())}
+
+
+def gpt_neo(draw: Draw) -> Keys:
+    keys = alike_heads(draw)
+    del keys["num_hidden_layers"]
+    types = draw(one_of([[["global", "local"], 1]], [[["local"], 2], [["global"], 1]], [[["global"], 3]]))
+    return keys | {
+        "num_layers": sum(len(names) * count for names, count in types),
+        "num_heads": keys.pop("num_attention_heads"),
+        "attention_types": types,
+        "window_size": WINDOW,
+        "intermediate_size": draw(one_of(None, 20)),
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "bloom": bloom,
+    "codegen": gptj,
     "cohere": cohere,
+    "cwm": cwm,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
     "ernie4_5": ernie4_5,
@@ -367,11 +401,15 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "glm": glm,
     "glm4": glm,
     "gpt2": gpt2,
+    "gpt_bigcode": gpt_bigcode,
+    "gpt_neo": gpt_neo,
     "gpt_neox": gpt_neox,
     "gpt_oss": gpt_oss,
     "gptj": gptj,
     "granite": granite,
     "helium": helium,
+    "internlm3": internlm3,
+    "iquestcoder": llama,
     "llama": llama,
     "mistral": mistral,
     "mixtral": mixtral,
@@ -387,6 +425,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "seed_oss": seed_oss,
     "stablelm": stablelm,
     "starcoder2": starcoder2,
+    "vaultgemma": vaultgemma,
 }
 
 

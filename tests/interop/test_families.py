@@ -183,6 +183,31 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "block.parallel": True, "block.shared_norm": True, "head.logit_scale": 0.0625, "tie_weights": True,
         "attention.n_kv_heads": None,
     },
+    "internlm3": {
+        **LLAMA, "attention.n_kv_heads": 2, "position.scaling": "dynamic", "position.scaling_factor": 6.0,
+        "position.theta": 5e7, "position.original_max_len": 32768, "norm.eps": 1e-5,
+    },
+    "iquestcoder": {**LLAMA, "attention.n_kv_heads": 8, "attention.d_head": None, "position.theta": 5e5},
+    "cwm": {
+        **LLAMA, "attention.n_kv_heads": 8, "attention.window": 8192, "attention.window_pattern": "GLLL",
+        "position.scaling": "llama3", "position.scaling_factor": 16.0, "position.theta": 1e6,
+    },
+    "vaultgemma": {
+        **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
+        "attention.d_head": 256, "attention.window": None, "attention.scale": None, "tie_weights": True,
+    },
+    "codegen": {
+        "d_ff": 4096, "position.pairing": "adjacent", "position.rotary_fraction": 0.5, "attention.bias": False,
+        "block.parallel": True, "block.shared_norm": True, "head.bias": True, "tie_weights": False,
+    },
+    "gpt_bigcode": {
+        "d_ff": 24576, "position.kind": "learned", "attention.n_kv_heads": 1, "feed_forward.activation": "gelu",
+        "tie_weights": True, "max_len": 8192, "dropout": 0.1, "attention.scale": None,
+    },
+    "gpt_neo": {
+        "d_ff": 3072, "position.kind": "learned", "attention.scale": 1.0, "attention.bias": False,
+        "attention.out_bias": True, "attention.window": 256, "attention.window_pattern": "GL", "tie_weights": True,
+    },
     "deepseek_v2": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.kv_rank": 512,
         "attention.q_rank": None, "feed_forward.n_experts": 64, "feed_forward.top_k": 6, "feed_forward.d_expert": 1408,

@@ -51,7 +51,6 @@ def test_missing_family(changed: Change) -> None:
         "cohere2",
         "mamba",
         "olmo3",
-        "gpt_neo",
         "qwen",
     ],
 )

@@ -13,15 +13,15 @@ from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
 afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
-bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm codegen
-cohere2 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl cwm data2vec-text dbrx deberta
+bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm
+cohere2 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots1
 dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone exaone4_5 exaone_moe falcon_h1
 falcon_mamba flex_olmo flint fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
 gemma4_unified_assistant gemma4_unified_text git glm4_moe glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga got_ocr2
-gpt-sw3 gpt_bigcode gpt_neo gpt_neox_japanese granite_speech granite_swa granitemoe granitemoe_swa
+gpt-sw3 gpt_neox_japanese granite_speech granite_swa granitemoe granitemoe_swa
 granitemoehybrid granitemoeshared hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax idefics2
-idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internlm3 internvl iquestcoder
+idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
 jais2 jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama4 llama4_text llava
 llava_next llava_onevision longcat_flash longt5 mamba mamba2 marian mbart megatron-bert mellum mimo_v2_flash minicpm
 minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3 mistral3 mistral4 mllama modernbert
@@ -30,7 +30,7 @@ nemotron_h olmo3 olmo_hybrid openai-gpt paligemma pegasus persimmon phi4_multimo
 qwen qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
 qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
 roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smollm3 smolvlm solar_open
-switch_transformers t5 t5gemma t5gemma2 trocr umt5 vaultgemma whisper xglm xlm xlm-roberta xlm-roberta-xl xlnet xlstm
+switch_transformers t5 t5gemma t5gemma2 trocr umt5 whisper xglm xlm xlm-roberta xlm-roberta-xl xlnet xlstm
 xmod youtu zamba zamba2 zaya
 """
 

@@ -85,6 +85,8 @@ class RopeBlocks(Keys):
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys of RoPE and its scaling, in the form that every version of transformers reads."""
         keys = {cls.theta_key: config.position.theta, "rope_scaling": rope_scaling_key(config)}
+        if cls._default("rope_parameters") is not None:  # in this family, an absent block means scaling
+            keys["rope_scaling"] = keys["rope_scaling"] or {"rope_type": "default"}
         if cls._default(cls.fraction_key) is not None:
             keys[cls.fraction_key] = config.position.rotary_fraction
         return super().from_tinylm(config) | keys

@@ -226,6 +226,9 @@ HARMLESS = frozenset(_HARMLESS.split())
 QK_NORM_PER_HEAD = "tinylm does not support query and key norms with separate weights per head"
 """Why the query and key norms of some families are not supported."""
 
+UNCLIPPED = "tinylm does not support clipping of queries, keys and values"
+"""Why ``clip_qkv`` is not supported."""
+
 POST_NORM_RESIDUAL = "the residual branch would start at the normalized input"
 """Why ``apply_residual_connection_post_layernorm`` is not supported."""
 

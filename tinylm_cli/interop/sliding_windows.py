@@ -2,8 +2,8 @@
 
 # no deferred annotations, as in config.blocks
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
 from tinylm_cli.config.layer_kinds import layer_pattern
@@ -16,7 +16,9 @@ _LETTERS = {"sliding_attention": "L", "full_attention": "G"}
 
 
 class LayerWindowKeys(LlamaLikeKeys):
-    """Keys of a family in which some layers have a window: every second one, from the first, unless overridden."""
+    """Keys of a family in which some layers have a window."""
+
+    default_pattern: ClassVar[str] = "LG"  # Repeated over the layers in the absence of ``layer_types``.
 
     sliding_window: LayerWindow = 4096
     layer_types: LayerTypes = None
@@ -26,7 +28,7 @@ class LayerWindowKeys(LlamaLikeKeys):
 
         The layers are one letter each, L (local, with a window) or G (global); None if the windows are off.
         """
-        return ("LG" * self.num_hidden_layers)[: self.num_hidden_layers], "sliding_window"
+        return (self.default_pattern * self.num_hidden_layers)[: self.num_hidden_layers], "sliding_window"
 
     def to_tinylm(self, to: Translation) -> None:
         """Map the layers that have a window, from ``layer_types`` or else the family's pattern."""
@@ -36,7 +38,8 @@ class LayerWindowKeys(LlamaLikeKeys):
         pattern, key = self.window_pattern(to)
         window = None if pattern is None else self.sliding_window
         if self.layer_types is not None:
-            pattern, key = _letters(to, self.layer_types, self.num_hidden_layers), "layer_types"
+            key = "layer_types"
+            pattern = window_letters(to, key, self.layer_types, _LETTERS, self.num_hidden_layers)
         if pattern is None or "L" not in pattern:
             return
         if window is None:
@@ -46,34 +49,44 @@ class LayerWindowKeys(LlamaLikeKeys):
                     key, message, "give sliding_window a number, or write full_attention", "sliding_window"
                 )
             return
-        to.put("attention.window", window, "sliding_window")
-        shortest = shortest_period(pattern)
-        if len(shortest) > MAX_WINDOW_PATTERN:
-            to.unsupported(key, f"the pattern spans more than {MAX_WINDOW_PATTERN} layers without repeating")
-        elif shortest != "L":
-            to.put("attention.window_pattern", shortest, key, "sliding_window")
+        put_windows(to, pattern, window, key, "sliding_window")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys; ``sliding_window`` is a number even if no layer uses it."""
-        windows = [kind.attention.window for kind in layer_pattern(config)]
-        types = ["full_attention" if window is None else "sliding_attention" for window in windows]
         window = config.attention.window or config.max_len
-        return super().from_tinylm(config) | {"sliding_window": window, "layer_types": types}
+        return super().from_tinylm(config) | {"sliding_window": window, "layer_types": layer_names(config, _LETTERS)}
 
 
-def _letters(to: Translation, names: Sequence[str], n_layers: int) -> str:
-    other = next((name for name in names if name not in _LETTERS), None)
+def window_letters(to: Translation, key: str, names: Sequence[str], letters: Mapping[str, str], n_layers: int) -> str:
+    """Return one letter per layer, L or G, for the names under ``key``; empty if they are reported."""
+    other = next((name for name in names if name not in letters), None)
     if other is not None:
-        to.unsupported(
-            "layer_types", f"tinylm does not support {other[:40]} layers", f"the types are {' and '.join(_LETTERS)}"
-        )
+        to.unsupported(key, f"tinylm does not support {other[:40]} layers", f"the types are {' and '.join(letters)}")
         return ""
     if len(names) != n_layers:
-        message = f"{to.display('layer_types')} lists {counted(len(names), 'layer')}, but n_layers is {n_layers:,}"
-        to.contradiction("layer_types", message, "give one type per layer")
+        message = f"{to.display(key)} lists {counted(len(names), 'layer')}, but n_layers is {n_layers:,}"
+        to.contradiction(key, message, "give one type per layer")
         return ""
-    return "".join(_LETTERS[name] for name in names)
+    return "".join(letters[name] for name in names)
+
+
+def layer_names(config: ModelConfig, letters: Mapping[str, str]) -> list[str]:
+    """Return the family's name of each layer's kind, from the letters of its names."""
+    names = {letter: name for name, letter in letters.items()}
+    return [names["G" if kind.attention.window is None else "L"] for kind in layer_pattern(config)]
+
+
+def put_windows(to: Translation, pattern: str, window: int, key: str, window_key: str) -> None:
+    """Set the window, and the layers that have it, one letter each; the two keys determine them."""
+    if "L" not in pattern:
+        return
+    to.put("attention.window", window, window_key)
+    shortest = shortest_period(pattern)
+    if len(shortest) > MAX_WINDOW_PATTERN:
+        to.unsupported(key, f"the pattern spans more than {MAX_WINDOW_PATTERN} layers without repeating")
+    elif shortest != "L":
+        to.put("attention.window_pattern", shortest, key, window_key)
 
 
 def shortest_period(letters: str) -> str:

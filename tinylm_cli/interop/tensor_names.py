@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 EMBEDDING = "embedding.token_embedding.embedding"
+CODEGEN_SHARDS = 4
+"""Accelerators that CodeGen was trained on, over which its code still splits the fused projection."""
 QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 
 
@@ -22,6 +24,8 @@ class TensorLayout(StrEnum):
     """Like ``plain``, but matrices are stored (in, out) instead of (out, in)."""
     by_group = "by_group"
     """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
+    by_shard = "by_shard"
+    """Several projections in ``CODEGEN_SHARDS`` shards, each with a part of the rows of every projection."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 

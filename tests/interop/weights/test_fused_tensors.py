@@ -23,6 +23,7 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.plain: [[(6, 4)], [(6,)], QKV, [(32,), (16,), (16,)]],
     TensorLayout.transposed: [[(6, 4)], [(6,)], [(3, 6, 4)], QKV, [(32,), (16,), (16,)]],
     TensorLayout.by_group: [QKV, [(32,), (16,), (16,)]],
+    TensorLayout.by_shard: [[(8, 6)] * 3],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }
 

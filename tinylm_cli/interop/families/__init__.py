@@ -66,6 +66,13 @@ FAMILIES = {
         Family("granite", "granite.GraniteKeys", "GraniteForCausalLM", "Granite without experts"),
         Family("cohere", "cohere.CohereKeys", "CohereForCausalLM", "Command R and Aya"),
         Family("exaone4", "exaone.Exaone4Keys", "Exaone4ForCausalLM", "EXAONE 4.0 without sliding windows"),
+        Family("cwm", "cwm.CwmKeys", "CwmForCausalLM", "Code World Model"),
+        Family("internlm3", "internlm3.InternLM3Keys", "InternLM3ForCausalLM", "InternLM 3"),
+        Family("iquestcoder", "iquestcoder.IQuestCoderKeys", "IQuestCoderForCausalLM", "IQuest-Coder"),
+        Family("vaultgemma", "gemma.VaultGemmaKeys", "VaultGemmaForCausalLM", "VaultGemma"),
+        Family("codegen", "codegen.CodeGenKeys", "CodeGenForCausalLM", "CodeGen"),
+        Family("gpt_bigcode", "gpt_bigcode.GPTBigCodeKeys", "GPTBigCodeForCausalLM", "StarCoder and SantaCoder"),
+        Family("gpt_neo", "gpt_neo.GPTNeoKeys", "GPTNeoForCausalLM", "GPT-Neo"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

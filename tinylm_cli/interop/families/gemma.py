@@ -6,7 +6,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.sliding_windows import LayerWindowKeys
-from tinylm_cli.interop.tensor_names import POST_NORM_NAMES
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
 from tinylm_cli.interop.translation import Translation
 
 _GEMMA_LIKE = {**key.LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
@@ -89,6 +89,13 @@ class Gemma2Keys(_SandwichKeys, RopeKeys):
     max_position_embeddings: key.MaxLen = 8192
     attn_logit_softcapping: key.ScoreSoftcap = 50.0
     final_logit_softcapping: key.LogitSoftcap = 30.0
+
+
+class VaultGemmaKeys(Gemma2Keys):
+    """``VaultGemmaConfig``: Gemma 2 without norms after the sub-layers."""
+
+    constants = _GEMMA_LIKE
+    tensor_names = LLAMA_NAMES.override(layer={"ln_2": "pre_feedforward_layernorm"})
 
 
 class Gemma3RopeParameters(key.KeyBlock):

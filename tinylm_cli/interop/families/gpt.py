@@ -1,6 +1,7 @@
 """GPT-2, and EleutherAI's GPT-J (RoPE, parallel blocks) and GPT-NeoX (also Pythia)."""
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
@@ -9,15 +10,18 @@ from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta
 from tinylm_cli.interop.tensor_names import BLOOM_LAYER, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
 from tinylm_cli.interop.translation import Translation
 
-_GPT2_ALIASES = {
+GPT2_ALIASES = {
     "hidden_size": "n_embd",
     "max_position_embeddings": "n_positions",
     "num_attention_heads": "n_head",
     "num_hidden_layers": "n_layer",
 }
+"""The common names of GPT-2's keys, by ``attribute_map``."""
 
 
-class _GPT2LikeKeys(key.Keys):
+class GPT2LikeKeys(key.Keys):
+    """The keys that GPT-2 and its descendants share."""
+
     vocab_size: key.VocabSize = 50257
     n_embd: key.DModel = 768
     n_inner: key.OptionalDFF = None
@@ -35,7 +39,7 @@ class _GPT2LikeKeys(key.Keys):
             to.put("d_ff", 4 * self.n_embd, "n_embd")
 
 
-class GPT2Keys(_GPT2LikeKeys):
+class GPT2Keys(GPT2LikeKeys):
     """``GPT2Config``."""
 
     constants = {"embedding.multiplier": 1.0, "position.kind": "learned"}
@@ -58,8 +62,11 @@ class GPT2Keys(_GPT2LikeKeys):
         matrices=TensorLayout.transposed,
         recomputed_suffixes=("attn.bias", "attn.masked_bias"),
     )
-    aliases = _GPT2_ALIASES
-    ignored = ("n_ctx", "reorder_and_upcast_attn")  # the second changes only the order of summation
+    aliases = GPT2_ALIASES
+    ignored: ClassVar[Collection[str]] = (
+        "n_ctx",
+        "reorder_and_upcast_attn",
+    )  # the second changes only the order of summation
 
     scale_attn_weights: bool | None = True
     scale_attn_by_inverse_layer_idx: bool = key.only(False, why="each layer would divide its scores by its index")
@@ -74,7 +81,7 @@ class GPT2Keys(_GPT2LikeKeys):
         return {"scale_attn_weights": config.attention.scale != 1}
 
 
-class GPTJKeys(_GPT2LikeKeys):
+class GPTJKeys(GPT2LikeKeys):
     """``GPTJConfig``."""
 
     constants = {
@@ -98,7 +105,7 @@ class GPTJKeys(_GPT2LikeKeys):
         },
         recomputed_suffixes=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
     )
-    aliases = _GPT2_ALIASES
+    aliases = GPT2_ALIASES
     ignored = ("n_ctx",)
 
     vocab_size: key.VocabSize = 50400

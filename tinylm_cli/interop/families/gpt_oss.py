@@ -1,8 +1,7 @@
 """gpt-oss: experts with biases and clamped activations, attention sinks, sliding windows in every second layer."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta
 from tinylm_cli.interop.sliding_windows import LayerWindowKeys
@@ -60,9 +59,3 @@ class GptOssKeys(LayerWindowKeys, RopeKeys):
     swiglu_alpha: float = key.only(1.702, why="quick_gelu's slope is 1.702")
     hidden_act: str = key.only("silu", why="this family's code hard-codes its activation")
     sliding_window: key.LayerWindow = 128
-
-    @classmethod
-    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys; ``rope_scaling`` is always written, because its absence means YaRN in this family."""
-        keys = super().from_tinylm(config)
-        return keys | {"rope_scaling": keys["rope_scaling"] or {"rope_type": "default"}}

@@ -4,8 +4,6 @@ from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, POST_NORM_NAMES
 
-_UNCLIPPED = "tinylm does not support clipping of queries, keys and values"
-
 
 class _OlmoLikeKeys(key.LlamaLikeKeys, RopeKeys):
     vocab_size: key.VocabSize = 50304
@@ -17,7 +15,7 @@ class OlmoKeys(_OlmoLikeKeys):
 
     constants = {**key.LLAMA_LIKE, "norm.kind": "layernorm", "norm.weight": False}
 
-    clip_qkv: float | None = key.only(why=_UNCLIPPED)
+    clip_qkv: float | None = key.only(why=key.UNCLIPPED)
 
 
 class Olmo2Keys(_OlmoLikeKeys):
@@ -46,4 +44,4 @@ class OlmoeKeys(_OlmoLikeKeys):
     num_experts: key.NExperts = 64
     num_experts_per_tok: key.TopK = 8
     norm_topk_prob: key.Renormalize = False
-    clip_qkv: float | None = key.only(why=_UNCLIPPED)
+    clip_qkv: float | None = key.only(why=key.UNCLIPPED)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.tensor_names import Fused, TensorLayout, TensorNames
+from tinylm_cli.interop.tensor_names import CODEGEN_SHARDS, Fused, TensorLayout, TensorNames
 
 Shape = tuple[int, ...]
 
@@ -61,6 +61,15 @@ def _join_by_group(parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
     return torch.cat(heads, dim=1).flatten(0, 2)
 
 
+def _split_by_shard(stored: Tensor, shapes: Sequence[Shape], _: ModelConfig) -> Sequence[Tensor]:
+    shards = torch.unflatten(stored, 0, (CODEGEN_SHARDS, len(shapes), -1))  # (4, 3, H·K/4, ...)
+    return [shards[:, index].reshape(shape) for index, shape in enumerate(shapes)]
+
+
+def _join_by_shard(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
+    return torch.stack([torch.unflatten(part, 0, (CODEGEN_SHARDS, -1)) for part in parts], dim=1).flatten(0, 2)
+
+
 def _alternating_shape(shapes: Sequence[Shape]) -> Shape:
     """Return (E, D, 2F) for two weights of (E, F, D), and (E, 2F) for two biases of (E, F)."""
     experts, d_hidden, *rest = shapes[0]
@@ -83,6 +92,7 @@ LAYOUTS = {
         lambda parts, config: _transpose(_join(parts, config)),
     ),
     TensorLayout.by_group: Layout(_plain_shape, _split_by_group, _join_by_group),
+    TensorLayout.by_shard: Layout(_plain_shape, _split_by_shard, _join_by_shard),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }
 

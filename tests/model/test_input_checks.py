@@ -4,9 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinylm_cli.model.input_checks import checked_mask, checked_tokens
+from tinylm_cli.errors import UnableError, UsageError
+from tinylm_cli.model.input_checks import checked_mask, checked_tokens, usable_device
 
 TOKENS = torch.zeros(2, 3, dtype=torch.long)
+
+
+def test_usable_device() -> None:
+    assert usable_device("cpu") == usable_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(UsageError, match="abacus is not a device"):
+        usable_device("abacus")
+    with pytest.raises(UnableError, match="this machine has no usable device cuda:63"):
+        usable_device("cuda:63")
 
 
 @pytest.mark.parametrize(

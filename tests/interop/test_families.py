@@ -251,7 +251,7 @@ def test_fields(name: str) -> None:
 
 def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
     """Return the parameters of transformers' own module, built on meta, a shared tensor counted once."""
-    importlib.import_module("transformers.generation")  # it computes at import, which torch 2.6 cannot on meta
+    importlib.import_module("transformers.generation.utils")  # it computes at import, which torch 2.6 cannot on meta
     config = transformers.AutoConfig.for_model(model_type, **settings)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]

@@ -1,0 +1,138 @@
+"""docs/families.md: every causal language model of transformers, read by tinylm or refused, and none read wrongly."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.errors import ConfigError
+from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.load import import_config
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
+
+DECODER, MULTIMODAL, ENCODER, ENCODER_DECODER = "decoder", "multimodal", "encoder", "encoder-decoder"
+KINDS = {
+    DECODER: "Decoder-only text models",
+    MULTIMODAL: "Multimodal models, which contain a language model",
+    ENCODER: "Encoders",
+    ENCODER_DECODER: "Encoder-decoder models",
+}
+EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
+
+EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "moe_intermediate_size")
+STATE_KEYS = ("state_size", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "linear_num_key_heads", "conv_kernel")
+
+
+HEAD = """# Families of transformers
+
+Generated from transformers 5.24; `pytest --update-golden tests/docs/test_families_page.py` rewrites it.
+
+tinylm reads the default config of each family with a causal language model. A family is *exact* if the parameters
+equal those of transformers' module on meta, and *wrong* if they differ. For every supported family,
+`tests/interop/test_parity.py` also compares the logits.
+"""
+
+
+class Row(NamedTuple):
+    """One family.
+
+    Attributes:
+        model_type: Its name in config.json.
+        kind: A key of ``KINDS``.
+        result: ``exact``, ``refused`` or ``wrong``.
+        detail: The parameters, the reason of the refusal, or the difference.
+    """
+
+    model_type: str
+    kind: str
+    result: str
+    detail: str
+
+
+def kind_of(config: Any) -> str:
+    """Return the kind of a family's models."""
+    if config.is_encoder_decoder:
+        return ENCODER_DECODER
+    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return ENCODER
+    parts = " ".join(config.sub_configs)
+    return MULTIMODAL if any(part in parts for part in ("text", "vision", "audio", "encoder")) else DECODER
+
+
+def read_family(model_type: str, folder: Path) -> Row:
+    """Read the family's default config with tinylm, and compare the parameters with transformers' module."""
+    try:
+        config = transformers.AutoConfig.for_model(model_type)
+    except StrictDataclassError:
+        return Row(model_type, DECODER, REFUSED, "not supported; its default config is invalid")
+    kind = kind_of(config)
+    if kind in (ENCODER, ENCODER_DECODER):
+        return Row(model_type, kind, REFUSED, f"an {kind}")
+    if model_type not in FAMILIES:
+        return Row(model_type, kind, REFUSED, _traits(config))
+    config.save_pretrained(folder)
+    try:
+        counted = total_params(tensor_table(import_config(str(folder)).loaded.config))
+    except ConfigError as error:
+        return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
+    module_class = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type])
+    with torch.device("meta"):
+        module = module_class(config)
+    others = FAMILIES[model_type].keys.tensor_names.skipped_prefixes
+    parameters = [(parameter.numel(), name.startswith(others)) for name, parameter in module.named_parameters()]
+    expected = sum(size for size, is_other in parameters if not is_other)
+    left = sum(size for size, is_other in parameters if is_other)
+    if counted == expected:
+        more = f"; {left:,} of its vision part are not counted" if left else ""
+        return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
+    return Row(model_type, kind, WRONG, f"{counted:,} parameters instead of {expected:,}")
+
+
+def _traits(config: Any) -> str:
+    """Return what distinguishes an unsupported family from Llama, as far as its default config states it."""
+    keys = config.get_text_config(decoder=True).to_dict()
+    layers = sorted(set(keys.get("layer_types") or []) - {"full_attention"})
+    traits = [f"{name} layers" for name in layers]
+    traits += ["experts"] if any(keys.get(key) for key in EXPERT_KEYS) else []
+    traits += ["a recurrent state"] if any(keys.get(key) for key in STATE_KEYS) else []
+    return "not supported" + (f"; it has {', '.join(traits)}" if traits else "")
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return docs/families.md."""
+    lines = [
+        HEAD,
+        "| kind | families | exact | refused | wrong |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for kind, title in KINDS.items():
+        counts = Counter(row.result for row in rows if row.kind == kind)
+        lines.append(f"| {title} | {counts.total()} | {counts[EXACT]} | {counts[REFUSED]} | {counts[WRONG]} |")
+    for kind, title in KINDS.items():
+        lines += ["", f"## {title}", "", "| family | result | detail |", "| --- | --- | --- |"]
+        lines += [f"| {row.model_type} | {row.result} | {row.detail} |" for row in rows if row.kind == kind]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.skipif(not transformers.__version__.startswith("5.24."), reason="the page is about transformers 5.24")
+def test_families_page(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    rows = [read_family(model_type, tmp_path) for model_type in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)]
+    assert [row for row in rows if row.result == WRONG] == []
+    golden(PAGE, page(rows))

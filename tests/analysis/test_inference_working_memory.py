@@ -35,11 +35,11 @@ def everywhere(backend: AttentionBackend) -> BackendOf:
 
 
 def forward(
-    *overrides: str, element_bytes: int = BF16, backend: AttentionBackend | None = None, keys: int | None = S
+    *overrides: str, element_bytes: int = BF16, backend: AttentionBackend | None = None, kv_len: int | None = S
 ) -> tuple[int, ...]:
     backend_of = None if backend is None else everywhere(backend)
     return forward_working_bytes(
-        make(*overrides), batch_size=B, seq_len=T, element_bytes=element_bytes, backend_of=backend_of, keys=keys
+        make(*overrides), batch_size=B, seq_len=T, element_bytes=element_bytes, backend_of=backend_of, kv_len=kv_len
     )
 
 
@@ -53,7 +53,7 @@ EMBEDDING, FEED_FORWARD = 2 * D, STREAM + 2 * F + D
 
 def test_layer() -> None:
     assert forward(*GQA) == of_rows(EMBEDDING, *OUTPUTS, FEED_FORWARD)
-    assert forward(*GQA, keys=None) == forward(*GQA)
+    assert forward(*GQA, kv_len=None) == forward(*GQA)
     rest = of_rows(EMBEDDING, HELD + QUERY + KEY, *OUTPUTS, FEED_FORWARD)
     assert forward(*GQA, "attention.qk_norm=per_head") == rest
 

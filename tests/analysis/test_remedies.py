@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.estimate import serving_bytes_needed, training_bytes_needed
-from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
+from tinylm_cli.analysis.estimate import required_serving_bytes, required_training_bytes
+from tinylm_cli.analysis.remedies import RequiredBytes, inference_remedies, training_remedies
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, PeakFlops, load_hardware
 from tinylm_cli.config.schema import ModelConfig
@@ -50,18 +50,18 @@ def small_gpu(capacity_bytes: int, name: str = "small") -> Accelerator:
 def test_remedies_are_minimal(
     config: ModelConfig, batch_size: int, gpus: int, zero: ZeroStage | None, short: float, trains: bool
 ) -> None:
-    need: Any = partial(training_bytes_needed if trains else serving_bytes_needed, config)
+    required_bytes: Any = partial(required_training_bytes if trains else required_serving_bytes, config)
     layout = Layout(data=gpus, zero=zero) if zero is not None and gpus > 1 else None
     training = TrainingSetup(batch_size, 12, n_gpus=gpus, layout=layout)
     setup: Any = training if trains else ServingSetup(batch_size, 12)
-    memory = max(int(need(setup, H100) * short), 1)
+    memory = max(int(required_bytes(setup, H100) * short), 1)
     small = small_gpu(memory)
     larger = [small_gpu(int(memory * times), f"times-{times}") for times in (1.5, 4, 2)]
 
     def needed(change: dict[str, Any]) -> tuple[int, int]:
         fields = {field: value for field, value in change.items() if field != "accelerator"}
         accelerator = change.get("accelerator", small)
-        return need(setup._replace(**fields), accelerator), accelerator.capacity_bytes
+        return required_bytes(setup._replace(**fields), accelerator), accelerator.capacity_bytes
 
     def fits(change: dict[str, Any]) -> bool:
         needed_bytes, capacity_bytes = needed(change)
@@ -69,7 +69,7 @@ def test_remedies_are_minimal(
 
     assert not fits({})
     remedies: Any = training_remedies if trains else inference_remedies
-    for remedy in remedies(setup, small, need, larger):
+    for remedy in remedies(setup, small, required_bytes, larger):
         change = changed(setup, remedy, {each.name: each for each in larger})
         assert fits(change), remedy
         assert (remedy.needed_bytes, remedy.capacity_bytes) == needed(change)
@@ -81,18 +81,18 @@ def test_remedies_are_minimal(
             assert more[field] == getattr(setup, field) or not fits(more), (remedy, field)
 
 
-def train_need(state: int) -> Need:
-    """Return a need that each change makes less of, beside ``state`` whatever passes through."""
+def train_bytes(state: int) -> RequiredBytes:
+    """Return a function whose bytes each change reduces: activations, and ``state`` that does not depend on them."""
 
-    def need(setup: TrainingSetup, _: Accelerator) -> int:
+    def required_bytes(setup: TrainingSetup, _: Accelerator) -> int:
         assert setup.seq_len is not None
         kept = setup.batch_size * setup.seq_len // (4 if setup.recompute == "full" else 1) // setup.n_gpus
         return kept + state // (4 if setup.optimizer == "adamw_8bit" else 1) // setup.n_gpus
 
-    return need
+    return required_bytes
 
 
-def serve_need(setup: ServingSetup, _: Accelerator) -> int:
+def serve_bytes(setup: ServingSetup, _: Accelerator) -> int:
     assert setup.seq_len is not None
     return setup.batch_size * setup.seq_len + 130 // (2 if setup.quantization.method == "int4" else 1)
 
@@ -106,7 +106,7 @@ SETUP = TrainingSetup(8, 32)
 
 
 def test_smallest_change_first() -> None:
-    found = list(training_remedies(SETUP, SMALL, train_need(30), LARGER))
+    found = list(training_remedies(SETUP, SMALL, train_bytes(30), LARGER))
     assert told(found) == ["recompute=full", "batch_size=2", "seq_len=8", "n_gpus=4", "accelerator=three-hundred"]
     assert found[-1].capacity_bytes == 300
     assert [change.before for each in found for change in each.changes] == ["none", 8, 32, 1, "small"]
@@ -116,23 +116,23 @@ def test_larger_gpu_supports_the_dtype() -> None:
     """The smallest that is large enough is passed over if it has no peak in bfloat16."""
     peaks = PeakFlops(float32=10**12)
     unable = small_gpu(290, "no-bfloat16").model_copy(update={"peak_flops_per_second": peaks})
-    found = told(training_remedies(SETUP, SMALL, train_need(30), (unable, *LARGER)))
+    found = told(training_remedies(SETUP, SMALL, train_bytes(30), (unable, *LARGER)))
     assert found[-1] == "accelerator=three-hundred"
     wide = SETUP._replace(dtype="float32", batch_size=4)
-    assert told(training_remedies(wide, SMALL, train_need(30), (unable, *LARGER)))[-1] == "accelerator=no-bfloat16"
+    assert told(training_remedies(wide, SMALL, train_bytes(30), (unable, *LARGER)))[-1] == "accelerator=no-bfloat16"
 
 
 def test_combined_only_where_needed() -> None:
     both = ["recompute=full optimizer=adamw_8bit", "optimizer=adamw_8bit batch_size=2"]
-    found = training_remedies(SETUP, SMALL, train_need(120))
+    found = training_remedies(SETUP, SMALL, train_bytes(120))
     assert told(found) == [*both, "optimizer=adamw_8bit seq_len=8", "n_gpus=4"]
-    assert told(training_remedies(SETUP, SMALL, train_need(10**9))) == []
+    assert told(training_remedies(SETUP, SMALL, train_bytes(10**9))) == []
 
 
 def test_searches_are_counted() -> None:
     """A smaller batch takes several searches for a layout: it is not looked for if too few are left."""
     found = {
-        most: told(training_remedies(SETUP._replace(n_gpus=2), SMALL, train_need(30), LARGER, max_searches=most))
+        most: told(training_remedies(SETUP._replace(n_gpus=2), SMALL, train_bytes(30), LARGER, max_searches=most))
         for most in (0, 2, 6, 12, 30)
     }
     more = ["n_gpus=4", "accelerator=three-hundred"]
@@ -144,17 +144,17 @@ def test_searches_are_counted() -> None:
 
 def test_no_change_already_in_effect() -> None:
     done = SETUP._replace(recompute="full", optimizer="sgd", batch_size=1, seq_len=1)
-    assert told(training_remedies(done, SMALL, train_need(150), LARGER)) == ["n_gpus=2", "accelerator=three-hundred"]
+    assert told(training_remedies(done, SMALL, train_bytes(150), LARGER)) == ["n_gpus=2", "accelerator=three-hundred"]
 
 
 def test_serving() -> None:
     one = ServingSetup(1, 32)
-    assert told(inference_remedies(one, SMALL, serve_need, LARGER)) == [
+    assert told(inference_remedies(one, SMALL, serve_bytes, LARGER)) == [
         "quantization=int4",
         "accelerator=three-hundred",
     ]
     quantized = ServingSetup(4, 32, quantization=QuantizationConfig("int4"))
-    assert told(inference_remedies(quantized, SMALL, serve_need, LARGER)) == [
+    assert told(inference_remedies(quantized, SMALL, serve_bytes, LARGER)) == [
         "batch_size=1",
         "seq_len=8",
         "accelerator=three-hundred",
@@ -169,10 +169,10 @@ def test_zero_stages_with_a_pipeline(pipeline: int, zeros: list[str]) -> None:
 
     setup = SETUP._replace(n_gpus=8, layout=Layout(8 // pipeline, pipeline=pipeline))
 
-    def need(changed: TrainingSetup, _: Accelerator) -> int:
+    def required_bytes(changed: TrainingSetup, _: Accelerator) -> int:
         if changed.layout is not None and changed._replace(layout=None) == setup._replace(layout=None):
             tried.append(changed.layout.spec)
         return 10**9
 
-    assert list(training_remedies(setup, SMALL, need)) == []
+    assert list(training_remedies(setup, SMALL, required_bytes)) == []
     assert [each for each in dict.fromkeys(tried) if "zero" in each] == zeros

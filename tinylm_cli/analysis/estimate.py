@@ -144,9 +144,17 @@ def _training(
 def _training_remedies(
     config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator, accelerators: Sequence[Accelerator]
 ) -> tuple[Remedy, ...]:
-    need, planned = partial(training_bytes_needed, config), partial(_planned_bytes, config)
     searches = REMEDY_STAGES // n_searched_stages(config, setup, accelerator.gpus_per_node)
-    return tuple(training_remedies(setup, accelerator, need, accelerators, planned, searches))
+    return tuple(
+        training_remedies(
+            setup,
+            accelerator,
+            partial(required_training_bytes, config),
+            accelerators,
+            partial(_selected_plan_bytes, config),
+            searches,
+        )
+    )
 
 
 def _serving(
@@ -163,7 +171,7 @@ def _serving(
     fit = time = None
     if accelerator is not None:
         needed, capacity = memory.total_bytes, accelerator.capacity_bytes
-        remedies = inference_remedies(setup, accelerator, partial(serving_bytes_needed, config), accelerators)
+        remedies = inference_remedies(setup, accelerator, partial(required_serving_bytes, config), accelerators)
         fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity or brief else tuple(remedies))
         time = serving_time(
             accelerator,
@@ -227,7 +235,7 @@ def _summarize_serving(
     )
 
 
-def training_bytes_needed(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
+def required_training_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
     """Return the peak memory per GPU of training; without a layout, the memory of the smallest plan.
 
     Raises:
@@ -240,17 +248,17 @@ def training_bytes_needed(config: ModelConfig, setup: TrainingSetup, accelerator
     return smallest_plan_bytes(config, setup, accelerator.gpus_per_node)
 
 
-def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
+def _selected_plan_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
     """Return the peak memory per GPU for an estimate: without a layout, the peak of the fastest plan that fits.
 
     Raises:
-        AnalysisError: As :func:`training_bytes_needed`.
+        AnalysisError: As :func:`required_training_bytes`.
     """
     if setup.n_gpus == 1 or setup.layout is not None:
-        return training_bytes_needed(config, setup, accelerator)
+        return required_training_bytes(config, setup, accelerator)
     return fastest_plan(config, setup, accelerator).peak_stage.total_bytes
 
 
-def serving_bytes_needed(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
+def required_serving_bytes(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
     """Return the memory to serve on one GPU."""
     return inference_memory(config, setup).total_bytes

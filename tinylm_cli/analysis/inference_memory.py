@@ -117,8 +117,8 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
         batch_size=1,
         seq_len=min(seq_len, setup.prefill_tokens),
         element_bytes=element_bytes,
-        backend_of=_backends(setup, keys=seq_len),
-        keys=seq_len,
+        backend_of=_backends(setup, kv_len=seq_len),
+        kv_len=seq_len,
     )
     return tuple(SLACK + each for each in (*layers, sampling_bytes(config, element_bytes)))
 
@@ -126,15 +126,15 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
 def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     """Return the working memory of a pass over one token per sequence, at each point that may be its peak."""
     element_bytes = DTYPE_BYTES[setup.dtype]
-    backend_of = _backends(setup, keys=1)  # the cache keeps only positions inside the window, so no mask is needed
+    backend_of = _backends(setup, kv_len=1)  # the cache keeps only positions inside the window, so no mask is needed
     layers = decode_working_bytes(
         config, seq_len=setup.length(config), element_bytes=element_bytes, backend_of=backend_of
     )
     return tuple(SLACK + setup.batch_size * each for each in (*layers, sampling_bytes(config, element_bytes)))
 
 
-def _backends(setup: ServingSetup, keys: int) -> BackendOf | None:
-    """Return the attention backend of each kind of layers over ``keys`` positions.
+def _backends(setup: ServingSetup, kv_len: int) -> BackendOf | None:
+    """Return the attention backend of each kind of layers over ``kv_len`` positions.
 
     None for tinylm's own model on the CPU, which selects its own backends.
     """
@@ -142,7 +142,7 @@ def _backends(setup: ServingSetup, keys: int) -> BackendOf | None:
         return None
 
     def backend_of(kind: ModelConfig) -> AttentionBackend:
-        banded = (kind.attention.window or keys) < keys
+        banded = (kind.attention.window or kv_len) < kv_len
         return attention_backend(kind, setup.attention_kernel, device=setup.device, banded=banded)
 
     return backend_of

@@ -24,7 +24,8 @@ BackendOf = Callable[[ModelConfig], AttentionBackend]
 """Returns the implementation of attention that layers of a kind use, given the config of the kind."""
 
 SLACK = 1 << 16
-"""Allowance in bytes for tensors too small to model: indices, tables of one position, temporaries of a short GELU."""
+"""Allowance in bytes for tensors too small to model: indices, tables of one position, and the temporaries of
+``model/feed_forward.py:exact_gelu`` for fewer than 4,096 elements."""
 
 MAX_SPLITS, MIN_SPLIT_POSITIONS = 128, 128
 """Flash decoding splits the positions that one token attends to into at most MAX_SPLITS chunks of at least
@@ -38,7 +39,7 @@ def forward_working_bytes(
     seq_len: int,
     element_bytes: int,
     backend_of: BackendOf | None = None,
-    keys: int | None = None,
+    kv_len: int | None = None,
 ) -> tuple[int, ...]:
     """Return the bytes that a forward pass without gradients holds before the LM head, at each point that may peak.
 
@@ -49,17 +50,17 @@ def forward_working_bytes(
         element_bytes: Bytes of an element of weights and activations.
         backend_of: Returns the implementation of attention in a kind of layers; the one that tinylm's own model uses
             on the CPU when None.
-        keys: S, the key/value length; the last T positions are the queries' own. ``seq_len`` when None.
+        kv_len: S, the key/value length; the last T positions are the queries' own. ``seq_len`` when None.
     """
-    rows, keys, backend_of = batch_size * seq_len, keys or seq_len, backend_of or _cpu_backend
-    shared, shared_peak = _shared_inputs(config, seq_len, keys, element_bytes, backend_of)
+    rows, kv_len, backend_of = batch_size * seq_len, kv_len or seq_len, backend_of or _cpu_backend
+    shared, shared_peak = _shared_inputs(config, seq_len, kv_len, element_bytes, backend_of)
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
-    for kind in (group.config for group in group_layers(config, keys)):
+    for kind in (group.config for group in group_layers(config, kv_len)):
         backend = backend_of(kind)
-        mask = _layer_mask(kind, seq_len, keys, element_bytes, backend)
-        copies = batch_size * keys * _copied_keys_and_values(kind, element_bytes, backend)
+        mask = _layer_mask(kind, seq_len, kv_len, element_bytes, backend)
+        copies = batch_size * kv_len * _copied_keys_and_values(kind, element_bytes, backend)
         points += [shared + mask + rows * row for row in _qk_norm_and_rope(kind, element_bytes)]
-        points += [shared + mask + copies + rows * row for row in _attention(kind, keys, element_bytes, backend)]
+        points += [shared + mask + copies + rows * row for row in _attention(kind, kv_len, element_bytes, backend)]
         points += [shared + rows * row for row in _feed_forward(kind, element_bytes)]
     return tuple(points)
 
@@ -119,14 +120,14 @@ def _cpu_backend(config: ModelConfig) -> AttentionBackend:
 
 
 def _shared_inputs(
-    config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend_of: BackendOf
+    config: ModelConfig, seq_len: int, kv_len: int, element_bytes: int, backend_of: BackendOf
 ) -> tuple[int, int]:
     """Return the bytes of the inputs that layers share: throughout the pass, and while the last one is computed.
 
     These are one rotary table for each encoding and, without a flash kernel, one ALiBi bias or mask for each window:
     ``model/rope.py:RotaryPosition.rotation``, ``model/attention_mask.py:attention_masks``.
     """
-    pairs = seq_len * keys  # T × S
+    pairs = seq_len * kv_len  # T × S
     held = peak = 0
     for frequencies in rotary_frequencies(config):
         table = seq_len * COS_AND_SIN * frequencies  # elements of cos and sin, (T, R/2) each
@@ -140,24 +141,24 @@ def _shared_inputs(
         temporaries = 2 * bias * FLOAT32_BYTES + 3 * pairs * FLOAT32_BYTES
         cast = 0 if element_bytes != FLOAT32_BYTES else -bias * element_bytes  # the bias itself, or a copy in the dtype
         peak = max(peak, temporaries + cast)
-    windows = {kind.attention.window or keys for kind in masked if kind.position.kind != "alibi"}
-    masks = sum(window < keys for window in windows) * pairs * BOOL_BYTES  # (1, 1, T, S) each
+    windows = {kind.attention.window or kv_len for kind in masked if kind.position.kind != "alibi"}
+    masks = sum(window < kv_len for window in windows) * pairs * BOOL_BYTES  # (1, 1, T, S) each
     if masks:
         peak += 2 * pairs * BOOL_BYTES  # ones and tril, besides triu
     return held + masks, held + masks + peak
 
 
-def _layer_mask(config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend: AttentionBackend) -> int:
+def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: int, backend: AttentionBackend) -> int:
     """Return the bytes of per-layer mask buffers, built from the causal mask or the shared mask."""
     window = config.attention.window
-    has_mask = config.position.kind != "alibi" and window is not None and window < keys
+    has_mask = config.position.kind != "alibi" and window is not None and window < kv_len
     per_pair = {
         "flash": 0,
         "eager": 2 * BOOL_BYTES,  # ones and triu, or the complement of the mask
         "math": BOOL_BYTES + 2 * max(element_bytes, FLOAT32_BYTES),  # the mask, the bias converted from it, a temporary
         "fused": element_bytes if has_mask else 0,  # the boolean mask converted to a bias
     }
-    return seq_len * keys * per_pair[backend]  # T × S × bytes per pair
+    return seq_len * kv_len * per_pair[backend]  # T × S × bytes per pair
 
 
 def _projections(config: ModelConfig) -> tuple[int, int, int]:
@@ -177,23 +178,25 @@ def _qk_norm_and_rope(config: ModelConfig, element_bytes: int) -> tuple[int, ...
     return (element_bytes * (held + d_query + d_kv),) if config.attention.qk_norm != "none" else ()
 
 
-def _attention(config: ModelConfig, keys: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, ...]:
-    """Return the bytes per token of attention over ``keys`` positions, at each point that may peak."""
+def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, ...]:
+    """Return the bytes per token of attention over ``kv_len`` positions, at each point that may peak."""
     if config.attention.kind == "latent":
-        return _latent_attention(config, keys, element_bytes, backend)
+        return _latent_attention(config, kv_len, element_bytes, backend)
     d_query, _, held = _projections(config)
     peaks = [
         element_bytes * (held + d_query + d_query),  # held, the output (B, H, T, K), the output (B, T, H·K)
         element_bytes * (held + d_query + config.d_model),  # held, the output (B, T, H·K), its projection (B, T, D)
     ]
     if backend in ("math", "eager"):
-        scores = config.n_heads * keys * _score_bytes(element_bytes, backend)  # H × S
+        scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
         upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0
         peaks.append(element_bytes * held + scores + upcast_query)
     return tuple(peaks)
 
 
-def _latent_attention(config: ModelConfig, keys: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, ...]:
+def _latent_attention(
+    config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend
+) -> tuple[int, ...]:
     """Return the bytes per token of latent attention, at each point that may peak.
 
     Follows ``model/latent_attention.py:LatentAttention._attend_to_expanded``. Values have fewer dimensions than keys,
@@ -218,7 +221,7 @@ def _latent_attention(config: ModelConfig, keys: int, element_bytes: int, backen
         )
     upcast = (2 * d_query + d_values) * upcast_bytes if element_bytes < upcast_bytes else 0  # q, k and v in float32
     scaled = 2 * d_query * upcast_bytes  # q and k times √scale
-    scores = heads * keys * _score_bytes(element_bytes, backend)  # H × S
+    scores = heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
     return (element_bytes * held + upcast + scaled + scores,)
 
 

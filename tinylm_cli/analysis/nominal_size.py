@@ -1,4 +1,4 @@
-"""The smallest changes of a config that reach its nominal size: ``500K`` with ``d_model=88``."""
+"""The smallest changes to a config that reach its nominal size: ``500K`` with ``d_model=88``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_TRIED = 256
 """Maximum number of values of one field, evenly spaced, to try with another field; most models have fewer."""
 
 MAX_CHANGES = 3
-"""Maximum changes of one field to return, and of two fields."""
+"""Maximum number of changes to return: to one field, and to two fields."""
 
 _FIELDS = ("n_layers", "d_model", "d_ff", "vocab_size", "feed_forward.n_experts", "feed_forward.d_expert")
 """Fields that may change. The count never decreases in any of them, and is linear in all but d_model."""
@@ -36,7 +36,7 @@ _MAX_STEPS = {"d_model": 8, "d_ff": 64, "vocab_size": 8, "feed_forward.d_expert"
 
 
 def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
-    """Return the smallest changes of one field, then of two, that reach the nominal size; none if it is reached.
+    """Return the smallest changes to one field, then to two, that reach the nominal size; none if it is reached.
 
     Every returned change gives a valid config with an exact count. Changes are ordered by ``Σ |ln(new / old)|`` over
     the fields. Each pair of fields is returned once, with its smallest change, and only if that change is smaller than

@@ -1,4 +1,4 @@
-"""Remedies for insufficient memory: changes of a setup, each checked with the formula that computes the memory."""
+"""Remedies for insufficient memory: changes to a setup, each checked with the formula that computes the memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tinylm_cli.reports.choices import Quantization, Recompute
 from tinylm_cli.reports.memory_fit import Change, Remedy, Value
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
-Need = Callable[[Any, Accelerator], int]
-"""Returns the memory that a training or serving setup needs on one GPU."""
+RequiredBytes = Callable[[Any, Accelerator], int]
+"""Returns the bytes that a training or serving setup requires on one GPU."""
 
 _Changes = dict[str, Any]
 """New values by field of a setup, or ``accelerator``."""
@@ -35,9 +35,9 @@ MIN_LENGTHS = 64
 def training_remedies(
     setup: TrainingSetup,
     accelerator: Accelerator,
-    need: Need,
+    required_bytes: RequiredBytes,
     accelerators: Sequence[Accelerator] = (),
-    planned: Need | None = None,
+    plan_bytes: RequiredBytes | None = None,
     max_searches: int = sys.maxsize,
 ) -> Iterator[Remedy]:
     """Yield changes that make training fit: of each kind, the smallest sufficient change.
@@ -48,12 +48,12 @@ def training_remedies(
     Args:
         setup: The setup that does not fit; its seq_len is not None.
         accelerator: The GPU.
-        need: Returns the minimum memory for training.
+        required_bytes: Returns the minimum for training.
         accelerators: Candidates for a larger GPU.
-        planned: Returns the memory of the selected plan, which a remedy reports; ``need`` if None.
+        plan_bytes: Returns the bytes to report in a remedy, those of the selected plan; ``required_bytes`` if None.
         max_searches: Maximum number of searches for a layout; changes that would need more are not tried.
     """
-    trials = _Trials(setup, accelerator, need, planned or need, max_searches)
+    trials = _Trials(setup, accelerator, required_bytes, plan_bytes or required_bytes, max_searches)
     stronger: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
     recompute: list[_Changes] = [{"recompute": level} for level in stronger.get(setup.recompute, ())]
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
@@ -62,39 +62,42 @@ def training_remedies(
     yield from trials.first({"layout": higher} for higher in _higher_zero(setup.layout))
     for changes in (recompute, layout, moments):
         yield from trials.first(changes)
-    yield from trials.together([*recompute[-1:], *layout, *moments], lengths)
+    yield from trials.combined([*recompute[-1:], *layout, *moments], lengths)
     yield from trials.first(_more_gpus(setup))
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
 
 
 def inference_remedies(
-    setup: ServingSetup, accelerator: Accelerator, need: Need, accelerators: Sequence[Accelerator] = ()
+    setup: ServingSetup,
+    accelerator: Accelerator,
+    required_bytes: RequiredBytes,
+    accelerators: Sequence[Accelerator] = (),
 ) -> Iterator[Remedy]:
     """Yield changes that make serving fit; a smaller batch or length may be combined with int4 weights.
 
     Args:
         setup: The setup that does not fit; its seq_len is not None.
         accelerator: The GPU.
-        need: Returns the memory that serving needs.
+        required_bytes: Returns the minimum for serving.
         accelerators: Candidates for a larger GPU.
     """
-    trials = _Trials(setup, accelerator, need, need)
+    trials = _Trials(setup, accelerator, required_bytes, required_bytes)
     fewer_bits: dict[Quantization, tuple[Quantization, ...]] = {"none": ("int8", "int4"), "int4": ()}
     methods = fewer_bits.get(setup.quantization.method, ("int4",))
     quantized: list[_Changes] = [{"quantization": setup.quantization._replace(method=method)} for method in methods]
     yield from trials.first(quantized)
-    yield from trials.together(quantized[-1:], _lengths(setup))
+    yield from trials.combined(quantized[-1:], _lengths(setup))
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
 
 
 @dataclass
 class _Trials:
-    """Tries changes of a setup; ``planned`` returns the memory that a remedy states."""
+    """Tries changes to a setup; ``plan_bytes`` returns the bytes to report in a remedy."""
 
     setup: TrainingSetup | ServingSetup
     accelerator: Accelerator
-    need: Need
-    planned: Need
+    required_bytes: RequiredBytes
+    plan_bytes: RequiredBytes
     searches_left: int = sys.maxsize
     tried: dict[tuple[TrainingSetup | ServingSetup, str], bool] = field(default_factory=dict)
 
@@ -104,8 +107,11 @@ class _Trials:
         if sufficient is not None:
             yield self._remedy(sufficient)
 
-    def together(self, changes: Sequence[_Changes], lengths: range) -> Iterator[Remedy]:
-        """Yield the smallest subset of ``changes`` that fits; then a batch and a length, each with the fewest."""
+    def combined(self, changes: Sequence[_Changes], lengths: range) -> Iterator[Remedy]:
+        """Yield the smallest combination of ``changes`` that fits, then the largest batch and length that fit.
+
+        The batch and the length are each combined with as few ``changes`` as possible. A single change is not yielded.
+        """
         sizes = range(len(changes) + 1)
         subsets = [reduce(or_, each, _Changes()) for size in sizes for each in combinations(changes, size)]
         sufficient = next((each for each in subsets if self._fits(each)), {})
@@ -147,7 +153,7 @@ class _Trials:
                     return False
                 self.searches_left -= 1
             try:
-                self.tried[key] = self.need(setup, accelerator) <= accelerator.capacity_bytes
+                self.tried[key] = self.required_bytes(setup, accelerator) <= accelerator.capacity_bytes
             except AnalysisError:  # no layout divides the global batch
                 self.tried[key] = False
         return self.tried[key]
@@ -160,7 +166,7 @@ class _Trials:
             for field, after in changes.items()
             if after != before[field]
         )
-        return Remedy(changed, self.planned(setup, accelerator), accelerator.capacity_bytes)
+        return Remedy(changed, self.plan_bytes(setup, accelerator), accelerator.capacity_bytes)
 
 
 def _searches(setup: TrainingSetup | ServingSetup) -> bool:

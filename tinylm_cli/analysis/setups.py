@@ -38,7 +38,7 @@ class TrainingSetup(NamedTuple):
     """A training run.
 
     Attributes:
-        batch_size: Micro-batch: sequences per pass on one GPU, >= 1.
+        batch_size: Micro-batch size: sequences per pass on one GPU, >= 1.
         seq_len: Tokens per sequence; the model's max_len when None.
         dtype: Storage type of weights and activations, a key of ``DTYPE_BYTES``.
         attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.

@@ -51,8 +51,8 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
     from tinylm_cli.interop.load import parse_config_text, read_config_text
 
     reference, changes = _reference(name_or_path), _changes(set)
-    written = read_config_text(reference)
-    return Model(parse_config_text(written, changes), written, reference, changes)
+    source_text = read_config_text(reference)
+    return Model(parse_config_text(source_text, changes), source_text, reference, changes)
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Model:
 
     Attributes:
         loaded: The validated config, with the source position of each value.
-        written: The source text.
+        source_text: The source text.
         reference: The name or path given to :func:`load`.
         changes: The changes applied to the text, each ``key=value``.
     """
 
     loaded: LoadedConfig = field(repr=False)
-    written: ConfigText = field(repr=False)
+    source_text: ConfigText = field(repr=False)
     reference: str
     changes: tuple[str, ...] = ()
 
@@ -278,7 +278,7 @@ class Model:
         """Return this model with ``changes`` instead of its own, each ``key=value``, without reading the file again."""
         from tinylm_cli.interop.load import parse_config_text
 
-        return replace(self, loaded=parse_config_text(self.written, changes), changes=changes)
+        return replace(self, loaded=parse_config_text(self.source_text, changes), changes=changes)
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:

@@ -52,7 +52,7 @@ def check(
     with working(f"preparing to check {loaded.name}"):
         torch_device = request.torch_device()
 
-        from tinylm_cli.model.checks import ClosedForm, run_checks
+        from tinylm_cli.model.checks import ExpectedParams, run_checks
     weights_dtype = request.torch_dtype() if module is None else module.lm_head.weight.dtype
     if live:
         name = str(weights_dtype).removeprefix("torch.")
@@ -75,7 +75,7 @@ def check(
             source=loaded.source,
             seed=model.seed,
             weights=origin,
-            closed_form=ClosedForm(closed_form(loaded.config), total_params(tensor_table(loaded.config))),
+            closed_form=ExpectedParams(closed_form(loaded.config), total_params(tensor_table(loaded.config))),
             device=torch_device,
             dtype=weights_dtype,
             model=module,

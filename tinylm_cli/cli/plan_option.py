@@ -106,7 +106,7 @@ def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: 
     Args:
         layout: The layout of the plan.
         written: The plan as typed, or None.
-        batch_size: Micro-batch: sequences per pass of a replica.
+        batch_size: Micro-batch size: sequences per pass of a replica.
         global_batch_size: Sequences per optimizer step.
 
     Raises:

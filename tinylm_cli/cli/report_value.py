@@ -78,7 +78,7 @@ def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) ->
     if near is not None:
         return f"did you mean {known}{'.' if known else ''}{near}?"
     fields = {each.rpartition(".")[2]: each for each in reversed(paths)}  # of several, the shortest path
-    elsewhere = suggest(wrong, fields, likeness=0.75)
+    elsewhere = suggest(wrong, fields, cutoff=0.75)
     if elsewhere is not None:
         return f"did you mean {fields[elsewhere]}?"
     listed = ", ".join(list(entries)[:_MAX_LISTED])

@@ -28,7 +28,7 @@ def seq_len_option(text: str) -> object:
     return amount_option(text, SEQ_LEN, "length", example="8k", metavar="T")
 
 
-BatchSizeOption = Annotated[int, batch_size_option("Micro-batch: sequences per pass on one GPU.")]
+BatchSizeOption = Annotated[int, batch_size_option("Micro-batch size: sequences per pass on one GPU.")]
 SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k; default: max_len.")]
 DTypeOption = Annotated[
     Storage | None,

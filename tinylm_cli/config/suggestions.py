@@ -30,10 +30,10 @@ _BOOLEANS = {
     **dict.fromkeys(("no", "off", "n", "0"), "false"),
 }
 _ENDING = re.compile(r"\.ya?ml$")
-_NEAR_NAME = 0.7  # file names are arbitrary, so a lower similarity means little
-_NEAR_STEM = 0.5
-_ELSEWHERE = 0.75  # stricter for the many names of other blocks
-_MOST_EXACT = 1e15
+_CONFIG_CUTOFF = 0.7  # file names are arbitrary, so a lower similarity means little
+_STEM_CUTOFF = 0.5
+_OTHER_BLOCKS_CUTOFF = 0.75  # stricter for the many names of other blocks
+_MAX_NUMBER = 1e15
 _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 _SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
@@ -50,19 +50,19 @@ _SPELLINGS: dict[AmountKind | RateKind, dict[str, str]] = {
 """Patterns of other spellings of units, and tinylm's unit in lower case."""
 
 
-def suggest(wrong: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known word most similar to ``wrong``; None if none is similar enough."""
     by_folded = {_folded(word): word for word in known}
-    matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=likeness)
+    matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=cutoff)
     return by_folded[matches[0]] if matches else None
 
 
 def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
     """Return the preset or file most similar to ``wrong``, regardless of file endings."""
     by_stem = {_stem(name): name for name in known}
-    stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_NEAR_NAME)
+    stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_CONFIG_CUTOFF)
     near = by_stem[stems[0]] if stems else suggest(wrong, by_stem.values())
-    return near if near is not None and similarity(_stem(wrong), _stem(near)) >= _NEAR_STEM else None
+    return near if near is not None and similarity(_stem(wrong), _stem(near)) >= _STEM_CUTOFF else None
 
 
 def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
         return (near,) if near else ()
     elsewhere = (_last(name) for name in known if schema is not MODEL or name not in LABELS or _last(name) == wrong)
     anywhere = {**dict.fromkeys(here), **dict.fromkeys(elsewhere)}
-    near = suggest(wrong, anywhere, _ELSEWHERE) or suggest(wrong, here)
+    near = suggest(wrong, anywhere, _OTHER_BLOCKS_CUTOFF) or suggest(wrong, here)
     if near in here:
         return (f"{prefix}{near}",)
     return tuple(name for name in known if _last(name) == near)
@@ -131,13 +131,13 @@ def suggest_value(written: str, field: Field) -> str | None:
     """Return the likely value for one of the wrong type: ``256`` for ``"256"`` or ``2.56e2``, ``true`` for ``yes``."""
     text = written.strip().partition("#")[0].rstrip(" ,;").casefold()
     guess = _guess(text, field)
-    return guess if guess is not None and _fits(field, guess) else None
+    return guess if guess is not None and _is_accepted(field, guess) else None
 
 
 def suggest_item(written: str, field: Field) -> str | None:
     """Return the likely value for a wrong item of a list of numbers."""
     guess = _guess_number(written.strip().casefold())
-    return guess if guess is not None and _fits(field, guess, listed=True) else None
+    return guess if guess is not None and _is_accepted(field, guess, listed=True) else None
 
 
 def suggest_amount(written: str, kind: AmountKind | RateKind) -> str | None:
@@ -198,10 +198,10 @@ def _number(text: str) -> float | None:
         value = float(_GROUPS.sub("", text).replace("−", "-"))
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) < _MOST_EXACT else None
+    return value if math.isfinite(value) and abs(value) < _MAX_NUMBER else None
 
 
-def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
+def _is_accepted(field: Field, written: str, *, listed: bool = False) -> bool:
     """Return whether the field accepts a guess."""
     from tinylm_cli.config.yaml_reader import resolve_plain
 

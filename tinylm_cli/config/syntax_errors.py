@@ -128,7 +128,7 @@ def _unlocated(text: str) -> int:
     return digits.start() if digits else 0
 
 
-def _second_value(error: _ParserError) -> _Explanation:
+def _second_colon(error: _ParserError) -> _Explanation:
     """Explain a ``:`` that does not end a key."""
     before = error.before
     if ": " in before:
@@ -232,7 +232,7 @@ _UNTERMINATED_QUOTE = _opening("unterminated quote", "close it with {} on the sa
 _INVALID_SIGN = _opening("a value cannot begin with {}", "quote it if it is text")
 
 _EXPLANATIONS: dict[str, _Explanation | Callable[[_ParserError], _Explanation]] = {
-    "mapping values are not allowed": _second_value,
+    "mapping values are not allowed": _second_colon,
     "could not find expected ':'": _no_colon,
     "expected <block end>": _stray,
     "expected '<document start>'": _document_start,
@@ -251,4 +251,4 @@ _EXPLANATIONS: dict[str, _Explanation | Callable[[_ParserError], _Explanation]] 
     " tag": _bad_tag,
     **dict.fromkeys((" an anchor", " an alias", " a block scalar"), _INVALID_SIGN),  # text that only begins like one
 }
-"""By a part of the parser's message or context; the tests check these against ruamel."""
+"""Keyed by a substring of the parser's message or context; the tests check these against ruamel."""

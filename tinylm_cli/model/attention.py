@@ -21,7 +21,7 @@ class LayerKVCache(NamedTuple):
     """One layer's views into the cache, with slots for T new positions.
 
     Attributes:
-        new_keys: Slots for the new keys, (B, G, T, K); with a window shorter than T, only for the last ones.
+        new_keys: Slots for the new keys, (B, G, T, K); with a window shorter than T, only for the last ``window``.
         new_values: Slots for the new values, of the same shape.
         keys: Keys of all S cached positions, (B, G, S, K).
         values: Values of all S cached positions, (B, G, S, K).
@@ -35,7 +35,7 @@ class LayerKVCache(NamedTuple):
     def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new keys and values, (B, G, T, K) each, and return the keys and values to attend to, (B, G, S, K).
 
-        A prompt attends to the arguments, because a sliding-window cache may already have dropped some of them.
+        During prefill, attend to the keys and values just passed in: the ring buffer may have evicted some.
         """
         self.new_keys.copy_(_ring_slots(keys, self.new_keys.shape[2]))
         self.new_values.copy_(_ring_slots(values, self.new_values.shape[2]))

@@ -15,7 +15,7 @@ class ComparedModel:
 
     name: str  # Unique name in the comparison.
     source: str  # Source of its config.
-    changes: tuple[str, ...]  # Changes of the config, each ``key=value``.
+    changes: tuple[str, ...]  # Changes to the config, each ``key=value``.
     max_len: int  # Maximum sequence length.
 
 

@@ -12,7 +12,7 @@ class ExportReport:
     name: str  # The model's name.
     to: str  # Target format: ``hf``.
     family: str  # The ``model_type`` of the exported config.json: ``llama``.
-    # Changes of the exported config that keep the logits; empty if there are none.
+    # Changes to the exported config that keep the logits; empty if there are none.
     rewritten: tuple[str, ...]
     directory: str  # The folder that was written.
     tensors: int  # Number of tensors in model.safetensors.

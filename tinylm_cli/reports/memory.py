@@ -100,7 +100,7 @@ class PhaseMemory:
 class TrainingMemory:
     """Training memory of one GPU that holds the entire model."""
 
-    batch_size: int  # Micro-batch: sequences per pass.
+    batch_size: int  # Micro-batch size: sequences per pass.
     seq_len: int  # Tokens per sequence.
     dtype: str  # Storage type of weights and activations.
     grad_dtype: str  # Storage type of the gradients.

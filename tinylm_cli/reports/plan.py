@@ -9,7 +9,7 @@ from tinylm_cli.reports.memory import MemoryPart
 
 Schedule = Literal["1f1b", "gpipe"]
 ZeroStage = Literal[0, 1, 2, 3]
-Collective = Literal["data", "expert data", "embedding", "tensor", "pipeline", "context", "expert"]
+ParallelismKind = Literal["data", "expert data", "embedding", "tensor", "pipeline", "context", "expert"]
 
 ABBREVIATIONS = {
     "data": "dp",
@@ -38,7 +38,7 @@ class Layout:
     expert: int = 1  # Expert-parallel degree, among the GPUs of ``data`` and ``context``.
     # ZeRO stage: replicas shard the optimizer state (1), also gradients (2), also weights (3, FSDP).
     zero: ZeroStage = 0
-    micro_batches: int = 1  # Passes of ``batch_size`` sequences per optimizer step (gradient accumulation).
+    micro_batches: int = 1  # Micro-batches of ``batch_size`` sequences per optimizer step (gradient accumulation).
     schedule: Schedule = "1f1b"  # Pipeline schedule: ``1f1b`` or ``gpipe``.
     virtual: int = 1  # Chunks of layers per stage (interleaved ``1f1b``).
 
@@ -61,7 +61,7 @@ class Layout:
 class Traffic:
     """The traffic of each GPU for one kind of parallelism."""
 
-    name: Collective  # The kind of parallelism.
+    name: ParallelismKind  # The kind of parallelism.
     sent_bytes: int  # Bytes that the busiest GPU sends in one step.
     members: int  # GPUs in the communication group.
     stride: int  # Difference of rank between neighbors in the group; ranks are numbered node by node.
@@ -86,7 +86,7 @@ class Plan:
 
     layout: Layout  # The parallel layout.
     n_gpus: int  # Number of GPUs.
-    batch_size: int  # Micro-batch: sequences per pass of one replica.
+    batch_size: int  # Micro-batch size: sequences per pass of one replica.
     seq_len: int  # Tokens per sequence.
     tokens_per_step: int  # Tokens per optimizer step, over all replicas.
     peak_stage: StageMemory  # Memory of the stage that needs the most.
@@ -94,7 +94,7 @@ class Plan:
     # micro_batches).
     bubble: float
     slowest_stage: int  # The stage with the most FLOPs.
-    imbalance: float  # FLOPs of the slowest stage over the mean FLOPs per stage, >= 1.
+    imbalance: float  # FLOPs of the slowest stage divided by the mean FLOPs per stage, >= 1.
     traffic: tuple[Traffic, ...]  # Traffic of a GPU per step, for each kind of parallelism that sends anything.
     capacity_bytes: int | None  # Memory available to tensors on the named GPU; None without one.
     fits: bool | None  # Whether ``peak_stage`` fits in ``capacity_bytes``; None without a GPU.

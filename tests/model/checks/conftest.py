@@ -12,15 +12,15 @@ from tinylm_cli.analysis.proof import closed_form
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.checks.check import CheckContext, ClosedForm, sample_tokens
+from tinylm_cli.model.checks.check import CheckContext, ExpectedParams, sample_tokens
 
 
-def describe_config(config: ModelConfig) -> ClosedForm:
-    return ClosedForm(closed_form(config), total_params(tensor_table(config)))
+def describe_config(config: ModelConfig) -> ExpectedParams:
+    return ExpectedParams(closed_form(config), total_params(tensor_table(config)))
 
 
 @pytest.fixture(scope="session")
-def form() -> Callable[[ModelConfig], ClosedForm]:
+def form() -> Callable[[ModelConfig], ExpectedParams]:
     """Return a function that describes a config without building it."""
     return describe_config
 

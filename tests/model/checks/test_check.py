@@ -127,7 +127,7 @@ def test_tolerance_follows_the_logits(make_context: MakeContext) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_layers", "attention", "sensitive"),
+    ("n_layers", "attention", "must_respond"),
     [
         (1, {}, True),
         (1, {"window": 2}, True),
@@ -141,21 +141,21 @@ def test_tolerance_follows_the_logits(make_context: MakeContext) -> None:
     ],
 )
 def test_sensitive_windows(
-    make_context: MakeContext, n_layers: int, attention: dict[str, object], *, sensitive: bool
+    make_context: MakeContext, n_layers: int, attention: dict[str, object], *, must_respond: bool
 ) -> None:
     """Later logits depend on earlier tokens as soon as one layer sees another position, be it the only layer."""
-    assert make_context(n_layers=n_layers, attention=attention).sensitive == sensitive
+    assert make_context(n_layers=n_layers, attention=attention).must_respond_to_tokens == must_respond
 
 
 @pytest.mark.parametrize(
-    ("norm", "kv_rank", "sensitive"),
+    ("norm", "kv_rank", "must_respond"),
     [("rmsnorm", 1, False), ("rmsnorm", 2, True), ("layernorm", 2, False), ("layernorm", 3, True)],
 )
-def test_sensitive_latents(make_context: MakeContext, norm: str, kv_rank: int, *, sensitive: bool) -> None:
+def test_latents_that_must_respond(make_context: MakeContext, norm: str, kv_rank: int, *, must_respond: bool) -> None:
     """Normalized latents of one number, or of two by LayerNorm, are the same for every token."""
     latent = {"kind": "latent", "kv_rank": kv_rank, "d_nope": 4, "d_rope": 2, "d_value": 4}
     fields = {"attention": latent, "norm": {"kind": norm}, "position": {"kind": "rope"}}
-    assert make_context(**fields).sensitive == sensitive
+    assert make_context(**fields).must_respond_to_tokens == must_respond
 
 
 @pytest.mark.parametrize(("cap", "saturated"), [(None, False), (0.15, True), (0.17, False), (1.0, False)])

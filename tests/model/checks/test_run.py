@@ -12,13 +12,13 @@ from tests.random_configs import small_configs
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.checks import ClosedForm, run, run_checks
+from tinylm_cli.model.checks import ExpectedParams, run, run_checks
 from tinylm_cli.model.checks.check import Check
 from tinylm_cli.model.checks.run import checks_for
 from tinylm_cli.reports.check import CheckReport, CheckResult
 
 Make = Callable[..., ModelConfig]
-Form = Callable[[ModelConfig], ClosedForm]
+Form = Callable[[ModelConfig], ExpectedParams]
 NAMES = [
     "closed-form", "same-seed", "tied-identity", "logits-shape", "causality-gradient", "causality-perturbation",
     "batch-invariance", "cached-equals-uncached", "initial-loss", "gradients-finite", "overfits-one-batch",
@@ -95,7 +95,7 @@ def test_smallest_models_pass(
     })  # fmt: skip
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
-    form = ClosedForm(shapes, sum(tensor.numel() for tensor in model.parameters()))
+    form = ExpectedParams(shapes, sum(tensor.numel() for tensor in model.parameters()))
     report = run_checks(config, name="", source="", closed_form=form, seed=seed, dtype=dtype)
     assert failures(report) == {}
 

@@ -15,7 +15,7 @@ from tinylm_cli.model import TinyTransformerLM, initialization, lm
 from tinylm_cli.model.checkpoint import load_model
 from tinylm_cli.model.checks import check as check_module
 from tinylm_cli.model.checks import tensors
-from tinylm_cli.model.checks.check import Check, CheckContext, ClosedForm
+from tinylm_cli.model.checks.check import Check, CheckContext, ExpectedParams
 from tinylm_cli.model.checks.tensors import closed_form, same_seed, tied_identity, untied
 from tinylm_cli.model.initialization import initialize
 
@@ -48,7 +48,7 @@ def test_a_closed_form_that_does_not(
 ) -> None:
     context = make_context()
     right = context.closed_form
-    wrong = ClosedForm({**right.shapes, **shapes}, right.total_params + total)
+    wrong = ExpectedParams({**right.shapes, **shapes}, right.total_params + total)
     check = closed_form(replace(context, closed_form=wrong))
     assert (check.status, check.measured, check.value) == ("fail", measured, value)
 

@@ -54,9 +54,9 @@ class ClosedForm(NamedTuple):
     """A figure computed from counts, each a polynomial; some sizes may be fixed already, in the order of ``Evaluate``.
 
     Attributes:
-        coefficients: Values at 0 of the next size, then as many slopes over it; each half is divided in the same way by
-            the sizes that follow. What remains is one number for each count and each position of the last layer in
-            the window pattern.
+        coefficients: First the intercepts, then the slopes in the next size; each half is split in the same way by the
+            sizes that follow. The leaves are indexed by count, then by phase: the position of the last layer in the
+            window pattern.
         n_counts: Number of counts.
         period: Length of the window pattern.
         combine: Computes the figure from the counts; never decreases as one of them grows.

@@ -16,9 +16,9 @@ from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layer_group
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.plan import Collective, Layout, Traffic
+from tinylm_cli.reports.plan import Layout, ParallelismKind, Traffic
 
-ONCE_PER_STEP: tuple[Collective, ...] = ("data", "expert data", "embedding")
+ONCE_PER_STEP: tuple[ParallelismKind, ...] = ("data", "expert data", "embedding")
 """Collectives after the last micro-batch; all others run during every micro-batch."""
 
 ALL_REDUCE = 2

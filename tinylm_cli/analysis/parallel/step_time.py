@@ -59,7 +59,7 @@ def stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage
 
 
 def balance(layout: Layout, stages: Sequence[StageFlops]) -> tuple[int, float, float]:
-    """Return the first stage with the most FLOPs, its FLOPs over the mean, and the idle share of the average stage."""
+    """Return the first stage with the most FLOPs, its FLOPs divided by the mean, and the mean idle share of a stage."""
     slowest = max(stages, key=lambda each: (each.max_flops, -each.slowest))
     all_stages = sum(each.total_flops for each in stages)
     mean = all_stages / layout.pipeline

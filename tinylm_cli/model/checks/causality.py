@@ -27,7 +27,7 @@ def causality_gradient(context: CheckContext) -> Outcome:
         leaks.append(gradient[:, position + 1 :])
         flows.append(max_abs(gradient[:, : max(position, 1)]))
     leak = max_abs(*leaks)
-    if context.sensitive and not all(flow > 0 for flow in flows):
+    if context.must_respond_to_tokens and not all(flow > 0 for flow in flows):
         return passed_if(False, "no gradient reaches earlier positions", leak, 0.0)
     return passed_if(leak == 0, f"max leak {leak:.2g}", leak, 0.0)
 
@@ -48,12 +48,12 @@ def causality_perturbation(context: CheckContext) -> Outcome:
         changed[:, position + 1 :] = (changed[:, position + 1 :] + 1) % vocab_size
         leaks.append((context.logits(changed) - logits)[:, : position + 1])
     leak, limit = max_abs(*leaks), context.tolerance(max_abs(logits))
-    if reason := context.softcap_hides(limit):
+    if reason := context.softcap_skip_reason(limit):
         return skip(reason)
     changed = tokens.clone()
     changed[:, 0] = (changed[:, 0] + 1) % vocab_size
     influence = max_abs((context.logits(changed) - logits)[:, 1:])
-    if context.sensitive and not influence > 0:
+    if context.must_respond_to_tokens and not influence > 0:
         return passed_if(False, "changing the first token does not change later logits", influence)
     return passed_if(leak <= limit, f"max change before the token {leak:.2g}, after it {influence:.2g}", leak, limit)
 

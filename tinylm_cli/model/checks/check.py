@@ -37,8 +37,8 @@ MIN_SENSITIVE_D_MODEL = 64
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedForm:
-    """The parameters of the model according to the closed form.
+class ExpectedParams:
+    """The parameters that the closed form predicts for the model.
 
     Attributes:
         shapes: Shape of each parameter by full name; a tied parameter appears under each of its names.
@@ -64,7 +64,7 @@ class CheckContext:
     model: TinyTransformerLM
     seed: int
     newly_initialized: bool
-    closed_form: ClosedForm
+    closed_form: ExpectedParams
     tokens: Tensor
 
     @property
@@ -112,7 +112,7 @@ class CheckContext:
         return STD * math.sqrt(self.config.d_model) * self.config.head.logit_scale
 
     @property
-    def sensitive(self) -> bool:
+    def must_respond_to_tokens(self) -> bool:
         """Whether changing a token must change the logits of later tokens.
 
         In a newly initialized narrow model, half precision rounds the output of a block, about 0.02² · d_model times
@@ -149,7 +149,7 @@ class CheckContext:
             largest_logit = max_abs(logits) * self.config.head.logit_scale
         return TOLERANCE[self.dtype] * largest_logit
 
-    def softcap_hides(self, limit: float) -> str | None:
+    def softcap_skip_reason(self, limit: float) -> str | None:
         """Return the reason why the soft-cap makes a comparison within ``limit`` meaningless, or None."""
         cap = self.config.head.logit_softcap
         if cap is None or limit < cap:

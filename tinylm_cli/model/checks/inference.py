@@ -55,7 +55,7 @@ def cached_equals_uncached(context: CheckContext) -> Outcome:
             if not torch.equal(with_cache.tokens, without.tokens):
                 break
     limit = context.tolerance(max_abs(torch.tensor(peaks)))
-    if reason := context.softcap_hides(limit):
+    if reason := context.softcap_skip_reason(limit):
         return skip(reason)
     return passed_if_at_most(
         max_abs(torch.tensor(differences)), limit, f"{counted(len(differences), 'step')}{slid}, max difference"
@@ -68,7 +68,7 @@ def batch_invariance(context: CheckContext) -> Outcome:
     logits = context.logits(context.tokens)  # (B, T, V)
     alone = torch.cat([context.logits(row[None]) for row in context.tokens])  # (B, T, V)
     limit = context.tolerance(max_abs(logits))
-    if reason := context.softcap_hides(limit):
+    if reason := context.softcap_skip_reason(limit):
         return skip(reason)
     return passed_if_at_most(max_abs(logits - alone), limit, "max difference")
 

@@ -185,7 +185,7 @@ def _everything_learns(context: CheckContext) -> bool:
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
     routing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
     learns = varied and active and routing and _attention_depends_on_keys(context) and context.dtype != torch.float16
-    return context.newly_initialized and context.sensitive and learns
+    return context.newly_initialized and context.must_respond_to_tokens and learns
 
 
 def _attention_depends_on_keys(context: CheckContext) -> bool:

@@ -9,7 +9,7 @@ import torch
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
-from tinylm_cli.model.checks.check import Check, CheckContext, ClosedForm, sample_tokens
+from tinylm_cli.model.checks.check import Check, CheckContext, ExpectedParams, sample_tokens
 from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.checks.tensors import closed_form as closed_form_holds
@@ -44,7 +44,7 @@ def run_checks(
     *,
     name: str,
     source: str,
-    closed_form: ClosedForm,
+    closed_form: ExpectedParams,
     seed: int = 0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,

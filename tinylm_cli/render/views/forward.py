@@ -89,8 +89,8 @@ def _notes(report: ForwardReport) -> Iterator[Note]:
         first = next(stage.name for stage in report.stages if stage.finite is False)
         yield Note(f"The first non-finite values are in the output of {first}.", "bad")
     if report.loss is not None:
-        even = f"ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
-        yield Note(f"loss {report.loss:.3f}; uniform prediction: {even}")
+        uniform = f"ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
+        yield Note(f"loss {report.loss:.3f}; uniform prediction: {uniform}")
     if report.untrained and report.device != "meta":
         yield Note("The weights are untrained: these probabilities are random.", "warn")
     if report.milliseconds is not None and report.tokens_per_second is not None:

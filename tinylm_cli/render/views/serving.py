@@ -18,16 +18,16 @@ def serving_grid_blocks(
     grid: ServingGrid, cache: CacheShape, capacity_bytes: int | None = None, accelerator: str | None = None
 ) -> tuple[Block, ...]:
     """Show the memory of each batch size and length and, on a GPU, whether it fits and its decode speed."""
-    pad = "  " if any(cell.fits is False for cell in grid.cells) else ""
+    padding = "  " if any(cell.fits is False for cell in grid.cells) else ""
     blocks: list[Block] = [
         Heading("Serving", "memory by batch size and sequence length"),
         _cells(grid),
-        *_tables(grid, "batch", lambda cell: _memory(cell, pad), pad),
+        *_tables(grid, "batch", lambda cell: _memory(cell, padding), padding),
         Note(cache_text(cache)),
     ]
     if capacity_bytes is None or accelerator is None:
         return tuple(blocks)
-    if pad:
+    if padding:
         room = f"{binary_bytes(capacity_bytes)} of {accelerator}"
         blocks.append(Note(f"✗ exceeds the {room}. One GPU holds the entire model.", "warn"))
     running = [cell.decode.bound for cell in grid.cells if cell.fits and cell.decode is not None]
@@ -58,13 +58,13 @@ def cache_text(cache: CacheShape) -> str:
 
 
 def _tables(
-    grid: ServingGrid, title: str, shown: Callable[[ServingCell], Cell], pad: str | None = None
+    grid: ServingGrid, title: str, format_cell: Callable[[ServingCell], Cell], padding: str | None = None
 ) -> Iterator[Table]:
     """Yield the table, a few lengths at a time, and the largest batch and length that fit."""
     width = len(grid.seq_lens)
     for first in range(0, width, _COLUMNS):
         lengths = range(first, min(first + _COLUMNS, width))
-        longest = grid.longest_seq_lens if pad is not None and lengths[-1] == width - 1 else ()
+        longest = grid.longest_seq_lens if padding is not None and lengths[-1] == width - 1 else ()
         columns = (
             Column(title, right=True),
             *(Column(integer(grid.seq_lens[index]), right=True) for index in lengths),
@@ -72,12 +72,12 @@ def _tables(
         )
         rows: list[Row] = []
         for number, batch in enumerate(grid.batch_sizes):
-            row = [shown(grid.cells[number * width + index]) for index in lengths]
-            rows.append((Cell(integer(batch), "name"), *row, *([_most(longest[number])] if longest else [])))
-        largest = grid.largest_batch_sizes if pad is not None else ()
-        most = [_most(each, pad or "") for each in largest[lengths.start : lengths.stop]]
-        total: Row | None = ("largest", *most, *([""] if longest else [])) if most else None
-        caption = f"{'Memory' if pad is not None else 'Tokens decoded per second'} by batch size and length"
+            row = [format_cell(grid.cells[number * width + index]) for index in lengths]
+            rows.append((Cell(integer(batch), "name"), *row, *([_largest(longest[number])] if longest else [])))
+        largest = grid.largest_batch_sizes if padding is not None else ()
+        limits = [_largest(each, padding or "") for each in largest[lengths.start : lengths.stop]]
+        total: Row | None = ("largest", *limits, *([""] if longest else [])) if limits else None
+        caption = f"{'Memory' if padding is not None else 'Tokens decoded per second'} by batch size and length"
         yield Table(columns, tuple(rows), total, name="serving", caption=caption)
 
 
@@ -92,15 +92,15 @@ def _cells(grid: ServingGrid) -> Table:
     return record_table(grid.cells, columns, name="serving")
 
 
-def _most(value: int, pad: str = "") -> Cell:
-    return Cell(Quantity(integer(value) + pad, value)) if value else Cell(Quantity(f"none{pad}", 0), "bad")
+def _largest(value: int, padding: str = "") -> Cell:
+    return Cell(Quantity(integer(value) + padding, value)) if value else Cell(Quantity(f"none{padding}", 0), "bad")
 
 
-def _memory(cell: ServingCell, pad: str) -> Cell:
+def _memory(cell: ServingCell, padding: str) -> Cell:
     words = binary_bytes(cell.total_bytes)
     if cell.fits is False:
         return Cell(Quantity(f"{words} ✗", cell.total_bytes), "bad")
-    return Cell(Quantity(words + pad, cell.total_bytes))
+    return Cell(Quantity(words + padding, cell.total_bytes))
 
 
 def _speed(cell: ServingCell, *, marked: bool) -> Cell:

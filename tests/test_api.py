@@ -232,6 +232,7 @@ def test_a_wrong_choice_suggests_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: TINY.estimate(gpus=8), "unknown setup field gpus\n  = help: did you mean n_gpus?"),  # type: ignore[call-arg]
         (lambda: tinylm.load(3), "name_or_path: expected text or a path, got 3"),  # type: ignore[arg-type]
         (lambda: tinylm.load("tiny", set=[3]), "set: expected text, a list of text or a dictionary, got"),  # type: ignore[list-item]
         (lambda: TINY.validate(assert_=[3]), "assert_: expected text or a list of text, got"),  # type: ignore[list-item]
@@ -353,7 +354,7 @@ def test_build() -> None:
         ({"dtype": "int128"}, tinylm.UsageError, "dtype: expected .*, got 'int128'"),
         ({"dtype": "int8"}, tinylm.UsageError, "dtype: expected bfloat16, float16, float32 or float64, got 'int8'"),
         ({"dtype": torch.int8}, tinylm.UsageError, "got 'int8'"),
-        ({"device": "gpu"}, tinylm.UsageError, "gpu is not a device"),
+        ({"device": "gpu"}, tinylm.UsageError, "device: expected cpu, cuda or mps, got 'gpu'"),
         ({"device": "cuda:99"}, tinylm.UnableError, "no usable device cuda:99"),
     ],
 )

@@ -34,6 +34,13 @@ def test_every_error_is_raised() -> None:
     assert _everyone() <= raised
 
 
+def test_text_has_the_remedy() -> None:
+    assert str(TinylmError("no such preset or file: smal", help="did you mean small?")) == (
+        "no such preset or file: smal\n  = help: did you mean small?"
+    )
+    assert str(TinylmError("standard input is closed")) == "standard input is closed"
+
+
 def test_exit_codes_of_main() -> None:
     assert (command.INTERRUPTED, command.CLOSED_PIPE) == (ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)
     signals = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)

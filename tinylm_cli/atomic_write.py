@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -78,7 +79,7 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
     except FileExistsError as error:
         raise _file_exists(path) from error
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+        raise _cannot_write(path, error) from error
 
 
 def require_free_folder(directory: Path, files: Sequence[str], *, overwrite: bool) -> None:
@@ -95,7 +96,7 @@ def require_free_folder(directory: Path, files: Sequence[str], *, overwrite: boo
             number = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
             raise OSError(number, os.strerror(number))
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {directory}: {_reason(error)}") from error
+        raise _cannot_write(directory, error) from error
 
 
 def write_folder(
@@ -166,11 +167,17 @@ def write_folder(
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             raise OccupiedError(f"{directory} was written by another process meanwhile", help="try again") from error
-        raise OutputError(f"cannot write {directory}: {_reason(error)}") from error
+        raise _cannot_write(directory, error) from error
 
 
 def _file_exists(path: Path) -> OccupiedError:
     return OccupiedError(f"{path} exists", help="choose another name, or allow it to be replaced")
+
+
+def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
+    absent = isinstance(error, FileNotFoundError) and not path.parent.exists()
+    remedy = f"create its folder first: mkdir -p {shlex.quote(str(path.parent))}" if absent else ""
+    return OutputError(f"cannot write {path}: {_reason(error)}", help=remedy)
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -121,6 +121,10 @@ class TinylmError(Exception):
         self.message = message
         self.help = help
 
+    def __str__(self) -> str:
+        """Return the message, with the remedy on a second line, for Python's traceback."""
+        return f"{self.message}\n  = help: {self.help}" if self.help else self.message
+
 
 class ConfigError(TinylmError):
     """An invalid config (exit 1), or an invalid option with a position in its text (exit 2)."""

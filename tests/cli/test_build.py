@@ -190,9 +190,9 @@ class TestDevice:
     @pytest.mark.parametrize(
         ("device", "told"),
         [
-            ("abacus", "abacus is not a device"),
-            ("", " is not a device"),
-            ("cuda:x", "cuda:x is not a device"),
+            ("abacus", "--device abacus: expected cpu, cuda or mps"),
+            ("", "--device : expected cpu, cuda or mps"),
+            ("cuda:x", "--device cuda:x: expected cpu, cuda or mps"),
             ("meta", "the meta device has no values"),
             ("cuda:99", "this machine has no usable device cuda:99"),
             ("hpu", "this machine has no usable device hpu"),

@@ -223,7 +223,7 @@ class TestOptions:
         assert report(here(*TOY, "--seed", "1", "--format", "json"))["stages"] != usual["stages"]
 
     def test_missing_device(self, here: Here) -> None:
-        assert here(*TOY, "--device", "abacus").err.startswith("error: abacus is not a device\n")
+        assert here(*TOY, "--device", "abacus").err.startswith("error: --device abacus: expected cpu, cuda or mps\n")
 
     def test_loaded_weights(self, here: Here) -> None:
         here("build", "--config", "toy.yaml", "--seed", "5", "--save", "model")

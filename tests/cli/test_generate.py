@@ -163,7 +163,7 @@ class TestSampling:
 
 
 def test_device_and_dtype(here: Here) -> None:
-    assert here(*TOY, "--device", "abacus").err.startswith("error: abacus is not a device\n")
+    assert here(*TOY, "--device", "abacus").err.startswith("error: --device abacus: expected cpu, cuda or mps\n")
     here("build", "--config", "toy.yaml", "--save", "model")
     assert here("generate", "--weights", "model", "--dtype", "float32").code == 0
     assert here("generate", "--weights", "model", "--dtype", "float64").code == 2

@@ -111,7 +111,7 @@ def test_dash_is_stdout(here: Here, folder: Path) -> None:
         ("there", "error: there is a folder\n  = help: name a file in it\n"),
         ("", "error: the name of a file or folder is empty\n"),
         (".", "error: . is a folder\n  = help: name a file in it\n"),
-        ("absent/out", "error: cannot write absent/out: No such file or directory\n"),
+        ("absent/out", "error: cannot write absent/out: No such file or directory\n  = help: create its folder first"),
         ("toy.yaml/out", "error: cannot write toy.yaml/out: Not a directory\n"),
         ("/proc/version", "error: cannot write /proc/version: No such file or directory\n"),
         ("/dev/full", "error: cannot write /dev/full: No space left on device\n"),

@@ -216,7 +216,7 @@ class TestOneTable:
 
     @pytest.mark.parametrize(
         ("name", "remedy"),
-        [("tyng", "did you mean tying? the tables are components, tying"), ("", "the tables are components, tying")],
+        [("tyng", "did you mean tying?"), ("", "the tables are components, tying")],
     )
     def test_unknown_table(self, name: str, remedy: str, here: Here) -> None:
         result = here("params", "--config", "small", "--format", "csv", "--table", name)

@@ -175,8 +175,19 @@ Here = Callable[..., Any]
             "new got one argument too many: c",
             "quote arguments that contain spaces: tinylm new 'a b; c'",
         ),
+        (
+            ["new", "my models/mine"],
+            "cannot write my models/mine.yaml: No such file or directory",
+            "create its folder first: mkdir -p 'my models'",
+        ),
+        (
+            ["export", "tiny", "absent/hf"],
+            "cannot write absent/hf: No such file or directory",
+            "create its folder first: mkdir -p absent",
+        ),
         (["new", "mine", "smal"], "no such preset or file: smal", "did you mean small?"),
         (["new"], "NAME is missing", "see tinylm new --help"),
+        (["export"], "DIR is missing", "see tinylm export --help"),
         (["validate"], "FILE... is missing", "for example tinylm validate my.yaml"),
         # names and overrides
         (["params", "--config", "smal"], "no such preset or file: smal", "did you mean small?"),
@@ -221,7 +232,7 @@ def test_field_typo(arguments: list[str], meant: str, here: Here) -> None:
         (["parms"], 2, "no such command: parms"),
         (["params", "--config", "absent"], 2, "no such preset or file: absent"),
         (["params", "--set", "n_layers=0"], 1, "--set:1:10: n_layers must be an integer from 1 to 100,000, not 0"),
-        (["build", "--device", "abacus"], 2, "abacus is not a device"),
+        (["build", "--device", "abacus"], 2, "--device abacus: expected cpu, cuda or mps"),
         (["build", "--config", "base", "--set", "n_layers=100000"], 2, None),
         (["forward", "--tokens", "256"], 2, "token 1 is 256, outside the vocabulary of 256"),
         (["generate", "--weights", "absent"], 2, None),

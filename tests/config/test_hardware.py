@@ -122,17 +122,17 @@ def test_names_and_aliases(said: str, name: str) -> None:
 
 
 def test_unknown_gpu() -> None:
-    with pytest.raises(ConfigError, match=r"unknown GPU \"h10\"$") as raised:
+    with pytest.raises(ConfigError, match=r"unknown GPU \"h10\"") as raised:
         load_hardware("h10")
     (error,) = raised.value.diagnostics
     assert (error.code, error.source) == ("unknown-gpu", "--gpu")
     assert error.span is not None
     assert (error.span.text, error.span.column, error.span.end_column) == ("--gpu h10", 7, 10)
-    assert error.help.startswith("did you mean h100? The names are ")
-    assert all(name in error.help for name in load_accelerators())
+    assert error.help == "did you mean h100?"
     with pytest.raises(ConfigError, match='unknown GPU "quantum"') as raised:
         load_hardware("quantum")
     assert "did you mean" not in raised.value.help
+    assert all(name in raised.value.help for name in load_accelerators())
 
 
 def test_hardware_file_overrides(tmp_path: Path) -> None:

@@ -211,5 +211,5 @@ def _unknown_section(section: str, known: Sequence[str], report: EstimateReport)
     listed = f"the sections are {', '.join(known)}"
     suggestion = suggest(section, known)
     return UsageError(
-        f"--section {section}: unknown section", help=f"did you mean {suggestion}? {listed}" if suggestion else listed
+        f"--section {section}: unknown section", help=f"did you mean {suggestion}?" if suggestion else listed
     )

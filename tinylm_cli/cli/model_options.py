@@ -131,9 +131,13 @@ class ModelRequest:
 
         if self.meta:
             return torch.device("meta")
-        from tinylm_cli.model.input_checks import usable_device
+        from tinylm_cli.model.input_checks import DEVICE_EXAMPLE, DEVICES, usable_device
 
-        device = usable_device(self.device)
+        try:
+            device = usable_device(self.device)
+        except UsageError as error:
+            message = f"--device {self.device}: expected {DEVICES}"
+            raise UsageError(message, help=f"for example --device {DEVICE_EXAMPLE}") from error
         if device.type == "meta":
             raise UsageError("the meta device has no values", help="tinylm build --meta shows shapes without values")
         return device

@@ -85,7 +85,7 @@ def _select_table(view: View, name: str) -> View:
         raise UsageError(f"--table {name}: this report has no table", help="remove --table")
     suggestion = suggest(name, names)
     listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
-    remedy = f"did you mean {suggestion}? {listed}" if suggestion else listed
+    remedy = f"did you mean {suggestion}?" if suggestion else listed
     raise UsageError(f"--table {name}: no such table in this report", help=remedy)
 
 

@@ -88,6 +88,7 @@ def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
     if parameter is None:
         return UsageError(error.format_message(), help=manual)
     name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.human_readable_name
+    name = name.rpartition("] ")[2]  # without optional arguments before it
     invalid = _INVALID_VALUE.match(error.message)
     if invalid is None:
         return UsageError(f"{name} is missing", help=manual)

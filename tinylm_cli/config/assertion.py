@@ -173,6 +173,5 @@ def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
     names = tuple(known)
     total = f"total_{wrong}"
     meant = total if total in names else suggest(wrong, names)
-    listed = f"the figures are {', '.join(names)}"
-    remedy = f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
+    remedy = f"did you mean {meant}?" if meant else f"the figures are {', '.join(names)}"
     return diagnostic("unknown-figure", f"unknown figure {quote(wrong)}", place.source, place, help=remedy)

@@ -128,7 +128,7 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
 
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
-        remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
+        remedy = f"did you mean {meant}?" if meant else known
         message = f"unknown GPU {quote(name)}"
         raise config_error([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found

@@ -19,6 +19,7 @@ from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation
 
 _MOST_SUGGESTIONS = 20
+_REMOVE = "to import the model without it, remove it from a copy of the file"
 _SIMILARITY = 0.85  # of a suggestion; higher than for tinylm's own keys, since many Hugging Face keys share a suffix
 
 
@@ -100,7 +101,7 @@ def _classify(
             continue
         n_unknown += 1
         meant = suggest(key, known, _SIMILARITY) if n_unknown <= _MOST_SUGGESTIONS else None
-        not_in_family = f"{family.model_type} has no such key in transformers 5.24"
+        not_in_family = f"{family.model_type} has no such key in transformers 5.24; {_REMOVE}"
         _report_unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else not_in_family, to)
 
 
@@ -128,7 +129,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
             continue  # it is present, and already reported
         if kind == "extra_forbidden" and entry is not None:
             if entry.value.plain() is not None or entry.value.reported:
-                _report_unknown(to.display(name), entry, "its effect on RoPE is unknown", to)
+                _report_unknown(to.display(name), entry, f"its effect on RoPE is unknown; {_REMOVE}", to)
         elif kind == UNSUPPORTED:
             reason = detail["ctx"]
             to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))

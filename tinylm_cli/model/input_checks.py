@@ -8,6 +8,8 @@ from torch import Tensor
 from tinylm_cli.errors import UnableError, UsageError
 
 INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+DEVICES = "cpu, cuda or mps"
+DEVICE_EXAMPLE = "cuda:1"
 
 
 def usable_device(device: torch.device | str) -> torch.device:
@@ -20,7 +22,7 @@ def usable_device(device: torch.device | str) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise UsageError(f"{device} is not a device", help="write cpu, cuda, cuda:1 or mps") from error
+        raise UsageError(f"device: expected {DEVICES}, got {device!r}", help=f"for example {DEVICE_EXAMPLE}") from error
     try:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:

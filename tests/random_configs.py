@@ -126,7 +126,7 @@ def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
 def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     gated = draw(st.booleans())
     found: dict[str, Any] = {
-        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "silu"])),
+        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "relu2", "silu"])),
         "gated": gated,
         "bias": draw(st.booleans()),
         "clamp": draw(one_of([None, 7.0])) if gated else None,

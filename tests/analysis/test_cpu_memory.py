@@ -72,6 +72,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "latent, wider": {"position": ROPE, "attention": {**LATENT, "kv_rank": 256, "q_rank": 96, "d_nope": 128}},
     "norms on both sides": {"norm": {"placement": "sandwich"}, "feed_forward": {"gated": True, "clamp": 7.0}},
     "side by side": {"block": {"parallel": True}, "feed_forward": {"activation": "quick_gelu"}},
+    "of squared ReLU": {"feed_forward": {"activation": "relu2"}},
 }  # fmt: skip
 DTYPES = [torch.float32, torch.bfloat16]
 

@@ -173,7 +173,7 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
-    activations = ["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
+    activations = ["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
     values = draw(_some({"activation": st.sampled_from(activations), "gated": st.booleans(), "bias": st.booleans()}))
     if values.get("gated"):
         values |= draw(_some({"clamp": st.none() | NUMBERS}))

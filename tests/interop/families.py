@@ -358,6 +358,16 @@ def cwm(draw: Draw) -> Keys:
     return sizes(draw) | rms(draw) | scaling(draw) | layers | {"head_dim": draw(one_of(4, 6)), "bos_token_id": 0}
 
 
+def arcee(draw: Draw) -> Keys:
+    return llama(draw) | {"hidden_act": draw(one_of("relu2", "silu"))}
+
+
+def jais2(draw: Draw) -> Keys:
+    keys = arcee(draw)
+    del keys["rms_norm_eps"]
+    return keys | {"layer_norm_eps": draw(one_of(1e-5, 1e-2))}
+
+
 def internlm3(draw: Draw) -> Keys:
     keys = llama(draw)
     return keys | {"mlp_bias": keys["attention_bias"]}
@@ -386,6 +396,7 @@ def gpt_neo(draw: Draw) -> Keys:
 
 
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
+    "arcee": arcee,
     "bloom": bloom,
     "codegen": gptj,
     "cohere": cohere,
@@ -410,6 +421,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "helium": helium,
     "internlm3": internlm3,
     "iquestcoder": llama,
+    "jais2": jais2,
     "llama": llama,
     "mistral": mistral,
     "mixtral": mixtral,

@@ -192,6 +192,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.n_kv_heads": 8, "attention.window": 8192, "attention.window_pattern": "GLLL",
         "position.scaling": "llama3", "position.scaling_factor": 16.0, "position.theta": 1e6,
     },
+    "arcee": {
+        **LLAMA, "feed_forward.gated": False, "feed_forward.activation": "relu2", "attention.n_kv_heads": 4,
+        "position.scaling": "yarn", "position.scaling_factor": 20.0, "max_len": 65536,
+    },
+    "jais2": {
+        **LLAMA, "norm.kind": "layernorm", "feed_forward.gated": False, "feed_forward.activation": "relu2",
+        "attention.bias": True, "feed_forward.bias": True, "norm.eps": 1e-5,
+    },
     "vaultgemma": {
         **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
         "attention.d_head": 256, "attention.window": None, "attention.scale": None, "tie_weights": True,

@@ -276,7 +276,7 @@ def _hidden_tensors(config: ModelConfig) -> int:
     feed_forward = config.feed_forward
     if feed_forward.gated:
         return 4 if feed_forward.clamp is None else 6  # gate, up, activation, product; clamped gate and up
-    return 3 if feed_forward.activation == "quick_gelu" else 2  # up, (sigmoid of up,) activation
+    return 3 if feed_forward.activation in ("quick_gelu", "relu2") else 2  # up, (sigmoid or ReLU of up,) activation
 
 
 def _copied_keys_and_values(config: ModelConfig, element_bytes: int, backend: AttentionBackend) -> int:

@@ -69,7 +69,7 @@ _BLOCKS = {
     "head": "lm_head",
 }
 _CHOICES = {
-    "": "batchnorm elu groupnorm layernorm1p leaky_relu relative relu2 t5",  # they resemble a choice, but are not one
+    "": "batchnorm elu groupnorm layernorm1p leaky_relu relative t5",  # they resemble a choice, but are not one
     "bfloat16": "bf16",
     "dynamic": "ntk",
     "float16": "fp16",
@@ -83,6 +83,7 @@ _CHOICES = {
     "rmsnorm": "rms",
     "rope": "rotary",
     "sandwich": "both",
+    "relu2": "relu_squared squared_relu",
     "silu": "swish",
     "sinusoidal": "sincos",
 }

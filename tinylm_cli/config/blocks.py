@@ -93,7 +93,7 @@ Placement = Literal["pre", "post", "sandwich"]
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
-Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
 
@@ -275,7 +275,7 @@ class FeedForward(Block):
     activation: Activation = Field(
         "gelu",
         description="gelu: exact, with erf; gelu_tanh: GPT-2's tanh approximation; quick_gelu: x × sigmoid(1.702 x);"
-        " relu; silu: x × sigmoid(x).",
+        " relu; relu2: its square; silu: x × sigmoid(x).",
     )
     gated: bool = Field(
         False,

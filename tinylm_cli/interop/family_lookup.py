@@ -12,7 +12,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
-afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
+afmoe albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
 bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm
 cohere2 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots1
@@ -22,7 +22,7 @@ gemma4_unified_assistant gemma4_unified_text git glm4_moe glm4_moe_lite glm4v gl
 gpt-sw3 gpt_neox_japanese granite_speech granite_swa granitemoe granitemoe_swa
 granitemoehybrid granitemoeshared hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
-jais2 jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama4 llama4_text llava
+jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama4 llama4_text llava
 llava_next llava_onevision longcat_flash longt5 mamba mamba2 marian mbart megatron-bert mellum mimo_v2_flash minicpm
 minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3 mistral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpt mt5 musicgen musicgen_melody mvp nanochat nemotron

@@ -40,11 +40,21 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+def relu_squared(x: Tensor) -> Tensor:
+    """Return ``max(x, 0)²``; same shape.
+
+    References:
+        So et al. 2021, https://arxiv.org/abs/2109.08668
+    """
+    return functional.relu(x).square()
+
+
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": exact_gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
     "quick_gelu": quick_gelu,
     "relu": functional.relu,
+    "relu2": relu_squared,
     "silu": functional.silu,
 }
 

@@ -25,7 +25,9 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
     if settings.clamp is not None:
         yield hidden("gate before clamp")
         yield hidden("up before clamp")
-    if settings.activation != "relu":  # ReLU's derivative needs only its output
+    if settings.activation == "relu2":
+        yield hidden("ReLU")  # both ReLU's derivative and the square's need it
+    elif settings.activation != "relu":  # ReLU's derivative needs only its output
         yield hidden("activation input")
     if settings.activation == "quick_gelu":
         yield hidden("sigmoid")

@@ -69,6 +69,8 @@ FAMILIES = {
         Family("cwm", "cwm.CwmKeys", "CwmForCausalLM", "Code World Model"),
         Family("internlm3", "internlm3.InternLM3Keys", "InternLM3ForCausalLM", "InternLM 3"),
         Family("iquestcoder", "iquestcoder.IQuestCoderKeys", "IQuestCoderForCausalLM", "IQuest-Coder"),
+        Family("arcee", "arcee.ArceeKeys", "ArceeForCausalLM", "Arcee AFM"),
+        Family("jais2", "jais2.Jais2Keys", "Jais2ForCausalLM", "Jais 2"),
         Family("vaultgemma", "gemma.VaultGemmaKeys", "VaultGemmaForCausalLM", "VaultGemma"),
         Family("codegen", "codegen.CodeGenKeys", "CodeGenForCausalLM", "CodeGen"),
         Family("gpt_bigcode", "gpt_bigcode.GPTBigCodeKeys", "GPTBigCodeForCausalLM", "StarCoder and SantaCoder"),

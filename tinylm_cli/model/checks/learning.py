@@ -181,7 +181,7 @@ def _everything_learns(context: CheckContext) -> bool:
     """
     config, feed_forward = context.config, context.config.feed_forward
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
-    active = feed_forward.activation != "relu" or config.d_ff >= MIN_RELU_UNITS
+    active = feed_forward.activation not in ("relu", "relu2") or config.d_ff >= MIN_RELU_UNITS
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
     routing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
     learns = varied and active and routing and _attention_depends_on_keys(context) and context.dtype != torch.float16

@@ -323,6 +323,7 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--params 1M --d-model 2..9999", "at most 1,000 values are searched"),
         ("--params 1M --n-layers 1..4", "--n-layers 1..4: expected a range from 2"),
         ("--params 1M --n-layers 9..4", "--n-layers 9..4: expected a range from 2"),
+        ("--params 1M --n-layers 2..4:0", "--n-layers 2..4:0: the step must be positive"),
         ("--params 1M --d-head 16,x", "--d-head 16,x: expected numbers from 1 to 1,024"),
         ("--params 125M --train-tokens 1B", "--train-tokens needs --compute"),
     ],

@@ -139,6 +139,7 @@ def test_nominal_size(here: Here) -> None:
         "3K": "toy has a nominal size of 3K; the exact count is 28.8% higher.",
         "1K": "toy has a nominal size of 1K; the exact count is 3.9 times as large.",
         "3864": "toy has a nominal size of 3,864; the exact count equals it.",
+        "3855": "toy has a nominal size of 3,855; the exact count is within 0.3%.",
         "3865": "toy has a nominal size of 3,865; the exact count is within 0.03%.",
     }
     for size, sentence in pages.items():

@@ -33,12 +33,17 @@ def saved(here: Here, folder: Path) -> Path:
     ids=lambda value: value.partition("=")[0],
 )
 def test_other_model_of_equal_shapes(command: str, change: str, told: str, here: Here) -> None:
-    for config in ([], ["--config", "toy.yaml"]):
+    for config, remedy in (([], "--set"), (["--config", "toy.yaml"], "the config and --set")):
         result = here(command, *config, "--weights", "model", "--set", change, columns=400)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith(
-            f"error: the weights in model belong to another model: {told}\n  = help: remove the config"
+            f"error: the weights in model belong to another model: {told}\n"
+            f"  = help: remove {remedy} of these fields, or name other weights\n"
         )
+
+
+def test_other_config(here: Here) -> None:
+    assert "= help: remove the config, or name other weights\n" in here("build", "tiny", "--weights", "model").err
 
 
 def test_differing_fields(here: Here) -> None:

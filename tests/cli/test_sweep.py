@@ -115,6 +115,13 @@ def test_usage_errors(words: str, says: str, here: Here) -> None:
     assert says in " ".join(result.err.split())
 
 
+def test_errors_have_remedies(here: Here) -> None:
+    out = here("sweep", "small", "n_heads=2,3,300", columns=120).out
+    assert "\nd_model 256 is not divisible by n_heads 3; write n_heads: 2 or 4, or d_model: 252 or 258.\n" in out
+    assert "\nn_heads 300 exceeds d_model 256: each head needs at least one dimension; write n_heads: 256, or" in out
+    assert "\nn_layers x: n_layers must be an integer" in here("sweep", "small", "n_layers=2,x", columns=120).out
+
+
 def test_many_errors_are_counted(here: Here) -> None:
     out = here("sweep", "small", "d_model=101..109", "n_heads=7,11").out
     assert "more are invalid; the JSON report has their errors." in out

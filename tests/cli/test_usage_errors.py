@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,18 +33,35 @@ Here = Callable[..., Any]
         # options
         (["params", "--confg", "small"], "no such option: --confg", "did you mean --config?"),
         (["build", "--wieghts", "x"], "no such option: --wieghts", "did you mean --weights?"),
-        (["check", "--meta"], "no such option: --meta", "tinylm build --meta shows a model without values"),
-        (["generate", "--meta"], "no such option: --meta", "tinylm build --meta shows a model without values"),
+        (["check", "--meta"], "no such option: --meta", "--meta is an option of build, forward"),
+        (
+            ["params", "--weigths", "x"],
+            "no such option: --weigths",
+            "--weights is an option of build, forward, generate, check, import, export",
+        ),
+        (["params", "--text", "hi"], "no such option: --text", "--text is an option of forward, generate"),
+        (["--gpu", "h100"], "no such option: --gpu", "--gpu is an option of estimate, compare, design"),
+        (["new", "--fix"], "no such option: --fix", "--fix is an option of validate"),
+        (["new", "--fixx"], "no such option: --fixx", "see tinylm new --help"),
+        (["generate", "--prompt", "hi"], "no such option: --prompt", "did you mean --text?"),
+        (["params", "--prompt", "hi"], "no such option: --prompt", "--text is an option of forward, generate"),
         (["--hlp"], "no such option: --hlp", "did you mean --help?"),
         (["validate", "--fixx", "tiny"], "no such option: --fixx", "see tinylm validate --help"),
         (["params", "--xyzzy"], "no such option: --xyzzy", "see tinylm params --help"),
         (["params", "-z"], "no such option: -z", "see tinylm params --help"),
         (["params", "--fo"], "no such option: --fo", "did you mean --format?"),
-        (["new", "zz", "--format", "x"], "no such option: --format", "see tinylm new --help"),
+        (
+            ["new", "zz", "--format", "x"],
+            "no such option: --format",
+            "--format is an option of params, build, show, list, estimate, compare, sweep, design, forward, generate,"
+            " check, validate, schema, import, export",
+        ),
         (["build", "--n-layers", "8"], "no such option: --n-layers", "did you mean --set n_layers=…?"),
         (["build", "--d_model", "8"], "no such option: --d_model", "did you mean --set d_model=…?"),
-        (["params", "--config"], "--config takes a value", "see tinylm params --help"),
-        (["params", "-f"], "-f takes a value", "see tinylm params --help"),
+        (["params", "--config"], "--config takes a value: CONFIG", "see tinylm params --help"),
+        (["params", "-f"], "-f takes a value: text, json, markdown, csv or latex", "see tinylm params --help"),
+        (["params", "--by"], "--by takes a value: component, layer or tensor", "see tinylm params --help"),
+        (["build", "--save"], "--save takes a value: DIR", "see tinylm build --help"),
         (["build", "--meta=yes"], "--meta takes no value", "see tinylm build --help"),
         # values
         (["params", "--by", "tensr"], "--by tensr: expected component, layer or tensor", "did you mean tensor?"),
@@ -65,6 +83,16 @@ Here = Callable[..., Any]
             "--dtype bfloat: expected bfloat16, float16, float32 or float64",
             "did you mean bfloat16?",
         ),
+        (
+            ["estimate", "--dtype", "fp16"],
+            "--dtype fp16: expected bfloat16, float16, float32 or float64",
+            "did you mean float16?",
+        ),
+        (
+            ["build", "--dtype", "BF16"],
+            "--dtype BF16: expected bfloat16, float16, float32 or float64",
+            "did you mean bfloat16?",
+        ),
         (["params", "--by", "xyzzy"], "--by xyzzy: expected component, layer or tensor", "see tinylm params --help"),
         (["params", "--by", ""], "--by : expected component, layer or tensor", "see tinylm params --help"),
         (
@@ -79,6 +107,7 @@ Here = Callable[..., Any]
         ),
         (["new", ""], "an empty string is not a file name", "for example tinylm new mine"),
         (["compare", "tiny", "@n_layers"], "@n_layers: expected @key=value", "for example @n_layers=8"),
+        (["compare", "tiny", "n_layers=8"], "n_layers=8 is not a config", "write a change with @: @n_layers=8"),
         (["compare", "tiny", "@@n_layers=2"], "@@n_layers=2: expected @key=value", "for example @n_layers=8"),
         (["build", "--depth", "1.5"], "--depth 1.5: expected an integer >= 0", "see tinylm build --help"),
         (["generate", "--stop-token", "x"], "--stop-token x: expected an integer", "see tinylm generate --help"),
@@ -124,8 +153,13 @@ Here = Callable[..., Any]
             "for example --price 2.50",
         ),
         # options without what they are about
-        (["params", "--expand"], "--expand needs one model", "for example tinylm params small"),
-        (["params", "--by", "layer"], "--by layer needs one model", "for example tinylm params small"),
+        (["params", "--expand"], "--expand needs one model", "for example tinylm params small --expand"),
+        (["params", "--by", "layer"], "--by layer needs one model", "for example tinylm params small --by layer"),
+        (
+            ["params", "--convention", "hub"],
+            "--convention hub needs one model",
+            "for example tinylm params small --convention hub",
+        ),
         # empty words
         (["params", "--config", ""], "the config name is empty", "is a shell variable unset?"),
         (["params", "--get", ""], "the path of --get is empty", "is a shell variable unset?"),
@@ -139,6 +173,11 @@ Here = Callable[..., Any]
             "to compare models: tinylm compare small tiny",
         ),
         (["build", "smal"], "no such preset or file: smal", "did you mean small?"),
+        (
+            ["build", "small", "--weights", "out"],
+            "out does not exist",
+            "name a folder that build --save wrote, or a Hugging Face folder; tinylm build small --save out writes one",
+        ),
         (["build", "small", "-c", "tiny"], "the config is given twice: small and --config tiny", None),
         (["export", "a", "b", "c"], "export takes a config and a folder, not 3 arguments", "see tinylm export --help"),
         (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "remove one of them"),
@@ -168,7 +207,20 @@ Here = Callable[..., Any]
             "tinylm downloads nothing; name the folder of a model on this machine",
         ),
         (["import", "."], "'.' has no config.json", "name the folder of a Hugging Face model"),
-        (["list", "small"], "list got one argument too many: small", "see tinylm list --help"),
+        (["list", "small"], "list got one argument too many: small", "to show one config: tinylm show small"),
+        (["list", "h100"], "list got one argument too many: h100", "see tinylm list --help"),
+        (["design", "125M"], "design got one argument too many: 125M", "for a size: tinylm design --params 125M"),
+        (["design", "small"], "design got one argument too many: small", "see tinylm design --help"),
+        (
+            ["estimate", "small", "n_layers=8", "norm.eps=1e-6"],
+            "estimate got several arguments too many: n_layers=8 norm.eps=1e-6",
+            "to change fields: tinylm estimate small --set n_layers=8 --set norm.eps=1e-6",
+        ),
+        (
+            ["build", "n_layers=8", "d_ff=8"],
+            "build got one argument too many: d_ff=8",
+            "to change fields: tinylm build --set n_layers=8 --set d_ff=8",
+        ),
         (["list", "a", "b"], "list got several arguments too many: a b", "see tinylm list --help"),
         (
             ["new", "a", "b;", "c"],
@@ -191,6 +243,11 @@ Here = Callable[..., Any]
         (["validate"], "FILE... is missing", "for example tinylm validate my.yaml"),
         # names and overrides
         (["params", "--config", "smal"], "no such preset or file: smal", "did you mean small?"),
+        (
+            ["estimate", "llama-3-70b"],
+            "no such preset or file: llama-3-70b",
+            "did you mean llama-3-8b? tinylm list --gallery shows all",
+        ),
         (["params", "--config", "toy.yml"], "no such preset or file: toy.yml", "did you mean toy.yaml?"),
         (["params", "--set", "n_layers"], "--set n_layers: expected key=value", "for example --set n_layers=8"),
         (
@@ -208,6 +265,11 @@ def test_usage_errors(arguments: list[str], message: str, remedy: str | None, he
     assert told == f"error: {message}"
     if remedy is not None:
         assert helped == [f"  = help: {remedy}"]
+
+
+def test_config_and_file_of_similar_names(here: Here) -> None:
+    Path("small.yaml").touch()
+    assert "= help: did you mean small or small.yaml?\n" in here("check", "smal").err
 
 
 @pytest.mark.parametrize(

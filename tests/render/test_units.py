@@ -92,6 +92,22 @@ def test_small_percent(fraction: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0.00234, "0.3%"),
+        (0.003, "0.3%"),
+        (0.07, "7.0%"),
+        (0.000986, "0.1%"),
+        (0.00041, "0.05%"),
+        (0.0004, "0.04%"),
+        (3.2e-6, "0.0004%"),
+    ],
+)
+def test_small_percent_rounded_up(fraction: float, text: str) -> None:
+    assert small_percent(fraction, round_up=True) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         *((5_000_000, "5M"), (500_000, "500K"), (124_439_808, "124,439,808"), (1_234, "1,234"), (999, "999"), (7, "7")),

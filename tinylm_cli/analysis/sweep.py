@@ -18,7 +18,7 @@ LoadConfig = Callable[[Sequence[str]], LoadedConfig]
 def sweep(
     load_config: LoadConfig, fields: Sequence[SweptField], setups: Setups, figure: str = "total_params"
 ) -> SweepReport:
-    """Return the figures for every combination of values; an invalid combination has an error message instead.
+    """Return the figures for every combination of values; an invalid combination has an error and its remedy instead.
 
     Args:
         load_config: Returns the config with overrides applied.
@@ -55,6 +55,6 @@ def _point(
         config = load_config(overrides).config
         return SweepPoint(values, {name: figure.compute(config, setups) for name, figure in FIGURES.items()}, "")
     except ConfigError as error:
-        return SweepPoint(values, None, error.diagnostics[0].message)
+        return SweepPoint(values, None, error.diagnostics[0].message, error.diagnostics[0].help)
     except AnalysisError as error:
-        return SweepPoint(values, None, error.message)
+        return SweepPoint(values, None, error.message, error.help)

@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
     except TyperException as error:
         from tinylm_cli.cli.usage_errors import explain_usage_error
 
-        _report_error(explain_usage_error(error, arguments, COMMANDS), arguments)
+        _report_error(explain_usage_error(error, arguments, COMMANDS, create_app), arguments)
         return ExitCode.UNABLE
     except (StdoutError, BrokenPipeError):
         raise  # main reports that standard output cannot be written

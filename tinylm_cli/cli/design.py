@@ -197,7 +197,9 @@ def _range(option: str, written: str, minimum: int, maximum: int, example: str) 
         raise UsageError(f"{option} {written}: expected a range or a number", help=help_)
     first = int(match[1])
     last, step = int(match[2] or first), int(match[3] or 1)
-    if not (minimum <= first <= last <= maximum and step >= 1):
+    if step == 0:
+        raise UsageError(f"{option} {written}: the step must be positive", help=help_)
+    if not minimum <= first <= last <= maximum:
         raise UsageError(f"{option} {written}: expected a range from {minimum} to {maximum:,}", help=help_)
     values = range(first, last + 1, step)
     if len(values) > _MAX_VALUES:

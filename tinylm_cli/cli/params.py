@@ -49,7 +49,7 @@ def params(
     breakdown = f"--by {by}" if by != "component" else "--expand" if expand else ""
     if config is None and (explain or breakdown or convention is not None):
         option = "--explain" if explain else breakdown or f"--convention {convention}"
-        raise UsageError(f"{option} needs one model", help="for example tinylm params small")
+        raise UsageError(f"{option} needs one model", help=f"for example tinylm params small {option}")
     if explain and breakdown:
         raise UsageError(f"--explain cannot be combined with {breakdown}", help="remove one of them")
     if expand and by == "component":

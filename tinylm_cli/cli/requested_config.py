@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinylm_cli.cli.next_steps import model_arguments
 from tinylm_cli.cli.options import DEFAULT_CONFIG
 from tinylm_cli.errors import InputError, UsageError
 
@@ -29,7 +30,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
 
     if weights is None:
         return load_config(DEFAULT_CONFIG if config is None else config, overrides)
-    _require_folder(weights)
+    _require_folder(weights, model_arguments(config, overrides))
     saved = saved_config(weights)
     if saved is None:
         if config is None:
@@ -41,32 +42,35 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
         loaded = kept
     else:
         loaded = load_config(saved if config is None else config, overrides)
-        _require_same_model(loaded.config, kept.config, weights)
+        differences = list(_differences(loaded.config, kept.config))
+        if differences:
+            given = (("the config", config is not None), ("--set of these fields", bool(overrides)))
+            removed = " and ".join(name for name, is_given in given if is_given)
+            raise UsageError(
+                f"the weights in {weights} belong to another model: {'; '.join(differences)}",
+                help=f"remove {removed}, or name other weights",
+            )
     named = config is not None or loaded.config.name is not None
     return loaded if named else loaded._replace(name=weights.resolve().name)  # instead of "config"
 
 
-def _require_folder(weights: Path) -> None:
+def _require_folder(weights: Path, model: str) -> None:
+    """Check that the weights are a folder.
+
+    Args:
+        weights: The folder.
+        model: The arguments that name its model in another command; empty for standard input.
+    """
     if not weights.exists():
-        quoted = shlex.quote(str(weights))
-        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {quoted} writes one")
+        command = f"; tinylm build {model} --save {shlex.quote(str(weights))} writes one" if model else ""
+        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}{command}")
     if not weights.is_dir():
         remedy = f"name its folder: {weights.parent}" if weights.suffix == ".safetensors" else SAVED_FOLDER
         raise InputError(f"{weights} is a file, but --weights takes a folder", help=remedy)
 
 
-def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:
-    """Reject a config that changes the computation with the saved weights, even if every shape matches."""
-    differences = list(_differences(config, kept))
-    if differences:
-        raise UsageError(
-            f"the weights in {weights} belong to another model: {'; '.join(differences)}",
-            help="remove the config and --set of these fields, or name other weights",
-        )
-
-
 def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
-    """Yield each differing field that changes the computation, with both values.
+    """Yield each differing field that changes the computation, even if every shape matches, with both values.
 
     ``max_len`` does not, unless positions are learned: it may be raised for longer sequences.
     """

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
 from tinylm_cli.cli.command import CONFIG_ARGUMENT
+from tinylm_cli.config.amounts import parse_amount
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.suggestions import suggest, suggest_choice
 from tinylm_cli.errors import UsageError
 
 _INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
-OPTION_OF_ANOTHER_COMMAND = {"--meta": "tinylm build --meta shows a model without values"}
-"""Options of other commands, with a hint for the command that lacks them."""
+
+OPTION_ALIASES = {"--prompt": "--text"}
+"""Other names of options, as in other tools."""
 
 OVERWRITES = ("--force", "--fix")
 """Options that overwrite files; never suggested as a correction, because suggestions get pasted."""
@@ -26,20 +28,28 @@ OVERWRITES = ("--force", "--fix")
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<arguments>.*)\)", re.DOTALL)
 
 
-def explain_usage_error(error: TyperException, arguments: Sequence[str], commands: Sequence[str]) -> UsageError:
+def explain_usage_error(
+    error: TyperException,
+    arguments: Sequence[str],
+    commands: Sequence[str],
+    create_app: Callable[[], typer.Typer],
+) -> UsageError:
     """Return the error to report in place of the parser's error.
 
     Args:
         error: The error of the parser.
         arguments: The arguments of the command line.
         commands: The names of all commands.
+        create_app: Returns the application with every command.
     """
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
-    command = name if name in commands else ""
+    command = name if name is not None and name in commands else ""
     manual = f"see tinylm {command} --help" if command else "see tinylm --help"
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
-        return UsageError(f"no such option: {option}", help=_suggested_option(option, error, manual))
+        options = {name: _long_options(each.params) for name, each in _commands(create_app()).items()}
+        remedy = _suggested_option(option, _parameters(error), options) or manual
+        return UsageError(f"no such option: {option}", help=remedy)
     if name is not None and not command:
         suggestion = suggest(name, commands)
         if name in ("help", "version"):
@@ -55,32 +65,78 @@ def explain_usage_error(error: TyperException, arguments: Sequence[str], command
         noun = "several arguments" if " " in surplus else "one argument"
         return UsageError(f"{command} got {noun} too many: {surplus}", help=_surplus_remedy(surplus, error) or manual)
     if option is not None:  # its value is missing, or it takes none
-        expected = "no value" if "does not take" in error.message else "a value"
+        takes_none = "does not take" in error.message
+        expected = "no value" if takes_none else f"a value: {_placeholder(option, _commands(create_app())[command])}"
         return UsageError(f"{option} takes {expected}", help=manual)
     return UsageError(error.format_message(), help=manual)
 
 
 def _surplus_remedy(surplus: str, error: Any) -> str:
-    """Return a remedy for extra arguments: more models to compare, or the rest of an unquoted name."""
+    """Return a remedy for extra arguments: an option to use, models to compare, or the rest of an unquoted name."""
+    from tinylm_cli.interop.load import names_config
+
+    command, extra = error.ctx.command.name, surplus.split()
     named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
     given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
     if named == [CONFIG_ARGUMENT]:
-        return f"to compare models: tinylm compare {shlex.join((*given, *surplus.split()))}"
-    if not given:
-        return ""
-    quoted = shlex.quote(" ".join((*given, surplus)))
-    return f"quote arguments that contain spaces: tinylm {error.ctx.command.name} {quoted}"
+        words = [*given, *extra]
+        changes = [word for word in words if word.partition("=")[0] in fields()]
+        if changes:
+            config = [word for word in words if word not in changes]
+            overrides = [word for change in changes for word in ("--set", change)]
+            return f"to change fields: tinylm {shlex.join((command, *config, *overrides))}"
+        return f"to compare models: tinylm compare {shlex.join(words)}"
+    if given:
+        return f"quote arguments that contain spaces: tinylm {command} {shlex.quote(' '.join((*given, surplus)))}"
+    if command == "list" and names_config(surplus):
+        return f"to show one config: tinylm show {shlex.quote(surplus)}"
+    return f"for a size: tinylm design --params {surplus}" if command == "design" and _is_count(surplus) else ""
 
 
-def _suggested_option(option: str, error: Any, manual: str) -> str:
-    if option in OPTION_OF_ANOTHER_COMMAND:
-        return OPTION_OF_ANOTHER_COMMAND[option]
-    known = [name for parameter in _parameters(error) for name in parameter.opts if name.startswith("--")]
-    near = suggest(option, (name for name in known if name not in OVERWRITES))
-    if near is not None:
-        return f"did you mean {near}?"
-    field = suggest(option.lstrip("-"), fields()) if "--set" in known else None
-    return f"did you mean --set {field}=…?" if field else manual
+def _is_count(text: str) -> bool:
+    try:
+        return parse_amount(text, "count") > 0
+    except ValueError:
+        return False
+
+
+def _suggested_option(option: str, parameters: Sequence[Any], options: Mapping[str, Sequence[str]]) -> str:
+    """Return the option that was probably meant, or the commands that have it; empty if no name is similar.
+
+    Args:
+        option: The unknown option.
+        parameters: The parameters of the command.
+        options: The options of each command by its name.
+    """
+    known = _long_options(parameters)
+    option = OPTION_ALIASES.get(option, option)
+    if option in known:
+        return f"did you mean {option}?"
+    settable = fields() if "--set" in known else ()
+    elsewhere = {each for names in options.values() for each in names}
+    name = option.lstrip("-").replace("-", "_")
+    if name not in settable and option not in elsewhere:
+        near = suggest(option, (each for each in known if each not in OVERWRITES))
+        if near is not None:
+            return f"did you mean {near}?"
+        by_name = {each.lstrip("-").replace("-", "_"): each for each in elsewhere if each not in OVERWRITES}
+        name = suggest(name, [*by_name, *settable]) or ""
+        option = by_name.get(name, "")
+    if name in settable:
+        return f"did you mean --set {name}=…?"
+    having = [command for command, names in options.items() if option in names]
+    return f"{option} is an option of {', '.join(having)}" if having else ""
+
+
+def _long_options(parameters: Sequence[Any]) -> list[str]:
+    return [name for parameter in parameters for name in parameter.opts if name.startswith("--")]
+
+
+def _placeholder(option: str, command: Any) -> str:
+    """Return the choices of an option, or the name of its value in the help."""
+    parameter = next(each for each in command.params if option in each.opts)
+    choices = getattr(parameter.type, "choices", ())
+    return either(choices) if choices else parameter.metavar
 
 
 def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
@@ -93,7 +149,7 @@ def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
     if invalid is None:
         return UsageError(f"{name} is missing", help=manual)
     value, choices = invalid["value"], getattr(parameter.type, "choices", ())
-    suggestion = suggest(value, choices)
+    suggestion = suggest_choice(value, tuple(choices))
     return UsageError(
         f"{name} {value}: expected {_expected_value(parameter.type, choices)}",
         help=f"did you mean {suggestion}?" if suggestion else manual,
@@ -108,6 +164,11 @@ def _expected_value(kind: Any, choices: Sequence[str]) -> str:
     if low is not None and high is not None:
         return f"{noun} from {low:,} to {high:,}"
     return noun if low is None else f"{noun} >= {low}"
+
+
+def _commands(app: typer.Typer) -> dict[str, Any]:
+    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+    return commands
 
 
 def _parameters(error: Any) -> Sequence[Any]:

@@ -62,7 +62,9 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
             raise UsageError(f"{argument}: expected a range or a list", help=_EXAMPLE)
         return key, listed
     first, last, step = int(range_[1]), int(range_[2]), int(range_[3] or 1)
-    if step == 0 or last < first:
+    if step == 0:
+        raise UsageError(f"{argument}: the step must be positive", help=_EXAMPLE)
+    if last < first:
         raise UsageError(f"{argument}: the range is empty", help=_EXAMPLE)
     if (last - first) // step >= MAX_POINTS:
         raise UsageError(f"{argument}: the limit is {MAX_POINTS:,} values", help="take larger steps")

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.source import Source, read_source
 from tinylm_cli.errors import InputError
 
@@ -72,13 +73,14 @@ def _resolve_path(reference: str) -> str:
 
     nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
     meant = suggest_config(reference, [*shipped(), *nearby])
-    known = ", ".join(presets())
-    if reference.endswith((".yaml", ".yml")) and meant is None:
+    if reference.endswith((".yaml", ".yml")) and not meant:
         raise InputError(f"no such file: {reference}")
-    raise InputError(
-        f"no such preset or file: {reference}",
-        help=f"did you mean {meant}?" if meant else f"the presets are {known}; tinylm list --gallery lists more",
-    )
+    if meant:
+        more = " tinylm list --gallery shows all" if gallery().keys() & meant else ""
+        remedy = f"did you mean {either(meant)}?{more}"
+    else:
+        remedy = f"the presets are {', '.join(presets())}; tinylm list --gallery lists more"
+    raise InputError(f"no such preset or file: {reference}", help=remedy)
 
 
 def _exists(reference: str) -> bool:

@@ -57,12 +57,12 @@ def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None
     return by_folded[matches[0]] if matches else None
 
 
-def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the preset or file most similar to ``wrong``, regardless of file endings."""
-    by_stem = {_stem(name): name for name in known}
-    stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_CONFIG_CUTOFF)
-    near = by_stem[stems[0]] if stems else suggest(wrong, by_stem.values())
-    return near if near is not None and similarity(_stem(wrong), _stem(near)) >= _STEM_CUTOFF else None
+def suggest_config(wrong: str, known: Iterable[str]) -> list[str]:
+    """Return the presets or files most similar to ``wrong``, regardless of file endings, which they may differ in."""
+    names = list(known)
+    stems = difflib.get_close_matches(_stem(wrong), map(_stem, names), n=1, cutoff=_CONFIG_CUTOFF)
+    stem = stems[0] if stems else _stem(suggest(wrong, names) or "")
+    return [name for name in names if _stem(name) == stem] if similarity(_stem(wrong), stem) >= _STEM_CUTOFF else []
 
 
 def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ def parse_variant(argument: str, base: Variant) -> Variant:
     """Parse one argument; ``@key=value`` is ``base`` with that change.
 
     Raises:
-        UsageError: If it begins with ``@`` but is not a change.
+        UsageError: If it begins with ``@`` but is not a change, or is a change without ``@``.
     """
     if argument in shipped() or os.path.lexists(argument) or argument.endswith(_FILE):
         return Variant(argument)
@@ -201,6 +201,8 @@ def parse_variant(argument: str, base: Variant) -> Variant:
     changes = tuple(change for part in parts for change in _fields(part))
     if reference.startswith("@") and ":" not in reference:  # @:FILE is a file in a git revision
         raise UsageError(f"{argument}: expected @key=value", help="for example @n_layers=8")
+    if reference.partition("=")[0] in fields():
+        raise UsageError(f"{argument} is not a config", help=f"write a change with @: @{argument}")
     return Variant(reference, changes) if reference else Variant(base.reference, (*base.changes, *changes))
 
 

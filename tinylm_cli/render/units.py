@@ -68,10 +68,18 @@ def stated_count(value: int) -> Quantity:
     return Quantity(stated(value, "count"), value)
 
 
-def small_percent(fraction: float) -> Quantity:
-    """Return a positive share with one decimal, or with enough to show a nonzero digit: ``0.1%``, ``0.0004%``."""
+def small_percent(fraction: float, *, round_up: bool = False) -> Quantity:
+    """Return a positive share with one decimal, or with enough to show a nonzero digit: ``0.1%``, ``0.0004%``.
+
+    Args:
+        fraction: The share.
+        round_up: Whether to round up, for a bound, instead of to the nearest.
+    """
     percent = fraction * 100
     decimals = 1 if percent >= 0.05 else -math.floor(math.log10(percent))
+    if round_up:
+        ticks = round(percent * 10**decimals, 6)  # removes the error of floats: 0.3% is not 0.30000000000000004%
+        percent = math.ceil(ticks) / 10**decimals
     return Quantity(f"{percent:.{decimals}f}%", fraction)
 
 

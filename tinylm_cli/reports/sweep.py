@@ -24,6 +24,7 @@ class SweepPoint:
     # The figures of the config by name; null if the combination is not a valid config.
     figures: dict[str, int] | None
     error: str  # Why the combination is not valid; empty if it is.
+    help: str = ""  # The remedy; may be empty.
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def nominal_sentence(model: ModelParams) -> str:
     if error == 0:
         return f"has a nominal size of {stated}; the exact count equals it"
     if abs(error) <= NOMINAL_TOLERANCE:
-        return f"has a nominal size of {stated}; the exact count is within {small_percent(abs(error))}"
+        return f"has a nominal size of {stated}; the exact count is within {small_percent(abs(error), round_up=True)}"
     if error >= 1:
         return f"has a nominal size of {stated}; the exact count is {error + 1:,.1f} times as large"
     more = f"{abs(error) * 100:.1f}% {'higher' if error > 0 else 'lower'}"

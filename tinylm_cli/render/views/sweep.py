@@ -123,14 +123,15 @@ def _short(value: int, unit: Unit) -> str:
 
 
 def _errors(report: SweepReport) -> Iterator[Note]:
-    """Yield each error once, after the points that have it."""
-    by_error: dict[str, list[tuple[str, ...]]] = {}
+    """Yield each error once, with its remedy, after the points that have it unless the error names them."""
+    by_error: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for point in report.points:
         if point.error:
-            by_error.setdefault(point.error, []).append(point.values)
-    for error, points in list(by_error.items())[:_MOST_ERRORS]:
+            by_error.setdefault((point.error, point.help), []).append(point.values)
+    for (error, remedy), points in list(by_error.items())[:_MOST_ERRORS]:
         named = _named([each.name for each in report.fields], points)
-        yield Note(f"{error}." if error.startswith(f"{named} ") else f"{named}: {error}.", "warn")
+        place = "" if f" {named} " in f" {error} " else f"{named}: "
+        yield Note(f"{place}{error}{f'; {remedy}' if remedy else ''}.", "warn")
     left = sum(map(len, list(by_error.values())[_MOST_ERRORS:]))
     if left:
         yield Note(f"{left} more are invalid; the JSON report has their errors.", "warn")

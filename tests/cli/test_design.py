@@ -165,7 +165,7 @@ def test_force(here: Here, folder: Path) -> None:
         ("--max-train-bytes-per-gpu 80GB", "training"),
         ("--params 8B --max-flops-per-token 18G", "FLOPs/token"),
         ("--max-kv-bytes 1GiB --max-weights-bytes 15GB", "KV cache"),
-        ("--gpu l4 --for serving --min-decode-tokens-per-second 20", "decodes"),
+        ("--gpu l4 --for serving --min-decode-tokens-per-second 20", "decode/s"),
     ],
 )
 def test_constrained_columns(words: str, heading: str, columns: int, here: Here) -> None:
@@ -204,12 +204,12 @@ def test_constraint_as_typed(words: str, echoed: str, here: Here) -> None:
 
 def test_training_rate(here: Here) -> None:
     trained = here("design", "--gpu", "l4", "--top", "1", columns=120).out
-    assert "trains" in trained
+    assert "train/s" in trained
     assert "Training speed assumes 40% of its peak." in trained
     words = ("design", "--gpu", "l4", "--for", "serving")
     served = here(*words, "--top", "1", columns=120).out
-    assert "decodes" in served
-    assert "trains" not in served
+    assert "decode/s" in served
+    assert "train/s" not in served
     assert "Decode speed is the roofline bound of l4, in tokens/s.\n" in served
     report = json.loads(here(*words, "--top", "1", "--format", "json").out)
     (design,) = report["designs"]

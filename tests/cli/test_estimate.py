@@ -237,7 +237,7 @@ def test_smallest_layout_where_none_fits(here: Here) -> None:
     assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
     assert told["plan"]["peak_stage"]["total_bytes"] == told["fit"]["needed_bytes"]
     shown = here("estimate", *words, "--full")
-    assert "None of the 10 layouts fits on t4; the smallest exceeds its memory by 72.2 GiB." in shown.out
+    assert "None of the 10 layouts fits on t4; the smallest is 72.2 GiB short." in shown.out
     assert "--gpus 16" in shown.out
     assert "Inference memory" in shown.out
     assert shown.code == 0

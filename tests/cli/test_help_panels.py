@@ -72,3 +72,9 @@ def test_every_option_has_help() -> None:
     for command in commands.values():
         for parameter in command.params:
             assert parameter.help, f"{command.name} {parameter.name}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_choices_wrap(name: str, here: Here) -> None:
+    lines = here(name, "--help", columns=60).out.splitlines()
+    assert [line for line in lines if line.startswith("  -") and len(line) > 60] == []

@@ -147,8 +147,8 @@ def test_prefill_of_latent_attention() -> None:
     )
     weights, cache, vectors = map(binary_bytes, (flash.weights_bytes, flash.cache_bytes, flash.prefill_bytes))
     assert (
-        f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of activations"
-        in text
+        f"prefilling {config.max_len:,} tokens with DeepSeek-V2-Lite takes {weights} of weights, {cache} of cache and "
+        f"{vectors} of activations" in text
     )
     assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers per token" in text
     assert f"Materialized scores would take {binary_bytes(written.prefill_bytes)}." in text

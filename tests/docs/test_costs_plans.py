@@ -131,7 +131,7 @@ def test_scaling_over_nodes_as_measured() -> None:
     setup = TrainingSetup(2, 8192, recompute="selective")
     few, many = (Run("", "h100-sxm", llama(), setup, Layout(gpus, zero=3), 1, "tokens/s per GPU") for gpus in (8, 128))
     above = few.speed(few.at(KERNEL_EFFICIENCY)) / 6667 - 1
-    assert f"its plan predicts {above:.0%} more" in _words()
+    assert f"the plan predicts {above:.0%} higher throughput" in _words()
     lost = 1 - many.speed(many.at(0.4)) / few.speed(few.at(0.4))
     measured = 1 - 6514 / 6667
     assert 0.4 * measured < lost < measured, "the run also loses time to effects that plans ignore"

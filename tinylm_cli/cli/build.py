@@ -26,7 +26,7 @@ def build(
     expand: Annotated[
         bool, option("Show every block; by default, identical blocks are shown once.", "--expand")
     ] = False,
-    depth: Annotated[int | None, option("Levels of the tree to show; default: 3.", metavar="N", min=0)] = None,
+    depth: Annotated[int | None, option("Levels of the tree to show.  [default: 3]", metavar="N", min=0)] = None,
     to: ReportOutput,
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.

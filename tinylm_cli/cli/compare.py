@@ -45,15 +45,15 @@ ChangedOption = Annotated[
     ),
 ]  # fmt: skip
 BatchSizeOption = Annotated[
-    int | None, batch_size_option("Sequences per batch; default: the value on which all budgets agree, else 1.")
+    int | None, batch_size_option("Sequences per batch.  [default: the value on which all budgets agree, else 1]")
 ]
 SeqLenOption = Annotated[
-    int | None, seq_len_option("Tokens per sequence; default: as in all budgets, else the smallest max_len.")
+    int | None, seq_len_option("Tokens per sequence.  [default: as in all budgets, else the smallest max_len]")
 ]
 DTypeOption = Annotated[
     Storage | None,
     option(
-        "Storage type of weights, activations and caches; default: as in all budgets, else bfloat16.",
+        "Storage type of weights, activations and caches.  [default: as in all budgets, else bfloat16]",
         "--dtype", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip

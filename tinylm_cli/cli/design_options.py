@@ -76,20 +76,20 @@ DecodeRateOption = Annotated[
 VocabSizeOption = Annotated[
     int | None,
     amount_option(
-        "Tokens in the vocabulary; default: the family's.",
+        "Tokens in the vocabulary.  [default: the family's]",
         "--vocab-size", "count", maximum=10**8, example="32000", metavar="V", panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 MaxLenOption = Annotated[
     int | None,
     amount_option(
-        "Maximum sequence length; default: the family's.",
+        "Maximum sequence length.  [default: the family's]",
         "--max-len", "length", maximum=10**9, example="8k", metavar="T", panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 TieOption = Annotated[
     bool | None,
-    option("Tie the LM head to the embedding; default: the family's.", "--tie/--no-tie", panel=MODEL_PANEL),
+    option("Tie the LM head to the embedding.  [default: the family's]", "--tie/--no-tie", panel=MODEL_PANEL),
 ]
 FamilyOption = Annotated[
     Family, option(f"Architecture: {', '.join(get_args(Family))}.", panel=MODEL_PANEL, metavar="NAME")
@@ -110,7 +110,7 @@ PurposeOption = Annotated[
 PlanOption = Annotated[
     str | None,
     option(
-        "Parallel layout, e.g. tp=8,pp=2,zero=1; default: tp over each node.",
+        "Parallel layout, e.g. tp=8,pp=2,zero=1.  [default: tp over each node]",
         "--plan", panel=CLUSTER_PANEL, metavar="PLAN", complete=complete_plan,
     ),
 ]  # fmt: skip
@@ -132,7 +132,7 @@ class DesignOptions:
         str | None, _target("Compute budget of a training run, such as 1e21; sets the target.", "--compute", "FLOPS")
     ] = None
     train_tokens: Annotated[
-        str | None, _target("Tokens that --compute trains on; default: 20 per parameter.", "--train-tokens")
+        str | None, _target("Tokens that --compute trains on.  [default: 20 per parameter]", "--train-tokens")
     ] = None
     tolerance: ToleranceOption = 0.02
     max_flops_per_token: Annotated[

@@ -77,10 +77,10 @@ def estimate(
     attention_flops: AttentionFlopsOption = "causal",
     to: ReportOutput,
 ) -> CommandOutput:
-    """Check if a model fits on a GPU; estimate FLOPs, KV cache and cost.
+    """Check whether a model fits on a GPU; estimate FLOPs and cost.
 
-    With --gpu, a workload that does not fit comes with changes that make it fit. FLOPs count matrix products; a
-    multiply-add is two FLOPs. --full shows every section.
+    With --gpu, if the model does not fit, changes that would make it fit are listed. FLOPs are those of matmuls; a
+    multiply-add is two. --full shows every section.
 
     \b
     Examples:

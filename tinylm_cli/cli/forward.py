@@ -57,8 +57,8 @@ def forward(
 ) -> CommandOutput:
     """Run tokens through the model; show what each stage computes.
 
-    Shows the shape, mean and standard deviation of each stage's output, the most likely next tokens, the loss next to
-    ln(vocab_size), and the time of the pass.
+    Shows the shape, mean and standard deviation of each stage's output, the most likely next tokens, the loss,
+    compared with ln(vocab_size), and the time of the pass.
 
     \b
     Examples:

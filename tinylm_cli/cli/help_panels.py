@@ -59,6 +59,10 @@ def _write_rows(rows: Sequence[tuple[str, str]], width: int, formatter: Any) -> 
         first = f"{'':{formatter.current_indent}}{name:{width}}"
         lines = textwrap.wrap(text, max(formatter.width - len(margin), 10), break_on_hyphens=False) or [""]
         if len(name) > width:
+            if len(first) > formatter.width:  # choices, which wrap between two of them
+                end = first.rfind("|", 0, formatter.width) + 1
+                formatter.write(f"{first[:end]}\n")
+                first = f"{'':{2 * formatter.current_indent}}{first[end:]}"
             formatter.write(f"{first}\n")
         else:
             formatter.write(f"{first}  {lines.pop(0)}".rstrip() + "\n")

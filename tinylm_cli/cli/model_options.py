@@ -40,7 +40,11 @@ DeviceOption = Annotated[
 ]
 DTypeOption = Annotated[
     Storage | None,
-    option("Storage type of the weights; default: the type in --weights, else float32.", "--dtype", panel=MODEL_PANEL),
+    option(
+        "Storage type of the weights.  [default: the type in --weights, else float32]",
+        "--dtype",
+        panel=MODEL_PANEL,
+    ),
 ]
 SeedOption = Annotated[
     int, option("Seed for random weights and random tokens.", panel=MODEL_PANEL, metavar="N", min=0, max=MAX_SEED)
@@ -57,7 +61,7 @@ WeightsOption = Annotated[
 ]  # fmt: skip
 ModelConfigOption = Annotated[
     str | None,
-    config_option(f"{CONFIG_HELP}; default: the config in --weights, else {DEFAULT_CONFIG}."),
+    config_option(f"{CONFIG_HELP}.  [default: the config in --weights, else {DEFAULT_CONFIG}]"),
 ]
 
 

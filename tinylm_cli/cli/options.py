@@ -219,7 +219,7 @@ SetOption = Annotated[
         "--set", panel=MODEL_PANEL, metavar="KEY=VALUE", complete=complete_set,
     ),
 ]  # fmt: skip
-FORMAT_HELP = "Report format; default: from the suffix of --output, else text."
+FORMAT_HELP = "Report format.  [default: from the suffix of --output, else text]"
 FormatOption = Annotated[Format, option(FORMAT_HELP, "--format", "-f", show_default=False)]
 PageFormatOption = Annotated[PageFormat, option(FORMAT_HELP, "--format", "-f", show_default=False)]
 TableOption = Annotated[

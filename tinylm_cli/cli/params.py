@@ -14,7 +14,7 @@ Convention = Literal["unique", "untied", "non-embedding", "active", "hub"]
 
 PresetsOrConfig = Annotated[
     str | None,
-    config_option(f"{CONFIG_HELP}; default: every preset."),
+    config_option(f"{CONFIG_HELP}.  [default: every preset]"),
 ]
 
 

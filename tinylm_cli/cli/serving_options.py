@@ -28,12 +28,12 @@ ListedKind = Literal["count", "length"]
 
 QuantizeOption = Annotated[
     Quantization,
-    option("Weight quantization for inference: none, int8, float8, int4.", panel=SERVING_PANEL, metavar="NAME"),
+    option("Weight quantization for inference.", panel=SERVING_PANEL),
 ]
 GroupSizeOption = Annotated[
     int | None,
     option(
-        f"Group size of int4 quantization: weights that share a scale; default: {UNQUANTIZED.group_size}.",
+        f"Group size of int4 quantization: weights that share a scale.  [default: {UNQUANTIZED.group_size}]",
         panel=SERVING_PANEL, metavar="N", min=1,
     ),
 ]  # fmt: skip
@@ -41,7 +41,7 @@ QuantizeHeadOption = Annotated[bool, option("Quantize the LM head too.", "--quan
 KvCacheDtypeOption = Annotated[
     KvCacheDtype | None,
     option(
-        "Storage type of the KV cache, also float8 and int8; default: --dtype.", panel=SERVING_PANEL, metavar="NAME"
+        "Storage type of the KV cache, also float8 and int8.  [default: --dtype]", panel=SERVING_PANEL, metavar="NAME"
     ),
 ]
 PrefillTokensOption = Annotated[
@@ -54,14 +54,14 @@ PrefillTokensOption = Annotated[
 ServingBatchSizeOption = Annotated[
     str | None,
     option(
-        "Sequences decoded together; default: --batch-size; a list such as 1,8,64 sets the rows of the serving table.",
+        "Sequences decoded together; a list such as 1,8,64 sets the rows of the table.  [default: --batch-size]",
         SERVING_BATCH_SIZE, panel=SERVING_PANEL, metavar="B,B,...",
     ),
 ]  # fmt: skip
 ServingSeqLenOption = Annotated[
     str | None,
     option(
-        "Tokens in the KV cache per sequence; default: --seq-len; a list such as 4k,32k sets the columns.",
+        "Tokens in the KV cache per sequence; a list such as 4k,32k sets the columns.  [default: --seq-len]",
         SERVING_SEQ_LEN, panel=SERVING_PANEL, metavar="T,T,...",
     ),
 ]  # fmt: skip

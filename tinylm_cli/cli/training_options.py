@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.cli.completion import complete_gpu
@@ -59,27 +59,25 @@ RecomputeOption = Annotated[
         panel=TRAINING_PANEL,
     ),
 ]
-OptimizerOption = Annotated[
-    Optimizer, option(f"{', '.join(get_args(Optimizer))}.", panel=TRAINING_PANEL, metavar="NAME")
-]
+OptimizerOption = Annotated[Optimizer, option("Optimizer.", panel=TRAINING_PANEL)]
 GradDtypeOption = Annotated[
-    Storage | None, option("Storage type of the gradients; default: --dtype.", panel=TRAINING_PANEL, metavar="NAME")
+    Storage | None, option("Storage type of the gradients.  [default: --dtype]", panel=TRAINING_PANEL)
 ]
 MasterWeightsOption = Annotated[
     bool | None,
     option(
-        "Keep a float32 master copy of the weights; default: with 16-bit types.",
+        "Keep a float32 master copy of the weights.  [default: with 16-bit types]",
         "--master-weights/--no-master-weights", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
 TrainTokensOption = Annotated[
     str | None,
-    option("Tokens to train on, e.g. 15B; default: 20 per parameter.", panel=TRAINING_PANEL, metavar="COUNT"),
+    option("Tokens to train on, e.g. 15B.  [default: 20 per parameter]", panel=TRAINING_PANEL, metavar="COUNT"),
 ]
 GlobalBatchSizeOption = Annotated[
     int | None,
     amount_option(
-        "Sequences per optimizer step, summed over all GPUs; default: about 4M tokens.",
+        "Sequences per optimizer step, summed over all GPUs.  [default: about 4M tokens]",
         "--global-batch-size", "count", maximum=10**9, example="1024",
     ),
 ]  # fmt: skip
@@ -111,7 +109,7 @@ HardwareOption = Annotated[
 
 def share_of_peak(name: str, text: str, default: float) -> Any:
     """Return an option that reads a share of a GPU's peak; its default is added to the help ``text``."""
-    text, example = f"{text}; default: {default}.", str(default)
+    text, example = f"{text}.  [default: {default}]", str(default)
     return number_option(text, name, minimum=0.001, maximum=1, example=example, metavar="SHARE", panel=CLUSTER_PANEL)
 
 

@@ -29,10 +29,10 @@ def seq_len_option(text: str) -> object:
 
 
 BatchSizeOption = Annotated[int, batch_size_option("Micro-batch size: sequences per pass on one GPU.")]
-SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k; default: max_len.")]
+SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k.  [default: max_len]")]
 DTypeOption = Annotated[
     Storage | None,
-    option(f"Storage type of weights and activations; default: {DEFAULT_DTYPE}.", "--dtype", panel=TRAINING_PANEL),
+    option(f"Storage type of weights and activations.  [default: {DEFAULT_DTYPE}]", "--dtype", panel=TRAINING_PANEL),
 ]
 
 

@@ -124,13 +124,13 @@ def _columns(report: DesignReport) -> Iterator[RecordColumn]:
     yield memory("training", "train_bytes_per_gpu")
     yield memory("serving", "serve_bytes")
     yield field(
-        "decodes", "decode_tokens_per_second", _rate, keep=8 if "decode_tokens_per_second" in constrained else 7
+        "decode/s", "decode_tokens_per_second", _rate, keep=8 if "decode_tokens_per_second" in constrained else 7
     )
-    yield field("trains", "train_tokens_per_second", _rate, keep=5)
+    yield field("train/s", "train_tokens_per_second", _rate, keep=5)
     yield figure("FLOPs/token", "forward_flops_per_token", flops, keep=4)
     yield figure("KV cache", "kv_cache_bytes", binary_bytes, keep=4)
     read = binary_bytes if report.accelerator is None else csv_only
-    yield figure("read/token", "decode_read_bytes_per_token", read, keep=2)
+    yield figure("decode bytes/token", "decode_read_bytes_per_token", read, keep=2)
 
 
 def _front(design: Design) -> Cell:
@@ -138,7 +138,7 @@ def _front(design: Design) -> Cell:
 
 
 def _rate(tokens_per_second: float) -> str:
-    return Quantity(f"{three_digits(tokens_per_second)}/s", tokens_per_second)
+    return Quantity(three_digits(tokens_per_second), tokens_per_second)
 
 
 def _compute(compute: ComputeBudget, constraints: Sequence[Constraint]) -> str:
@@ -163,6 +163,8 @@ def _assumptions(report: DesignReport) -> Iterator[Note]:
     head = "a tied LM head" if report.tie_weights else "an untied LM head"
     vocabulary, length = counted(report.vocab_size, "token"), integer(report.max_len)
     figures = f"Figures are for {_sequences(report)} in {report.dtype}."
+    if any(each.sizes.n_kv_heads != each.sizes.n_heads for each in report.designs):
+        yield Note("heads: query heads/KV heads.", "muted", column="heads")
     yield Note(f"{report.title}; {vocabulary}, max_len {length}, {head}. {figures}", "muted")
     if report.layout is not None:
         yield Note(f"Training uses {counted(report.n_gpus, 'GPU')} with the plan {report.layout.spec}.", "muted")
@@ -171,12 +173,12 @@ def _assumptions(report: DesignReport) -> Iterator[Note]:
         yield Note(f"Training uses {report.optimizer} and recomputes {recomputes}.", "muted")
     if report.accelerator is not None and report.designs:
         bound = f"Decode speed is the roofline bound of {report.accelerator}, in tokens/s."
-        yield Note(bound, "muted", column="decodes")
+        yield Note(bound, "muted", column="decode/s")
         if report.utilization is not None:
             share = f"{report.utilization * 100:g}% of its peak"
-            yield Note(f"Training speed assumes {share}.", "muted", column="trains")
+            yield Note(f"Training speed assumes {share}.", "muted", column="train/s")
         elif report.purpose == "training":
-            yield Note("Training speed is that of the plan in tinylm estimate.", "muted", column="trains")
+            yield Note("Training speed is that of the plan in tinylm estimate.", "muted", column="train/s")
 
 
 def _sequences(report: DesignReport) -> str:

@@ -103,7 +103,7 @@ def _tying(model: ModelParams) -> Table:
         Column("parameters", right=True, key="params"),
         Column(model.dtype, right=True, keep=3, key="params_bytes"),
         Column("float32 Adam moments", right=True, keep=1, key="adam_bytes"),
-        Column("", right=True, keep=2),
+        Column("share", right=True, keep=2, key=None),
     )
     return Table(columns, rows, name="tying", caption="Savings from tying")
 
@@ -113,7 +113,7 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
         field("config", "name", style="name", shrink=True),
         field("nominal", "nominal_params", stated_count),
         field("parameters", "total_params", integer, style="strong"),
-        computed("differs", "nominal_error", nominal_cell, right=True),
+        computed("difference", "nominal_error", nominal_cell, right=True),
         field("untied", "tying.untied.params", integer, keep=2),
         computed("tying saves", "tying.saved.params", _saved, right=True, keep=3),
         field("weights", "params_bytes", binary_bytes, keep=1),
@@ -197,7 +197,7 @@ def _nominal_changes(model: ModelParams, explanation: ParamsExplanation) -> Tabl
     columns = (
         computed(f"to reach {stated_count(model.nominal_params)}", "change", _assigned, shrink=True),
         field("parameters", "total_params", integer),
-        field("differs", "nominal_error", signed_percent, style="good", keep=6),
+        field("difference", "nominal_error", signed_percent, style="good", keep=6),
     )
     caption = "Changes that reach the nominal size"
     return record_table(explanation.nominal_changes, columns, name="nominal_changes", caption=caption)

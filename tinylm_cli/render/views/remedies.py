@@ -27,15 +27,15 @@ def fit_blocks(
     """
     if fit is None or fit.fits:
         return ()
-    over = binary_bytes(fit.needed_bytes - fit.capacity_bytes)
-    sentence = f"It does not fit on {accelerator}: {over} over."
+    missing = binary_bytes(fit.needed_bytes - fit.capacity_bytes)
+    sentence = f"It does not fit on {accelerator}: {missing} short."
     if layouts_tried is not None:
         none = (
             "The only layout does not fit"
             if layouts_tried == 1
             else f"None of the {integer(layouts_tried)} layouts fits"
         )
-        sentence = f"{none} on {accelerator}; the smallest exceeds its memory by {over}."
+        sentence = f"{none} on {accelerator}; the smallest is {missing} short."
     if not fit.remedies:
         return (Note(f"{sentence} No tested change makes it fit.", "bad"),)
     columns = (

@@ -44,11 +44,11 @@ def explain_usage_error(
     """
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     command = name if name is not None and name in commands else ""
-    manual = f"see tinylm {command} --help" if command else "see tinylm --help"
+    see_help = f"see tinylm {command} --help" if command else "see tinylm --help"
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         options = {name: _long_options(each.params) for name, each in _commands(create_app()).items()}
-        remedy = _suggested_option(option, _parameters(error), options) or manual
+        remedy = _suggested_option(option, _parameters(error), options) or see_help
         return UsageError(f"no such option: {option}", help=remedy)
     if name is not None and not command:
         suggestion = suggest(name, commands)
@@ -58,17 +58,17 @@ def explain_usage_error(
         remedy = f"did you mean {suggestion}?" if suggestion else f"the commands are {', '.join(commands)}"
         return UsageError(f"no such command: {name or '(empty)'}", help=remedy)
     if isinstance(error, typer.BadParameter):
-        return _bad_value(error, manual)
+        return _bad_value(error, see_help)
     extra = _EXTRA.fullmatch(error.message)
     if extra:
         surplus = extra["arguments"]
         noun = "several arguments" if " " in surplus else "one argument"
-        return UsageError(f"{command} got {noun} too many: {surplus}", help=_surplus_remedy(surplus, error) or manual)
+        return UsageError(f"{command} got {noun} too many: {surplus}", help=_surplus_remedy(surplus, error) or see_help)
     if option is not None:  # its value is missing, or it takes none
         takes_none = "does not take" in error.message
         expected = "no value" if takes_none else f"a value: {_placeholder(option, _commands(create_app())[command])}"
-        return UsageError(f"{option} takes {expected}", help=manual)
-    return UsageError(error.format_message(), help=manual)
+        return UsageError(f"{option} takes {expected}", help=see_help)
+    return UsageError(error.format_message(), help=see_help)
 
 
 def _surplus_remedy(surplus: str, error: Any) -> str:
@@ -139,20 +139,20 @@ def _placeholder(option: str, command: Any) -> str:
     return either(choices) if choices else parameter.metavar
 
 
-def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
+def _bad_value(error: typer.BadParameter, see_help: str) -> UsageError:
     parameter = error.param
     if parameter is None:
-        return UsageError(error.format_message(), help=manual)
+        return UsageError(error.format_message(), help=see_help)
     name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.human_readable_name
     name = name.rpartition("] ")[2]  # without optional arguments before it
     invalid = _INVALID_VALUE.match(error.message)
     if invalid is None:
-        return UsageError(f"{name} is missing", help=manual)
+        return UsageError(f"{name} is missing", help=see_help)
     value, choices = invalid["value"], getattr(parameter.type, "choices", ())
     suggestion = suggest_choice(value, tuple(choices))
     return UsageError(
         f"{name} {value}: expected {_expected_value(parameter.type, choices)}",
-        help=f"did you mean {suggestion}?" if suggestion else manual,
+        help=f"did you mean {suggestion}?" if suggestion else see_help,
     )
 
 

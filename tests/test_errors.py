@@ -83,3 +83,4 @@ def test_exit_code_of_diagnostics(places: list[tuple[str, str]], code: ExitCode)
     """A wrong option outweighs a wrong config; what ``--set`` says is part of the config."""
     found = tuple(Diagnostic("wrong-type", "it is wrong", source, field=field) for source, field in places)
     assert ConfigError(found).exit_code == code
+    assert ConfigError((*found, Diagnostic("not-utf8", "it is not text", "x.yaml"))).exit_code == ExitCode.UNABLE

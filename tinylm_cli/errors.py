@@ -4,7 +4,7 @@
 
     TinylmError
     ├── ConfigError        exit 1  the config is invalid; carries every diagnostic
-    │                      exit 2  if an option is invalid instead
+    │                      exit 2  if an option is invalid instead, or the text of the config is not UTF-8
     ├── AnalysisError      exit 2  the config is valid but does not allow the request: a sequence longer than max_len
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             invalid options or arguments
@@ -102,6 +102,11 @@ class Diagnostic(NamedTuple):
         """Whether the error is in an option other than ``--set``, not in the config."""
         return self.source.startswith("--") and self.source != SET
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the config could not be read as text."""
+        return self.code == "not-utf8"
+
 
 class TinylmError(Exception):
     """Base class of all errors that tinylm raises deliberately.
@@ -127,7 +132,7 @@ class TinylmError(Exception):
 
 
 class ConfigError(TinylmError):
-    """An invalid config (exit 1), or an invalid option with a position in its text (exit 2)."""
+    """An invalid config (exit 1), or a position in an invalid option or in a file that is not text (exit 2)."""
 
     exit_code = ExitCode.FAILED
 
@@ -137,7 +142,7 @@ class ConfigError(TinylmError):
         more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
         super().__init__(f"{place}: {first.message}{more}", help=first.help)
         self.diagnostics = diagnostics
-        if any(each.is_usage for each in diagnostics):
+        if any(each.is_usage or each.is_unreadable for each in diagnostics):
             self.exit_code = ExitCode.UNABLE
 
 

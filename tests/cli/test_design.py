@@ -245,7 +245,7 @@ def test_next_step(here: Here) -> None:
     assert said == f"next: tinylm design {words} --output llama.yaml\n"
     written = here(*said.removeprefix("next: tinylm ").split()).err
     assert written.startswith("wrote llama.yaml: rank 1 of ")
-    assert written.endswith(" parameters\nnext: tinylm export llama.yaml llama-hf\n")
+    assert written.endswith(" parameters\nnext: tinylm estimate llama.yaml\n")
 
 
 def test_next_step_with_gpu(here: Here, folder: Path) -> None:

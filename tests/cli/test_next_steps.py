@@ -16,6 +16,7 @@ from tinylm_cli.cli.app import COMMANDS
 from tinylm_cli.cli.next_steps import (
     NEXT_STEPS,
     TRAINING,
+    TRAINING_SCRIPT,
     config_arguments,
     design_arguments,
     model_arguments,
@@ -33,7 +34,7 @@ def test_no_cycles() -> None:
 
 
 def test_every_step_leads_to_training() -> None:
-    for step in NEXT_STEPS.keys() - {"sweep", "schema", TRAINING}:
+    for step in NEXT_STEPS.keys() - {"sweep", "schema", "estimate --full", TRAINING}:
         while NEXT_STEPS[step]:
             step = NEXT_STEPS[step][-1]
         assert step == TRAINING
@@ -41,6 +42,9 @@ def test_every_step_leads_to_training() -> None:
 
 def test_following_the_lines(here: Here) -> None:
     """Each line is run as it is printed."""
+    script_here = Path(TRAINING_SCRIPT)
+    script_here.parent.mkdir()
+    script_here.touch()
     command, seen = "tinylm list", []
     while not command.startswith(TRAINING):
         seen.append(command.split()[1])
@@ -58,6 +62,7 @@ def test_following_the_lines(here: Here) -> None:
     [
         ("tiny --seq-len 1k", "tinylm estimate tiny --seq-len 1k --gpu h100-sxm"),
         ("tiny --set n_layers=2 --gpu h100", "tinylm export tiny --set n_layers=2 tiny-hf"),
+        ("llama-3-8b --gpu h100 --gpus 16", "tinylm estimate llama-3-8b --gpu h100 --gpus 16 --full"),
         (
             "llama-3-8b --gpu rtx-4090 --batch-size 2 --no-master-weights",
             "tinylm estimate llama-3-8b --batch-size 2 --no-master-weights --gpu rtx-4090 --gpus 8",
@@ -80,6 +85,18 @@ def test_written_files_are_named(here: Here) -> None:
     assert re.fullmatch(
         r"wrote five\.yaml: rank 1 of \d+, [\d,]+ parameters\nnext: tinylm export five\.yaml five-hf\n", said
     )
+
+
+def test_large_models_are_not_built(here: Here) -> None:
+    assert here("params", "llama-3-8b").err == "next: tinylm build llama-3-8b --meta\n"
+    assert here("params", "gpt2").err == "next: tinylm build gpt2\n"
+    said = here("design", "--params", "1B", "--family", "llama", "-o", "one.yaml").err
+    assert here("estimate", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--full").err == ""
+    assert said.endswith("next: tinylm estimate one.yaml\n")
+
+
+def test_training_needs_its_script(here: Here) -> None:
+    assert here("export", "tiny", "out").err == ""
 
 
 def test_invalid_step() -> None:

@@ -34,6 +34,7 @@ def many(folder: Path) -> Path:
     (folder / "there" / ".hidden" / "three.yaml").write_text("?", encoding="utf-8")
     (folder / "there" / "odd.yaml").mkdir()
     (folder / "empty").mkdir()
+    (folder / "utf16").write_text("d_model: 8\n", encoding="utf-16")
     return folder
 
 
@@ -72,6 +73,7 @@ def test_documents(here: Here, golden_json: Golden, golden_words: Golden) -> Non
         (["wrong.yaml", "absent.yaml", "toy.yaml"], 2, (1, 1, 1)),
         (["empty", "toy.yaml"], 2, (1, 0, 1)),
         (["."], 1, (3, 1, 0)),
+        (["utf16", "wrong.yaml"], 2, (0, 1, 1)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -317,6 +319,7 @@ def test_hardware_file(folder: Path, here: Here) -> None:
     assert checked.out.endswith("2 configs: 1 valid, 1 invalid.\n")
     path.write_bytes(b"mine: \xff\n")
     assert "not-utf8" in here("validate", "gpus").out
+    assert here("params", "gpus/mine.yaml").code == 2
 
 
 def test_shipped_configs_are_valid(here: Here) -> None:

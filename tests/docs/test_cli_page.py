@@ -66,6 +66,9 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | 141 | the reader of the output closed the pipe (SIGPIPE) |
 | 143 | terminated (SIGTERM) |
 
+The exit code is also 1 if `design` finds no model, if every value of `sweep` is invalid, and if `compare --exit-code`
+finds a difference. A file that is not UTF-8 is unreadable.
+
 The terminal, `NO_COLOR` and `FORCE_COLOR` determine color; the terminal and `COLUMNS` determine the width.
 `tinylm --install-completion` completes commands, presets, field names and their values in the shell.
 """

@@ -39,6 +39,12 @@ def test_statuses() -> None:
     assert [(case[0].tag, case[0].attrib["message"]) for case in unreadable] == [("error", "no such file")]
 
 
+def test_file_that_is_not_text() -> None:
+    found = Diagnostic("not-utf8", "byte 0xff is not valid UTF-8", "u.yaml")
+    ((case,),) = suites(to_junit([FileResult("u.yaml", "unreadable", None, "", "", (found,))]))
+    assert (case[0].tag, case[0].attrib["type"]) == ("error", "not-utf8")
+
+
 def test_assertions() -> None:
     held = [Assertion("--assert", f"total_params < {n}", "total_params", "params", 5, "<", n, n > 5) for n in (4, 6, 3)]
     broken = tuple(Diagnostic("failed-assertion", f"5 is over {n}", "w.yaml") for n in (4, 3))

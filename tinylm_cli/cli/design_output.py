@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions
-from tinylm_cli.cli.next_steps import export_arguments, model_arguments, next_step
+from tinylm_cli.cli.next_steps import export_arguments, is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import Output
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
@@ -50,12 +50,14 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
         return output._replace(next_step=following)
     chosen = _picked(report, options)
     size = f"{chosen.figures['total_params']:,} parameters"
-    export = export_arguments(model_arguments(str(to.file), None), to.file.stem) if to.file else ""
+    config, model = to_config(chosen, report), model_arguments(str(to.file), None) if to.file else ""
+    if is_built_quickly(config) and to.file:
+        following = next_step("design --output", "export", export_arguments(model, to.file.stem))
+    else:
+        following = next_step("design --output", "estimate", model)
     return output._replace(
-        document=to_commented_yaml(
-            to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}"
-        ),
-        next_step=next_step("design --output", "export", export),
+        document=to_commented_yaml(config, f"{size}, rank {chosen.rank} of {command(report, options)}"),
+        next_step=following,
         description=f"rank {chosen.rank} of {report.matches:,}, {size}",
     )
 

@@ -11,7 +11,7 @@ import typer
 
 from tinylm_cli.cli.completion import complete_section
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.next_steps import design_arguments, export_arguments, model_arguments, next_step
+from tinylm_cli.cli.next_steps import design_arguments, export_arguments, is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -115,7 +115,9 @@ def estimate(
 
 
 def _next_step(context: typer.Context, report: EstimateReport, config: ModelConfig, model: str) -> str:
-    """Return the next command for the verdict: add a GPU, export, make the model fit, or search for models that fit.
+    """Return the next command for the verdict: add a GPU, export the model, make it fit, or search for models that fit.
+
+    A model too large to build is not exported; its full estimate is shown instead.
 
     Args:
         context: The command line, whose workload the next estimate repeats.
@@ -123,14 +125,19 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         config: The model's config.
         model: The arguments that name the model; empty for standard input.
     """
+    workload = explicit_arguments(context, WORKLOAD)
     if report.accelerator is None:
-        return next_step("estimate", "estimate --gpu", model, explicit_arguments(context, WORKLOAD), "--gpu h100-sxm")
+        return next_step("estimate", "estimate --gpu", model, workload, "--gpu h100-sxm")
     estimates = {"training": report.training, "serving": report.serving}
     purpose, fit = next(
         ((name, each.fit) for name, each in estimates.items() if each and each.fit and not each.fit.fits), ("", None)
     )
     if fit is None:
-        return next_step("estimate --gpu", "export", export_arguments(model, report.name))
+        if is_built_quickly(config):
+            return next_step("estimate --gpu", "export", export_arguments(model, report.name))
+        if context.params["full"]:
+            return ""
+        return next_step("estimate --gpu", "estimate --full", model, workload, "--full")
     if fit.remedies:
         from tinylm_cli.render.views.remedies import change_text
 

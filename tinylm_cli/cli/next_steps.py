@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 MANY_EXPERTS = 16
 """Up to this many experts, the nearest family is Mixtral (8 experts); above it, Qwen3-MoE (128)."""
 
-TRAINING = "python examples/train.py"
+TRAINING_SCRIPT = "examples/train.py"
+TRAINING = f"python {TRAINING_SCRIPT}"
 """The training loop of the repository; it takes a config or an exported folder."""
+
+MAX_BUILT_BYTES = 1024**3
+"""Maximum size, in float32, of a model that a suggested command builds."""
 
 NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "list": ("show",),
@@ -36,10 +40,11 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "generate": ("estimate",),
     "compare": ("estimate", "estimate --gpu"),
     "estimate": ("estimate --gpu",),
-    "estimate --gpu": ("export",),
+    "estimate --gpu": ("estimate --full", "export"),
+    "estimate --full": (),
     "estimate --gpu, too large": ("estimate --gpu", "design"),
     "design": ("design --output",),
-    "design --output": ("export",),
+    "design --output": ("estimate", "export"),
     "export": (TRAINING,),
     "sweep": (),
     "schema": (),
@@ -47,7 +52,7 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
 }
 """Successors of each step. A step is a command, plus an option or a verdict if that changes the task.
 
-The graph has no cycles and ends at a training loop.
+The graph has no cycles and ends at a training loop, or for a model too large to build at its full estimate.
 """
 
 
@@ -61,9 +66,11 @@ def next_step(step: str, following: str, *arguments: str) -> str:
             one is empty, the model came from standard input and cannot be named again.
 
     Returns:
-        The command; empty if the model cannot be named.
+        The command; empty if the model cannot be named, or if the training loop is not in the current folder.
     """
     assert following in NEXT_STEPS[step], f"{step} does not lead to {following}"
+    if following == TRAINING and not Path(TRAINING_SCRIPT).is_file():
+        return ""
     command = TRAINING if following == TRAINING else f"tinylm {following.split()[0]}"
     return " ".join(filter(None, (command, *arguments))) if arguments and arguments[0] else ""
 
@@ -86,6 +93,13 @@ def config_arguments(config: str | None, overrides: Sequence[str] | None, weight
         saved = weights / "config.yaml"
         config = str(saved if saved.is_file() else weights)
     return model_arguments(config, overrides)
+
+
+def is_built_quickly(config: ModelConfig) -> bool:
+    """Return whether a suggested command may build a model: its weights take at most 1 GiB in float32."""
+    from tinylm_cli.analysis.params import weights_bytes
+
+    return weights_bytes(config, "float32") <= MAX_BUILT_BYTES
 
 
 def export_arguments(model: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from tinylm_cli.cli.next_steps import model_arguments, next_step
+from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
@@ -68,9 +68,9 @@ def params(
     else:
         counted = [analyze_params(each, by=by, expand=expand) for each in loaded]
     report = ParamsReport(tuple(counted))
-    following = (
-        next_step("params CONFIG", "build", model_arguments(config, set_))
-        if config is not None
-        else next_step("params", "params CONFIG", "small")
-    )
+    if config is None:
+        following = next_step("params", "params CONFIG", "small")
+    else:
+        meta = "" if is_built_quickly(loaded[0].config) else "--meta"
+        following = next_step("params CONFIG", "build", model_arguments(config, set_), meta)
     return CommandOutput(report, lambda: params_view(report, convention), to, next_step=following)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.source import Source
     from tinylm_cli.interop.load import ConfigText
-    from tinylm_cli.reports.validate import FileResult, ValidateReport
+    from tinylm_cli.reports.validate import FileResult, FileStatus, ValidateReport
 
 
 _NO_YAML = "no .yaml file in {}"
@@ -97,7 +97,7 @@ def validate(
             require_value(ValidateReport.of(tuple(previews)), to.get)
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
     if errors:
-        errors.add(each for result in results if result.status == "invalid" for each in result.diagnostics)
+        errors.add(each for result in results if result.status != "failed" for each in result.diagnostics)
         errors.raise_if_any()
     report = ValidateReport.of(results)
     return _output(report, to, _next_step(report, names, set_))
@@ -207,7 +207,7 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *
     try:
         written = read_config_text(path)
     except ConfigError as error:
-        return _invalid(error)
+        return _with_errors(error)
     except InputError as error:
         is_empty = Path(path).is_dir() and not is_model_folder(Path(path))
         message, remedy = (_NO_YAML.format(path), "") if is_empty else (error.message, error.help)
@@ -260,7 +260,7 @@ def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterabl
     try:
         return _measured(parse_config_text(written, overrides), asserted)
     except ConfigError as error:
-        return _check_hardware(written.source) or _invalid(error)
+        return _check_hardware(written.source) or _with_errors(error)
 
 
 def _measured(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult:
@@ -293,10 +293,12 @@ def _check_hardware(source: Source) -> FileResult | None:
             return None
         return FileResult(source.name, "valid", None, "", "", (), accelerators=len(parse_accelerators(source)))
     except ConfigError as error:
-        return _invalid(error)
+        return _with_errors(error)
 
 
-def _invalid(error: ConfigError) -> FileResult:
+def _with_errors(error: ConfigError) -> FileResult:
+    """Return the result for an invalid config, or for one that is not text."""
     from tinylm_cli.reports.validate import FileResult
 
-    return FileResult(error.diagnostics[0].source, "invalid", None, "", "", error.diagnostics)
+    status: FileStatus = "unreadable" if error.exit_code == ExitCode.UNABLE else "invalid"
+    return FileResult(error.diagnostics[0].source, status, None, "", "", error.diagnostics)

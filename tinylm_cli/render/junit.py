@@ -51,7 +51,8 @@ def _cases(file: FileResult) -> Iterator[_Case]:
     if file.reason:
         yield _unreadable(file.path, file.reason, file.help)
     elif not file.assertions:
-        yield from [_error(each) for each in file.diagnostics] or [_Case("valid")]
+        outcome = "error" if file.status == "unreadable" else "failure"
+        yield from [_error(each, outcome) for each in file.diagnostics] or [_Case("valid")]
     failed = iter(file.diagnostics)
     for each in file.assertions:
         yield _Case(each.text) if each.holds else _error(next(failed))._replace(name=each.text)

@@ -33,7 +33,7 @@ class FileResult:
 
     path: str  # Path as given or as found in a folder; ``<stdin>`` for standard input.
     # ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``invalid``, with errors; or
-    # ``unreadable``, with a reason.
+    # ``unreadable``, with a reason, or with an error if it is not UTF-8.
     status: FileStatus
     total_params: int | None  # Parameters of a valid config, tied weights counted once; else None.
     reason: str  # Why the file could not be read or written; else empty.

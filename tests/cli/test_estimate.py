@@ -88,9 +88,9 @@ class TestSummary:
         assert summary["kv_cache_bytes_per_token"] == 2 * 32 * 8 * 128 * 2
         assert summary["largest_batch_size"] == serving["grid"]["largest_batch_sizes"][-1]
 
-    def test_fitting_workload_first(self, here: Here) -> None:
+    def test_training_before_serving(self, here: Here) -> None:
         out = here("estimate", "llama-3-8b", "--gpu", "rtx-4090", "--quantize", "int4").out
-        assert out.index("Serving on rtx-4090: fits") < out.index("Training on 1 × rtx-4090: does not fit")
+        assert out.index("Training on 1 × rtx-4090: does not fit") < out.index("Serving on rtx-4090: fits")
         both = here("estimate", "gpt2", "--gpu", "h100").out
         assert both.index("Training on 1 × h100-sxm: fits") < both.index("Serving on h100-sxm: fits")
 

@@ -39,8 +39,8 @@ def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str],
 def test_the_screen_in_outline(here: Here) -> None:
     page = here(*TOY, "--tokens", "72,105", "--temperature", "0", "-n", "3")
     lines = page.out.splitlines()
-    assert lines[:3] == ["toy  prompt of 2 tokens", "", "72 105"]
-    assert re.fullmatch(r"\d+ \d+ \d+", lines[3])
+    assert lines[:3] == ["toy  prompt of 2 tokens", "", "prompt: 72 105"]
+    assert re.fullmatch(r"generated: \d+ \d+ \d+", lines[3])
     assert lines[4].startswith("as text: Hi")
     assert lines[5].startswith("The weights are untrained")
     assert re.fullmatch(r"3 tokens, --max-new-tokens reached, [\d,]+ tokens/s", lines[6])
@@ -173,14 +173,14 @@ class TestOnATerminal:
     def test_ids_stream(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "-n", "4", env={"NO_COLOR": "1"})
         page = shown.out[shown.out.index("toy  prompt of 3 tokens") :].splitlines()
-        assert page[:3] == ["toy  prompt of 3 tokens", "", "5 12 8"]
-        assert re.fullmatch(r"\d+ \d+ \d+ \d+", page[3])
+        assert page[:3] == ["toy  prompt of 3 tokens", "", "prompt: 5 12 8"]
+        assert re.fullmatch(r"generated: \d+ \d+ \d+ \d+", page[3])
         assert page[4].startswith("as text: ")
         assert page[-1] == "next: tinylm estimate toy.yaml"
 
     def test_text_is_streamed(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "--text", "Hi\x1b[31m", "-n", "4", env={"NO_COLOR": "1", "LC_ALL": "C"})
-        assert "\nHi\\x1b[31m\n" in shown.out
+        assert "\nprompt: Hi\\x1b[31m\n" in shown.out
         assert "as text" not in shown.out
         page = shown.out[shown.out.index("toy  ") :]
         assert page.isascii()

@@ -77,6 +77,21 @@ def test_estimate_leads_on_by_its_verdict(words: str, following: str, here: Here
     assert here("estimate", *words.split()).err.splitlines()[-1] == f"next: {following}"
 
 
+@pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        ("tiny", "tinylm params tiny --set d_ff=192"),
+        (
+            "tiny --set d_ff=220 --set nominal_params=500K",
+            "tinylm params tiny --set nominal_params=500K --set d_ff=196",
+        ),
+        ("gpt2", "tinylm build gpt2"),
+    ],
+)
+def test_an_explanation_leads_to_the_nominal_size(words: str, following: str, here: Here) -> None:
+    assert here("params", "--explain", *words.split()).err == f"next: {following}\n"
+
+
 def test_written_files_are_named(here: Here) -> None:
     assert here("show", "tiny", "--set", "n_layers=2", "-o", "mine.yaml").err.endswith(
         "next: tinylm params mine.yaml\n"
@@ -115,9 +130,8 @@ def test_arguments_are_quoted() -> None:
 
 
 def test_config_of_weights(tmp_path: Path) -> None:
-    assert config_arguments(None, None, tmp_path) == str(tmp_path), "a Hugging Face folder"
-    (tmp_path / "config.yaml").touch()
-    assert config_arguments(None, None, tmp_path) == str(tmp_path / "config.yaml")
+    assert config_arguments(None, None, tmp_path) == str(tmp_path)
+    assert config_arguments(None, None, Path("tiny")) == "./tiny", "not the preset"
     assert model_arguments(None, None, tmp_path) == f"--weights {tmp_path}"
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Listing, Note, Table
+from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Listing, Note, Table, Tree
 from tinylm_cli.render.styled_lines import cell_len, wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
@@ -63,5 +63,13 @@ def test_note_on_a_column() -> None:
     view: list[Block] = [table, Note("About the detail.", column="detail"), Note("About all.")]
     assert "About the detail.\nAbout all.\n" in to_text(view, Terminal(80))
     narrow = to_text(view, Terminal(40))
-    assert "detail" not in narrow
-    assert narrow.endswith("\n\nAbout all.\n")
+    assert "About the detail" not in narrow
+    assert narrow.endswith("\n\nHidden column: detail.\nAbout all.\n")
+
+
+def test_hidden_columns() -> None:
+    columns = (Column("name"), Column("b", keep=1), Column("empty", keep=1), Column("", keep=1), Column("a", keep=2))
+    row = ("x" * 30, "y" * 30, "", "z" * 30, "v" * 30)
+    for block in (Table(columns, (row,)), Tree(columns, Branch(row))):
+        assert to_text([block], Terminal(40)).endswith("\n\nHidden columns: b, a.\n")
+        assert "Hidden" not in to_text([block], Terminal(200))

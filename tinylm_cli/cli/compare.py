@@ -84,7 +84,7 @@ def compare(
         bool, option("Exit with 1 if the models differ, and with 2 on an error.", "--exit-code")
     ] = False,
     full: Annotated[
-        bool, option("With --gpu or --changed, also show the fields and figures of the models.", "--full")
+        bool, option("Show every field and figure, also with --gpu, --changed or more than two models.", "--full")
     ] = False,
     to: ReportOutput,
 ) -> CommandOutput:

@@ -99,14 +99,14 @@ def generate(
     import torch
 
     from tinylm_cli.render.text import to_text
-    from tinylm_cli.render.views.generate import generate_view, opening_view
+    from tinylm_cli.render.views.generate import GENERATED, generate_view, opening_view
     from tinylm_cli.reports.generate import GenerateReport
 
     live = to.format_ == "text" and to.output is None and is_terminal(sys.stdout)
     terminal = terminal_of(sys.stdout)
     if live:
         opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
-        write_stdout(to_text(opening, terminal))
+        write_stdout(to_text(opening, terminal) + GENERATED)
     start = torch.tensor([prompt], device=module.lm_head.weight.device)
     began = time.perf_counter()
     steps = module.stream(start, max_new_tokens, temperature, top_k, top_p, model.seed, stop_token)

@@ -44,10 +44,15 @@ def _configs(to: ReportOutput, *, published: bool) -> CommandOutput:
     report = PresetsReport(tuple(_preset(name, str(path)) for name, path in paths.items()))
     return CommandOutput(
         report,
-        lambda: presets_view(report, "model" if published else "preset"),
+        lambda: presets_view(report, "model" if published else "preset", others=_others(to, published=published)),
         to,
         next_step=next_step("list", "show", "llama-3-8b" if published else "small", "--origin"),
     )
+
+
+def _others(to: ReportOutput, *, published: bool) -> str:
+    """Return a sentence on the screen about the other lists."""
+    return "" if published or to.format_ != "text" else "--gallery lists published models, --hardware lists GPUs."
 
 
 def _preset(name: str, path: str) -> Preset:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG
+from tinylm_cli.config.presets import shipped
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -33,6 +34,7 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "import --weights": ("check",),
     "params": ("params CONFIG",),
     "params CONFIG": ("build",),
+    "params --explain": ("params CONFIG",),
     "build": ("estimate",),
     "build --save": ("forward",),
     "check": ("forward", "generate"),
@@ -90,8 +92,9 @@ def model_arguments(config: str | None, overrides: Sequence[str] | None, weights
 def config_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
     """Return the arguments that name the same config in a command without ``--weights``."""
     if config is None and weights is not None:
-        saved = weights / "config.yaml"
-        config = str(saved if saved.is_file() else weights)
+        config = str(weights)
+        if config in shipped():  # alone, it would name the built-in config
+            config = f"./{config}"
     return model_arguments(config, overrides)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.reports.params import ModelParams
 
 By = Literal["component", "layer", "tensor"]
 Convention = Literal["unique", "untied", "non-embedding", "active", "hub"]
@@ -68,9 +73,22 @@ def params(
     else:
         counted = [analyze_params(each, by=by, expand=expand) for each in loaded]
     report = ParamsReport(tuple(counted))
+    return CommandOutput(
+        report,
+        lambda: params_view(report, convention),
+        to,
+        next_step=_next_step(counted[0], loaded[0], config, set_ or ()),
+    )
+
+
+def _next_step(model: ModelParams, loaded: LoadedConfig, config: str | None, overrides: Sequence[str]) -> str:
+    """Return the next command: the first change that reaches the nominal size, if any is listed."""
     if config is None:
-        following = next_step("params", "params CONFIG", "small")
-    else:
-        meta = "" if is_built_quickly(loaded[0].config) else "--meta"
-        following = next_step("params CONFIG", "build", model_arguments(config, set_), meta)
-    return CommandOutput(report, lambda: params_view(report, convention), to, next_step=following)
+        return next_step("params", "params CONFIG", "small")
+    if model.explanation is None or not model.explanation.nominal_changes:
+        meta = "" if is_built_quickly(loaded.config) else "--meta"
+        return next_step("params CONFIG", "build", model_arguments(config, overrides), meta)
+    change = model.explanation.nominal_changes[0].values
+    kept = [override for override in overrides if override.partition("=")[0].strip() not in change]
+    changed = [f"{field}={value}" for field, value in change.items()]
+    return next_step("params --explain", "params CONFIG", model_arguments(config, [*kept, *changed]))

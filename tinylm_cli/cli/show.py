@@ -17,9 +17,10 @@ def show(
     origin: Annotated[bool, option("Show the file and line of each value.", "--origin")] = False,
     to: ReportOutput,
 ) -> CommandOutput:
-    """Show a config with every default filled in.
+    """Show a config with its defaults filled in.
 
-    Prints YAML that loads as the same model. --origin prints a table of the fields with the source of each value.
+    Prints YAML that loads as the same model. Defaults that follow from other fields, such as embedding.multiplier and
+    attention.scale, are omitted. --origin prints a table of the fields with the source of each value.
 
     \b
     Examples:

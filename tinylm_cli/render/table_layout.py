@@ -75,6 +75,11 @@ class Grid:
         return {i: self._widths[i] for i in self._kept}
 
     @property
+    def shown(self) -> set[Column]:
+        """The columns that are not dropped."""
+        return {self.columns[i] for i in (*self._kept, *self._under)}
+
+    @property
     def has_headers(self) -> bool:
         """Whether any shown column has a header."""
         return any(self._headers[i] for i in self._kept)

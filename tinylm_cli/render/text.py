@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from tinylm_cli.render.blocks import (
     Block,
     Cell,
+    Column,
     DiagnosticBlock,
     Failure,
     Heading,
@@ -17,6 +18,7 @@ from tinylm_cli.render.blocks import (
     Table,
     Tree,
     drawable,
+    has_content,
 )
 from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.stacked_bars import bar_lines, legend
@@ -31,6 +33,7 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
     """Return the blocks as lines of at most ``terminal.width`` columns, with blank lines between blocks.
 
     Only a ``Listing`` and a word longer than the width may exceed it. A note on a column is omitted with its column.
+    Columns that do not fit are named below their table.
     """
     lines: list[Line] = []
     previous: Block | None = None
@@ -40,13 +43,17 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
             continue
         if previous is not None and not (isinstance(previous, Note) and isinstance(block, Note)):
             lines.append([])
-        if isinstance(block, Table):
-            grids = _grids(block, terminal)
-            headers = frozenset(grid.columns[i].header for grid in grids for i in grid.widths)
-            lines.extend(_draw_all(grids, ruled=block.total is not None))
-        else:
-            lines.extend(_lines(block, terminal))
         previous = block
+        if not isinstance(block, Table | Tree):
+            lines.extend(_lines(block, terminal))
+            continue
+        grids = _grids(block, terminal)
+        shown = {column for grid in grids for column in grid.shown}
+        headers = frozenset(column.header for column in shown)
+        lines.extend(_draw_all(block, grids))
+        if hidden := _hidden(block, shown):
+            previous = Note(f"Hidden {'columns' if len(hidden) > 1 else 'column'}: {', '.join(hidden)}.", "muted")
+            lines.extend([[], *_lines(previous, terminal)])
     return paint(lines, terminal)
 
 
@@ -69,10 +76,8 @@ def _lines(block: Block, terminal: Terminal) -> Iterator[Line]:
             from tinylm_cli.render.diagnostics import error_lines
 
             yield from error_lines(message, remedy, terminal)
-        case Table():
-            yield from _draw_all(_grids(block, terminal), ruled=block.total is not None)
-        case Tree(columns, root):
-            yield from _draw(Grid(columns, list(tree_rows(root)), terminal), ruled=False)
+        case Table() | Tree():
+            yield from _draw_all(block, _grids(block, terminal))
         case Stack():
             keys = yield from bar_lines(block, terminal)
             yield from _lines(legend(block, keys), terminal)
@@ -88,15 +93,24 @@ def _heading(text: str, detail: str, width: int) -> Iterator[Line]:
         yield line(Cell(words, "muted"))
 
 
-def _grids(table: Table, terminal: Terminal) -> tuple[Grid, ...]:
-    rows = (*table.rows, *((table.total,) if table.total else ()))
-    return tuple(split_table(table.columns, rows, terminal))
+def _grids(block: Table | Tree, terminal: Terminal) -> tuple[Grid, ...]:
+    if isinstance(block, Tree):
+        return (Grid(block.columns, list(tree_rows(block.root)), terminal),)
+    rows = (*block.rows, *((block.total,) if block.total else ()))
+    return tuple(split_table(block.columns, rows, terminal))
 
 
-def _draw_all(grids: Iterable[Grid], *, ruled: bool) -> Iterator[Line]:
+def _hidden(block: Table | Tree, shown: Collection[Column]) -> list[str]:
+    """Return the headings of the columns that have content but do not fit."""
+    rows = list(tree_rows(block.root)) if isinstance(block, Tree) else block.rows
+    dropped = [(i, column.header) for i, column in enumerate(block.columns) if column.header and column not in shown]
+    return list(dict.fromkeys(header for i, header in dropped if any(has_content(row[i]) for row in rows)))
+
+
+def _draw_all(block: Table | Tree, grids: Iterable[Grid]) -> Iterator[Line]:
     for position, grid in enumerate(grids):
         yield from [[]] if position else []
-        yield from _draw(grid, ruled=ruled)
+        yield from _draw(grid, ruled=isinstance(block, Table) and block.total is not None)
 
 
 def _draw(grid: Grid, *, ruled: bool) -> Iterator[Line]:

@@ -27,9 +27,11 @@ def shown(report: SweepReport) -> str:
 
 
 def test_bars() -> None:
-    points = [SweepPoint((str(n),), {**FIGURES, "total_params": n * 1000}, "") for n in (1, 2)]
+    points = [
+        SweepPoint((str(n),), {**FIGURES, "total_params": n * 1000, "active_params": n * 1000}, "") for n in (1, 2)
+    ]
     lines = shown(report_of(*points, n_layers=("1", "2"))).splitlines()
-    assert lines[-2:] == ["       1         1,000  ██████████", "       2         2,000  ████████████████████"]
+    assert [line.split()[:3] for line in lines[3:5]] == [["1", "1,000", "█" * 10], ["2", "2,000", "█" * 20]]
 
 
 def test_grid_of_two_fields() -> None:
@@ -41,7 +43,7 @@ def test_grid_of_two_fields() -> None:
         for d in ("4", "5")
     ]
     text = shown(report_of(*points, n_layers=("1", "2"), d_model=("4", "5")))
-    assert "total_params\n\nn_layers \\ d_model  4  5\n                 1  4  –\n                 2  8  –\n" in text
+    assert "\n\nparameters\n\nn_layers \\ d_model  4  5\n                 1  4  –\n                 2  8  –\n" in text
     assert text.endswith("d_model 5: odd.\n")
 
 

@@ -74,6 +74,12 @@ _LABELS = {
 SIZES = ("total_params", "active_params")
 """Figures of the models that a comparison on GPUs always shows."""
 
+MOST_COMPLETE = 2
+"""Largest number of models for which every figure that differs is shown without ``full``."""
+
+MAIN_FIGURES = (*SIZES, "weights_bytes", "kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes")
+"""Figures that a comparison of more models shows."""
+
 MIN_VISIBLE_SHARE = 0.0005
 """The smallest difference of two shares that is visible: half the last digit of a percentage."""
 
@@ -83,11 +89,12 @@ def compare_view(report: CompareReport, *, full: bool = True) -> View:
 
     Args:
         report: The comparison.
-        full: Whether to show fields and figures of the models below a comparison on GPUs.
+        full: Whether to show every figure of more than two models, and fields and figures below a comparison on GPUs.
     """
     base, *others = (model.name for model in report.models)
     title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} vs {', '.join(others)}"
-    return (Heading(title, difference_summary(report)), *difference_blocks(report, full=full))
+    counts = difference_summary(report) if full or report.cluster is None else ""
+    return (Heading(title, counts), *difference_blocks(report, full=full))
 
 
 def difference_summary(report: CompareReport) -> str:
@@ -109,7 +116,12 @@ def difference_blocks(report: CompareReport, *, full: bool) -> Iterator[Block]:
         if report.fields:
             columns = (Column("field", shrink=True), *_model_columns(report))
             yield Table(columns, tuple(map(_field, report.fields)), name="fields", caption="Fields that differ")
-        yield _figures(report, report.figures, "figures", "Figures that differ")
+        short = not full and len(report.models) > MOST_COMPLETE
+        figures = tuple(each for each in report.figures if each.name in MAIN_FIGURES or not short)
+        yield _figures(report, figures, "figures", "Figures that differ")
+        if len(figures) < len(report.figures):
+            others = counted(len(report.figures) - len(figures), "other figure")
+            yield Note(f"--full also shows {others}.", "muted")
     elif report.fields:
         names = ", ".join(each.field for each in report.fields)
         yield Note(f"Fields that differ: {names}. --full shows their values and every other figure.")

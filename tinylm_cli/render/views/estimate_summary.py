@@ -20,7 +20,7 @@ MOST_REMEDIES = 2
 
 
 def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
-    """Return the verdicts and their figures; a purpose that fits comes before one that does not."""
+    """Return the verdicts and their figures, of training before serving."""
     summary = report.summary
     columns = (Column("", key=None), Column("", wrap=True, key=None))
     parts: list[tuple[Note, Table]] = []
@@ -32,7 +32,6 @@ def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
         verdict = _verdict("Serving", "", summary.serving, report)
         rows = (*_serving_rows(summary.serving, report), *_remedy_rows(report.serving.fit, "serving"))
         parts.append((verdict, Table(columns, rows, name="summary", caption="Serving")))
-    parts.sort(key=lambda part: part[0].style == "bad")
     return (_values(report), *(block for part in parts for block in part))
 
 

@@ -10,7 +10,7 @@ from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.render.views.record_table import bar, computed, field, record_table, shape_cell
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
-_MAX_BLOCKS = 16
+_MAX_BLOCKS = 8
 """Number of blocks above which only three are shown, unless expanded."""
 
 _FINITE = {
@@ -52,9 +52,8 @@ def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
     hidden = set(map(id, left_out))
     for stage in stages:
         if left_out and stage is left_out[0]:
-            kind = f"blocks 3 to {len(blocks) - 1}; --expand lists them"
-            more = Cell(f"… {len(left_out):,} more blocks", "muted")
-            yield (more, Cell(kind, "muted"), shape(stage.shape), "", "", "")
+            more = Cell(f"… {len(left_out):,} more blocks (--expand)", "muted")
+            yield (more, Cell(f"blocks 3 to {len(blocks) - 1}", "muted"), shape(stage.shape), "", "", "")
         if id(stage) not in hidden and not _in_a_block(stage):
             yield _stage(stage)
 

@@ -8,12 +8,14 @@ from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Heading, Note, View
 from tinylm_cli.reports.generate import GenerateReport
 
+GENERATED = "generated: "
+
 
 def opening_view(name: str, prompt: Sequence[int], text: str | None, *, untrained: bool) -> View:
     """Show the prompt, as ids or as ``text``, before tokens are generated."""
     weights = "" if untrained else ", loaded weights"
     given = " ".join(map(str, prompt)) if text is None else text
-    return Heading(name, f"prompt of {counted(len(prompt), 'token')}{weights}"), Note(given, "muted")
+    return Heading(name, f"prompt of {counted(len(prompt), 'token')}{weights}"), Note(f"prompt: {given}", "muted")
 
 
 def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = False) -> View:
@@ -27,7 +29,7 @@ def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = Fal
     blocks: list[Block] = []
     if not streamed:
         blocks += opening_view(report.name, report.prompt, None, untrained=report.untrained)
-        blocks.append(Note(" ".join(map(str, report.generated))))
+        blocks.append(Note(f"{GENERATED}{' '.join(map(str, report.generated))}"))
     if report.text is not None and not (streamed and as_text):
         blocks.append(Note(f"as text: {report.text}"))
     if report.untrained:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinylm_cli.quantities import Quantity, binary_bytes
-from tinylm_cli.render.blocks import Cell, Heading, Note, View
+from tinylm_cli.render.blocks import Cell, Note, View
 from tinylm_cli.render.units import prefixed
 from tinylm_cli.render.views.record_table import RecordColumn, computed, field, record_table
 from tinylm_cli.reports.hardware import AcceleratorFigures, HardwareReport
@@ -22,11 +22,10 @@ def hardware_view(report: HardwareReport) -> View:
         field("network", "network_bytes_per_second", _rate, keep=1),
         computed("", "aliases", lambda gpu: Cell("", key=" ".join(gpu.aliases))),
     )
-    aliases = (f"{alias}={gpu.name}" for gpu in report.accelerators for alias in gpu.aliases)
+    aliases = ("=".join((*gpu.aliases, gpu.name)) for gpu in report.accelerators if gpu.aliases)
     return (
-        Heading("Accelerators", "dense peaks in TFLOP/s"),
-        record_table(report.accelerators, columns, name="hardware"),
-        Note(f"Aliases for --gpu: {', '.join(aliases)}.", "muted"),
+        record_table(report.accelerators, columns, name="hardware", caption="Accelerators"),
+        Note(f"Aliases: {', '.join(aliases)}. Peaks are dense, in TFLOP/s.", "muted"),
         Note("usable: memory available to tensors, excluding the driver's context.", "muted", column="usable"),
         Note("Link and network bandwidths are per GPU and direction.", "muted", column="link"),
     )

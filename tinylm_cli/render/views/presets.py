@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tinylm_cli.render.blocks import View
+from tinylm_cli.render.blocks import Note, View
 from tinylm_cli.render.units import csv_only, integer, stated_count
 from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.presets import Preset, PresetsReport
 
 
-def presets_view(report: PresetsReport, what: str = "preset") -> View:
-    """Show configs as a table; ``what`` is the heading of their names."""
+def presets_view(report: PresetsReport, what: str = "preset", *, others: str = "") -> View:
+    """Show configs as a table, and a sentence about ``others``; ``what`` is the heading of their names."""
     columns = (
         field(what, "name", style="name"),
         field("vocab_size", "vocab_size", integer, keep=3),
@@ -22,7 +22,8 @@ def presets_view(report: PresetsReport, what: str = "preset") -> View:
         field("parameters", "total_params", integer, style="strong"),
         computed("active", "active_params", _active, right=True, keep=4),
     )
-    return (record_table(report.presets, columns, name="presets", caption=f"Every {what}"),)
+    table = record_table(report.presets, columns, name="presets", caption=f"Every {what}")
+    return (table, Note(others, "muted")) if others else (table,)
 
 
 def _nominal(preset: Preset) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
+from tinylm_cli.render.blocks import Bar, Cell, Column, Heading, Note, Table, View
 from tinylm_cli.render.units import amount, compact, csv_only, flops, integer
 from tinylm_cli.render.views.record_table import RecordColumn, computed, only_csv, record_table
 from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.sweep import SweepPoint, SweepReport
+
+_LABELS = {
+    "total_params": "parameters",
+    "active_params": "active",
+    "forward_flops_per_token": "FLOPs/token",
+    "kv_cache_bytes": "KV cache",
+    "weights_bytes": "weights",
+    "train_bytes_per_gpu": "training",
+}
+"""Headings of the figures that are always shown; others have their JSON names."""
 
 _WIDEST_GRID = 8
 """Maximum number of values of the second field for which the chart is a grid."""
@@ -23,47 +34,61 @@ _MOST_ERRORS = 5
 
 
 def sweep_view(report: SweepReport) -> View:
-    """Show the figures of each point, a chart of one figure, and the errors of the invalid points."""
+    """Show the figures of each point with a chart of one of them, and the errors of the invalid points."""
     fields = " and ".join(each.name for each in report.fields)
     return (
         Heading(f"{report.name} by {fields}", f"{counted(len(report.points), 'config')}, in {report.dtype}"),
         _table(report),
-        *_chart(report),
+        *((Heading(_LABELS.get(report.figure, report.figure)), _grid(report)) if _has_grid(report) else ()),
         *_errors(report),
     )
 
 
 def _table(report: SweepReport) -> Table:
-    shown = (
-        _figure("FLOPs/token", "forward_flops_per_token", flops, keep=6),
-        _figure("KV cache", "kv_cache_bytes", binary_bytes, keep=4),
-        _figure("weights", "weights_bytes", binary_bytes, keep=2),
-        _figure("training", "train_bytes_per_gpu", binary_bytes, keep=3),
-    )
-    known = {"total_params", "active_params", *(each.column.key for each in shown)}
+    shown = {
+        "total_params": computed(_LABELS["total_params"], "total_params", _total, right=True),
+        "active_params": computed(_LABELS["active_params"], "active_params", _active, right=True, keep=3),
+        "forward_flops_per_token": _figure("forward_flops_per_token", flops, keep=6),
+        "kv_cache_bytes": _figure("kv_cache_bytes", binary_bytes, keep=4),
+        "weights_bytes": _figure("weights_bytes", binary_bytes, keep=2),
+        "train_bytes_per_gpu": _figure("train_bytes_per_gpu", binary_bytes, keep=3),
+    }
+    if report.figure != "total_params":
+        shown[report.figure] = _figure(report.figure, partial(amount, unit=report.unit))
     figures = next((each.figures for each in report.points if each.figures), {})
-    columns = (
-        *(_value(index, each.name) for index, each in enumerate(report.fields)),
-        computed("parameters", "total_params", _total, right=True),
-        computed("active", "active_params", _active, right=True, keep=3),
-        *shown,
-        *(_figure("", name, csv_only) for name in figures if name not in known),
-        *only_csv("error"),
-    )
-    return record_table(report.points, columns, name="points", caption="Figures of each config")
+    columns = [_value(index, each.name) for index, each in enumerate(report.fields)]
+    for name, column in shown.items():
+        columns += [column, _bar(report)] if name == report.figure and not _has_grid(report) else [column]
+    columns += [_figure(name, csv_only, header="") for name in figures if name not in shown]
+    return record_table(report.points, (*columns, *only_csv("error")), name="points", caption="Figures of each config")
+
+
+def _bar(report: SweepReport) -> RecordColumn:
+    """Return the column of bars of the charted figure."""
+    longest = max((each.figures[report.figure] for each in report.points if each.figures), default=0) or 1
+
+    def cell(point: SweepPoint) -> str | Bar:
+        return "" if point.figures is None else Bar(point.figures[report.figure] / longest)
+
+    return computed("", None, cell, keep=2)
+
+
+def _has_grid(report: SweepReport) -> bool:
+    """Return whether the chart is a grid of two fields, not bars."""
+    return len(report.fields) == 2 and len(report.fields[1].values) <= _WIDEST_GRID
 
 
 def _value(index: int, name: str) -> RecordColumn:
     return computed(name, name, lambda point: Cell(point.values[index], "name"), right=True)
 
 
-def _figure(header: str, name: str, text: Callable[[int], str], keep: int = 9) -> RecordColumn:
+def _figure(name: str, text: Callable[[int], str], keep: int = 9, header: str | None = None) -> RecordColumn:
     """Return the column of a figure; an invalid config has an empty cell."""
 
     def cell(point: SweepPoint) -> str:
         return "" if point.figures is None else text(point.figures[name])
 
-    return computed(header, name, cell, right=True, keep=keep)
+    return computed(_LABELS.get(name, name) if header is None else header, name, cell, right=True, keep=keep)
 
 
 def _total(point: SweepPoint) -> Cell:
@@ -77,24 +102,6 @@ def _active(point: SweepPoint) -> str:
         return ""
     active = point.figures["active_params"]
     return compact(active) if active != point.figures["total_params"] else csv_only(active)
-
-
-def _chart(report: SweepReport) -> tuple[Block, ...]:
-    """Chart one figure: a bar for each point, or a grid for two fields."""
-    figure, unit = report.figure, report.unit
-    if len(report.fields) == 2 and len(report.fields[1].values) <= _WIDEST_GRID:
-        return (Heading(figure), _grid(report))
-    valid = [(each.values, each.figures[figure]) for each in report.points if each.figures is not None]
-    longest = max((value for _, value in valid), default=0) or 1
-    rows = tuple(
-        (Cell(", ".join(values), "name"), amount(value, unit), Bar(value / longest)) for values, value in valid
-    )
-    columns = (
-        Column(", ".join(each.name for each in report.fields), right=True),
-        Column(figure, right=True),
-        Column(""),
-    )
-    return (Table(columns, rows, caption=figure),) if rows else ()
 
 
 def _grid(report: SweepReport) -> Table:
@@ -115,7 +122,7 @@ def _grid(report: SweepReport) -> Table:
         )
         for value in down.values
     )
-    return Table(columns, rows, caption=report.figure)
+    return Table(columns, rows, caption=_LABELS.get(report.figure, report.figure))
 
 
 def _short(value: int, unit: Unit) -> str:

@@ -196,13 +196,14 @@ class TestYaml:
     def test_config_values(self, hostile: str, place: str, here: Here) -> None:
         for written in (hostile, json.dumps(hostile)):
             text = place.format(written).encode("utf-8", "surrogateescape")
+            code = 2 if written == LONE else 1  # bytes that are not UTF-8 are unreadable
             for format_ in (*FORMATS, "github"):
                 result = here("validate", "-", "--format", format_, stdin=text)
-                assert result.code == 1
+                assert result.code == code
                 assert_inert(result)
             for arguments in (["params"], ["show", "--format", "json"]):
                 result = here(*arguments, "--config", "-", stdin=text)
-                assert result.code == 1
+                assert result.code == code
                 assert_inert(result)
 
 

@@ -131,7 +131,7 @@ def test_gallery_names() -> None:
     assert len(gallery()) >= 16
     with pytest.raises(InputError) as raised:
         load_config("llama3-8b")
-    assert raised.value.help == "did you mean llama-3-8b?"
+    assert raised.value.help == "did you mean llama-3-8b? tinylm list --gallery shows all"
 
 
 @pytest.mark.parametrize("name", gallery())

@@ -24,7 +24,7 @@ from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.stacked_bars import bar_lines, legend
 from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.table_layout import Grid, split_table, tree_rows
-from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.terminal import DEFAULT_WIDTH, Terminal
 
 _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 
@@ -33,6 +33,7 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
     """Return the blocks as lines of at most ``terminal.width`` columns, with blank lines between blocks.
 
     Only a ``Listing`` and a word longer than the width may exceed it. A note on a column is omitted with its column.
+    Terminals narrower than usual are told which columns do not fit.
     Columns that do not fit are named below their table.
     """
     lines: list[Line] = []
@@ -51,7 +52,7 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
         shown = {column for grid in grids for column in grid.shown}
         headers = frozenset(column.header for column in shown)
         lines.extend(_draw_all(block, grids))
-        if hidden := _hidden(block, shown):
+        if terminal.width < DEFAULT_WIDTH and (hidden := _hidden(block, shown)):
             previous = Note(f"Hidden {'columns' if len(hidden) > 1 else 'column'}: {', '.join(hidden)}.", "muted")
             lines.extend([[], *_lines(previous, terminal)])
     return paint(lines, terminal)

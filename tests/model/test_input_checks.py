@@ -12,7 +12,7 @@ TOKENS = torch.zeros(2, 3, dtype=torch.long)
 
 def test_usable_device() -> None:
     assert usable_device("cpu") == usable_device(torch.device("cpu")) == torch.device("cpu")
-    with pytest.raises(UsageError, match="abacus is not a device"):
+    with pytest.raises(UsageError, match="expected cpu, cuda or mps, got 'abacus'"):
         usable_device("abacus")
     with pytest.raises(UnableError, match="this machine has no usable device cuda:63"):
         usable_device("cuda:63")

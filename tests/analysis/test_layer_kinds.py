@@ -22,8 +22,7 @@ def test_groups_agree_with_layer_by_layer(config: ModelConfig, seq_len: int | No
     start = data.draw(st.integers(0, config.n_layers))
     consecutive = range(start, data.draw(st.integers(start, config.n_layers)))
     one_by_one: dict[tuple[int | None, bool], list[int]] = {}
-    for layer in consecutive:
-        kind = layer_pattern(config)[layer]
+    for layer, kind in list(enumerate(layer_pattern(config)))[consecutive.start : consecutive.stop]:
         window = kind.attention.window
         seen = window if window is not None and (seq_len is None or window < seq_len) else None
         one_by_one.setdefault((seen, kind.feed_forward.n_experts is not None), []).append(layer)

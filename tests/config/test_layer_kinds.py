@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,8 +38,7 @@ def test_every_layer(config: ModelConfig) -> None:
     ]
     assert [kind.attention.window for kind in pattern] == windows
     assert [kind.feed_forward.n_experts for kind in pattern] == experts
-    assert list(pattern) == [pattern[layer] for layer in range(len(pattern))] == pattern[:]
-    assert pattern[-1] == pattern.kinds[pattern.kind(config.n_layers - 1)]
+    assert list(pattern) == [pattern.kinds[pattern.kind(layer)] for layer in range(config.n_layers)]
     assert len(pattern.kinds) == len(set(pattern)) == len(set(zip(windows, experts, strict=True)))
 
 
@@ -50,11 +48,6 @@ def test_the_config_of_a_kind_is_valid(config: ModelConfig) -> None:
     for kind in layer_pattern(config).kinds:
         assert ModelConfig.model_validate(kind.model_dump()) == kind
         assert layer_pattern(kind).kinds == (kind,)
-
-
-def test_layers_past_the_end() -> None:
-    with pytest.raises(IndexError):
-        layer_pattern(config_of(3, None, "L", None))[3]
 
 
 def test_local_theta() -> None:
@@ -77,6 +70,5 @@ def test_least_layers() -> None:
 
 def test_a_billion_layers() -> None:
     pattern = layer_pattern(config_of(4, 8, "LLG", 2).model_copy(update={"n_layers": 10**9}))
-    assert len(pattern) == 10**9
     assert len(pattern.kinds) == 3
-    assert pattern[999_999_998].attention.window is None
+    assert pattern.kinds[pattern.kind(999_999_998)].attention.window is None

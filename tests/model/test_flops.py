@@ -79,6 +79,7 @@ def test_flops_by_component(name: str) -> None:
         model(torch.zeros(1, 16, dtype=torch.long, device=META))
     by_module = {module.partition(".")[2]: sum(count.values()) for module, count in counter.get_flop_counts().items()}
     expected: Counter[str] = Counter({"lm_head": by_module["lm_head"]})
+    kinds = list(layer_pattern(config))
     for layer in range(config.n_layers):
         attention, feed_forward = f"blocks.{layer}.attention", f"blocks.{layer}.feed_forward"
         maps = sum(count for module, count in by_module.items() if module.startswith(f"{attention}."))
@@ -86,7 +87,7 @@ def test_flops_by_component(name: str) -> None:
         expected["attention_scores"] += by_module[attention] - maps
         router = by_module.get(f"{feed_forward}.router", 0)
         expected["router"] += router
-        is_dense = layer_pattern(config)[layer].feed_forward.n_experts is None
+        is_dense = kinds[layer].feed_forward.n_experts is None
         expected["feed_forward" if is_dense else "experts"] += by_module[feed_forward] - router
     found = analyze_flops(config, TrainingSetup(1, 16), attention="full")
     assert {part.name: part.forward_flops for part in found.components} == +expected

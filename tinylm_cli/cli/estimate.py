@@ -79,8 +79,8 @@ def estimate(
 ) -> CommandOutput:
     """Check whether a model fits on a GPU; estimate FLOPs and cost.
 
-    With --gpu, if the model does not fit, changes that would make it fit are listed. FLOPs are those of matmuls; a
-    multiply-add is two. --full shows every section.
+    With --gpu, shows changes that would make the model fit if it does not. FLOPs count matmuls only; a multiply-add is
+    two FLOPs. --full shows every section.
 
     \b
     Examples:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeVar, overload
+from typing import NamedTuple, TypeVar
 
 from tinylm_cli.config.blocks import EXPERTS, FeedForward, Position
 from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
@@ -20,7 +20,7 @@ class Stretch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class LayerPattern(Sequence[ModelConfig]):
+class LayerPattern:
     """The config of each layer; layers with equal configs are of one kind.
 
     The config of a kind describes a model all of whose layers are of that kind: its fields are those that the layers
@@ -33,22 +33,6 @@ class LayerPattern(Sequence[ModelConfig]):
 
     kinds: tuple[ModelConfig, ...]
     stretches: tuple[Stretch, ...]
-
-    def __len__(self) -> int:
-        """Return the number of layers."""
-        return self.stretches[-1].layers.stop
-
-    @overload
-    def __getitem__(self, layer: int) -> ModelConfig: ...
-
-    @overload
-    def __getitem__(self, layer: slice) -> list[ModelConfig]: ...
-
-    def __getitem__(self, layer: int | slice) -> ModelConfig | list[ModelConfig]:
-        """Return the config of a layer, or of each layer of a slice."""
-        if isinstance(layer, slice):
-            return [self[each] for each in range(len(self))[layer]]
-        return self.kinds[self.kind(range(len(self))[layer])]
 
     def __iter__(self) -> Iterator[ModelConfig]:
         """Yield the config of each layer in order."""

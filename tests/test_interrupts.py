@@ -1,4 +1,4 @@
-"""Work that an interrupt must not cut in two."""
+"""How interrupts end the command, and the work that they must not cut in two."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,61 @@ def test_other_thread() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def run_main(work: str) -> tuple[int, str, str]:
+    """Return how the command ends when its work is the function body ``work``."""
+    program = f"""
+import os, signal, time
+import tinylm_cli.__main__ as command
+import tinylm_cli.cli.app as app
+def work(*_, **__):
+{textwrap.indent(work, "    ")}
+app.create_app = work
+command.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_interrupt_in_a_callback(name: str, status: int) -> None:
+    """Python discards what a finalizer raises, as it does in the callbacks of an import."""
+    work = f"""
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+Dying()
+time.sleep(10)
+print("not reached")
+"""
+    assert run_main(work) == (status, "", "")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_interrupt_converted_to_an_error(name: str, status: int) -> None:
+    """As a module written in C does whose import is interrupted."""
+    work = f"""
+try:
+    os.kill(os.getpid(), signal.{name})
+except BaseException:
+    pass
+raise ImportError("no module of that name")
+"""
+    assert run_main(work) == (status, "", "")
+
+
+def test_discarded_error_that_is_no_interrupt() -> None:
+    work = """
+class Dying:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+Dying()
+raise KeyboardInterrupt
+"""
+    code, out, error = run_main(work)
+    assert (code, out) == (130, "")
+    assert "ValueError: in a finalizer" in error
 
 
 def test_write_file_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

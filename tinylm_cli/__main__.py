@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import sys
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import NoReturn
 
 INTERRUPTED = 130
@@ -20,7 +19,9 @@ def main() -> None:
     gc.disable()  # imports create only long-lived objects; collection takes a tenth of the start-up time
     exit_code = INTERRUPTED
     try:
-        _prepare_signals()
+        from tinylm_cli.interrupts import handle_interrupts, ignore_interrupts
+
+        handle_interrupts()
         _prepare_streams()
         _prepare_environment()
         _skip_pydantic_plugins()
@@ -34,7 +35,7 @@ def main() -> None:
             exit_code = run(sys.argv[1:])
             sys.stdout.flush()
         finally:
-            _ignore_signals()
+            ignore_interrupts()
     except KeyboardInterrupt:
         exit_code = INTERRUPTED
     except BrokenPipeError:
@@ -46,20 +47,6 @@ def main() -> None:
     except Exception as error:
         exit_code = _report_plainly(error)
     _leave(exit_code)
-
-
-def _prepare_signals() -> None:
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # leave signals ignored by nohup
-            signal.signal(number, _on_terminate)
-
-
-def _ignore_signals() -> None:
-    """Ignore further interrupts while the process exits: Ctrl-C is often pressed twice."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _prepare_streams() -> None:
@@ -93,10 +80,6 @@ def _skip_pydantic_plugins() -> None:
     loader = ModuleType("pydantic.plugin._loader")
     loader.__dict__["get_plugins"] = tuple  # no plugins
     sys.modules.setdefault(loader.__name__, loader)
-
-
-def _on_terminate(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)  # unwinds the stack, which removes temporary files
 
 
 def _report_plainly(error: Exception) -> int:

@@ -1,15 +1,65 @@
-"""Defer SIGINT, SIGTERM and SIGHUP during short work that must not be interrupted."""
+"""End the command on SIGINT, SIGTERM and SIGHUP, and defer them during short work that must not be interrupted."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_REPEAT_SECONDS = 0.001
+
+_received: list[int] = []
+
+
+def handle_interrupts() -> None:
+    """Make SIGINT raise KeyboardInterrupt, and SIGTERM and SIGHUP SystemExit, which removes temporary files.
+
+    Signals that the caller ignores, as ``nohup`` does, stay ignored. Python discards exceptions in callbacks, such as
+    those of weak references during an import; an interrupt that it discards is repeated.
+    """
+    for number in _NUMBERS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _interrupt)
+    sys.unraisablehook = _repeat_discarded_interrupt
+
+
+def raise_if_interrupted() -> None:
+    """Raise the exception of an interrupt that a library has converted to another error."""
+    if _received:
+        _raise_interrupt(_received[0])
+
+
+def ignore_interrupts() -> None:
+    """Ignore further interrupts while the process exits: Ctrl-C is often pressed twice."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _received.append(number)
+    _raise_interrupt(number)
+
+
+def _raise_interrupt(number: int) -> NoReturn:
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def _repeat_discarded_interrupt(discarded: UnraisableHookArgs) -> None:
+    if not _received or not isinstance(discarded.exc_value, (KeyboardInterrupt, SystemExit)):
+        sys.__unraisablehook__(discarded)
+    elif hasattr(signal, "setitimer"):  # not now: Python would discard an exception of this function, too
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), _received[0]))
+        signal.setitimer(signal.ITIMER_REAL, _REPEAT_SECONDS)
+
 
 AllowInterrupts = Callable[[], AbstractContextManager[None]]
 """Returns a context manager, used within a deferring block, in which interrupts take effect immediately."""

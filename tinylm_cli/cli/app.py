@@ -25,6 +25,7 @@ from tinylm_cli.errors import (
     UnableError,
     is_memory_error,
 )
+from tinylm_cli.interrupts import raise_if_interrupted
 
 GROUPS = {
     "Learn": ("params", "build", "show", "list"),
@@ -127,6 +128,7 @@ def _commands_to_create(arguments: Sequence[str]) -> Sequence[str]:
 
 def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
     """Report an error as text on standard error and, if a machine-readable format was requested, on standard output."""
+    raise_if_interrupted()
     from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure
     from tinylm_cli.render.terminal import terminal_of
 

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "model",
         "render",
     },
-    "__main__": {"errors", "cli"},
+    "__main__": {"errors", "interrupts", "cli"},
     "api": {"errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
     "__init__": {"errors", "config", "model", "render", "api"},
 }

@@ -15,7 +15,7 @@ from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import analyze_params, weights_bytes
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
-from tinylm_cli.analysis.tensor_table import COMPONENTS
+from tinylm_cli.analysis.tensor import COMPONENTS
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.git_revision import ChangedFile, Status
 from tinylm_cli.config.hardware import load_hardware

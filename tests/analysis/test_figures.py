@@ -7,7 +7,7 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.params import analyze_params
 from tinylm_cli.analysis.setups import Setups
-from tinylm_cli.analysis.tensor_table import COMPONENTS
+from tinylm_cli.analysis.tensor import COMPONENTS
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.params import total_params, untied_params
-from tinylm_cli.analysis.tensor_table import COMPONENTS, TOKEN_EMBEDDING, expand, tensor_table
+from tinylm_cli.analysis.tensor import COMPONENTS
+from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, expand, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 
 TINY: dict[str, Any] = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}

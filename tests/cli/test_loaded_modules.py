@@ -28,17 +28,17 @@ main()
     ("words", "code", "most", "unused"),
     [
         (["validate", "misspelled.yaml"], 1, 58, ["analysis", "config.hardware", "config.syntax_errors"]),
-        (["validate", "toy.yaml"], 0, 60, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 53, ["config.fields", "config.suggestions", "config.hardware", "atomic_write"]),
-        (["list"], 0, 54, ["config.fields", "config.yaml_writer", "config.hardware", "atomic_write"]),
-        (["estimate", "toy.yaml", "--gpu", "h100"], 0, 112, ["config.assertion", "analysis.design", "config.fixes"]),
+        (["validate", "toy.yaml"], 0, 80, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 75, ["config.fields", "config.suggestions", "config.hardware", "atomic_write"]),
+        (["list"], 0, 76, ["config.fields", "config.yaml_writer", "config.hardware", "atomic_write"]),
+        (["estimate", "toy.yaml", "--gpu", "h100"], 0, 130, ["config.assertion", "analysis.design", "config.fixes"]),
         (
             ["import", "hub"],
             0,
             68,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
-        (["design", "--params", "100M"], 0, 122, ["config.fixes", "config.syntax_errors"]),
+        (["design", "--params", "100M"], 0, 140, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

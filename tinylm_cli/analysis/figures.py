@@ -16,7 +16,8 @@ from tinylm_cli.analysis.params import (
 )
 from tinylm_cli.analysis.roofline import decode_step
 from tinylm_cli.analysis.setups import Setups
-from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor import COMPONENTS, Component
+from tinylm_cli.analysis.tensor_table import TensorTable, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.config.schema import ModelConfig

@@ -22,19 +22,18 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import groups_within
+from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, PairCount
+from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 from tinylm_cli.reports.flops import COMPONENTS, FlopsComponent, ModelFlops, PartFlops
-
-FLOPS_PER_ELEMENT = 2
-"""One multiply and one add for each weight element and token: FLOPs, not MACs."""
 
 BACKWARD_PER_FORWARD = 2
 """Backward matmuls per forward matmul: one for the gradient of its input, one for the gradient of its weight."""
@@ -47,17 +46,6 @@ TRAIN_FLOPS_PER_PARAM = FLOPS_PER_ELEMENT * TRAIN_PER_FORWARD
 
 _LOOKED_UP = ("token_embedding", "position")
 """Components whose rows are looked up instead of multiplied."""
-
-PairCount = Callable[[int | None], int]
-"""Maps a window to the number of (query, key) pairs of one sequence."""
-
-
-class Matmul(NamedTuple):
-    """A matmul of one layer, summed over heads or experts."""
-
-    name: str  # the module that holds the weight; ``attention.scores`` and ``attention.values`` have no weight
-    component: FlopsComponent  # the component that owns it
-    flops: int  # operations for one sequence
 
 
 class MatmulGroup(NamedTuple):
@@ -236,8 +224,8 @@ def _matmul_groups(
         groups = groups_within(config, section.layers)
         for group in groups:
             suffix = f" {group.name}" if len(groups) > 1 else ""
-            attention = _attention_matmuls(group.config, pairs(group.config.attention.window), absorbed=absorbed)
-            yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *attention))
+            inside = mixer_of(group.config).matmuls(group.config, tokens, pairs, absorbed=absorbed)
+            yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *inside))
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
@@ -248,17 +236,6 @@ def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
             # 2 × T × (out · in), or top_k of the E experts'
             flops = FLOPS_PER_ELEMENT * tokens * tensor.active_elements
             yield Matmul(tensor.name.removesuffix(".weight"), component, flops)
-
-
-def _attention_matmuls(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
-    """Yield the matmuls inside attention; every query head has its own, even where heads share keys and values."""
-    d_key, d_value = config.d_head, config.d_value  # K, K_v
-    if absorbed and config.attention.kind == "latent":
-        d_key, d_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank
-    scores = FLOPS_PER_ELEMENT * config.n_heads * pairs * d_key  # Q·Kᵀ: 2 × H × pairs × K
-    values = FLOPS_PER_ELEMENT * config.n_heads * pairs * d_value  # softmax(scores)·V: 2 × H × pairs × K_v
-    yield Matmul("attention.scores", "attention_scores", scores)
-    yield Matmul("attention.values", "attention_scores", values)
 
 
 def _recomputed(group: MatmulGroup, recompute: Recompute) -> int:

@@ -4,9 +4,9 @@ An upper bound, derived from the operations of tinylm's own model. Each function
 of ``model/block.py:TransformerBlock.forward``, or at each of several points that may be the peak. The caller takes the
 maximum. Without a backend, the count follows torch's CPU kernels; fused kernels never materialize scores.
 
-Letters: B batch_size, T tokens read, S positions attended to, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or
-d_expert, E n_experts, k top_k; latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value.
-``element_bytes`` is the size of an element, ``upcast_bytes`` its size in float32 or wider: ``max(element_bytes, 4)``.
+Letters: B batch_size, T tokens read, S positions attended to, D d_model, H n_heads, F d_ff or d_expert, E n_experts, k
+top_k, R d_rope. ``element_bytes`` is the size of an element, ``upcast_bytes`` its size in float32 or wider:
+``max(element_bytes, 4)``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, needs_eager_attention
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.layer_kinds import group_layers
+from tinylm_cli.analysis.mixers.mixer import InferencePass
+from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
@@ -26,10 +28,6 @@ BackendOf = Callable[[ModelConfig], AttentionBackend]
 SLACK = 1 << 16
 """Allowance in bytes for tensors too small to model: indices, tables of one position, and the temporaries of
 ``model/feed_forward.py:exact_gelu`` for fewer than 4,096 elements."""
-
-MAX_SPLITS, MIN_SPLIT_POSITIONS = 128, 128
-"""Flash decoding splits the positions that one token attends to into at most MAX_SPLITS chunks of at least
-MIN_SPLIT_POSITIONS positions: Dao et al. 2023, https://crfm.stanford.edu/2023/10/12/flashdecoding.html."""
 
 
 def forward_working_bytes(
@@ -56,11 +54,8 @@ def forward_working_bytes(
     shared, shared_peak = _shared_inputs(config, seq_len, kv_len, element_bytes, backend_of)
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
     for kind in (group.config for group in group_layers(config, kv_len)):
-        backend = backend_of(kind)
-        mask = _layer_mask(kind, seq_len, kv_len, element_bytes, backend)
-        copies = batch_size * kv_len * _copied_keys_and_values(kind, element_bytes, backend)
-        points += [shared + mask + rows * row for row in _qk_norm_and_rope(kind, element_bytes)]
-        points += [shared + mask + copies + rows * row for row in _attention(kind, kv_len, element_bytes, backend)]
+        inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
+        points += [shared + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
         points += [shared + rows * row for row in _feed_forward(kind, element_bytes)]
     return tuple(points)
 
@@ -70,10 +65,7 @@ def decode_working_bytes(
 ) -> tuple[int, ...]:
     """Return the bytes that decoding one token of one sequence holds, at each point that may peak.
 
-    The KV cache of ``seq_len`` positions is not included. A backend that materializes scores also repeats cached keys
-    and values for every query head. Latent attention concatenates the compressed vectors and the rotary keys:
-    ``model/latent_attention.py:LatentAttention._attend_to_latents``. A flash kernel reads the cache in place and
-    accumulates the output of each split in float32.
+    The KV cache of ``seq_len`` positions is not included.
 
     Args:
         config: A validated config.
@@ -91,24 +83,8 @@ def decode_working_bytes(
 
 def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend) -> Iterator[int]:
     """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point that may peak."""
-    attention, heads = config.attention, config.n_heads
-    seq_len = min(seq_len, attention.window or seq_len)
-    new_copies = _copied_keys_and_values(config, element_bytes, backend)  # of the new token
-    scores = heads * _score_bytes(element_bytes, backend)
-    per_position = new_copies + scores  # copies of the cached key and value; scores
-    absorbed = 0
-    if attention.kind == "latent":
-        per_position = _concatenated_latent_kv(config, element_bytes, backend) + scores
-        absorbed = _absorbed_query(config, element_bytes)
-    if config.position.kind == "alibi" and backend != "flash":
-        # distance · slope and the bias in float32, the bias in the model's dtype
-        per_position += heads * (2 * FLOAT32_BYTES + element_bytes)
-    d_out = attention.kv_rank if attention.kind == "latent" else config.d_value
-    n_splits = min(MAX_SPLITS, -(-seq_len // MIN_SPLIT_POSITIONS)) if backend == "flash" else 0
-    splits = n_splits * heads * (d_out + 1) * FLOAT32_BYTES  # each split's output and log-sum-exp
-    held = seq_len * per_position + splits
-    attending = (new_copies + row + absorbed for row in _attention(config, 1, element_bytes, backend))
-    for row in (*_qk_norm_and_rope(config, element_bytes), *attending, *_feed_forward(config, element_bytes)):
+    held, mixing = mixer_of(config).decode_bytes(config, seq_len=seq_len, element_bytes=element_bytes, backend=backend)
+    for row in (*mixing, *_feed_forward(config, element_bytes)):
         yield held + row
 
 
@@ -148,102 +124,6 @@ def _shared_inputs(
     return held + masks, held + masks + peak
 
 
-def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: int, backend: AttentionBackend) -> int:
-    """Return the bytes of per-layer mask buffers, built from the causal mask or the shared mask."""
-    window = config.attention.window
-    has_mask = config.position.kind != "alibi" and window is not None and window < kv_len
-    per_pair = {
-        "flash": 0,
-        "eager": 2 * BOOL_BYTES,  # ones and triu, or the complement of the mask
-        "math": BOOL_BYTES + 2 * max(element_bytes, FLOAT32_BYTES),  # the mask, the bias converted from it, a temporary
-        "fused": element_bytes if has_mask else 0,  # the boolean mask converted to a bias
-    }
-    return seq_len * kv_len * per_pair[backend]  # T × S × bytes per pair
-
-
-def _projections(config: ModelConfig) -> tuple[int, int, int]:
-    """Return elements per token: of the query, of the key, and the sum over x, norm(x), query, key and value."""
-    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head  # H·K, G·K
-    return d_query, d_kv, 2 * config.d_model + d_query + 2 * d_kv  # x, norm(x); q; k, v
-
-
-def _qk_norm_and_rope(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
-    """Return the bytes per token while ``SelfAttention.forward`` normalizes or rotates queries and keys."""
-    if config.attention.kind == "latent":
-        return ()
-    d_query, d_kv, held = _projections(config)
-    if config.position.kind == "rope":
-        return (element_bytes * (held + 2 * d_query + d_kv),)  # the two products that rotate q; the rotated k
-    # normalized q and k
-    return (element_bytes * (held + d_query + d_kv),) if config.attention.qk_norm != "none" else ()
-
-
-def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, ...]:
-    """Return the bytes per token of attention over ``kv_len`` positions, at each point that may peak."""
-    if config.attention.kind == "latent":
-        return _latent_attention(config, kv_len, element_bytes, backend)
-    d_query, _, held = _projections(config)
-    peaks = [
-        element_bytes * (held + d_query + d_query),  # held, the output (B, H, T, K), the output (B, T, H·K)
-        element_bytes * (held + d_query + config.d_model),  # held, the output (B, T, H·K), its projection (B, T, D)
-    ]
-    if backend in ("math", "eager"):
-        scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
-        upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0
-        peaks.append(element_bytes * held + scores + upcast_query)
-    return tuple(peaks)
-
-
-def _latent_attention(
-    config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend
-) -> tuple[int, ...]:
-    """Return the bytes per token of latent attention, at each point that may peak.
-
-    Follows ``model/latent_attention.py:LatentAttention._attend_to_expanded``. Values have fewer dimensions than keys,
-    so torch selects the math backend on the CPU. That backend allocates new tensors for the upcast queries, keys and
-    values, and for the scaled queries and keys.
-    """
-    attention, heads, upcast_bytes = config.attention, config.n_heads, max(element_bytes, FLOAT32_BYTES)
-    d_query, d_values = heads * config.d_head, heads * attention.d_value  # H·(N + R), H·K_v
-    held = (
-        2 * config.d_model  # x, norm(x)
-        + 3 * d_query  # the projected q; the concatenated q and k
-        + heads * attention.d_rope  # q_rope, rotated
-        + 2 * (attention.kv_rank + attention.d_rope)  # kv_a_proj output; normalized (C) and rotated (R)
-        + (attention.q_rank or 0)  # the compressed query
-        + (heads * attention.d_nope + d_values)  # k_nope and v from kv_b_proj
-    )
-    if backend in ("flash", "fused"):
-        held += d_values  # the output (B, H, T, K_v)
-        return (
-            element_bytes * (held + d_values),  # the output (B, T, H·K_v)
-            element_bytes * (held + config.d_model),  # the projected output (B, T, D)
-        )
-    upcast = (2 * d_query + d_values) * upcast_bytes if element_bytes < upcast_bytes else 0  # q, k and v in float32
-    scaled = 2 * d_query * upcast_bytes  # q and k times √scale
-    scores = heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
-    return (element_bytes * held + upcast + scaled + scores,)
-
-
-def _concatenated_latent_kv(config: ModelConfig, element_bytes: int, backend: AttentionBackend) -> int:
-    """Return the bytes per cached position of the copies that decoding with latent attention makes."""
-    upcast_bytes, attention = max(element_bytes, FLOAT32_BYTES), config.attention
-    d_key, d_value = attention.kv_rank + attention.d_rope, attention.kv_rank  # C + R, C
-    if backend == "flash":
-        return 0
-    if backend == "fused":
-        return d_key * element_bytes  # the concatenation
-    upcast = (d_key + d_value) * upcast_bytes if element_bytes < upcast_bytes else 0  # key and value in float32
-    return d_key * (element_bytes + upcast_bytes) + upcast  # the concatenation; the key times √scale
-
-
-def _absorbed_query(config: ModelConfig, element_bytes: int) -> int:
-    """Return the bytes of the absorbed query: decoding projects it to the latent space, H × (C + R) elements."""
-    d_key, upcast_bytes = config.attention.kv_rank + config.attention.d_rope, max(element_bytes, FLOAT32_BYTES)
-    # projected, concatenated; upcast, times √scale
-    return config.n_heads * d_key * (2 * element_bytes + 2 * upcast_bytes)
-
-
 def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     """Return the bytes per token of the feed-forward part, at each point that may peak.
 
@@ -277,34 +157,3 @@ def _hidden_tensors(config: ModelConfig) -> int:
     if feed_forward.gated:
         return 4 if feed_forward.clamp is None else 6  # gate, up, activation, product; clamped gate and up
     return 3 if feed_forward.activation in ("quick_gelu", "relu2") else 2  # up, (sigmoid or ReLU of up,) activation
-
-
-def _copied_keys_and_values(config: ModelConfig, element_bytes: int, backend: AttentionBackend) -> int:
-    """Return the bytes per position of the copies that attention makes of keys and values."""
-    if backend in ("flash", "fused") or config.attention.kind == "latent":
-        return 0
-    d_query = config.n_heads * config.d_head  # H·K: keys and values repeated for every query head
-    repeated = 2 * d_query * element_bytes if config.n_kv_heads < config.n_heads else 0  # key and value
-    if backend == "eager":
-        return repeated
-    # the key upcast and scaled; the value upcast, not scaled
-    return repeated + d_query * (2 * _upcast_and_scaled(element_bytes) - max(element_bytes, FLOAT32_BYTES))
-
-
-def _upcast_and_scaled(element_bytes: int) -> int:
-    """Return the bytes of the copies of one element in torch's math backend: upcast (from 16 bits) and scaled."""
-    upcast_bytes = max(element_bytes, FLOAT32_BYTES)
-    upcast = upcast_bytes if element_bytes < FLOAT32_BYTES else 0
-    return upcast + upcast_bytes  # upcast, scaled
-
-
-def _score_bytes(element_bytes: int, backend: AttentionBackend) -> int:
-    """Return the bytes of one score where scores are materialized."""
-    upcast_bytes = max(element_bytes, FLOAT32_BYTES)
-    if backend == "math":
-        return 2 * upcast_bytes  # before and after softmax
-    if backend == "eager":  # model/sdpa.py:sdpa
-        capping = 3 * element_bytes  # raw score, tanh, capped score
-        softmax = element_bytes + 2 * upcast_bytes  # score; upcast score, softmax output
-        return max(capping, softmax)
-    return 0

@@ -10,7 +10,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
-from tinylm_cli.analysis.tensor_table import Tensor, TensorTable
+from tinylm_cli.analysis.tensor import Tensor
+from tinylm_cli.analysis.tensor_table import TensorTable
 
 if TYPE_CHECKING:
     from tinylm_cli.reports.choices import Optimizer

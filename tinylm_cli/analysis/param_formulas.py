@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from tinylm_cli.analysis.nominal_size import nearest_changes
 from tinylm_cli.analysis.params import analyze_params, tied_component
-from tinylm_cli.analysis.tensor_table import COMPONENTS, Section, Tensor, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor import COMPONENTS, Tensor
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation
 

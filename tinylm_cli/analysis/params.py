@@ -7,10 +7,8 @@ from typing import Literal
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.optimizer_state import MOMENTS
+from tinylm_cli.analysis.tensor import COMPONENTS, Component, Tensor
 from tinylm_cli.analysis.tensor_table import (
-    COMPONENTS,
-    Component,
-    Tensor,
     TensorTable,
     in_order,
     rotary_frequencies,

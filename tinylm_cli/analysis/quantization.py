@@ -8,7 +8,8 @@ from math import prod
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.params import weights_bytes
 from tinylm_cli.analysis.setups import QuantizationConfig
-from tinylm_cli.analysis.tensor_table import Tensor, tensor_table
+from tinylm_cli.analysis.tensor import Tensor
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 

@@ -19,7 +19,8 @@ from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.quantization import stored_bytes
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
-from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, Tensor, tensor_table
+from tinylm_cli.analysis.tensor import Tensor
+from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError

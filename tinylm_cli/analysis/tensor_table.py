@@ -4,8 +4,7 @@ Identical layers are listed once, with the set of their indices, so a model of 1
 4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: two independent
 descriptions of one architecture make their comparison a proof.
 
-Shapes in comments: V vocab_size, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or d_expert, E n_experts;
-latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value.
+Shapes in comments: V vocab_size, D d_model, K d_head, F d_ff or d_expert, E n_experts, R d_rope.
 """
 
 from __future__ import annotations
@@ -14,16 +13,13 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import merge
 from itertools import repeat
-from math import prod
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
+from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
-
-Component = Literal["token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head"]
-
-COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 PAIR = 2
 """RoPE rotates dimensions in pairs: Su et al. 2021, https://arxiv.org/abs/2104.09864."""
@@ -32,48 +28,6 @@ COS_AND_SIN = 2
 """A rotary table holds a cosine and a sine for each rotary frequency."""
 
 TOKEN_EMBEDDING = "embedding.token_embedding.embedding.weight"
-
-
-class Tensor(NamedTuple):
-    """One parameter tensor.
-
-    Attributes:
-        name: Name within its section: the full name, or, in a layer, the part after ``blocks.{i}.``.
-        shape: Dimensions in torch's order: a linear map from n to m features is (m, n).
-        component: The component that owns it.
-        tied_to: Full name of the tensor whose storage it shares; None if it is not tied.
-        experts_per_token: For stacked experts, (E, ...), the number of experts per token (top_k); None for tensors that
-            every token uses.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    component: Component
-    tied_to: str | None = None
-    experts_per_token: int | None = None
-
-    @property
-    def elements(self) -> int:
-        """Number of elements, tied or not."""
-        return prod(self.shape)
-
-    @property
-    def params(self) -> int:
-        """Parameters that it adds to the model: its number of elements, or 0 if it is tied."""
-        return 0 if self.tied_to else self.elements
-
-    @property
-    def active_elements(self) -> int:
-        """Elements used by one token; for stacked experts, only the top_k experts it is routed to."""
-        if self.experts_per_token is None:
-            return self.elements
-        n_experts = self.shape[0]
-        return self.elements // n_experts * self.experts_per_token  # one expert's elements × experts per token
-
-    @property
-    def active_params(self) -> int:
-        """Parameters that one token uses: ``active_elements``, or 0 if the tensor is tied to another."""
-        return 0 if self.tied_to else self.active_elements
 
 
 class Section(NamedTuple):
@@ -114,7 +68,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         rows = config.position.offset + config.max_len
         embedding.append(Tensor("embedding.positional_encoding.weight", (rows, d), "position"))  # (offset + max_len, D)
     if config.embedding.norm:
-        embedding += _norm("embedding.norm", config, d)  # (D)
+        embedding += norm("embedding.norm", config, d)  # (D)
     tied_to = TOKEN_EMBEDDING if config.tie_weights else None
     head = [Tensor("lm_head.weight", (v, d), "lm_head", tied_to)]  # (V, D)
     if config.head.bias:
@@ -122,7 +76,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
     return (
         Section(tuple(embedding)),
         *_layer_sections(group_layers(config, None)),
-        Section((*_norm("ln_f", config, d), *head)),  # (D), (V, D)
+        Section((*norm("ln_f", config, d), *head)),  # (D), (V, D)
     )
 
 
@@ -140,18 +94,18 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
     d, placement = config.d_model, config.norm.placement
     before, after = placement != "post", placement != "pre"
     if before:
-        yield from _norm("ln_1", config, d)
-    yield from _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
+        yield from norm("ln_1", config, d)
+    yield from mixer_of(config).tensors(config)
     if after:
-        yield from _norm("post_ln_1", config, d)
+        yield from norm("post_ln_1", config, d)
     if before and not config.block.shared_norm:
-        yield from _norm("ln_2", config, d)
+        yield from norm("ln_2", config, d)
     if config.feed_forward.n_experts is not None:
         yield from _experts(config)
     else:
         yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
     if after:
-        yield from _norm("post_ln_2", config, d)
+        yield from norm("post_ln_2", config, d)
 
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
@@ -199,71 +153,6 @@ def rotary_pairs(config: ModelConfig) -> int:
     return int(config.d_head * config.position.rotary_fraction) // PAIR  # rotary_fraction × K / 2
 
 
-def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: bool) -> Iterator[Tensor]:
-    yield Tensor(f"{name}.weight", (d_out, d_in), component)  # (out, in)
-    if bias:
-        yield Tensor(f"{name}.bias", (d_out,), component)  # (out)
-
-
-def _norm(name: str, config: ModelConfig, dim: int) -> Iterator[Tensor]:
-    """Yield the tensors of a norm: weight and bias of LayerNorm (Ba et al. 2016), weight of RMSNorm.
-
-    References:
-        Zhang and Sennrich 2019 (RMSNorm), https://arxiv.org/abs/1910.07467
-    """
-    if config.norm.weight:
-        yield Tensor(f"{name}.weight", (dim,), "norm")  # (dim)
-    if config.norm.has_bias:
-        yield Tensor(f"{name}.bias", (dim,), "norm")  # (dim)
-
-
-def _attention(config: ModelConfig) -> Iterator[Tensor]:
-    """Yield the projections to queries, keys and values, and the output projection (Vaswani et al. 2017).
-
-    Grouped-query attention has G < H key/value heads, so the key and value projections are smaller.
-
-    References:
-        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245
-    """
-    d, attention = config.d_model, config.attention
-    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
-    if attention.sinks:
-        yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
-    yield from _linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
-    yield from _linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
-    yield from _linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
-    yield from _linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
-    if attention.qk_norm != "none":
-        per_head = attention.qk_norm == "per_head"
-        yield from _norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
-        yield from _norm("attention.k_norm", config, config.d_head if per_head else d_kv)  # (K) or (G·K)
-
-
-def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
-    """Yield multi-head latent attention: keys and values are expanded from one compressed vector per token.
-
-    References:
-        DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, https://arxiv.org/abs/2405.04434
-    """
-    d, heads, attention = config.d_model, config.n_heads, config.attention
-    d_query = heads * (attention.d_nope + attention.d_rope)
-    if attention.q_rank is None:
-        yield from _linear("attention.q_proj", d, d_query, "attention", bias=False)  # (H·(N + R), D)
-    else:
-        yield from _linear("attention.q_a_proj", d, attention.q_rank, "attention", bias=attention.bias)  # (Q, D)
-        yield from _norm("attention.q_a_norm", config, attention.q_rank)  # (Q)
-        yield from _linear("attention.q_b_proj", attention.q_rank, d_query, "attention", bias=False)  # (H·(N + R), Q)
-    d_compressed = attention.kv_rank + attention.d_rope
-    yield from _linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
-    yield from _norm("attention.kv_a_norm", config, attention.kv_rank)  # (C)
-    d_expanded = heads * (attention.d_nope + attention.d_value)
-    yield from _linear(
-        "attention.kv_b_proj", attention.kv_rank, d_expanded, "attention", bias=False
-    )  # (H·(N + K_v), C)
-    d_values = heads * attention.d_value
-    yield from _linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
-
-
 def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
     """Yield the up and down projections (Vaswani et al. 2017), and the gate of a gated unit.
 
@@ -272,9 +161,9 @@ def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Comp
     """
     d, bias = config.d_model, config.feed_forward.bias
     if config.feed_forward.gated:
-        yield from _linear(f"{name}.gate_proj", d, d_hidden, component, bias=bias)  # (F, D)
-    yield from _linear(f"{name}.up_proj", d, d_hidden, component, bias=bias)  # (F, D)
-    yield from _linear(f"{name}.down_proj", d_hidden, d, component, bias=bias)  # (D, F)
+        yield from linear(f"{name}.gate_proj", d, d_hidden, component, bias=bias)  # (F, D)
+    yield from linear(f"{name}.up_proj", d, d_hidden, component, bias=bias)  # (F, D)
+    yield from linear(f"{name}.down_proj", d_hidden, d, component, bias=bias)  # (D, F)
 
 
 def _experts(config: ModelConfig) -> Iterator[Tensor]:
@@ -289,7 +178,7 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
     feed_forward = config.feed_forward
     n_experts = feed_forward.n_experts
     assert n_experts is not None
-    yield from _linear(
+    yield from linear(
         "feed_forward.router", config.d_model, n_experts, "router", bias=feed_forward.router_bias
     )  # (E, D)
     for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):

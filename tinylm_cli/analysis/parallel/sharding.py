@@ -8,7 +8,8 @@ from math import gcd
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, cost_stretches, group_layers
-from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor import Tensor
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 

@@ -131,3 +131,34 @@ def _of_heads(run: ForwardPass, name: str, heads: int, dims: int, element_bytes:
 
 def _core(name: str, nbytes: int, sharding: Sharding = "tensor") -> SavedTensor:
     return SavedTensor(name, "attention", nbytes, sharding, is_core_attention=True)
+
+
+def attention_gradient_bytes(run: ForwardPass) -> int:
+    """Return the bytes of gradients that attention's backward pass holds at once.
+
+    If scores are materialized, these are gradients of scores; otherwise of queries, keys, values and output. CUDA's
+    flash kernel accumulates the query gradient in float32, with one scalar per query and head. It computes key and
+    value gradients for every query head before it sums over the heads that share a key (Dao 2023, ``mha_bwd`` of
+    https://github.com/Dao-AILab/flash-attention/blob/main/csrc/flash_attn/flash_api.cpp).
+    """
+    config = run.config
+    heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
+    d_key, d_value = config.d_head, config.d_value  # K, K_v
+    if run.materializes_scores:
+        scores = run.setup.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
+        if config.dropout:
+            # the gradient of the softmax output; the gradient of the dropout output is freed
+            weights = scores * run.upcast_bytes
+        else:
+            is_cast = run.upcast_bytes > run.element_bytes and run.backend == "eager"
+            # the gradients of the softmax output and input; if weights are cast, one of them is in the model's dtype
+            weights = scores * (2 * run.upcast_bytes - (run.element_bytes if is_cast else 0))
+        output = run.tokens * heads * d_value * run.upcast_bytes  # B × T × H × K_v
+        return weights + output
+    # q and output of H heads, k and v of G heads
+    per_token = (heads + kv_heads) * (d_key + d_value) * run.element_bytes
+    if run.setup.device == "cuda":
+        per_token += heads * (d_key + 1) * run.upcast_bytes  # the query accumulator, one scalar per query and head
+        if kv_heads < heads:
+            per_token += heads * (d_key + d_value) * run.element_bytes  # k and v for every query head
+    return run.tokens * per_token

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import INT64_BYTES
-from tinylm_cli.analysis.saved_tensors.attention import attention
+from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated
@@ -83,7 +83,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
     normed = vectors("ln_1 output", "norm") if has_pre_norm else x
     if has_pre_norm:
         yield from norm(run, "ln_1", x, run.tokens, config.d_model)
-    yield from attention(run, normed)
+    yield from mixer_of(config).saved(run, normed)
     yield from sublayer_end(1)
     if not config.block.parallel:
         x = vectors("after attention", "residual")

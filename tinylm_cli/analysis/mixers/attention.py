@@ -1,0 +1,142 @@
+"""Attention: multi-head, grouped-query and latent.
+
+Letters: B batch_size, T tokens, S positions in the cache, D d_model, H n_heads, G n_kv_heads, K d_head, K_v d_value;
+latent attention has C kv_rank, Q q_rank, N d_nope and R d_rope.
+
+References:
+    Vaswani et al. 2017, https://arxiv.org/abs/1706.03762;
+    Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
+    DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tinylm_cli.analysis.attention_kernels import AttentionBackend
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, PairCount
+from tinylm_cli.analysis.mixers.attention_working_memory import attention_decode_bytes, attention_prefill_bytes
+from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer
+from tinylm_cli.analysis.saved_tensors.attention import attention, attention_gradient_bytes
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
+from tinylm_cli.analysis.tensor import Tensor, linear, norm
+from tinylm_cli.config.schema import ModelConfig
+
+KEYS_AND_VALUES = 2
+"""A head caches one key and one value per position."""
+
+_SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
+"""An 8-bit cache takes 1 byte per element. ``float8`` has one scale per tensor or none, counted as 0, as in vLLM;
+``int8`` has a 16-bit scale and a 16-bit zero point per key and per value, as in LMDeploy."""
+
+
+class Attention(Mixer):
+    """Causal self-attention of any kind."""
+
+    def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
+        """Yield the projections, the norms of queries and keys, and the sinks."""
+        return _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
+
+    def matmuls(self, config: ModelConfig, tokens: int, pairs: PairCount, *, absorbed: bool) -> Iterator[Matmul]:  # noqa: ARG002
+        """Yield the two matmuls without weights: scores, and scores times values."""
+        return _matmuls(config, pairs(config.attention.window), absorbed=absorbed)
+
+    def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
+        """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window.
+
+        Latent attention caches ``C + R`` elements per position. The shapes match
+        ``model/attention.py:LayerKVCache.buffer_shape``.
+        """
+        positions = min(seq_len, config.attention.window or seq_len)  # S
+        return positions * position_bytes(*_cached(config), dtype)
+
+    def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
+        """Yield the inputs of the projections, and the tensors of core attention."""
+        return attention(run, x)
+
+    def gradient_bytes(self, run: ForwardPass) -> int:
+        """Return the bytes of the gradients of scores, or of queries, keys, values and output."""
+        return attention_gradient_bytes(run)
+
+    def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
+        """Yield the bytes of projections, masks, copies and scores."""
+        return attention_prefill_bytes(config, inference)
+
+    def decode_bytes(
+        self, config: ModelConfig, *, seq_len: int, element_bytes: int, backend: AttentionBackend
+    ) -> tuple[int, tuple[int, ...]]:
+        """Return the bytes of copies and scores, and of the projections of one token."""
+        return attention_decode_bytes(config, seq_len, element_bytes, backend)
+
+
+def _attention(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the projections to queries, keys and values, and the output projection (Vaswani et al. 2017).
+
+    Grouped-query attention has G < H key/value heads, so the key and value projections are smaller.
+
+    References:
+        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245
+    """
+    d, attention = config.d_model, config.attention
+    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+    if attention.sinks:
+        yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
+    yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
+    yield from linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    yield from linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
+    if attention.qk_norm != "none":
+        per_head = attention.qk_norm == "per_head"
+        yield from norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
+        yield from norm("attention.k_norm", config, config.d_head if per_head else d_kv)  # (K) or (G·K)
+
+
+def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield multi-head latent attention: keys and values are expanded from one compressed vector per token.
+
+    References:
+        DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, https://arxiv.org/abs/2405.04434
+    """
+    d, heads, attention = config.d_model, config.n_heads, config.attention
+    d_query = heads * (attention.d_nope + attention.d_rope)
+    if attention.q_rank is None:
+        yield from linear("attention.q_proj", d, d_query, "attention", bias=False)  # (H·(N + R), D)
+    else:
+        yield from linear("attention.q_a_proj", d, attention.q_rank, "attention", bias=attention.bias)  # (Q, D)
+        yield from norm("attention.q_a_norm", config, attention.q_rank)  # (Q)
+        yield from linear("attention.q_b_proj", attention.q_rank, d_query, "attention", bias=False)  # (H·(N + R), Q)
+    d_compressed = attention.kv_rank + attention.d_rope
+    yield from linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
+    yield from norm("attention.kv_a_norm", config, attention.kv_rank)  # (C)
+    d_expanded = heads * (attention.d_nope + attention.d_value)
+    yield from linear("attention.kv_b_proj", attention.kv_rank, d_expanded, "attention", bias=False)  # (H·(N + K_v), C)
+    d_values = heads * attention.d_value
+    yield from linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
+
+
+def _matmuls(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
+    """Yield the matmuls inside attention; every query head has its own, even where heads share keys and values."""
+    d_key, d_value = config.d_head, config.d_value  # K, K_v
+    if absorbed and config.attention.kind == "latent":
+        d_key, d_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank
+    scores = FLOPS_PER_ELEMENT * config.n_heads * pairs * d_key  # Q·Kᵀ: 2 × H × pairs × K
+    values = FLOPS_PER_ELEMENT * config.n_heads * pairs * d_value  # softmax(scores)·V: 2 × H × pairs × K_v
+    yield Matmul("attention.scores", "attention_scores", scores)
+    yield Matmul("attention.values", "attention_scores", values)
+
+
+def _cached(config: ModelConfig) -> tuple[int, int]:
+    """Return the elements and the vectors that one layer caches per position."""
+    attention = config.attention
+    if attention.kind == "latent":
+        return attention.kv_rank + attention.d_rope, 1  # one vector of C + R, shared by all heads
+    vectors = KEYS_AND_VALUES * config.n_kv_heads  # 2 × G
+    return vectors * config.d_head, vectors  # 2 × G × K
+
+
+def position_bytes(elements: int, vectors: int, dtype: str) -> int:
+    """Return the bytes of ``elements`` numbers cached as ``vectors`` keys or values; int8 has a scale for each."""
+    if dtype in _SCALE_BYTES_PER_VECTOR:
+        return elements + vectors * _SCALE_BYTES_PER_VECTOR[dtype]  # 1 byte each + scales
+    return elements * DTYPE_BYTES[dtype]

@@ -27,6 +27,10 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
     n_layers = draw(one_of([1, 2, 3]))
+    attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head)
+    feed_forward = _feed_forward(draw, n_layers)
+    has_kinds = n_layers > 1 and draw(st.booleans())
+    layers = _layers(draw, n_layers, position, attention, feed_forward) if has_kinds else {}
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -40,8 +44,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
             "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans())},
             "position": position,
             "norm": norm,
-            "attention": _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head),
-            "feed_forward": _feed_forward(draw, n_layers),
+            "attention": attention,
+            "feed_forward": feed_forward,
             "block": {
                 "parallel": parallel,
                 "shared_norm": parallel and draw(st.booleans()),
@@ -52,8 +56,33 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "logit_scale": draw(one_of([1.0, 0.25])),
                 "logit_softcap": draw(one_of([None, 10.0, 1e-3])),
             },
+            "layers": layers,
         }
     )
+
+
+def _layers(
+    draw: st.DrawFn,
+    n_layers: int,
+    position: dict[str, Any],
+    attention: dict[str, Any],
+    feed_forward: dict[str, Any],
+) -> dict[str, Any]:
+    """Draw two kinds of layers and their order; the fields that select layers are removed from the blocks."""
+    attention.pop("window_pattern", None)
+    feed_forward.pop("n_dense_layers", None)
+    other: dict[str, Any] = {"d_ff": draw(one_of([12, 20]))}
+    if attention.get("kind") != "latent":
+        other["attention"] = draw(one_of([{}, {"window": 2}, {"window": None}, {"n_kv_heads": 1}, {"sinks": True}]))
+        if position["kind"] in ("rope", "alibi"):
+            other["position"] = draw(one_of([{}, {"kind": "none"}]))
+        if position["kind"] == "rope":
+            other["position"] = draw(one_of([other["position"], {"theta": 50.0}]))
+    if "n_experts" in feed_forward:
+        other["feed_forward"] = draw(one_of([{}, {"n_experts": None}, {"n_experts": 4, "n_groups": 1}]))
+    kinds = draw(st.permutations(["one", "other", draw(one_of(["one", "other"]))][:n_layers]))
+    sequences = draw(one_of(["pattern", "first", "last"])), ", ".join(kinds)
+    return {sequences[0]: sequences[1], "kinds": {"one": {}, "other": other}}
 
 
 def _position(draw: st.DrawFn, *, rope: bool, pairs: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, read_assertions
 from tinylm_cli.config.blocks import MAX_N_LAYERS, Budget, DType
+from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
@@ -198,15 +199,15 @@ def test_diagnostic_points_at_the_budget() -> None:
 
 @given(small_configs(), st.sampled_from(list(FIGURES)), st.integers(1, 60), st.sampled_from(["<", "<=", ">", ">="]))
 def test_layers_that_fit_are_the_nearest(config: ModelConfig, name: str, layers: int, relation: str) -> None:
-    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    assume(layers > dense)
+    valid = valid_layer_counts(config, MAX_N_LAYERS)
+    assume(layers in valid)
     condition = Condition(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
     fitting = layers_that_fit(config, [condition])
     if fitting is None:
-        ends = [config, *(config.model_copy(update={"n_layers": n}) for n in (dense + 1, MAX_N_LAYERS))]
+        ends = [config, *(config.model_copy(update={"n_layers": n}) for n in (valid[0], valid[-1]))]
         assert measure(config, condition).holds or not any(measure(each, condition).holds for each in ends)
         return
-    nearer = fitting + (1 if fitting < config.n_layers else -1)
+    nearer = fitting + (valid.step if fitting < config.n_layers else -valid.step)
     holds = [measure(config.model_copy(update={"n_layers": n}), condition).holds for n in (fitting, nearer)]
     assert holds == [True, nearer == config.n_layers and measure(config, condition).holds]
     assert ModelConfig.model_validate(config.model_dump() | {"n_layers": fitting})

@@ -29,26 +29,43 @@ def test_kv_cache_bytes(name: str, dtype: str, numbers_and_scales: int) -> None:
     assert found == numbers_and_scales
 
 
+def windows(config: ModelConfig) -> dict[int | None, int]:
+    """Return the number of layers that cache each number of positions."""
+    return {each.window: each.n_layers for each in cache_shape(config, "bfloat16").layers}
+
+
 def test_window_pattern_cut_short() -> None:
     """The last period of the pattern, local and global, has its first layer only."""
     config = load_config("gemma-2-2b", ["n_layers=27"]).config
-    assert cache_shape(config, "bfloat16").windowed_layers == 14
+    assert windows(config) == {4096: 14, None: 13}
     found = kv_cache_bytes(config, batch_size=1, seq_len=5000, dtype="bfloat16")
     assert found == (14 * 4096 + 13 * 5000) * 2 * 4 * 256 * 2
 
 
+NAMES = ("llama-3-8b", "gemma-2-2b", "deepseek-v2-lite", "gpt2")
+
+
 def test_cache_shape() -> None:
-    llama, gemma, deepseek, gpt2 = (
-        cache_shape(load_config(name).config, "bfloat16")
-        for name in ("llama-3-8b", "gemma-2-2b", "deepseek-v2-lite", "gpt2")
-    )
-    assert (llama.kind, llama.n_kv_heads, llama.token_bytes, llama.multi_head_ratio) == ("grouped-query", 8, 131_072, 4)
-    assert (gemma.window, gemma.windowed_layers, gemma.n_layers) == (4096, 13, 26)
-    assert (deepseek.kind, deepseek.n_kv_heads, deepseek.kv_rank, deepseek.d_rope) == ("latent", None, 512, 64)
-    assert deepseek.multi_head_token_bytes == 27 * 16 * (192 + 128) * 2
-    assert (gpt2.kind, gpt2.multi_head_ratio, gpt2.window, gpt2.windowed_layers) == ("multi-head", 1, None, 0)
+    llama, gemma, deepseek, gpt2 = (load_config(name).config for name in NAMES)
+    (llama_layers,), (latent,), (plain,) = (cache_shape(each, "bfloat16").layers for each in (llama, deepseek, gpt2))
+    assert (llama_layers.kind, llama_layers.n_kv_heads, llama_layers.token_bytes) == ("grouped-query", 8, 131_072)
+    assert cache_shape(llama, "bfloat16").multi_head_ratio == 4
+    assert windows(gemma) == {4096: 13, None: 13}
+    assert (latent.kind, latent.n_kv_heads, latent.kv_rank, latent.d_rope) == ("latent", None, 512, 64)
+    assert cache_shape(deepseek, "bfloat16").multi_head_token_bytes == 27 * 16 * (192 + 128) * 2
+    assert (plain.kind, plain.window, cache_shape(gpt2, "bfloat16").multi_head_ratio) == ("multi-head", None, 1)
     one = load_config("llama-3-8b", ["attention.n_kv_heads=1"]).config
-    assert cache_shape(one, "int8").kind == "multi-query"
+    assert cache_shape(one, "int8").layers[0].kind == "multi-query"
+
+
+def test_cache_of_named_kinds() -> None:
+    kinds = "{full: {attention: {n_kv_heads: 4}}, local: {attention: {n_kv_heads: 2, window: 16}}}"
+    config = load_config("small", [f"layers.kinds={kinds}", "layers.pattern='2 local, full'", "n_layers=12"]).config
+    local, full = cache_shape(config, "float32").layers
+    assert (local.n_layers, local.n_kv_heads, local.window, local.token_bytes) == (8, 2, 16, 8 * 2 * 2 * 32 * 4)
+    assert (full.n_layers, full.n_kv_heads, full.window, full.token_bytes) == (4, 4, None, 4 * 2 * 4 * 32 * 4)
+    found = kv_cache_bytes(config, batch_size=2, seq_len=100, dtype="float32")
+    assert found == 2 * (8 * 16 * 2 * 2 * 32 + 4 * 100 * 2 * 4 * 32) * 4  # B × (layers × S × 2 × G × K) × itemsize
 
 
 @given(small_configs(), st.sampled_from(["float32", "bfloat16", "float8", "int8"]))

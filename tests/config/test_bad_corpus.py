@@ -25,20 +25,20 @@ BAD = Path(__file__).resolve().parent.parent / "bad"
 
 # file  code@lines …; 2-5 stands for one on each of the lines, a code without lines for the document as a whole
 TABLE = """
-alias                         anchor@3 alias@6
 alias-as-key                  anchor@3 alias@7
 alias-bomb                    unknown-key@7-8 anchor@7-8 alias@8,8,8
 alias-of-itself               anchor@2 alias@3
 alias-undefined               alias@6
 alias-without-name            alias@3 yaml-syntax@3
+alias                         anchor@3 alias@6
 alibi-with-theta              without-effect@10
-anchor                        anchor@3
 anchor-without-name           yaml-syntax@3
+anchor                        anchor@3
 arithmetic                    wrong-type@6
 attention-as-word             wrong-type@7
 attention-fields-at-top       unknown-key@7,8,9,10
-attention-kind-gqa            needs-field@8
 attention-kind-gqa-full       contradiction@8
+attention-kind-gqa            needs-field@8
 attention-kind-mha-grouped    contradiction@8
 attention-kind-mqa-grouped    contradiction@9
 attention-kv-heads-too-many   kv-heads-do-not-divide@8
@@ -52,8 +52,8 @@ bidi-in-value                 unknown-choice@8
 binary-number                 wrong-type@3
 block-field-at-top            unknown-key@7-10
 block-parallel-at-top         unknown-key@7,8
-block-scalar                  wrong-type@5
 block-scalar-broken           yaml-syntax@3
+block-scalar                  wrong-type@5
 block-shared-norm-alone       without-effect@8
 block-under-model             unknown-key@2
 boolean-numbers               wrong-type@7,9
@@ -64,9 +64,9 @@ budget-as-word                wrong-type@7
 budget-at-top                 unknown-key@7,8
 budget-negative               out-of-range@8,9
 budget-nominal                over-budget@9
-budget-over                   over-budget@9,11,12
 budget-over-experts           over-budget@9
 budget-over-one-layer         over-budget@8
+budget-over                   over-budget@9,11,12
 budget-past-max-len           contradiction@10
 budget-tolerance-alone        without-effect@9
 budget-unknown-limit          unknown-key@8,9
@@ -91,17 +91,18 @@ directive-twice               yaml-syntax@2
 directive-version             yaml-syntax@1
 directive-without-document    yaml-syntax@1
 directive-yaml-1.1            wrong-type@6
-dotted-key                    unknown-key@7-8
 dotted-key-typo               unknown-key@7
+dotted-key                    unknown-key@7-8
 duplicate-block               duplicate-key@11
-duplicate-key                 duplicate-key@7
 duplicate-key-in-block        duplicate-key@10
 duplicate-key-quoted          duplicate-key@7
 duplicate-key-thrice          duplicate-key@8-9
+duplicate-key                 duplicate-key@7
 duplicate-on-one-line         duplicate-key@1
 embedding-multiplier-word     wrong-type@8
 empty                         empty-document
 equals-sign                   yaml-syntax@7
+errors-in-block               unknown-choice@8 out-of-range@9 unknown-key@10
 escape-beyond-unicode         yaml-syntax@8
 escape-character              control-character@2
 escape-unfinished             yaml-syntax@8
@@ -157,6 +158,7 @@ head-unknown-key              unknown-key@8,9,10
 heads-do-not-divide           heads-do-not-divide@4
 heads-exceed-width            heads-do-not-divide@4
 heads-prime-width             heads-do-not-divide@4
+hexadecimal-bad-digit         wrong-type@3
 hf-experts                    top-k-above-experts@4 expert-groups@5 odd-rotary-width@7
 hf-heads-do-not-divide        heads-do-not-divide@4 kv-heads-do-not-divide@5
 hf-json-syntax                json-syntax@3
@@ -166,7 +168,6 @@ hf-unknown-family             unknown-family@4
 hf-unknown-setting            unknown-setting@5-6
 hf-unsupported-setting        unsupported-setting@2
 hf-without-family             missing-key@1
-hexadecimal-bad-digit         wrong-type@3
 indented-under-value          yaml-syntax@7
 integer-100000-digits         number-too-long@3
 integer-40-digits             out-of-range@3
@@ -174,8 +175,8 @@ json-comment                  yaml-syntax@3
 json-double-comma             yaml-syntax@1
 json-missing-comma            yaml-syntax@3
 key-boolean                   unknown-key@7
-key-empty                     unknown-key@7
 key-empty-quoted              unknown-key@7
+key-empty                     unknown-key@7
 key-null                      unknown-key@7
 key-number                    unknown-key@7
 key-very-long                 unknown-key@7
@@ -186,6 +187,20 @@ latent-odd-rope               odd-rotary-width@11
 latent-rotary-fraction        contradiction@9
 latent-with-kv-heads          without-effect@11,12
 latent-without-rope           contradiction@8
+layers-and-window-pattern     contradiction@10,16,17
+layers-as-list                wrong-type@8
+layers-do-not-divide          layers-do-not-divide@9
+layers-end-too-soon           layers-do-not-divide@10
+layers-idle-field             without-effect@9,14
+layers-kind-undefined         undefined-kind@9
+layers-kind-uneven-heads      kv-heads-do-not-divide@11
+layers-kind-unknown-key       unknown-key@13,14,15
+layers-kind-unused            without-effect@12
+layers-kind-wrong-values      out-of-range@11 wrong-type@12,13,14
+layers-learned-positions      contradiction@12
+layers-pattern-syntax         wrong-type@9,10
+layers-without-kinds          needs-field@9
+layers-without-pattern        needs-field@10
 learned-offset-in-rope        without-effect@9
 line-combining-marks          unknown-key@1 wrong-type@1
 line-ends-cr                  wrong-type@3 out-of-range@5
@@ -209,9 +224,8 @@ missing-all                   missing-key@2,2,2,2,2
 missing-and-misspelled          missing-key@2 unknown-key@5
 missing-colon                 yaml-syntax@7
 missing-one                   missing-key@2
-missing-space                 yaml-syntax@7
 missing-space-everywhere      not-a-mapping@1
-errors-in-block               unknown-choice@8 out-of-range@9 unknown-key@10
+missing-space                 yaml-syntax@7
 nested-33-deep                too-deep@39
 nested-5000-deep              too-deep@1
 nested-braces-deep            too-deep@1
@@ -253,8 +267,8 @@ root-flow-list                not-a-mapping@1
 root-list                     not-a-mapping@1
 root-null                     empty-document
 root-number                   not-a-mapping@1
-root-text                     not-a-mapping@1
 root-text-lines               not-a-mapping@1
+root-text                     not-a-mapping@1
 rope-fields-without-rope      without-effect@8,9
 rope-fraction-dimensions      out-of-range@9
 rope-fraction-odd             odd-rotary-width@9
@@ -262,8 +276,8 @@ rope-fraction-percent         wrong-type@9
 rope-llama3-order             contradiction@12
 rope-odd-d-head               odd-rotary-width@10
 rope-odd-head                 odd-rotary-width@3
-rope-scaling-block            unknown-key@9
 rope-scaling-block-inside     wrong-type@10
+rope-scaling-block            unknown-key@9
 rope-scaling-other            unknown-choice@9
 rope-scaling-without-factor   needs-field@10
 rope-scaling-without-length   needs-field@10
@@ -306,13 +320,13 @@ unclosed-double-quote         yaml-syntax@8
 unclosed-single-quote         yaml-syntax@8
 underscores                   wrong-type@2-3,6
 unit-suffix                   wrong-type@2,6-7
-unknown-block                 unknown-key@7
 unknown-block-typo            unknown-key@7
+unknown-block                 unknown-key@7
 unknown-key-case              unknown-key@6
 unknown-key-far               unknown-key@7
 unknown-key-hyphen            unknown-key@6
-unknown-key-in-block          unknown-key@9
 unknown-key-in-block-typo     unknown-key@8
+unknown-key-in-block          unknown-key@9
 unknown-key-typo              unknown-key@6
 utf16-big-endian              not-utf8
 utf16-little-endian           not-utf8

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.config.canonical import canonical_fields
+from tinylm_cli.config.canonical import canonical_fields, without_named_kinds
 from tinylm_cli.config.schema import LABELS, ModelConfig
 
 SHAPE = {"vocab_size": 256, "d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 128}
@@ -33,6 +33,40 @@ def test_resolved_and_applicable_only() -> None:
         ({"attention": WINDOW}, {"attention": {**WINDOW, "window_pattern": "LGLG"}}),
         ({"feed_forward": {"n_experts": 4}}, {"feed_forward": {"n_experts": 4, "d_expert": 128}}),
         ({}, {"nominal_params": 5}),
+        (
+            {"attention": WINDOW},
+            {"layers": {"pattern": "l, g", "kinds": {"l": {"attention": {"window": 8}}, "g": {}}}},
+        ),
+        (
+            {"attention": {"window": 8, "window_pattern": "GL"}, "feed_forward": {"n_experts": 4, "n_dense_layers": 1}},
+            {
+                "feed_forward": {"n_experts": 4},
+                "layers": {
+                    "first": "dense, local",
+                    "last": "full, local",
+                    "kinds": {
+                        "dense": {"feed_forward": {"n_experts": None}},
+                        "local": {"attention": {"window": 8}},
+                        "full": {},
+                    },
+                },
+            },
+        ),
+        (
+            {"layers": {"pattern": "a, b", "kinds": {"a": {"d_ff": 64}, "b": {}}}},
+            {"layers": {"first": "a, b, a", "last": "b", "kinds": {"a": {"d_ff": 64}, "b": {"d_ff": 128}}}},
+        ),
+        (
+            {"position": {"kind": "rope", "theta": 1e6, "local_theta": 1e4}, "attention": WINDOW},
+            {
+                "position": {"kind": "rope", "theta": 1e4},
+                "attention": {"window": 8},
+                "layers": {
+                    "pattern": "l, g",
+                    "kinds": {"l": {}, "g": {"attention": {"window": None}, "position": {"theta": 1e6}}},
+                },
+            },
+        ),
     ],
 )
 def test_equivalent_spellings(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -49,3 +83,26 @@ def test_windows_of_deep_models() -> None:
     assert longest[510:513] == [8, None, 8]
     assert shorter[510:513] == [None, 8, 8]
     assert len(longest) == len(shorter) == 1024
+
+
+def test_kinds_that_no_other_field_selects() -> None:
+    layers = {"pattern": "a, b", "kinds": {"a": {"d_ff": 64}, "b": {"n_heads": 2}}}
+    found = said(layers=layers)
+    assert found["layers.pattern"] == [0, 1, 0, 1]
+    one, other = found["layers.kinds"]
+    assert (one["d_ff"], other["d_ff"], one["n_heads"], other["n_heads"]) == (64, 128, 4, 2)
+    assert "d_ff" not in found
+    assert found["d_model"] == 64
+    assert found != said(layers={**layers, "pattern": "b, a"})
+
+
+def test_without_named_kinds_gives_the_same_layers() -> None:
+    layers = {"pattern": "l, g", "kinds": {"l": {"attention": {"window": 8}}, "g": {}}}
+    config = ModelConfig.model_validate({**SHAPE, "layers": layers})
+    short = without_named_kinds(config)
+    assert short is not None
+    assert (short.attention.window, short.attention.window_pattern, short.layers.kinds) == (8, "LG", {})
+    assert ModelConfig.model_validate(short.model_dump()) == short
+    assert without_named_kinds(short) == short
+    windows = {"l": {"attention": {"window": 8}}, "g": {"attention": {"window": 9}}}
+    assert without_named_kinds(ModelConfig.model_validate({**SHAPE, "layers": {**layers, "kinds": windows}})) is None

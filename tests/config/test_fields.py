@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import ModelConfig, flatten
 
 
@@ -17,7 +18,7 @@ def test_fields_in_order() -> None:
 
 
 def test_blocks_of_schema() -> None:
-    assert list(MODEL.blocks.items()) == list(BLOCKS.items())
+    assert MODEL.blocks == {**BLOCKS, "layers": Layers}
     assert MODEL.fields is fields()
 
 
@@ -80,7 +81,7 @@ def test_expected_agrees_with_schema() -> None:
 
 
 def _fits(field: Field, value: object) -> bool:
-    owner = BLOCKS.get(field.name.rpartition(".")[0], ModelConfig)
+    owner = MODEL.blocks.get(field.name.rpartition(".")[0], ModelConfig)
     last = field.name.rpartition(".")[2]
     try:
         owner.model_validate({**(REQUIRED if owner is ModelConfig else {}), last: value})
@@ -102,6 +103,8 @@ def test_examples() -> None:
             assert field.example is not None
         elif name == "attention.window_pattern":
             assert (field.default, field.example) == ("L", "LG")
+        elif name == "layers.kinds":
+            assert (field.default, field.example) == ({}, {"linear": {}, "full": {}})
         else:
             assert field.example == field.default
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.layer_kinds import layer_pattern, least_layers, shortest_period
+from tinylm_cli.config.layer_kinds import layer_pattern, shortest_period, valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -59,13 +61,59 @@ def test_local_theta() -> None:
     assert local.position.local_theta is everywhere.position.local_theta is None
 
 
+NAMED: dict[str, Any] = {
+    "first": "dense",
+    "pattern": "2 local, full",
+    "last": "local",
+    "kinds": {
+        "dense": {"feed_forward": {"n_experts": None}},
+        "local": {"attention": {"window": 4}},
+        "full": {"n_heads": 4, "position": {"kind": "none"}},
+    },
+}
+
+
+def named(**layers: Any) -> ModelConfig:
+    values = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": 8, "d_ff": 32, "position": {"kind": "rope"}}
+    return ModelConfig.model_validate(
+        {**values, "feed_forward": {"n_experts": 4, "top_k": 3}, "layers": {**NAMED, **layers}}
+    )
+
+
+def test_named_kinds() -> None:
+    pattern = layer_pattern(named())
+    assert pattern.names == ("dense", "local", "full")
+    assert "".join(pattern.names[pattern.kind(layer)][0] for layer in range(8)) == "dllfllfl"
+    dense, local, full = pattern.kinds
+    assert (dense.feed_forward.n_experts, dense.feed_forward.top_k) == (None, 2)  # without experts, no top_k
+    assert (local.feed_forward.n_experts, local.feed_forward.top_k, local.attention.window) == (4, 3, 4)
+    assert (full.n_heads, full.position.kind, full.attention.window) == (4, "none", None)
+    for kind in pattern.kinds:
+        assert ModelConfig.model_validate(kind.model_dump()) == kind
+        assert layer_pattern(kind).kinds == (kind,)
+
+
+def test_kinds_with_equal_fields_are_one() -> None:
+    """A field that is set to the value of the config changes nothing."""
+    kinds = {**NAMED["kinds"], "full": {"attention": {"window": 4}, "n_heads": 2}}
+    pattern = layer_pattern(named(kinds=kinds))
+    assert pattern.names == ("dense", "local")
+    assert [cycle for _, cycle in pattern.stretches] == [(0,), (1,), (1,)]
+
+
+def test_layer_counts_of_named_kinds() -> None:
+    assert valid_layer_counts(named(), 12) == range(5, 13, 3)
+    assert valid_layer_counts(named(first="dense, 6 local", pattern=None, last="full"), 12) == range(8, 9)
+
+
 def test_shortest_period() -> None:
     found = ["".join(shortest_period(tuple(cycle))) for cycle in ("A", "AAA", "ABAB", "ABA")]
     assert found == ["A", "A", "AB", "ABA"]
 
 
-def test_least_layers() -> None:
-    assert [least_layers(config_of(4, None, "L", dense)) for dense in (None, 0, 3)] == [1, 1, 4]
+def test_valid_layer_counts() -> None:
+    counts = [valid_layer_counts(config_of(4, None, "L", dense), 10) for dense in (None, 0, 3)]
+    assert counts == [range(1, 11), range(1, 11), range(4, 11)]
 
 
 def test_a_billion_layers() -> None:

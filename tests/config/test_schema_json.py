@@ -16,8 +16,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from tinylm_cli.config.blocks import BLOCKS
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.fields import MODEL, fields
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig, json_schema
 
@@ -77,7 +76,7 @@ def test_valid_configs_satisfy_the_json_schema(
     assert _accepted_by_schema(values)
 
 
-@given(st.data(), st.sampled_from([*fields(), *BLOCKS, "x", "norm.x"]), ANYTHING)
+@given(st.data(), st.sampled_from([*fields(), *MODEL.blocks, "x", "norm.x"]), ANYTHING)
 def test_json_schema_agrees_with_pydantic(
     valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject, name: str, value: Any
 ) -> None:

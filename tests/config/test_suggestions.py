@@ -14,8 +14,6 @@ from tinylm_cli.config.schema import LABELS
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import (
     expand_choice,
-    nearest,
-    suggest,
     suggest_block,
     suggest_choice,
     suggest_keys,
@@ -148,11 +146,6 @@ def test_blocks(wrong: str, block: str) -> None:
     assert suggest_block(wrong) == block
 
 
-def test_nearest_keeps_order() -> None:
-    assert nearest("experts", ["window", "n_experts", "d_expert", "bias", "top_k"], 2) == ["n_experts", "d_expert"]
-    assert len(nearest("x" * 100_000, fields(), 3)) == 3
-
-
 @given(st.text(max_size=20), st.sampled_from(["", "norm", "attention"]))
 def test_suggested_keys_exist(wrong: str, block: str) -> None:
     known = {*fields(), *(name.partition(".")[0] for name in fields())}
@@ -266,8 +259,3 @@ def _codes(override: str) -> set[str]:
     except ConfigError as error:
         return {found.code for found in error.diagnostics}
     return set()
-
-
-def test_suggest_ignores_case() -> None:
-    assert suggest("TINY", ["tiny", "small"]) == "tiny"
-    assert suggest("zzz", ["tiny", "small"]) is None

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from tinylm_cli.config.blocks import BLOCKS
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.fields import MODEL, fields
 from tinylm_cli.config.loader import load_yaml_config, parse_config
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
@@ -140,7 +139,7 @@ def test_commented_yaml_overrides() -> None:
 
 def test_listings_are_the_course_model() -> None:
     listings = dict(field_listings())
-    assert list(listings) == ["", *BLOCKS]
+    assert list(listings) == ["", *MODEL.blocks]
     text = "\n".join(listings.values())
     assert _read(text) == ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
     words = " ".join(line.strip().removeprefix("# ") for line in text.splitlines())

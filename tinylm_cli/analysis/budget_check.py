@@ -12,7 +12,7 @@ from tinylm_cli.config.amounts import rounded, rounded_up, stated
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, FigureKind
 from tinylm_cli.config.blocks import MAX_N_LAYERS
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.layer_kinds import least_layers
+from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
@@ -112,7 +112,7 @@ def layers_that_fit(config: ModelConfig, conditions: Sequence[Condition]) -> int
 
     No figure of ``FIGURES`` decreases with n_layers, so bisection finds the smallest and the largest n_layers.
     """
-    choices = range(least_layers(config), MAX_N_LAYERS + 1)
+    choices = valid_layer_counts(config, MAX_N_LAYERS)
     growing = [
         condition for condition in conditions if condition.figure in FIGURES and not isinstance(condition.bound, str)
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from tinylm_cli.analysis.figures import FIGURES, figure
@@ -12,6 +13,7 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.git_revision import ChangedFile
 from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.layers import overrides_by_kind
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.errors import AnalysisError
@@ -110,6 +112,9 @@ def shared_setups(configs: Sequence[ModelConfig]) -> Setups:
     return Setups.of(**{"seq_len": min(config.max_len for config in configs), **common})
 
 
+_ORDERS = ("attention.window_pattern", "layers.pattern")
+"""Fields that are compared by the layers that they select, and shown as in the file."""
+
 _UNSET = (None, 0, 1, "none")
 """Values of a disabled or derived field; a field with the same such value in every model is not a difference."""
 
@@ -122,14 +127,39 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
     """
     raw = [flatten(config.model_dump()) for config in configs]
     effective = [{**canonical_fields(config), **_budget(config)} for config in configs]
+    for fields, known in zip(raw, effective, strict=True):  # where kinds of layers differ, the others have the field
+        varying = {field for kind in known.get("layers.kinds", ()) for field in kind}
+        known |= {field: value for field, value in fields.items() if field in varying}
     for field in raw[0]:
-        values = [fields.get(field) for fields in effective]
+        values = [known.get(field) for known in effective]
         unset = _all_equal([fields[field] for fields in raw]) and raw[0][field] in _UNSET
-        if not unset and not _all_equal(values):
-            if field == "attention.window_pattern":  # compared by the windows of layers, shown as in the file
-                pairs = zip(raw, effective, strict=True)
-                values = [fields[field] if field in known else None for fields, known in pairs]
+        if unset or _all_equal(values):
+            continue
+        if field == "layers.kinds":
+            yield from _kinds([fields[field] for fields in raw])
+        elif field in _ORDERS:
+            pairs = zip(raw, effective, strict=True)
+            shown = [fields[field] if field in known else None for fields, known in pairs]
+            if field != "layers.pattern" or not _all_equal(shown):
+                yield FieldDifference(field, tuple(shown))
+        else:
             yield FieldDifference(field, tuple(values))
+
+
+def _kinds(values: Sequence[Mapping[str, Any]]) -> Iterator[FieldDifference]:
+    """Yield the fields of named kinds of layers that differ."""
+    by_model = [
+        {
+            f"layers.kinds.{kind}.{field}": value
+            for kind, own in overrides_by_kind(each).items()
+            for field, value in own.items()
+        }
+        for each in values
+    ]
+    for field in dict.fromkeys(chain.from_iterable(by_model)):
+        own = tuple(fields.get(field) for fields in by_model)
+        if not _all_equal(own):
+            yield FieldDifference(field, own)
 
 
 def _budget(config: ModelConfig) -> dict[str, Any]:

@@ -6,11 +6,15 @@ kv_rank and R d_rope.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
 from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.mixers.attention import KEYS_AND_VALUES, position_bytes
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.serving import CacheKind, CacheShape
+from tinylm_cli.reports.serving import CacheKind, CacheLayers, CacheShape
 
 
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
@@ -42,33 +46,52 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
 
 
 def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
-    """Return the kind of a model's cache, and its size compared with the cache of multi-head attention.
+    """Return the cache of each kind of layers, and its size compared with the cache of multi-head attention.
 
     Args:
         config: A validated config.
         dtype: As for :func:`kv_cache_bytes`.
     """
-    latent = config.attention.kind == "latent"
-    elements = config.n_heads * (config.d_head + config.d_value)  # H keys of K, H values of K_v
-    multi_head_bytes = config.n_layers * position_bytes(elements, KEYS_AND_VALUES * config.n_heads, dtype)
     token_bytes = kv_cache_bytes(config, batch_size=1, seq_len=1, dtype=dtype)
-    n_windowed = sum(
-        len(group.layers) for group in group_layers(config, None) if group.config.attention.window is not None
+    multi_head_bytes = sum(
+        len(group.layers) * _multi_head_bytes(group.config, dtype) for group in group_layers(config, None)
     )
     return CacheShape(
-        kind=_kind(config),
         dtype=dtype,
-        n_heads=config.n_heads,
-        n_kv_heads=None if latent else config.n_kv_heads,
-        kv_rank=config.attention.kv_rank if latent else None,
-        d_rope=config.attention.d_rope if latent else None,
-        n_layers=config.n_layers,
-        window=config.attention.window if n_windowed else None,
-        windowed_layers=n_windowed,
+        layers=tuple(_cache_layers(config, dtype)),
         token_bytes=token_bytes,
         multi_head_token_bytes=multi_head_bytes,
         multi_head_ratio=multi_head_bytes / token_bytes,
     )
+
+
+def _cache_layers(config: ModelConfig, dtype: str) -> Iterator[CacheLayers]:
+    """Yield the layers with equal caches."""
+    counts: Counter[CacheLayers] = Counter()
+    for group in group_layers(config, None):
+        counts[_one_layer(group.config, dtype)] += len(group.layers)
+    for layer, n_layers in counts.items():
+        yield replace(layer, n_layers=n_layers, token_bytes=n_layers * layer.token_bytes)
+
+
+def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
+    latent = config.attention.kind == "latent"
+    return CacheLayers(
+        n_layers=1,
+        kind=_kind(config),
+        n_heads=config.n_heads,
+        n_kv_heads=None if latent else config.n_kv_heads,
+        kv_rank=config.attention.kv_rank if latent else None,
+        d_rope=config.attention.d_rope if latent else None,
+        window=config.attention.window,
+        token_bytes=mixer_of(config).cache_bytes(config, seq_len=1, dtype=dtype),
+    )
+
+
+def _multi_head_bytes(config: ModelConfig, dtype: str) -> int:
+    """Return the bytes per token of a layer's cache with one KV head per query head."""
+    elements = config.n_heads * (config.d_head + config.d_value)  # H keys of K, H values of K_v
+    return position_bytes(elements, KEYS_AND_VALUES * config.n_heads, dtype)
 
 
 def _kind(config: ModelConfig) -> CacheKind:

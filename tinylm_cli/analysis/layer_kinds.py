@@ -161,7 +161,7 @@ class LayerGroup(NamedTuple):
 
     number: int  # its position among the groups of the model
     config: ModelConfig  # the config of each of them
-    name: str  # the properties that only some layers of the model have; empty if all layers cost the same
+    name: str  # its kinds, or else what only some layers of the model have; empty if all layers cost the same
     layers: LayerSet
 
 
@@ -201,7 +201,10 @@ def _groups(config: ModelConfig, seq_len: int | None) -> tuple[LayerGroup, ...]:
     kinds_by_cost: dict[ModelConfig, set[int]] = {}
     for kind, kind_config in enumerate(pattern.kinds):
         kinds_by_cost.setdefault(_cost_fields(kind_config, seq_len), set()).add(kind)
-    names = _names(tuple(kinds_by_cost))
+    if config.layers.kinds and len(kinds_by_cost) > 1:
+        names = [" and ".join(pattern.names[kind] for kind in sorted(kinds)) for kinds in kinds_by_cost.values()]
+    else:
+        names = list(_names(tuple(kinds_by_cost)))
     return tuple(
         LayerGroup(number, group_config, name, _layers_of(pattern, kinds))
         for number, ((group_config, kinds), name) in enumerate(zip(kinds_by_cost.items(), names, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.layer_kinds import least_layers
+from tinylm_cli.config.blocks import MAX_N_LAYERS
+from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.params import SizeChange
 
@@ -45,7 +46,8 @@ def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
     nominal, values = config.nominal_params, flatten(config.model_dump())
     if nominal is None or abs(_count(config, {}) / nominal - 1) <= TRUE_WITHIN:
         return ()
-    before = {field: values[field] for field in _FIELDS if values[field] is not None and _matters(config, field)}
+    given = {field: values[field] for field in _FIELDS if values[field] is not None}
+    before = {field: value for field, value in given.items() if _may_change(config, given, field)}
     single = _sorted(before, (_smallest(config, before, _of_one(config, before, field)) for field in before))
     alone = {field: _distance(before, change.values) for change in single for field in change.values}
     pairs = combinations(before, 2)
@@ -62,10 +64,13 @@ def _sorted(before: Mapping[str, int], changes: Iterable[SizeChange | None]) -> 
     return sorted(valid, key=lambda change: _distance(before, change.values))
 
 
-def _matters(config: ModelConfig, field: str) -> bool:
-    """Return whether the count depends on a field: d_ff has no effect if every layer has experts."""
-    value = flatten(config.model_dump())[field]
-    return _count(config, {field: value + 1}) != _count(config, {})
+def _may_change(config: ModelConfig, values: Mapping[str, int], field: str) -> bool:
+    """Return whether a field has other valid values, and the count depends on it.
+
+    The order of the layers may allow one value of n_layers only; d_ff has no effect if every layer has experts.
+    """
+    steps = _steps(config, values, field)
+    return len(steps) > 1 and _count(config, {field: steps[0]}) != _count(config, {field: steps[1]})
 
 
 def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[dict[str, int]]) -> SizeChange | None:
@@ -110,9 +115,11 @@ def _steps(config: ModelConfig, before: Mapping[str, int], field: str) -> range:
     step = min(value & -value, _MAX_STEPS.get(field, 1))
     if field == "d_model" and config.attention.d_head is None and config.attention.kind != "latent":
         step = math.lcm(step, 2 * config.n_heads)  # an even number of dimensions per head
-    least = max(-(-value // (FACTOR * step)), 1) * step
     if field == "n_layers":
-        least = max(least, least_layers(config))  # linear from there on
+        counts = valid_layer_counts(config, MAX_N_LAYERS)
+        first = bisect_left(counts, -(-value // FACTOR))
+        return counts[first : max(bisect_right(counts, FACTOR * value), first + 2)]
+    least = max(-(-value // (FACTOR * step)), 1) * step
     return range(least, max(FACTOR * value, least + step) + 1, step)
 
 

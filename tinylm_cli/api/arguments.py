@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tinylm_cli.config.diagnostic_codes import either
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UsageError
 
 P = ParamSpec("P")

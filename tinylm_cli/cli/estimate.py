@@ -202,7 +202,7 @@ def _view(report: EstimateReport, by: By, format_: str, section: str | None, *, 
 
 
 def _unknown_section(section: str, known: Sequence[str], report: EstimateReport) -> UsageError:
-    from tinylm_cli.config.suggestions import suggest
+    from tinylm_cli.config.similar_names import suggest
 
     if section in known:
         training = section in ("training_memory", "plan", "training_time")

@@ -79,7 +79,7 @@ def _select_table(view: View, name: str) -> View:
     names = list(tables_by_name(view))
     if name in names:
         return single_table(view, name)
-    from tinylm_cli.config.suggestions import suggest
+    from tinylm_cli.config.similar_names import suggest
 
     if not names:
         raise UsageError(f"--table {name}: this report has no table", help="remove --table")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tinylm_cli.cli.options import as_typed
 from tinylm_cli.cli.workload_options import source_labels
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, either
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.source import option_span
-from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import Diagnostic, Label, Span
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 

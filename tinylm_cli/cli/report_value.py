@@ -65,7 +65,7 @@ def _missing(known: str, rest: str) -> str:
 
 def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) -> str:
     """Return the nearest path: one that ends in the typed path, else one whose field is spelled similarly."""
-    from tinylm_cli.config.suggestions import suggest
+    from tinylm_cli.config.similar_names import suggest
 
     paths = list(_paths(document))
     ending = next((each for each in paths if each.endswith(f".{path}")), None)

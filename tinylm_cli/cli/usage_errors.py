@@ -14,7 +14,8 @@ from tinylm_cli.cli.command import CONFIG_ARGUMENT
 from tinylm_cli.config.amounts import parse_amount
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.suggestions import suggest, suggest_choice
+from tinylm_cli.config.similar_names import suggest
+from tinylm_cli.config.suggestions import suggest_choice
 from tinylm_cli.errors import UsageError
 
 _INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)

@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple
 from tinylm_cli.config.amounts import AmountKind, parse_amount, read_amount, read_share
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.suggestions import suggest, suggest_value
+from tinylm_cli.config.suggestions import suggest_value
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
 
 ASSERT = "--assert"

@@ -11,6 +11,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.yaml_nodes import Entry, Node, find_entry
 from tinylm_cli.errors import SET, Diagnostic, Label
@@ -20,8 +22,8 @@ ABBREVIATIONS = {"mha": "multi_head", "gqa": "multi_head", "mqa": "multi_head", 
 _FIELD = "attention.n_kv_heads"
 
 
-def expand_attention_kind(root: Node) -> Diagnostic | None:
-    """Replace an abbreviated ``attention.kind`` by its fields, in place.
+def expand_attention_kinds(root: Node) -> Iterator[Diagnostic]:
+    """Replace abbreviated kinds of attention by their fields, in place, in the config and in its kinds of layers.
 
     ``mqa`` sets ``n_kv_heads: 1`` where the config does not. A kind given by ``--set`` overrides the file's
     ``n_kv_heads``.
@@ -29,10 +31,19 @@ def expand_attention_kind(root: Node) -> Diagnostic | None:
     Args:
         root: The tree of a config, overrides included.
 
-    Returns:
-        The contradiction between the kind and the KV heads; None if there is none.
+    Yields:
+        Contradictions between a kind of attention and the KV heads.
     """
-    block, kind = find_entry(root, ["attention"]), find_entry(root, ["attention", "kind"])
+    layer_kinds = find_entry(root, ["layers", "kinds"])
+    nodes = [entry.value for entry in ((layer_kinds and layer_kinds.value.entries) or {}).values()]
+    for node in (root, *nodes):
+        contradiction = _expand(node, _integer(find_entry(node, ["n_heads"]) or find_entry(root, ["n_heads"])))
+        if contradiction is not None:
+            yield contradiction
+
+
+def _expand(node: Node, n_heads: int | None) -> Diagnostic | None:
+    block, kind = find_entry(node, ["attention"]), find_entry(node, ["attention", "kind"])
     if block is None or block.value.entries is None or kind is None or not isinstance(kind.value.scalar, str):
         return None
     word = kind.value.scalar.casefold()
@@ -45,7 +56,7 @@ def expand_attention_kind(root: Node) -> Diagnostic | None:
         given = None
     if word == "mqa" and given is None:
         block.value.entries["n_kv_heads"] = Entry(kind.key_span, Node(kind.value.span, written="1", scalar=1))
-    return _contradiction(word, kind, given, _integer(find_entry(root, ["n_heads"])))
+    return _contradiction(word, kind, given, n_heads)
 
 
 def _contradiction(word: str, kind: Entry, given: Entry | None, n_heads: int | None) -> Diagnostic | None:

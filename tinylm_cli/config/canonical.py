@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
 from tinylm_cli.config.dependencies import applies
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, LayerPattern, layer_pattern, repeated_prefix
+from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 
 
 def canonical_fields(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields that apply, each with its resolved value: equal for all configs that describe one model."""
-    values = flatten(config.model_dump())
+    """Return the fields that apply, each with its resolved value: equal for all configs that describe one model.
+
+    Kinds of layers that ``attention.window_pattern`` and ``feed_forward.n_dense_layers`` can select are spelled so. For
+    others, ``layers.kinds`` is a list of the fields in which the kinds differ, and ``layers.pattern`` a list with the
+    index of each layer's kind.
+    """
+    if config.layers.kinds:
+        short = without_named_kinds(config)
+        return _canonical_kinds(config) if short is None else canonical_fields(short)
+    values = flatten(config.model_dump(exclude={"layers"}))
     applying = {name: value for name, value in values.items() if applies(name, values)}
     attention = config.attention
     resolved = {
@@ -36,3 +45,50 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         layers = islice(layer_pattern(config), 2 * MAX_WINDOW_PATTERN)
         kept["attention.window_pattern"] = tuple(kind.attention.window for kind in layers)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+
+
+def without_named_kinds(config: ModelConfig) -> ModelConfig | None:
+    """Return an equal config without the block ``layers``; None if no other fields select the same layers."""
+    pattern = layer_pattern(config)
+    local = [kind for kind in pattern.kinds if kind.attention.window is not None]
+    full = [kind for kind in pattern.kinds if kind.attention.window is None]
+    experts = [kind for kind in pattern.kinds if kind.feed_forward.n_experts is not None]
+    layers = _kind_of_each_layer(pattern)
+    letters = "".join(GLOBAL if pattern.kinds[kind].attention.window is None else LOCAL for kind in layers)
+    letters = repeated_prefix(letters) if local else LOCAL
+    if len(letters) > MAX_WINDOW_PATTERN:
+        return None
+    common, windowed, routed = (full or local)[0], (local or full)[0], (experts or full or local)[0]
+    is_dense = [pattern.kinds[kind].feed_forward.n_experts is None for kind in layers]
+    n_dense_layers = is_dense.index(False) if experts else 0
+    theta = windowed.position.theta if windowed.position != common.position else None
+    short = common.model_copy(
+        update={
+            "attention": windowed.attention.model_copy(update={"window_pattern": letters}),
+            "position": common.position.model_copy(update={"local_theta": theta}),
+            "feed_forward": routed.feed_forward.model_copy(update={"n_dense_layers": n_dense_layers}),
+            "layers": Layers(),
+        }
+    )
+    other = layer_pattern(short)
+    indices = {kind: index for index, kind in enumerate(other.kinds)}
+    renamed = [indices.get(kind) for kind in pattern.kinds]
+    return short if [renamed[kind] for kind in layers] == _kind_of_each_layer(other) else None
+
+
+def _canonical_kinds(config: ModelConfig) -> dict[str, Any]:
+    pattern = layer_pattern(config)
+    kinds = [canonical_fields(kind) for kind in pattern.kinds]
+    names = dict.fromkeys(chain.from_iterable(kinds))
+    common = {name for name in names if all(name in kind and kind[name] == kinds[0][name] for kind in kinds)}
+    return {
+        **{name: value for name, value in kinds[0].items() if name in common},
+        "layers.kinds": [{name: value for name, value in kind.items() if name not in common} for kind in kinds],
+        "layers.pattern": _kind_of_each_layer(pattern),
+    }
+
+
+def _kind_of_each_layer(pattern: LayerPattern) -> list[int]:
+    """Return the index of each layer's kind."""
+    stretches = ((len(layers), cycle) for layers, cycle in pattern.stretches)
+    return [kind for length, cycle in stretches for kind in (cycle * -(-length // len(cycle)))[:length]]

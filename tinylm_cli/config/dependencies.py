@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from tinylm_cli.config.blocks import BLOCKS, Requirement
+from tinylm_cli.config.layers import overrides_by_kind
 
 _FIELDS = {f"{block}.{name}": info for block, part in BLOCKS.items() for name, info in part.model_fields.items()}
 
@@ -26,6 +27,31 @@ def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement
 def applies(name: str, values: Mapping[str, Any]) -> bool:
     """Return whether ``name`` has an effect with ``values``."""
     return not unmet_requirements(name, values)
+
+
+def applying_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the fields of a config that have an effect, in whichever of its kinds of layers."""
+    kinds = overrides_by_kind(values.get("layers.kinds", {})).values()
+    variants = [{**values, **overrides} for overrides in kinds] or [dict(values)]
+    return {name: value for name, value in values.items() if any(applies(name, variant) for variant in variants)}
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with ``overrides``; the fields that thereby have no effect get their defaults.
+
+    With ``feed_forward.n_experts: null`` on top, ``feed_forward.top_k: 8`` is reset.
+    """
+    merged = {**values, **overrides}
+    names = [name for name in REQUIREMENTS if name in merged and name not in overrides]
+    while idle := {
+        name: defaults()[name] for name in names if not _is_default(name, merged) and not applies(name, merged)
+    }:
+        merged |= idle
+    return merged
+
+
+def _is_default(name: str, values: Mapping[str, Any]) -> bool:
+    return bool(values[name] == defaults()[name])
 
 
 def satisfying_values(needs: Iterable[Requirement], values: Mapping[str, Any]) -> dict[str, str]:

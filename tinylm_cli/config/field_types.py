@@ -21,13 +21,15 @@ from tinylm_cli.config.amounts import (
 
 Kind = (
     Literal["integer", "number", "boolean", "choice", "share", "pattern", "numbers", "text", "names"]
+    | Literal["sequence", "kinds"]
     | AmountKind
     | RateKind
 )
 """The kinds of a field's values.
 
 A count, size, flops or rate is an integer that accepts ``125M``, ``24GiB``, ``2.5G`` or ``3.35 TB/s``; a share is a
-number that accepts ``5%``; numbers and names are lists.
+number that accepts ``5%``; numbers and names are lists; a sequence lists kinds of layers, and kinds maps their names to
+fields.
 """
 
 

@@ -8,7 +8,7 @@ from math import prod
 
 from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UsageError
 
 MAX_POINTS = 1000

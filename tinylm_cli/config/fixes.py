@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, FIELD_ALIASES, INEXACT_ALIASES, INEXACT_CHOICES
 from tinylm_cli.config.fields import Field, Schema
+from tinylm_cli.config.similar_names import similarity
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.suggestions import accepts, plain_number, similarity
+from tinylm_cli.config.suggestions import accepts, plain_number
 from tinylm_cli.config.yaml_nodes import Entry, Node
 from tinylm_cli.errors import SET, Diagnostic, Fix, Span
 

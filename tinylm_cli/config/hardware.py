@@ -124,7 +124,7 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
     aliases = {alias: each for each in table.values() for alias in each.aliases}
     found = table.get(name.casefold()) or aliases.get(name.casefold())
     if found is None:
-        from tinylm_cli.config.suggestions import suggest
+        from tinylm_cli.config.similar_names import suggest
 
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from tinylm_cli.config.blocks import EXPERTS, FeedForward, Position
-from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
-from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.blocks import BLOCKS, EXPERTS, FeedForward, Position
+from tinylm_cli.config.dependencies import REQUIREMENTS, apply_overrides, defaults
+from tinylm_cli.config.layers import Layers, read_sequence
+from tinylm_cli.config.schema import ModelConfig, flatten
 
 
 class Stretch(NamedTuple):
@@ -28,10 +29,12 @@ class LayerPattern:
 
     Attributes:
         kinds: The config of each kind, in the order in which the kinds first occur.
+        names: The name that ``layers.kinds`` gives each kind; empty for a config without names.
         stretches: The layers in order, at most one stretch for each part of the pattern.
     """
 
     kinds: tuple[ModelConfig, ...]
+    names: tuple[str, ...]
     stretches: tuple[Stretch, ...]
 
     def __iter__(self) -> Iterator[ModelConfig]:
@@ -59,32 +62,84 @@ _Kind = tuple[str, bool]
 @lru_cache(maxsize=256)
 def layer_pattern(config: ModelConfig) -> LayerPattern:
     """Return the config of each layer of a model, in time and memory that do not depend on the number of layers."""
+    if config.layers.kinds:
+        return _named_pattern(config)
     attention, feed_forward = config.attention, config.feed_forward
     letters = LOCAL if attention.window is None else attention.window_pattern
     n_dense = min(feed_forward.n_dense_layers, config.n_layers) if feed_forward.n_experts is not None else 0
-    stretches = []
+    sequences = []
     for layers, is_dense in ((range(n_dense), True), (range(n_dense, config.n_layers), False)):
-        if layers:
-            start = layers.start % len(letters)
-            cycle = (letters[start:] + letters[:start])[: len(layers)]
-            stretches.append((layers, shortest_period(tuple((letter, is_dense) for letter in cycle))))
-    used = dict.fromkeys(kind for _, cycle in stretches for kind in cycle)
-    indices = {kind: index for index, kind in enumerate(used)}
-    return LayerPattern(
-        kinds=tuple(_kind_config(config, letter, is_dense=is_dense) for letter, is_dense in used),
-        stretches=tuple(Stretch(layers, tuple(indices[kind] for kind in cycle)) for layers, cycle in stretches),
+        start = layers.start % len(letters)
+        cycle = (letters[start:] + letters[:start])[: len(layers)]
+        sequences.append((layers, tuple((letter, is_dense) for letter in cycle)))
+    kinds = {kind: _kind_config(config, kind[0], is_dense=kind[1]) for _, cycle in sequences for kind in cycle}
+    return _pattern(sequences, kinds, dict.fromkeys(kinds, ""))
+
+
+def _named_pattern(config: ModelConfig) -> LayerPattern:
+    """Return the pattern of a config with the block ``layers``."""
+    first, cycle, last = (
+        read_sequence(text or "") for text in (config.layers.first, config.layers.pattern, config.layers.last)
     )
+    stop = config.n_layers - len(last)
+    sequences = [
+        (range(len(first)), first),
+        (range(len(first), stop), cycle),
+        (range(stop, config.n_layers), last),
+    ]
+    names = dict.fromkeys(name for _, sequence in sequences for name in sequence)
+    kinds = {name: _named_kind_config(config, name) for name in names}
+    return _pattern(sequences, kinds, {name: name for name in names})
 
 
-def least_layers(config: ModelConfig) -> int:
-    """Return the least n_layers that is valid: leading dense layers are followed by one with experts."""
-    return config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1
+def _pattern(
+    sequences: Iterable[tuple[range, tuple[T, ...]]], configs: Mapping[T, ModelConfig], names: Mapping[T, str]
+) -> LayerPattern:
+    """Return the pattern of ranges of layers, over each of which a sequence of kinds repeats."""
+    indices: dict[ModelConfig, int] = {}
+    first_names: list[str] = []
+    for kind, kind_config in configs.items():
+        if kind_config not in indices:
+            indices[kind_config] = len(indices)
+            first_names.append(names[kind])
+    index_of = {kind: indices[kind_config] for kind, kind_config in configs.items()}
+    stretches = (
+        Stretch(layers, shortest_period(tuple(index_of[kind] for kind in cycle)))
+        for layers, cycle in sequences
+        if layers
+    )
+    return LayerPattern(kinds=tuple(indices), names=tuple(first_names), stretches=tuple(stretches))
+
+
+def valid_layer_counts(config: ModelConfig, most: int) -> range:
+    """Return the values of n_layers up to ``most`` that are valid with the other fields of the config.
+
+    A pattern of named kinds repeats a whole number of times. Leading dense layers are followed by one with experts.
+    """
+    layers = config.layers
+    if layers.kinds:
+        ends = len(read_sequence(layers.first or "")) + len(read_sequence(layers.last or ""))
+        period = len(read_sequence(layers.pattern or ""))
+        return range(ends + period, most + 1, period) if period else range(ends, ends + 1)
+    return range(config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1, most + 1)
 
 
 def shortest_period(cycle: tuple[T, ...]) -> tuple[T, ...]:
     """Return the shortest sequence whose repetition is ``cycle``."""
     lengths = (length for length in range(1, len(cycle) + 1) if len(cycle) % length == 0)
     return next(cycle[:length] for length in lengths if cycle[:length] * (len(cycle) // length) == cycle)
+
+
+def repeated_prefix(letters: str) -> str:
+    """Return the shortest prefix of ``letters`` whose repetition gives ``letters``."""
+    # the longest proper prefix that is also a suffix, by Knuth, Morris and Pratt 1977
+    border = [0] * len(letters)
+    for i in range(1, len(letters)):
+        k = border[i - 1]
+        while k and letters[i] != letters[k]:
+            k = border[k - 1]
+        border[i] = k + 1 if letters[i] == letters[k] else 0
+    return letters[: len(letters) - border[-1]]
 
 
 def _kind_config(config: ModelConfig, letter: str, *, is_dense: bool) -> ModelConfig:
@@ -104,6 +159,16 @@ def _kind_config(config: ModelConfig, letter: str, *, is_dense: bool) -> ModelCo
         "feed_forward": feed_forward.model_copy(update={"n_dense_layers": 0}),
     }
     return config.model_copy(update=update)
+
+
+def _named_kind_config(config: ModelConfig, name: str) -> ModelConfig:
+    """Return the config of the layers of the kind ``name`` of the block ``layers``."""
+    values = apply_overrides(flatten(config.model_dump()), config.layers.kinds[name].overrides())
+    update: dict[str, Any] = {key: values[key] for key in ("n_heads", "d_ff")}
+    for block in BLOCKS:
+        part = getattr(config, block)
+        update[block] = part.model_copy(update={inner: values[f"{block}.{inner}"] for inner in type(part).model_fields})
+    return config.model_copy(update={**update, "layers": Layers()})
 
 
 def _needs_experts(name: str) -> bool:

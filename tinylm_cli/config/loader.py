@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tinylm_cli.config.attention_kinds import expand_attention_kind
+from tinylm_cli.config.attention_kinds import expand_attention_kinds
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.presets import presets, read_reference, shipped
@@ -29,6 +29,10 @@ _NOT_COUNTED = frozenset(
     }
 )
 """Fields that never change the parameter count; ``max_len`` does with learned positions."""
+
+_DEPTH = 2
+_KIND_DEPTH = 4
+"""Most dots at which an override's key is split: no field is deeper, and a further one is part of an unknown key."""
 
 
 class LoadedConfig(NamedTuple):
@@ -106,9 +110,7 @@ def resolve_config(
     file_fields = flatten(root.plain())
     for override in overrides:
         _apply(override, root, errors)
-    contradiction = expand_attention_kind(root)
-    if contradiction is not None:
-        errors.append(contradiction)
+    errors += expand_attention_kinds(root)
     if overrides:
         _drop_superseded(file_fields, root)
     plain = root.plain()
@@ -142,7 +144,8 @@ def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
         document = read_yaml(source)
         errors.extend(document.diagnostics)
         node = document.root
-    *blocks, last = key.strip().split(".", 2)  # never deeper than the schema
+    depth = _KIND_DEPTH if key.strip().startswith("layers.kinds.") else _DEPTH
+    *blocks, last = key.strip().split(".", depth)
     entries = root.entries
     for block in blocks:
         assert entries is not None

@@ -29,7 +29,8 @@ from tinylm_cli.config.blocks import (
     optional,
 )
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
-from tinylm_cli.config.rules import broken_rules
+from tinylm_cli.config.layer_rules import broken_rules_of_model
+from tinylm_cli.config.layers import Layers
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
 """Fields that do not change the model: its name, its nominal size and its budget."""
@@ -75,6 +76,7 @@ class ModelConfig(Block):
     )
     block: ResidualBlock = Field(ResidualBlock.model_construct(), description="The residual connections of a layer.")
     head: Head = Field(Head.model_construct(), description="The LM head.")
+    layers: Layers = Field(Layers.model_construct(), description="Layers that differ: their kinds and their order.")
 
     nominal_params: ParameterCount | None = optional(
         "125M", "Nominal size, e.g. 125M; reports compare it with the exact count."
@@ -108,7 +110,7 @@ class ModelConfig(Block):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        problems = list(broken_rules(flatten(self.model_dump())))
+        problems = list(broken_rules_of_model(flatten(self.model_dump())))
         if problems:
             text = "; ".join(f"{problem.message} ({problem.help})" for problem in problems)
             raise PydanticCustomError("fields_disagree", "{text}", {"text": text})
@@ -119,7 +121,7 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
     """Return ``{"norm": {"eps": 1e-5}, …}`` as ``{"norm.eps": 1e-5, …}``, one level deep, in the same order."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if key in BLOCKS and isinstance(value, dict):
+        if (key in BLOCKS or key == "layers") and isinstance(value, dict):
             flat.update({f"{key}.{inner}": inner_value for inner, inner_value in value.items()})
         else:
             flat[key] = value

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -23,6 +23,7 @@ from tinylm_cli.config.amounts import UNITS, AmountKind, RateKind
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.fields import MODEL, Field, Schema
 from tinylm_cli.config.schema import LABELS
+from tinylm_cli.config.similar_names import folded, similarity, suggest
 from tinylm_cli.config.yaml_writer import scalar
 
 _BOOLEANS = {
@@ -48,13 +49,6 @@ _SPELLINGS: dict[AmountKind | RateKind, dict[str, str]] = {
     "flop_rate": {r"ops?(/s)?$": "op/s"},
 }
 """Patterns of other spellings of units, and tinylm's unit in lower case."""
-
-
-def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known word most similar to ``wrong``; None if none is similar enough."""
-    by_folded = {_folded(word): word for word in known}
-    matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=cutoff)
-    return by_folded[matches[0]] if matches else None
 
 
 def suggest_config(wrong: str, known: Iterable[str]) -> list[str]:
@@ -95,20 +89,8 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
 
 def suggest_block(wrong: str, schema: Schema = MODEL) -> str | None:
     """Return the block with the alias ``wrong``, or the most similar block."""
-    other = BLOCK_ALIASES.get(_folded(wrong))
+    other = BLOCK_ALIASES.get(folded(wrong))
     return other if other in schema.blocks else suggest(wrong, schema.blocks)
-
-
-def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
-    """Return the ``count`` words most similar to ``wrong``, in the order of ``known``."""
-    words = list(known)
-    best = sorted(words, key=partial(similarity, wrong), reverse=True)[:count]
-    return [word for word in words if word in best]
-
-
-def similarity(wrong: str, known: str) -> float:
-    """Return the similarity of two words, from 0 to 1, ignoring case."""
-    return difflib.SequenceMatcher(None, _folded(wrong[:64]), _folded(known)).ratio()
 
 
 def is_ignored_key(key: str) -> bool:
@@ -118,12 +100,12 @@ def is_ignored_key(key: str) -> bool:
 
 def expand_choice(wrong: str, name: str) -> dict[str, str]:
     """Return the fields that a compound word such as ``swiglu`` sets; empty for other words."""
-    return COMPOUND_CHOICES.get((name, _folded(wrong)), {})
+    return COMPOUND_CHOICES.get((name, folded(wrong)), {})
 
 
 def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
     """Return the choice with the alias ``wrong``, or the most similar choice."""
-    other = CHOICE_ALIASES.get(_folded(wrong))
+    other = CHOICE_ALIASES.get(folded(wrong))
     return suggest(wrong, choices) if other is None else other if other in choices else None
 
 
@@ -226,10 +208,6 @@ def _adapter(owner: type[Block], name: str) -> TypeAdapter[Any]:
     info = owner.model_fields[name]
     annotated: Any = Annotated[info.annotation, name, *info.metadata]
     return TypeAdapter(annotated, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
-def _folded(word: str) -> str:
-    return word.casefold().replace("-", "_")
 
 
 def _stem(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -14,12 +14,14 @@ from tinylm_cli.config.attention_kinds import ABBREVIATIONS
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either, quote
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.fixes import rename_fix, value_fix
-from tinylm_cli.config.rules import Problem, broken_rules
+from tinylm_cli.config.layer_rules import broken_rules_of_model
+from tinylm_cli.config.layers import LayerKind
+from tinylm_cli.config.rules import Problem
 from tinylm_cli.config.schema import flatten
+from tinylm_cli.config.similar_names import nearest
 from tinylm_cli.config.suggestions import (
     expand_choice,
     is_ignored_key,
-    nearest,
     suggest_block,
     suggest_choice,
     suggest_item,
@@ -47,9 +49,12 @@ def diagnose(
     """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
-    errors = diagnose_fields(wrong_fields, root, source)
-    values = _valid_values(plain, set(map(_dotted, wrong_fields)), root)
-    errors += [_diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    of_kinds = [detail for detail in wrong_fields if _kind_of(detail) is not None]
+    errors = diagnose_fields([detail for detail in wrong_fields if detail not in of_kinds], root, source)
+    errors += _diagnose_kinds(of_kinds, root, source)
+    wrong = {"layers.kinds" if detail in of_kinds else _dotted(detail) for detail in wrong_fields}
+    values = _valid_values(plain, wrong, root)
+    errors += [_diagnose_rule(problem, root, values, source) for problem in broken_rules_of_model(values)]
     if not keys:
         return errors
     entries = {name: find_entry(root, name.split(".")) for name in keys}
@@ -131,6 +136,38 @@ def diagnose_fields(
     return found + [_missing(name, root, source, schema) for name in missing if name not in misplaced]
 
 
+def _kind_of(error: ErrorDetails) -> str | None:
+    """Return the kind of layers that an error is in; None for other errors."""
+    match error["loc"]:
+        case ("layers", "kinds", str(name), *_):
+            return name
+    return None
+
+
+def _diagnose_kinds(errors: Iterable[ErrorDetails], root: Node, source: str) -> list[Diagnostic]:
+    """Return the diagnostics of pydantic's errors about the fields of kinds of layers."""
+    by_kind: dict[str, list[ErrorDetails]] = {}
+    for error in errors:
+        by_kind.setdefault(str(error["loc"][2]), []).append(error)
+    found: list[Diagnostic] = []
+    for name, own in by_kind.items():
+        entry = find_entry(root, ("layers", "kinds", name))
+        assert entry is not None, f"pydantic reported the kind {name}, which the document does not have"
+        node, place, field = entry.value, entry.key_span, f"layers.kinds.{clip(name)}"
+        if any("[key]" in error["loc"] for error in own):
+            remedy = "write lowercase letters, digits, _ and -, with a letter first"
+            message = f"layers.kinds: {quote(name)} cannot be the name of a kind"
+            found.append(diagnostic("wrong-type", message, place.source, place, field=field, help=remedy))
+        elif node.entries is None and not node.reported:
+            remedy = "write the fields that differ on lines of their own, indented under it, or {} for none"
+            message = f"{field} must be a block of fields, not {describe(node)}"
+            found.append(diagnostic("wrong-type", message, node.span.source, node.span, field=field, help=remedy))
+        else:
+            inner = [{**error, "loc": error["loc"][3:]} for error in own]
+            found += diagnose_fields(cast(list[ErrorDetails], inner), node, source, Schema(LayerKind, field))
+    return found
+
+
 def _without_clashes(errors: list[Diagnostic]) -> list[Diagnostic]:
     """Drop the fixes that would give two keys of a block the same name."""
     names = [
@@ -146,19 +183,21 @@ def _without_clashes(errors: list[Diagnostic]) -> list[Diagnostic]:
 def _diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
     """Return the diagnostic of a broken rule, at its first field in the document, with labels at the others."""
     places = {name: entry for name in problem.fields if (entry := find_entry(root, name.split("."))) is not None}
-    labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
-    absent = [name for name in problem.fields if name not in places]
+    labels = [
+        Label(entry.value.span, f"{name} is {scalar(entry.value.plain())}")
+        for name, entry in list(places.items())[1:]
+        if entry.value.entries is None
+    ]
+    absent = {name: None if values[name] == {} else values[name] for name in problem.fields if name not in places}
     if problem.code in ("needs-field", "without-effect"):  # their messages name the absent field
-        absent = [name for name in absent if values[name] is not None]
-    shown = {name: "absent" if values[name] is None else f"{scalar(values[name])} by default" for name in absent}
+        absent = {name: value for name, value in absent.items() if value is not None}
+    shown = {name: "absent" if value is None else f"{scalar(value)} by default" for name, value in absent.items()}
     message = "; ".join([problem.message, *(f"{name} is {value}" for name, value in shown.items())])
     if not places:
         return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
     field, entry = next(iter(places.items()))
     span = entry.value.span
-    return diagnostic(
-        problem.code, message, span.source, span, field=field, help=problem.help, labels=tuple(labels[1:])
-    )
+    return diagnostic(problem.code, message, span.source, span, field=field, help=problem.help, labels=tuple(labels))
 
 
 def _valid_values(plain: dict[str, Any], wrong: Collection[str], root: Node) -> dict[str, Any]:

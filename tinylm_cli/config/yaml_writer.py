@@ -8,15 +8,19 @@ from itertools import groupby
 from typing import Any
 
 from tinylm_cli.config.amounts import AmountKind, stated
-from tinylm_cli.config.blocks import BLOCKS
-from tinylm_cli.config.dependencies import REQUIREMENTS, applies
-from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.dependencies import REQUIREMENTS, applying_fields
+from tinylm_cli.config.fields import MODEL, Field, fields
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.yaml_reader import resolve_plain
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
-_PLAIN = re.compile(r"[A-Za-z](?:[\w.+/()-]|[ :](?=[\w.+/()-]))*|[0-9.]+ ?[A-Za-z/%]+|[0-9]{4}-[0-9]{2}", re.ASCII)
+_PLAIN = re.compile(
+    r"[A-Za-z](?:[\w.+/()-]|[ :](?=[\w.+/()-]))*"
+    r"|[0-9.]+ ?[A-Za-z/%]+|[0-9]{4}-[0-9]{2}"
+    r"|[0-9]* ?[(a-z](?:[\w()-]|,? (?=[\w(]))*",  # a sequence of kinds of layers
+    re.ASCII,
+)
 _YAML_1_1 = frozenset({"y", "n", "yes", "no", "on", "off"})  # booleans to older readers
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _COLUMNS = 80
@@ -53,24 +57,35 @@ def to_short_yaml(config: ModelConfig, title: str) -> str:
 
 def to_commented_yaml(config: ModelConfig, title: str) -> str:
     """Return a commented config: the common fields and all that differ from the defaults."""
-    flat, known = flatten(config.model_dump()), fields()
-    chosen = (name for name, value in flat.items() if name in _ALWAYS_SHOWN or value != known[name].default)
+    given, known = dict(shown_fields(config)), fields()
+    chosen = (name for name, value in given.items() if name in _ALWAYS_SHOWN or value != known[name].default)
     groups = [[SCHEMA_LINE, "#", f"# {title}"]]
-    for block, names in groupby((name for name in chosen if flat[name] is not None and applies(name, flat)), _block):
+    for block, names in groupby(chosen, _block):
         about = ModelConfig.model_fields[block].description or "" if block else ""
         groups.append([*_comment(about, "", _COLUMNS), f"{block}:"] if block else [])
         for name in names:
             indent, key = _place(name)
-            value = _amount(known[name], flat[name])
-            groups[-1] += [*_comment(_explained(known[name]), indent, _COLUMNS), f"{indent}{key}: {value}"]
+            comment = _comment(_explained(known[name]), indent, _COLUMNS)
+            groups[-1] += [*comment, *_lines(indent, key, given[name], _amount(known[name], given[name]))]
     return _text([*groups, _comment(_MORE, "", _COLUMNS)])
 
 
 def _groups(values: Iterable[tuple[str, Any]]) -> Iterator[list[str]]:
     """Yield the lines of the top-level fields, and of each block with its fields."""
     for block, given in groupby(values, lambda pair: _block(pair[0])):
-        lines = [f"{''.join(_place(name))}: {scalar(value)}" for name, value in given]
+        lines = [line for name, value in given for line in _lines(*_place(name), value, scalar(value))]
         yield [f"{block}:", *lines] if block else lines
+
+
+def _lines(indent: str, key: str, value: Any, written: str) -> list[str]:
+    """Return ``key: value``; a mapping of mappings with a line for each block of fields."""
+    if not isinstance(value, dict) or not any(isinstance(inner, dict) for inner in value.values()):
+        return [f"{indent}{key}: {written}"]
+    inside = f"{indent}  "
+    return [
+        f"{indent}{key}:",
+        *(line for name, inner in value.items() for line in _lines(inside, name, inner, scalar(inner))),
+    ]
 
 
 def _text(groups: Iterable[list[str]]) -> str:
@@ -83,7 +98,7 @@ def field_listings() -> Iterator[tuple[str, str]]:
 
     A field without a default is a comment with an example.
     """
-    for block in ("", *BLOCKS):
+    for block in ("", *MODEL.blocks):
         described = [field for field in fields().values() if _block(field.name) == block]
         lines = [f"{'' if any(field.default is not None for field in described) else '# '}{block}:"] if block else []
         for field in described:
@@ -104,6 +119,8 @@ def scalar(value: Any) -> str:
         return "null"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(scalar, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {scalar(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -135,9 +152,8 @@ def short_scalar(value: Any) -> str:
 
 def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and the value of each field that is set and has an effect."""
-    flat = flatten(config.model_dump())
-    for name, value in flat.items():
-        if value is not None and applies(name, flat):
+    for name, value in applying_fields(flatten(config.model_dump())).items():
+        if value is not None and value != {}:
             yield name, value
 
 

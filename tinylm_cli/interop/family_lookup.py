@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family

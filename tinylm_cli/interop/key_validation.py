@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.fields import Schema
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family

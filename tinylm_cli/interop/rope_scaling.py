@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.interop.shared_keys import (
     KeyBlock,
     Keys,

@@ -13,7 +13,7 @@ from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.shared_keys import LayerTypes, LayerWindow, LlamaLikeKeys
 from tinylm_cli.interop.translation import Translation
@@ -82,20 +82,8 @@ def put_windows(to: Translation, pattern: str, window: int, key: str, window_key
     if "L" not in pattern:
         return
     to.put("attention.window", window, window_key)
-    shortest = shortest_period(pattern)
+    shortest = repeated_prefix(pattern)
     if len(shortest) > MAX_WINDOW_PATTERN:
         to.unsupported(key, f"the pattern spans more than {MAX_WINDOW_PATTERN} layers without repeating")
     elif shortest != "L":
         to.put("attention.window_pattern", shortest, key, window_key)
-
-
-def shortest_period(letters: str) -> str:
-    """Return the shortest prefix of ``letters`` whose repetition gives ``letters``."""
-    # the longest proper prefix that is also a suffix, by Knuth, Morris and Pratt 1977
-    border = [0] * len(letters)
-    for i in range(1, len(letters)):
-        k = border[i - 1]
-        while k and letters[i] != letters[k]:
-            k = border[k - 1]
-        border[i] = k + 1 if letters[i] == letters[k] else 0
-    return letters[: len(letters) - border[-1]]

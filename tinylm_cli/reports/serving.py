@@ -11,18 +11,25 @@ CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent"]
 
 
 @dataclass(frozen=True)
-class CacheShape:
-    """The kind of a model's KV cache, and its size per token."""
+class CacheLayers:
+    """Layers with equal caches."""
 
+    n_layers: int  # Their number.
     kind: CacheKind  # Multi-head, grouped-query, multi-query or latent attention.
-    dtype: str  # Storage type of the cache.
     n_heads: int  # Query heads.
     n_kv_heads: int | None  # KV heads; None for latent attention.
     kv_rank: int | None  # Dimensions of the latent vector; None for KV heads.
     d_rope: int | None  # Dimensions of the rotary key cached with it; None for KV heads.
-    n_layers: int  # Layers, each with a cache.
-    window: int | None  # Positions that layers with a sliding window cache; None if no layer has one.
-    windowed_layers: int  # Number of layers with a sliding window.
+    window: int | None  # Positions that a layer with a sliding window caches; None without one.
+    token_bytes: int  # Bytes of one token in all these layers, before a window is full.
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """The KV cache of each kind of layers, and its size per token."""
+
+    dtype: str  # Storage type of the cache.
+    layers: tuple[CacheLayers, ...]  # Layers with equal caches, in the order in which they first occur.
     token_bytes: int  # Bytes of one token in all layers, before a window is full.
     multi_head_token_bytes: int  # The same with one KV head per query head.
     multi_head_ratio: float  # ``multi_head_token_bytes / token_bytes``.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
 from tinylm_cli.render.units import integer, three_digits
 from tinylm_cli.render.views.record_table import computed, csv_value, only_csv, record_table
-from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
+from tinylm_cli.reports.serving import CacheLayers, CacheShape, ServingCell, ServingGrid
 
 _COLUMNS = 4
 """Largest number of lengths side by side, so that a table fits in 60 columns."""
@@ -40,21 +41,37 @@ def serving_grid_blocks(
 
 
 def cache_text(cache: CacheShape) -> str:
-    """Return the kind of a model's KV cache, and its size per token."""
-    if cache.kind == "latent":
-        kept = f"a latent vector of {cache.kv_rank} and a rotary key of {cache.d_rope}"
-    elif cache.kind == "multi-head":
-        kept = f"keys and values of {counted(cache.n_heads, 'head')}"
+    """Return what each kind of layers caches, and the size of the cache per token."""
+    n_layers = sum(each.n_layers for each in cache.layers)
+    by_kept: Counter[str] = Counter()
+    by_window: Counter[int] = Counter()
+    for each in cache.layers:
+        by_kept[_kept(each)] += each.n_layers
+        if each.window is not None:
+            by_window[each.window] += each.n_layers
+    if len(by_kept) == 1:
+        kept = next(iter(by_kept))
     else:
-        kept = f"keys and values of {counted(cache.n_kv_heads or 0, 'head')} for {cache.n_heads} query heads"
+        kept = ", ".join(f"{what} in {counted(layers, 'layer')}" for what, layers in by_kept.items())
     words = f"The KV cache takes {binary_bytes(cache.token_bytes)} per token in {cache.dtype}: {kept}"
-    if cache.kind != "multi-head":
+    if cache.multi_head_ratio != 1:
+        heads = {each.n_heads for each in cache.layers}
+        own = f"{heads.pop()} KV heads" if len(heads) == 1 else "one KV head per query head"
         plain, times = binary_bytes(cache.multi_head_token_bytes), f"{cache.multi_head_ratio:.3g}"
-        words += f"; {cache.n_heads} KV heads would take {plain}, {times} times as much"
-    if not cache.windowed_layers:
-        return f"{words}."
-    which = "All" if cache.windowed_layers == cache.n_layers else f"{cache.windowed_layers} of {cache.n_layers}"
-    return f"{words}. {which} layers cache only the last {integer(cache.window or 0)} tokens."
+        words += f"; {own} would take {plain}, {times} times as much"
+    for window, layers in by_window.items():
+        which = "All" if layers == n_layers else f"{layers} of {n_layers}"
+        words += f". {which} layers cache only the last {counted(window, 'token')}"
+    return f"{words}."
+
+
+def _kept(layers: CacheLayers) -> str:
+    """Return what one layer caches of a token."""
+    if layers.kind == "latent":
+        return f"a latent vector of {layers.kv_rank} and a rotary key of {layers.d_rope}"
+    heads = counted(layers.n_kv_heads or 0, "head")
+    shared = "" if layers.kind == "multi-head" else f" for {layers.n_heads} query heads"
+    return f"keys and values of {heads}{shared}"
 
 
 def _tables(

@@ -1,0 +1,165 @@
+"""Rules about kinds of layers, and the rules between the fields of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tinylm_cli.config.dependencies import apply_overrides, defaults
+from tinylm_cli.config.diagnostic_codes import clip, either
+from tinylm_cli.config.layers import overrides_by_kind, read_sequence
+from tinylm_cli.config.rules import Problem, Values, broken_rules
+from tinylm_cli.config.similar_names import suggest
+from tinylm_cli.quantities import counted
+
+SEQUENCES = ("layers.first", "layers.pattern", "layers.last")
+KINDS = "layers.kinds"
+
+_SPELLINGS = {
+    "attention.window_pattern": "write attention.window in the kinds that have one",
+    "position.local_theta": "write position.theta in the kinds that have another",
+    "feed_forward.n_dense_layers": "write feed_forward: {n_experts: null} in a kind for the dense layers",
+}
+"""Fields that select layers, and what to write in a config with kinds of layers instead."""
+
+_MOST_NAMED = 3
+
+_ADDED_POSITIONS = ("sinusoidal", "learned")
+
+
+def broken_rules_of_model(values: Values) -> Iterator[Problem]:
+    """Yield a problem for each broken rule of a config, in whichever of its kinds of layers.
+
+    A field of the config may lack what it requires in some kinds of layers, but not in all. Nothing is reported about
+    the layers if ``layers`` itself has an invalid value.
+    """
+    if any(name not in values for name in (*SEQUENCES, KINDS)):
+        return
+    if not values[KINDS] and not _listed(values):
+        yield from broken_rules(values)
+        return
+    problems = list(_order_is_complete(values))
+    yield from problems
+    kinds = overrides_by_kind(values[KINDS])
+    yield from _layers_are_selected_once(values, kinds)
+    yield from _positions_agree(values, kinds)
+    if kinds:
+        yield from _broken_rules_of_kinds(values, kinds)
+
+
+def _listed(values: Values) -> dict[str, tuple[str, ...]]:
+    """Return the kinds that each sequence lists."""
+    return {field: read_sequence(values[field]) for field in SEQUENCES if values[field] is not None}
+
+
+def _order_is_complete(values: Values) -> Iterator[Problem]:
+    kinds, listed = values[KINDS], _listed(values)
+    if not listed:
+        example = f"write layers.pattern: {', '.join(list(kinds)[:_MOST_NAMED])}"
+        yield Problem(
+            "needs-field", (KINDS, "layers.pattern"), f"{KINDS} requires layers.pattern, their order", example
+        )
+        return
+    if not kinds:
+        field, names = next(iter(listed.items()))
+        wanted = ", ".join(f"{name}: {{}}" for name in list(dict.fromkeys(names))[:_MOST_NAMED])
+        message = f"{field} requires {KINDS}, the fields of each kind"
+        yield Problem("needs-field", (field, KINDS), message, f"write {KINDS}: {{{wanted}}}")
+        return
+    undefined = [
+        _undefined(field, name, kinds)
+        for field, names in listed.items()
+        for name in dict.fromkeys(names)
+        if name not in kinds
+    ]
+    yield from undefined
+    used = {name for names in listed.values() for name in names}
+    for name in kinds:
+        if name not in used and not undefined:  # which may be what a misspelled name means
+            message = f"{KINDS}.{name} has no effect: no layer is of this kind"
+            yield Problem(
+                "without-effect", (f"{KINDS}.{name}",), message, f"remove it, or add {name} to layers.pattern"
+            )
+    yield from _pattern_divides(values, {field: len(names) for field, names in listed.items()})
+
+
+def _undefined(field: str, name: str, kinds: Mapping[str, Any]) -> Problem:
+    meant = suggest(name, kinds)
+    help_ = f"did you mean {meant}?" if meant else f"the kinds are {either(list(map(clip, kinds)))}"
+    return Problem("undefined-kind", (field, KINDS), f"{field} lists {name}, which {KINDS} does not define", help_)
+
+
+def _pattern_divides(values: Values, lengths: Mapping[str, int]) -> Iterator[Problem]:
+    if "n_layers" not in values:
+        return
+    n_layers, pattern = values["n_layers"], lengths.get("layers.pattern", 0)
+    ends = sum(lengths.values()) - pattern
+    rest = n_layers - ends
+    fields = (*(field for field in reversed(SEQUENCES) if field in lengths), "n_layers")
+    listed = " and ".join(field for field in ("layers.first", "layers.last") if field in lengths)
+    if pattern and (rest <= 0 or rest % pattern):
+        of = f"the {rest} of n_layers {n_layers} that {listed} leave" if listed else f"n_layers {n_layers}"
+        near = sorted({ends + max(rest // pattern, 1) * pattern, ends + max(rest // pattern + 1, 1) * pattern})
+        message = f"layers.pattern has {counted(pattern, 'layer')}, which do not divide {of}"
+        if rest <= 0:
+            message = f"n_layers {n_layers} leaves no layer for layers.pattern after the {ends} of {listed}"
+        remainder = rest % pattern
+        more = f", or layers.last with the kinds of the last {counted(remainder, 'layer')}"
+        remedy = f"write n_layers: {either(near)}{more if rest > pattern and 'layers.last' not in lengths else ''}"
+        yield Problem("layers-do-not-divide", ("layers.pattern", "n_layers"), message, remedy)
+    elif not pattern and rest:
+        message = (
+            f"{listed} {'lists' if len(lengths) == 1 else 'list'} {counted(ends, 'layer')}, but n_layers is {n_layers}"
+        )
+        remedy = f"write n_layers: {ends}, or layers.pattern with the kinds of the other layers"
+        yield Problem("layers-do-not-divide", fields, message, remedy)
+
+
+def _layers_are_selected_once(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    for field, instead in _SPELLINGS.items():
+        places = [field] if values.get(field, defaults()[field]) != defaults()[field] else []
+        places += [f"{KINDS}.{name}.{field}" for name, overrides in kinds.items() if field in overrides]
+        for place in places:
+            message = f"{place} selects layers, as {KINDS} does"
+            yield Problem("contradiction", (place, KINDS), message, f"{instead}, and omit {field}")
+
+
+def _positions_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """Sinusoidal and learned positions are added to the embeddings, so that every layer has them."""
+    field = "position.kind"
+    common = values.get(field)
+    for name, overrides in kinds.items():
+        own = overrides.get(field, common)
+        if own != common and (own in _ADDED_POSITIONS or common in _ADDED_POSITIONS):
+            added = own if own in _ADDED_POSITIONS else common
+            message = f"{KINDS}.{name}.{field} {own} contradicts {field} {common}: {added} positions are in every layer"
+            remedy = f"omit {KINDS}.{name}.{field}, or write {field}: rope"
+            yield Problem("contradiction", (f"{KINDS}.{name}.{field}", field), message, remedy)
+
+
+def _broken_rules_of_kinds(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """Yield the problems of the layers of each kind, and the fields of the config without effect in all of them."""
+    base = {name: value for name, value in values.items() if not name.startswith("layers.")}
+    idle = [_without_effect({**base, **overrides}, overrides) for overrides in kinds.values()]
+    yield from (problem for name, problem in idle[0].items() if all(name in each for each in idle))
+    shown: set[Problem] = set()
+    for name, overrides in kinds.items():
+        for problem in broken_rules(apply_overrides(base, overrides)):
+            if problem not in shown:  # a problem of the common fields alone is that of several kinds
+                shown.add(problem)
+                yield _of_kind(problem, name, overrides)
+
+
+def _without_effect(values: Values, overrides: Mapping[str, Any]) -> dict[str, Problem]:
+    """Return the problem of each field of the config that has no effect in the layers of a kind."""
+    problems = (problem for problem in broken_rules(values) if problem.code == "without-effect")
+    return {problem.fields[0]: problem for problem in problems if problem.fields[0] not in overrides}
+
+
+def _of_kind(problem: Problem, name: str, overrides: Mapping[str, Any]) -> Problem:
+    """Return a problem in the layers of a kind, at the fields of the kind that cause it."""
+    fields = tuple(f"{KINDS}.{name}.{field}" if field in overrides else field for field in problem.fields)
+    if fields == problem.fields:
+        return problem
+    own = (*(field for field in fields if field.startswith(KINDS)), *(f for f in fields if not f.startswith(KINDS)))
+    return problem._replace(fields=own, message=f"in {name} layers, {problem.message}")

@@ -1,0 +1,31 @@
+"""The known names most similar to a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import partial
+
+
+def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known word most similar to ``wrong``; None if none is similar enough."""
+    by_folded = {folded(word): word for word in known}
+    matches = difflib.get_close_matches(folded(wrong[:64]), by_folded, n=1, cutoff=cutoff)
+    return by_folded[matches[0]] if matches else None
+
+
+def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
+    """Return the ``count`` words most similar to ``wrong``, in the order of ``known``."""
+    words = list(known)
+    best = sorted(words, key=partial(similarity, wrong), reverse=True)[:count]
+    return [word for word in words if word in best]
+
+
+def similarity(wrong: str, known: str) -> float:
+    """Return the similarity of two words, from 0 to 1, ignoring case."""
+    return difflib.SequenceMatcher(None, folded(wrong[:64]), folded(known)).ratio()
+
+
+def folded(word: str) -> str:
+    """Return a name in lower case, with underscores for dashes."""
+    return word.casefold().replace("-", "_")

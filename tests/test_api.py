@@ -321,7 +321,7 @@ def test_design(asked: Any, options: str, printed: Callable[..., dict[str, Any]]
         ({"params": 0}, "params: expected an integer from 1"),
         ({"params": "1M", "purpose": "x"}, "purpose: expected training or serving, got 'x'"),
         ({"params": "1M", "n_gpus": "8"}, "n_gpus: expected an integer"),
-        ({"params": "1M", "top": 0}, "top: expected an integer from 1 to 1,000, got 0"),
+        ({"params": "1M", "top": 0}, "top: expected an integer from 1 to 500, got 0"),
     ],
 )
 def test_invalid_designs(asked: Any, message: str) -> None:

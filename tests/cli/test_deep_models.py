@@ -1,4 +1,4 @@
-"""Commands on 100,000 layers: each answers, or refuses, in little memory and without torch."""
+"""Commands on 100,000 layers or near a limit: each answers, or refuses, in little memory and time, without torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ LAYERS = 100_000
 WIDTHS = f"vocab_size: 64\nd_model: 64\nn_heads: 4\nn_layers: {LAYERS}\nd_ff: 64\n"
 WINDOWS = f"{WIDTHS}position: {{kind: rope}}\nattention: {{window: 16, window_pattern: LLLLLG}}\n"
 MAX_MIB = 300
+MAX_SECONDS = 4  # processor time: twice what is promised, for slower machines
 
 PROBE = """
-import json, os, re, sys
+import json, os, re, sys, time
 from pathlib import Path
 def leave(code):
     peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-    Path("found.json").write_text(json.dumps({"torch": "torch" in sys.modules, "peak_mib": peak}))
+    found = {"torch": "torch" in sys.modules, "peak_mib": peak, "seconds": time.process_time()}
+    Path("found.json").write_text(json.dumps(found))
     end(code)
 end, os._exit = os._exit, leave
 from tinylm_cli.__main__ import main
@@ -46,6 +48,23 @@ COMMANDS: dict[str, tuple[int, str]] = {
 """A command, its exit code and a part of what it writes."""
 
 
+NEAR_LIMITS: dict[str, tuple[int, str]] = {
+    "params deep.yaml --by layer --expand --set n_layers=49990": (0, "1.26B parameters"),
+    "sweep gpt-oss-20b n_layers=1..500": (0, "500"),
+    "sweep gpt-oss-20b n_layers=1..501": (2, "the limit is 500"),
+    "design --params 7B --top 500 --format json": (0, '"rank": 500'),
+    "design --params 70B --family llama --gpu h100 --gpus 512 --top 500": (0, "500"),
+    "design --params 70B --family gemma2 --tolerance 0.99": (2, "more than 70,000 of"),
+    "compare {names} --gpu h100 --gpus 64": (0, "step time"),
+    "compare {names} --gpu h100 --gpus 512": (2, "at most 4,000 are searched"),
+    "estimate mixed.yaml --set n_layers=64 --attention-kernel math --gpu h100 --gpus 4096": (0, "fits"),
+    "estimate mixed.yaml --attention-kernel math --gpu h100 --gpus 3072": (2, "at most 5,000 are searched"),
+}
+"""Commands whose work is close to what is refused; ``{names}`` stands for 30 models."""
+
+MIXED = f"{WINDOWS}feed_forward: {{activation: silu, gated: true, n_experts: 64, top_k: 2, n_dense_layers: 3}}\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
 @pytest.mark.parametrize("words", COMMANDS)
 @pytest.mark.parametrize("config", [WIDTHS, WINDOWS], ids=["plain", "windows"])
@@ -53,6 +72,20 @@ def test_answers_in_little_memory(config: str, words: str, folder: Path) -> None
     (folder / "deep.yaml").write_text(config, encoding="utf-8")
     (folder / "full").mkdir()
     (folder / "full" / "config.json").write_text("{}", encoding="utf-8")
+    check(folder, words, COMMANDS[words])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+@pytest.mark.parametrize("words", NEAR_LIMITS)
+def test_near_a_limit(words: str, folder: Path) -> None:
+    (folder / "deep.yaml").write_text(WIDTHS, encoding="utf-8")
+    (folder / "mixed.yaml").write_text(MIXED.replace(str(LAYERS), "96"), encoding="utf-8")
+    names = " ".join(["llama-3-8b", *(f"@n_layers={n}" for n in range(33, 62))])
+    check(folder, words.replace("{names}", names), NEAR_LIMITS[words])
+
+
+def check(folder: Path, words: str, expected: tuple[int, str]) -> None:
+    """Run a command, and check its exit code, a part of what it writes, its memory and its processor time."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *words.split()],
         cwd=folder,
@@ -62,10 +95,11 @@ def test_answers_in_little_memory(config: str, words: str, folder: Path) -> None
         timeout=120,
         check=False,
     )
-    code, part = COMMANDS[words]
+    code, part = expected
     assert done.returncode == code, done.stderr
     assert part in (done.stderr if code else done.stdout)
     found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     assert not found["torch"]
     assert found["peak_mib"] < MAX_MIB
+    assert found["seconds"] < MAX_SECONDS
     assert not (folder / "out").exists()

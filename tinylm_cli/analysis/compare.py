@@ -28,7 +28,7 @@ from tinylm_cli.reports.compare import (
 )
 from tinylm_cli.reports.estimate import EstimateReport
 
-MAX_COMPARED_STAGES = 10_000
+MAX_COMPARED_STAGES = 4000
 """Maximum number of different pipeline stages, over all models, whose memory a comparison computes: about 2 seconds."""
 
 

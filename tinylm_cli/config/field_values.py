@@ -11,7 +11,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UsageError
 
-MAX_POINTS = 1000
+MAX_POINTS = 500
 """Maximum number of configs in a sweep."""
 
 _RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")

@@ -8,19 +8,20 @@ from typing import NamedTuple
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
 from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
+from tinylm_cli.analysis.design.planned_memory import candidates_within, smallest_candidate
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
 from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.parallel.layouts import with_micro_batches
-from tinylm_cli.analysis.parallel.plan import plan, plan_bytes
+from tinylm_cli.analysis.parallel.plan import plan
 from tinylm_cli.analysis.roofline import training_time
 from tinylm_cli.config.hardware import Accelerator
-from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport
+from tinylm_cli.reports.plan import Plan
 
 SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),
@@ -29,6 +30,9 @@ SHOWN = (
 """The figures of each design."""
 
 TRAIN_BYTES = "train_bytes_per_gpu"
+
+MAX_CANDIDATES = 70_000
+"""Maximum number of models that a search ranks: about 2 seconds."""
 
 
 class DesignRequest(NamedTuple):
@@ -58,14 +62,15 @@ class DesignRequest(NamedTuple):
 def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
     """Return the models that satisfy every constraint, best first; if none match, the failures and relaxations.
 
-    On several GPUs, training memory is the maximum over the GPUs of the layout, computed separately for each match.
+    On several GPUs, training memory is the maximum over the GPUs of the layout (:mod:`.planned_memory`).
 
     Args:
         request: The search and its constraints.
         on_progress: Called as the search proceeds.
 
     Raises:
-        AnalysisError: If a decode throughput is given without a GPU, or several GPUs without a target.
+        AnalysisError: If a decode throughput is given without a GPU, or several GPUs without a target; or if too many
+            models match.
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     _check(request)
@@ -145,12 +150,7 @@ def _match(
     if not planned:
         return constraints, candidates
     limit = min(each.value for each in planned)
-    fitting = []
-    for index, each in enumerate(candidates, 1):
-        if _train_bytes(space, space.config(each.shape, each.n_layers)) <= limit:
-            fitting.append(each)
-        on_progress("planning", index, len(candidates))
-    return constraints, fitting
+    return constraints, candidates_within(space, candidates, limit, on_progress)
 
 
 def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[Constraint], list[Constraint]]:
@@ -163,7 +163,14 @@ def _candidates(space: SearchSpace, constraints: Sequence[Constraint], on_progre
     targets = [each for each in constraints if each.is_target]
     names = list(dict.fromkeys((*front_figures(space), *(each.figure for each in targets))))
     measures = [searchable(each, space.serving.batch_size) for each in constraints]
+    n_found = 0
     for found in search(space, measures, names, on_progress):
+        n_found += len(found.depths)
+        if n_found > MAX_CANDIDATES:
+            raise AnalysisError(
+                f"more than {MAX_CANDIDATES:,} of {space.n_models:,} models satisfy the constraints",
+                help="narrow the search, for example with a smaller tolerance or fewer values of d_model",
+            )
         for n_layers in found.depths:
             figures = {name: form.at(n_layers) for name, form in zip(names, found.forms, strict=True)}
             deviation = max((figures[each.figure] / each.value - 1 for each in targets), key=abs)
@@ -177,29 +184,25 @@ def _failures(
     found = list(_candidates(space, closed, on_progress)) if planned else []
     if not found:
         return find_failures(space, closed, on_progress)
-    needed = [_train_bytes(space, space.config(each.shape, each.n_layers)) for each in found]
-    smallest = min(range(len(needed)), key=needed.__getitem__)
+    smallest, needed_bytes = smallest_candidate(space, found)
     tightest = min(planned, key=lambda each: each.value)
-    return [ConstraintFailure(tightest, False, needed[smallest], found[smallest].shape.sizes(found[smallest].n_layers))]
-
-
-def _train_bytes(space: SearchSpace, config: ModelConfig) -> int:
-    """Return the peak memory of training: the maximum over all GPUs."""
-    if space.training.n_gpus == 1:
-        return FIGURES[TRAIN_BYTES].compute(config, space.setups)
-    return plan_bytes(config, space.training, with_micro_batches(config, space.training, space.layout))
+    return [ConstraintFailure(tightest, False, needed_bytes, smallest.shape.sizes(smallest.n_layers))]
 
 
 def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front: bool) -> Design:
     """Return a match as a design, with every figure computed from its config."""
-    space, accelerator = request.space, request.space.accelerator
+    space, training, accelerator = request.space, request.space.training, request.space.accelerator
     config = space.config(candidate.shape, candidate.n_layers)
-    figures = {name: FIGURES[name].compute(config, space.setups) for name in SHOWN}
+    planned = None
+    if training.n_gpus > 1:
+        planned = plan(config, training, with_micro_batches(config, training, space.layout), accelerator)
+    of_plan = {} if planned is None else {TRAIN_BYTES: planned.peak_stage.total_bytes}
+    figures = {
+        name: of_plan[name] if name in of_plan else FIGURES[name].compute(config, space.setups) for name in SHOWN
+    }
     for name, value in candidate.figures.items():
         computed = figures[name] if name in figures else measured(name, space, config)
         assert value == computed, f"the closed form of {name} differs"
-    if space.training.n_gpus > 1:
-        figures[TRAIN_BYTES] = _train_bytes(space, config)
     compute, decode_rate = request.compute, None
     if accelerator is not None:
         decode_rate = space.serving.batch_size / candidate.figures[DECODE_SECONDS]
@@ -210,21 +213,19 @@ def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front
         deviation=candidate.deviation,
         on_pareto_front=on_front,
         decode_tokens_per_second=decode_rate,
-        train_tokens_per_second=_train_rate(space, config, figures) if request.purpose == "training" else None,
+        train_tokens_per_second=_train_rate(space, figures, planned) if request.purpose == "training" else None,
         train_tokens=None if compute is None else trained_tokens(compute.compute_flops, figures["active_params"]),
         config=config.model_dump(),
     )
 
 
-def _train_rate(space: SearchSpace, config: ModelConfig, figures: dict[str, int]) -> float | None:
-    """Return the training throughput in tokens per second: from the utilization, or from the plan on several GPUs."""
-    accelerator, training = space.accelerator, space.training
-    if accelerator is None:
+def _train_rate(space: SearchSpace, figures: dict[str, int], planned: Plan | None) -> float | None:
+    """Return the training throughput in tokens per second: from the plan of several GPUs, or from the utilization."""
+    if space.accelerator is None:
         return None
-    if training.n_gpus > 1:
-        planned = plan(config, training, with_micro_batches(config, training, space.layout), accelerator)
+    if planned is not None:
         return None if planned.step_seconds is None else planned.tokens_per_step / planned.step_seconds
-    one_token = training._replace(train_tokens=1)
+    one_token = space.training._replace(train_tokens=1)
     return training_time(
-        accelerator, one_token, train_flops_per_token=figures["train_flops_per_token"]
+        space.accelerator, one_token, train_flops_per_token=figures["train_flops_per_token"]
     ).tokens_per_second

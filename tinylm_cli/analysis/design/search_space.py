@@ -116,7 +116,8 @@ class SearchSpace:
         """Check the sizes that all models share.
 
         Raises:
-            AnalysisError: If the layout does not divide the vocabulary, the sequence or the experts.
+            AnalysisError: If the layout does not divide the vocabulary, the sequence or the experts, or a d_head is odd
+                with RoPE.
         """
         layout, experts = self.layout, self.family.config.feed_forward.n_experts
         if self.vocab_size % layout.tensor:
@@ -131,6 +132,9 @@ class SearchSpace:
         if layout.expert > 1 and (experts is None or experts % layout.expert):
             message = f"expert parallelism {layout.expert} does not divide n_experts {experts or 0}"
             raise AnalysisError(message, help="change the layout, or search another family")
+        odd = [each for each in self.d_heads if each % 2]
+        if odd and self.family.config.position.kind == "rope":
+            raise AnalysisError(f"d_head {odd[0]} is odd; RoPE rotates pairs of dimensions", help="use even values")
 
     @property
     def training(self) -> TrainingSetup:

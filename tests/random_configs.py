@@ -11,15 +11,23 @@ from tinylm_cli.config.schema import ModelConfig
 one_of = st.sampled_from
 
 
+OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "short_conv": st.fixed_dictionaries({"kernel_size": one_of([1, 3, 4]), "bias": st.booleans()}),
+}
+"""The block of each sequence mixer other than attention."""
+
+
 @st.composite
 def small_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model."""
-    latent = draw(st.booleans())
+    mixer = draw(one_of(["attention", "attention", "attention", *OTHER_MIXERS, "none"]))
+    has_feed_forward = mixer == "none" or draw(one_of([True, True, True, False]))
+    latent = mixer == "attention" and draw(st.booleans())
     groups, heads_each = draw(one_of([1, 2])), draw(one_of([1, 2]))
     heads, d_head = groups * heads_each, draw(one_of([1, 4, 8]))
     d_rope = draw(one_of([2, 4]))
-    position = _position(draw, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
-    parallel = draw(st.booleans())
+    position = _position(draw, mixer, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
+    parallel = mixer != "none" and has_feed_forward and draw(st.booleans())
     norm = {
         "kind": draw(one_of(["layernorm", "rmsnorm"])),
         "placement": "pre" if parallel else draw(one_of(["pre", "post", "sandwich"])),
@@ -27,10 +35,10 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
     n_layers = draw(one_of([1, 2, 3]))
-    attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head)
-    feed_forward = _feed_forward(draw, n_layers)
+    attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head) if mixer == "attention" else {}
+    feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
     has_kinds = n_layers > 1 and draw(st.booleans())
-    layers = _layers(draw, n_layers, position, attention, feed_forward) if has_kinds else {}
+    layers = _layers(draw, n_layers, mixer, position, attention, feed_forward) if has_kinds else {}
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -45,8 +53,11 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
             "position": position,
             "norm": norm,
             "attention": attention,
+            **({mixer: draw(OTHER_MIXERS[mixer])} if mixer in OTHER_MIXERS else {}),
             "feed_forward": feed_forward,
             "block": {
+                "mixer": mixer,
+                "feed_forward": has_feed_forward,
                 "parallel": parallel,
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
@@ -64,6 +75,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
 def _layers(
     draw: st.DrawFn,
     n_layers: int,
+    mixer: str,
     position: dict[str, Any],
     attention: dict[str, Any],
     feed_forward: dict[str, Any],
@@ -71,23 +83,31 @@ def _layers(
     """Draw two kinds of layers and their order; the fields that select layers are removed from the blocks."""
     attention.pop("window_pattern", None)
     feed_forward.pop("n_dense_layers", None)
-    other: dict[str, Any] = {"d_ff": draw(one_of([12, 20]))}
-    if attention.get("kind") != "latent":
+    other: dict[str, Any] = {"d_ff": draw(one_of([12, 20]))} if feed_forward else {}
+    change = draw(one_of(["mixer", "no feed_forward", "fields", "fields"]))
+    if change == "mixer":
+        own = draw(one_of([name for name in ("attention", *OTHER_MIXERS) if name != mixer]))
+        other["block"] = {"mixer": own}
+        other |= {own: draw(OTHER_MIXERS[own])} if own in OTHER_MIXERS else {}
+    elif change == "no feed_forward" and mixer != "none":
+        other = {"block": {"feed_forward": False}}
+    elif mixer == "attention" and attention.get("kind") != "latent":
         other["attention"] = draw(one_of([{}, {"window": 2}, {"window": None}, {"n_kv_heads": 1}, {"sinks": True}]))
         if position["kind"] in ("rope", "alibi"):
             other["position"] = draw(one_of([{}, {"kind": "none"}]))
         if position["kind"] == "rope":
             other["position"] = draw(one_of([other["position"], {"theta": 50.0}]))
-    if "n_experts" in feed_forward:
+    if "n_experts" in feed_forward and change != "no feed_forward":
         other["feed_forward"] = draw(one_of([{}, {"n_experts": None}, {"n_experts": 4, "n_groups": 1}]))
     kinds = draw(st.permutations(["one", "other", draw(one_of(["one", "other"]))][:n_layers]))
     sequences = draw(one_of(["pattern", "first", "last"])), ", ".join(kinds)
     return {sequences[0]: sequences[1], "kinds": {"one": {}, "other": other}}
 
 
-def _position(draw: st.DrawFn, *, rope: bool, pairs: int) -> dict[str, Any]:
-    """Draw positions; rotary ones only if a head has ``pairs`` of dimensions."""
-    kinds = ["sinusoidal", "learned", "alibi", "none", *(["rope"] if pairs else [])]
+def _position(draw: st.DrawFn, mixer: str, *, rope: bool, pairs: int) -> dict[str, Any]:
+    """Draw positions; those inside attention only with it, and rotary ones only if a head has ``pairs``."""
+    inside = ["alibi", *(["rope"] if pairs else [])] if mixer == "attention" else []
+    kinds = ["sinusoidal", "learned", "none", *inside]
     kind = "rope" if rope else draw(one_of(kinds))
     if kind == "learned":
         return {"kind": kind, "offset": draw(one_of([0, 2]))}

@@ -72,6 +72,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "latent, wider": {"position": ROPE, "attention": {**LATENT, "kv_rank": 256, "q_rank": 96, "d_nope": 128}},
     "norms on both sides": {"norm": {"placement": "sandwich"}, "feed_forward": {"gated": True, "clamp": 7.0}},
     "side by side": {"block": {"parallel": True}, "feed_forward": {"activation": "quick_gelu"}},
+    "short convolutions": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "short_conv"}},
+    "long convolutions": {
+        "block": {"mixer": "short_conv", "feed_forward": False},
+        "short_conv": {"kernel_size": 64, "bias": True},
+    },
+    "only attention": {"block": {"feed_forward": False}},
+    "only feed-forward": {"block": {"mixer": "none"}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},
 }  # fmt: skip
 DTYPES = [torch.float32, torch.bfloat16]
@@ -190,6 +197,9 @@ def one_more(model: TinyTransformerLM, tokens: torch.Tensor, cache: KVCache) -> 
         ("windowed", 2 * 2 * 64 * 16),
         ("windows in turn", 2 * 128 * (16 + 100)),
         ("latent", 2 * (64 + 16) * 100),
+        ("short convolutions", 2 * 2 * 128),
+        ("long convolutions", 2 * 63 * 128),
+        ("only feed-forward", 0),
     ],
 )
 def test_cache_bytes_equal_the_estimate(name: str, numbers: int) -> None:

@@ -70,4 +70,9 @@ def test_cache_of_named_kinds() -> None:
 
 @given(small_configs(), st.sampled_from(["float32", "bfloat16", "float8", "int8"]))
 def test_one_token(config: ModelConfig, dtype: str) -> None:
-    assert kv_cache_bytes(config, batch_size=1, seq_len=1, dtype=dtype) == cache_shape(config, dtype).token_bytes
+    shape = cache_shape(config, dtype)
+    found = kv_cache_bytes(config, batch_size=1, seq_len=1, dtype=dtype)
+    assert found == shape.token_bytes + shape.state_bytes
+    if all(each.window is None for each in shape.layers):
+        longer = kv_cache_bytes(config, batch_size=2, seq_len=7, dtype=dtype)
+        assert longer == 2 * (7 * shape.token_bytes + shape.state_bytes)

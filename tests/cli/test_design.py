@@ -16,7 +16,7 @@ from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
 from tinylm_cli.analysis.design.search import OnProgress
 from tinylm_cli.analysis.figures import figure
 from tinylm_cli.cli.design_options import Family
-from tinylm_cli.config.blocks import MAX_LEN
+from tinylm_cli.config.base import MAX_LEN
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config

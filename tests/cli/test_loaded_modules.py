@@ -27,18 +27,18 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 58, ["analysis", "config.hardware", "config.syntax_errors"]),
-        (["validate", "toy.yaml"], 0, 80, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 75, ["config.fields", "config.suggestions", "config.hardware", "atomic_write"]),
-        (["list"], 0, 76, ["config.fields", "config.yaml_writer", "config.hardware", "atomic_write"]),
-        (["estimate", "toy.yaml", "--gpu", "h100"], 0, 130, ["config.assertion", "analysis.design", "config.fixes"]),
+        (["validate", "misspelled.yaml"], 1, 80, ["analysis", "config.hardware", "config.syntax_errors"]),
+        (["validate", "toy.yaml"], 0, 100, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 95, ["config.fields", "config.suggestions", "config.hardware", "atomic_write"]),
+        (["list"], 0, 96, ["config.fields", "config.yaml_writer", "config.hardware", "atomic_write"]),
+        (["estimate", "toy.yaml", "--gpu", "h100"], 0, 150, ["config.assertion", "analysis.design", "config.fixes"]),
         (
             ["import", "hub"],
             0,
             68,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
-        (["design", "--params", "100M"], 0, 140, ["config.fixes", "config.syntax_errors"]),
+        (["design", "--params", "100M"], 0, 160, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

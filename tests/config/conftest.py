@@ -42,19 +42,22 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
-    latent = draw(st.booleans())
+    mixer = draw(st.sampled_from(["attention", "attention", "attention", "short_conv", "none"]))
+    has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
+    latent = mixer == "attention" and draw(st.booleans())
     head = {"d_rope": 2 * draw(st.integers(1, 64))} if latent else {}
-    if not latent and draw(st.booleans()):
+    if mixer == "attention" and not latent and draw(st.booleans()):
         head["d_head"] = 2 * draw(st.integers(1, 64))
     norm = draw(_norm())
-    attention = draw(_latent() if latent else _multi_head(n_heads)) | head
+    attention = draw(_latent() if latent else _multi_head(n_heads)) | head if mixer == "attention" else None
     blocks = {
         "embedding": draw(_some({"multiplier": st.none() | NUMBERS, "norm": st.booleans()})),
         "position": draw(_position(head.get("d_rope") or head.get("d_head") or d_head, attention)),
         "norm": norm,
-        "attention": attention,
-        "feed_forward": draw(_feed_forward(n_layers)),
-        "block": draw(_block(norm.get("placement", "pre"))),
+        "attention": attention or {},
+        "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
+        "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
+        "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
         "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
         "budget": draw(_some(BUDGET)),
     }
@@ -88,15 +91,16 @@ def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[s
 
 
 @st.composite
-def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any]) -> dict[str, Any]:
-    latent = attention.get("kind") == "latent"
-    kind = "rope" if latent else draw(st.sampled_from(["sinusoidal", "learned", "rope", "alibi", "none"]))
+def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) -> dict[str, Any]:
+    latent = attention is not None and attention.get("kind") == "latent"
+    kinds = ["sinusoidal", "learned", "none", *(["rope", "alibi"] if attention is not None else [])]
+    kind = "rope" if latent else draw(st.sampled_from(kinds))
     if kind != "rope":
         offset = {"offset": st.integers(0, 1024)} if kind == "learned" else {}
         return {"kind": kind, **draw(_some(offset))} if kind != "sinusoidal" or draw(st.booleans()) else {}
     base: st.SearchStrategy[Any] = st.floats(min_value=1, max_value=1e12, exclude_min=True)
     optional: dict[str, st.SearchStrategy[Any]] = {"theta": base, "pairing": st.sampled_from(["half", "adjacent"])}
-    if attention.get("window"):
+    if attention is not None and attention.get("window"):
         optional["local_theta"] = st.none() | base
     scaling = draw(st.sampled_from(["none", "linear", "dynamic", "llama3", "yarn", "longrope"]))
     rotated, values = d_head, dict[str, Any](kind=kind, scaling=scaling)
@@ -171,6 +175,9 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 
 
+SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1024), "bias": st.booleans()}
+
+
 @st.composite
 def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     activations = ["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
@@ -199,7 +206,9 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
 
 
 @st.composite
-def _block(draw: st.DrawFn, placement: str) -> dict[str, Any]:
-    parallel = placement == "pre" and draw(st.booleans())
+def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: bool) -> dict[str, Any]:
+    parallel = placement == "pre" and mixer != "none" and has_feed_forward and draw(st.booleans())
     optional = {"residual_multiplier": NUMBERS, **({"shared_norm": st.booleans()} if parallel else {})}
-    return ({"parallel": True} if parallel else {}) | draw(_some(optional))
+    parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
+    parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
+    return parts | ({"parallel": True} if parallel else {}) | draw(_some(optional))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_amount
-from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
+from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS
 from tinylm_cli.config.dependencies import REQUIREMENTS, applies, defaults, satisfying_values
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.config.fields import Field, fields
@@ -244,6 +244,36 @@ SAID: list[tuple[Values, str, str, str]] = [
         "without-effect",
         "feed_forward.top_k_groups has no effect unless feed_forward.n_groups is above 1",
         "omit feed_forward.top_k_groups, or write feed_forward.n_experts: 8 and feed_forward.n_groups: 8",
+    ),
+    (
+        {"block.mixer": "none", "block.feed_forward": False},
+        "contradiction",
+        "block.mixer none and block.feed_forward false leave nothing in a layer",
+        "omit block.feed_forward, or write block.mixer: attention",
+    ),
+    (
+        {"block.mixer": "short_conv", "position.kind": "rope"},
+        "without-effect",
+        "position.kind rope has no effect: it acts inside attention, and block.mixer is short_conv",
+        "write position.kind: none, or block.mixer: attention",
+    ),
+    (
+        {"block.mixer": "short_conv", "attention.window": 8},
+        "without-effect",
+        "attention.window has no effect unless block.mixer is attention",
+        "omit attention.window, or write block.mixer: attention",
+    ),
+    (
+        {"short_conv.kernel_size": 4},
+        "without-effect",
+        "short_conv.kernel_size has no effect unless block.mixer is short_conv",
+        "omit short_conv.kernel_size, or write block.mixer: short_conv",
+    ),
+    (
+        {"block.feed_forward": False, "feed_forward.gated": True},
+        "without-effect",
+        "feed_forward.gated has no effect unless block.feed_forward is true",
+        "omit feed_forward.gated, or write block.feed_forward: true",
     ),
     (
         {"budget.seq_len": 2048},

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import MAX_COUNT
-from tinylm_cli.config.blocks import BLOCKS, Attention, Block, Position
+from tinylm_cli.config.base import Block
+from tinylm_cli.config.blocks import BLOCKS, Attention, Position
 from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import ModelConfig, flatten
@@ -42,7 +43,7 @@ def test_defaults_are_the_course_model() -> None:
     assert {name: flat[name] for name in course} == course
     others = {name: value for name, value in flat.items() if name not in course and applies(name, flat)}
     on = {name: value for name, value in others.items() if value not in (None, False, 1.0, "none", {}) or value is True}
-    assert on == {"norm.weight": True}
+    assert on == {"norm.weight": True, "block.mixer": "attention", "block.feed_forward": True}
     assert (config.d_head, config.d_value, config.n_kv_heads, config.d_expert) == (32, 32, 4, 512)
     assert config.norm.has_bias
     assert config.attention.has_out_bias

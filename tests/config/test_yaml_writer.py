@@ -71,6 +71,8 @@ feed_forward:
   gated: false
   bias: true
 block:
+  mixer: attention
+  feed_forward: true
   parallel: false
   residual_multiplier: 1.0
 head:

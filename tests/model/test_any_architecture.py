@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.proof import closed_form, prove
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.generation import decode
@@ -41,6 +43,10 @@ def ids(length: int) -> Tensor:
 def near(found: Tensor, expected: Tensor) -> bool:
     """Whether logits differ by rounding: those that a soft-cap keeps below 1 were about as large as that before it."""
     return float((found - expected).detach().abs().max()) <= 1e-5 * max(float(expected.detach().abs().max()), 1.0)
+
+
+def _mixes_without_attention(config: ModelConfig) -> bool:
+    return any(kind.block.mixer not in ("attention", "none") for kind in layer_pattern(config).kinds)
 
 
 @given(small_configs())
@@ -88,7 +94,8 @@ def test_later_tokens_have_no_effect(config: ModelConfig) -> None:
 @settings(max_examples=60)
 def test_causal_mask_equals_default(config: ModelConfig) -> None:
     model = random_model(config)
-    if config.attention.window is not None:
+    windows = {kind.attention.window for kind in layer_pattern(config).kinds}
+    if _mixes_without_attention(config) or windows != {None}:
         return
     square = torch.ones(7, 7, dtype=torch.bool).tril()
     added = torch.zeros(7, 7).masked_fill(~square, -torch.inf)
@@ -103,6 +110,10 @@ def test_causal_mask_equals_default(config: ModelConfig) -> None:
 def test_fully_masked_query(config: ModelConfig) -> None:
     mask = torch.ones(4, 4, dtype=torch.bool).tril()
     mask[0] = False
+    if _mixes_without_attention(config):
+        with pytest.raises(ValueError, match="a mask applies to attention only"):
+            random_model(config)(ids(4), mask)
+        return
     with torch.no_grad():
         assert random_model(config)(ids(4), mask).isfinite().all()
 

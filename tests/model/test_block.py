@@ -20,7 +20,9 @@ def test_pre_norm_residual(make_config: Make, randomized: Randomize) -> None:
     x = torch.randn(2, 5, 16)
     assert block.ln_1 is not None
     assert block.ln_2 is not None
-    middle = x + block.attention(block.ln_1(x), CAUSAL)
+    assert block.mixer is not None
+    assert block.feed_forward is not None
+    middle = x + block.mixer(block.ln_1(x), mask=CAUSAL)
     torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 
 
@@ -30,3 +32,31 @@ def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:
     x = torch.randn(4, 5, 16)
     assert (block.eval()(x, CAUSAL) == x).float().mean() < 0.01
     assert (block.train()(x, CAUSAL) == x).float().mean() > 0.9
+
+
+def test_mixer_is_named_in_the_config(make_config: Make) -> None:
+    block = TransformerBlock(make_config())
+    assert block.mixer is block.get_submodule("attention")
+    block = TransformerBlock(make_config(block={"mixer": "short_conv"}))
+    assert block.mixer is block.get_submodule("short_conv")
+
+
+def test_only_a_mixer(make_config: Make, randomized: Randomize) -> None:
+    block = TransformerBlock(make_config(block={"mixer": "short_conv", "feed_forward": False}))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert {name for name, _ in block.named_children()} == {"ln_1", "short_conv"}
+    assert block.ln_1 is not None
+    assert block.mixer is not None
+    torch.testing.assert_close(block(x, CAUSAL), x + block.mixer(block.ln_1(x)))
+
+
+def test_only_a_feed_forward(make_config: Make, randomized: Randomize) -> None:
+    block = TransformerBlock(make_config(block={"mixer": "none"}))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert {name for name, _ in block.named_children()} == {"ln_2", "feed_forward"}
+    assert block.mixer is None
+    assert block.ln_2 is not None
+    assert block.feed_forward is not None
+    torch.testing.assert_close(block(x, CAUSAL), x + block.feed_forward(block.ln_2(x)))

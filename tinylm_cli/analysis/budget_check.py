@@ -10,7 +10,7 @@ from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
 from tinylm_cli.config.amounts import rounded, rounded_up, stated
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, FigureKind
-from tinylm_cli.config.blocks import MAX_N_LAYERS
+from tinylm_cli.config.base import MAX_N_LAYERS
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.loader import LoadedConfig

@@ -229,6 +229,7 @@ def _summarize_serving(
         weights_bytes=memory.weights_bytes,
         weights_dtype=memory.quantization if quantized else memory.dtype,
         kv_cache_bytes_per_token=estimate.cache.token_bytes,
+        state_bytes_per_sequence=estimate.cache.state_bytes,
         kv_cache_bytes=memory.cache_bytes,
         largest_batch_size=largest,
         decode_tokens_per_second=None if time is None else time.decode_tokens_per_second,

@@ -54,6 +54,7 @@ class MatmulGroup(NamedTuple):
     name: str
     n_layers: int
     matmuls: tuple[Matmul, ...]
+    is_layer: bool
 
     @property
     def flops(self) -> int:
@@ -219,13 +220,13 @@ def _matmul_groups(
     for section in tensor_table(config) if table is None else table:
         weights = tuple(_weight_matmuls(section, tokens))
         if section.layers is None:
-            yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights)
+            yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights, False)
             continue
         groups = groups_within(config, section.layers)
         for group in groups:
             suffix = f" {group.name}" if len(groups) > 1 else ""
             inside = mixer_of(group.config).matmuls(group.config, tokens, pairs, absorbed=absorbed)
-            yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *inside))
+            yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *inside), True)
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
@@ -240,8 +241,7 @@ def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
 
 def _recomputed(group: MatmulGroup, recompute: Recompute) -> int:
     """Return the operations of one sequence that the backward pass recomputes in the layers of a group."""
-    is_layer = any(matmul.component == "attention_scores" for matmul in group.matmuls)
-    if recompute == "none" or not is_layer:
+    if recompute == "none" or not group.is_layer:
         return 0
     recomputed = (
         matmul.flops for matmul in group.matmuls if recompute == "full" or matmul.component == "attention_scores"

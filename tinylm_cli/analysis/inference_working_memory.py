@@ -83,7 +83,8 @@ def decode_working_bytes(
 
 def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend) -> Iterator[int]:
     """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point that may peak."""
-    held, mixing = mixer_of(config).decode_bytes(config, seq_len=seq_len, element_bytes=element_bytes, backend=backend)
+    one_token = InferencePass(1, 1, seq_len, element_bytes, backend)
+    held, mixing = mixer_of(config).decode_bytes(config, one_token)
     for row in (*mixing, *_feed_forward(config, element_bytes)):
         yield held + row
 
@@ -130,7 +131,9 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     Experts follow ``model/experts.py:Experts.forward``. In the worst case one expert receives every token.
     """
     feed_forward, d = config.feed_forward, config.d_model
-    residual_stream = 4 * d * element_bytes  # x before and after attention, the attention output, norm(x)
+    if not config.block.feed_forward:
+        return ()
+    residual_stream = 4 * d * element_bytes  # x before and after the mixer, its output, norm(x)
     hidden = _hidden_tensors(config) * element_bytes  # bytes per hidden unit
     dense = hidden * config.d_ff + d * element_bytes  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:

@@ -1,7 +1,6 @@
-"""Bytes of the KV cache: keys and values of earlier tokens, which decoding does not recompute.
+"""Bytes of the KV cache: keys and values of earlier tokens and states of constant size, which decoding reads.
 
-Letters: B batch_size, S cached positions, H n_heads, G n_kv_heads, K d_head, K_v d_value; latent attention has C
-kv_rank and R d_rope.
+Letters: B batch_size, H n_heads, K d_head, K_v d_value.
 """
 
 from __future__ import annotations
@@ -52,16 +51,20 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
         config: A validated config.
         dtype: As for :func:`kv_cache_bytes`.
     """
-    token_bytes = kv_cache_bytes(config, batch_size=1, seq_len=1, dtype=dtype)
+    layers = tuple(_cache_layers(config, dtype))
+    token_bytes = sum(each.token_bytes for each in layers)
     multi_head_bytes = sum(
-        len(group.layers) * _multi_head_bytes(group.config, dtype) for group in group_layers(config, None)
+        len(group.layers) * _multi_head_bytes(group.config, dtype)
+        for group in group_layers(config, None)
+        if mixer_of(group.config).caches_tokens
     )
     return CacheShape(
         dtype=dtype,
-        layers=tuple(_cache_layers(config, dtype)),
+        layers=layers,
         token_bytes=token_bytes,
         multi_head_token_bytes=multi_head_bytes,
-        multi_head_ratio=multi_head_bytes / token_bytes,
+        multi_head_ratio=multi_head_bytes / token_bytes if token_bytes else None,
+        state_bytes=sum(each.state_bytes for each in layers),
     )
 
 
@@ -70,11 +73,16 @@ def _cache_layers(config: ModelConfig, dtype: str) -> Iterator[CacheLayers]:
     counts: Counter[CacheLayers] = Counter()
     for group in group_layers(config, None):
         counts[_one_layer(group.config, dtype)] += len(group.layers)
-    for layer, n_layers in counts.items():
-        yield replace(layer, n_layers=n_layers, token_bytes=n_layers * layer.token_bytes)
+    for layer, n in counts.items():
+        yield replace(layer, n_layers=n, token_bytes=n * layer.token_bytes, state_bytes=n * layer.state_bytes)
 
 
 def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
+    mixer = mixer_of(config)
+    kept = mixer.cache_bytes(config, seq_len=1, dtype=dtype)
+    if not mixer.caches_tokens:
+        kind: CacheKind = "state" if kept else "none"
+        return CacheLayers(1, kind, None, None, None, None, None, token_bytes=0, state_bytes=kept)
     latent = config.attention.kind == "latent"
     return CacheLayers(
         n_layers=1,
@@ -84,7 +92,8 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
         kv_rank=config.attention.kv_rank if latent else None,
         d_rope=config.attention.d_rope if latent else None,
         window=config.attention.window,
-        token_bytes=mixer_of(config).cache_bytes(config, seq_len=1, dtype=dtype),
+        token_bytes=kept,
+        state_bytes=0,
     )
 
 

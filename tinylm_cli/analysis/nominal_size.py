@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.blocks import MAX_N_LAYERS
+from tinylm_cli.config.base import MAX_N_LAYERS
 from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.params import SizeChange

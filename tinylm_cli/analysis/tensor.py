@@ -8,7 +8,17 @@ from typing import Literal, NamedTuple, get_args
 
 from tinylm_cli.config.schema import ModelConfig
 
-Component = Literal["token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head"]
+Component = Literal[
+    "token_embedding",
+    "position",
+    "attention",
+    "short_conv",
+    "feed_forward",
+    "router",
+    "experts",
+    "norm",
+    "lm_head",
+]
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 

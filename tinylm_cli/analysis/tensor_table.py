@@ -93,19 +93,21 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the tensors of a layer of the kind that ``config`` describes."""
     d, placement = config.d_model, config.norm.placement
     before, after = placement != "post", placement != "pre"
-    if before:
-        yield from norm("ln_1", config, d)
-    yield from mixer_of(config).tensors(config)
-    if after:
-        yield from norm("post_ln_1", config, d)
-    if before and not config.block.shared_norm:
-        yield from norm("ln_2", config, d)
-    if config.feed_forward.n_experts is not None:
-        yield from _experts(config)
-    else:
-        yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
-    if after:
-        yield from norm("post_ln_2", config, d)
+    if config.block.has_mixer:
+        if before:
+            yield from norm("ln_1", config, d)
+        yield from mixer_of(config).tensors(config)
+        if after:
+            yield from norm("post_ln_1", config, d)
+    if config.block.feed_forward:
+        if before and not config.block.shared_norm:
+            yield from norm("ln_2", config, d)
+        if config.feed_forward.n_experts is not None:
+            yield from _experts(config)
+        else:
+            yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
+        if after:
+            yield from norm("post_ln_2", config, d)
 
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:

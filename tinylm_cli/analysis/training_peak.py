@@ -1,7 +1,7 @@
 """The memory timeline of a training step: gradients, activations and working memory of each phase that may peak.
 
 Autograd runs the backward pass of ``model/lm.py:TinyTransformerLM`` in this order: the loss, the LM head, each layer
-from the last to the first (its feed-forward part, then its attention), the embedding. ``analysis/saved_tensors``
+from the last to the first (its feed-forward part, then its mixer), the embedding. ``analysis/saved_tensors``
 defines the letters.
 """
 
@@ -79,7 +79,7 @@ def training_timeline(
 def _layer(
     run: ForwardPass, section: Section, gradients: int, saved: int, expert_parallel: int
 ) -> Iterator[PhaseMemory]:
-    """Yield the phases of one layer's backward pass: of its feed-forward part, then of its attention.
+    """Yield the phases of one layer's backward pass: of its feed-forward part, then of its mixer.
 
     Args:
         run: The forward pass of a layer of this kind.
@@ -92,24 +92,25 @@ def _layer(
     tensors = layer_tensors(run)
     own = tensors if run.setup.recompute == "full" else saved_by_layer(run)
     residual_stream = run.tokens * config.d_model * run.element_bytes  # gradient of the residual stream, B × T × D
-    if config.feed_forward.n_experts is not None:
+    feed_forward = (
+        sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_element_bytes
+    )
+    if config.block.feed_forward and config.feed_forward.n_experts is not None:
         yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_parallel)
-    else:
+    elif config.block.feed_forward:
         n_hidden = 2 if config.feed_forward.gated else 1  # gradients of gate and up, or of up
         hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
-    feed_forward = (
-        sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_element_bytes
-    )
-    last = max(index for index, tensor in enumerate(tensors) if tensor.part == "attention")
-    # the attention output is freed after the output projection's backward pass, unless a flash kernel still reads it
-    is_output_freed = run.materializes_scores
-    until_attention = total_bytes(
-        tensor for tensor in tensors[: last + 1] if not (tensor.name == OUTPUT and is_output_freed)
-    )
-    working = residual_stream + mixer_of(run.config).gradient_bytes(run)
-    yield PhaseMemory("backward", gradients + feed_forward, saved + until_attention, working)
+    if config.block.has_mixer:
+        last = max(index for index, tensor in enumerate(tensors) if tensor.part == config.block.mixer)
+        # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
+        is_output_freed = run.materializes_scores
+        until_mixer = total_bytes(
+            tensor for tensor in tensors[: last + 1] if not (tensor.name == OUTPUT and is_output_freed)
+        )
+        working = residual_stream + mixer_of(config).gradient_bytes(run)
+        yield PhaseMemory("backward", gradients + feed_forward, saved + until_mixer, working)
 
 
 def _experts(

@@ -177,7 +177,7 @@ def _grid(options: DesignOptions) -> Grid:
 
     from tinylm_cli.analysis.design.closed_form import MIN_LAYERS
     from tinylm_cli.analysis.design.search_space import GRID
-    from tinylm_cli.config.blocks import MAX_DIM, MAX_N_LAYERS
+    from tinylm_cli.config.base import MAX_DIM, MAX_N_LAYERS
 
     grid = GRID
     if options.d_model is not None:

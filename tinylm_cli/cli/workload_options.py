@@ -98,7 +98,7 @@ def too_long(
         option: As in :func:`require_length`.
         span: As in :func:`require_length`.
     """
-    from tinylm_cli.config.blocks import MAX_LEN
+    from tinylm_cli.config.base import MAX_LEN
     from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 
     less, text = f"write {option} {longest} or less", as_typed(seq_len)

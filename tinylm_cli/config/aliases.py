@@ -42,6 +42,8 @@ _FIELDS = {
     "attention.d_nope": "qk_nope_head_dim",
     "attention.d_rope": "qk_rope_head_dim",
     "attention.d_value": "v_head_dim",
+    "short_conv.kernel_size": "conv_l_cache",
+    "short_conv.bias": "conv_bias",
     "feed_forward.activation": "activation_fn activation_function hidden_act hidden_activation",
     "feed_forward.bias": "mlp_bias",
     "feed_forward.clamp": "swiglu_limit",
@@ -65,6 +67,7 @@ _BLOCKS = {
     "position": "pos_emb positional_encoding rope rope_parameters",
     "norm": "layer_norm layernorm normalization rms_norm rmsnorm",
     "attention": "attn self_attention self_attn",
+    "short_conv": "conv",
     "feed_forward": "ffn mlp moe",
     "head": "lm_head",
 }

@@ -7,82 +7,48 @@ None means that the value follows from other fields, as the description states.
 
 # no deferred annotations: pydantic would evaluate every one, a tenth of the start-up time
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema
-from pydantic_core import CoreSchema
+from pydantic import Field, WithJsonSchema
 
-from tinylm_cli.config.diagnostic_codes import either
+from tinylm_cli.config.base import (
+    MAX_BATCH_SIZE,
+    MAX_D_FF,
+    MAX_DIM,
+    MAX_FACTOR,
+    MAX_LEN,
+    MAX_N_EXPERTS,
+    MAX_N_HEADS,
+    MAX_N_LAYERS,
+    MAX_ROPE_BASE,
+    MAX_WINDOW_PATTERN,
+    Block,
+    Dim,
+    ExpertCount,
+    Factor,
+    Factors,
+    Requirement,
+    RopeBase,
+    is_set,
+    is_true,
+    one_of,
+    optional,
+)
 from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
+from tinylm_cli.config.mixers.short_conv import ShortConv
 
-MAX_DIM = 1_048_576
-MAX_N_HEADS = 65_536
-MAX_LEN = 1_000_000_000
-MAX_FACTOR = 1e6
-MAX_N_LAYERS = 100_000
-MAX_WINDOW_PATTERN = 512
-MAX_D_FF = 16_777_216
-MAX_N_EXPERTS = 65_536
-MAX_BATCH_SIZE = 1_000_000_000
-MAX_ROPE_BASE = 1e12
-
-
-class Block(BaseModel):
-    """Base of every part of a config: frozen, with strict types and without unknown keys.
-
-    A class builds its validator when it first needs one: a block inside a config is validated by that of the config.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-
-
-def optional(example: Any, description: str, **bounds: Any) -> Any:
-    """Declare a field that may be absent; its value then follows from other fields, or is none."""
-    return Field(None, examples=[example], description=description, **bounds)
-
-
-class Requirement(NamedTuple):
-    """A condition on another field, without which a field has no effect; an annotation of the field.
-
-    Attributes:
-        field: Dotted name of the other field.
-        met: Whether a value of the other field satisfies the condition.
-        condition: Text of the condition, to follow "unless".
-        example: A value of the other field that satisfies it.
-    """
-
-    field: str
-    met: Callable[[Any], bool]
-    condition: str
-    example: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Leave the validation of the field as it is."""
-        return handler(source)
-
-
-def _one_of(field: str, *values: str) -> Requirement:
-    return Requirement(field, values.__contains__, f"{field} is {either(values)}", values[0])
-
-
-def _is_set(field: str, example: str) -> Requirement:
-    return Requirement(field, lambda value: value is not None, f"{field} is set", example)
-
-
-def _is_true(field: str) -> Requirement:
-    return Requirement(field, bool, f"{field} is true", "true")
-
-
-ROPE = _one_of("position.kind", "rope")
+ROPE = one_of("position.kind", "rope")
 SCALED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
-YARN = _one_of("position.scaling", "yarn")
-LLAMA3 = _one_of("position.scaling", "llama3")
-LONGROPE = _one_of("position.scaling", "longrope")
-MULTI_HEAD = _one_of("attention.kind", "multi_head")
-LATENT = _one_of("attention.kind", "latent")
-WINDOW = _is_set("attention.window", "1024")
-EXPERTS = _is_set("feed_forward.n_experts", "8")
+YARN = one_of("position.scaling", "yarn")
+LLAMA3 = one_of("position.scaling", "llama3")
+LONGROPE = one_of("position.scaling", "longrope")
+ATTENTION = one_of("block.mixer", "attention")
+MULTI_HEAD = one_of("attention.kind", "multi_head")
+LATENT = one_of("attention.kind", "latent")
+WINDOW = is_set("attention.window", "1024")
+FEED_FORWARD = is_true("block.feed_forward")
+MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
+EXPERTS = is_set("feed_forward.n_experts", "8")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
@@ -90,21 +56,13 @@ Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich"]
+MixerKind = Literal["attention", "short_conv", "none"]
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
-
-Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
-Length = Annotated[int, Field(ge=1, le=MAX_LEN)]
-HeadCount = Annotated[int, Field(ge=1, le=MAX_N_HEADS)]
-ExpertCount = Annotated[int, Field(ge=1, le=MAX_N_EXPERTS)]
-HiddenSize = Annotated[int, Field(ge=1, le=MAX_D_FF)]
-Factor = Annotated[float, Field(gt=0, le=MAX_FACTOR)]
-RopeBase = Annotated[float, Field(gt=1, le=MAX_ROPE_BASE)]
-Factors = Annotated[tuple[Annotated[float, Field(gt=0, le=1e9)], ...], Field(strict=False, max_length=MAX_DIM)]
 
 
 class Embedding(Block):
@@ -124,7 +82,7 @@ class Position(Block):
         description="sinusoidal: fixed sines and cosines; learned: an embedding table of max_len × d_model; rope:"
         " rotary embeddings of queries and keys; alibi: attention biases linear in the distance; none: no encoding.",
     )
-    offset: Annotated[int, _one_of("position.kind", "learned")] = Field(
+    offset: Annotated[int, one_of("position.kind", "learned")] = Field(
         0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT)."
     )
     theta: Annotated[RopeBase, ROPE] = Field(10_000.0, description="RoPE base frequency.")
@@ -150,7 +108,7 @@ class Position(Block):
         ge=1,
         le=MAX_FACTOR,
     )
-    original_max_len: Annotated[int | None, _one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
+    original_max_len: Annotated[int | None, one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
         optional(8192, "Context length before RoPE scaling.", ge=1, le=MAX_LEN)
     )
     low_freq_factor: Annotated[Factor, LLAMA3] = Field(
@@ -168,7 +126,7 @@ class Position(Block):
     truncate: Annotated[bool, YARN] = Field(
         True, description="yarn: round the ends of the interpolation ramp to integer pair indices."
     )
-    attention_factor: Annotated[float | None, _one_of("position.scaling", "yarn", "longrope")] = optional(
+    attention_factor: Annotated[float | None, one_of("position.scaling", "yarn", "longrope")] = optional(
         1.0,
         "yarn, longrope: multiplier of the rotary cosines and sines; default: derived from the scaling.",
         gt=0,
@@ -201,7 +159,7 @@ class Norm(Block):
     )
     weight: bool = Field(True, description="Learn a weight for each dimension.")
     bias: bool | None = optional(False, "Learn a bias for each dimension; default: only for layernorm with a weight.")
-    zero_centered: Annotated[bool, _is_true("norm.weight")] = Field(
+    zero_centered: Annotated[bool, is_true("norm.weight")] = Field(
         False, description="Store the weight minus 1, initialized to 0, as Gemma does."
     )
 
@@ -213,6 +171,8 @@ class Norm(Block):
 
 class Attention(Block):
     """Causal self-attention."""
+
+    requires: ClassVar[tuple[Requirement, ...]] = (ATTENTION,)
 
     kind: Annotated[AttentionKind, WithJsonSchema({"enum": [*get_args(AttentionKind), *ABBREVIATED]})] = Field(
         "multi_head",
@@ -272,6 +232,8 @@ class Attention(Block):
 class FeedForward(Block):
     """The feed-forward network (MLP), or a mixture of experts."""
 
+    requires: ClassVar[tuple[Requirement, ...]] = (FEED_FORWARD,)
+
     activation: Activation = Field(
         "gelu",
         description="gelu: exact, with erf; gelu_tanh: GPT-2's tanh approximation; quick_gelu: x × sigmoid(1.702 x);"
@@ -282,7 +244,7 @@ class FeedForward(Block):
         description="Gate the hidden units: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
     )
     bias: bool = Field(True, description="Whether the projections have biases.")
-    clamp: Annotated[float | None, _is_true("feed_forward.gated")] = optional(
+    clamp: Annotated[float | None, is_true("feed_forward.gated")] = optional(
         7.0,
         "gated: clamp gate and up projections to this bound; add 1 to the up projection (gpt-oss).",
         gt=0,
@@ -305,11 +267,11 @@ class FeedForward(Block):
         " select; sigmoid: of each logit.",
     )
     router_bias: Annotated[bool, EXPERTS] = Field(False, description="Whether the router has a bias.")
-    score_correction: Annotated[bool, EXPERTS, _one_of("feed_forward.router", "sigmoid")] = Field(
+    score_correction: Annotated[bool, EXPERTS, one_of("feed_forward.router", "sigmoid")] = Field(
         False,
         description="sigmoid: a bias per expert that affects only the selection; not trained by gradients.",
     )
-    renormalize: Annotated[bool, EXPERTS, _one_of("feed_forward.router", "softmax", "sigmoid")] = Field(
+    renormalize: Annotated[bool, EXPERTS, one_of("feed_forward.router", "softmax", "sigmoid")] = Field(
         False, description="Normalize the weights of the selected experts to sum to 1."
     )
     routed_scale: Annotated[Factor, EXPERTS] = Field(1.0, description="Multiplier of the output of the routed experts.")
@@ -320,15 +282,33 @@ class FeedForward(Block):
 
 
 class ResidualBlock(Block):
-    """The residual connections of a layer."""
+    """The parts of a layer and their residual connections."""
 
-    parallel: bool = Field(False, description="Run attention and feed-forward in parallel on the same input.")
-    shared_norm: Annotated[bool, _is_true("block.parallel")] = Field(
+    mixer: MixerKind = Field(
+        "attention",
+        description="The part of a layer that moves information between positions. attention: causal self-attention;"
+        " short_conv: a gated short convolution (LFM2); none: only the feed-forward network.",
+    )
+    feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
+    parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
+        False, description="Run the mixer, such as attention, and the feed-forward network in parallel on one input."
+    )
+    shared_norm: Annotated[bool, is_true("block.parallel")] = Field(
         False, description="parallel: one norm for both sub-layers."
     )
     residual_multiplier: Factor = Field(
         1.0, description="Multiplier of each sub-layer's output before the residual addition."
     )
+
+    @property
+    def has_mixer(self) -> bool:
+        """Whether a layer moves information between positions."""
+        return self.mixer != "none"
+
+    @property
+    def n_sublayers(self) -> int:
+        """Residual branches of a layer: the mixer, the feed-forward network, or both."""
+        return self.has_mixer + self.feed_forward
 
 
 class Head(Block):
@@ -351,7 +331,7 @@ class Budget(Block):
         "80GB", "Maximum memory to train the entire model on one GPU with AdamW."
     )
     max_flops_per_token: FlopCount | None = optional("2.5G", "Maximum FLOPs of a forward pass per token.")
-    nominal_tolerance: Annotated[Share | None, _is_set("nominal_params", "125M")] = optional(
+    nominal_tolerance: Annotated[Share | None, is_set("nominal_params", "125M")] = optional(
         0.05, "Allowed relative difference between nominal_params and the exact count."
     )
     batch_size: int | None = optional(8, "Sequences per batch; default: 1.", ge=1, le=MAX_BATCH_SIZE)
@@ -364,6 +344,7 @@ BLOCKS: dict[str, type[Block]] = {
     "position": Position,
     "norm": Norm,
     "attention": Attention,
+    "short_conv": ShortConv,
     "feed_forward": FeedForward,
     "block": ResidualBlock,
     "head": Head,

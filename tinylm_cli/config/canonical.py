@@ -6,7 +6,7 @@ import math
 from itertools import chain, islice
 from typing import Any
 
-from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
+from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, LayerPattern, layer_pattern, repeated_prefix
 from tinylm_cli.config.layers import Layers

@@ -6,17 +6,26 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from tinylm_cli.config.blocks import BLOCKS, Requirement
+from tinylm_cli.config.base import Requirement
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.layers import overrides_by_kind
 
 _FIELDS = {f"{block}.{name}": info for block, part in BLOCKS.items() for name, info in part.model_fields.items()}
 
+POSITIONS_IN_ATTENTION = ("rope", "alibi")
+"""Kinds of position encodings that have an effect only in layers with attention."""
+
 REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
     name: needs
     for name, info in _FIELDS.items()
-    if (needs := tuple(need for need in info.metadata if isinstance(need, Requirement)))
+    if (
+        needs := (
+            *BLOCKS[name.partition(".")[0]].requires,
+            *(need for need in info.metadata if isinstance(need, Requirement)),
+        )
+    )
 }
-"""The requirements of each field, as its block declares them; fields without any are omitted."""
+"""The requirements of each field, those of its block first; fields without any are omitted."""
 
 
 def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement]:
@@ -39,9 +48,13 @@ def applying_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``values`` with ``overrides``; the fields that thereby have no effect get their defaults.
 
-    With ``feed_forward.n_experts: null`` on top, ``feed_forward.top_k: 8`` is reset.
+    With ``feed_forward.n_experts: null`` on top, ``feed_forward.top_k: 8`` is reset. With a mixer other than attention,
+    positions inside attention are reset to none.
     """
     merged = {**values, **overrides}
+    in_attention = merged["position.kind"] in POSITIONS_IN_ATTENTION and "position.kind" not in overrides
+    if in_attention and merged["block.mixer"] != "attention":
+        merged["position.kind"] = "none"
     names = [name for name in REQUIREMENTS if name in merged and name not in overrides]
     while idle := {
         name: defaults()[name] for name in names if not _is_default(name, merged) and not applies(name, merged)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from tinylm_cli.config.blocks import Block, Requirement
+from tinylm_cli.config.base import Block, Requirement
 from tinylm_cli.config.field_types import FieldType, Kind
 from tinylm_cli.config.schema import ModelConfig
 

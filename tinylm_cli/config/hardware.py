@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tinylm_cli.config.amounts import MAX_RATE
-from tinylm_cli.config.blocks import Block, optional
+from tinylm_cli.config.base import Block, optional
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.field_types import FieldType, Size, amount_type
 from tinylm_cli.config.presets import presets_folder

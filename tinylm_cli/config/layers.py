@@ -9,18 +9,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.blocks import (
-    Attention,
-    Block,
-    FeedForward,
-    HeadCount,
-    HiddenSize,
-    Norm,
-    Position,
-    ResidualBlock,
-    optional,
-)
+from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
+from tinylm_cli.config.blocks import Attention, FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
+from tinylm_cli.config.mixers.short_conv import ShortConv
 
 MAX_SEQUENCE = 4096
 """Maximum number of layers that a sequence of kinds lists."""
@@ -76,6 +68,7 @@ class LayerKind(Block):
     position: Position = Field(Position.model_construct(), description="Fields of position that differ.")
     norm: Norm = Field(Norm.model_construct(), description="Fields of norm that differ.")
     attention: Attention = Field(Attention.model_construct(), description="Fields of attention that differ.")
+    short_conv: ShortConv = Field(ShortConv.model_construct(), description="Fields of short_conv that differ.")
     feed_forward: FeedForward = Field(FeedForward.model_construct(), description="Fields of feed_forward that differ.")
     block: ResidualBlock = Field(ResidualBlock.model_construct(), description="Fields of block that differ.")
 

@@ -10,8 +10,14 @@ from contextlib import suppress
 from math import ceil, isqrt
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.blocks import MAX_DIM, MAX_FACTOR, MAX_N_HEADS
-from tinylm_cli.config.dependencies import REQUIREMENTS, defaults, satisfying_values, unmet_requirements
+from tinylm_cli.config.base import MAX_DIM, MAX_FACTOR, MAX_N_HEADS
+from tinylm_cli.config.dependencies import (
+    POSITIONS_IN_ATTENTION,
+    REQUIREMENTS,
+    defaults,
+    satisfying_values,
+    unmet_requirements,
+)
 from tinylm_cli.quantities import counted
 
 Values = Mapping[str, Any]
@@ -29,6 +35,8 @@ class Problem(NamedTuple):
 
 def _heads_divide_model(value: Values) -> Iterator[Problem]:
     n_heads, d_model = value["n_heads"], value["d_model"]
+    if value["block.mixer"] != "attention":
+        return
     if d_model % n_heads == 0 or value["attention.d_head"] is not None or value["attention.kind"] == "latent":
         return
     if n_heads > d_model:
@@ -143,6 +151,21 @@ def _window_has_a_layer(value: Values) -> Iterator[Problem]:
         message = f"attention.window {window} has no effect: attention.window_pattern {pattern} has no local layer (L)"
         remedy = "omit attention.window, or write attention.window_pattern: LG"
         yield Problem("contradiction", ("attention.window_pattern", "attention.window"), message, remedy)
+
+
+def _layer_has_a_part(value: Values) -> Iterator[Problem]:
+    if value["block.mixer"] == "none" and not value["block.feed_forward"]:
+        message = "block.mixer none and block.feed_forward false leave nothing in a layer"
+        remedy = "omit block.feed_forward, or write block.mixer: attention"
+        yield Problem("contradiction", ("block.mixer", "block.feed_forward"), message, remedy)
+
+
+def _positions_inside_attention(value: Values) -> Iterator[Problem]:
+    kind, mixer = value["position.kind"], value["block.mixer"]
+    if kind in POSITIONS_IN_ATTENTION and mixer != "attention":
+        message = f"position.kind {kind} has no effect: it acts inside attention, and block.mixer is {mixer}"
+        remedy = "write position.kind: none, or block.mixer: attention"
+        yield Problem("without-effect", ("position.kind", "block.mixer"), message, remedy)
 
 
 def _budget_fits_max_len(value: Values) -> Iterator[Problem]:
@@ -290,6 +313,8 @@ RULES = (
     _norm_bias_fits,
     _parallel_is_pre_norm,
     _window_has_a_layer,
+    _layer_has_a_part,
+    _positions_inside_attention,
     _budget_fits_max_len,
     _sinusoidal_width_is_even,
     _rotary_width_is_even,

@@ -10,27 +10,22 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tinylm_cli.config.base import MAX_N_LAYERS, Block, Dim, HeadCount, HiddenSize, Length, optional
 from tinylm_cli.config.blocks import (
     BLOCKS,
-    MAX_N_LAYERS,
     Attention,
-    Block,
     Budget,
-    Dim,
     Embedding,
     FeedForward,
     Head,
-    HeadCount,
-    HiddenSize,
-    Length,
     Norm,
     Position,
     ResidualBlock,
-    optional,
 )
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
+from tinylm_cli.config.mixers.short_conv import ShortConv
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
 """Fields that do not change the model: its name, its nominal size and its budget."""
@@ -71,10 +66,13 @@ class ModelConfig(Block):
     position: Position = Field(Position.model_construct(), description="The position encoding.")
     norm: Norm = Field(Norm.model_construct(), description="The norms of each layer and the final norm.")
     attention: Attention = Field(Attention.model_construct(), description="Causal self-attention.")
+    short_conv: ShortConv = Field(ShortConv.model_construct(), description="Gated short convolution.")
     feed_forward: FeedForward = Field(
         FeedForward.model_construct(), description="The feed-forward network (MLP), or a mixture of experts."
     )
-    block: ResidualBlock = Field(ResidualBlock.model_construct(), description="The residual connections of a layer.")
+    block: ResidualBlock = Field(
+        ResidualBlock.model_construct(), description="The parts of a layer and their residual connections."
+    )
     head: Head = Field(Head.model_construct(), description="The LM head.")
     layers: Layers = Field(Layers.model_construct(), description="Layers that differ: their kinds and their order.")
 

@@ -20,7 +20,8 @@ from tinylm_cli.config.aliases import (
     RECIPROCAL_KEYS,
 )
 from tinylm_cli.config.amounts import UNITS, AmountKind, RateKind
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.base import Block
+from tinylm_cli.config.dependencies import applies, defaults
 from tinylm_cli.config.fields import MODEL, Field, Schema
 from tinylm_cli.config.schema import LABELS
 from tinylm_cli.config.similar_names import folded, similarity, suggest
@@ -84,7 +85,9 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
     near = suggest(wrong, anywhere, _OTHER_BLOCKS_CUTOFF) or suggest(wrong, here)
     if near in here:
         return (f"{prefix}{near}",)
-    return tuple(name for name in known if _last(name) == near)
+    found = tuple(name for name in known if _last(name) == near)
+    with_defaults = tuple(name for name in found if schema is MODEL and applies(name, defaults()))
+    return with_defaults or found  # not the fields of a mixer that the config may not have, where others fit
 
 
 def suggest_block(wrong: str, schema: Schema = MODEL) -> str | None:

@@ -100,11 +100,15 @@ def field_listings() -> Iterator[tuple[str, str]]:
     """
     for block in ("", *MODEL.blocks):
         described = [field for field in fields().values() if _block(field.name) == block]
-        lines = [f"{'' if any(field.default is not None for field in described) else '# '}{block}:"] if block else []
+        of_block = MODEL.blocks[block].requires if block else ()
+        lines = [f"# only if {' and '.join(need.condition for need in of_block)}"] if of_block else []
+        if block:
+            lines.append(f"{'' if any(field.default is not None for field in described) else '# '}{block}:")
         for field in described:
             indent, key = _place(field.name)
             is_absent = field.default is None and not field.required
-            notes = [f"only if {need.condition}" for need in REQUIREMENTS.get(field.name, ())]
+            own = REQUIREMENTS.get(field.name, ())[len(of_block) :]
+            notes = [f"only if {need.condition}" for need in own]
             if not is_absent:
                 notes.insert(0, "required" if field.required else f"{scalar(field.default)} by default")
             value = field.example if is_absent or field.required else field.default

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidatorFunctionWrapHan
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.base import Block
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import ModelConfig

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from tinylm_cli.config.blocks import MAX_WINDOW_PATTERN
+from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.layer_kinds import layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.shared_keys import LayerTypes, LayerWindow, LlamaLikeKeys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
-from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
+from tinylm_cli.model.sequence_mixer import Buffer, SequenceMixer, position_views
 
 
 class LayerKVCache(NamedTuple):
@@ -42,17 +42,19 @@ class LayerKVCache(NamedTuple):
         return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K) each
 
     @staticmethod
-    def buffer_shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
-        """Return the shape of a buffer of ``size`` positions: keys and values of each layer in turn."""
-        return (2 * n_layers, batch_size, config.n_kv_heads, size, config.d_head)
+    def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
+        """Return the buffer of one layer: keys and values of at most ``window`` positions."""
+        size = min(config.attention.window or capacity, capacity)
+        return (Buffer((2, batch_size, config.n_kv_heads, size, config.d_head)),)  # (2, B, G, S, K)
 
     @classmethod
-    def of_layers(cls, new: Sequence[Tensor], cached: Sequence[Tensor]) -> list[Self]:
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
         """Return the cache of each layer, from views of its new slots and of all its cached positions."""
+        new, cached = position_views(buffers[0], start=start, count=count)
         return [cls(*layer) for layer in zip(new[::2], new[1::2], cached[::2], cached[1::2], strict=True)]
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(SequenceMixer):
     """Multi-head attention: each of H heads averages values, weighted by softmax(q·k / √d_head).
 
     Args:
@@ -64,6 +66,9 @@ class SelfAttention(nn.Module):
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
         Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245
     """
+
+    label = "self-attention"
+    State = LayerKVCache
 
     sinks: nn.Parameter | None
 
@@ -86,6 +91,18 @@ class SelfAttention(nn.Module):
             self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv)
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
+
+    @classmethod
+    def reads_earlier_positions(cls, config: ModelConfig) -> bool:
+        """Return whether the window is longer than the position itself."""
+        return config.attention.window != 1
+
+    def shown_settings(self) -> Iterator[tuple[str, int]]:
+        """Yield the heads."""
+        n_heads, n_kv_heads = (proj.out_features // self.d_head for proj in (self.q_proj, self.k_proj))
+        yield "n_heads", n_heads
+        if n_kv_heads != n_heads:
+            yield "n_kv_heads", n_kv_heads
 
     def forward(
         self, x: Tensor, mask: AttentionMask, rotation: Rotation | None = None, cache: LayerKVCache | None = None
@@ -125,11 +142,6 @@ class SelfAttention(nn.Module):
         if length == 1:  # decoding: a single position needs no transpose
             return x.view(batch, d_query // self.d_head, 1, self.d_head)  # (B, H, 1, K)
         return x.view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H, T, K)
-
-
-def build_attention(config: ModelConfig) -> SelfAttention | LatentAttention:
-    """Return the attention module of ``config.attention.kind``, on meta."""
-    return LatentAttention(config) if config.attention.kind == "latent" else SelfAttention(config)
 
 
 def _ring_slots(x: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""One transformer block: attention and feed-forward, with norms and residual connections."""
+"""One transformer block: sequence mixer and feed-forward, with norms and residual connections."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention import build_attention
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import build_feed_forward
-from tinylm_cli.model.kv_cache import LayerCache
+from tinylm_cli.model.mixers.registry import mixer_class
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
+from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer
 
 
 class TransformerBlock(nn.Module):
-    """``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on both branches.
+    """``x + mixer(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on both branches.
 
     With post-norm, the norms follow the sub-layers (``post_ln_1``, ``post_ln_2``); with sandwich norm, norms precede
-    and follow them. In a parallel block, both sub-layers read the same ``x``.
+    and follow them. In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
 
     Args:
         config: The config of the block's kind of layers; uses all fields except vocab_size, max_len, tie_weights,
@@ -37,34 +37,50 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
-        self.ln_1 = build_norm(config) if before else None
-        self.attention = build_attention(config)
-        self.post_ln_1 = build_norm(config) if after else None
-        self.ln_2 = build_norm(config) if before and not config.block.shared_norm else None
-        self.feed_forward = build_feed_forward(config)
-        self.post_ln_2 = build_norm(config) if after else None
+        mixer, has_feed_forward = mixer_class(config), config.block.feed_forward
+        self._mixer_name = config.block.mixer
+        self.ln_1 = build_norm(config) if before and mixer is not None else None
+        if mixer is not None:
+            self.register_module(self._mixer_name, mixer(config))
+        self.post_ln_1 = build_norm(config) if after and mixer is not None else None
+        self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
+        self.feed_forward = build_feed_forward(config) if has_feed_forward else None
+        self.post_ln_2 = build_norm(config) if after and has_feed_forward else None
         self.window = config.attention.window
         self.parallel = config.block.parallel
         self.shared_norm = config.block.shared_norm
         self.multiplier = config.block.residual_multiplier
         self.dropout = config.dropout
 
+    @property
+    def mixer(self) -> SequenceMixer | None:
+        """The sequence mixer, a submodule with the name in ``block.mixer``; None if there is none."""
+        mixer = self._modules.get(self._mixer_name)
+        assert mixer is None or isinstance(mixer, SequenceMixer)
+        return mixer
+
     def forward(
         self,
         x: Tensor,
         mask: AttentionMask,
         rotation: Rotation | None = None,
-        cache: LayerCache | None = None,
+        cache: LayerState | None = None,
     ) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the attention."""
-        normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
-        attention_out = self._branch(self.attention(normed, mask, rotation, cache), self.post_ln_1)  # (B, T, D)
-        if not self.parallel:
-            x = x + attention_out  # (B, T, D)
+        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the mixer."""
+        mixer, normed, mixed = self.mixer, x, None
+        if mixer is not None:
+            normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
+            mixed = self._branch(mixer(normed, mask=mask, rotation=rotation, cache=cache), self.post_ln_1)  # (B, T, D)
+            if not self.parallel:
+                x = x + mixed  # (B, T, D)
+        if self.feed_forward is None:
+            return x
         if not self.shared_norm:
             normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
         feed_forward_out = self._branch(self.feed_forward(normed), self.post_ln_2)  # (B, T, D)
-        return x + attention_out + feed_forward_out if self.parallel else x + feed_forward_out  # (B, T, D)
+        if self.parallel and mixed is not None:
+            x = x + mixed  # (B, T, D)
+        return x + feed_forward_out  # (B, T, D)
 
     def extra_repr(self) -> str:
         """Return the window for ``print(model)``."""

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.blocks import NormKind, PositionKind
-from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
-from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.norm import Norm
+from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
 REPLACEMENT = "\ufffd"
@@ -223,10 +222,7 @@ def _scale(multiplier: float | None) -> str:
 
 
 def _sub_layer(module: nn.Module) -> str:
-    kinds: dict[type[nn.Module], str] = {
-        SelfAttention: "self-attention",
-        LatentAttention: "latent self-attention",
-        FeedForward: "feed-forward",
-        ExpertFeedForward: "mixture of experts",
-    }
+    if isinstance(module, SequenceMixer):
+        return module.label
+    kinds: dict[type[nn.Module], str] = {FeedForward: "feed-forward", ExpertFeedForward: "mixture of experts"}
     return kinds[type(module)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
@@ -14,6 +14,7 @@ from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
+from tinylm_cli.model.sequence_mixer import Buffer, SequenceMixer, position_views
 
 
 class LatentKVCache(NamedTuple):
@@ -35,17 +36,19 @@ class LatentKVCache(NamedTuple):
         return self.all[..., :rank], self.all[..., rank:]  # (B, S, C), (B, S, R)
 
     @staticmethod
-    def buffer_shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
-        """Return the shape of a buffer of ``size`` positions: the latents and rotated keys of each layer."""
-        return (n_layers, batch_size, size, config.attention.kv_rank + config.attention.d_rope)
+    def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
+        """Return the buffer of one layer: the latents and rotated keys of ``capacity`` positions."""
+        attention = config.attention
+        return (Buffer((1, batch_size, capacity, attention.kv_rank + attention.d_rope)),)  # (1, B, S, C + R)
 
     @classmethod
-    def of_layers(cls, new: Sequence[Tensor], cached: Sequence[Tensor]) -> list[Self]:
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
         """Return the cache of each layer, from views of its new slots and of all its cached positions."""
+        new, cached = position_views(buffers[0], start=start, count=count)
         return [cls(*layer) for layer in zip(new, cached, strict=True)]
 
 
-class LatentAttention(nn.Module):
+class LatentAttention(SequenceMixer):
     """Compress each token to a latent of kv_rank dimensions, and expand it to keys and values of all heads.
 
     RoPE rotates d_rope extra dimensions of each query and of one key shared by all heads. Decoding does not expand the
@@ -58,6 +61,9 @@ class LatentAttention(nn.Module):
     References:
         DeepSeek-AI 2024 (DeepSeek-V2), section 2.1 and appendix C, https://arxiv.org/abs/2405.04434
     """
+
+    label = "latent self-attention"
+    State = LatentKVCache
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -80,6 +86,11 @@ class LatentAttention(nn.Module):
         self.kv_a_norm = build_norm(config, self.kv_rank)
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
+
+    def shown_settings(self) -> Iterator[tuple[str, int]]:
+        """Yield the heads and the rank of the latent."""
+        yield "n_heads", self.n_heads
+        yield "kv_rank", self.kv_rank
 
     def forward(
         self, x: Tensor, mask: AttentionMask, rotation: Rotation | None, cache: LatentKVCache | None = None

@@ -127,12 +127,22 @@ class TinyTransformerLM(nn.Module):
             Logits (B, T, V).
 
         Raises:
-            ValueError: If tokens or mask have an invalid dtype or shape, or an id is outside the vocabulary.
+            ValueError: If tokens or mask have an invalid dtype or shape, an id is outside the vocabulary, or a mask is
+                given to a model with mixers other than attention.
         """
         tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if mask is not None:
+            self._require_attention()
             mask = checked_mask(mask, tokens=tokens, dtype=self.lm_head.weight.dtype)
         return self.logits(self.hidden(tokens, mask))  # (B, T, V)
+
+    def _require_attention(self) -> None:
+        """Raise ValueError if some layer mixes positions without attention, which a mask cannot restrict."""
+        for kind in self._kinds:
+            if kind.block.has_mixer and kind.block.mixer != "attention":
+                raise ValueError(
+                    f"a mask applies to attention only; this model has layers of block.mixer {kind.block.mixer}"
+                )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map vectors (..., D) after the final norm to logits (..., V)."""

@@ -8,13 +8,12 @@ from math import prod
 
 from torch import nn
 
-from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.experts import ExpertFeedForward
-from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition
+from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.model.state_dict import Shape
 from tinylm_cli.quantities import index_ranges
 from tinylm_cli.reports.architecture import ModuleNode
@@ -117,14 +116,8 @@ def _part(module: nn.Module, parameters: list[tuple[str, Shape, str | None]], mo
 
 def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
     """Yield the settings of a module that are not visible in its shapes."""
-    if isinstance(module, SelfAttention):
-        n_heads, n_kv_heads = (proj.out_features // module.d_head for proj in (module.q_proj, module.k_proj))
-        yield "n_heads", n_heads
-        if n_kv_heads != n_heads:
-            yield "n_kv_heads", n_kv_heads
-    elif isinstance(module, LatentAttention):
-        yield "n_heads", module.n_heads
-        yield "kv_rank", module.kv_rank
+    if isinstance(module, SequenceMixer):
+        yield from module.shown_settings()
     elif isinstance(module, TransformerBlock) and module.window is not None:
         yield "window", module.window
     elif isinstance(module, ExpertFeedForward):

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 
-FlopsComponent = Literal["attention", "attention_scores", "feed_forward", "router", "experts", "lm_head"]
+FlopsComponent = Literal["attention", "attention_scores", "short_conv", "feed_forward", "router", "experts", "lm_head"]
 
 COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 

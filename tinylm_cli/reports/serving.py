@@ -7,7 +7,7 @@ from typing import Literal
 
 from tinylm_cli.reports.time import PassTime
 
-CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent"]
+CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent", "state", "none"]
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,15 @@ class CacheLayers:
     """Layers with equal caches."""
 
     n_layers: int  # Their number.
-    kind: CacheKind  # Multi-head, grouped-query, multi-query or latent attention.
-    n_heads: int  # Query heads.
+    # Multi-head, grouped-query, multi-query or latent attention; ``state``: of constant size; ``none``: nothing kept.
+    kind: CacheKind
+    n_heads: int | None  # Query heads; None without attention.
     n_kv_heads: int | None  # KV heads; None for latent attention.
     kv_rank: int | None  # Dimensions of the latent vector; None for KV heads.
     d_rope: int | None  # Dimensions of the rotary key cached with it; None for KV heads.
     window: int | None  # Positions that a layer with a sliding window caches; None without one.
-    token_bytes: int  # Bytes of one token in all these layers, before a window is full.
+    token_bytes: int  # Bytes of one token in all these layers, before a window is full; 0 for states.
+    state_bytes: int  # Bytes of the states of all these layers, per sequence of any length.
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class CacheShape:
     layers: tuple[CacheLayers, ...]  # Layers with equal caches, in the order in which they first occur.
     token_bytes: int  # Bytes of one token in all layers, before a window is full.
     multi_head_token_bytes: int  # The same with one KV head per query head.
-    multi_head_ratio: float  # ``multi_head_token_bytes / token_bytes``.
+    multi_head_ratio: float | None  # ``multi_head_token_bytes / token_bytes``; None if no layer caches tokens.
+    state_bytes: int  # Bytes of all states of constant size, per sequence of any length.
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tinylm_cli.config.hardware import Accelerator, load_hardware
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
-from tinylm_cli.render.views.serving import serving_grid_blocks
+from tinylm_cli.render.views.serving import cache_text, serving_grid_blocks
 
 H100 = load_hardware("h100-sxm")
 
@@ -54,6 +54,15 @@ def test_description_of_each_cache() -> None:
         ("deepseek-v2-lite", "a latent vector of 512 and a rotary key of 64; 16 KV heads would take"),
     ):
         assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
+
+
+def test_description_of_states() -> None:
+    for overrides, words in (
+        (["block.mixer=short_conv"], "4 layers keep a state: 2.00 KiB per sequence of any length."),
+        (["block.mixer=short_conv", "n_layers=1"], "1 layer keeps a state: 512 B per sequence of any length."),
+        (["block.mixer=none"], "No layer keeps anything of earlier tokens."),
+    ):
+        assert cache_text(cache_shape(load_config("tiny", overrides).config, "bfloat16")) == words
 
 
 def test_marks_the_bottleneck() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.attention_kernels import AttentionBackend
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, PairCount
 from tinylm_cli.analysis.mixers.attention_working_memory import attention_decode_bytes, attention_prefill_bytes
@@ -34,6 +33,11 @@ _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 class Attention(Mixer):
     """Causal self-attention of any kind."""
 
+    column_parallel = ("q_proj", "k_proj", "v_proj", "q_b_proj", "kv_b_proj", "sinks")
+    row_parallel = ("o_proj",)
+    caches_tokens = True
+    splits_sequence = True
+
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
         """Yield the projections, the norms of queries and keys, and the sinks."""
         return _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
@@ -51,6 +55,19 @@ class Attention(Mixer):
         positions = min(seq_len, config.attention.window or seq_len)  # S
         return positions * position_bytes(*_cached(config), dtype)
 
+    def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
+        """Yield the heads; all heads share the latent vector."""
+        yield "n_heads", config.n_heads
+        if config.attention.kind != "latent":
+            yield "attention.n_kv_heads", config.n_kv_heads
+
+    def ring_elements(self, config: ModelConfig, *, tensor_parallel: int) -> int:
+        """Return the elements of keys and values."""
+        attention = config.attention
+        if attention.kind == "latent":
+            return attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
+        return config.n_kv_heads * (config.d_head + config.d_value) // tensor_parallel  # G × (K + K_v)
+
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the inputs of the projections, and the tensors of core attention."""
         return attention(run, x)
@@ -63,11 +80,9 @@ class Attention(Mixer):
         """Yield the bytes of projections, masks, copies and scores."""
         return attention_prefill_bytes(config, inference)
 
-    def decode_bytes(
-        self, config: ModelConfig, *, seq_len: int, element_bytes: int, backend: AttentionBackend
-    ) -> tuple[int, tuple[int, ...]]:
+    def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of copies and scores, and of the projections of one token."""
-        return attention_decode_bytes(config, seq_len, element_bytes, backend)
+        return attention_decode_bytes(config, inference.kv_len, inference.element_bytes, inference.backend)
 
 
 def _attention(config: ModelConfig) -> Iterator[Tensor]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.attention_kernels import AttentionBackend
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
     from tinylm_cli.analysis.tensor import Tensor
     from tinylm_cli.config.schema import ModelConfig
+
+
+HALF_PRECISION_BYTES = DTYPE_BYTES["bfloat16"]
 
 
 class InferencePass(NamedTuple):
@@ -33,7 +38,20 @@ class InferencePass(NamedTuple):
 
 
 class Mixer(ABC):
-    """A sequence mixer. Each method describes one layer whose kind has the given config."""
+    """A sequence mixer. Each method describes one layer whose kind has the given config.
+
+    Attributes:
+        column_parallel: Names of modules or parameters whose rows tensor parallelism shards: (out, in) weights by their
+            outputs, and vectors with an element for each output.
+        row_parallel: Names of modules whose weights it shards by their inputs; their outputs are summed.
+        caches_tokens: Whether decoding keeps something of each token; otherwise a state of constant size, or nothing.
+        splits_sequence: Whether context parallelism can shard the sequence, by passing keys and values around a ring.
+    """
+
+    column_parallel: ClassVar[tuple[str, ...]]
+    row_parallel: ClassVar[tuple[str, ...]]
+    caches_tokens: ClassVar[bool] = False
+    splits_sequence: ClassVar[bool] = False
 
     @abstractmethod
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
@@ -60,6 +78,14 @@ class Mixer(ABC):
         """
 
     @abstractmethod
+    def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
+        """Yield the name and value of each size that tensor parallelism divides."""
+
+    def ring_elements(self, config: ModelConfig, *, tensor_parallel: int) -> int:  # noqa: ARG002
+        """Return the elements per token that one GPU passes around the ring of context parallelism."""
+        return 0
+
+    @abstractmethod
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that autograd saves, in the order of the module, given its input ``x`` (B, T, D)."""
 
@@ -72,10 +98,13 @@ class Mixer(ABC):
         """Yield the bytes that reading tokens holds, at each point that may peak."""
 
     @abstractmethod
-    def decode_bytes(
-        self, config: ModelConfig, *, seq_len: int, element_bytes: int, backend: AttentionBackend
-    ) -> tuple[int, tuple[int, ...]]:
+    def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes that decoding one token of one sequence holds throughout, and at each point that may peak.
 
-        The cache of ``seq_len`` positions is not included.
+        The cache of ``inference.kv_len`` positions is not included.
         """
+
+
+def state_element_bytes(dtype: str) -> int:
+    """Return the bytes of an element of a state; 8-bit caches only store keys and values, so states stay in 16 bits."""
+    return DTYPE_BYTES.get(dtype, HALF_PRECISION_BYTES)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.mixers.attention import Attention
 from tinylm_cli.analysis.mixers.mixer import Mixer
+from tinylm_cli.analysis.mixers.nothing import NoMixer
+from tinylm_cli.analysis.mixers.short_conv import ShortConv
+from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
-MIXERS: dict[str, Mixer] = {"attention": Attention()}
+MIXERS: dict[MixerKind, Mixer] = {"attention": Attention(), "short_conv": ShortConv(), "none": NoMixer()}
 
 
-def mixer_of(config: ModelConfig) -> Mixer:  # noqa: ARG001
+def mixer_of(config: ModelConfig) -> Mixer:
     """Return the sequence mixer of the layers that ``config`` describes."""
-    return MIXERS["attention"]
+    return MIXERS[config.block.mixer]

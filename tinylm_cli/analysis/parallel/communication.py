@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layer_groups, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
@@ -131,9 +132,8 @@ def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, s
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """All-gather the sequence before each sub-layer and reduce-scatter it after (sequence parallelism)."""
     per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
-    attention_and_feed_forward = 2
     sublayers = sum(
-        len(group.layers) * (attention_and_feed_forward + _extra_expert_inputs(group.config, layout))
+        len(group.layers) * (group.config.block.n_sublayers + _extra_expert_inputs(group.config, layout))
         for group in stage_layer_groups(config, layout, stage)
     )
     collectives = sublayers * per_sublayer
@@ -150,7 +150,7 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
 def _extra_expert_inputs(config: ModelConfig, layout: Layout) -> int:
     """Return the copies of the residual stream that experts read beyond one: top_k with expert parallelism."""
     settings = config.feed_forward
-    if layout.expert == 1 or settings.n_experts is None:
+    if layout.expert == 1 or settings.n_experts is None or not config.block.feed_forward:
         return 0
     return settings.top_k - 1 + (1 if settings.n_shared_experts else 0)
 
@@ -172,21 +172,16 @@ def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: 
 def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Send keys, values and their gradients around a ring (ring attention)."""
     groups = stage_layer_groups(config, layout, stage)
-    elements = sum(len(group.layers) * _kv_elements(group.config, layout) for group in groups)
+    elements = sum(
+        len(group.layers) * mixer_of(group.config).ring_elements(group.config, tensor_parallel=layout.tensor)
+        for group in groups
+    )
     tokens = setup.batch_size * setup.length(config) // layout.context  # B × T on one GPU
     keys_and_values = tokens * elements * setup.element_bytes  # of all layers
     passes = RING_ATTENTION_PASSES + (1 if setup.recompute == "full" else 0)  # recomputed forward pass
     hops = layout.context - 1
     sent = layout.micro_batches * passes * hops * keys_and_values
     return Traffic("context", sent, layout.context, layout.tensor, None, "keys and values around a ring")
-
-
-def _kv_elements(config: ModelConfig, layout: Layout) -> int:
-    """Return the elements of keys and values per token and layer on one GPU."""
-    attention = config.attention
-    if attention.kind == "latent":
-        return attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
-    return config.n_kv_heads * (config.d_head + config.d_value) // layout.tensor  # G × (K + K_v)
 
 
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import gcd, isqrt
 from typing import NamedTuple
 
+from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.layer_kinds import layer_pattern
@@ -74,19 +75,21 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
     """
     gpus, sequences, seq_len = setup.n_gpus, global_batch_size(config, setup), setup.length(config)
     kinds = layer_pattern(config).kinds
-    heads, experts = gcd(*(kind.n_heads for kind in kinds)), gcd(*_expert_counts(kinds)) or 1
+    sizes = {size for kind in kinds for _, _, size in _tensor_parallel_sizes(kind)}
+    experts = gcd(*_expert_counts(kinds)) or 1
+    longest_context = max(seq_len // 2, 1) if all(mixer_of(kind).splits_sequence for kind in kinds) else 1
     max_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
 
     def divides(layout: Layout) -> bool:
         return not layout_mismatches(config, setup, layout)
 
-    for tensor in _divisors(gcd(gpus, heads), max_tensor):
+    for tensor in _divisors(gcd(gpus, *sizes), max_tensor):
         if not divides(Layout(tensor=tensor)):
             continue
         for pipeline in _divisors(gpus // tensor, config.n_layers):
             if not divides(Layout(pipeline=pipeline)):
                 continue
-            for context in _divisors(gcd(gpus // tensor // pipeline, seq_len), max(seq_len // 2, 1)):
+            for context in _divisors(gcd(gpus // tensor // pipeline, seq_len), longest_context):
                 data = gpus // tensor // pipeline // context
                 micro_batches, remainder = divmod(sequences, data * setup.batch_size)
                 if remainder:
@@ -109,6 +112,10 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
             message = f"{field} parallelism {degree} does not divide {name} {size}"
             yield LayoutMismatch(field, name, message, f"nearby divisors: {near}")
     yield from _stage_mismatches(config, layout)
+    whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).splits_sequence]
+    if layout.context > 1 and whole:
+        message = f"context parallelism {layout.context} shards sequences, which block.mixer {whole[0]} reads in order"
+        yield LayoutMismatch("context", "block.mixer", message, "remove it")
     replicas = layout.data * layout.context
     if layout.expert > 1 and not _expert_counts(kinds):
         message = f"expert parallelism {layout.expert} needs a mixture of experts"
@@ -120,9 +127,10 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
 
 def _tensor_parallel_sizes(kind: ModelConfig) -> Iterator[tuple[str, str, int]]:
     """Yield the sizes of a layer that tensor parallelism divides, each as (degree, field, size)."""
-    yield "tensor", "n_heads", kind.n_heads
-    if kind.attention.kind != "latent":
-        yield "tensor", "attention.n_kv_heads", kind.n_kv_heads
+    for name, size in mixer_of(kind).tensor_parallel_sizes(kind):
+        yield "tensor", name, size
+    if not kind.block.feed_forward:
+        return
     if kind.feed_forward.n_experts is None:
         yield "tensor", "d_ff", kind.d_ff
     else:

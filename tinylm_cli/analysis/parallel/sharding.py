@@ -8,25 +8,24 @@ from math import gcd
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, cost_stretches, group_layers
+from tinylm_cli.analysis.mixers.registry import MIXERS
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
-_COLUMN_PARALLEL = (
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "q_b_proj",
-    "kv_b_proj",
-    "gate_proj",
-    "up_proj",
-    "lm_head",
-    "embedding",
+_COLUMN_PARALLEL = frozenset(
+    (
+        "gate_proj",
+        "up_proj",
+        "lm_head",
+        "embedding",
+        *(name for each in MIXERS.values() for name in each.column_parallel),
+    )
 )
 """Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights)."""
 
-_ROW_PARALLEL = ("o_proj", "down_proj")
+_ROW_PARALLEL = frozenset(("down_proj", *(name for each in MIXERS.values() for name in each.row_parallel)))
 """Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed."""
 
 
@@ -190,8 +189,8 @@ def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
     if is_routed(tensor):
         shape[0] //= layout.expert
         rows = 1
-    spans_heads = kind == "sinks" or (module in ("q_norm", "k_norm") and config.attention.qk_norm == "full")
-    if module in _COLUMN_PARALLEL or spans_heads:
+    spans_heads = module in ("q_norm", "k_norm") and config.attention.qk_norm == "full"
+    if not _COLUMN_PARALLEL.isdisjoint((module, kind)) or spans_heads:
         shape[rows] = -(-shape[rows] // layout.tensor)
     elif module in _ROW_PARALLEL and kind == "weight":
         shape[-1] //= layout.tensor

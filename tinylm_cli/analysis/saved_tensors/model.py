@@ -79,24 +79,26 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             mask = elements * run.dropout_mask_element_bytes(run.element_bytes)
             yield SavedTensor(f"dropout mask {index}", "dropout", mask, "sequence")
 
-    x = vectors("input", "residual")
-    normed = vectors("ln_1 output", "norm") if has_pre_norm else x
-    if has_pre_norm:
-        yield from norm(run, "ln_1", x, run.tokens, config.d_model)
-    yield from mixer_of(config).saved(run, normed)
-    yield from sublayer_end(1)
-    if not config.block.parallel:
-        x = vectors("after attention", "residual")
-    if not config.block.shared_norm:
-        normed = vectors("ln_2 output", "norm") if has_pre_norm else x
+    x = normed = vectors("input", "residual")
+    if config.block.has_mixer:
         if has_pre_norm:
-            yield from norm(run, "ln_2", x, run.tokens, config.d_model)
-    yield normed  # read by gate_proj, up_proj and the router
-    if config.feed_forward.n_experts is not None:
-        yield from experts(run)
-    else:
-        yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
-    yield from sublayer_end(2)
+            normed = vectors("ln_1 output", "norm")
+            yield from norm(run, "ln_1", x, run.tokens, config.d_model)
+        yield from mixer_of(config).saved(run, normed)
+        yield from sublayer_end(1)
+        if not config.block.parallel:
+            x = vectors("after mixer", "residual")
+    if config.block.feed_forward:
+        if not config.block.shared_norm:
+            normed = vectors("ln_2 output", "norm") if has_pre_norm else x
+            if has_pre_norm:
+                yield from norm(run, "ln_2", x, run.tokens, config.d_model)
+        yield normed  # read by gate_proj, up_proj and the router
+        if config.feed_forward.n_experts is not None:
+            yield from experts(run)
+        else:
+            yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
+        yield from sublayer_end(2)
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:

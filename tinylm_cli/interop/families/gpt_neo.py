@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinylm_cli.config.blocks import MAX_N_LAYERS
+from tinylm_cli.config.base import MAX_N_LAYERS
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.gpt import GPT2Keys

@@ -16,6 +16,7 @@ from tinylm_cli.errors import CapacityError, OutputError
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.initialization import STD, is_out_of_memory
 from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.mixers.registry import mixer_class
 from tinylm_cli.model.state_dict import unique_params
 from tinylm_cli.reports.check import CheckResult, Status
 
@@ -115,14 +116,15 @@ class CheckContext:
     def must_respond_to_tokens(self) -> bool:
         """Whether changing a token must change the logits of later tokens.
 
-        In a newly initialized narrow model, half precision rounds the output of a block, about 0.02² · d_model times
-        its input, to 0.
+        In a newly initialized model, half precision rounds the output of a narrow block to 0, about 0.02² · d_model
+        times its input. It also rounds products of projections, as in the gates of other mixers than attention.
         """
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
-        if all(
-            kind.attention.window == 1 for kind in layer_pattern(config).kinds
-        ):  # each position attends only to itself
+        mixers = [(mixer, kind) for kind in layer_pattern(config).kinds if (mixer := mixer_class(kind)) is not None]
+        if not any(mixer.reads_earlier_positions(kind) for mixer, kind in mixers):
+            return False
+        if half and not any(kind.block.mixer == "attention" for _, kind in mixers):
             return False
         constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
         return (

@@ -196,6 +196,8 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
     saturate to the last bit.
     """
     config, attention = context.config, context.config.attention
+    if not any(kind.block.mixer == "attention" for kind in layer_pattern(config).kinds):
+        return True
     normalized = attention.qk_norm != "none"
     if attention.kind == "latent":
         dims = [attention.kv_rank, *([attention.q_rank] if attention.q_rank is not None else [])]

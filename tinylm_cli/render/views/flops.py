@@ -17,7 +17,9 @@ _PAIRS = {
 def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
     """Return the breakdown of a forward pass, FLOPs per token and per step, and the counting convention."""
     forward = _components(report) if by == "component" else _layers(report)
-    return (forward, _per_token(report), Note(_PAIRS[report.attention], "muted"))
+    attends = any(part.name == "attention_scores" for part in report.components)
+    notes = (Note(_PAIRS[report.attention], "muted"),) if attends else ()
+    return (forward, _per_token(report), *notes)
 
 
 def _components(report: ModelFlops) -> Stack:

@@ -51,7 +51,8 @@ def training_memory_blocks(
         reasons = " and ".join(sdpa_overhead.reasons)
         saves = f" tinylm's own model saves the {sdpa_overhead.saves} (because of {reasons})"
         attention += f"{saves}; --attention-kernel sdpa counts them."
-    notes.append(Note(attention, "muted"))
+    if _attends(kept):
+        notes.append(Note(attention, "muted"))
     if report.foreach_peak_bytes > report.peak_bytes:
         foreach = binary_bytes(report.foreach_peak_bytes)
         notes.append(
@@ -85,8 +86,18 @@ def activations_blocks(report: Activations) -> tuple[Block, ...]:
         _one_layer(layer)._replace(name="layer_activations" + (f"_{kind}" if kind > 1 else ""))
         for kind, layer in enumerate(report.layers, 1)
     )
-    detail = f"{binary_bytes(total)}, attention by {report.attention_kernel}"
+    detail = (
+        f"{binary_bytes(total)}, attention by {report.attention_kernel}"
+        if _attends(report)
+        else str(binary_bytes(total))
+    )
     return (Heading("Activations", detail), by_section, *one_of_each)
+
+
+def _attends(report: Activations) -> bool:
+    """Return whether some layer saves tensors of attention; with full recomputation, each saves only its input."""
+    parts = {part.name for layer in report.layers for part in layer.parts}
+    return "attention" in parts or parts == {"residual"}
 
 
 def inference_memory_blocks(

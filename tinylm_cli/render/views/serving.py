@@ -41,28 +41,47 @@ def serving_grid_blocks(
 
 
 def cache_text(cache: CacheShape) -> str:
-    """Return what each kind of layers caches, and the size of the cache per token."""
+    """Return what each kind of layers keeps of earlier tokens, and its size per token or per sequence."""
+    sentences = [*_cached_tokens(cache), *_states(cache)]
+    return " ".join(f"{sentence}." for sentence in sentences) or "No layer keeps anything of earlier tokens."
+
+
+def _cached_tokens(cache: CacheShape) -> Iterator[str]:
+    """Yield sentences about the layers that cache tokens."""
+    caching = [each for each in cache.layers if each.token_bytes]
+    if not caching:
+        return
     n_layers = sum(each.n_layers for each in cache.layers)
     by_kept: Counter[str] = Counter()
     by_window: Counter[int] = Counter()
-    for each in cache.layers:
+    for each in caching:
         by_kept[_kept(each)] += each.n_layers
         if each.window is not None:
             by_window[each.window] += each.n_layers
-    if len(by_kept) == 1:
+    if len(by_kept) == 1 and sum(by_kept.values()) == n_layers:
         kept = next(iter(by_kept))
     else:
         kept = ", ".join(f"{what} in {counted(layers, 'layer')}" for what, layers in by_kept.items())
     words = f"The KV cache takes {binary_bytes(cache.token_bytes)} per token in {cache.dtype}: {kept}"
     if cache.multi_head_ratio != 1:
-        heads = {each.n_heads for each in cache.layers}
+        heads = {each.n_heads for each in caching}
         own = f"{heads.pop()} KV heads" if len(heads) == 1 else "one KV head per query head"
         plain, times = binary_bytes(cache.multi_head_token_bytes), f"{cache.multi_head_ratio:.3g}"
         words += f"; {own} would take {plain}, {times} times as much"
+    yield words
     for window, layers in by_window.items():
         which = "All" if layers == n_layers else f"{layers} of {n_layers}"
-        words += f". {which} layers cache only the last {counted(window, 'token')}"
-    return f"{words}."
+        yield f"{which} layers cache only the last {counted(window, 'token')}"
+
+
+def _states(cache: CacheShape) -> Iterator[str]:
+    """Yield a sentence about the layers that keep a state of constant size."""
+    n_layers = sum(each.n_layers for each in cache.layers if each.state_bytes)
+    if n_layers:
+        keep = "keeps" if n_layers == 1 else "keep"
+        instead = " instead" if cache.token_bytes else ""
+        state = f"{counted(n_layers, 'layer')} {keep} a state{instead}"
+        yield f"{state}: {binary_bytes(cache.state_bytes)} per sequence of any length"
 
 
 def _kept(layers: CacheLayers) -> str:

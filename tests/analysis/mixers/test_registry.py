@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from typing import get_args
+
+from tinylm_cli.analysis.mixers.registry import MIXERS, mixer_of
+from tinylm_cli.config.blocks import MixerKind
+from tinylm_cli.interop.load import load_config
+
+
+def test_every_mixer_of_the_schema_has_costs() -> None:
+    assert list(MIXERS) == list(get_args(MixerKind))
+    for name in get_args(MixerKind):
+        config = load_config("tiny", [f"block.mixer={name}"]).config
+        assert mixer_of(config) is MIXERS[name]

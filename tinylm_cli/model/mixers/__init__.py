@@ -1,0 +1,1 @@
+"""The sequence mixers other than attention, one file for each."""

@@ -1,0 +1,22 @@
+"""The sequence mixers by name."""
+
+from __future__ import annotations
+
+from tinylm_cli.config.blocks import MixerKind
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.latent_attention import LatentAttention
+from tinylm_cli.model.mixers.short_conv import ShortConv
+from tinylm_cli.model.sequence_mixer import SequenceMixer
+
+MIXERS: dict[MixerKind, type[SequenceMixer] | None] = {
+    "attention": SelfAttention,
+    "short_conv": ShortConv,
+    "none": None,
+}
+
+
+def mixer_class(config: ModelConfig) -> type[SequenceMixer] | None:
+    """Return the class of the sequence mixer of the layers that ``config`` describes, or None if they have none."""
+    mixer = config.block.mixer
+    return LatentAttention if mixer == "attention" and config.attention.kind == "latent" else MIXERS[mixer]

@@ -1,0 +1,68 @@
+"""The base of every sequence mixer, and of the state that it keeps of earlier positions while decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.config.schema import ModelConfig
+
+
+class Buffer(NamedTuple):
+    """A buffer in which one layer keeps its decoding state."""
+
+    shape: tuple[int, ...]  # with a first dimension, along which the buffers of several layers are concatenated
+    dtype: torch.dtype | None = None  # None: the dtype of the cache
+
+
+class LayerState(Protocol):
+    """Decoding state of one layer: views into the buffers of its group of layers."""
+
+    @staticmethod
+    def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
+        """Return the buffers of one layer for at most ``capacity`` positions."""
+
+    @classmethod
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
+        """Return the state of each layer, with slots for ``count`` positions after the ``start`` cached ones."""
+
+
+class SequenceMixer(nn.Module):
+    """The part of a layer that moves information between positions.
+
+    ``forward(x, *, mask, rotation, cache)`` maps (B, T, D) to (B, T, D). ``mask`` and ``rotation`` are for attention;
+    ``cache`` is the layer's :class:`LayerState`, or None.
+
+    Attributes:
+        label: What it is, for the report of a forward pass.
+        State: Its decoding state.
+    """
+
+    label: ClassVar[str]
+    State: ClassVar[type[LayerState]]
+
+    @classmethod
+    def reads_earlier_positions(cls, config: ModelConfig) -> bool:  # noqa: ARG003
+        """Return whether the output of a position depends on earlier ones."""
+        return True
+
+    def shown_settings(self) -> Iterator[tuple[str, int]]:
+        """Yield the settings that are not visible in the shapes of its parameters."""
+        yield from ()
+
+
+def position_views(buffer: Tensor, *, start: int, count: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return views of the slots of new positions, and of all cached positions, of each row of a ring buffer.
+
+    Args:
+        buffer: One slot for each position in the second last dimension, (N, B, ..., S, K).
+        start: Positions cached before the new ones.
+        count: Number of new positions.
+    """
+    axis = buffer.dim() - 2
+    size = buffer.shape[axis]
+    new = buffer.narrow(axis, start % size if count == 1 else 0, min(count, size)).unbind(0)
+    return new, buffer.narrow(axis, 0, min(start + count, size)).unbind(0)

@@ -1,8 +1,8 @@
 """Feed mutated input to every command and check the outcome: ``python benchmarks/fuzz.py --seed 1 --seconds 60``.
 
-Cases are numbered: ``--seed N --case NUMBER`` repeats one alone, and leaves its files in a folder. Most run in a worker
-process that is replaced periodically; one in fifty runs as a separate process. Exits with 1 on a finding that
-``tests/fuzzing/known_gaps.py`` does not list.
+Cases are numbered: ``--seed N --case NUMBER`` repeats one alone, and leaves its files in a folder. Most run in worker
+processes, one for each processor core, which are replaced periodically; one in two hundred runs as a separate process.
+Exits with 1 on a finding that ``tests/fuzzing/known_gaps.py`` does not list.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
+import os
 import re
 import resource
 import sys
@@ -18,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -28,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.fuzzing.checks import Finding, Outcome, findings
 from tests.fuzzing.inputs import KINDS, Case, make_case
 from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of
-from tests.fuzzing.run import TIMEOUT, run_here, run_process, write_files
+from tests.fuzzing.run import TIMEOUT, import_everything, reuse_parsers, run_here, run_process, write_files
 
 CASES_PER_WORKER = 2000
-CASES_PER_PROCESS = 50
+CASES_PER_PROCESS = 200
 """One case of this many runs as a separate process; of cases that import torch, one of ten times as many."""
 
 MAX_DATA_BYTES = 8 * 1024**3
@@ -98,7 +99,7 @@ class Summary:
         for gap in KNOWN_GAPS:
             print(f"known gap, {self.gaps[gap.reason]:,} times: {gap.reason}")
         for (kind, check, same), numbers in sorted(self.numbers.items(), key=lambda item: -len(item[1])):
-            cases = ", ".join(map(str, numbers[:5]))
+            cases = ", ".join(map(str, sorted(numbers)[:5]))
             print(f"found {len(numbers):,} times: {check} of {kind}, cases {cases}{f': {same!a}' if same else ''}")
         print("nothing new" if not self.new else f"{self.new:,} findings of {len(self.numbers):,} kinds")
 
@@ -110,15 +111,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _repeat(args.seed, args.case, args.kinds)
     summary = Summary()
     began = time.monotonic()
-    number = args.first
-    with tempfile.TemporaryDirectory(prefix="tinylm-fuzz-") as folder:
-        worker = Worker(args.seed, args.kinds, Path(folder) / "run")
-        while (time.monotonic() - began < args.seconds) and (args.cases is None or number - args.first < args.cases):
-            summary.add(worker.result(number))
-            number += 1
-        worker.end()
+    numbers = iter(range(args.first, sys.maxsize if args.cases is None else args.first + args.cases))
+    import_everything()
+    with tempfile.TemporaryDirectory(prefix="tinylm-fuzz-", dir=_memory_folder()) as folder:
+        workers = [Worker(args.seed, args.kinds, Path(folder) / str(index) / "run") for index in range(args.workers)]
+        while True:
+            for worker in workers:
+                if worker.number is None and time.monotonic() - began < args.seconds:
+                    worker.begin(next(numbers, None))
+            running = [worker for worker in workers if worker.number is not None]
+            if not running:
+                break
+            wait([worker.pipe for worker in running], timeout=1)
+            for result in filter(None, (worker.result() for worker in running)):
+                summary.add(result)
+        for worker in workers:
+            worker.end()
     summary.print(time.monotonic() - began)
     return 1 if summary.new else 0
+
+
+def _memory_folder() -> str | None:
+    """Return a folder in memory, where files are written and synced at once; None where there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="time budget (default: 60)")
     parser.add_argument("--cases", type=int, metavar="N", help="maximum number of cases")
     parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="number of the first case (default: 0)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=cores, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--case", type=int, metavar="NUMBER", help="repeat one case and show its input and its output")
     parser.add_argument(
         "--kinds",
@@ -140,16 +157,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class Worker:
-    """A process that runs cases by number, replaced after many cases or when one does not end."""
+    """A process that runs cases by number, replaced after many cases or when one does not end.
+
+    Attributes:
+        number: The case that it runs; None while it has none.
+        pipe: Readable once the case has ended.
+    """
 
     def __init__(self, seed: int, kinds: Sequence[str], folder: Path) -> None:
         self._seed, self._kinds, self._folder = seed, kinds, folder
-        self._served = 0
+        self.number: int | None = None
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("fork")
-        self._pipe, theirs = context.Pipe()
+        self.pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
             target=_serve, args=(theirs, self._seed, self._kinds, self._folder), daemon=True
         )
@@ -157,20 +179,36 @@ class Worker:
         theirs.close()
         self._served = 0
 
-    def result(self, number: int) -> Result:
-        """Run one case; a worker that dies or does not end gives an outcome without exit code."""
+    def begin(self, number: int | None) -> None:
+        """Run a case; None leaves the worker idle."""
+        self.number = number
+        if number is None:
+            return
         if self._served >= CASES_PER_WORKER:
             self.end()
             self._start()
         self._served += 1
-        self._pipe.send(number)
+        self._deadline = time.monotonic() + TIMEOUT + 30
+        self.pipe.send(number)
+
+    def result(self) -> Result | None:
+        """Return the result of the case, or None while it runs.
+
+        A worker that dies or does not end gives an outcome without exit code.
+        """
+        number = self.number
+        assert number is not None, "a case was begun"
         try:
-            if self._pipe.poll(TIMEOUT + 30):
-                result: Result = self._pipe.recv()
+            if self.pipe.poll():
+                result: Result = self.pipe.recv()
+                self.number = None
                 return result
+            if time.monotonic() < self._deadline:
+                return None
             dead = Outcome(None, "", "")
         except EOFError:
             dead = Outcome(-9, "", "", raised="the worker process died")
+        self.number = None
         self.end()
         self._start()
         case = make_case(self._seed, number, self._kinds)
@@ -180,12 +218,13 @@ class Worker:
         """Kill the process: it holds nothing worth saving."""
         self._process.kill()
         self._process.join()
-        self._pipe.close()
+        self.pipe.close()
 
 
 def _serve(pipe: Connection, seed: int, kinds: Sequence[str], folder: Path) -> None:
     """Answer each case number with its result."""
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_DATA_BYTES, MAX_DATA_BYTES))
+    reuse_parsers()
     gc.freeze()
     while True:
         try:

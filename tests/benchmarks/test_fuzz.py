@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import fuzz
-from benchmarks.fuzz import Worker, main
+from benchmarks.fuzz import Result, Worker, main
 from tests.fuzzing import known_gaps
 from tests.fuzzing.checks import Finding, Outcome
 from tests.fuzzing.inputs import Case
@@ -54,12 +56,30 @@ def test_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
     monkeypatch.setattr(fuzz, "findings", found)
     monkeypatch.setattr(known_gaps, "KNOWN_GAPS", (Gap("word", "an unexpected argument", "a reason", None),))
-    assert main(["--cases", "3", "--first", "5", "--kinds", "set"]) == 1
+    assert main(["--cases", "3", "--first", "5", "--kinds", "set", "--workers", "1"]) == 1
     said = capsys.readouterr().out
     assert said.count('crash: "KeyError') == 1
     assert "case 5  set  crash" in said
     assert "found 3 times: crash of set, cases 5, 6, 7" in said
     assert "word" not in said
+
+
+def test_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Several processes run the same cases as one."""
+    said = []
+    for workers in ("1", "3"):
+        assert main(["--cases", "14", "--workers", workers, "--kinds", "set", "assertion"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        said.append([line for line in lines if line.startswith(("by kind", "exit codes"))])
+    assert said[0] == said[1]
+
+
+def ended(worker: Worker, number: int) -> Result:
+    worker.begin(number)
+    while (result := worker.result()) is None:
+        wait([worker.pipe], timeout=1)
+    assert worker.number is None
+    return result
 
 
 def test_worker_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +89,21 @@ def test_worker_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patch:
         patch.setattr(fuzz, "run_here", die)
         worker = Worker(0, ["set"], tmp_path / "run")
-        patch.undo()
-        result = worker.result(1)
+    result = ended(worker, 1)
     assert result.code == -9
     assert {finding.check for finding in result.found} >= {"exit code", "crash"}
-    assert worker.result(2).code in (0, 1, 2)
+    assert ended(worker, 2).code in (0, 1, 2)
+    worker.end()
+
+
+def test_worker_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(fuzz, "run_here", lambda *_: time.sleep(100))
+        worker = Worker(0, ["set"], tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(fuzz, "TIMEOUT", -29.5)
+        result = ended(worker, 1)
+    assert result.code is None
+    assert [finding.check for finding in result.found] == ["exit code"]
+    assert ended(worker, 2).code in (0, 1, 2)
     worker.end()

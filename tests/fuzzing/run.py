@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import pkgutil
 import resource
 import shutil
 import signal
@@ -11,8 +13,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -83,6 +86,30 @@ def run_here(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:
     seconds = time.process_time() - began
     peak = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before, 0)
     return Outcome(code, _decode(out.getvalue()), _decode(err.getvalue()), seconds, peak, raised)
+
+
+def import_everything() -> None:
+    """Import every module of the package, with torch, so that processes forked from this one need not."""
+    import tinylm_cli
+
+    for module in pkgutil.walk_packages(tinylm_cli.__path__, "tinylm_cli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def reuse_parsers() -> None:
+    """Let :func:`run_here` build the parser of each command once: parsing leaves nothing behind in it."""
+    import typer.main
+
+    from tinylm_cli.cli import app
+
+    create = cache(app.create_app)
+
+    def create_app(names: Sequence[str] = app.COMMANDS) -> typer.Typer:
+        return create(tuple(names))
+
+    app.create_app = create_app
+    typer.main.get_command = cache(typer.main.get_command)
 
 
 def run_process(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:

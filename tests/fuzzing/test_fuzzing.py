@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import typer.main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,8 @@ from tests.fuzzing.checks import CHECKS, findings
 from tests.fuzzing.inputs import KINDS, LLAMA, LLAMA_TENSORS, TOY, TOY_TENSORS, Case, encode_json, make_case
 from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of, new_findings
 from tests.fuzzing.mutate import safetensors_file
-from tests.fuzzing.run import run_here, run_process
+from tests.fuzzing.run import reuse_parsers, run_here, run_process
+from tinylm_cli.cli import app
 
 EXAMPLES = {
     "yaml": 60,
@@ -68,6 +70,17 @@ def test_real_processes(number: int, folder: Path) -> None:
     here, process = run_here(case, folder), run_process(case, folder)
     assert not new_findings(case.kind, findings(case, process))
     assert (process.code, process.out, process.err) == (here.code, here.out, here.err)
+
+
+def test_reused_parsers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that was built for another command line gives the same outcome, whatever it parsed before."""
+    for module, name in ((app, "create_app"), (typer.main, "get_command")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # restored after the test
+    cases = [make_case(11, number, ("command line", "set", "completion")) for number in range(60)]
+    fresh = [run_here(case, folder)[:3] for case in cases]
+    reuse_parsers()
+    assert [run_here(case, folder)[:3] for case in cases] == fresh
+    assert app.create_app(("params",)) is app.create_app(("params",))
 
 
 def test_cases_are_reproducible() -> None:

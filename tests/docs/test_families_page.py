@@ -23,6 +23,7 @@ from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.family_lookup import ALIASES
 from tinylm_cli.interop.load import import_config
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
@@ -35,6 +36,9 @@ KINDS = {
     ENCODER_DECODER: "Encoder-decoder models",
 }
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
+
+COMPLETED = {"ministral": {"head_dim": 128}, "nemotron": {"num_key_value_heads": 48}}
+"""Keys that transformers needs to build a module, although they are null in its default config."""
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "moe_intermediate_size")
 STATE_KEYS = ("state_size", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "linear_num_key_heads", "conv_kernel")
@@ -79,13 +83,14 @@ def kind_of(config: Any) -> str:
 def read_family(model_type: str, folder: Path) -> Row:
     """Read the family's default config with tinylm, and compare the parameters with transformers' module."""
     try:
-        config = transformers.AutoConfig.for_model(model_type)
+        config = transformers.AutoConfig.for_model(model_type, **COMPLETED.get(model_type, {}))
     except StrictDataclassError:
         return Row(model_type, DECODER, REFUSED, "not supported; its default config is invalid")
     kind = kind_of(config)
     if kind in (ENCODER, ENCODER_DECODER):
         return Row(model_type, kind, REFUSED, f"an {kind}")
-    if model_type not in FAMILIES:
+    family = FAMILIES.get(ALIASES.get(model_type, model_type))
+    if family is None:
         return Row(model_type, kind, REFUSED, _traits(config))
     config.save_pretrained(folder)
     try:
@@ -95,7 +100,7 @@ def read_family(model_type: str, folder: Path) -> Row:
     module_class = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type])
     with torch.device("meta"):
         module = module_class(config)
-    others = FAMILIES[model_type].keys.tensor_names.skipped_prefixes
+    others = family.keys.tensor_names.skipped_prefixes
     parameters = [(parameter.numel(), name.startswith(others)) for name, parameter in module.named_parameters()]
     expected = sum(size for size, is_other in parameters if not is_other)
     left = sum(size for size, is_other in parameters if is_other)

@@ -358,6 +358,45 @@ def cwm(draw: Draw) -> Keys:
     return sizes(draw) | rms(draw) | scaling(draw) | layers | {"head_dim": draw(one_of(4, 6)), "bos_token_id": 0}
 
 
+def hyperclovax(draw: Draw) -> Keys:
+    scales = {
+        "embedding_multiplier": draw(one_of(1.0, 3.0)),
+        "residual_multiplier": draw(one_of(0.22, 1.0)),
+        "attention_multiplier": draw(one_of(None, 0.3)),
+        "logits_scaling": draw(one_of(0.125, 1.0)),
+    }
+    return llama(draw) | scales | {"use_post_norm": draw(st.booleans())}
+
+
+def ministral(draw: Draw) -> Keys:
+    types = draw(st.lists(one_of("sliding_attention", "full_attention"), min_size=2, max_size=3))
+    layers = draw(one_of({}, {"layer_types": types, "num_hidden_layers": len(types)}))
+    return mistral(draw) | layers | {"sliding_window": WINDOW, "head_dim": draw(one_of(4, 6))}
+
+
+def nemotron(draw: Draw) -> Keys:
+    keys = arcee(draw) | {"norm_eps": draw(one_of(1e-5, 1e-2)), "head_dim": draw(one_of(None, 8))}
+    del keys["rms_norm_eps"]
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys
+
+
+def persimmon(draw: Draw) -> Keys:
+    keys = alike_heads(draw) | scaling(draw) | {"hidden_act": draw(one_of("relu2", "gelu"))}
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys | {"qk_layernorm": draw(st.booleans()), "layer_norm_eps": draw(one_of(1e-5, 1e-2))}
+
+
+def biogpt(draw: Draw) -> Keys:
+    return alike_heads(draw) | {"scale_embedding": draw(st.booleans()), "hidden_act": draw(one_of("gelu", "relu"))}
+
+
+def youtu(draw: Draw) -> Keys:
+    keys = _deepseek(draw) | _sharpened(draw) | {"rope_interleave": draw(st.booleans())}
+    experts = ("moe_intermediate_size", "routed_scaling_factor", "num_experts_per_tok", "first_k_dense_replace")
+    return {name: value for name, value in keys.items() if name not in experts and "_experts" not in name}
+
+
 def arcee(draw: Draw) -> Keys:
     return llama(draw) | {"hidden_act": draw(one_of("relu2", "silu"))}
 
@@ -397,6 +436,7 @@ def gpt_neo(draw: Draw) -> Keys:
 
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
+    "biogpt": biogpt,
     "bloom": bloom,
     "codegen": gptj,
     "cohere": cohere,
@@ -404,6 +444,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
     "ernie4_5": ernie4_5,
+    "exaone": llama,
     "exaone4": exaone4,
     "falcon": falcon,
     "gemma": gemma,
@@ -419,16 +460,20 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gptj": gptj,
     "granite": granite,
     "helium": helium,
+    "hyperclovax": hyperclovax,
     "internlm3": internlm3,
     "iquestcoder": llama,
     "jais2": jais2,
     "llama": llama,
+    "ministral": ministral,
     "mistral": mistral,
     "mixtral": mixtral,
+    "nemotron": nemotron,
     "olmo": olmo,
     "olmo2": olmo2,
     "olmoe": olmoe,
     "opt": opt,
+    "persimmon": persimmon,
     "phi": phi,
     "phi3": phi3,
     "qwen2": qwen2,
@@ -438,6 +483,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "stablelm": stablelm,
     "starcoder2": starcoder2,
     "vaultgemma": vaultgemma,
+    "youtu": youtu,
 }
 
 

@@ -15,7 +15,7 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES, Family
-from tinylm_cli.interop.family_lookup import UNSUPPORTED
+from tinylm_cli.interop.family_lookup import ALIASES, UNSUPPORTED
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -29,6 +29,11 @@ def test_unknown_family(changed: Change) -> None:
     assert found.code == "unknown-family"
     assert found.help == f"did you mean llama? {SUPPORTED}"
     assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
+
+
+@pytest.mark.parametrize(("alias", "family"), [("gpt-sw3", "gpt2"), ("kimi_k2", "deepseek_v3")])
+def test_alias(alias: str, family: str, changed: Change) -> None:
+    assert load_config(changed(family, model_type=alias)).config == load_config(changed(family)).config
 
 
 def test_missing_family(changed: Change) -> None:
@@ -71,7 +76,7 @@ def test_listed_families() -> None:
 
 
 def test_every_family_of_transformers() -> None:
-    known = set(transformers.CONFIG_MAPPING.keys()) - set(FAMILIES)
+    known = set(transformers.CONFIG_MAPPING.keys()) - set(FAMILIES) - set(ALIASES)
     assert len(known) > 100
     for name in known:
         found = _told(json.dumps({"model_type": name}))

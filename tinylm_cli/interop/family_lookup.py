@@ -13,25 +13,25 @@ from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
 afmoe albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
-bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm
+bert-generation big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm
 cohere2 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots1
-dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone exaone4_5 exaone_moe falcon_h1
+dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 exaone_moe falcon_h1
 falcon_mamba flex_olmo flint fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
 gemma4_unified_assistant gemma4_unified_text git glm4_moe glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga got_ocr2
-gpt-sw3 gpt_neox_japanese granite_speech granite_swa granitemoe granitemoe_swa
-granitemoehybrid granitemoeshared hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax idefics2
+gpt_neox_japanese granite_speech granite_swa granitemoe granitemoe_swa
+granitemoehybrid granitemoeshared hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
 jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama4 llama4_text llava
 llava_next llava_onevision longcat_flash longt5 mamba mamba2 marian mbart megatron-bert mellum mimo_v2_flash minicpm
-minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3 mistral3 mistral4 mllama modernbert
-modernbert-decoder molmo2 moshi moss_transcribe_diarize mpt mt5 musicgen musicgen_melody mvp nanochat nemotron
-nemotron_h olmo3 olmo_hybrid openai-gpt paligemma pegasus persimmon phi4_multimodal phimoe pixtral plbart prophetnet
+minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral3 mistral3 mistral4 mllama modernbert
+modernbert-decoder molmo2 moshi moss_transcribe_diarize mpt mt5 musicgen musicgen_melody mvp nanochat
+nemotron_h olmo3 olmo_hybrid openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
 qwen qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
 qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
 roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smollm3 smolvlm solar_open
 switch_transformers t5 t5gemma t5gemma2 trocr umt5 whisper xglm xlm xlm-roberta xlm-roberta-xl xlnet xlstm
-xmod youtu zamba zamba2 zaya
+xmod zamba zamba2 zaya
 """
 
 UNSUPPORTED = frozenset(_UNSUPPORTED.split())
@@ -39,6 +39,9 @@ UNSUPPORTED = frozenset(_UNSUPPORTED.split())
 
 Holds every text-generation family of transformers 5.24 and the most common others.
 """
+
+ALIASES = {"gpt-sw3": "gpt2", "kimi_k2": "deepseek_v3"}
+"""Other values of ``model_type``, each with the family whose code their publishers or transformers use."""
 
 DISTINCTIVE_KEYS = frozenset(
     [
@@ -63,11 +66,12 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
         message = "model_type is missing; it names the model family"
         return diagnostic("missing-key", message, source, place, field="model_type", help=_by_architecture(root))
     value = named.value
-    if isinstance(value.scalar, str) and value.scalar in FAMILIES:
-        return FAMILIES[value.scalar]
     if not isinstance(value.scalar, str):
         message = "model_type must be the name of a family, in quotes"
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
+    family = FAMILIES.get(ALIASES.get(value.scalar, value.scalar))
+    if family is not None:
+        return family
     return _unknown_family(value, root.entries.keys(), source)
 
 

@@ -1,4 +1,4 @@
-"""DeepSeek V2 and V3: latent attention (MLA), fine-grained routed experts and shared experts."""
+"""DeepSeek V2 and V3: latent attention (MLA), fine-grained routed experts and shared experts; and Youtu, without."""
 
 import math
 import sys
@@ -47,27 +47,84 @@ _NO_EXPERTS: dict[str, Any] = {
 """The expert keys of a model without experts."""
 
 
-class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
-    """``DeepseekV2Config``."""
+class LatentKeys(key.LlamaLikeKeys, RopeKeys):
+    """The keys of latent attention that DeepSeek and its descendants share."""
 
-    constants = {**_LATENT, "feed_forward.router": "softmax"}
+    constants = _LATENT
     tensor_names = _NAMES
-    aliases = {"num_experts": "n_routed_experts"}
     ignored = _IGNORED
 
-    # The values of ``topk_method`` that the family's code supports, its default first.
-    topk_methods: ClassVar[tuple[str, ...]] = ("greedy", "group_limited_greedy")
-
-    vocab_size: key.VocabSize = 102400
     num_key_value_heads: key.OptionalSize = None
     rms_norm_eps: key.NormEps = 1e-6
     attention_bias: key.AttentionBias = False
-    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
     kv_lora_rank: Annotated[int, *key.fills("attention.kv_rank")] = 512
     q_lora_rank: Annotated[int | None, *key.fills("attention.q_rank")] = 1536
     qk_nope_head_dim: Annotated[int, *key.fills("attention.d_nope")] = 128
     qk_rope_head_dim: Annotated[int, *key.fills("attention.d_rope")] = 64
     v_head_dim: Annotated[int, *key.fills("attention.d_value")] = 128
+
+    def to_tinylm(self, to: Translation) -> None:
+        super().to_tinylm(to)
+        if self.rms_norm_eps != 1e-6:
+            why = "norms inside attention always use 1e-6 in this family"
+            to.unsupported("rms_norm_eps", why, "tinylm supports only rms_norm_eps: 1e-06")
+        if self.num_key_value_heads not in (None, self.num_attention_heads) and not to.has_error("num_attention_heads"):
+            to.unsupported("num_key_value_heads", "latent attention expands keys and values for every head")
+        self._score_scale(to)
+
+    def _score_scale(self, to: Translation) -> None:
+        """Map YaRN's factor on the attention scores: transformers multiplies 1/√d_head by mscale squared."""
+        block_key, block = self.rope_block()
+        factor = to.get("position.scaling_factor")
+        if block is None or not block.mscale_all_dim or not isinstance(factor, float):
+            return
+        if mscale(factor, block.mscale_all_dim) != 1:
+            scale = _scale(self.qk_nope_head_dim + self.qk_rope_head_dim, factor, block.mscale_all_dim)
+            to.put("attention.scale", scale, block_key, "qk_nope_head_dim", "qk_rope_head_dim")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return _with_mscale(super().from_tinylm(config), config) | {"num_key_value_heads": config.n_heads}
+
+
+class _InterleavedKeys(LatentKeys):
+    rope_interleave: bool | None = True
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map as in V2; RoPE pairs adjacent dimensions, unless ``rope_interleave`` is false."""
+        super().to_tinylm(to)
+        if self.rope_interleave is False:
+            to.put("position.pairing", "half", "rope_interleave")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return super().from_tinylm(config) | {"rope_interleave": config.position.pairing == "adjacent"}
+
+
+class YoutuKeys(_InterleavedKeys):
+    """``YoutuConfig``."""
+
+    ignored = (*_IGNORED, "embedding_initializer_range")
+
+    vocab_size: key.VocabSize = 128256
+    hidden_size: key.DModel = 2048
+    intermediate_size: key.DFF = 6144
+    num_attention_heads: key.NHeads = 16
+    max_position_embeddings: key.MaxLen = 131072
+    tie_word_embeddings: key.TieWeights = True
+
+
+class DeepseekV2Keys(LatentKeys):
+    """``DeepseekV2Config``."""
+
+    constants = {**_LATENT, "feed_forward.router": "softmax"}
+    aliases = {"num_experts": "n_routed_experts"}
+
+    # The values of ``topk_method`` that the family's code supports, its default first.
+    topk_methods: ClassVar[tuple[str, ...]] = ("greedy", "group_limited_greedy")
+
+    vocab_size: key.VocabSize = 102400
+    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
     n_routed_experts: key.NExperts = 64
     n_shared_experts: key.NSharedExperts = 2
     num_experts_per_tok: Annotated[key.TopK, Field(examples=[6])]
@@ -83,23 +140,7 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
 
     def to_tinylm(self, to: Translation) -> None:
         super().to_tinylm(to)
-        if self.rms_norm_eps != 1e-6:
-            why = "norms inside attention always use 1e-6 in this family"
-            to.unsupported("rms_norm_eps", why, "tinylm supports only rms_norm_eps: 1e-06")
-        if self.num_key_value_heads not in (None, self.num_attention_heads) and not to.has_error("num_attention_heads"):
-            to.unsupported("num_key_value_heads", "latent attention expands keys and values for every head")
-        self._score_scale(to)
         self._experts(to)
-
-    def _score_scale(self, to: Translation) -> None:
-        """Map YaRN's factor on the attention scores: transformers multiplies 1/√d_head by mscale squared."""
-        block_key, block = self.rope_block()
-        factor = to.get("position.scaling_factor")
-        if block is None or not block.mscale_all_dim or not isinstance(factor, float):
-            return
-        if mscale(factor, block.mscale_all_dim) != 1:
-            scale = _scale(self.qk_nope_head_dim + self.qk_rope_head_dim, factor, block.mscale_all_dim)
-            to.put("attention.scale", scale, block_key, "qk_nope_head_dim", "qk_rope_head_dim")
 
     def _experts(self, to: Translation) -> None:
         """Map which layers have experts, and the expert groups if the top-k method is group-limited."""
@@ -126,9 +167,7 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         experts = config.feed_forward
         has_experts = experts.n_experts is not None
-        return {
-            **_with_mscale(super().from_tinylm(config), config),
-            "num_key_value_heads": config.n_heads,
+        return super().from_tinylm(config) | {
             "n_group": experts.n_groups,
             "topk_group": experts.top_k_groups,
             "topk_method": cls.topk_methods[0 if experts.n_groups == 1 else -1],
@@ -138,12 +177,11 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
         }
 
 
-class DeepseekV3Keys(DeepseekV2Keys):
+class DeepseekV3Keys(DeepseekV2Keys, _InterleavedKeys):
     """``DeepseekV3Config``."""
 
     constants = {**_LATENT, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True}
     aliases = {"num_local_experts": "n_routed_experts"}
-    ignored = _IGNORED
 
     topk_methods: ClassVar[tuple[str, ...]] = ("noaux_tc",)
 
@@ -163,17 +201,6 @@ class DeepseekV3Keys(DeepseekV2Keys):
     topk_group: key.OptionalSize = 4
     scoring_func: str = key.only("sigmoid", why="this family's code weights experts with a sigmoid")
     norm_topk_prob: key.Renormalize = True
-    rope_interleave: bool | None = True
-
-    def to_tinylm(self, to: Translation) -> None:
-        """Map as in V2; RoPE pairs adjacent dimensions, unless ``rope_interleave`` is false."""
-        super().to_tinylm(to)
-        if self.rope_interleave is False:
-            to.put("position.pairing", "half", "rope_interleave")
-
-    @classmethod
-    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return super().from_tinylm(config) | {"rope_interleave": config.position.pairing == "adjacent"}
 
 
 def _scale(d_head: int, factor: float, weight: float) -> float:

@@ -1,7 +1,8 @@
-"""Llama, and its variants Mistral (sliding window) and Mixtral (experts)."""
+"""Llama, and its variants Mistral (sliding window), Ministral (windows in some layers) and Mixtral (experts)."""
 
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
+from tinylm_cli.interop.sliding_windows import LayerWindowKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
 
@@ -23,6 +24,14 @@ class MistralKeys(key.LlamaLikeKeys, RopeKeys):
     max_position_embeddings: key.MaxLen = 131072
     rms_norm_eps: key.NormEps = 1e-6
     sliding_window: key.Window = 4096
+
+
+class MinistralKeys(MistralKeys, LayerWindowKeys):
+    """``MinistralConfig``: by default, every layer has a window."""
+
+    default_pattern = "L"
+
+    sliding_window: key.LayerWindow = 4096
 
 
 class MixtralKeys(MistralKeys):

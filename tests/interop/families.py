@@ -370,7 +370,7 @@ def hyperclovax(draw: Draw) -> Keys:
 
 def ministral(draw: Draw) -> Keys:
     types = draw(st.lists(one_of("sliding_attention", "full_attention"), min_size=2, max_size=3))
-    layers = draw(one_of({}, {"layer_types": types, "num_hidden_layers": len(types)}))
+    layers: Keys = draw(one_of({}, {"layer_types": types, "num_hidden_layers": len(types)}))
     return mistral(draw) | layers | {"sliding_window": WINDOW, "head_dim": draw(one_of(4, 6))}
 
 

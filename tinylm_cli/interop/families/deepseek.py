@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -52,7 +52,7 @@ class LatentKeys(key.LlamaLikeKeys, RopeKeys):
 
     constants = _LATENT
     tensor_names = _NAMES
-    ignored = _IGNORED
+    ignored: ClassVar[Collection[str]] = _IGNORED
 
     num_key_value_heads: key.OptionalSize = None
     rms_norm_eps: key.NormEps = 1e-6

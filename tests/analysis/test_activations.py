@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
@@ -77,7 +78,9 @@ def test_parts_sum_to_total(config: ModelConfig) -> None:
             kept.append(found.saved_bytes)
         assert kept[0] > kept[2]
         assert kept[1] >= kept[2]
-        assert kept[0] > kept[1] or kernel != "flash"  # which does not keep values beside the keys they lie with
+        attends = any(kind.block.mixer == "attention" for kind in layer_pattern(config).kinds)
+        assert kept[0] > kept[1] or kernel != "flash" or not attends  # values may lie with keys that are kept
+        assert kept[0] >= kept[1] or kernel != "flash"
 
 
 def test_layer_kinds() -> None:

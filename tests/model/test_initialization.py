@@ -81,7 +81,7 @@ def test_order_changes_nothing(make_config: Make) -> None:
         if name != "lm_head.weight":  # tied, so drawn by the embedding's name
             again = torch.empty_like(tensor)
             constant = None if tensor.dim() > 1 else 0.0 if name.endswith("bias") else 1.0
-            fill_parameter(again, name=name, seed=0, constant=constant)
+            fill_parameter(again, name=name, seed=0, initial=constant)
             assert torch.equal(again, tensor)
 
 

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import groups_within
-from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, PairCount
+from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
@@ -96,8 +96,8 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
         DeepSeek-AI 2024, section 2.1.2, https://arxiv.org/abs/2405.04434
     """
     check_length(config, context_len, "context_len")
-    groups = _matmul_groups(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
-    return sum(group.flops for group in groups)
+    decoding = SequencePass(1, context_len, decodes=True)
+    return sum(group.flops for group in _matmul_groups(config, decoding, tensor_table(config)))
 
 
 def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
@@ -197,35 +197,20 @@ def matmul_groups(
     """
     check_length(config, seq_len, "seq_len")
 
-    def pairs(window: int | None) -> int:
-        return attended_pairs(seq_len, window) if attention == "causal" else seq_len**2
-
-    return _matmul_groups(config, seq_len, pairs, absorbed=False, table=table)
+    counted = SequencePass(seq_len, seq_len, attention)
+    return _matmul_groups(config, counted, tensor_table(config) if table is None else table)
 
 
-def attended_pairs(seq_len: int, window: int | None) -> int:
-    """Return the (query, key) pairs that a causal mask with a window allows: ``Σ min(t, window)`` over t = 1..seq_len.
-
-    The first ``reach`` queries attend to 1, 2, … keys; each later query attends to ``reach`` keys.
-    """
-    reach = min(seq_len, window or seq_len)
-    growing = reach * (reach + 1) // 2  # 1 + 2 + … + reach
-    sliding = (seq_len - reach) * reach  # later queries × reach
-    return growing + sliding
-
-
-def _matmul_groups(
-    config: ModelConfig, tokens: int, pairs: PairCount, *, absorbed: bool, table: TensorTable | None = None
-) -> Iterator[MatmulGroup]:
-    for section in tensor_table(config) if table is None else table:
-        weights = tuple(_weight_matmuls(section, tokens))
+def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTable) -> Iterator[MatmulGroup]:
+    for section in table:
+        weights = tuple(_weight_matmuls(section, counted.tokens))
         if section.layers is None:
             yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights, False)
             continue
         groups = groups_within(config, section.layers)
         for group in groups:
             suffix = f" {group.name}" if len(groups) > 1 else ""
-            inside = mixer_of(group.config).matmuls(group.config, tokens, pairs, absorbed=absorbed)
+            inside = mixer_of(group.config).matmuls(group.config, counted)
             yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *inside), True)
 
 
@@ -236,16 +221,14 @@ def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
             component: FlopsComponent = tensor.component  # type: ignore[assignment]  # looked-up tables are skipped
             # 2 × T × (out · in), or top_k of the E experts'
             flops = FLOPS_PER_ELEMENT * tokens * tensor.active_elements
-            yield Matmul(tensor.name.removesuffix(".weight"), component, flops)
+            yield Matmul(tensor.name.removesuffix(".weight"), component, flops, has_weight=True)
 
 
 def _recomputed(group: MatmulGroup, recompute: Recompute) -> int:
     """Return the operations of one sequence that the backward pass recomputes in the layers of a group."""
     if recompute == "none" or not group.is_layer:
         return 0
-    recomputed = (
-        matmul.flops for matmul in group.matmuls if recompute == "full" or matmul.component == "attention_scores"
-    )
+    recomputed = (matmul.flops for matmul in group.matmuls if recompute == "full" or not matmul.has_weight)
     return group.n_layers * sum(recomputed)
 
 

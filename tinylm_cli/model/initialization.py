@@ -1,6 +1,7 @@
 """Seeded initialization: allocate a model built on meta, then fill it with values that depend on seed and name.
 
-Embeddings and linear weights are drawn from Normal(0, 0.02), biases are zeros, norm weights ones. Each tensor has its
+Embeddings and linear weights are drawn from Normal(0, 0.02), biases are zeros, norm weights ones. A module with other
+initial values has them in its attribute ``initial_values``, by the name of the parameter. Each tensor has its
 own generator, keyed by (seed, tensor name), so that tensors can be drawn in parallel, individually or per shard, with
 the same values on any device and any number of threads. Values are drawn on the CPU in float32, then rounded to the
 dtype of the model.
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.experts import Router
-from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition
+from tinylm_cli.model.sequence_mixer import InitialValue
 
 STD = 0.02
 """Radford et al. 2018 (GPT), section 4.1, https://openai.com/research/language-unsupervised"""
@@ -84,10 +85,10 @@ def initialize(model: nn.Module, *, seed: int) -> None:
         seed: Any integer.
     """
     named = sorted(model.named_parameters(), key=lambda item: item[1].numel(), reverse=True)
-    constants = _constants(model)
+    initial_values = _initial_values(model)
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         tasks = [
-            pool.submit(fill_parameter, parameter.detach(), name=name, seed=seed, constant=constants.get(name))
+            pool.submit(fill_parameter, parameter.detach(), name=name, seed=seed, initial=initial_values.get(name))
             for name, parameter in named
         ]
         tasks.append(pool.submit(fill_buffers, model))
@@ -102,19 +103,23 @@ def fill_buffers(model: nn.Module) -> None:
             module.fill()
 
 
-def fill_parameter(tensor: Tensor, *, name: str, seed: int, constant: float | None = None) -> None:
+def fill_parameter(tensor: Tensor, *, name: str, seed: int, initial: InitialValue | None = None) -> None:
     """Fill one parameter, detached, with its initial values.
 
     Args:
         tensor: The parameter's values, contiguous, of any floating dtype on any device.
         name: The full name of the parameter in the model.
         seed: Any integer.
-        constant: The value of all elements; None draws them from Normal(0, 0.02).
+        initial: The value of all elements, or a function that draws them; None draws them from Normal(0, 0.02).
     """
-    if constant is not None:
-        tensor.fill_(constant)
-    else:
+    if initial is None:
         _fill_normal(tensor.view(-1), keyed_generator(name, seed))
+    elif callable(initial):
+        values = torch.empty(tensor.shape, dtype=torch.float32, device="cpu")
+        initial(values, keyed_generator(name, seed))
+        tensor.copy_(values)
+    else:
+        tensor.fill_(initial)
 
 
 def keyed_generator(name: str, seed: int) -> torch.Generator:
@@ -139,12 +144,12 @@ def keyed_generator(name: str, seed: int) -> torch.Generator:
     return generator
 
 
-def _constants(model: nn.Module) -> dict[str, float]:
-    """Return the initial value of every constant parameter (biases and norm weights), by full name."""
-    found: dict[str, float] = {}
+def _initial_values(model: nn.Module) -> dict[str, InitialValue]:
+    """Return the initial value of every parameter that is not drawn from Normal(0, 0.02), by full name."""
+    found: dict[str, InitialValue] = {}
     for path, module in model.named_modules():
-        constants = module.initial_values if isinstance(module, Norm) else {"bias": 0.0}
-        found.update({f"{path}.{name}": value for name, value in constants.items()})
+        own: dict[str, InitialValue] = getattr(module, "initial_values", {"bias": 0.0})
+        found.update({f"{path}.{name}": value for name, value in own.items()})
     return found
 
 

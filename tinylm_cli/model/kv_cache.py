@@ -58,9 +58,10 @@ class KVCache:
             if kind is not None:
                 layers_of.setdefault(kind, []).append(layer)
         for (state, buffers), layers in layers_of.items():
+            wide = torch.promote_types(dtype, torch.float32)
             allocated = tuple(
-                torch.empty((len(layers) * shape[0], *shape[1:]), device=device, dtype=own_dtype or dtype)
-                for shape, own_dtype in buffers
+                torch.empty((len(layers) * shape[0], *shape[1:]), device=device, dtype=wide if is_upcast else dtype)
+                for shape, is_upcast in buffers
             )
             self._groups.append(_LayerGroup(state, allocated, layers))
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple, Protocol, Self
 
-import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
+
+InitialValue = float | Callable[[Tensor, Generator], None]
+"""The value of all elements of a parameter, or a function that fills a float32 tensor on the CPU."""
 
 
 class Buffer(NamedTuple):
     """A buffer in which one layer keeps its decoding state."""
 
     shape: tuple[int, ...]  # with a first dimension, along which the buffers of several layers are concatenated
-    dtype: torch.dtype | None = None  # None: the dtype of the cache
+    is_upcast: bool = False  # whether it is in float32 or wider, whatever the dtype of the cache
 
 
 class LayerState(Protocol):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, PairCount
+from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers.attention_working_memory import attention_decode_bytes, attention_prefill_bytes
 from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer
 from tinylm_cli.analysis.saved_tensors.attention import attention, attention_gradient_bytes
@@ -42,9 +42,9 @@ class Attention(Mixer):
         """Yield the projections, the norms of queries and keys, and the sinks."""
         return _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
 
-    def matmuls(self, config: ModelConfig, tokens: int, pairs: PairCount, *, absorbed: bool) -> Iterator[Matmul]:  # noqa: ARG002
+    def matmuls(self, config: ModelConfig, counted: SequencePass) -> Iterator[Matmul]:
         """Yield the two matmuls without weights: scores, and scores times values."""
-        return _matmuls(config, pairs(config.attention.window), absorbed=absorbed)
+        return _matmuls(config, counted.pairs(config.attention.window), absorbed=counted.decodes)
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
         """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window.

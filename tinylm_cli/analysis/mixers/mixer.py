@@ -13,7 +13,7 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.attention_kernels import AttentionBackend
-    from tinylm_cli.analysis.matmul import Matmul, PairCount
+    from tinylm_cli.analysis.matmul import Matmul, SequencePass
     from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
     from tinylm_cli.analysis.tensor import Tensor
     from tinylm_cli.config.schema import ModelConfig
@@ -58,16 +58,10 @@ class Mixer(ABC):
         """Yield the parameters, in the order and under the names of the module in ``model/``."""
 
     @abstractmethod
-    def matmuls(self, config: ModelConfig, tokens: int, pairs: PairCount, *, absorbed: bool) -> Iterator[Matmul]:
-        """Yield the operations without a weight matrix on ``tokens`` tokens of one sequence.
+    def matmuls(self, config: ModelConfig, counted: SequencePass) -> Iterator[Matmul]:
+        """Yield the operations without a weight matrix on the tokens of one sequence.
 
         The matmuls of weight matrices follow from :meth:`tensors`.
-
-        Args:
-            config: The config of the kind of layers.
-            tokens: T.
-            pairs: Returns the (query, key) pairs that count for a window.
-            absorbed: Whether the layer decodes one token with its cache.
         """
 
     @abstractmethod

@@ -20,7 +20,7 @@ class NoMixer(Mixer):
         """Yield nothing."""
         return iter(())
 
-    def matmuls(self, *_: object, **_sizes: object) -> Iterator[Matmul]:
+    def matmuls(self, *_: object) -> Iterator[Matmul]:
         """Yield nothing."""
         return iter(())
 

@@ -35,7 +35,7 @@ class ShortConv(Mixer):
             yield Tensor("short_conv.conv.bias", (d,), "short_conv")  # (D)
         yield from linear("short_conv.out_proj", d, d, "short_conv", bias=settings.bias)  # (D, D)
 
-    def matmuls(self, *_: object, **_sizes: object) -> Iterator[Matmul]:
+    def matmuls(self, *_: object) -> Iterator[Matmul]:
         """Yield nothing: the convolution is a weight, which multiplies ``2 · T · D · L``; gates are elementwise."""
         return iter(())
 

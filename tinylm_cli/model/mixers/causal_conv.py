@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tinylm_cli.model.sequence_mixer import InitialValue
+
 
 class CausalConv(nn.Module):
     """``y[t] = Σ weight[L - 1 - i] · x[t - i]`` over i = 0..L - 1, for each channel separately; x before 0 is 0.
@@ -22,6 +24,7 @@ class CausalConv(nn.Module):
         super().__init__()
         self.channels, self.kernel_size = channels, kernel_size
         self.weight = nn.Parameter(torch.empty(channels, 1, kernel_size, device="meta", dtype=torch.float32))
+        self.initial_values: dict[str, InitialValue] = {"bias": 0.0}
         empty = torch.empty(channels, device="meta", dtype=torch.float32)  # (C)
         self.register_parameter("bias", nn.Parameter(empty) if bias else None)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from tinylm_cli.errors import OccupiedError, OutputError
 from tinylm_cli.interrupts import interrupts_deferred
+from tinylm_cli.shell_quoting import shell_quote
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = r"/(?:dev|proc/self)/fd/([0-9]{1,4})"
@@ -176,7 +176,7 @@ def _file_exists(path: Path) -> OccupiedError:
 
 def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
     absent = isinstance(error, FileNotFoundError) and not path.parent.exists()
-    remedy = f"create its folder first: mkdir -p {shlex.quote(str(path.parent))}" if absent else ""
+    remedy = f"create its folder first: mkdir -p {shell_quote(str(path.parent))}" if absent else ""
     return OutputError(f"cannot write {path}: {_reason(error)}", help=remedy)
 
 

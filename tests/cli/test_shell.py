@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -320,3 +321,32 @@ def test_config_that_is_a_pipe(command: str, folder: Path, tinylm: Callable[...,
     done = tinylm(*command.split())
     assert done.code == 2
     assert "w/config.json: not a regular file" in done.out + done.err
+
+
+ODD_NAMES = (b"$(touch here)\x1b[31m's.yaml", b"a\n::error::x.yaml", "\u202e é.yaml".encode(), b"##[x.yaml")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        *((command, b"m\xff.yaml") for command in ("params", "estimate --gpu h100", "compare @n_layers=1")),
+        *(("show", name) for name in ODD_NAMES),
+    ],
+)
+def test_suggested_command_runs_in_bash(command: str, name: bytes, folder: Path) -> None:
+    """The line after ``next:`` is a command for a shell, whatever the file is called."""
+    (folder / "toy.yaml").rename(folder / os.fsdecode(name))
+    verb, *words = command.split()
+    environment = {**os.environ, "PATH": f"{TINYLM.parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "COLUMNS": "40"}
+
+    def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, timeout=120, check=False)
+
+    said = run(TINYLM.name, verb, name, *words).stderr
+    assert said.isascii() or "é" in os.fsdecode(name)
+    assert said.startswith(b"next: tinylm ")
+    assert said.count(b"\n") == 1
+    following = run("bash", "-c", said.removeprefix(b"next: "))
+    assert following.returncode == 0, following.stderr
+    assert not (folder / "here").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions
@@ -13,6 +12,7 @@ from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
 from tinylm_cli.config.amounts import scientific, stated
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
 from tinylm_cli.reports.figures import AMOUNT_KINDS
+from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
@@ -71,7 +71,7 @@ def _change_option(name: str, value: float | str | bool, report: DesignReport) -
     if name == "tie_weights":
         return "--tie" if value else "--no-tie"
     if name == "accelerator":
-        return shlex.join(("--gpu", str(value)))
+        return shell_join(("--gpu", str(value)))
     if name not in OPTIONS:
         return f"--{name.replace('_', '-')} {value}"
     constraint = next(each for each in report.constraints if each.figure == name)
@@ -92,13 +92,13 @@ def command(report: DesignReport, options: DesignOptions) -> str:
         if report.compute.train_tokens is not None:
             parts.append(f"--train-tokens {_amount(report.compute.train_tokens, 'count')}")
     if report.accelerator is not None:
-        parts.append(shlex.join(("--gpu", report.accelerator)))
-        parts += [shlex.join(("--hardware", options.hardware))] if options.hardware is not None else []
+        parts.append(shell_join(("--gpu", report.accelerator)))
+        parts += [shell_join(("--hardware", options.hardware))] if options.hardware is not None else []
     tie = "--tie" if report.tie_weights else "--no-tie"
     optional = (
         ("--for serving", report.purpose == "serving"),
         (f"--gpus {report.n_gpus}", report.n_gpus > 1),
-        (shlex.join(("--plan", options.plan or "")), options.plan is not None),
+        (shell_join(("--plan", options.plan or "")), options.plan is not None),
         (f"--utilization {options.utilization}", options.utilization is not None),
         (f"--tolerance {options.tolerance}", options.tolerance != _DEFAULTS.tolerance),
         (f"--family {report.family}", report.family != _DEFAULTS.family),

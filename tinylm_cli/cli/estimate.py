@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -27,6 +26,7 @@ from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, tra
 from tinylm_cli.cli.workload_options import read_gpu
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionCount, Purpose
+from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -146,7 +146,7 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         names = [name for name, option in explicit.items() if name in WORKLOAD and option not in changed]
         kept = explicit_arguments(context, names)
         return next_step("estimate --gpu, too large", "estimate --gpu", model, kept, changes)
-    gpu = shlex.join(("--gpu", report.accelerator))
+    gpu = shell_join(("--gpu", report.accelerator))
     serving = "" if purpose == "training" else "--for serving"
     return next_step("estimate --gpu, too large", "design", gpu, serving, design_arguments(config))
 

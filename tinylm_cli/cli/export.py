@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
+from tinylm_cli.shell_quoting import shell_join, shell_quote
 
 
 def complete_argument(context: typer.Context, incomplete: str) -> list[str]:
@@ -77,7 +77,7 @@ def export(
 
         report = replace(report, tensors=export_model(module, exported, directory, overwrite=to.force))
     return CommandOutput(
-        report, lambda: export_view(report), to, next_step=next_step("export", TRAINING, shlex.quote(str(directory)))
+        report, lambda: export_view(report), to, next_step=next_step("export", TRAINING, shell_quote(str(directory)))
     )
 
 
@@ -100,7 +100,7 @@ def _config_and_folder(arguments: list[str], config: str | None, weights: Path |
 
     directory = parse_path(folder)
     if not named and config is None and weights is None and (names_config(folder) or names_revision(folder)):
-        corrected = shlex.join((folder, f"{_stem(folder)}-hf"))
+        corrected = shell_join((folder, f"{_stem(folder)}-hf"))
         raise UsageError(
             f"{folder} is a config, and no output folder is given",
             help=f"name an output folder: tinylm export {corrected}",

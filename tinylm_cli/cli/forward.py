@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.model_options import DeviceOption, MetaOption, ModelOptions, ModelRequest
@@ -14,6 +13,7 @@ from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids, tokenizer_of
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
+from tinylm_cli.shell_quoting import shell_join
 
 MAX_TEXT = 60
 """Maximum length of a text that the next command repeats."""
@@ -122,7 +122,7 @@ def forward(
 def _prompt_arguments(tokens: str | None, text: str | None) -> str:
     """Return the same prompt for the next command if it is short and on the command line; empty for the example ids."""
     if text and text.isprintable() and len(text) <= MAX_TEXT:
-        return shlex.join(("--text", text))
+        return shell_join(("--text", text))
     ids = re.fullmatch(r"[\d\s,]+", tokens or "")
     return f"--tokens {','.join(re.findall(r'[0-9]+', ids[0]))}" if ids and len(ids[0]) <= MAX_TEXT else ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tinylm_cli.cli.streams import print_line, print_note
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.sanitize import escape_controls
+from tinylm_cli.shell_quoting import shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.load import ImportedConfig
@@ -53,7 +53,7 @@ def import_(
 
     if weights and to.file is None:
         raise UsageError(
-            "--weights needs a folder to write", help=f"tinylm import {shlex.quote(path)} --weights --output DIR"
+            "--weights needs a folder to write", help=f"tinylm import {shell_quote(path)} --weights --output DIR"
         )
     if weights and path == "-":
         raise UsageError("--weights needs a folder with weights", help="name it instead of standard input")
@@ -104,7 +104,7 @@ def _convert(
         except WeightsError as error:
             if not overrides or not _weights_match(path, folder):
                 raise
-            options = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
+            options = " ".join(f"--set {shell_quote(override)}" for override in overrides)
             raise WeightsError(
                 error.message, help=f"the weights match config.json without overrides: remove {options}"
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED, counted
+from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ class ModelRequest:
         seed = options.seed if self.weights is None else 0  # loaded weights need none
         values = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
         changed = [(name, str(value)) for name, value, default in values if value != default]
-        build = shlex.join([argument for option in changed for argument in option])
+        build = shell_join([argument for option in changed for argument in option])
         return model_arguments(options.config, options.set_, self.weights), build
 
     def config_arguments(self) -> str:

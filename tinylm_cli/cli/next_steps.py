@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG
 from tinylm_cli.config.presets import shipped
+from tinylm_cli.shell_quoting import shell_join, shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -86,7 +86,7 @@ def model_arguments(config: str | None, overrides: Sequence[str] | None, weights
     named = () if config is None else ("--config", config) if config.startswith("-") else (config,)
     loaded = () if weights is None else ("--weights", str(weights))
     changes = [argument for override in overrides or () for argument in ("--set", override)]
-    return shlex.join([*named, *loaded, *changes])
+    return shell_join([*named, *loaded, *changes])
 
 
 def config_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
@@ -112,14 +112,14 @@ def export_arguments(model: str, name: str) -> str:
         model: The arguments that name the model; empty for standard input.
         name: Its name.
     """
-    return f"{model} {shlex.quote(f'{name}-hf')}" if model else ""
+    return f"{model} {shell_quote(f'{name}-hf')}" if model else ""
 
 
 def design_arguments(config: ModelConfig) -> str:
     """Return the options that search for designs in the family nearest to a config."""
     family = _family(config)
     chosen = () if family == "course" else ("--family", family)
-    return shlex.join([*chosen, "--vocab-size", str(config.vocab_size)])
+    return shell_join([*chosen, "--vocab-size", str(config.vocab_size)])
 
 
 def _family(config: ModelConfig) -> str:

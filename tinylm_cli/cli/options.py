@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import typer
 
 from tinylm_cli.cli.completion import complete_config, complete_set, complete_table
 from tinylm_cli.errors import UsageError
+from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
@@ -280,7 +280,7 @@ def explicit_arguments(context: typer.Context, names: Collection[str]) -> str:
             is_flag = isinstance(value, bool)
             arguments.append((parameter.secondary_opts if value is False else parameter.opts)[0])
             arguments += [] if is_flag else [as_typed(value)]
-    return shlex.join(arguments)
+    return shell_join(arguments)
 
 
 def _explicit_parameters(context: typer.Context) -> Iterator[Any]:

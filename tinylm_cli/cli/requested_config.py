@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from tinylm_cli.cli.next_steps import model_arguments
 from tinylm_cli.cli.options import DEFAULT_CONFIG
 from tinylm_cli.errors import InputError, UsageError
+from tinylm_cli.shell_quoting import shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
@@ -62,7 +62,7 @@ def _require_folder(weights: Path, model: str) -> None:
         model: The arguments that name its model in another command; empty for standard input.
     """
     if not weights.exists():
-        command = f"; tinylm build {model} --save {shlex.quote(str(weights))} writes one" if model else ""
+        command = f"; tinylm build {model} --save {shell_quote(str(weights))} writes one" if model else ""
         raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}{command}")
     if not weights.is_dir():
         remedy = f"name its folder: {weights.parent}" if weights.suffix == ".safetensors" else SAVED_FOLDER

@@ -19,6 +19,7 @@ from tinylm_cli.cli.workload_options import (
     sequence_length,
 )
 from tinylm_cli.errors import ExitCode, UsageError
+from tinylm_cli.shell_quoting import shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.reports.sweep import SweptField
@@ -72,11 +73,13 @@ def sweep(
     elif config is None:
         raise UsageError("no config to sweep", help="for example tinylm sweep small n_layers=4..24:4")
     elif config.partition("=")[0] in known_fields():
-        raise UsageError(f"{config} is not a config", help=f"name the config first: tinylm sweep small {config}")
+        raise UsageError(
+            f"{config} is not a config", help=f"name the config first: tinylm sweep small {shell_quote(config)}"
+        )
     else:
         settings = settings[1:]
     if not settings:
-        raise UsageError("no field to sweep", help=f"for example tinylm sweep {config} n_layers=4..24:4")
+        raise UsageError("no field to sweep", help=f"for example tinylm sweep {shell_quote(config)} n_layers=4..24:4")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(settings).items())
     _require_not_set(swept_fields, overrides)
     errors = ErrorCollector()

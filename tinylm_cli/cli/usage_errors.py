@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.suggestions import suggest_choice
 from tinylm_cli.errors import UsageError
+from tinylm_cli.shell_quoting import shell_join, shell_quote
 
 _INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
 
@@ -85,12 +85,12 @@ def _surplus_remedy(surplus: str, error: Any) -> str:
         if changes:
             config = [word for word in words if word not in changes]
             overrides = [word for change in changes for word in ("--set", change)]
-            return f"to change fields: tinylm {shlex.join((command, *config, *overrides))}"
-        return f"to compare models: tinylm compare {shlex.join(words)}"
+            return f"to change fields: tinylm {shell_join((command, *config, *overrides))}"
+        return f"to compare models: tinylm compare {shell_join(words)}"
     if given:
-        return f"quote arguments that contain spaces: tinylm {command} {shlex.quote(' '.join((*given, surplus)))}"
+        return f"quote arguments that contain spaces: tinylm {command} {shell_quote(' '.join((*given, surplus)))}"
     if command == "list" and names_config(surplus):
-        return f"to show one config: tinylm show {shlex.quote(surplus)}"
+        return f"to show one config: tinylm show {shell_quote(surplus)}"
     return f"for a size: tinylm design --params {surplus}" if command == "design" and _is_count(surplus) else ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
+from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
     from tinylm_cli.config.assertion import Condition
@@ -132,9 +132,9 @@ def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> Comma
 def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None) -> str:
     """Return the command that corrects errors, or that counts the parameters of a valid config."""
     if report.fixable:
-        return next_step("validate", "validate --diff", shlex.join([*files, "--diff"]))
+        return next_step("validate", "validate --diff", shell_join([*files, "--diff"]))
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
-        return next_step("validate --diff", "validate --fix", shlex.join([*files, "--fix"]))
+        return next_step("validate --diff", "validate --fix", shell_join([*files, "--fix"]))
     models = [each.path for each in report.files if each.total_params is not None and each.path != "<stdin>"]
     model = model_arguments(models[0], overrides) if models and report.valid == len(report.files) else ""
     return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", model)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span, UsageError
 from tinylm_cli.interop.load import ConfigText, parse_config_text, read_config_text
+from tinylm_cli.shell_quoting import shell_join
 
 _KEY = r"[A-Za-z_]+(?:\.[A-Za-z_]+)*="
 _CHANGE = re.compile(rf"@(?={_KEY})")
@@ -88,7 +88,7 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     if not overrides and base.changes:
         return [Variant(base.reference), base]
     if not overrides:
-        suggested = shlex.join(("tinylm", "compare", base.reference, "@n_layers=8"))
+        suggested = shell_join(("tinylm", "compare", base.reference, "@n_layers=8"))
         raise UsageError(f"nothing to compare {first} with", help=f"add another model or a change: {suggested}")
     return [base, Variant(base.reference, (*base.changes, *overrides), n_set=len(overrides))]
 
@@ -170,7 +170,7 @@ def _command(variants: Iterable[Variant]) -> str:
         if not variant.n_set:
             arguments.append(variant.argument.removeprefix(first.argument) if is_first_changed else variant.argument)
     options = [word for override in overrides for word in ("--set", override)]
-    return shlex.join(("tinylm", "compare", *arguments, *options))
+    return shell_join(("tinylm", "compare", *arguments, *options))
 
 
 def _as_typed(error: Diagnostic, variant: Variant, command: str) -> Diagnostic:

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.fuzzing.checks import Finding, Outcome, findings
 from tests.fuzzing.inputs import KINDS, Case, make_case
 from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of
-from tests.fuzzing.run import TIMEOUT, import_everything, reuse_parsers, run_here, run_process, write_files
+from tests.fuzzing.run import PATIENCE, TIMEOUT, import_everything, reuse_parsers, run_here, run_process, write_files
 
 CASES_PER_WORKER = 2000
 CASES_PER_PROCESS = 200
@@ -188,7 +188,7 @@ class Worker:
             self.end()
             self._start()
         self._served += 1
-        self._deadline = time.monotonic() + TIMEOUT + 30
+        self._deadline = time.monotonic() + PATIENCE * TIMEOUT
         self.pipe.send(number)
 
     def result(self) -> Result | None:

@@ -101,7 +101,7 @@ def test_worker_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         patch.setattr(fuzz, "run_here", lambda *_: time.sleep(100))
         worker = Worker(0, ["set"], tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(fuzz, "TIMEOUT", -29.5)
+        patch.setattr(fuzz, "TIMEOUT", 0.05)
         result = ended(worker, 1)
     assert result.code is None
     assert [finding.check for finding in result.found] == ["exit code"]

@@ -69,6 +69,9 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 The exit code is also 1 if `design` finds no model, if every value of `sweep` is invalid, and if `compare --exit-code`
 finds a difference. A file that is not UTF-8 is unreadable.
 
+With 141, the output is cut and the result unknown: under `set -o pipefail`, `tinylm check | head` fails even if the
+check passes. `tinylm check -o check.txt` keeps both.
+
 The terminal, `NO_COLOR` and `FORCE_COLOR` determine color; the terminal and `COLUMNS` determine the width.
 `tinylm --install-completion` completes commands, presets, field names and their values in the shell.
 """

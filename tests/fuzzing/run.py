@@ -23,7 +23,13 @@ from tests.fuzzing.checks import Outcome
 from tests.fuzzing.inputs import Case
 
 TIMEOUT = 30.0
-"""Seconds after which a command counts as hanging."""
+"""Seconds after which a command counts as hanging: of processor time, or of waiting without using it."""
+
+PATIENCE = 10
+"""Times ``TIMEOUT`` that another process waits for a command, which may share its core with other work."""
+
+_IDLE_SHARE = 1 / 300
+"""Share of a processor below which a command waits for something."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "COLUMNS": "80", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 _KEPT = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -123,7 +129,7 @@ def run_process(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:
             capture_output=True,
             cwd=folder,
             env=_variables(case.environment, folder),
-            timeout=timeout,
+            timeout=PATIENCE * timeout,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -178,10 +184,19 @@ def _environment(extra: Mapping[str, str], folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise ``Hang`` in the block after so many seconds; the parent of a worker watches what no signal interrupts."""
+    """Raise ``Hang`` in the block after so many seconds of processor time, or of waiting without using it.
+
+    The parent of a worker watches what no signal interrupts.
+    """
+    began = at_last_ring = time.process_time()
 
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise Hang
+        nonlocal at_last_ring
+        now = time.process_time()
+        if now - began >= seconds or now - at_last_ring < _IDLE_SHARE * seconds:
+            raise Hang
+        at_last_ring = now  # another process had the core: wait on
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     kept = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from random import Random
 
@@ -81,6 +82,32 @@ def test_reused_parsers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reuse_parsers()
     assert [run_here(case, folder)[:3] for case in cases] == fresh
     assert app.create_app(("params",)) is app.create_app(("params",))
+
+
+def test_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that waits hangs, and one that computes for too long; one that shares its core does not."""
+    case, seconds = Case("set", ("list",)), 0.25
+
+    def compute(until: float) -> int:
+        while time.process_time() < until:
+            pass
+        return 0
+
+    def share_the_core() -> int:
+        for _ in range(8):  # more than 0.7 s, of which 0.12 s computing
+            compute(time.process_time() + 0.015)
+            time.sleep(0.075)
+        return 0
+
+    outcomes = {}
+    for name, command in (
+        ("waits", lambda: time.sleep(5)),
+        ("computes", lambda: compute(time.process_time() + 5)),
+        ("shares", share_the_core),
+    ):
+        monkeypatch.setattr(app, "run", lambda _, command=command: command())
+        outcomes[name] = run_here(case, folder, timeout=seconds).code
+    assert outcomes == {"waits": None, "computes": None, "shares": 0}
 
 
 def test_cases_are_reproducible() -> None:

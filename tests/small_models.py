@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
@@ -30,6 +30,17 @@ def build(seed: int = 1, **fields: Any) -> TinyTransformerLM:
         for parameter in model.parameters():
             parameter.normal_(0.0, 0.3, generator=generator)
     return model.eval()
+
+
+def randomize(model: nn.Module) -> None:
+    """Fill a model of ours or of transformers with random values: all parameters, and corrections of expert scores."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.2, generator=generator)
+        for name, buffer in model.named_buffers():
+            if name.endswith(("score_correction", "e_score_correction_bias")):
+                buffer.uniform_(0.0, 0.3, generator=generator)
 
 
 def ids(batch: int = 2, length: int = 9, seed: int = 0) -> Tensor:

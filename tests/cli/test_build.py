@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.cli.json_report import report
 from tinylm_cli.model import TinyTransformerLM
 
 Here = Callable[..., Any]
@@ -20,14 +21,6 @@ Golden = Callable[[str, str], None]
 TOY = ("build", "--config", "toy.yaml")
 HUGE = ("--set", "n_layers=30000", "--set", "n_heads=64", "--set", "d_model=65536", "--set", "d_ff=262144")
 """A model of 10¹⁵ parameters and more."""
-
-
-def report(result: Any) -> dict[str, Any]:
-    """Return a JSON report that says it went well."""
-    assert result.code == 0, result.err
-    document: dict[str, Any] = json.loads(result.out)
-    assert document["schema_version"] == 2
-    return document
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.json_report import report
+
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
@@ -24,12 +26,6 @@ PAGES = (
 )
 
 KINDS = ("field", "figure")
-
-
-def report(result: Any) -> dict[str, Any]:
-    assert result.code == 0, result.err
-    document: dict[str, Any] = json.loads(result.out)
-    return document
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.cli.json_report import report
 from tinylm_cli.analysis.setups import PREFILL_TOKENS
 from tinylm_cli.render.views.estimate import SECTIONS
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
-
-
-def report(result: Any) -> dict[str, Any]:
-    assert result.code == 0
-    document: dict[str, Any] = json.loads(result.out)
-    assert document["schema_version"] == 2
-    return document
 
 
 ANSWERS = (

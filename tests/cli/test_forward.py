@@ -12,17 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.cli.json_report import report
+
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
 TOY = ("forward", "--config", "toy.yaml")
-
-
-def report(result: Any) -> dict[str, Any]:
-    """Return a JSON report that says it went well."""
-    assert result.code == 0, result.err
-    document: dict[str, Any] = json.loads(result.out)
-    return document
 
 
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden, stable_json: Callable[[str], str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -11,19 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.cli.json_report import report
 from tests.small_models import tiny_tokenizer
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
 TOY = ("generate", "--config", "toy.yaml")
-
-
-def report(result: Any) -> dict[str, Any]:
-    """Return a JSON report that says it went well."""
-    assert result.code == 0, result.err
-    document: dict[str, Any] = json.loads(result.out)
-    return document
 
 
 def ids(here: Here, *words: str) -> list[int]:

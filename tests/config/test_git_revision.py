@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.git_repository import git, isolate_git
 from tinylm_cli.config.git_revision import ChangedFile, changed_files, names_revision, split_revision
 from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.errors import ConfigError, InputError
@@ -17,17 +18,10 @@ CONFIG = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: {}\nd_ff: 16\n"
 HUB = Path(__file__).resolve().parents[1] / "docs" / "qwen" / "config.json"
 
 
-def git(*words: str) -> None:
-    identity = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *identity, *words], check=True, capture_output=True)
-
-
 @pytest.fixture(autouse=True)
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the current folder: a repository of two revisions, with something staged and something not."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    isolate_git(monkeypatch)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     folder = tmp_path / "repository"
     (folder / "configs").mkdir(parents=True)

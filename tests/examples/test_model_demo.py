@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.examples.run_example import run_example
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "model_demo.py"
 
 
 def test_what_it_prints(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", DEMO],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        cwd=tmp_path,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    printed = run_example(DEMO, tmp_path)
+    lines = dict(line.split(": ", 1) for line in printed.splitlines())
     assert lines["tiny"] == "826,112 parameters in closed form, 826,112 instantiated"
     in_custom = 500 * 96 + 1024 * 96 + 3 * (4 * (96 * 96 + 96) + (96 * 384 + 384) + (384 * 96 + 96) + 2 * 96) + 96
     assert lines["custom"] == f"{in_custom:,} parameters in closed form, {in_custom:,} instantiated"

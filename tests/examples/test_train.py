@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.examples.run_example import run_example
 
 TRAIN = Path(__file__).resolve().parents[2] / "examples" / "train.py"
 TOY = "vocab_size: 100\nd_model: 32\nn_heads: 2\nn_layers: 2\nd_ff: 64\nmax_len: 64\n"
@@ -21,17 +22,7 @@ def assert_loss_falls(printed: str) -> None:
 
 
 def test_tiny_as_a_person_runs_it(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", TRAIN],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        cwd=tmp_path,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert_loss_falls(done.stdout)
+    assert_loss_falls(run_example(TRAIN, tmp_path))
 
 
 def test_fewer_tokens_than_bytes(

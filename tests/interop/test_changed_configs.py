@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.git_repository import git, isolate_git
 from tinylm_cli.errors import UsageError
 from tinylm_cli.interop.changed_configs import MAX_CHANGED_FILES, changed_configs
 
@@ -15,17 +14,10 @@ TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
 HUB = Path(__file__).parent / "configs" / "phi3.json"
 
 
-def git(*words: str) -> None:
-    identity = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *identity, *words], check=True, capture_output=True)
-
-
 @pytest.fixture(autouse=True)
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the current folder: a repository with one commit of a config and of files that are none."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    isolate_git(monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
     (tmp_path / "hub").mkdir()

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.interop.families import FAMILIES, VOCAB, configs
+from tests.small_models import randomize
 from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.interop.export_config import export_config
@@ -57,13 +58,7 @@ def random_model(family: str, keys: dict[str, Any]) -> Any:
     config = transformers.AutoConfig.for_model(family, **keys)
     config._attn_implementation = config._experts_implementation = "eager"  # theirs of experts wants widths of 16 bytes
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.0, 0.2, generator=generator)
-        for name, buffer in model.named_buffers():
-            if name.endswith("e_score_correction_bias"):
-                buffer.uniform_(0.0, 0.3, generator=generator)
+    randomize(model)
     return model
 
 
@@ -160,10 +155,7 @@ def test_multimodal_gemma3(root: str, tmp_path: Path, *, tied: bool) -> None:
     }  # fmt: skip
     config = transformers.Gemma3Config(text_config=text, tie_word_embeddings=tied, **PICTURES)
     theirs = transformers.Gemma3ForConditionalGeneration(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.normal_(0.0, 0.2, generator=generator)
+    randomize(theirs)
     theirs.save_pretrained(tmp_path / "theirs")
     file = tmp_path / "theirs" / "model.safetensors"
     if root:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from tests.random_configs import small_configs
+from tests.small_models import randomize
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.proof import closed_form, prove
 from tinylm_cli.config.layer_kinds import layer_pattern
@@ -26,13 +27,7 @@ GREEDY = SamplingParams(temperature=0.0)
 def random_model(config: ModelConfig) -> TinyTransformerLM:
     """Return a model whose norms, biases, sinks and corrections are as random as the rest."""
     model = TinyTransformerLM.from_config(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.0, 0.2, generator=generator)
-        for name, buffer in model.named_buffers():
-            if name.endswith("score_correction"):
-                buffer.uniform_(0.0, 0.3, generator=generator)
+    randomize(model)
     return model
 
 

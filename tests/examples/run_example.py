@@ -1,0 +1,22 @@
+"""Run an example as a person would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_example(script: Path, folder: Path) -> str:
+    """Return what a script prints in a folder; it neither fails nor warns."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from pydantic import ValidationError
 
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.layer_rules import broken_rules_of_model
+from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.rules import Problem
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.source import Source
+from tinylm_cli.errors import ConfigError
 
 DEFAULTS = {name: field.example if field.required else field.default for name, field in fields().items()}
 ROPE = {"position.kind": "rope"}
@@ -101,3 +105,14 @@ def test_pydantic_reports_them_too() -> None:
 def test_nothing_is_said_of_kinds_with_invalid_fields() -> None:
     values = {name: value for name, value in {**DEFAULTS, "n_heads": 3}.items() if name != "layers.kinds"}
     assert list(broken_rules_of_model(values)) == []
+
+
+@pytest.mark.parametrize("block", sorted({name.partition(".")[0] for name in fields()} - {"layers"}))
+@pytest.mark.parametrize("written", ["", "3", "[]", "{kind: }", "{a: 1}"])
+def test_kinds_beside_an_invalid_block(block: str, written: str) -> None:
+    """An invalid block is reported, and rules between it and the kinds are left out."""
+    kinds = "layers: {pattern: 'a, b', kinds: {a: {attention: {window: 4}}, b: {}}}\n"
+    sizes = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 2, "d_ff": 8}
+    lines = [f"{name}: {size}\n" for name, size in sizes.items() if name != block]
+    with contextlib.suppress(ConfigError):  # any other error fails
+        parse_config(Source("m.yaml", "".join([*lines, f"{block}: {written}\n", kinds])))

@@ -46,14 +46,14 @@ def applying_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with ``overrides``; the fields that thereby have no effect get their defaults.
+    """Return ``values``, which may lack invalid fields, with ``overrides``; fields without effect get their defaults.
 
     With ``feed_forward.n_experts: null`` on top, ``feed_forward.top_k: 8`` is reset. With a mixer other than attention,
     positions inside attention are reset to none.
     """
     merged = {**values, **overrides}
-    in_attention = merged["position.kind"] in POSITIONS_IN_ATTENTION and "position.kind" not in overrides
-    if in_attention and merged["block.mixer"] != "attention":
+    in_attention = merged.get("position.kind") in POSITIONS_IN_ATTENTION and "position.kind" not in overrides
+    if in_attention and merged.get("block.mixer", "attention") != "attention":
         merged["position.kind"] = "none"
     names = [name for name in REQUIREMENTS if name in merged and name not in overrides]
     while idle := {

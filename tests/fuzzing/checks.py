@@ -17,6 +17,9 @@ from tests.fuzzing.mutate import COMMAND
 MAX_SECONDS = 2.0
 """Processor seconds of a command that does not import torch."""
 
+MAX_DESIGN_SECONDS = 6.0
+"""Processor seconds of a search for designs, which tries what to relax if it finds none."""
+
 MAX_MODEL_SECONDS = 20.0
 """Processor seconds of a command that may import torch, which alone takes two."""
 
@@ -233,7 +236,8 @@ def _lines(case: Case, source: str) -> list[str] | None:
 
 
 def _time(case: Case, outcome: Outcome) -> Iterator[str]:
-    limit = MAX_MODEL_SECONDS if case.uses_torch else MAX_SECONDS
+    limit = MAX_DESIGN_SECONDS if case.command == "design" else MAX_SECONDS
+    limit = MAX_MODEL_SECONDS if case.uses_torch else limit
     if outcome.seconds > limit:
         yield f"{outcome.seconds:.1f} s"
 

@@ -12,6 +12,7 @@ from tests.fuzzing.inputs import TOY, Case
 CONFIG = {"m.yaml": TOY.encode()}
 TEXT = Case("yaml", ("params", "./m.yaml"), CONFIG)
 JSON = Case("yaml", ("params", "./m.yaml", "--format", "json"), CONFIG)
+DESIGN = Case("command line", ("design", "--params", "1M"))
 MODEL = Case("safetensors", ("build",), uses_torch=True)
 
 
@@ -30,6 +31,7 @@ SOUND = [
     (Case("yaml", ("validate", "x", "--format", "github")), Outcome(1, "::error file=x::y\n", "")),
     (Case("yaml", ("validate", "x", "--format", "junit")), Outcome(1, "<a><b/></a>", "")),
     (Case("yaml", ("params", "x", "--format", "csv")), Outcome(0, 'a,b\n"1,5",2\n', "")),
+    (DESIGN, Outcome(1, "no designs\n", "", seconds=4)),
     (MODEL, Outcome(0, "built\n", "", seconds=15, peak_bytes=900 * 1024**2)),
 ]
 
@@ -60,6 +62,7 @@ UNSOUND = [
     ("place", Case("yaml", ("params", "-"), stdin=b"a: 1"), Outcome(1, "", "error: x\n --> <stdin>:1:6\n")),
     ("time", TEXT, Outcome(0, "x\n", "", seconds=2.5)),
     ("memory", TEXT, Outcome(0, "x\n", "", peak_bytes=900 * 1024**2)),
+    ("time", DESIGN, Outcome(1, "no designs\n", "", seconds=7)),
     ("time", MODEL, Outcome(0, "x\n", "", seconds=60)),
     ("memory", MODEL, Outcome(0, "x\n", "", peak_bytes=4 * 1024**3)),
     ("raw text", TEXT, Outcome(0, "\x1b[31mred\n", "")),

@@ -177,7 +177,9 @@ def _nearest(
     batch_size = space.serving.batch_size
     measured = searchable(constraint, batch_size)
     best: tuple[Value, Value, Shape, int] | None = None
-    for found in search(space, [searchable(each, batch_size) for each in others], [measured.figure], on_progress):
+    constrained = [searchable(each, batch_size) for each in others]
+    is_least = not others and measured.lower <= 0  # the nearest miss of an upper bound is the smallest model
+    for found in search(space, constrained, [measured.figure], on_progress, smallest_d_ff=is_least):
         (form,) = found.forms
         above = bisect_left(found.depths, measured.lower, key=form.at)
         for n_layers in found.depths[max(above - 1, 0) : above + 1]:

@@ -33,6 +33,8 @@ def search(
     constraints: Sequence[Constraint],
     figures: Sequence[str] = (),
     on_progress: OnProgress = no_progress,
+    *,
+    smallest_d_ff: bool = False,
 ) -> Iterator[MatchingShape]:
     """Yield every shape that satisfies all constraints at some depth, with all of those depths.
 
@@ -46,6 +48,7 @@ def search(
         constraints: Constraints on keys of ``MEASURES``.
         figures: Keys of ``MEASURES`` to return with each shape.
         on_progress: Called with the number of models searched, after each d_model and n_heads.
+        smallest_d_ff: Whether to search only the smallest d_ff of each d_model, where every figure is smallest.
     """
     names = [*(constraint.figure for constraint in constraints), *figures]
     lowers, uppers = [each.lower for each in constraints], [each.upper for each in constraints]
@@ -54,11 +57,12 @@ def search(
         forms = cache(partial(closed_forms, space, names, d_head))
         for d_model, n_heads in space.widths_and_heads(d_head):
             depths, d_ffs = space.depths(d_model), space.d_ffs(d_model)
+            searched_d_ffs = d_ffs[:1] if smallest_d_ff else d_ffs
             for n_kv_heads in space.kv_heads(n_heads):
                 general = forms(heads=head_sharing(n_heads, n_kv_heads))
                 fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned() for form in general]
                 constrained, requested = fixed[: len(constraints)], fixed[len(constraints) :]
-                large_d_ffs, allowed_depths = d_ffs, depths
+                large_d_ffs, allowed_depths = searched_d_ffs, depths
                 for lower, form in zip(lowers, constrained, strict=True):
                     large_d_ffs = _d_ffs_above(lower, form, large_d_ffs, depths[-1])
                 for d_ff in large_d_ffs:

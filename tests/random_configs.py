@@ -35,7 +35,10 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
     n_layers = draw(one_of([1, 2, 3]))
-    attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head) if mixer == "attention" else {}
+    attention: dict[str, Any] = {}
+    if mixer == "attention":
+        rope = position["kind"] == "rope"
+        attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head, rope=rope)
     feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
     has_kinds = n_layers > 1 and draw(st.booleans())
     layers = _layers(draw, n_layers, mixer, position, attention, feed_forward) if has_kinds else {}
@@ -134,7 +137,7 @@ def _position(draw: st.DrawFn, mixer: str, *, rope: bool, pairs: int) -> dict[st
     return {"kind": kind, "theta": 100.0, "pairing": draw(one_of(["half", "adjacent"])), **scaling}
 
 
-def _multi_head(draw: st.DrawFn, groups: int, d_head: int) -> dict[str, Any]:
+def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool) -> dict[str, Any]:
     window: dict[str, Any] = draw(
         one_of(
             [
@@ -151,7 +154,8 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int) -> dict[str, Any]:
         "d_head": d_head,
         "bias": draw(st.booleans()),
         "out_bias": draw(one_of([None, True, False])),
-        "qk_norm": draw(one_of(["none", "per_head", "full"])),
+        "qk_norm": (qk_norm := draw(one_of(["none", "per_head", "full"]))),
+        "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
         "sinks": draw(st.booleans()),

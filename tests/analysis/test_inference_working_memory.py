@@ -56,6 +56,8 @@ def test_layer() -> None:
     assert forward(*GQA, kv_len=None) == forward(*GQA)
     rest = of_rows(EMBEDDING, HELD + QUERY + KEY, *OUTPUTS, FEED_FORWARD)
     assert forward(*GQA, "attention.qk_norm=per_head") == rest
+    rope = (*GQA, "position.kind=rope", "attention.qk_norm=per_head")
+    assert forward(*rope, "attention.qk_norm_after_rope=true") == forward(*rope)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
         "budget": draw(_some(BUDGET)),
     }
+    if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":
+        blocks["attention"] |= draw(_some({"qk_norm_after_rope": st.booleans()}))
     assert list(blocks) == list(BLOCKS)
     text = st.characters(exclude_categories=["Cs"])
     course: dict[str, st.SearchStrategy[Any]] = {

@@ -259,6 +259,7 @@ position-kind-others          unknown-choice@8
 position-kind-relative        unknown-choice@8
 position-unknown-key          unknown-key@9
 python-dict                   not-a-mapping@1
+qk-norm-after-rope-alone      without-effect@10
 question-mark-value           yaml-syntax@3
 reserved-at-sign              yaml-syntax@3
 reserved-backtick             yaml-syntax@3

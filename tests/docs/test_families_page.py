@@ -37,7 +37,11 @@ KINDS = {
 }
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
-COMPLETED = {"ministral": {"head_dim": 128}, "nemotron": {"num_key_value_heads": 48}}
+COMPLETED = {
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "ministral": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 48},
+}
 """Keys that transformers needs to build a module, although they are null in its default config."""
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "moe_intermediate_size")

@@ -397,6 +397,20 @@ def youtu(draw: Draw) -> Keys:
     return {name: value for name, value in keys.items() if name not in experts and "_experts" not in name}
 
 
+def hunyuan_v1_dense(draw: Draw) -> Keys:
+    keys = (
+        sizes(draw) | rms(draw) | scaling(draw, dynamic=True) | {"attention_bias": draw(st.booleans()), "head_dim": 8}
+    )
+    if keys["rope_parameters"]["rope_type"] == "dynamic":
+        keys["rope_parameters"]["alpha"] = draw(one_of(None, 10.0))
+    return keys
+
+
+def nanochat(draw: Draw) -> Keys:
+    cap = {"final_logit_softcapping": draw(one_of(None, 5.0)), "hidden_act": draw(one_of("relu2", "gelu"))}
+    return sizes(draw) | rms(draw) | scaling(draw) | cap | {"attention_bias": draw(st.booleans())}
+
+
 def arcee(draw: Draw) -> Keys:
     return llama(draw) | {"hidden_act": draw(one_of("relu2", "silu"))}
 
@@ -460,6 +474,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gptj": gptj,
     "granite": granite,
     "helium": helium,
+    "hunyuan_v1_dense": hunyuan_v1_dense,
     "hyperclovax": hyperclovax,
     "internlm3": internlm3,
     "iquestcoder": llama,
@@ -468,6 +483,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "ministral": ministral,
     "mistral": mistral,
     "mixtral": mixtral,
+    "nanochat": nanochat,
     "nemotron": nemotron,
     "olmo": olmo,
     "olmo2": olmo2,

@@ -222,6 +222,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "exaone": {**LLAMA, "attention.n_kv_heads": 8, "position.theta": 5e5, "norm.eps": 1e-5, "d_ff": 14336},
     "hyperclovax": {**LLAMA, "norm.placement": "sandwich", "attention.scale": None, "head.logit_scale": 1.0},
+    "hunyuan_v1_dense": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.qk_norm_after_rope": True, "norm.eps": 1e-5,
+    },
+    "nanochat": {
+        **LLAMA, "norm.weight": False, "embedding.norm": True, "attention.qk_norm_after_rope": True, "d_ff": 8192,
+        "feed_forward.activation": "relu2", "feed_forward.gated": False, "head.logit_softcap": 15.0,
+    },
     "ministral": {**LLAMA, "attention.window": 4096, "attention.window_pattern": "L", "attention.n_kv_heads": 8},
     "nemotron": {
         **LLAMA, "norm.kind": "layernorm", "norm.zero_centered": True, "norm.bias": None,
@@ -295,7 +302,7 @@ def test_params_equal_transformers(name: str) -> None:
     assert total_params(tensor_table(imported(name).loaded.config)) == expected
 
 
-DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "exaone4", "gemma3", "ministral", "nemotron"})
+DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "exaone4", "gemma3", "hunyuan_v1_dense", "ministral", "nemotron"})
 
 
 ROUTING_KEYS = {

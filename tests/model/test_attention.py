@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.rope import RotaryPosition
 
 Make = Callable[..., ModelConfig]
 Randomize = Callable[[nn.Module], nn.Module]
@@ -60,3 +61,20 @@ def test_dropout_on_weights(make_config: Make, randomized: Randomize) -> None:
     x = torch.randn(1, 6, 16)
     assert torch.equal(module.eval()(x, CAUSAL), module(x, CAUSAL))
     assert not torch.equal(module.train()(x, CAUSAL), module(x, CAUSAL))
+
+
+def test_norms_after_rope(make_config: Make, randomized: Randomize) -> None:
+    """A rotation does not change a vector's length: the order matters only if the norm has weights."""
+    x, rotated = torch.randn(2, 6, 16), {"kind": "rope"}
+    outputs = []
+    for weight in (False, True):
+        for after in (False, True):
+            attention = {"qk_norm": "per_head", "qk_norm_after_rope": after}
+            config = make_config(attention=attention, position=rotated, norm={"kind": "rmsnorm", "weight": weight})
+            position = RotaryPosition(config).to_empty(device="cpu")
+            position.fill()
+            module = SelfAttention(config)
+            randomized(module)
+            outputs.append(module(x, CAUSAL, position.rotation(0, 6, dtype=torch.float32)))
+    torch.testing.assert_close(outputs[0], outputs[1])
+    assert not torch.allclose(outputs[2], outputs[3], atol=1e-3)

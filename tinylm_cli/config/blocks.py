@@ -44,6 +44,7 @@ LLAMA3 = one_of("position.scaling", "llama3")
 LONGROPE = one_of("position.scaling", "longrope")
 ATTENTION = one_of("block.mixer", "attention")
 MULTI_HEAD = one_of("attention.kind", "multi_head")
+NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
 LATENT = one_of("attention.kind", "latent")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
@@ -192,6 +193,9 @@ class Attention(Block):
     out_bias: bool | None = optional(False, "Whether the output projection has a bias; default: the value of bias.")
     qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
         "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
+    )
+    qk_norm_after_rope: Annotated[bool, MULTI_HEAD, NORM_PER_HEAD, ROPE] = Field(
+        False, description="Normalize queries and keys after RoPE rather than before it."
     )
     window: Annotated[int | None, MULTI_HEAD] = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN

@@ -26,6 +26,8 @@ class TensorLayout(StrEnum):
     """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
     by_shard = "by_shard"
     """Several projections in ``CODEGEN_SHARDS`` shards, each with a part of the rows of every projection."""
+    swapped_halves = "swapped_halves"
+    """The second half of each head before the first: rotating by an angle then is rotating by its negative."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 

@@ -85,6 +85,7 @@ class SelfAttention(SequenceMixer):
         self.v_proj = Linear(config.d_model, d_kv, bias=attention.bias)
         self.o_proj = Linear(d_query, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
+        self.norms_after_rope = attention.qk_norm_after_rope
         self.q_norm = self.k_norm = None
         if attention.qk_norm != "none":
             self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query)
@@ -112,15 +113,16 @@ class SelfAttention(SequenceMixer):
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them.
         """
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
-        q_norm, k_norm = self.q_norm, self.k_norm
-        if q_norm is not None and k_norm is not None and not self.norms_each_head:
-            q, k = q_norm(q), k_norm(k)  # (B, T, H·K), (B, T, G·K)
+        if not self.norms_each_head:
+            q, k = self._normalize(q, k)  # (B, T, H·K), (B, T, G·K)
         q = self._split_heads(q)  # (B, H, T, K)
         k, v = self._split_heads(k), self._split_heads(v)  # (B, G, T, K), (B, G, T, K)
-        if q_norm is not None and k_norm is not None and self.norms_each_head:
-            q, k = q_norm(q), k_norm(k)  # (B, H, T, K), (B, G, T, K)
+        if self.norms_each_head and not self.norms_after_rope:
+            q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
         if rotation is not None:
             q, k = rotation.rotate(q), rotation.rotate(k)  # (B, H, T, K), (B, G, T, K)
+        if self.norms_after_rope:
+            q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
         if cache is not None:
             k, v = cache.update(k, v)  # (B, G, S, K) each, S positions so far
         attended = sdpa(
@@ -135,6 +137,12 @@ class SelfAttention(SequenceMixer):
         )  # (B, H, T, K)
         out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(*x.shape[:2], -1))  # (B, T, D)
         return out
+
+    def _normalize(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Return queries and keys, normalized if the config has norms for them; same shapes."""
+        if self.q_norm is None or self.k_norm is None:
+            return q, k
+        return self.q_norm(q), self.k_norm(k)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """Reshape (B, T, H·K) to (B, H, T, K)."""

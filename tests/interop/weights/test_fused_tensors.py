@@ -24,6 +24,7 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.transposed: [[(6, 4)], [(6,)], [(3, 6, 4)], QKV, [(32,), (16,), (16,)]],
     TensorLayout.by_group: [QKV, [(32,), (16,), (16,)]],
     TensorLayout.by_shard: [[(8, 6)] * 3],
+    TensorLayout.swapped_halves: [[(32, 32)], [(16,)]],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }
 
@@ -49,6 +50,14 @@ def test_fused_by_group() -> None:
     d = CONFIG.d_head
     assert torch.equal(stored[: 4 * d], torch.cat((q[: 2 * d], k[:d], v[:d])))
     assert torch.equal(stored[4 * d :], torch.cat((q[2 * d :], k[d:], v[d:])))
+
+
+def test_swapped_halves() -> None:
+    (q,) = tensors([(32, 32)])
+    stored = LAYOUTS[TensorLayout.swapped_halves].join([q], CONFIG)
+    half = CONFIG.d_head // 2
+    assert torch.equal(stored[:half], q[half : 2 * half])
+    assert torch.equal(stored[half : 2 * half], q[:half])
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)

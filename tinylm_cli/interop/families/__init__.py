@@ -54,6 +54,10 @@ FAMILIES = {
         Family("biogpt", "biogpt.BioGptKeys", "BioGptForCausalLM", "BioGPT"),
         Family("bloom", "bloom.BloomKeys", "BloomForCausalLM", "BLOOM"),
         Family("falcon", "falcon.FalconKeys", "FalconForCausalLM", "Falcon"),
+        Family(
+            "hunyuan_v1_dense", "hunyuan.HunYuanDenseV1Keys", "HunYuanDenseV1ForCausalLM", "HunYuan without experts"
+        ),
+        Family("nanochat", "nanochat.NanoChatKeys", "NanoChatForCausalLM", "nanochat"),
         Family("phi", "phi.PhiKeys", "PhiForCausalLM", "Phi, up to 2"),
         Family("phi3", "phi.Phi3Keys", "Phi3ForCausalLM", "Phi 3 and 4"),
         Family("starcoder2", "starcoder.Starcoder2Keys", "Starcoder2ForCausalLM", "StarCoder 2"),

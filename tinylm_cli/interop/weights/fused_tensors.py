@@ -70,6 +70,11 @@ def _join_by_shard(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
     return torch.stack([torch.unflatten(part, 0, (CODEGEN_SHARDS, -1)) for part in parts], dim=1).flatten(0, 2)
 
 
+def _swap_halves(tensor: Tensor, config: ModelConfig) -> Tensor:
+    """Swap the halves of each head, of size K/2; the inverse of itself."""
+    return torch.unflatten(tensor, 0, (-1, 2, config.d_head // 2)).flip(1).flatten(0, 2)
+
+
 def _alternating_shape(shapes: Sequence[Shape]) -> Shape:
     """Return (E, D, 2F) for two weights of (E, F, D), and (E, 2F) for two biases of (E, F)."""
     experts, d_hidden, *rest = shapes[0]
@@ -93,6 +98,11 @@ LAYOUTS = {
     ),
     TensorLayout.by_group: Layout(_plain_shape, _split_by_group, _join_by_group),
     TensorLayout.by_shard: Layout(_plain_shape, _split_by_shard, _join_by_shard),
+    TensorLayout.swapped_halves: Layout(
+        _plain_shape,
+        lambda stored, _, config: [_swap_halves(stored, config)],
+        lambda parts, config: _swap_halves(parts[0], config),
+    ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }
 

@@ -1,0 +1,57 @@
+"""Tencent's HunYuan without experts: Llama with norms on queries and keys after RoPE."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.families.llama import LlamaKeys
+from tinylm_cli.interop.rope_scaling import RopeParameters
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.translation import Translation
+
+
+class HunYuanRopeParameters(RopeParameters):
+    """RoPE, with the key of its own scaling."""
+
+    alpha: Annotated[float | None, Field(gt=0, le=key.MAX_NUMBER, examples=[1000.0])] = None
+
+
+class HunYuanDenseV1Keys(LlamaKeys):
+    """``HunYuanDenseV1Config``."""
+
+    constants = {**key.LLAMA_LIKE, "attention.qk_norm": "per_head", "attention.qk_norm_after_rope": True}
+    tensor_names = LLAMA_NAMES.override(
+        layer={"attention.q_norm": "self_attn.query_layernorm", "attention.k_norm": "self_attn.key_layernorm"}
+    )
+
+    ignored = ("eod_token_id",)
+
+    vocab_size: key.VocabSize = 290943
+    rms_norm_eps: key.NormEps = 1e-5
+    mlp_bias: bool = key.only(False, why="this family's code has no such biases")
+    rope_scaling: HunYuanRopeParameters | None = None
+    rope_parameters: HunYuanRopeParameters | None = None
+
+    def rope_block(self) -> tuple[str, RopeParameters | None]:
+        """Return the block; with ``alpha``, dynamic scaling changes only theta, whatever the length."""
+        block_key, block = super().rope_block()
+        if block is not None and self._alpha(block) is not None:
+            return block_key, block.model_copy(update={"rope_type": "default"})
+        return block_key, block
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map RoPE; ``alpha`` multiplies theta by ``alpha ^ (d_head / (d_head - 2))``."""
+        super().to_tinylm(to)
+        block_key, block = super().rope_block()
+        alpha = None if block is None else self._alpha(block)
+        d_head, theta = self.head_dim or self.hidden_size // self.num_attention_heads, to.get("position.theta")
+        if alpha is None:
+            to.ignore(f"{block_key}.alpha")
+        elif d_head > 2 and isinstance(theta, float):
+            to.put("position.theta", theta * alpha ** (d_head / (d_head - 2)), f"{block_key}.alpha")
+
+    @staticmethod
+    def _alpha(block: RopeParameters) -> float | None:
+        is_dynamic = (block.rope_type or block.type) == "dynamic"
+        return block.alpha if is_dynamic and isinstance(block, HunYuanRopeParameters) else None

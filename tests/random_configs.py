@@ -13,6 +13,21 @@ one_of = st.sampled_from
 
 OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "short_conv": st.fixed_dictionaries({"kernel_size": one_of([1, 3, 4]), "bias": st.booleans()}),
+    "mamba2": st.fixed_dictionaries(
+        {
+            "n_heads": one_of([2, 4]),
+            "d_head": one_of([1, 4, 8]),
+            "d_state": one_of([1, 5]),
+            "n_groups": one_of([1, 2]),
+            "kernel_size": one_of([1, 4]),
+            "bias": st.booleans(),
+            "conv_bias": st.booleans(),
+            "norm": one_of(["grouped", "full", "none"]),
+            "min_dt": one_of([0.0, 0.2]),
+            "max_dt": one_of([None, 0.9]),
+            "chunk_len": one_of([1, 3, 4, 256]),
+        }
+    ),
 }
 """The block of each sequence mixer other than attention."""
 

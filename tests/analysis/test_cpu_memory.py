@@ -77,6 +77,12 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "short_conv", "feed_forward": False},
         "short_conv": {"kernel_size": 64, "bias": True},
     },
+    "state spaces": {"block": {"mixer": "mamba2", "feed_forward": False}, "position": {"kind": "none"}},
+    "state spaces in groups": {
+        "block": {"mixer": "mamba2"},
+        "mamba2": {"n_groups": 4, "d_head": 32, "d_state": 64, "chunk_len": 16, "bias": True, "norm": "full"},
+    },
+    "large states": {"block": {"mixer": "mamba2"}, "mamba2": {"n_heads": 1, "d_state": 512, "norm": "none"}},
     "only attention": {"block": {"feed_forward": False}},
     "only feed-forward": {"block": {"mixer": "none"}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},

@@ -42,7 +42,7 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
-    mixer = draw(st.sampled_from(["attention", "attention", "attention", "short_conv", "none"]))
+    mixer = draw(st.sampled_from(["attention", "attention", "attention", "short_conv", "mamba2", "none"]))
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
     latent = mixer == "attention" and draw(st.booleans())
     head = {"d_rope": 2 * draw(st.integers(1, 64))} if latent else {}
@@ -56,6 +56,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "norm": norm,
         "attention": attention or {},
         "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
+        "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
         "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
@@ -178,6 +179,23 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
 
 
 SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1024), "bias": st.booleans()}
+
+
+@st.composite
+def _mamba2(draw: st.DrawFn) -> dict[str, Any]:
+    n_groups, heads_each = draw(st.integers(1, 16)), draw(st.integers(1, 16))
+    bounds = {"min_dt": st.floats(0, 1), "max_dt": st.none() | st.floats(2, 1e6)}
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "d_head": DIMS,
+        "d_state": DIMS,
+        "kernel_size": st.integers(1, 1024),
+        "bias": st.booleans(),
+        "conv_bias": st.booleans(),
+        "norm": st.sampled_from(["grouped", "full", "none"]),
+        "chunk_len": st.integers(1, 10**9),
+        **bounds,
+    }
+    return {"n_heads": n_groups * heads_each, "n_groups": n_groups, **draw(_some(optional))}
 
 
 @st.composite

@@ -276,6 +276,30 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.gated, or write block.feed_forward: true",
     ),
     (
+        {"block.mixer": "mamba2", "d_model": 144},
+        "heads-do-not-divide",
+        "2 × d_model 144 is not divisible by mamba2.d_head 64",
+        "write mamba2.n_heads, or mamba2.d_head: 48 or 72",
+    ),
+    (
+        {"block.mixer": "mamba2", "mamba2.n_heads": 6, "mamba2.n_groups": 4},
+        "heads-do-not-divide",
+        "the 6 heads of mamba2 cannot be divided into mamba2.n_groups 4",
+        "write mamba2.n_groups: 3 or 6",
+    ),
+    (
+        {"block.mixer": "mamba2", "mamba2.n_groups": 5},
+        "heads-do-not-divide",
+        "the 4 heads of mamba2 cannot be divided into mamba2.n_groups 5",
+        "write mamba2.n_groups: 1",
+    ),
+    (
+        {"block.mixer": "mamba2", "mamba2.min_dt": 0.2, "mamba2.max_dt": 0.1},
+        "contradiction",
+        "mamba2.min_dt 0.2 must be below mamba2.max_dt 0.1",
+        "omit mamba2.min_dt",
+    ),
+    (
         {"budget.seq_len": 2048},
         "contradiction",
         "budget.seq_len 2048 exceeds max_len 1024",

@@ -13,6 +13,7 @@ Component = Literal[
     "position",
     "attention",
     "short_conv",
+    "mamba2",
     "feed_forward",
     "router",
     "experts",

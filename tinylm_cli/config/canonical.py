@@ -35,6 +35,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "attention.d_head": config.d_head,
         "attention.out_bias": attention.has_out_bias,
         "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
+        "mamba2.n_heads": config.mamba2_heads,
         "feed_forward.d_expert": config.d_expert,
         "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or config.position.theta,

@@ -21,7 +21,7 @@ CODES = {
     "empty-document": "A config with nothing but blank lines and comments.",
     "expert-groups": "Expert groups of unequal size, or with fewer experts than the router selects from them.",
     "failed-assertion": "An `--assert` that does not hold for a config.",
-    "heads-do-not-divide": "`d_model` is not divisible by `n_heads`.",
+    "heads-do-not-divide": "`d_model` is not divisible by `n_heads`, or the sizes of a mixer by its heads or groups.",
     "json-syntax": "Text that starts like JSON but is not valid JSON.",
     "key-not-a-name": "A list or a mapping as a key.",
     "kv-heads-do-not-divide": "`n_heads` is not divisible by `attention.n_kv_heads`.",

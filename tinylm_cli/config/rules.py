@@ -18,6 +18,7 @@ from tinylm_cli.config.dependencies import (
     satisfying_values,
     unmet_requirements,
 )
+from tinylm_cli.config.mixers.mamba2 import EXPAND
 from tinylm_cli.quantities import counted
 
 Values = Mapping[str, Any]
@@ -168,6 +169,32 @@ def _positions_inside_attention(value: Values) -> Iterator[Problem]:
         yield Problem("without-effect", ("position.kind", "block.mixer"), message, remedy)
 
 
+def _mamba2_heads_fit(value: Values) -> Iterator[Problem]:
+    n_heads, d_head, d_model = value["mamba2.n_heads"], value["mamba2.d_head"], value["d_model"]
+    n_groups = value["mamba2.n_groups"]
+    if value["block.mixer"] != "mamba2":
+        return
+    if n_heads is None and EXPAND * d_model % d_head:
+        message = f"{EXPAND} × d_model {d_model} is not divisible by mamba2.d_head {d_head}"
+        remedy = f"write mamba2.n_heads, or mamba2.d_head: {_divisors_near(EXPAND * d_model, d_head)}"
+        yield Problem("heads-do-not-divide", ("mamba2.d_head", "d_model", "mamba2.n_heads"), message, remedy)
+        return
+    heads = n_heads or EXPAND * d_model // d_head
+    if heads % n_groups:
+        message = f"the {counted(heads, 'head')} of mamba2 cannot be divided into mamba2.n_groups {n_groups}"
+        near = 1 if n_groups > heads else _divisors_near(heads, n_groups)
+        yield Problem(
+            "heads-do-not-divide", ("mamba2.n_groups", "mamba2.n_heads"), message, f"write mamba2.n_groups: {near}"
+        )
+
+
+def _mamba2_steps_are_bounded(value: Values) -> Iterator[Problem]:
+    low, high = value["mamba2.min_dt"], value["mamba2.max_dt"]
+    if high is not None and low >= high:
+        message = f"mamba2.min_dt {low:g} must be below mamba2.max_dt {high:g}"
+        yield Problem("contradiction", ("mamba2.min_dt", "mamba2.max_dt"), message, "omit mamba2.min_dt")
+
+
 def _budget_fits_max_len(value: Values) -> Iterator[Problem]:
     yield from _at_most("budget.seq_len", "max_len", value, code="contradiction")
 
@@ -315,6 +342,8 @@ RULES = (
     _window_has_a_layer,
     _layer_has_a_part,
     _positions_inside_attention,
+    _mamba2_heads_fit,
+    _mamba2_steps_are_bounded,
     _budget_fits_max_len,
     _sinusoidal_width_is_even,
     _rotary_width_is_even,

@@ -25,6 +25,7 @@ from tinylm_cli.config.blocks import (
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
+from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
@@ -67,6 +68,7 @@ class ModelConfig(Block):
     norm: Norm = Field(Norm.model_construct(), description="The norms of each layer and the final norm.")
     attention: Attention = Field(Attention.model_construct(), description="Causal self-attention.")
     short_conv: ShortConv = Field(ShortConv.model_construct(), description="Gated short convolution.")
+    mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Mamba-2, a state-space model.")
     feed_forward: FeedForward = Field(
         FeedForward.model_construct(), description="The feed-forward network (MLP), or a mixture of experts."
     )
@@ -100,6 +102,11 @@ class ModelConfig(Block):
     def n_kv_heads(self) -> int:
         """KV heads."""
         return self.attention.n_kv_heads or self.n_heads
+
+    @property
+    def mamba2_heads(self) -> int:
+        """Heads of a Mamba-2 layer, which together have n_heads × d_head dimensions."""
+        return self.mamba2.n_heads or EXPAND * self.d_model // self.mamba2.d_head
 
     @property
     def d_expert(self) -> int:

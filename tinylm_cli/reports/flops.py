@@ -7,7 +7,17 @@ from typing import Literal, get_args
 
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 
-FlopsComponent = Literal["attention", "attention_scores", "short_conv", "feed_forward", "router", "experts", "lm_head"]
+FlopsComponent = Literal[
+    "attention",
+    "attention_scores",
+    "short_conv",
+    "mamba2",
+    "mamba2_scan",
+    "feed_forward",
+    "router",
+    "experts",
+    "lm_head",
+]
 
 COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 
@@ -16,7 +26,7 @@ COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 class PartFlops:
     """One row of a breakdown."""
 
-    # A component (``attention_scores`` are attention's matmuls without weights), or identical layers:
+    # A component (``attention_scores`` and ``mamba2_scan`` are matmuls without weights), or identical layers:
     # ``blocks.{0..5}``.
     name: str
     count: int  # Number of layers in the row.

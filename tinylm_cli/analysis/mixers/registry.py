@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from tinylm_cli.analysis.mixers.attention import Attention
+from tinylm_cli.analysis.mixers.mamba2 import Mamba2
 from tinylm_cli.analysis.mixers.mixer import Mixer
 from tinylm_cli.analysis.mixers.nothing import NoMixer
 from tinylm_cli.analysis.mixers.short_conv import ShortConv
 from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
-MIXERS: dict[MixerKind, Mixer] = {"attention": Attention(), "short_conv": ShortConv(), "none": NoMixer()}
+MIXERS: dict[MixerKind, Mixer] = {
+    "attention": Attention(),
+    "short_conv": ShortConv(),
+    "mamba2": Mamba2(),
+    "none": NoMixer(),
+}
 
 
 def mixer_of(config: ModelConfig) -> Mixer:

@@ -73,6 +73,16 @@ def test_equivalent_spellings(one: dict[str, Any], other: dict[str, Any]) -> Non
     assert said(**one) == said(**other) != said(**one, dropout=0.5)
 
 
+def test_scaling_of_layers_with_windows() -> None:
+    """RoPE scaling affects layers with a window unless they have a theta of their own, be it the same one."""
+    scaled = {"kind": "rope", "theta": 1e4, "scaling": "linear", "scaling_factor": 2.0}
+    unscaled_locally = said(position={**scaled, "local_theta": 1e4}, attention=WINDOW)
+    assert said(position=scaled, attention=WINDOW) != unscaled_locally
+    kinds = {"l": {"position": {"scaling": "none"}}, "g": {"attention": {"window": None}}}
+    named = said(position=scaled, attention={"window": 8}, layers={"pattern": "l, g", "kinds": kinds})
+    assert named == unscaled_locally
+
+
 def test_windows_of_deep_models() -> None:
     """The longest patterns that agree on 510 layers differ, in a result that does not grow with the layers."""
     longest, shorter = (

@@ -221,6 +221,13 @@ def gemma3_text(draw: Draw) -> Keys:
     return keys | {"rope_parameters": rope} | caps
 
 
+def olmo3(draw: Draw) -> Keys:
+    keys = olmo2(draw) | {"num_hidden_layers": draw(one_of(2, 5)), "sliding_window": WINDOW}
+    full = keys.pop("rope_parameters")
+    local = {"rope_type": "default", "rope_theta": draw(one_of(full["rope_theta"], 1e5))}
+    return keys | {"rope_parameters": {"full_attention": full, "sliding_attention": local}} | _windowless(draw)
+
+
 def phi(draw: Draw) -> Keys:
     keys = sizes(draw) | {"qk_layernorm": draw(st.booleans()), "tie_word_embeddings": False}
     return keys | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
@@ -487,6 +494,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "nemotron": nemotron,
     "olmo": olmo,
     "olmo2": olmo2,
+    "olmo3": olmo3,
     "olmoe": olmoe,
     "opt": opt,
     "persimmon": persimmon,

@@ -108,6 +108,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
     "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
+    "olmo3": {
+        **LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "attention.window": 4096,
+        "attention.window_pattern": "LLLG", "position.theta": 5e5, "position.local_theta": None,
+    },
     "olmoe": {
         **LLAMA, "attention.qk_norm": "full", "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
         "feed_forward.router": "softmax", "feed_forward.renormalize": False, "d_ff": 1024,

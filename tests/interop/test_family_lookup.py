@@ -55,7 +55,7 @@ def test_missing_family(changed: Change) -> None:
         "glm4_moe",
         "cohere2",
         "mamba",
-        "olmo3",
+        "olmo_hybrid",
         "qwen",
     ],
 )

@@ -26,6 +26,8 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
     values = flatten(config.model_dump(exclude={"layers"}))
     applying = {name: value for name, value in values.items() if applies(name, values)}
     attention = config.attention
+    # with RoPE scaling, an absent local_theta differs from theta: scaling then affects sliding-window layers
+    local_theta = config.position.theta if config.position.scaling == "none" else None
     resolved = {
         "embedding.multiplier": math.sqrt(config.d_model)
         if config.embedding.multiplier is None
@@ -38,7 +40,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "mamba2.n_heads": config.mamba2_heads,
         "feed_forward.d_expert": config.d_expert,
         "position.scaling_factor": config.position.stretch,
-        "position.local_theta": config.position.local_theta or config.position.theta,
+        "position.local_theta": config.position.local_theta or local_theta,
     }
     kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}
     if attention.window is not None:

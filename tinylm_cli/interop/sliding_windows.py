@@ -1,4 +1,7 @@
-"""Read and write the layers that have a sliding window: ``sliding_window`` and ``layer_types`` in a config.json."""
+"""Read and write the layers that have a sliding window: ``sliding_window`` and ``layer_types`` in a config.json.
+
+In some families, layers with a window have a RoPE of their own.
+"""
 
 # no deferred annotations, as in config.blocks
 
@@ -8,7 +11,8 @@ from typing import Any, ClassVar
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.layer_kinds import layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.shared_keys import LayerTypes, LayerWindow, LlamaLikeKeys
+from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
+from tinylm_cli.interop.shared_keys import KeyBlock, LayerTypes, LayerWindow, LlamaLikeKeys, OptionalSize
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.quantities import counted
 
@@ -56,6 +60,67 @@ class LayerWindowKeys(LlamaLikeKeys):
         """Return the keys; ``sliding_window`` is a number even if no layer uses it."""
         window = config.attention.window or config.max_len
         return super().from_tinylm(config) | {"sliding_window": window, "layer_types": layer_names(config, _LETTERS)}
+
+
+class LayerRopeParameters(KeyBlock):
+    """RoPE of global layers and of sliding-window layers."""
+
+    full_attention: RopeParameters | None = None
+    sliding_attention: RopeParameters | None = None
+
+
+class LayerRopeKeys(LayerWindowKeys):
+    """Keys of a family in which RoPE scaling does not affect layers with a window, which may have another theta."""
+
+    # The key of the theta of sliding-window layers outside the block; empty if they have the family's default theta.
+    local_theta_key: ClassVar[str] = ""
+
+    original_max_position_embeddings: OptionalSize = None
+    rope_theta: Theta = 10_000.0
+    rope_scaling: RopeParameters | None = None
+    rope_parameters: LayerRopeParameters | None = None
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the RoPE of global layers, and the unscaled RoPE of sliding-window layers (``sliding_attention``)."""
+        super().to_tinylm(to)
+        both = self.rope_parameters or LayerRopeParameters()
+        full, local = both.full_attention or RopeParameters(), both.sliding_attention or RopeParameters()
+        theta = full.rope_theta or self.rope_theta or self._default("rope_theta")
+        place = "rope_theta" if full.rope_theta is None else "rope_parameters.full_attention.rope_theta"
+        to.put("position.theta", theta, place)
+        for block_key, block in (
+            ("rope_parameters.full_attention", both.full_attention),
+            ("rope_scaling", self.rope_scaling),
+        ):
+            if block is not None and block.model_fields_set:  # rope_scaling overrides full_attention
+                rope_scaling(self, block, block_key, to)
+        if to.get("attention.window") is not None:
+            self._local_rope(local, theta, to)
+
+    def _local_rope(self, local: RopeParameters, theta: float, to: Translation) -> None:
+        in_block = "rope_parameters.sliding_attention"
+        outside = self.local_theta_key or "rope_theta"
+        place = outside if local.rope_theta is None else f"{in_block}.rope_theta"
+        given = getattr(self, self.local_theta_key) if self.local_theta_key else None
+        local_theta = local.rope_theta or given or self._default(outside)
+        is_same = local_theta == theta and to.get("position.scaling") is None
+        to.put("position.local_theta", None if is_same else local_theta, place)
+        if (local.rope_type or local.type or "default") != "default":
+            place = f"{in_block}.type" if local.rope_type is None else f"{in_block}.rope_type"
+            to.unsupported(place, "RoPE scaling does not apply to sliding-window layers")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with one block of RoPE for each kind of layers."""
+        position = config.position
+        full = {"rope_theta": position.theta, **(rope_scaling_key(config) or {"rope_type": "default"})}
+        local = {"rope_theta": position.local_theta or position.theta, "rope_type": "default"}
+        blocks = {"full_attention": full, "sliding_attention": local}
+        return super().from_tinylm(config) | {"rope_parameters": blocks}
+
+    @classmethod
+    def _default(cls, key: str) -> Any:
+        return cls.model_fields[key].default
 
 
 def window_letters(to: Translation, key: str, names: Sequence[str], letters: Mapping[str, str], n_layers: int) -> str:

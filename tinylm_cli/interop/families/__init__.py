@@ -47,6 +47,7 @@ FAMILIES = {
         Family("qwen3_moe", "qwen.Qwen3MoeKeys", "Qwen3MoeForCausalLM", "Qwen3 with experts"),
         Family("olmo", "olmo.OlmoKeys", "OlmoForCausalLM", "OLMo"),
         Family("olmo2", "olmo.Olmo2Keys", "Olmo2ForCausalLM", "OLMo 2"),
+        Family("olmo3", "olmo.Olmo3Keys", "Olmo3ForCausalLM", "OLMo 3"),
         Family("olmoe", "olmo.OlmoeKeys", "OlmoeForCausalLM", "OLMoE"),
         Family("gpt_neox", "gpt.GPTNeoXKeys", "GPTNeoXForCausalLM", "GPT-NeoX and Pythia"),
         Family("gptj", "gpt.GPTJKeys", "GPTJForCausalLM", "GPT-J"),

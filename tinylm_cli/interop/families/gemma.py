@@ -4,8 +4,8 @@ from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta, rope_scaling, rope_scaling_key
-from tinylm_cli.interop.sliding_windows import LayerWindowKeys
+from tinylm_cli.interop.rope_scaling import RopeKeys, Theta, rope_scaling_key
+from tinylm_cli.interop.sliding_windows import LayerRopeKeys, LayerWindowKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
 from tinylm_cli.interop.translation import Translation
 
@@ -98,28 +98,20 @@ class VaultGemmaKeys(Gemma2Keys):
     tensor_names = LLAMA_NAMES.override(layer={"ln_2": "pre_feedforward_layernorm"})
 
 
-class Gemma3RopeParameters(key.KeyBlock):
-    """RoPE of global layers and of sliding-window layers."""
-
-    full_attention: RopeParameters | None = None
-    sliding_attention: RopeParameters | None = None
-
-
-class Gemma3TextKeys(_SandwichKeys):
+class Gemma3TextKeys(_SandwichKeys, LayerRopeKeys):
     """``Gemma3TextConfig``: by default, every sixth layer is global."""
 
     constants = {**_SandwichKeys.constants, "attention.qk_norm": "per_head"}
     ignored = ("attn_logit_softcapping",)  # this family's code does not soft-cap attention scores
 
+    local_theta_key = "rope_local_base_freq"
+
     vocab_size: key.VocabSize = 262208
     max_position_embeddings: key.MaxLen = 131072
-    original_max_position_embeddings: key.OptionalSize = None
     final_logit_softcapping: key.LogitSoftcap = None
     sliding_window_pattern: key.OptionalSize = 6
     rope_theta: Theta = 1e6
     rope_local_base_freq: Theta = 1e4
-    rope_scaling: RopeParameters | None = None
-    rope_parameters: Gemma3RopeParameters | None = None
 
     def window_pattern(self, to: Translation) -> tuple[str | None, str]:  # noqa: ARG002
         """Return the pattern: every ``sliding_window_pattern``-th layer is global."""
@@ -127,33 +119,13 @@ class Gemma3TextKeys(_SandwichKeys):
         letters = ("L" if (i + 1) % step else "G" for i in range(self.num_hidden_layers))
         return "".join(letters), "sliding_window_pattern"
 
-    def to_tinylm(self, to: Translation) -> None:
-        """Map the RoPE of global layers, and the unscaled RoPE of sliding-window layers (``sliding_attention``)."""
-        super().to_tinylm(to)
-        both = self.rope_parameters or Gemma3RopeParameters()
-        full, local = both.full_attention or RopeParameters(), both.sliding_attention or RopeParameters()
-        theta = full.rope_theta or self.rope_theta or 1e6
-        place = "rope_theta" if full.rope_theta is None else "rope_parameters.full_attention.rope_theta"
-        to.put("position.theta", theta, place)
-        if to.get("attention.window") is not None:
-            in_block = "rope_parameters.sliding_attention"
-            place = "rope_local_base_freq" if local.rope_theta is None else f"{in_block}.rope_theta"
-            local_theta = local.rope_theta or self.rope_local_base_freq or 1e4
-            to.put("position.local_theta", None if local_theta == theta else local_theta, place)
-            if (local.rope_type or local.type or "default") != "default":
-                place = f"{in_block}.type" if local.rope_type is None else f"{in_block}.rope_type"
-                to.unsupported(place, "RoPE scaling does not apply to sliding-window layers")
-        for block_key, block in (
-            ("rope_parameters.full_attention", both.full_attention),
-            ("rope_scaling", self.rope_scaling),
-        ):
-            if block is not None and block.model_fields_set:  # rope_scaling overrides full_attention
-                rope_scaling(self, block, block_key, to)
-
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with RoPE in the form that every version of transformers reads."""
         position = config.position
-        return super().from_tinylm(config) | {
+        keys = super().from_tinylm(config)
+        del keys["rope_parameters"]
+        return keys | {
             "rope_theta": position.theta,
             "rope_scaling": rope_scaling_key(config),
             "rope_local_base_freq": position.local_theta or position.theta,

@@ -1,7 +1,8 @@
-"""Ai2's OLMo (norms without weights), OLMo 2 (norms after each sub-layer) and OLMoE (mixture of experts)."""
+"""Ai2's OLMo (norms without weights), OLMo 2 and 3 (norms after each sub-layer) and OLMoE (mixture of experts)."""
 
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.rope_scaling import RopeKeys
+from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
+from tinylm_cli.interop.sliding_windows import LayerRopeKeys
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, POST_NORM_NAMES
 
 
@@ -26,6 +27,21 @@ class Olmo2Keys(_OlmoLikeKeys):
 
     head_dim: key.DHead = None
     rms_norm_eps: key.NormEps = 1e-5
+
+
+class Olmo3Keys(LayerRopeKeys):
+    """``Olmo3Config``: by default, every fourth layer is global."""
+
+    constants = Olmo2Keys.constants
+    tensor_names = POST_NORM_NAMES
+
+    default_pattern = "LLLG"
+
+    vocab_size: key.VocabSize = 50304
+    head_dim: key.DHead = None
+    rms_norm_eps: key.NormEps = 1e-5
+    rope_theta: Theta = 500_000.0
+    attention_bias: key.AttentionBias = False
 
 
 class OlmoeKeys(_OlmoLikeKeys):

@@ -191,13 +191,13 @@ def modules(rooms: Sequence[str]) -> list[str]:
 @cache
 def _about() -> dict[Path, list[Path]]:
     """Return the modules and folders that each test file is about, in whatever room the test is."""
-    package = ROOT / "tinylm_cli"
+    package = list((ROOT / "tinylm_cli").rglob("*"))
     found = {}
     for test in sorted((ROOT / "tests").rglob("test_*.py")):
         words = test.stem.split("_")[1:]
         names = {"_".join(words[:count]) for count in range(1, len(words) + 1)}
         in_room = test.relative_to(ROOT / "tests").parts[0] in ROOMS
-        same_name = [file for file in package.rglob("*") if file.stem in names and file.suffix in ("", ".py")]
+        same_name = [file for file in package if file.stem in names and file.suffix in ("", ".py")]
         found[test] = mirrored(test) or (same_name if in_room else [])
     return found
 

@@ -61,27 +61,28 @@ def room(path: Path) -> str:
     return "interop/weights" if parts[:2] == ("interop", "weights") else parts[0].removesuffix(".py")
 
 
-@cache
 def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a module, which nobody keeps: garbage collection of many trees takes seconds."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache
 def imports(path: Path) -> tuple[tuple[str, bool, bool], ...]:
-    return tuple(_imports(parsed(path), path))
+    """Return each imported module, whether importing this one imports it, and whether only a type checker does."""
+    return tuple(_imports(parsed(path), path, at_once=True, for_types=False))
 
 
-def _imports(tree: ast.Module, path: Path) -> Iterator[tuple[str, bool, bool]]:
-    """Yield each imported module, whether importing this one imports it, and whether only a type checker does."""
-    checked = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    for_types = {id(node) for block in checked for node in ast.walk(block)}
-    inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            for name in names:
-                yield name, id(node) not in inside and id(node) not in for_types, id(node) in for_types
+def _imports(parent: ast.AST, path: Path, *, at_once: bool, for_types: bool) -> Iterator[tuple[str, bool, bool]]:
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, at_once, for_types) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            yield node.module or "", at_once, for_types
+        elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):  # no expression contains an import
+            is_checked = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            is_at_once = at_once and not is_checked and not isinstance(node, ast.FunctionDef)
+            yield from _imports(node, path, at_once=is_at_once, for_types=for_types or is_checked)
 
 
 def named(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,13 +23,15 @@ from tinylm_cli.reports.constraint import Constraint, Sizes
 from tinylm_cli.reports.design import DesignReport
 
 
+@cache  # the space keeps the closed forms of its figures
 def space_of(family: str) -> SearchSpace:
     template = FAMILIES[family]
     return SearchSpace(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
 
 
 def found(family: str, *constraints: Constraint, **changes: Any) -> DesignReport:
-    return find_designs(DesignRequest(replace(space_of(family), **changes), constraints, top=1))
+    space = space_of(family)
+    return find_designs(DesignRequest(replace(space, **changes) if changes else space, constraints, top=1))
 
 
 def test_size_beyond_the_grid() -> None:

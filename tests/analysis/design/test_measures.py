@@ -40,15 +40,16 @@ def test_closed_form_equals_figure(family: str) -> None:
         recompute=st.sampled_from(RECOMPUTED),
         tie=st.booleans(),
     )
-    @settings(max_examples=25)
+    @settings(max_examples=10)
     def holds(
         data: st.DataObject, shared: dict[str, Any], optimizer: Optimizer, recompute: Recompute, tie: bool
     ) -> None:
         setups = Setups(TrainingSetup(**shared, optimizer=optimizer, recompute=recompute), ServingSetup(**shared))
         space = SearchSpace(template, 1000, 8192, tie, setups, accelerator=load_hardware("h100-sxm"))
         d_head = data.draw(st.sampled_from(template.d_heads))
-        d_model, n_heads = data.draw(st.sampled_from(list(space.widths_and_heads(d_head))))
-        _compare(data, space, d_head, d_model, n_heads)
+        for _ in range(4):  # models share the closed forms, which take longest
+            d_model, n_heads = data.draw(st.sampled_from(list(space.widths_and_heads(d_head))))
+            _compare(data, space, d_head, d_model, n_heads)
 
     holds()
 

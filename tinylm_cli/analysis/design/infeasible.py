@@ -11,7 +11,7 @@ from itertools import chain, islice
 from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, searchable
 from tinylm_cli.analysis.design.ranking import Candidate, ranked
-from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
+from tinylm_cli.analysis.design.search import OnProgress, depths_above, no_progress, search
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape
 from tinylm_cli.config.amounts import parse_amount, rounded, rounded_up
 from tinylm_cli.config.hardware import Accelerator
@@ -127,10 +127,10 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
         yield from _tried({"tie_weights": True}, replace(space, tie_weights=True), constraints, match)
     degree = space.layout.tensor
     smaller = [each for each in VOCABULARIES if each < space.vocab_size and each % degree == 0]
-    fitting = bisect_left(smaller, True, key=lambda size: not match(replace(space, vocab_size=size), constraints))
+    spaces = [replace(space, vocab_size=size) for size in smaller]
+    fitting = bisect_left(spaces, True, key=lambda each: not match(each, constraints))
     if fitting:
-        size = smaller[fitting - 1]
-        yield from _tried({"vocab_size": size}, replace(space, vocab_size=size), constraints, match)
+        yield from _tried({"vocab_size": smaller[fitting - 1]}, spaces[fitting - 1], constraints, match)
     if space.grid == GRID:
         narrower = (
             _tried(_grid_changes(grid), replace(space, grid=grid), constraints, match) for grid in NARROWER_GRIDS
@@ -181,7 +181,7 @@ def _nearest(
     is_least = not others and measured.lower <= 0  # the nearest miss of an upper bound is the smallest model
     for found in search(space, constrained, [measured.figure], on_progress, smallest_d_ff=is_least):
         (form,) = found.forms
-        above = bisect_left(found.depths, measured.lower, key=form.at)
+        above = len(found.depths) - len(depths_above(measured.lower, form, found.depths))
         for n_layers in found.depths[max(above - 1, 0) : above + 1]:
             value = form.at(n_layers)
             distance = measured.distance(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import cache
 from math import log2
 from typing import NamedTuple
 
@@ -73,11 +74,15 @@ def typical_proportions(published: Sequence[PublishedModel], params: float) -> P
     """
     above = bisect_right(published, params, key=lambda model: model.params)
     if above in (0, len(published)):
-        return proportions(published[max(above - 1, 0)].sizes)
+        return _published_proportions(published[max(above - 1, 0)].sizes)
     small, large = published[above - 1], published[above]
     share = log2(params / small.params) / log2(large.params / small.params)
-    pairs = zip(proportions(small.sizes), proportions(large.sizes), strict=True)
+    pairs = zip(_published_proportions(small.sizes), _published_proportions(large.sizes), strict=True)
     return Proportions(*(low + share * (high - low) for low, high in pairs))
+
+
+_published_proportions = cache(proportions)
+"""The proportions of published sizes, which every candidate is compared with."""
 
 
 def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import ClosedForm, Value, head_sharing
@@ -50,18 +50,16 @@ def search(
         on_progress: Called with the number of models searched, after each d_model and n_heads.
         smallest_d_ff: Whether to search only the smallest d_ff of each d_model, where every figure is smallest.
     """
-    names = [*(constraint.figure for constraint in constraints), *figures]
+    names = [each.figure for each in constraints]
     lowers, uppers = [each.lower for each in constraints], [each.upper for each in constraints]
     searched, total = 0, space.n_models
     for d_head in space.d_heads:
-        forms = cache(partial(closed_forms, space, names, d_head))
         for d_model, n_heads in space.widths_and_heads(d_head):
             depths, d_ffs = space.depths(d_model), space.d_ffs(d_model)
             searched_d_ffs = d_ffs[:1] if smallest_d_ff else d_ffs
             for n_kv_heads in space.kv_heads(n_heads):
-                general = forms(heads=head_sharing(n_heads, n_kv_heads))
-                fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned() for form in general]
-                constrained, requested = fixed[: len(constraints)], fixed[len(constraints) :]
+                by_d_ff = partial(_forms_by_d_ff, space, d_head, d_model, n_heads, n_kv_heads)
+                constrained, requested = by_d_ff(names), None
                 large_d_ffs, allowed_depths = searched_d_ffs, depths
                 for lower, form in zip(lowers, constrained, strict=True):
                     large_d_ffs = _d_ffs_above(lower, form, large_d_ffs, depths[-1])
@@ -73,33 +71,45 @@ def search(
                         break
                     matching = allowed_depths
                     for lower, form in zip(lowers, by_depth, strict=True):
-                        matching = _depths_above(lower, form, matching)
+                        matching = depths_above(lower, form, matching)
                     if matching:
+                        requested = by_d_ff(figures) if requested is None else requested  # often, nothing matches
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
                         yield MatchingShape(shape, matching, tuple([form.fix(d_ff) for form in requested]))
             searched += len(space.kv_heads(n_heads)) * len(d_ffs) * len(depths)
             on_progress("searching", searched, total)
 
 
+def depths_above(lower: Value, form: ClosedForm, depths: range) -> range:
+    """Return the suffix of ``depths`` that reaches the lower bound."""
+    return depths[_count(lambda n_layers: form.at(n_layers) < lower, depths) :] if lower > 0 else depths
+
+
 def _depths_below(upper: Value | None, form: ClosedForm, depths: range) -> range:
-    """Return the prefix of ``depths`` within the upper bound, by galloping search from the deepest.
+    """Return the prefix of ``depths`` within the upper bound."""
+    return depths if upper is None else depths[: _count(lambda n_layers: form.at(n_layers) <= upper, depths)]
+
+
+def _count(holds: Callable[[int], bool], depths: range) -> int:
+    """Return how many depths satisfy a condition that holds up to some depth, by galloping search from the deepest.
 
     For adjacent values of d_ff, the results are close.
     """
-    if upper is None or not depths or form.at(depths[-1]) <= upper:
-        return depths
-    too_deep, step = len(depths) - 1, 1
-    while too_deep:
-        nearer = max(too_deep - step, 0)
-        if form.at(depths[nearer]) <= upper:
-            return depths[: bisect_right(depths, upper, lo=nearer + 1, hi=too_deep, key=form.at)]
-        too_deep, step = nearer, 2 * step
-    return depths[:0]
+    stop, step = len(depths), 1
+    while stop:
+        start = max(stop - step, 0)
+        if holds(depths[start]):
+            return bisect_left(depths, True, lo=start + 1, hi=stop, key=lambda n_layers: not holds(n_layers))
+        stop, step = start, 2 * step
+    return 0
 
 
-def _depths_above(lower: Value, form: ClosedForm, depths: range) -> range:
-    """Return the suffix of ``depths`` that reaches the lower bound."""
-    return depths[bisect_left(depths, lower, key=form.at) :] if lower > 0 else depths
+def _forms_by_d_ff(
+    space: SearchSpace, d_head: int, d_model: int, n_heads: int, n_kv_heads: int, names: Sequence[str]
+) -> list[ClosedForm]:
+    """Return figures as functions of d_ff and depth."""
+    forms = closed_forms(space, names, d_head, heads=head_sharing(n_heads, n_kv_heads))
+    return [form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned() for form in forms]
 
 
 def _d_ffs_above(lower: Value, form: ClosedForm, d_ffs: range, deepest: int) -> range:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
@@ -21,20 +20,26 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self._held: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {storage._cdata for storage in _storages((args, kwargs))}
         out = func(*args, **(kwargs or {}))
-        for key in [key for key, (reference, _) in self._held.items() if reference.expired()]:  # type: ignore[no-untyped-call]
-            del self._held[key]
-        for storage in _storages(out):
-            if storage._cdata not in given:  # otherwise a view of an input, or the input
-                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
-                self._held[storage._cdata] = (reference, storage.nbytes())
-        self.peak_bytes = max(self.peak_bytes, sum(nbytes for _, nbytes in self._held.values()))
+        created = {storage._cdata: storage for storage in _storages(out)}
+        if created:
+            for storage in _storages((args, list((kwargs or {}).values()))):
+                created.pop(storage._cdata, None)  # the output is the input, or a view of it
+        if created:  # nothing else can raise the peak
+            self._held = {key: held for key, held in self._held.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
+            for key, storage in created.items():
+                self._held[key] = StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
+            self.peak_bytes = max(self.peak_bytes, sum(nbytes for _, nbytes in self._held.values()))
         return out
 
 
-def _storages(tree: object) -> Iterable[Any]:
-    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+def _storages(values: object) -> Iterator[Any]:
+    """Yield the storages of the tensors among the arguments of an operation."""
+    if isinstance(values, Tensor):
+        yield values.untyped_storage()
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _storages(value)
 
 
 def peak_bytes(compute: Callable[[], object]) -> int:

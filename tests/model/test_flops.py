@@ -39,7 +39,7 @@ def one_of_each_layer(config: ModelConfig) -> ModelConfig:
 def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward: bool = False) -> int:
     """Return the FLOPs that torch counts, of the forward pass or of both passes."""
     tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=META)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
         logits = model(tokens)
         if backward:
             logits.sum().backward()
@@ -47,14 +47,11 @@ def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_gallery_forward_flops(name: str) -> None:
+def test_parts_sum_to_total(name: str) -> None:
     config = without_dropout(load_config(name).config)
     seq_len = min(48, config.max_len)
-    model = TinyTransformerLM.from_config(config, device="meta")
-    forward = forward_flops(config, batch_size=2, seq_len=seq_len, attention="full")
-    with torch.no_grad():
-        assert forward == counted(model, 2, seq_len)
     by_part = analyze_flops(config, TrainingSetup(2, seq_len), attention="full")
+    forward = forward_flops(config, batch_size=2, seq_len=seq_len, attention="full")
     assert by_part.forward_flops == forward == sum(part.forward_flops for part in by_part.components)
     assert forward == sum(part.forward_flops for part in by_part.layers)
 
@@ -70,13 +67,21 @@ def test_gallery_train_flops(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_flops_by_component(name: str) -> None:
-    """Of attention, what no linear map multiplies are scores; of a mixture, what no router does is the experts'."""
+def test_gallery_forward_flops(name: str) -> None:
+    """Of attention, what no linear map multiplies are scores; of a mixture, what no router does is the experts'.
+
+    The layers are fewer, with the same remainder of the pattern of windows.
+    """
     config = without_dropout(load_config(name).config)
-    config = one_of_each_layer(config)
+    needed = one_of_each_layer(config).n_layers
+    remainder = (config.n_layers - needed) % len(config.attention.window_pattern)
+    config = config.model_copy(update={"n_layers": needed + remainder})
+    seq_len = min(48, config.max_len)
     model = TinyTransformerLM.from_config(config, device="meta")
-    with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 16, dtype=torch.long, device=META))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(2, seq_len, dtype=torch.long, device=META))
+    forward = forward_flops(config, batch_size=2, seq_len=seq_len, attention="full")
+    assert forward == counter.get_total_flops()
     by_module = {module.partition(".")[2]: sum(count.values()) for module, count in counter.get_flop_counts().items()}
     expected: Counter[str] = Counter({"lm_head": by_module["lm_head"]})
     kinds = list(layer_pattern(config))
@@ -89,7 +94,7 @@ def test_flops_by_component(name: str) -> None:
         expected["router"] += router
         is_dense = kinds[layer].feed_forward.n_experts is None
         expected["feed_forward" if is_dense else "experts"] += by_module[feed_forward] - router
-    found = analyze_flops(config, TrainingSetup(1, 16), attention="full")
+    found = analyze_flops(config, TrainingSetup(2, seq_len), attention="full")
     assert {part.name: part.forward_flops for part in found.components} == +expected
     each = Counter(by_module[f"blocks.{layer}"] for layer in range(config.n_layers))
     layers: Counter[int] = Counter()

@@ -81,7 +81,7 @@ def write(fresh):
     for name in ("weights", "config"):
         (fresh / name).write_text(sys.argv[2] * 4096)
 
-for _ in range(150):
+for _ in range(60):
     try:
         write_file(Path(sys.argv[1], "file"), sys.argv[2] * 4096, overwrite=True)
         write_folder(Path(sys.argv[1], "folder"), ("weights", "config"), write, overwrite=True, needed_bytes=1)

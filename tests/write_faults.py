@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import io
 import json
 import os
@@ -213,6 +214,7 @@ def main(name: str, folder: str, *modes: str) -> None:
     case.prepare(work / "template")
     shutil.copytree(work / "template", work / "warm")
     case.write(work / "warm")  # imports every module before the first fork
+    gc.freeze()  # a collection in a child would copy all memory
     for mode in modes:
         strike(case, mode, work / "template", work)
 

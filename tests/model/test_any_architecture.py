@@ -52,6 +52,7 @@ def test_closed_form(config: ModelConfig) -> None:
 
 
 @given(small_configs())
+@settings(max_examples=40)
 def test_meta_shapes(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     assert model(torch.zeros(2, 5, dtype=torch.int64, device="meta")).shape == (2, 5, 29)

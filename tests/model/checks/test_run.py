@@ -81,7 +81,7 @@ def test_every_kind_passes(make_config: Make, check: Callable[..., CheckReport],
     position=st.sampled_from(["sinusoidal", "learned", "none"]), norm=st.sampled_from(["layernorm", "rmsnorm"]),
     eps=st.sampled_from([1e-8, 1e-5, 0.1]), activation=st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
 )  # fmt: skip
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_smallest_models_pass(
     vocab_size: int, heads: int, d_head: int, n_layers: int, d_ff: int, max_len: int, tied: bool, bias: bool,
     seed: int, dtype: torch.dtype, position: str, norm: str, eps: float, activation: str,
@@ -172,7 +172,7 @@ def test_presets_keep_every_check(check: Callable[..., CheckReport], name: str) 
     assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(config=small_configs(), dtype=st.sampled_from(DTYPES))
 def test_every_architecture_passes(check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype) -> None:
     assert failures(check(config, dtype=dtype)) == {}

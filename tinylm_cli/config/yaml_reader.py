@@ -108,7 +108,7 @@ def read_yaml(source: Source) -> Document:
     return Document(document.root.copy() if document.root is not None else None, [*document.diagnostics])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _read_document(source: Source) -> Document:
     """Return the document of a source; cached, because a sweep reads it for each of its configs."""
     bad = _FORBIDDEN.search(source.text)

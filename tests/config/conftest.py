@@ -81,9 +81,9 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "vocab_size": draw(st.integers(1, 10**8)),
         "d_model": n_heads * d_head,
-        "n_heads": n_heads,
+        **({"n_heads": n_heads} if mixer == "attention" else {}),
         "n_layers": n_layers,
-        "d_ff": draw(st.integers(1, 2**24)),
+        **({"d_ff": draw(st.integers(1, 2**24))} if has_feed_forward else {}),
         **values,
         **{name: block for name, block in blocks.items() if block},
     }

@@ -240,3 +240,29 @@ def test_flatten() -> None:
         "other": {"z": 3},
         "position": None,
     }
+
+
+MAMBA2: dict[str, Any] = {"vocab_size": 9, "d_model": 128, "n_layers": 2, "position": {"kind": "none"}}
+OF_KINDS = {"pattern": "one, other", "kinds": {"one": {}, "other": {"block": {"mixer": "attention"}}}}
+
+
+@pytest.mark.parametrize(
+    ("block", "layers", "missing"),
+    [
+        ({"mixer": "mamba2", "feed_forward": False}, {}, set()),
+        ({"mixer": "mamba2"}, {}, {"d_ff"}),
+        ({"feed_forward": False}, {}, {"n_heads"}),
+        ({}, {}, {"n_heads", "d_ff"}),
+        ({"mixer": "mamba2", "feed_forward": False}, OF_KINDS, {"n_heads"}),
+    ],
+)
+def test_sizes_without_use_may_be_absent(block: dict[str, Any], layers: dict[str, Any], missing: set[str]) -> None:
+    values = {**MAMBA2, "block": block, "layers": layers}
+    if not missing:
+        config = ModelConfig.model_validate(values)
+        assert (config.n_heads, config.d_ff) == (1, 1)
+        assert not applies("n_heads", flatten(config.model_dump()))
+        return
+    with pytest.raises(ValidationError) as error:
+        ModelConfig.model_validate(values)
+    assert {each["loc"][0] for each in error.value.errors() if each["type"] == "missing"} == missing

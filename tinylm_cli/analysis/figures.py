@@ -106,7 +106,7 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "decode_read_bytes_per_token",
             "bytes",
-            "bytes read to decode one token of a sequence: weights and KV cache",
+            "bytes moved to decode one token of a sequence: weights read, KV cache read, states read and written",
             _decode_read,
         ),
     )

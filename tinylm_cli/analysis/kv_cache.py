@@ -44,6 +44,11 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     return batch_size * per_sequence  # B × Σ layers × bytes of a layer
 
 
+def state_bytes(config: ModelConfig, dtype: str) -> int:
+    """Return the bytes of the states of constant size of one sequence, which each decoding step reads and writes."""
+    return sum(each.state_bytes for each in _cache_layers(config, dtype))
+
+
 def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
     """Return the cache of each kind of layers, and its size compared with the cache of multi-head attention.
 

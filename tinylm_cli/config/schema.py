@@ -113,6 +113,15 @@ class ModelConfig(Block):
         """Hidden size of one expert."""
         return self.feed_forward.d_expert or self.d_ff
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_without_use(cls, values: Any) -> Any:
+        """Set n_heads and d_ff, if absent, to 1 in a model without attention or without feed-forward networks."""
+        if not isinstance(values, dict):
+            return values
+        absent = [name for name, block, needed in _USED_BY if name not in values and not _uses(values, block, needed)]
+        return {**values, **dict.fromkeys(absent, 1)}
+
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
         problems = list(broken_rules_of_model(flatten(self.model_dump())))
@@ -120,6 +129,21 @@ class ModelConfig(Block):
             text = "; ".join(f"{problem.message} ({problem.help})" for problem in problems)
             raise PydanticCustomError("fields_disagree", "{text}", {"text": text})
         return self
+
+
+_USED_BY = (("n_heads", "mixer", "attention"), ("d_ff", "feed_forward", True))
+"""The sizes that a model needs only if a field of ``block`` has a value, which is its default."""
+
+
+def _uses(values: dict[str, Any], field: str, needed: object) -> bool:
+    """Return whether the layers of a config, or those of one of its kinds, have a value of a field of ``block``."""
+    layers = values.get("layers")
+    kinds = layers.get("kinds") if isinstance(layers, dict) else None
+    own = list(kinds.values()) if isinstance(kinds, dict) else []
+    blocks = [each.get("block") for each in (values, *own) if isinstance(each, dict)]
+    found = [block[field] for block in blocks if isinstance(block, dict) and field in block]
+    is_default = not (isinstance(blocks[0], dict) and field in blocks[0])
+    return is_default or needed in found
 
 
 def flatten(values: dict[str, Any]) -> dict[str, Any]:
@@ -135,9 +159,18 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a config file; it omits the rules between fields, which ``tinylm validate`` checks."""
+    schema = ModelConfig.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **ModelConfig.model_json_schema(),
+        **schema,
+        "required": [name for name in schema["required"] if name not in dict(each[:2] for each in _USED_BY)],
+        "allOf": [
+            {
+                "if": {"properties": {"block": {"properties": {field: {"const": needed}}}}},
+                "then": {"required": [name]},
+            }
+            for name, field, needed in _USED_BY
+        ],
         "title": "tinylm model config",
         "description": "A decoder-only transformer language model.",
     }

@@ -208,7 +208,7 @@ def _valid_values(plain: dict[str, Any], wrong: Collection[str], root: Node) -> 
         entry = find_entry(root, name.split("."))
         reported = entry is not None and entry.value.reported
         if not reported and name not in wrong and name.partition(".")[0] not in wrong:
-            values[name] = written.get(name, field.default)
+            values[name] = written.get(name, 1 if field.required else field.default)  # absent if it has no use
     return values
 
 

@@ -50,7 +50,7 @@ def to_yaml(config: ModelConfig) -> str:
 def to_short_yaml(config: ModelConfig, title: str) -> str:
     """Return a title, then the required and non-default fields, in the order of the schema."""
     known = fields()
-    values = flatten(config.model_dump()).items()
+    values = applying_fields(flatten(config.model_dump())).items()
     given = [(name, value) for name, value in values if known[name].required or value != known[name].default]
     return _text([[SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines())], *_groups(given)])
 

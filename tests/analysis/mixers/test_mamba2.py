@@ -10,7 +10,8 @@ from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params, total_params
-from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.roofline import decode_step
+from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -81,6 +82,14 @@ def test_state(dtype: str, inputs: int, states: int) -> None:
     expected = LAYERS * ((L - 1) * CHANNELS * inputs + INNER * N * states)
     assert kv_cache_bytes(make(), batch_size=2, seq_len=9000, dtype=dtype) == 2 * expected
     assert cache_shape(make(), dtype).state_bytes == expected
+
+
+def test_decoding_reads_and_writes_the_states() -> None:
+    config = make()
+    step = decode_step(config, ServingSetup(dtype="bfloat16"))
+    state = cache_shape(config, "bfloat16").state_bytes
+    assert step.cache_bytes_per_sequence == 2 * state
+    assert step.moved_bytes(3) == step.weights.dense_bytes + 6 * state
 
 
 def test_fused_kernel() -> None:

@@ -80,11 +80,11 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     yield _row("memory", f"{_memory(summary)}, {batch}")
     yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}")
     per_token = f"{binary_bytes(summary.kv_cache_bytes_per_token)} per token"
-    state = f"{binary_bytes(summary.state_bytes_per_sequence)} of state per sequence"
+    state = f"{binary_bytes(summary.state_bytes_per_sequence)} per sequence"
     sizes = [per_token] if summary.kv_cache_bytes_per_token or not summary.state_bytes_per_sequence else []
     sizes += [state] if summary.state_bytes_per_sequence else []
-    sizes.append(f"{binary_bytes(summary.kv_cache_bytes)} in total, in {report.serving.memory.cache_dtype}")
-    yield _row("KV cache" if summary.kv_cache_bytes_per_token else "cache", ", ".join(sizes))
+    total = f"{binary_bytes(summary.kv_cache_bytes)} in total, in {report.serving.memory.cache_dtype}"
+    yield _row("KV cache" if summary.kv_cache_bytes_per_token else "state", f"{' and '.join(sizes)}, {total}")
     if summary.largest_batch_size is not None:
         largest = (
             counted(summary.largest_batch_size, "sequence")

@@ -98,7 +98,7 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
 def _compute_bound_from(time: ServingTime) -> str:
     batch, context = time.compute_bound_batch_size, counted(time.context_tokens, "token")
     if batch is None:
-        return f"At {context} of context every batch is memory-bound: each sequence reads its own KV cache."
+        return f"At {context} of context every batch is memory-bound: each sequence reads its own cache."
     return f"Decoding is compute-bound from a batch of {integer(batch)}, if it fits."
 
 

@@ -314,9 +314,26 @@ def cohere(draw: Draw) -> Keys:
     return sizes(draw) | scaling(draw) | scale | {"attention_bias": draw(st.booleans()), "head_dim": draw(one_of(4, 6))}
 
 
+def cohere2(draw: Draw) -> Keys:
+    keys = cohere(draw) | {"sliding_window": WINDOW, "sliding_window_pattern": draw(one_of(1, 2, 3))}
+    del keys["head_dim"]
+    return keys
+
+
 def exaone4(draw: Draw) -> Keys:
-    keys = sizes(draw) | rms(draw) | scaling(draw) | {"head_dim": draw(one_of(4, 6)), "sliding_window": None}
-    return keys | {"layer_types": ["full_attention"] * keys["num_hidden_layers"]}
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"head_dim": draw(one_of(4, 6))}
+    if draw(st.booleans()):
+        return keys | {"sliding_window": WINDOW, "sliding_window_pattern": draw(one_of(1, 2, 3))}
+    return keys | {"sliding_window": None, "layer_types": ["full_attention"] * keys["num_hidden_layers"]}
+
+
+def smollm3(draw: Draw) -> Keys:
+    keys = llama(draw) | {"no_rope_layer_interval": draw(one_of(1, 2, 3)), "head_dim": draw(one_of(4, 6))}
+    if draw(st.booleans()):
+        keys |= {"use_sliding_window": True, "sliding_window": WINDOW}
+    if draw(st.booleans()):
+        keys["no_rope_layers"] = draw(st.lists(one_of(0, 1), min_size=3, max_size=3))[: keys["num_hidden_layers"]]
+    return keys
 
 
 def gpt_oss(draw: Draw) -> Keys:
@@ -461,6 +478,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "bloom": bloom,
     "codegen": gptj,
     "cohere": cohere,
+    "cohere2": cohere2,
     "cwm": cwm,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
@@ -504,6 +522,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
     "seed_oss": seed_oss,
+    "smollm3": smollm3,
     "stablelm": stablelm,
     "starcoder2": starcoder2,
     "vaultgemma": vaultgemma,

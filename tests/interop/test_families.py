@@ -187,6 +187,16 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "block.parallel": True, "block.shared_norm": True, "head.logit_scale": 0.0625, "tie_weights": True,
         "attention.n_kv_heads": None,
     },
+    "cohere2": {
+        **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "position.pairing": "adjacent",
+        "block.parallel": True, "block.shared_norm": True, "head.logit_scale": 0.0625, "tie_weights": True,
+        "layers.pattern": "3 local, full",
+        "layers.kinds": {"local": {"attention": {"window": 4096}}, "full": {"position": {"kind": "none"}}},
+    },
+    "smollm3": {
+        **LLAMA, "position.theta": 2e6, "attention.n_kv_heads": 4, "tie_weights": True,
+        "layers.pattern": "3 rope, nope", "layers.kinds": {"rope": {}, "nope": {"position": {"kind": "none"}}},
+    },
     "internlm3": {
         **LLAMA, "attention.n_kv_heads": 2, "position.scaling": "dynamic", "position.scaling_factor": 6.0,
         "position.theta": 5e7, "position.original_max_len": 32768, "norm.eps": 1e-5,
@@ -306,7 +316,7 @@ def test_params_equal_transformers(name: str) -> None:
     assert total_params(tensor_table(imported(name).loaded.config)) == expected
 
 
-DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "exaone4", "gemma3", "hunyuan_v1_dense", "ministral", "nemotron"})
+DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "gemma3", "hunyuan_v1_dense", "ministral", "nemotron"})
 
 
 ROUTING_KEYS = {

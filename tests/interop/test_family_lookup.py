@@ -53,7 +53,7 @@ def test_missing_family(changed: Change) -> None:
         "gemma3n",
         "mistral3",
         "glm4_moe",
-        "cohere2",
+        "cohere2_moe",
         "mamba",
         "olmo_hybrid",
         "qwen",

@@ -41,7 +41,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("olmoe", {"clip_qkv": 8.0}),
     ("gemma2", {"use_bidirectional_attention": True}),
     ("cohere", {"use_qk_norm": True}),
-    ("exaone4", {"sliding_window": 4096}),
+    ("cohere2", {"layer_types": ["chunked_attention"] * 40}),
     ("helium", {"head_dim": 64}),
     ("gpt_neo", {"attention_layers": ["global", "sliding"] * 6}),
     ("iquestcoder", {"clip_qkv": 8.0}),
@@ -72,6 +72,18 @@ def test_unsupported_value(family: str, keys: dict[str, Any], changed: Change) -
     assert found.span is not None
     line = Path(path).read_text(encoding="utf-8").splitlines()[found.span.line - 1]
     assert f'"{key}"' in line
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [("smollm3", "no_rope_layers", [1, 0]), ("cohere2", "layer_types", ["sliding_attention"] * 3)],
+)
+def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed(family, **{key: value}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", key)
+    assert f"lists {len(value)} layers, but n_layers is" in found.message
 
 
 def test_unknown_key(changed: Change) -> None:

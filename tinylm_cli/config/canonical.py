@@ -57,8 +57,8 @@ def without_named_kinds(config: ModelConfig) -> ModelConfig | None:
     full = [kind for kind in pattern.kinds if kind.attention.window is None]
     experts = [kind for kind in pattern.kinds if kind.feed_forward.n_experts is not None]
     layers = _kind_of_each_layer(pattern)
-    letters = "".join(GLOBAL if pattern.kinds[kind].attention.window is None else LOCAL for kind in layers)
-    letters = repeated_prefix(letters) if local else LOCAL
+    of_layers = [GLOBAL if pattern.kinds[kind].attention.window is None else LOCAL for kind in layers]
+    letters = "".join(repeated_prefix(of_layers)) if local else LOCAL
     if len(letters) > MAX_WINDOW_PATTERN:
         return None
     common, windowed, routed = (full or local)[0], (local or full)[0], (experts or full or local)[0]

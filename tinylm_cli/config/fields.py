@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
@@ -67,6 +68,8 @@ class Schema(NamedTuple):
         return f"{self.within}.{name}" if self.within else name
 
 
+_IN_KIND = re.compile(r"layers\.kinds\.[^.]+\.")
+
 MODEL = Schema(ModelConfig)
 """The schema of a model config."""
 
@@ -74,6 +77,12 @@ MODEL = Schema(ModelConfig)
 def fields() -> dict[str, Field]:
     """Return every leaf field of a model config by dotted name, in the order of the schema."""
     return MODEL.fields
+
+
+def field_of(name: str) -> Field:
+    """Return the field with a dotted name; that of a kind of layers is the field of the config that it overrides."""
+    in_kind = _IN_KIND.match(name)
+    return fields()[name[in_kind.end() :] if in_kind else name]
 
 
 @cache

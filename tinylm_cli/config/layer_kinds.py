@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -130,16 +130,16 @@ def shortest_period(cycle: tuple[T, ...]) -> tuple[T, ...]:
     return next(cycle[:length] for length in lengths if cycle[:length] * (len(cycle) // length) == cycle)
 
 
-def repeated_prefix(letters: str) -> str:
-    """Return the shortest prefix of ``letters`` whose repetition gives ``letters``."""
+def repeated_prefix(kinds: Sequence[T]) -> Sequence[T]:
+    """Return the shortest prefix of ``kinds`` whose repetition, perhaps cut short, gives ``kinds``."""
     # the longest proper prefix that is also a suffix, by Knuth, Morris and Pratt 1977
-    border = [0] * len(letters)
-    for i in range(1, len(letters)):
+    border = [0] * len(kinds)
+    for i in range(1, len(kinds)):
         k = border[i - 1]
-        while k and letters[i] != letters[k]:
+        while k and kinds[i] != kinds[k]:
             k = border[k - 1]
-        border[i] = k + 1 if letters[i] == letters[k] else 0
-    return letters[: len(letters) - border[-1]]
+        border[i] = k + 1 if kinds[i] == kinds[k] else 0
+    return kinds[: len(kinds) - border[-1]]
 
 
 def _kind_config(config: ModelConfig, letter: str, *, is_dense: bool) -> ModelConfig:

@@ -14,7 +14,7 @@ from tinylm_cli.interop.families import FAMILIES, Family
 _UNSUPPORTED = """
 afmoe albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
 bert-generation big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm
-cohere2 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl data2vec-text dbrx deberta
+cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant ctrl data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots1
 dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 exaone_moe falcon_h1
 falcon_mamba flex_olmo flint fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
@@ -29,7 +29,7 @@ modernbert-decoder molmo2 moshi moss_transcribe_diarize mpt mt5 musicgen musicge
 nemotron_h olmo_hybrid openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
 qwen qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
 qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
-roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smollm3 smolvlm solar_open
+roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smolvlm solar_open
 switch_transformers t5 t5gemma t5gemma2 trocr umt5 whisper xglm xlm xlm-roberta xlm-roberta-xl xlnet xlstm
 xmod zamba zamba2 zaya
 """

@@ -9,20 +9,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
-from tinylm_cli.config.layer_kinds import layer_pattern, repeated_prefix
+from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.layer_order import put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.shared_keys import KeyBlock, LayerTypes, LayerWindow, LlamaLikeKeys, OptionalSize
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.quantities import counted
 
-_LETTERS = {"sliding_attention": "L", "full_attention": "G"}
+LETTERS = {"sliding_attention": LOCAL, "full_attention": GLOBAL}
+"""The letter of each layer type."""
+
+WITHOUT_ROPE = {"position.kind": "none"}
+"""The fields of layers without RoPE in a family with RoPE (NoPE; Kazemnejad et al. 2023, arXiv:2305.19466)."""
 
 
 class LayerWindowKeys(LlamaLikeKeys):
     """Keys of a family in which some layers have a window."""
 
     default_pattern: ClassVar[str] = "LG"  # Repeated over the layers in the absence of ``layer_types``.
+    global_fields: ClassVar[Mapping[str, Any]] = {}  # Fields of the layers without a window, if there are windows.
 
     sliding_window: LayerWindow = 4096
     layer_types: LayerTypes = None
@@ -43,23 +49,41 @@ class LayerWindowKeys(LlamaLikeKeys):
         window = None if pattern is None else self.sliding_window
         if self.layer_types is not None:
             key = "layer_types"
-            pattern = window_letters(to, key, self.layer_types, _LETTERS, self.num_hidden_layers)
-        if pattern is None or "L" not in pattern:
+            pattern = window_letters(to, key, self.layer_types, LETTERS, self.num_hidden_layers)
+        if not pattern or (LOCAL not in pattern and (window is None or not self.global_fields)):
             return
-        if window is None:
+        if window is None and LOCAL in pattern:
             if key == "layer_types":
                 message = f"{to.display(key)} lists sliding_attention, but sliding windows are off"
                 to.contradiction(
                     key, message, "give sliding_window a number, or write full_attention", "sliding_window"
                 )
             return
-        put_windows(to, pattern, window, key, "sliding_window")
+        if self.global_fields:
+            names = ["local" if letter == LOCAL else "full" for letter in pattern]
+            kinds = {"local": {"attention.window": window}, "full": self.global_fields}
+            put_layers(to, names, kinds, key, "sliding_window")
+        elif window is not None:
+            put_windows(to, pattern, window, key, "sliding_window")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys; ``sliding_window`` is a number even if no layer uses it."""
-        window = config.attention.window or config.max_len
-        return super().from_tinylm(config) | {"sliding_window": window, "layer_types": layer_names(config, _LETTERS)}
+        windows = (kind.attention.window for kind in layer_pattern(config).kinds)
+        window = next((window for window in windows if window is not None), config.max_len)
+        return super().from_tinylm(config) | {"sliding_window": window, "layer_types": layer_names(config, LETTERS)}
+
+
+class WindowPeriodKeys(LayerWindowKeys):
+    """Keys of a family in which every n-th layer has no window."""
+
+    sliding_window_pattern: OptionalSize = 4
+
+    def window_pattern(self, to: Translation) -> tuple[str | None, str]:  # noqa: ARG002
+        """Return the pattern: every ``sliding_window_pattern``-th layer is global."""
+        step = self.sliding_window_pattern or 1
+        letters = ("L" if (i + 1) % step else "G" for i in range(self.num_hidden_layers))
+        return "".join(letters), "sliding_window_pattern"
 
 
 class LayerRopeParameters(KeyBlock):
@@ -139,7 +163,7 @@ def window_letters(to: Translation, key: str, names: Sequence[str], letters: Map
 def layer_names(config: ModelConfig, letters: Mapping[str, str]) -> list[str]:
     """Return the family's name of each layer's kind, from the letters of its names."""
     names = {letter: name for name, letter in letters.items()}
-    return [names["G" if kind.attention.window is None else "L"] for kind in layer_pattern(config)]
+    return [names[GLOBAL if kind.attention.window is None else LOCAL] for kind in layer_pattern(config)]
 
 
 def put_windows(to: Translation, pattern: str, window: int, key: str, window_key: str) -> None:
@@ -147,7 +171,7 @@ def put_windows(to: Translation, pattern: str, window: int, key: str, window_key
     if "L" not in pattern:
         return
     to.put("attention.window", window, window_key)
-    shortest = repeated_prefix(pattern)
+    shortest = str(repeated_prefix(pattern))
     if len(shortest) > MAX_WINDOW_PATTERN:
         to.unsupported(key, f"the pattern spans more than {MAX_WINDOW_PATTERN} layers without repeating")
     elif shortest != "L":

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.fields import field_of, fields
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
@@ -77,7 +77,7 @@ def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:
         if node.span == to.family_span
         and name not in keys.constants
         and isinstance(node.scalar, int)
-        and fields()[name].kind == "integer"
+        and field_of(name).kind == "integer"
     }
 
 

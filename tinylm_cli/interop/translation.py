@@ -60,7 +60,9 @@ class Translation:
         if value is None and not node.reported:
             self.fields.pop(field, None)
             return
-        if isinstance(value, list | tuple):
+        if value == {}:
+            node.entries = {}
+        elif isinstance(value, list | tuple):
             node.items = [_scalar_node(node.span, each) for each in value]
         else:
             node.scalar = None if node.reported else value

@@ -6,7 +6,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
-from tinylm_cli.interop.sliding_windows import LayerWindowKeys
+from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, WindowPeriodKeys
 from tinylm_cli.interop.tensor_names import EMBEDDING, POST_NORM_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -43,25 +43,28 @@ class ExaoneKeys(LlamaKeys):
     rope_theta: Theta = 500_000.0
 
 
-class Exaone4Keys(LayerWindowKeys, RopeKeys):
-    """``Exaone4Config``, without sliding windows: with them, the global layers have no RoPE."""
+class Exaone4Keys(WindowPeriodKeys, RopeKeys):
+    """``Exaone4Config``: if there are windows, the layers without one have no RoPE."""
 
     constants = {**key.LLAMA_LIKE, "norm.placement": "post", "attention.qk_norm": "per_head"}
     tensor_names = POST_NORM_NAMES
-    ignored = ("sliding_window_pattern",)  # without windows
+    global_fields = WITHOUT_ROPE
 
     vocab_size: key.VocabSize = 102400
     intermediate_size: key.DFF = 16384
     num_key_value_heads: key.NKVHeads = 32
     head_dim: key.DHead = None
     rms_norm_eps: key.NormEps = 1e-5
+    sliding_window_pattern: key.OptionalCount = 4  # 0 without windows
 
-    def to_tinylm(self, to: Translation) -> None:
-        super().to_tinylm(to)
-        if self.sliding_window is not None:
-            why = "layers without a window would have no RoPE"
-            to.unsupported("sliding_window", why, "tinylm supports only sliding_window: null")
+    def window_pattern(self, to: Translation) -> tuple[str | None, str]:
+        """Return the pattern; None without windows."""
+        if self.sliding_window is None:
+            to.ignore("sliding_window_pattern")
+            return None, "sliding_window"
+        return super().window_pattern(to)
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return super().from_tinylm(config) | {"sliding_window": config.attention.window}
+        keys = super().from_tinylm(config)
+        return keys if "sliding_attention" in keys["layer_types"] else keys | {"sliding_window": None}

@@ -5,7 +5,7 @@ from typing import Any
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta, rope_scaling_key
-from tinylm_cli.interop.sliding_windows import LayerRopeKeys, LayerWindowKeys
+from tinylm_cli.interop.sliding_windows import LayerRopeKeys, LayerWindowKeys, WindowPeriodKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
 from tinylm_cli.interop.translation import Translation
 
@@ -98,7 +98,7 @@ class VaultGemmaKeys(Gemma2Keys):
     tensor_names = LLAMA_NAMES.override(layer={"ln_2": "pre_feedforward_layernorm"})
 
 
-class Gemma3TextKeys(_SandwichKeys, LayerRopeKeys):
+class Gemma3TextKeys(_SandwichKeys, LayerRopeKeys, WindowPeriodKeys):
     """``Gemma3TextConfig``: by default, every sixth layer is global."""
 
     constants = {**_SandwichKeys.constants, "attention.qk_norm": "per_head"}
@@ -112,12 +112,6 @@ class Gemma3TextKeys(_SandwichKeys, LayerRopeKeys):
     sliding_window_pattern: key.OptionalSize = 6
     rope_theta: Theta = 1e6
     rope_local_base_freq: Theta = 1e4
-
-    def window_pattern(self, to: Translation) -> tuple[str | None, str]:  # noqa: ARG002
-        """Return the pattern: every ``sliding_window_pattern``-th layer is global."""
-        step = self.sliding_window_pattern or 1
-        letters = ("L" if (i + 1) % step else "G" for i in range(self.num_hidden_layers))
-        return "".join(letters), "sliding_window_pattern"
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:

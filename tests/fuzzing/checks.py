@@ -137,7 +137,8 @@ def _is_plain(case: Case) -> bool:
         return False  # an option that takes --format as its value
     others = {"--help", "-h", "--version", "--get", "--output", "-o", "-f", "--show-completion"}
     named = [word for word in words if word.startswith("--format")]
-    fixed = not case.kind.endswith("command line")
+    # a misspelled field may begin as an option does
+    fixed = case.kind != "set" and not case.kind.endswith("command line")
     return (
         named == ["--format"] and words[-2] == "--format" and (fixed or not any(_is_option(w, others) for w in words))
     )

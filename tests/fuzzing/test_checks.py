@@ -31,6 +31,10 @@ SOUND = [
     (Case("yaml", ("validate", "x", "--format", "github")), Outcome(1, "::error file=x::y\n", "")),
     (Case("yaml", ("validate", "x", "--format", "junit")), Outcome(1, "<a><b/></a>", "")),
     (Case("yaml", ("params", "x", "--format", "csv")), Outcome(0, 'a,b\n"1,5",2\n', "")),
+    (
+        Case("set", ("sweep", "tiny", "-hort_conv.bias=1,2", "--format", "json")),
+        Outcome(0, "Usage: tinylm sweep\n", ""),
+    ),
     (DESIGN, Outcome(1, "no designs\n", "", seconds=4)),
     (MODEL, Outcome(0, "built\n", "", seconds=15, peak_bytes=900 * 1024**2)),
 ]
@@ -62,6 +66,7 @@ UNSOUND = [
     ("place", Case("yaml", ("params", "-"), stdin=b"a: 1"), Outcome(1, "", "error: x\n --> <stdin>:1:6\n")),
     ("time", TEXT, Outcome(0, "x\n", "", seconds=2.5)),
     ("memory", TEXT, Outcome(0, "x\n", "", peak_bytes=900 * 1024**2)),
+    ("document", Case("set", ("params", "tiny", "--set", "d_ff=8", "--format", "json")), Outcome(0, "Usage: x\n", "")),
     ("time", DESIGN, Outcome(1, "no designs\n", "", seconds=7)),
     ("time", MODEL, Outcome(0, "x\n", "", seconds=60)),
     ("memory", MODEL, Outcome(0, "x\n", "", peak_bytes=4 * 1024**3)),

@@ -34,6 +34,8 @@ def test_groups_agree_with_layer_by_layer(config: ModelConfig, seq_len: int | No
         members = list(group.layers)
         assert (group.layers.first, group.layers.last, len(group.layers)) == (members[0], members[-1], len(members))
         assert [layer for layer in range(config.n_layers) if layer in group.layers] == members
+        some = range(data.draw(st.integers(-1, config.n_layers)), data.draw(st.integers(-1, config.n_layers + 1)))
+        assert group.layers.count(some) == len(group.layers.within(some)) == len([n for n in members if n in some])
 
 
 @given(layered(), st.data())

@@ -438,3 +438,14 @@ class TestChanged:
         assert "modified.yaml: n_layers 3 → 6.\n" in short
         assert "train FLOPs/token" not in short
         assert "train FLOPs/token" in full
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "markdown"])
+def test_named_kinds_of_layers(format_: str, here: Here, folder: Path) -> None:
+    """A field of a kind that the other model does not have."""
+    kinds = "layers: {pattern: 'a, b, a', kinds: {a: {attention: {window: 4}}, b: {d_ff: 24}}}\n"
+    text = (folder / "toy.yaml").read_text(encoding="utf-8")
+    (folder / "kinds.yaml").write_text(text + "position: {kind: rope}\n" + kinds, encoding="utf-8")
+    done = here("compare", "kinds.yaml", "toy.yaml", "--format", format_)
+    assert done.code == 0, done.err
+    assert "layers.kinds.a.attention.window" in done.out

@@ -76,6 +76,11 @@ class RepeatedLayers:
         start, stop = max(self.start, layers.start), min(self.stop, layers.stop)
         return RepeatedLayers(start, max(start, stop), self.period, self.offsets, self.origin)
 
+    def count(self, layers: range) -> int:
+        """Return how many of the layers are in a range."""
+        start, stop = max(self.start, layers.start), min(self.stop, layers.stop)
+        return self._rank(stop) - self._rank(start) if start < stop else 0
+
     def _rank(self, layer: int) -> int:
         """Return how many layers from the origin on, and before ``layer``, are at one of the offsets."""
         if self.period == 1:
@@ -131,6 +136,10 @@ class LayerSet:
         """Return those of the layers that are in a range."""
         parts = (part.within(layers) for part in self.parts)
         return LayerSet(tuple(part for part in parts if len(part)))
+
+    def count(self, layers: range) -> int:
+        """Return how many of the layers are in a range."""
+        return sum(part.count(layers) for part in self.parts)
 
     @classmethod
     def union(cls, sets: Iterable[LayerSet]) -> LayerSet:

@@ -7,7 +7,7 @@ defines the letters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers.registry import mixer_of
@@ -52,10 +52,19 @@ def training_timeline(
     embedding_bytes = total_bytes(
         tensor for tensor in deduplicated(saved_before_layers(run)) if is_first or tensor.part == "position"
     )
+    saved_by = [
+        (group.layers, total_bytes(saved_by_layer(run._replace(config=group.config))))
+        for group in group_layers(config, run.keys, layers)
+    ]
+    params_by = [
+        (section.layers, sum(tensor.params for tensor in section.tensors))
+        for section in table
+        if section.layers is not None
+    ]
     head_gradients = 0
     if is_last:
         saved_by_head = deduplicated(head(run))
-        saved = embedding_bytes + _saved_by_layers(run, layers) + total_bytes(saved_by_head)
+        saved = embedding_bytes + _sum_over(saved_by, layers) + total_bytes(saved_by_head)
         # the gradients of the log-probabilities and of the upcast logits, both in float32 or wider
         yield PhaseMemory("loss", 0, saved, 2 * logits * run.upcast_bytes)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
@@ -65,8 +74,9 @@ def training_timeline(
             "head gradient", head_gradients * grad_element_bytes, saved, logits * element_bytes + residual_stream
         )
     for of_layer, layer in _boundary_layers(run, table, layers):
-        gradients = (head_gradients + _params_after(table, layer)) * grad_element_bytes
-        saved = embedding_bytes + _saved_by_layers(run, range(layers.start, layer))
+        later = range(layer + 1, config.n_layers)
+        gradients = (head_gradients + _sum_over(params_by, later)) * grad_element_bytes
+        saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
         yield from _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel)
     gradients = total_params(table) * grad_element_bytes
     if is_first:
@@ -162,17 +172,6 @@ def _section(table: TensorTable, layer: int) -> Section:
     return next(section for section in table if section.layers is not None and layer in section.layers)
 
 
-def _saved_by_layers(run: ForwardPass, layers: range) -> int:
-    """Return the bytes that consecutive layers save."""
-    groups = group_layers(run.config, run.keys, layers)
-    return sum(len(each.layers) * total_bytes(saved_by_layer(run._replace(config=each.config))) for each in groups)
-
-
-def _params_after(table: TensorTable, layer: int) -> int:
-    """Return the parameters of all layers after ``layer``."""
-    return sum(
-        len(section.layers.within(range(layer + 1, section.layers.last + 1)))
-        * sum(tensor.params for tensor in section.tensors)
-        for section in table
-        if section.layers is not None
-    )
+def _sum_over(per_layer: Iterable[tuple[LayerSet, int]], layers: range) -> int:
+    """Return the sum over consecutive layers of a number that each layer of a set has."""
+    return sum(each.count(layers) * number for each, number in per_layer)

@@ -244,6 +244,19 @@ def test_too_many_stages() -> None:
     assert n_searched_stages(config, setup._replace(attention_kernel="flash"), 8) < MAX_STAGES
 
 
+def test_many_kinds() -> None:
+    """The memory of a stage takes longer with many kinds of layers, so that fewer stages are searched."""
+    kinds = ", ".join(f"k{n}: {{attention: {{window: {16 + n}}}}}" for n in range(24))
+    pattern = ", ".join(f"k{n}" for n in Random(1).choices(range(24), k=100))
+    layers = ["n_layers=600", f"layers.kinds={{{kinds}}}", f"layers.pattern={pattern}"]
+    config, setup = load_config("llama-3-8b", layers).config, TrainingSetup(n_gpus=64, attention_kernel="math")
+    with pytest.raises(AnalysisError, match=r"whose kinds of layers take as long as [\d,]+ of one kind; at most 5,000"):
+        plans(config, setup, NODE)
+    assert n_searched_stages(config, setup, 8) == MAX_STAGES + 1
+    few = load_config("llama-3-8b", ["n_layers=600"]).config
+    assert n_searched_stages(few, setup, 8) < 200
+
+
 def test_work_of_the_smallest_plan() -> None:
     """Layouts that need more than another are left before their activations are computed."""
     config, setup = job("mixtral-8x7b", n_gpus=512)

@@ -10,6 +10,7 @@ from math import inf
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
+from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.parallel.communication import model_traffic, replica_traffic
 from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
 from tinylm_cli.analysis.parallel.sharding import StageParams, stage_params
@@ -27,6 +28,9 @@ MAX_LAYOUTS = 10_000
 
 MAX_STAGES = 5000
 """Maximum number of different pipeline stages that a search costs, over all layouts with ZeRO 0."""
+
+FEW_RUN_ENDS = 140
+"""Ends of runs, times kinds of layers, up to which a stage takes as long as one of few kinds."""
 
 MAX_RANKED = 1000
 """Maximum number of plans that a search returns."""
@@ -149,9 +153,11 @@ def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int
     if len(candidates) > MAX_LAYOUTS:
         message = f"{setup.n_gpus:,} GPUs have more than {MAX_LAYOUTS:,} layouts of this model, too many to search"
         raise AnalysisError(message, help=help_)
-    n_stages = _n_stages(config, setup, candidates)
-    if n_stages > MAX_STAGES:
+    n_stages, effort = _n_stages(config, setup, candidates), _stage_effort(config, setup)
+    if n_stages * effort > MAX_STAGES:
         message = f"the layouts of {setup.n_gpus:,} GPUs have {n_stages:,} different stages of this model"
+        if effort > 1:
+            message += f", whose kinds of layers take as long as {round(n_stages * effort):,} of one kind"
         raise AnalysisError(f"{message}; at most {MAX_STAGES:,} are searched", help=help_)
     if not candidates:
         sequences, per_pass = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
@@ -162,9 +168,24 @@ def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int
 
 
 def n_searched_stages(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> int:
-    """Return the number of different stages whose memory a search computes: at least 1, at most ``MAX_STAGES`` + 1."""
+    """Return the number of different stages whose memory a search computes: at least 1, at most ``MAX_STAGES`` + 1.
+
+    A stage with many kinds of layers counts as several of one kind that take as long.
+    """
     candidates = tuple(islice(layouts(config, setup, gpus_per_node), MAX_LAYOUTS))
-    return min(max(_n_stages(config, setup, candidates), 1), MAX_STAGES + 1)
+    n_stages = round(_n_stages(config, setup, candidates) * _stage_effort(config, setup))
+    return min(max(n_stages, 1), MAX_STAGES + 1)
+
+
+def _stage_effort(config: ModelConfig, setup: TrainingSetup) -> float:
+    """Return how many times longer the memory of a stage takes than with few kinds of layers.
+
+    Each phase of the backward pass that may be the peak is at an end of a run of one kind of layers, and sums over the
+    kinds.
+    """
+    groups = group_layers(config, setup.length(config))
+    run_ends = sum(len(part.run_ends()) for group in groups for part in group.layers.parts)
+    return max(run_ends * len(groups) / FEW_RUN_ENDS, 1)
 
 
 def _n_stages(config: ModelConfig, setup: TrainingSetup, candidates: Iterable[Layout]) -> int:

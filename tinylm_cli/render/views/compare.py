@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -222,7 +223,7 @@ def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _value(field: str, value: Any, short: Any) -> Cell:
     if value is None:
         return Cell(Quantity("—", math.nan), "muted")
-    kind = fields()[field].kind
+    kind = fields()[re.sub(r"^layers\.kinds\.[^.]*\.", "", field)].kind
     text = stated(value, kind) if kind in ("count", "size", "flops") else short_scalar(short)
     full_list = scalar(value) if isinstance(value, list | tuple) else ""  # a number is in its cell, for CSV
     return Cell(Quantity(text, value) if isinstance(value, int | float) else text, key=full_list)

@@ -248,3 +248,35 @@ def test_too_many_layouts() -> None:
     planned = compare(models, setups.changed(layout=layout), accelerator)
     assert planned.cluster is not None
     assert len(planned.cluster.plans) == 50
+
+
+KINDS = {"local": {"attention": {"window": 8}}, "full": {"n_heads": 8, "position": {"kind": "none"}}}
+LAYERED = {"position": {"kind": "rope"}, "layers": {"pattern": "local, full", "kinds": KINDS}}
+
+
+def test_fields_of_named_kinds() -> None:
+    wider = {**KINDS, "local": {"attention": {"window": 16}}}
+    other = {**LAYERED, "layers": {"pattern": "full, local", "kinds": wider}}
+    report = compared(loaded("a", **LAYERED), loaded("b", **other))
+    assert fields(report) == {
+        "layers.pattern": ("local, full", "full, local"),
+        "layers.kinds.local.attention.window": (8, 16),
+    }
+    assert not compared(loaded("a", **LAYERED), loaded("b", **LAYERED)).fields
+
+
+def test_fields_that_only_some_kinds_override() -> None:
+    report = compared(loaded("a", **LAYERED), loaded("b", position={"kind": "rope"}))
+    assert fields(report) == {
+        "layers.pattern": ("local, full", None),
+        "layers.kinds.local.attention.window": (8, None),
+        "layers.kinds.full.n_heads": (8, None),
+        "layers.kinds.full.position.kind": ("none", None),
+    }
+
+
+def test_one_order_spelled_in_two_ways() -> None:
+    window = {"window": 8, "window_pattern": "LG"}
+    kinds = {"local": {"attention": {"window": 8}}, "full": {}}
+    named = loaded("a", layers={"pattern": "local, full", "kinds": kinds})
+    assert fields(compared(named, loaded("b", attention=window))) == {}

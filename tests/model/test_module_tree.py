@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -167,7 +168,7 @@ def test_any_module() -> None:
         "  0 Linear (3, 2) 9",
         "  2 Linear (1, 3) 3",
     ]
-    assert module_tree(nn.ReLU()) == ModuleNode("ReLU", "ReLU", 1, None, 0, 0.0, None, {}, ())
+    assert module_tree(nn.ReLU()) == ModuleNode("ReLU", "ReLU", 1, None, 0, 0.0, None, {}, "", ())
 
 
 @given(
@@ -231,3 +232,15 @@ def test_linear_time(make_config: Make) -> None:
     small, large = (meta(make_config(n_layers=n_layers)) for n_layers in (60, 960))
     assert seconds(large) < 6 * 16 * seconds(small)
     assert len(dict(walk(module_tree(large)))["blocks"].children) == 1
+
+
+def test_named_kinds_of_layers() -> None:
+    """Layers of equal modules are apart if their kinds have names: one has RoPE, the other has not."""
+    values = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 6, "d_ff": 8, "position": {"kind": "rope"}}
+    layers = {"pattern": "2 rope, nope", "kinds": {"rope": {}, "nope": {"position": {"kind": "none"}}}}
+    with torch.device("meta"):
+        tree = module_tree(TinyTransformerLM.from_config(ModelConfig.model_validate({**values, "layers": layers})))
+    blocks = next(node for node in tree.children if node.name == "blocks")
+    found = [(node.name, node.count, node.layer_kind) for node in blocks.children]
+    assert found == [("0..1, 3..4", 4, "rope"), ("2, 5", 2, "nope")]
+    assert {node.layer_kind for group in blocks.children for node in group.children} == {""}

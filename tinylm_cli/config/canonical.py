@@ -9,6 +9,7 @@ from typing import Any
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, LayerPattern, layer_pattern, repeated_prefix
+from tinylm_cli.config.layer_rules import LAYER_SELECTORS
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 
@@ -82,11 +83,11 @@ def without_named_kinds(config: ModelConfig) -> ModelConfig | None:
 def _canonical_kinds(config: ModelConfig) -> dict[str, Any]:
     pattern = layer_pattern(config)
     kinds = [canonical_fields(kind) for kind in pattern.kinds]
-    names = dict.fromkeys(chain.from_iterable(kinds))
+    names = [name for name in dict.fromkeys(chain.from_iterable(kinds)) if name not in LAYER_SELECTORS]
     common = {name for name in names if all(name in kind and kind[name] == kinds[0][name] for kind in kinds)}
     return {
         **{name: value for name, value in kinds[0].items() if name in common},
-        "layers.kinds": [{name: value for name, value in kind.items() if name not in common} for kind in kinds],
+        "layers.kinds": [{name: kind[name] for name in names if name in kind and name not in common} for kind in kinds],
         "layers.pattern": _kind_of_each_layer(pattern),
     }
 

@@ -15,7 +15,7 @@ from tinylm_cli.quantities import counted
 SEQUENCES = ("layers.first", "layers.pattern", "layers.last")
 KINDS = "layers.kinds"
 
-_SPELLINGS = {
+LAYER_SELECTORS = {
     "attention.window_pattern": "write attention.window in the kinds that have one",
     "position.local_theta": "write position.theta in the kinds that have another",
     "feed_forward.n_dense_layers": "write feed_forward: {n_experts: null} in a kind for the dense layers",
@@ -116,7 +116,7 @@ def _pattern_divides(values: Values, lengths: Mapping[str, int]) -> Iterator[Pro
 
 
 def _layers_are_selected_once(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
-    for field, instead in _SPELLINGS.items():
+    for field, instead in LAYER_SELECTORS.items():
         places = [field] if values.get(field, defaults()[field]) != defaults()[field] else []
         places += [f"{KINDS}.{name}.{field}" for name, overrides in kinds.items() if field in overrides]
         for place in places:

@@ -23,8 +23,10 @@ class TransformerBlock(nn.Module):
     Args:
         config: The config of the block's kind of layers; uses all fields except vocab_size, max_len, tie_weights,
             embedding and head.
+        kind: The name of that kind in ``layers.kinds``; empty if it has none.
 
     Attributes:
+        kind: The name of its kind of layers.
         window: Sliding window in positions, or None; applied by the mask passed to ``forward``.
 
     References:
@@ -34,8 +36,9 @@ class TransformerBlock(nn.Module):
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, kind: str = "") -> None:
         super().__init__()
+        self.kind = kind
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
         mixer, has_feed_forward = mixer_class(config), config.block.feed_forward
         self._mixer_name = config.block.mixer

@@ -249,7 +249,9 @@ class TinyTransformerLM(nn.Module):
         )
         with _gc_paused():
             self.embedding = TransformerEmbedding(config)
-            self.blocks = nn.ModuleList(map(TransformerBlock, pattern))
+            self.blocks = nn.ModuleList(
+                TransformerBlock(pattern.kinds[kind], pattern.names[kind]) for kind in self._kind_of_layer
+            )
             self.ln_f = build_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
         self._tie()

@@ -53,6 +53,7 @@ class _Part:
         wraps: Whether it only wraps a single child.
         visible: Whether it appears in the tree.
         settings: Settings that are not visible in its shapes, by config field.
+        layer_kind: Name of the kind of layers that it is of; empty if it is not a layer, or its kind has no name.
         children: Name and part of each child, visible or not.
     """
 
@@ -64,6 +65,7 @@ class _Part:
     wraps: bool = False
     visible: bool = True
     settings: tuple[tuple[str, int], ...] = ()
+    layer_kind: str = ""
     children: tuple[tuple[str, _Part], ...] = ()
 
 
@@ -110,6 +112,7 @@ def _part(module: nn.Module, parameters: list[tuple[str, Shape, str | None]], mo
         wraps=not tensors and not is_list and len(shown) == 1 and not shown[0].is_list,
         visible=bool(tensors or shown) or isinstance(module, SHOWN_WITHOUT_PARAMETERS),
         settings=tuple(_shown_settings(module)),
+        layer_kind=module.kind if isinstance(module, TransformerBlock) else "",
         children=tuple(children.items()),
     )
 
@@ -143,6 +146,7 @@ def _node(name: str, part: _Part, *, total: int, expand: bool, count: int = 1) -
         share=params / total if total else 0.0,
         tied_to=part.tied_to,
         settings=dict(part.settings),
+        layer_kind=part.layer_kind,
         children=tuple(_children(part, total=total, expand=expand)),
     )
 

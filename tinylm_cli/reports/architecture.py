@@ -25,6 +25,7 @@ class ModuleNode:
     # Settings that its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` if fewer,
     # ``kv_rank``, ``n_experts`` and ``top_k``, ``window``.
     settings: Mapping[str, int]
+    layer_kind: str  # Name of the kind of layers that it is of; empty for other modules, and for kinds without a name.
     children: tuple[ModuleNode, ...]  # Its children; for several modules, the children of one.
 
 

@@ -57,12 +57,13 @@ def _tree(root: ModuleNode, depth: int | None) -> Tree:
 
 
 def _branch(node: ModuleNode, depth: int | None) -> Branch:
-    label, params, share = node.name + _settings(node.settings), integer(node.params), percent(node.share)
+    kind = f" {node.layer_kind}" if node.layer_kind else ""
+    label, params, share = f"{node.name}{kind}{_settings(node.settings)}", integer(node.params), percent(node.share)
     if node.tied_to:
         label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
         params, share = Quantity("tied", node.params), csv_only(node.share)
     elif node.count > 1:  # the line above has the sum; the lines below are of one
-        label = f"{node.name} × {node.count}, each{_settings(node.settings)}"
+        label = f"{node.name} × {node.count}{kind}, each{_settings(node.settings)}"
         params = Quantity(integer(node.params // node.count), node.params)
         share = Quantity(percent(node.share / node.count), node.share)
     hidden = depth == 0 and node.children

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinylm_cli.config.amounts import stated
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.fields import field_of
 from tinylm_cli.config.yaml_writer import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
@@ -223,7 +222,7 @@ def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _value(field: str, value: Any, short: Any) -> Cell:
     if value is None:
         return Cell(Quantity("—", math.nan), "muted")
-    kind = fields()[re.sub(r"^layers\.kinds\.[^.]*\.", "", field)].kind
+    kind = field_of(field).kind
     text = stated(value, kind) if kind in ("count", "size", "flops") else short_scalar(short)
     full_list = scalar(value) if isinstance(value, list | tuple) else ""  # a number is in its cell, for CSV
     return Cell(Quantity(text, value) if isinstance(value, int | float) else text, key=full_list)

@@ -164,6 +164,7 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         "kind": st.just("multi_head"),
         "n_kv_heads": st.none() | st.sampled_from(divisors),
         "qk_norm": st.sampled_from(["none", "per_head", "full"]),
+        "clip_qkv": st.none() | NUMBERS,
         "sinks": st.booleans(),
     }
     values = draw(_some(optional))

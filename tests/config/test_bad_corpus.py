@@ -77,6 +77,7 @@ choice-case                   unknown-choice@8,10
 choice-foreign                unknown-choice@8,10,12
 choice-null                   wrong-type@8
 choice-typo                   unknown-choice@8,10,12
+clip-qkv-latent               without-effect@11
 comma-decimal                 wrong-type@7
 comment-without-space         wrong-type@3
 complex-key                   key-not-a-name@7

@@ -176,7 +176,7 @@ def qwen3_moe(draw: Draw) -> Keys:
 
 
 def olmo(draw: Draw) -> Keys:
-    return sizes(draw) | {"attention_bias": draw(st.booleans())}
+    return sizes(draw) | {"attention_bias": draw(st.booleans()), "clip_qkv": draw(one_of(None, 0.3))}
 
 
 def olmo2(draw: Draw) -> Keys:
@@ -185,6 +185,7 @@ def olmo2(draw: Draw) -> Keys:
 
 def olmoe(draw: Draw) -> Keys:
     moe = {"num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": draw(st.booleans())}
+    moe["clip_qkv"] = draw(one_of(None, 0.3))
     return sizes(draw) | rms(draw) | moe
 
 
@@ -382,6 +383,27 @@ def cwm(draw: Draw) -> Keys:
     return sizes(draw) | rms(draw) | scaling(draw) | layers | {"head_dim": draw(one_of(4, 6)), "bos_token_id": 0}
 
 
+def granite_swa(draw: Draw) -> Keys:
+    layers = draw(one_of(2, 5))
+    keys = granite(draw) | {"num_hidden_layers": layers, "sliding_window": WINDOW} | _windowless(draw)
+    thetas: Keys = draw(one_of({}, {"layer_rope_theta": [500.0] * keys["num_hidden_layers"]}))
+    return keys | thetas
+
+
+def mpt(draw: Draw) -> Keys:
+    heads = draw(one_of(1, 2, 3, 4))
+    attention = {"clip_qkv": draw(one_of(None, 0.3)), "softmax_scale": draw(one_of(None, 0.3))}
+    return {
+        "vocab_size": VOCAB,
+        "d_model": heads * 4,
+        "n_heads": heads,
+        "n_layers": draw(one_of(1, 2)),
+        "max_seq_len": MAX_LEN,
+        "tie_word_embeddings": draw(st.booleans()),
+        "attn_config": attention,
+    }
+
+
 def hyperclovax(draw: Draw) -> Keys:
     scales = {
         "embedding_multiplier": draw(one_of(1.0, 3.0)),
@@ -496,6 +518,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gpt_neo": gpt_neo,
     "gpt_neox": gpt_neox,
     "gpt_oss": gpt_oss,
+    "granite_swa": granite_swa,
     "gptj": gptj,
     "granite": granite,
     "helium": helium,
@@ -508,6 +531,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "ministral": ministral,
     "mistral": mistral,
     "mixtral": mixtral,
+    "mpt": mpt,
     "nanochat": nanochat,
     "nemotron": nemotron,
     "olmo": olmo,

@@ -108,6 +108,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
     "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
+    "mpt": {
+        "position.kind": "alibi", "norm.kind": "layernorm", "norm.bias": False, "attention.bias": False,
+        "attention.clip_qkv": None, "d_ff": 8192, "tie_weights": True, "max_len": 2048,
+    },
+    "granite_swa": {
+        **LLAMA, "attention.sinks": True, "attention.window": 128, "attention.window_pattern": "GLLL",
+        "attention.scale": 1.0, "tie_weights": True, "position.theta": 1e4,
+    },
     "olmo3": {
         **LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "attention.window": 4096,
         "attention.window_pattern": "LLLG", "position.theta": 5e5, "position.local_theta": None,

@@ -51,6 +51,13 @@ def test_yaml_with_a_model_type(tmp_path: Path) -> None:
     assert load_config(write(tmp_path / "x.yaml", text)).config.position.scaling == "linear"
 
 
+def test_families_with_d_model(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1}
+    assert load_config(write(tmp_path / "mpt.json", {"model_type": "mpt", **sizes})).config.d_ff == 32
+    with pytest.raises(ConfigError, match="the family bart is not supported"):
+        load_config(write(tmp_path / "bart.json", {"model_type": "bart", "d_model": 8}))
+
+
 def test_d_model_means_tinylm(tmp_path: Path) -> None:
     own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
     assert load_config(write(tmp_path / "own.json", own)).config.d_model == 8

@@ -198,6 +198,9 @@ class Attention(Block):
     qk_norm_after_rope: Annotated[bool, MULTI_HEAD, NORM_PER_HEAD, ROPE] = Field(
         False, description="Normalize queries and keys after RoPE rather than before it."
     )
+    clip_qkv: Annotated[float | None, MULTI_HEAD] = optional(
+        8.0, "Clamp queries, keys and values to this bound, before RoPE and per-head norms.", gt=0, le=MAX_FACTOR
+    )
     window: Annotated[int | None, MULTI_HEAD] = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN
     )

@@ -26,7 +26,9 @@ _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float
 
 
 def is_hugging_face(source: Source, *, expected: bool) -> bool:
-    """Return whether a text is a Hugging Face config: it has no d_model, but names a family or is ``expected`` to.
+    """Return whether a text is a Hugging Face config: it names a family, or is ``expected`` to, and has no d_model.
+
+    A config of a family that has the key d_model, such as MPT, is one too.
 
     Args:
         source: The text.
@@ -40,7 +42,17 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         return expected
     if root is None or root.entries is None:
         return expected
-    return "d_model" not in root.entries and (expected or any(key in root.entries for key in _FAMILY_KEYS))
+    if "d_model" in root.entries:
+        return "model_type" in root.entries and _has_d_model(root.entries["model_type"].value.scalar)
+    return expected or any(key in root.entries for key in _FAMILY_KEYS)
+
+
+def _has_d_model(model_type: Any) -> bool:
+    """Return whether d_model is a key of this family's config.json, or may be one."""
+    from tinylm_cli.interop.families import FAMILIES
+    from tinylm_cli.interop.family_lookup import UNSUPPORTED
+
+    return model_type in UNSUPPORTED or (model_type in FAMILIES and "d_model" in FAMILIES[model_type].keys.model_fields)
 
 
 def read_json(source: Source) -> Document:

@@ -128,8 +128,10 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
         if kind == "missing" and path[0] in to.with_errors:
             continue  # it is present, and already reported
         if kind == "extra_forbidden" and entry is not None:
-            if entry.value.plain() is not None or entry.value.reported:
-                _report_unknown(to.display(name), entry, f"its effect on RoPE is unknown; {_REMOVE}", to)
+            if path[-1] in HARMLESS or path[-1].startswith("_"):
+                to.ignored.append(to.display(name))
+            elif entry.value.plain() is not None or entry.value.reported:
+                _report_unknown(to.display(name), entry, f"its effect on the model is unknown; {_REMOVE}", to)
         elif kind == UNSUPPORTED:
             reason = detail["ctx"]
             to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))

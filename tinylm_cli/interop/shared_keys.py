@@ -155,6 +155,7 @@ DExpert = Annotated[int | None, *fills("feed_forward.d_expert")]
 RoutedScale = Annotated[float, *fills("feed_forward.routed_scale")]
 Renormalize = Annotated[bool, *fills("feed_forward.renormalize")]
 ScoreSoftcap = Annotated[float | None, *fills("attention.logit_softcap")]
+ClipQKV = Annotated[float | None, *fills("attention.clip_qkv")]
 Window = Annotated[int | None, *fills("attention.window")]
 LogitSoftcap = Annotated[float | None, *fills("head.logit_softcap")]
 
@@ -227,9 +228,6 @@ HARMLESS = frozenset(_HARMLESS.split())
 
 QK_NORM_PER_HEAD = "tinylm does not support query and key norms with separate weights per head"
 """Why the query and key norms of some families are not supported."""
-
-UNCLIPPED = "tinylm does not support clipping of queries, keys and values"
-"""Why ``clip_qkv`` is not supported."""
 
 POST_NORM_RESIDUAL = "the residual branch would start at the normalized input"
 """Why ``apply_residual_connection_post_layernorm`` is not supported."""

@@ -79,6 +79,7 @@ class SelfAttention(SequenceMixer):
         self.dropout = config.dropout
         self.scale = attention.scale
         self.softcap = attention.logit_softcap
+        self.clip = attention.clip_qkv
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
@@ -115,6 +116,10 @@ class SelfAttention(SequenceMixer):
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
         if not self.norms_each_head:
             q, k = self._normalize(q, k)  # (B, T, H·K), (B, T, G·K)
+        if self.clip is not None:
+            q = q.clamp(-self.clip, self.clip)  # (B, T, H·K)
+            k = k.clamp(-self.clip, self.clip)  # (B, T, G·K)
+            v = v.clamp(-self.clip, self.clip)  # (B, T, G·K)
         q = self._split_heads(q)  # (B, H, T, K)
         k, v = self._split_heads(k), self._split_heads(v)  # (B, G, T, K), (B, G, T, K)
         if self.norms_each_head and not self.norms_after_rope:

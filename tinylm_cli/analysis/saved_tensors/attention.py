@@ -29,6 +29,9 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
             rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
             projected = _of_heads(run, f"{name} projected", heads, config.d_head)
             yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor")
+    if config.attention.clip_qkv is not None:  # a clamp saves its input
+        for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
+            yield _of_heads(run, f"{name} before clamp", heads, config.d_head)
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
 
 

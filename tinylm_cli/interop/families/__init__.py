@@ -54,6 +54,7 @@ FAMILIES = {
         Family("opt", "opt.OPTKeys", "OPTForCausalLM", "OPT"),
         Family("biogpt", "biogpt.BioGptKeys", "BioGptForCausalLM", "BioGPT"),
         Family("bloom", "bloom.BloomKeys", "BloomForCausalLM", "BLOOM"),
+        Family("mpt", "mpt.MptKeys", "MptForCausalLM", "MPT"),
         Family("falcon", "falcon.FalconKeys", "FalconForCausalLM", "Falcon"),
         Family(
             "hunyuan_v1_dense", "hunyuan.HunYuanDenseV1Keys", "HunYuanDenseV1ForCausalLM", "HunYuan without experts"
@@ -72,6 +73,7 @@ FAMILIES = {
         Family("glm4", "glm.Glm4Keys", "Glm4ForCausalLM", "GLM-4-0414"),
         Family("seed_oss", "seed_oss.SeedOssKeys", "SeedOssForCausalLM", "Seed-OSS"),
         Family("granite", "granite.GraniteKeys", "GraniteForCausalLM", "Granite without experts"),
+        Family("granite_swa", "granite.GraniteSWAKeys", "GraniteSWAForCausalLM", "Granite with sliding windows"),
         Family("hyperclovax", "granite.HyperCLOVAXKeys", "HyperCLOVAXForCausalLM", "HyperCLOVA X"),
         Family("cohere", "cohere.CohereKeys", "CohereForCausalLM", "Command R and Aya"),
         Family("exaone4", "exaone.Exaone4Keys", "Exaone4ForCausalLM", "EXAONE 4.0"),

@@ -7,7 +7,8 @@ from pydantic import Field
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.sliding_windows import LayerWindowKeys
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused
 from tinylm_cli.interop.translation import Translation
 
 
@@ -32,6 +33,43 @@ class GraniteKeys(_MultiplierKeys):
         scale = config.head.logit_scale
         divisor = float(f"{1 / scale:.15g}")  # without the rounding of the two reciprocals
         return super().from_tinylm(config) | {"logits_scaling": divisor if 1 / divisor == scale else 1 / scale}
+
+
+class GraniteSWAKeys(GraniteKeys, LayerWindowKeys):
+    """``GraniteSWAConfig``: attention sinks, and windows in three of four layers."""
+
+    constants = {**key.LLAMA_LIKE, "attention.sinks": True}
+    tensor_names = LLAMA_NAMES.override(tensors=(Fused(("attention.sinks",), "self_attn.sinks"),))
+
+    default_pattern = "GLLL"
+
+    vocab_size: key.VocabSize = 100352
+    hidden_size: key.DModel = 2560
+    intermediate_size: key.DFF = 8192
+    num_hidden_layers: key.NLayers = 24
+    num_attention_heads: key.NHeads = 20
+    num_key_value_heads: key.NKVHeads = 4
+    max_position_embeddings: key.MaxLen = 8192
+    rms_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = True
+    sliding_window: key.LayerWindow = 128
+    layer_rope_theta: key.NumberList = None
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map as Granite; ``layer_rope_theta`` takes precedence over the other keys of theta."""
+        super().to_tinylm(to)
+        thetas = self.layer_rope_theta
+        if thetas is None or to.has_error("num_hidden_layers"):
+            return
+        if len(thetas) != self.num_hidden_layers:
+            message = (
+                f"{to.display('layer_rope_theta')} has {len(thetas):,} values for {self.num_hidden_layers:,} layers"
+            )
+            to.contradiction("layer_rope_theta", message, "give one theta per layer")
+        elif len(set(thetas)) > 1 or thetas[0] <= 1:
+            to.unsupported("layer_rope_theta", "tinylm supports only one theta above 1 for all layers of this family")
+        else:
+            to.put("position.theta", thetas[0], "layer_rope_theta")
 
 
 class HyperCLOVAXKeys(_MultiplierKeys):

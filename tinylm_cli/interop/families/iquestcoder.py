@@ -18,5 +18,5 @@ class IQuestCoderKeys(LlamaKeys):
     head_dim: key.DHead = 128
     max_position_embeddings: key.MaxLen = 131072
     rms_norm_eps: key.NormEps = 1e-5
-    clip_qkv: float | None = key.only(why=key.UNCLIPPED)
+    clip_qkv: float | None = key.only(why="transformers does not support it in this family")
     use_sliding_window: bool = key.only(False, why="transformers does not support it in this family")

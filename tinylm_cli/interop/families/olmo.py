@@ -16,7 +16,7 @@ class OlmoKeys(_OlmoLikeKeys):
 
     constants = {**key.LLAMA_LIKE, "norm.kind": "layernorm", "norm.weight": False}
 
-    clip_qkv: float | None = key.only(why=key.UNCLIPPED)
+    clip_qkv: key.ClipQKV = None
 
 
 class Olmo2Keys(_OlmoLikeKeys):
@@ -60,4 +60,4 @@ class OlmoeKeys(_OlmoLikeKeys):
     num_experts: key.NExperts = 64
     num_experts_per_tok: key.TopK = 8
     norm_topk_prob: key.Renormalize = False
-    clip_qkv: float | None = key.only(why=key.UNCLIPPED)
+    clip_qkv: key.ClipQKV = None

@@ -494,6 +494,31 @@ def gpt_neo(draw: Draw) -> Keys:
     }
 
 
+def mamba2(draw: Draw) -> Keys:
+    """Without bounds of the step size, which transformers ignores in decoding."""
+    groups, heads_each, width = draw(one_of(1, 2)), draw(one_of(1, 2)), draw(one_of(4, 8))
+    heads, expand = groups * heads_each, draw(one_of(1, 2))
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": heads * width // expand,
+        "expand": expand,
+        "num_heads": heads,
+        "head_dim": width,
+        "state_size": draw(one_of(1, 5)),
+        "n_groups": groups,
+        "conv_kernel": draw(one_of(2, 4)),
+        "chunk_size": draw(one_of(4, 256)),
+        "num_hidden_layers": draw(one_of(1, 2)),
+        "use_bias": draw(st.booleans()),
+        "use_conv_bias": draw(st.booleans()),
+        "layer_norm_epsilon": draw(one_of(1e-5, 1e-2)),
+        "tie_word_embeddings": draw(st.booleans()),
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -528,6 +553,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "llama": llama,
+    "mamba2": mamba2,
     "ministral": ministral,
     "mistral": mistral,
     "mixtral": mixtral,

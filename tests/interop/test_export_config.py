@@ -141,6 +141,7 @@ def test_unscaled_scores(scale: float | None, *, scaled: bool) -> None:
         ("olmoe", {"feed_forward__n_shared_experts": 1}, "olmoe", "feed_forward.n_shared_experts 1"),
         ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),
         ("gpt2", {"attention__window": 8}, "gpt2", "does not support attention.window 8"),
+        ("mamba2", {"mamba2__norm": "full"}, "mamba2", "mamba2.norm full"),
         (
             "gpt2",
             {"attention__window": 8, "attention__window_pattern": "LG"},

@@ -71,6 +71,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "position.kind": "learned", "position.offset": 2, "max_len": 2048, "feed_forward.activation": "relu",
         "tie_weights": True, "dropout": 0.1, "norm.eps": 1e-5,
     },
+    "mamba2": {
+        "d_model": 4096, "n_layers": 64, "block.mixer": "mamba2", "block.feed_forward": False, "position.kind": "none",
+        "mamba2.n_heads": 128, "mamba2.d_head": 64, "mamba2.d_state": 128, "mamba2.n_groups": 8, "mamba2.min_dt": 0.0,
+        "mamba2.max_dt": None, "mamba2.norm": "grouped", "norm.kind": "rmsnorm", "tie_weights": False,
+    },
     "bloom": {
         "d_model": 1024, "d_ff": 4096, "n_heads": 16, "n_layers": 24, "max_len": 2048, "position.kind": "alibi",
         "embedding.norm": True, "feed_forward.activation": "gelu_tanh", "tie_weights": True,

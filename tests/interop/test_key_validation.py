@@ -55,6 +55,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v2", {"rms_norm_eps": 1e-5}),
     ("deepseek_v3", {"num_key_value_heads": 8}),
     ("deepseek_v3", {"topk_method": "greedy"}),
+    ("mamba2", {"hidden_act": "gelu"}),
     ("gpt_oss", {"swiglu_alpha": 1.0}),
     ("gpt_oss", {"layer_types": ["chunked_attention"] * 24}),
 ]
@@ -267,6 +268,20 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
         "d_mod",
     ),
     ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not divisible by attention.n_kv_heads 2", "1"),
+    (
+        "mamba2",
+        {"expand": 3},
+        (),
+        "expand 3 × hidden_size 4096 is not num_heads × head_dim, 8192",
+        "expand × hidden_size / head_dim",
+    ),
+    (
+        "mamba2",
+        {"time_step_limit": [0.1]},
+        (),
+        "time_step_limit is not a list of two numbers",
+        "write two numbers",
+    ),
     ("gptj", {"rotary_dim": 63}, (), "rotary_dim 63 is odd", "write 62 or 64"),
     ("gptj", {"rotary_dim": 1}, (), "rotary_dim 1 is odd", "write 2"),
     ("gptj", {"n_embd": 80, "rotary_dim": 8}, (), "rotary_dim 8 exceeds the head dimension, 5", "write 4 or less"),

@@ -48,6 +48,19 @@ def test_score_scale(changed: Change) -> None:
     assert flat(changed("gemma2", query_pre_attn_scalar=224))["attention.scale"] == 224**-0.5
 
 
+@pytest.mark.parametrize(
+    ("limit", "bounds"),
+    [
+        ([0.0, {"__float__": "Infinity"}], (0.0, None)),
+        ([0.001, 0.1], (0.001, 0.1)),
+        (..., (0.0, None)),
+    ],
+)
+def test_bounds_of_step_sizes(limit: object, bounds: tuple[float, float | None], changed: Change) -> None:
+    found = flat(changed("mamba2", time_step_limit=limit))
+    assert (found["mamba2.min_dt"], found["mamba2.max_dt"]) == bounds
+
+
 @pytest.mark.parametrize("rotated", range(2, 97, 2))
 def test_rotary_dim(rotated: int, changed: Change) -> None:
     config = load_config(changed("gptj", n_embd=192, n_head=2, rotary_dim=rotated)).config

@@ -28,7 +28,7 @@ EXPORT_MARKER = {"_exported_by": "tinylm"}
 FILES = (SAVED_WEIGHTS, CONFIG_FILE)
 """The files of an exported folder."""
 
-KINDS = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
+KINDS = ("block.mixer", "attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
 """Fields that distinguish families most, in order of importance, for choosing the nearest family."""
 
 WINDOW, PATTERN = "attention.window", "attention.window_pattern"
@@ -180,7 +180,8 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     for key, info in keys.model_fields.items():
         for name in filled_fields(keys, key)[:1]:
             value = values.get(name)
-            if name == "feed_forward.activation":  # the family's own name of the function, if there are several
+            # the family's own name of the function, if there are several
+            if name == "feed_forward.activation" and value is not None:
                 value = info.default if ACTIVATIONS.get(info.default) == value else _ACTIVATION_NAMES[str(value)]
             document[key] = value
     return document | keys.from_tinylm(config)

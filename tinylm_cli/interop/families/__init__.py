@@ -91,6 +91,7 @@ FAMILIES = {
         Family("codegen", "codegen.CodeGenKeys", "CodeGenForCausalLM", "CodeGen"),
         Family("gpt_bigcode", "gpt_bigcode.GPTBigCodeKeys", "GPTBigCodeForCausalLM", "StarCoder and SantaCoder"),
         Family("gpt_neo", "gpt_neo.GPTNeoKeys", "GPTNeoForCausalLM", "GPT-Neo"),
+        Family("mamba2", "mamba2.Mamba2Keys", "Mamba2ForCausalLM", "Mamba-2"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

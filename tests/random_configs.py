@@ -28,6 +28,18 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "chunk_len": one_of([1, 3, 4, 256]),
         }
     ),
+    "gated_deltanet": st.fixed_dictionaries(
+        {
+            "n_key_heads": one_of([1, 2]),
+            "n_value_heads": one_of([2, 4]),
+            "d_key": one_of([1, 4, 6]),
+            "d_value": one_of([1, 5]),
+            "kernel_size": one_of([1, 4]),
+            "gate": st.booleans(),
+            "negative_eigenvalues": st.booleans(),
+            "chunk_len": one_of([1, 3, 4, 64]),
+        }
+    ),
 }
 """The block of each sequence mixer other than attention."""
 

@@ -83,6 +83,11 @@ MODELS: dict[str, dict[str, Any]] = {
         "mamba2": {"n_groups": 4, "d_head": 32, "d_state": 64, "chunk_len": 16, "bias": True, "norm": "full"},
     },
     "large states": {"block": {"mixer": "mamba2"}, "mamba2": {"n_heads": 1, "d_state": 512, "norm": "none"}},
+    "gated delta rule": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "gated_deltanet"}},
+    "gated delta rule of many heads": {
+        "block": {"mixer": "gated_deltanet", "feed_forward": False},
+        "gated_deltanet": {"n_key_heads": 4, "n_value_heads": 8, "d_key": 32, "d_value": 16, "chunk_len": 32},
+    },
     "only attention": {"block": {"feed_forward": False}},
     "only feed-forward": {"block": {"mixer": "none"}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},

@@ -42,7 +42,8 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
-    mixer = draw(st.sampled_from(["attention", "attention", "attention", "short_conv", "mamba2", "none"]))
+    mixers = ["attention", "attention", "attention", "short_conv", "mamba2", "gated_deltanet", "none"]
+    mixer = draw(st.sampled_from(mixers))
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
     latent = mixer == "attention" and draw(st.booleans())
     head = {"d_rope": 2 * draw(st.integers(1, 64))} if latent else {}
@@ -57,6 +58,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "attention": attention or {},
         "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
         "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
+        "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
         "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
@@ -197,6 +199,19 @@ def _mamba2(draw: st.DrawFn) -> dict[str, Any]:
         **bounds,
     }
     return {"n_heads": n_groups * heads_each, "n_groups": n_groups, **draw(_some(optional))}
+
+
+@st.composite
+def _gated_deltanet(draw: st.DrawFn) -> dict[str, Any]:
+    optional = {"d_key": DIMS, "d_value": DIMS, "kernel_size": st.integers(1, 1024), "chunk_len": st.integers(1, 10**9)}
+    values = draw(_some({**optional, "gate": st.booleans(), "negative_eigenvalues": st.booleans()}))
+    if draw(st.booleans()):
+        heads = draw(st.integers(1, 2**8))
+        values |= {
+            "n_key_heads": heads,
+            **draw(_some({"n_value_heads": st.integers(1, 2**8).map(lambda n: n * heads)})),
+        }
+    return values
 
 
 @st.composite

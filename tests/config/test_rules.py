@@ -270,6 +270,22 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit short_conv.kernel_size, or write block.mixer: short_conv",
     ),
     (
+        {
+            "block.mixer": "gated_deltanet",
+            "gated_deltanet.n_key_heads": 6,
+            "gated_deltanet.n_value_heads": 16,
+        },
+        "heads-do-not-divide",
+        "gated_deltanet.n_value_heads 16 is not a multiple of gated_deltanet.n_key_heads 6",
+        "write gated_deltanet.n_key_heads: 4 or 8, or omit gated_deltanet.n_value_heads",
+    ),
+    (
+        {"block.mixer": "gated_deltanet", "gated_deltanet.n_value_heads": 3},
+        "heads-do-not-divide",
+        "gated_deltanet.n_value_heads 3 is not a multiple of gated_deltanet.n_key_heads 16",
+        "write gated_deltanet.n_key_heads: 3, or omit gated_deltanet.n_value_heads",
+    ),
+    (
         {"block.feed_forward": False, "feed_forward.gated": True},
         "without-effect",
         "feed_forward.gated has no effect unless block.feed_forward is true",

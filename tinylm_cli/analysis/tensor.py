@@ -14,6 +14,7 @@ Component = Literal[
     "attention",
     "short_conv",
     "mamba2",
+    "gated_deltanet",
     "feed_forward",
     "router",
     "experts",

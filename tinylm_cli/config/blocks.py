@@ -35,6 +35,7 @@ from tinylm_cli.config.base import (
     optional,
 )
 from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
+from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
@@ -58,7 +59,7 @@ Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich"]
-MixerKind = Literal["attention", "short_conv", "mamba2", "none"]
+MixerKind = Literal["attention", "short_conv", "mamba2", "gated_deltanet", "none"]
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
@@ -295,8 +296,8 @@ class ResidualBlock(Block):
     mixer: MixerKind = Field(
         "attention",
         description="The part of a layer that moves information between positions. attention: causal self-attention;"
-        " short_conv: a gated short convolution (LFM2); mamba2: a state-space model (SSD); none: only the feed-forward"
-        " network.",
+        " short_conv: a gated short convolution (LFM2); mamba2: a state-space model (SSD); gated_deltanet: linear"
+        " attention with the gated delta rule (Qwen3-Next); none: only the feed-forward network.",
     )
     feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
@@ -355,6 +356,7 @@ BLOCKS: dict[str, type[Block]] = {
     "attention": Attention,
     "short_conv": ShortConv,
     "mamba2": Mamba2,
+    "gated_deltanet": GatedDeltaNet,
     "feed_forward": FeedForward,
     "block": ResidualBlock,
     "head": Head,

@@ -39,6 +39,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "attention.out_bias": attention.has_out_bias,
         "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
         "mamba2.n_heads": config.mamba2_heads,
+        "gated_deltanet.n_value_heads": config.gated_deltanet.value_heads,
         "feed_forward.d_expert": config.d_expert,
         "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or local_theta,

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
 from tinylm_cli.config.blocks import Attention, FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
+from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
@@ -71,6 +72,9 @@ class LayerKind(Block):
     attention: Attention = Field(Attention.model_construct(), description="Fields of attention that differ.")
     short_conv: ShortConv = Field(ShortConv.model_construct(), description="Fields of short_conv that differ.")
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Fields of mamba2 that differ.")
+    gated_deltanet: GatedDeltaNet = Field(
+        GatedDeltaNet.model_construct(), description="Fields of gated_deltanet that differ."
+    )
     feed_forward: FeedForward = Field(FeedForward.model_construct(), description="Fields of feed_forward that differ.")
     block: ResidualBlock = Field(ResidualBlock.model_construct(), description="Fields of block that differ.")
 

@@ -195,6 +195,17 @@ def _mamba2_steps_are_bounded(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", ("mamba2.min_dt", "mamba2.max_dt"), message, "omit mamba2.min_dt")
 
 
+def _delta_value_heads_share_keys(value: Values) -> Iterator[Problem]:
+    n_keys, n_values = value["gated_deltanet.n_key_heads"], value["gated_deltanet.n_value_heads"]
+    if value["block.mixer"] != "gated_deltanet" or n_values is None or n_values % n_keys == 0:
+        return
+    message = f"gated_deltanet.n_value_heads {n_values} is not a multiple of gated_deltanet.n_key_heads {n_keys}"
+    near = n_values if n_keys > n_values else _divisors_near(n_values, n_keys)
+    remedy = f"write gated_deltanet.n_key_heads: {near}, or omit gated_deltanet.n_value_heads"
+    fields = ("gated_deltanet.n_value_heads", "gated_deltanet.n_key_heads")
+    yield Problem("heads-do-not-divide", fields, message, remedy)
+
+
 def _budget_fits_max_len(value: Values) -> Iterator[Problem]:
     yield from _at_most("budget.seq_len", "max_len", value, code="contradiction")
 
@@ -344,6 +355,7 @@ RULES = (
     _positions_inside_attention,
     _mamba2_heads_fit,
     _mamba2_steps_are_bounded,
+    _delta_value_heads_share_keys,
     _budget_fits_max_len,
     _sinusoidal_width_is_even,
     _rotary_width_is_even,

@@ -25,6 +25,7 @@ from tinylm_cli.config.blocks import (
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
+from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
@@ -69,6 +70,9 @@ class ModelConfig(Block):
     attention: Attention = Field(Attention.model_construct(), description="Causal self-attention.")
     short_conv: ShortConv = Field(ShortConv.model_construct(), description="Gated short convolution.")
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Mamba-2, a state-space model.")
+    gated_deltanet: GatedDeltaNet = Field(
+        GatedDeltaNet.model_construct(), description="Gated DeltaNet, a linear attention."
+    )
     feed_forward: FeedForward = Field(
         FeedForward.model_construct(), description="The feed-forward network (MLP), or a mixture of experts."
     )

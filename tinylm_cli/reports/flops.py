@@ -13,6 +13,8 @@ FlopsComponent = Literal[
     "short_conv",
     "mamba2",
     "mamba2_scan",
+    "gated_deltanet",
+    "delta_rule",
     "feed_forward",
     "router",
     "experts",
@@ -26,8 +28,8 @@ COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 class PartFlops:
     """One row of a breakdown."""
 
-    # A component (``attention_scores`` and ``mamba2_scan`` are matmuls without weights), or identical layers:
-    # ``blocks.{0..5}``.
+    # A component (``attention_scores``, ``mamba2_scan`` and ``delta_rule`` are matmuls without weights), or identical
+    # layers: ``blocks.{0..5}``.
     name: str
     count: int  # Number of layers in the row.
     forward_flops: int  # FLOPs of a forward pass, for all ``count`` layers together.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
+from tinylm_cli.config.blocks import Norm
 
 MEAN_AND_RSTD, RSTD = 2, 1
 """Statistics per vector: LayerNorm saves its mean and reciprocal standard deviation, RMSNorm only the second."""
@@ -19,6 +20,7 @@ def norm(
     *,
     part: str | None = None,
     sharding: Sharding = "sequence",
+    settings: Norm | None = None,
 ) -> Iterator[SavedTensor]:
     """Yield the tensors that a norm over ``rows`` vectors of ``dim`` elements saves, except its output.
 
@@ -34,8 +36,9 @@ def norm(
         dim: Elements of each.
         part: The part that it belongs to. When None: ``norm`` for the residual stream, else the part of its source.
         sharding: The parallelism that shards its vectors.
+        settings: Its kind; that of the norms of the config when None.
     """
-    settings = run.config.norm
+    settings = settings or run.config.norm
     part = part or ("norm" if source.part == "residual" else source.part)
     is_composed = run.setup.device == "cpu" and settings.kind == "rmsnorm"
     if is_composed and run.upcast_bytes > run.element_bytes:

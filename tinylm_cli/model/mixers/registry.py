@@ -6,6 +6,7 @@ from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.latent_attention import LatentAttention
+from tinylm_cli.model.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.model.mixers.mamba2 import Mamba2
 from tinylm_cli.model.mixers.short_conv import ShortConv
 from tinylm_cli.model.sequence_mixer import SequenceMixer
@@ -14,6 +15,7 @@ MIXERS: dict[MixerKind, type[SequenceMixer] | None] = {
     "attention": SelfAttention,
     "short_conv": ShortConv,
     "mamba2": Mamba2,
+    "gated_deltanet": GatedDeltaNet,
     "none": None,
 }
 

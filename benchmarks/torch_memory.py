@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
@@ -73,6 +72,8 @@ def peak_bytes(
     """
     tokens, targets = random_batch(model.config, batch_size, seq_len)
     steps = TrainingSteps(model, make_optimizer, recompute=recompute)
+    from torch.distributed._tools.mem_tracker import MemTracker  # imports half of torch's compiler
+
     tracker = MemTracker()
     tracker.track_external(model, *steps.optimizers, tokens, targets)
     with warnings.catch_warnings(), tracker, attention_backend_of(math):

@@ -170,7 +170,7 @@ class TestInterrupt:
             (0.6, start("check", "--config", "base")),
             (1.0, start("build", "--config", "base", "--set", "n_layers=72", "--save", "second")),
             (2.0, start(*endless)),
-            (4.0, start(*endless, "--output", "ids.txt")),
+            (2.5, start(*endless, "--output", "ids.txt")),
         ]
         processes = [process for _, process in waiting]
         begun: dict[int, float] = {}

@@ -67,4 +67,6 @@ class Exaone4Keys(WindowPeriodKeys, RopeKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         keys = super().from_tinylm(config)
-        return keys if "sliding_attention" in keys["layer_types"] else keys | {"sliding_window": None}
+        if "sliding_attention" in keys["layer_types"]:
+            return keys
+        return keys | {"sliding_window": config.max_len if config.position.kind == "none" else None}

@@ -328,6 +328,17 @@ def exaone4(draw: Draw) -> Keys:
     return keys | {"sliding_window": None, "layer_types": ["full_attention"] * keys["num_hidden_layers"]}
 
 
+def lfm2(draw: Draw) -> Keys:
+    keys = sizes(draw) | scaling(draw) | {"norm_eps": draw(one_of(1e-6, 1e-2)), "conv_bias": draw(st.booleans())}
+    kinds = draw(st.permutations(["full_attention", "conv", draw(one_of("conv", "full_attention"))]))
+    kinds = kinds[: keys["num_hidden_layers"]]
+    kinds = kinds if "full_attention" in kinds else ["full_attention"]  # without any, theirs has no cached decoding
+    keys["num_hidden_layers"] = len(kinds)
+    adjusted: Keys = {"block_multiple_of": 8, "block_ffn_dim_multiplier": draw(one_of(1.0, 1.5))}
+    keys |= {"conv_L_cache": draw(one_of(1, 2, 3)), "layer_types": kinds}
+    return keys | (adjusted if draw(st.booleans()) else {"block_auto_adjust_ff_dim": False})
+
+
 def smollm3(draw: Draw) -> Keys:
     keys = llama(draw) | {"no_rope_layer_interval": draw(one_of(1, 2, 3)), "head_dim": draw(one_of(4, 6))}
     if draw(st.booleans()):
@@ -572,6 +583,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
     "seed_oss": seed_oss,
+    "lfm2": lfm2,
     "smollm3": smollm3,
     "stablelm": stablelm,
     "starcoder2": starcoder2,

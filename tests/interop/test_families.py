@@ -206,6 +206,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "layers.pattern": "3 local, full",
         "layers.kinds": {"local": {"attention": {"window": 4096}}, "full": {"position": {"kind": "none"}}},
     },
+    "lfm2": {
+        **LLAMA, "position.theta": 1e6, "attention.n_kv_heads": 8, "attention.qk_norm": "per_head", "tie_weights": True,
+        "d_ff": 8192, "short_conv.kernel_size": 3, "layers.pattern": "3 (2 conv, full), 3 (conv, full), conv",
+        "layers.kinds": {"conv": {"block": {"mixer": "short_conv"}}, "full": {}}, "norm.eps": 1e-5,
+    },
     "smollm3": {
         **LLAMA, "position.theta": 2e6, "attention.n_kv_heads": 4, "tie_weights": True,
         "layers.pattern": "3 rope, nope", "layers.kinds": {"rope": {}, "nope": {"position": {"kind": "none"}}},

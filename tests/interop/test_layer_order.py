@@ -29,6 +29,8 @@ KINDS: dict[str, dict[str, Any]] = {
         ("aaab" * 3 + "aa", {"pattern": "3 a, b", "last": "2 a"}),
         ("c" + "ab" * 4, {"first": "c", "pattern": "a, b"}),
         ("ccc" + "b" * 9, {"first": "3 c", "pattern": "b"}),
+        ("aab" * 3 + "ab" * 3 + "a", {"pattern": "3 (2 a, b), 3 (a, b), a"}),
+        ("cb" * 2 + "abcabc" + "b", {"pattern": "2 (c, b), 2 (a, b, c), b"}),
         ("abc", {"pattern": "a, b, c"}),
         ("a", {"pattern": "a"}),
     ],

@@ -22,7 +22,7 @@ gemma4_unified_assistant gemma4_unified_text git glm4_moe glm4_moe_lite glm4v gl
 gpt_neox_japanese granite_speech granitemoe granitemoe_swa
 granitemoehybrid granitemoeshared hrm_text hunyuan_v1_moe hy_v3 hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
-jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama4 llama4_text llava
+jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text llava
 llava_next llava_onevision longcat_flash longt5 mamba marian mbart megatron-bert mellum mimo_v2_flash minicpm
 minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral3 mistral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp

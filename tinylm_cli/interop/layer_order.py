@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
+from tinylm_cli.config.dependencies import apply_overrides, defaults
 from tinylm_cli.config.layer_kinds import repeated_prefix
 from tinylm_cli.interop.translation import Translation
+from tinylm_cli.quantities import counted
 
 _MOST_RUNS = 4
+_LONGEST_GROUP = 32
 
 
 def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mapping[str, Any]], *keys: str) -> None:
@@ -19,11 +22,13 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
 
     Args:
         to: The translation.
-        names: The kind of each layer, in order.
+        names: The kind of each layer, in order; empty if they are reported.
         kinds: The fields of each kind by dotted name, on top of those set so far.
         *keys: The keys that determine the order.
     """
     used = list(dict.fromkeys(names))
+    if not used:
+        return
     if len(used) == 1:
         _put_everywhere(to, kinds[used[0]], *keys)
         return
@@ -36,11 +41,32 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
 
 
 def _put_everywhere(to: Translation, fields: Mapping[str, Any], *keys: str) -> None:
-    if fields.get("position.kind") == "none":  # the fields of RoPE then have no effect
-        for field in [field for field in to.fields if field.startswith("position.")]:
-            to.put(field, None)
-    for field, value in fields.items():
-        to.put(field, value, *keys)
+    """Set fields of all layers, and reset those set so far that thereby have no effect."""
+    before = {**defaults(), **{field: to.get(field) for field in to.fields}}
+    for field, value in apply_overrides(before, fields).items():
+        if field in fields or value != before[field]:
+            to.put(field, None if value == defaults().get(field) else value, *keys)
+
+
+def layer_types(to: Translation, key: str, types: Sequence[str], names: Mapping[str, str], n_layers: int) -> list[str]:
+    """Return the kind of each layer for the types under ``key``; empty if they are reported.
+
+    Args:
+        to: The translation.
+        key: The key of the list.
+        types: The family's type of each layer.
+        names: The kind of each type.
+        n_layers: Number of layers.
+    """
+    other = next((each for each in types if each not in names), None)
+    if other is not None:
+        to.unsupported(key, f"tinylm does not support {other[:40]} layers", f"the types are {' and '.join(names)}")
+        return []
+    if len(types) != n_layers:
+        message = f"{to.display(key)} lists {counted(len(types), 'layer')}, but n_layers is {n_layers:,}"
+        to.contradiction(key, message, "give one type per layer")
+        return []
+    return [names[each] for each in types]
 
 
 def order_of(names: Sequence[str]) -> dict[str, str]:
@@ -60,9 +86,14 @@ def order_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def _order(names: Sequence[str], n_first: int) -> dict[str, Sequence[str]]:
-    """Return the order whose pattern begins after ``n_first`` layers, and repeats as often as it fits."""
+    """Return the order whose pattern begins after ``n_first`` layers, and repeats as often as it fits.
+
+    A pattern that does not fit twice has all the layers.
+    """
     others = names[n_first:]
     pattern = repeated_prefix(others)
+    if len(pattern) > len(others) // 2:
+        pattern = others
     repeated = len(others) // len(pattern) * len(pattern)
     return {"first": names[:n_first], "pattern": pattern, "last": others[repeated:]}
 
@@ -72,5 +103,24 @@ def _runs(names: Sequence[str]) -> list[list[str]]:
 
 
 def _sequence(names: Sequence[str]) -> str:
-    """Return a sequence as text: ``3 linear, full``."""
-    return ", ".join(run[0] if len(run) == 1 else f"{len(run)} {run[0]}" for run in _runs(names))
+    """Return a sequence as text: ``3 linear, full`` or ``2 (linear, full), linear``."""
+    items = [run[0] if len(run) == 1 else f"{len(run)} {run[0]}" for run in _runs(names)]
+    parts, start = [], 0
+    while start < len(items):
+        length, repeats = _repetition(items, start)
+        part = ", ".join(items[start : start + length])
+        parts.append(f"{repeats} ({part})" if repeats > 1 else part)
+        start += length * repeats
+    return ", ".join(parts)
+
+
+def _repetition(items: Sequence[str], start: int) -> tuple[int, int]:
+    """Return the length and the number of the repetitions from ``start`` that cover most items; (1, 1) for none."""
+    best = (1, 1)
+    for length in range(2, min((len(items) - start) // 2, _LONGEST_GROUP) + 1):
+        group, repeats = items[start : start + length], 1
+        while items[start + repeats * length : start + (repeats + 1) * length] == group:
+            repeats += 1
+        if repeats > 1 and length * repeats > best[0] * best[1]:
+            best = (length, repeats)
+    return best

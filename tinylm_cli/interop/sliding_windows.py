@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.layer_order import put_layers
+from tinylm_cli.interop.layer_order import layer_types, put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.shared_keys import KeyBlock, LayerTypes, LayerWindow, LlamaLikeKeys, OptionalSize
 from tinylm_cli.interop.translation import Translation
-from tinylm_cli.quantities import counted
 
 LETTERS = {"sliding_attention": LOCAL, "full_attention": GLOBAL}
 """The letter of each layer type."""
@@ -149,15 +148,7 @@ class LayerRopeKeys(LayerWindowKeys):
 
 def window_letters(to: Translation, key: str, names: Sequence[str], letters: Mapping[str, str], n_layers: int) -> str:
     """Return one letter per layer, L or G, for the names under ``key``; empty if they are reported."""
-    other = next((name for name in names if name not in letters), None)
-    if other is not None:
-        to.unsupported(key, f"tinylm does not support {other[:40]} layers", f"the types are {' and '.join(letters)}")
-        return ""
-    if len(names) != n_layers:
-        message = f"{to.display(key)} lists {counted(len(names), 'layer')}, but n_layers is {n_layers:,}"
-        to.contradiction(key, message, "give one type per layer")
-        return ""
-    return "".join(letters[name] for name in names)
+    return "".join(layer_types(to, key, names, letters, n_layers))
 
 
 def layer_names(config: ModelConfig, letters: Mapping[str, str]) -> list[str]:

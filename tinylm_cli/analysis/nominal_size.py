@@ -98,8 +98,9 @@ def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str
     steps = {field: _steps(config, before, field) for field in pair}
     looped, solved = sorted(pair, key=lambda field: (field != "d_model", len(steps[field])))
     first, second = steps[solved][0], steps[solved][-1]
-    for value in steps[looped][:: -(-len(steps[looped]) // MAX_TRIED)]:
-        low, high = (_count(config, {looped: value, solved: end}) for end in (first, second))
+    values = steps[looped][:: -(-len(steps[looped]) // MAX_TRIED)]
+    ends = (_counts(config, looped, values, {solved: end}) for end in (first, second))
+    for value, low, high in zip(values, *ends, strict=True):
         if value == before[looped] or not low <= config.nominal_params <= high:
             continue
         exact = first + (second - first) * (config.nominal_params - low) / (high - low)  # linear in this field
@@ -107,6 +108,25 @@ def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str
         for nearby in steps[solved][index : index + 2]:
             if nearby != before[solved]:
                 yield {looped: value, solved: nearby}
+
+
+def _counts(config: ModelConfig, field: str, values: range, change: Mapping[str, int]) -> list[int]:
+    """Return the count for each value of a field, with another field changed.
+
+    Three counts determine the polynomial of degree 2 at most, by Newton's forward differences. If it misses the last
+    count, as where a number of heads is rounded, each value is counted.
+    """
+
+    def count(value: int) -> int:
+        return _count(config, {field: value, **change})
+
+    if len(values) > 4:
+        start, next_, third = map(count, values[:3])
+        slope, curvature = next_ - start, third - 2 * next_ + start
+        counts = [start + slope * n + curvature * n * (n - 1) // 2 for n in range(len(values))]
+        if counts[-1] == count(values[-1]):
+            return counts
+    return [count(value) for value in values]
 
 
 def _steps(config: ModelConfig, before: Mapping[str, int], field: str) -> range:

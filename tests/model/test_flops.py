@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.schema import ModelConfig
@@ -24,6 +26,8 @@ from tinylm_cli.model.kv_cache import KVCache
 WINDOWED = [name for name in shipped() if load_config(name).config.attention.window is not None]
 
 META = torch.device("meta")
+
+Shape = torch.Size
 
 
 def without_dropout(config: ModelConfig) -> ModelConfig:
@@ -36,10 +40,33 @@ def one_of_each_layer(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"n_layers": min(config.n_layers, needed)})
 
 
+def convolution_backward_flops(grad_shape: Shape, x_shape: Shape, w_shape: Shape, *settings: Any, **_: Any) -> int:
+    """Return the FLOPs of the gradients of a convolution's input and weight, if they are computed.
+
+    Each takes as many as the forward pass. Torch counts that of a depthwise weight as if every channel read all others.
+    """
+    *_settings, is_transposed, _output_padding, _groups, (of_input, of_weight, _of_bias) = settings
+    forward = int(conv_flop_count(list(x_shape), list(w_shape), list(grad_shape), is_transposed))
+    return forward * int(of_input + of_weight)
+
+
+def added_matmul_flops(_sum: Shape, left: Shape, right: Shape, **_: Any) -> int:
+    return 2 * left.numel() * right[-1]
+
+
+def flop_counter() -> FlopCounterMode:
+    """Return torch's counter, which also counts the matmul that is added in place."""
+    mapping = {
+        torch.ops.aten.convolution_backward: convolution_backward_flops,
+        torch.ops.aten.baddbmm_: added_matmul_flops,
+    }
+    return FlopCounterMode(display=False, custom_mapping=mapping)
+
+
 def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward: bool = False) -> int:
     """Return the FLOPs that torch counts, of the forward pass or of both passes."""
     tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=META)
-    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
+    with flop_counter() as counter, torch.set_grad_enabled(backward):
         logits = model(tokens)
         if backward:
             logits.sum().backward()
@@ -124,6 +151,36 @@ def test_any_model_forward_flops(config: ModelConfig) -> None:
     seq_len = min(7, config.max_len)
     model = TinyTransformerLM.from_config(config, device="meta")
     assert forward_flops(config, batch_size=3, seq_len=seq_len, attention="full") == counted(model, 3, seq_len)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=small_configs())
+def test_any_model_train_flops(config: ModelConfig) -> None:
+    """Of state-space models with several chunks: nothing is learned from the state of a single one."""
+    kinds = layer_pattern(config).kinds
+    assume(all(kind.block.mixer != "mamba2" or kind.mamba2.chunk_len < 7 for kind in kinds))
+    model = TinyTransformerLM.from_config(without_dropout(config), device="meta")
+    trained = train_flops(config, batch_size=3, seq_len=7, attention="full")
+    assert trained == counted(model, 3, 7, backward=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=small_configs())
+def test_any_model_decode_flops(config: ModelConfig) -> None:
+    """Steps of convolutions are sums of products, which torch does not count."""
+    model = TinyTransformerLM.from_config(without_dropout(config), device="meta").eval()
+    cache = KVCache(config, batch_size=1, capacity=9, device=META, dtype=torch.float32)
+    with torch.no_grad():
+        model.hidden(torch.zeros(1, 8, dtype=torch.long, device=META), cache=cache)
+        with flop_counter() as counter:
+            model.logits(model.hidden(torch.zeros(1, 1, dtype=torch.long, device=META), cache=cache))
+    convolutions = sum(
+        2 * section.repeats * tensor.elements
+        for section in tensor_table(config)
+        for tensor in section.tensors
+        if tensor.name.endswith(".conv.weight")
+    )
+    assert counter.get_total_flops() + convolutions == decode_flops(config, context_len=9)
 
 
 @pytest.mark.parametrize("name", shipped())

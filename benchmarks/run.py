@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, construction, design_search, model_speed
+from benchmarks import commands, construction, design_search, mixer_speed, model_speed
 from benchmarks.cpu_contention import MAX_OTHERS_SHARE, CpuContention
 from benchmarks.measure import Figures, Options, Row
 
@@ -36,6 +36,7 @@ GROUPS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "construction": construction.construction,
     "forward": model_speed.forward,
     "generation": model_speed.generation,
+    "mixers": mixer_speed.mixers,
 }
 RESULTS = Path(__file__).resolve().parent / "results.json"
 PACKAGES = ("torch", "transformers", "typer", "pydantic", "rich", "ruamel.yaml")

@@ -1,0 +1,140 @@
+"""Time each sequence mixer other than attention against the module of transformers, of the same sizes.
+
+Both run on two threads in float32 with the same random weights, without gradients; transformers runs its operations in
+torch, not kernels of other libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.measure import Options, Row, Target, alternate, call
+
+D_MODEL, LENGTH, STEPS = 512, 1024, 64
+THREADS = 2
+ENOUGH_SECONDS = 0.15
+NOISE = 1.1
+"""How much slower a mixer may be measured that takes as long."""
+
+
+class Pair(NamedTuple):
+    """A mixer of both libraries, with the same weights."""
+
+    ours: Any
+    theirs: Any
+    config: Any  # of ours
+    their_config: Any
+
+
+def mixers(options: Options) -> Iterator[Row]:
+    """Time reading a prompt and decoding, each with a state."""
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(THREADS)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of its operations in torch
+    rounds = options.rounds_or(7)
+    for name, make in MIXERS.items():
+        pair = make()
+        works = {f"read {LENGTH:,} tokens": _read, f"decode {STEPS} tokens": _decode}
+        for work, timed in works.items():
+            ours, theirs = timed(pair)
+            programs = {
+                "ours": call(ours, at_least_seconds=ENOUGH_SECONDS),
+                "theirs": call(theirs, at_least_seconds=ENOUGH_SECONDS),
+            }
+            figures = alternate(programs, rounds)
+            against = type(pair.theirs).__name__
+            yield Row(f"{name}: {work}", against, "s", rounds, figures["ours"], figures["theirs"], Target(NOISE))
+
+
+def _pair(fields: dict[str, Any], theirs: Any, their_config: Any, rename: Callable[[str], str] = str) -> Pair:
+    """Return tinylm's mixer of a config with these fields, with the random weights of the mixer of transformers."""
+    import torch
+
+    from tinylm_cli.config.schema import ModelConfig
+    from tinylm_cli.model.mixers.registry import mixer_class
+
+    sizes = {"vocab_size": 9, "d_model": D_MODEL, "n_heads": 8, "n_layers": 1, "d_ff": 9, "position": {"kind": "none"}}
+    config = ModelConfig.model_validate({**sizes, **fields})
+    make = mixer_class(config)
+    assert make is not None
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(0.0, 0.1)
+    ours = make(config).to_empty(device="cpu")
+    ours.load_state_dict({rename(name): tensor for name, tensor in theirs.state_dict().items()})
+    return Pair(ours.eval(), theirs.eval(), config, their_config)
+
+
+def _short_conv() -> Pair:
+    from transformers import Lfm2Config
+    from transformers.models.lfm2.modeling_lfm2 import Lfm2ShortConv
+
+    config = Lfm2Config(hidden_size=D_MODEL, num_hidden_layers=1, layer_types=["conv"])
+    return _pair({"block": {"mixer": "short_conv"}}, Lfm2ShortConv(config, 0), config)
+
+
+def _mamba2() -> Pair:
+    from transformers import Mamba2Config
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
+
+    sizes: dict[str, Any] = {"num_heads": 2 * D_MODEL // 64, "head_dim": 64, "state_size": 128, "n_groups": 1}
+    config = Mamba2Config(hidden_size=D_MODEL, num_hidden_layers=1, **sizes)
+    theirs = Mamba2Mixer(config, 0)
+    return _pair({"block": {"mixer": "mamba2"}}, theirs, config, lambda name: name.replace("conv1d.", "conv."))
+
+
+MIXERS: dict[str, Callable[[], Pair]] = {"short_conv": _short_conv, "mamba2": _mamba2}
+
+
+def _vectors(length: int) -> Any:
+    import torch
+
+    return torch.randn(1, length, D_MODEL, generator=torch.Generator().manual_seed(0))
+
+
+def _read(pair: Pair) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return the reading of a prompt by each."""
+    import torch
+
+    x = _vectors(LENGTH)
+
+    def ours() -> None:
+        with torch.inference_mode():
+            pair.ours(x)
+
+    def theirs() -> None:
+        with torch.inference_mode():
+            pair.theirs(x)
+
+    return ours, theirs
+
+
+def _decode(pair: Pair) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return the decoding of tokens by each, after a prompt."""
+    import torch
+    from transformers.cache_utils import DynamicCache
+
+    from tinylm_cli.model.kv_cache import KVCache
+
+    prompt, token = _vectors(8), _vectors(1)
+    cache = KVCache(pair.config, batch_size=1, capacity=9, device=torch.device("cpu"), dtype=torch.float32)
+    theirs_cache = DynamicCache(config=pair.their_config)
+    with torch.inference_mode():
+        (state,) = cache.extend(8)
+        torch.testing.assert_close(pair.ours(prompt, cache=state), pair.theirs(prompt, cache=theirs_cache))
+
+    def ours() -> None:
+        with torch.inference_mode():
+            for _ in range(STEPS):
+                pair.ours(token, cache=state)
+
+    def theirs() -> None:
+        with torch.inference_mode():
+            for _ in range(STEPS):
+                pair.theirs(token, cache=theirs_cache)
+
+    return ours, theirs

@@ -156,8 +156,12 @@ def test_any_model_forward_flops(config: ModelConfig) -> None:
 @settings(max_examples=40, deadline=None)
 @given(config=small_configs())
 def test_any_model_train_flops(config: ModelConfig) -> None:
-    """Of state-space models with several chunks: nothing is learned from the state of a single one."""
+    """Except where the backward pass is not twice the forward one.
+
+    A single chunk of a state-space model leaves its state unused, and the gradient of a triangular system adds matmuls.
+    """
     kinds = layer_pattern(config).kinds
+    assume(all(kind.block.mixer != "gated_deltanet" for kind in kinds))
     assume(all(kind.block.mixer != "mamba2" or kind.mamba2.chunk_len < 7 for kind in kinds))
     model = TinyTransformerLM.from_config(without_dropout(config), device="meta")
     trained = train_flops(config, batch_size=3, seq_len=7, attention="full")

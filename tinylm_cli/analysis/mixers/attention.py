@@ -50,7 +50,7 @@ class Attention(Mixer):
         """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window.
 
         Latent attention caches ``C + R`` elements per position. The shapes match
-        ``model/attention.py:LayerKVCache.buffer_shape``.
+        ``model/attention.py:LayerKVCache.buffers``.
         """
         positions = min(seq_len, config.attention.window or seq_len)  # S
         return positions * position_bytes(*_cached(config), dtype)

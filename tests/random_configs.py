@@ -184,6 +184,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool) -> dic
         "qk_norm": (qk_norm := draw(one_of(["none", "per_head", "full"]))),
         "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "clip_qkv": draw(one_of([None, 0.5])),
+        "gate": draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
         "sinks": draw(st.booleans()),

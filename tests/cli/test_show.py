@@ -95,7 +95,8 @@ def test_origins_of_fields_with_effect(here: Here) -> None:
     }
     assert fields("attention.n_kv_heads=1") - plain == {"attention.n_kv_heads"}
     latent = fields("position.kind=rope", "attention.kind=latent")
-    assert plain - latent == {"attention.qk_norm", "attention.sinks", "nominal_params"}  # the size of another model
+    # the last is the size of another model
+    assert plain - latent == {"attention.qk_norm", "attention.gate", "attention.sinks", "nominal_params"}
 
 
 def test_json_gives_line_and_column(here: Here) -> None:

@@ -167,6 +167,7 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         "n_kv_heads": st.none() | st.sampled_from(divisors),
         "qk_norm": st.sampled_from(["none", "per_head", "full"]),
         "clip_qkv": st.none() | NUMBERS,
+        "gate": st.booleans(),
         "sinks": st.booleans(),
     }
     values = draw(_some(optional))

@@ -65,6 +65,7 @@ attention:
   kind: multi_head
   bias: true
   qk_norm: none
+  gate: false
   sinks: false
 feed_forward:
   activation: gelu

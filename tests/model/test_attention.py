@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import Qwen3NextConfig
+from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextAttention, Qwen3NextRotaryEmbedding
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
@@ -53,6 +55,43 @@ def test_custom_mask_replaces_causal_mask(attention: SelfAttention) -> None:
 def test_biases_are_optional(make_config: Make) -> None:
     names = dict(SelfAttention(make_config(attention={"bias": False})).named_parameters()).keys()
     assert names == {f"{part}_proj.weight" for part in "qkvo"}
+
+
+def test_gate_equals_transformers(make_config: Make, randomized: Randomize) -> None:
+    """Qwen3-Next fuses the gate into the query projection: of each head, the query, then its gate."""
+    config = make_config(
+        position={"kind": "rope", "rotary_fraction": 0.5},
+        norm={"kind": "rmsnorm", "zero_centered": True},
+        attention={"gate": True, "n_kv_heads": 2, "d_head": 8, "qk_norm": "per_head"},
+    )
+    ours = SelfAttention(config)
+    randomized(ours)
+    weights = ours.state_dict()
+    for name in ("weight", "bias"):
+        query, gate = (weights.pop(f"{proj}.{name}").unflatten(0, (4, 8)) for proj in ("q_proj", "gate_proj"))
+        weights[f"q_proj.{name}"] = torch.cat((query, gate), dim=1).flatten(0, 1)
+    theirs_config = Qwen3NextConfig(
+        hidden_size=16,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        attention_bias=True,
+        rms_norm_eps=1e-5,
+        num_hidden_layers=1,
+        layer_types=["full_attention"],
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
+    )
+    theirs_config._attn_implementation = "eager"
+    theirs = Qwen3NextAttention(theirs_config, layer_idx=0)
+    theirs.load_state_dict(weights)
+    x, positions = torch.randn(2, 9, 16), torch.arange(9)
+    angles = Qwen3NextRotaryEmbedding(theirs_config)(x, positions[None])
+    expected, _ = theirs(x, angles, torch.full((9, 9), -torch.inf).triu(1)[None, None])
+    rotary = RotaryPosition(config)
+    rotary.to_empty(device="cpu")
+    rotary.fill()
+    rotation = rotary.rotation(0, 9, dtype=torch.float32)
+    torch.testing.assert_close(ours(x, CAUSAL, rotation), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_on_weights(make_config: Make, randomized: Randomize) -> None:

@@ -64,7 +64,8 @@ class SelfAttention(SequenceMixer):
     References:
         Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762;
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
-        Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245
+        Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245;
+        Qiu et al. 2025 (output gate), https://arxiv.org/abs/2505.06708
     """
 
     label = "self-attention"
@@ -84,6 +85,7 @@ class SelfAttention(SequenceMixer):
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
         self.v_proj = Linear(config.d_model, d_kv, bias=attention.bias)
+        self.gate_proj = Linear(config.d_model, d_query, bias=attention.bias) if attention.gate else None
         self.o_proj = Linear(d_query, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
         self.norms_after_rope = attention.qk_norm_after_rope
@@ -140,7 +142,10 @@ class SelfAttention(SequenceMixer):
             softcap=self.softcap,
             sinks=self.sinks,
         )  # (B, H, T, K)
-        out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(*x.shape[:2], -1))  # (B, T, D)
+        attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K)
+        if self.gate_proj is not None:
+            attended = attended * torch.sigmoid(self.gate_proj(x))  # (B, T, H·K)
+        out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out
 
     def _normalize(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

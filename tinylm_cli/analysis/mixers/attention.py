@@ -33,7 +33,7 @@ _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 class Attention(Mixer):
     """Causal self-attention of any kind."""
 
-    column_parallel = ("q_proj", "k_proj", "v_proj", "q_b_proj", "kv_b_proj", "sinks")
+    column_parallel = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_b_proj", "kv_b_proj", "sinks")
     row_parallel = ("o_proj",)
     caches_tokens = True
     splits_sequence = True
@@ -100,6 +100,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
     yield from linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
     yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    if attention.gate:
+        yield from linear("attention.gate_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
     yield from linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
     if attention.qk_norm != "none":
         per_head = attention.qk_norm == "per_head"

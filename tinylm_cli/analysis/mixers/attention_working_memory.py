@@ -99,6 +99,8 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
         element_bytes * (held + d_query + d_query),  # held, the output (B, H, T, K), the output (B, T, H·K)
         element_bytes * (held + d_query + config.d_model),  # held, the output (B, T, H·K), its projection (B, T, D)
     ]
+    if config.attention.gate:
+        peaks.append(element_bytes * (held + 3 * d_query))  # held, the output, the gate, the same before its sigmoid
     if backend in ("math", "eager"):
         scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
         upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0

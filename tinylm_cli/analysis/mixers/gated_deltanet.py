@@ -133,8 +133,8 @@ class GatedDeltaNet(Mixer):
         # queries, keys and values; queries and keys of each value head
         mixed = sizes.channels + QUERIES_AND_KEYS * sizes.heads * settings.d_key
         # by chunk as for training: keys and queries (6·K), matrices (4·Q); values, times write strengths, and outputs
-        # (3·V); vectors: write strengths, logarithm of the decay, its sum, its exponential
-        per_head = 6 * settings.d_key + 4 * size + 3 * settings.d_value + 4
+        # (3·V); vectors: write strengths and decays in order and by chunk, the summed decays, their exponentials
+        per_head = 6 * settings.d_key + 4 * size + 3 * settings.d_value + 6
         state = inference.batch_size * sizes.state  # B × H × K × V
         written = inference.batch_size * size * sizes.values  # what the last chunk writes, B × Q × H·V
         held = inference.tokens * mixed + rows * sizes.heads * per_head + written

@@ -9,7 +9,10 @@ from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 
 OUTPUT = "attention output"
-"""The tensor (B, T, H·K_v) that the output projection reads."""
+"""The tensor (B, T, H·K_v) that the output projection or the gate reads."""
+
+GATE, GATED_OUTPUT = "gate", "gated output"
+"""The factor of the attention output, and their product, which are freed before the backward pass of core attention."""
 
 
 def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
@@ -33,6 +36,9 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
             yield _of_heads(run, f"{name} before clamp", heads, config.d_head)
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
+    if config.attention.gate:  # B × T × H·K each
+        yield _of_heads(run, GATE, config.n_heads, config.d_head)
+        yield _of_heads(run, GATED_OUTPUT, config.n_heads, config.d_head)  # read by o_proj
 
 
 def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:

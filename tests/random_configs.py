@@ -141,6 +141,9 @@ def _position(draw: st.DrawFn, mixer: str, *, rope: bool, pairs: int) -> dict[st
     kind = "rope" if rope else draw(one_of(kinds))
     if kind == "learned":
         return {"kind": kind, "offset": draw(one_of([0, 2]))}
+    if kind == "sinusoidal":
+        sinusoids = draw(one_of(["interleaved", "concatenated", "tensor2tensor"]))
+        return {"kind": kind, "offset": draw(one_of([0, 2])), "sinusoids": sinusoids}
     if kind != "rope":
         return {"kind": kind}
     scaling: dict[str, Any] = draw(

@@ -95,8 +95,9 @@ def test_origins_of_fields_with_effect(here: Here) -> None:
     }
     assert fields("attention.n_kv_heads=1") - plain == {"attention.n_kv_heads"}
     latent = fields("position.kind=rope", "attention.kind=latent")
-    # the last is the size of another model
-    assert plain - latent == {"attention.qk_norm", "attention.gate", "attention.sinks", "nominal_params"}
+    positions = {"position.sinusoids", "position.offset"}
+    # nominal_params is the size of another model
+    assert plain - latent == {"attention.qk_norm", "attention.gate", "attention.sinks", "nominal_params", *positions}
 
 
 def test_json_gives_line_and_column(here: Here) -> None:

@@ -101,8 +101,10 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) ->
     kinds = ["sinusoidal", "learned", "none", *(["rope", "alibi"] if attention is not None else [])]
     kind = "rope" if latent else draw(st.sampled_from(kinds))
     if kind != "rope":
-        offset = {"offset": st.integers(0, 1024)} if kind == "learned" else {}
-        return {"kind": kind, **draw(_some(offset))} if kind != "sinusoidal" or draw(st.booleans()) else {}
+        added = {"offset": st.integers(0, 1024)} if kind in ("learned", "sinusoidal") else {}
+        if kind == "sinusoidal":
+            added["sinusoids"] = st.sampled_from(["interleaved", "concatenated", "tensor2tensor"])
+        return {"kind": kind, **draw(_some(added))} if kind != "sinusoidal" or draw(st.booleans()) else {}
     base: st.SearchStrategy[Any] = st.floats(min_value=1, max_value=1e12, exclude_min=True)
     optional: dict[str, st.SearchStrategy[Any]] = {"theta": base, "pairing": st.sampled_from(["half", "adjacent"])}
     if attention is not None and attention.get("window"):

@@ -295,6 +295,7 @@ second-document-empty         several-documents@6
 several-documents             several-documents@7
 several-errors                duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
 sexagesimal                   wrong-type@5
+sinusoids-in-rope             without-effect@9
 softcap-zero                  out-of-range@8,10
 stray-brace                   yaml-syntax@7
 stray-bracket                 yaml-syntax@7

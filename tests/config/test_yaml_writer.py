@@ -55,6 +55,8 @@ embedding:
   norm: false
 position:
   kind: sinusoidal
+  sinusoids: interleaved
+  offset: 0
 norm:
   kind: layernorm
   eps: 1.0e-5

@@ -397,8 +397,9 @@ def cwm(draw: Draw) -> Keys:
 def granite_swa(draw: Draw) -> Keys:
     layers = draw(one_of(2, 5))
     keys = granite(draw) | {"num_hidden_layers": layers, "sliding_window": WINDOW} | _windowless(draw)
-    thetas: Keys = draw(one_of({}, {"layer_rope_theta": [500.0] * keys["num_hidden_layers"]}))
-    return keys | thetas
+    n_layers = keys["num_hidden_layers"]
+    each = draw(st.lists(one_of(0.0, 500.0, 1e4), min_size=n_layers, max_size=n_layers))
+    return keys | {"layer_rope_theta": draw(one_of(None, [500.0] * n_layers, each))}
 
 
 def mpt(draw: Draw) -> Keys:
@@ -413,6 +414,38 @@ def mpt(draw: Draw) -> Keys:
         "tie_word_embeddings": draw(st.booleans()),
         "attn_config": attention,
     }
+
+
+def ctrl(draw: Draw) -> Keys:
+    heads = draw(one_of(1, 2))
+    return {
+        "vocab_size": VOCAB,
+        "n_embd": heads * draw(one_of(4, 6)),
+        "n_head": heads,
+        "n_layer": draw(one_of(1, 2)),
+        "n_positions": MAX_LEN,
+        "dff": 20,
+        "tie_word_embeddings": draw(st.booleans()),
+    }
+
+
+def xglm(draw: Draw) -> Keys:
+    keys = alike_heads(draw)
+    names = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "attention_heads",
+        "num_hidden_layers": "num_layers",
+        "intermediate_size": "ffn_dim",
+    }
+    keys |= {"scale_embedding": draw(st.booleans()), "pad_token_id": draw(one_of(None, 0, 1))}
+    return {names.get(name, name): value for name, value in keys.items()}
+
+
+def gpt_neox_japanese(draw: Draw) -> Keys:
+    keys = alike_heads(draw) | scaling(draw) | {"intermediate_multiple_size": draw(one_of(1, 3))}
+    del keys["intermediate_size"]
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys
 
 
 def hyperclovax(draw: Draw) -> Keys:
@@ -537,6 +570,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "codegen": gptj,
     "cohere": cohere,
     "cohere2": cohere2,
+    "ctrl": ctrl,
     "cwm": cwm,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
@@ -553,6 +587,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gpt_bigcode": gpt_bigcode,
     "gpt_neo": gpt_neo,
     "gpt_neox": gpt_neox,
+    "gpt_neox_japanese": gpt_neox_japanese,
     "gpt_oss": gpt_oss,
     "granite_swa": granite_swa,
     "gptj": gptj,
@@ -588,6 +623,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "stablelm": stablelm,
     "starcoder2": starcoder2,
     "vaultgemma": vaultgemma,
+    "xglm": xglm,
     "youtu": youtu,
 }
 

@@ -121,6 +121,18 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.sinks": True, "attention.window": 128, "attention.window_pattern": "GLLL",
         "attention.scale": 1.0, "tie_weights": True, "position.theta": 1e4,
     },
+    "ctrl": {
+        "embedding.multiplier": None, "position.kind": "sinusoidal", "position.sinusoids": "concatenated",
+        "norm.eps": 1e-6, "head.bias": True, "d_ff": 8192, "feed_forward.activation": "relu", "tie_weights": True,
+    },
+    "gpt_neox_japanese": {
+        "d_ff": 10240, "position.rotary_fraction": 1.0, "attention.bias": False, "feed_forward.bias": False,
+        "tie_weights": True, "attention.out_bias": None,
+    },
+    "xglm": {
+        "embedding.multiplier": None, "position.kind": "sinusoidal", "position.sinusoids": "tensor2tensor",
+        "position.offset": 2, "norm.eps": 1e-5, "d_ff": 4096, "tie_weights": True, "dropout": 0.1,
+    },
     "olmo3": {
         **LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "attention.window": 4096,
         "attention.window_pattern": "LLLG", "position.theta": 5e5, "position.local_theta": None,

@@ -39,6 +39,8 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("qwen3_moe", {"mlp_only_layers": [3]}),
     ("mpt", {"logit_scale": "inv_sqrt_d_model"}),
     ("mpt", {"expansion_ratio": 2}),
+    ("xglm", {"pad_token_id": 2}),
+    ("granite_swa", {"layer_rope_theta": [1e4] * 23 + [0.5]}),
     ("gemma2", {"use_bidirectional_attention": True}),
     ("cohere", {"use_qk_norm": True}),
     ("cohere2", {"layer_types": ["chunked_attention"] * 40}),

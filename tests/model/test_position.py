@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from tinylm_cli.config.blocks import Sinusoids
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import position
 from tinylm_cli.model.position import LearnedPosition, NoPosition, SinusoidalPosition, build_position
@@ -23,6 +24,24 @@ def test_sinusoids(step: int, dimension: int) -> None:
     angle = step / 10_000 ** ((dimension - dimension % 2) / 8)
     expected = math.cos(angle) if dimension % 2 else math.sin(angle)
     assert float(filled(5000, 8).table[step, dimension]) == pytest.approx(expected, abs=6e-8)
+
+
+@pytest.mark.parametrize(("sinusoids", "steps"), [("concatenated", 4), ("tensor2tensor", 3)])
+@pytest.mark.parametrize(("step", "dimension"), [(0, 0), (0, 7), (7, 2), (11, 5), (30, 3), (30, 7)])
+def test_concatenated_sinusoids(sinusoids: Sinusoids, steps: int, step: int, dimension: int) -> None:
+    module = SinusoidalPosition(40, 8, offset=2, sinusoids=sinusoids)
+    module.table = torch.empty(40, 8)
+    module.fill()
+    angle = (step + 2) / 10_000 ** (dimension % 4 / steps)
+    expected = math.cos(angle) if dimension >= 4 else math.sin(angle)
+    assert float(module.table[step, dimension]) == pytest.approx(expected, abs=6e-8)
+
+
+def test_narrowest_sinusoids() -> None:
+    module = SinusoidalPosition(3, 2, sinusoids="tensor2tensor")
+    module.table = torch.empty(3, 2)
+    module.fill()
+    assert module.table[2].tolist() == pytest.approx([math.sin(2), math.cos(2)], abs=6e-8)
 
 
 def test_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:

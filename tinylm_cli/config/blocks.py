@@ -55,6 +55,7 @@ EXPERTS = is_set("feed_forward.n_experts", "8")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
+Sinusoids = Literal["interleaved", "concatenated", "tensor2tensor"]
 Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
@@ -85,8 +86,13 @@ class Position(Block):
         description="sinusoidal: fixed sines and cosines; learned: an embedding table of max_len × d_model; rope:"
         " rotary embeddings of queries and keys; alibi: attention biases linear in the distance; none: no encoding.",
     )
-    offset: Annotated[int, one_of("position.kind", "learned")] = Field(
-        0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT)."
+    sinusoids: Annotated[Sinusoids, one_of("position.kind", "sinusoidal")] = Field(
+        "interleaved",
+        description="Dimensions of the sinusoids. interleaved: sines and cosines in turn; concatenated: all sines, then"
+        " all cosines; tensor2tensor: concatenated, with the last wavelength exactly 10,000 times the first (XGLM).",
+    )
+    offset: Annotated[int, one_of("position.kind", "learned", "sinusoidal")] = Field(
+        0, ge=0, le=1024, description="Position of the first token (2 in OPT); a learned table has as many more rows."
     )
     theta: Annotated[RopeBase, ROPE] = Field(10_000.0, description="RoPE base frequency.")
     local_theta: Annotated[float | None, ROPE, WINDOW] = optional(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tinylm_cli.config.blocks import Sinusoids
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.rope import RotaryPosition, RotaryPositions, rotary_configs
@@ -23,20 +24,26 @@ class SinusoidalPosition(nn.Module):
     """Add a fixed sine or cosine to each dimension; no parameters.
 
     ``table[t, 2i] = sin(t / 10000^(2i / D))`` and ``table[t, 2i + 1] = cos(t / 10000^(2i / D))``. Checkpoints omit
-    this buffer, because :meth:`fill` rebuilds it.
+    this buffer, because :meth:`fill` rebuilds it. The order ``concatenated`` has all sines before all cosines; so has
+    ``tensor2tensor``, with exponents ``2i / (D - 2)``.
 
     Args:
         max_len: Positions in the table.
         d_model: Width of the table; even.
+        offset: Position of its first row.
+        sinusoids: Order of sines and cosines.
 
     References:
-        Vaswani et al. 2017, section 3.5, https://arxiv.org/abs/1706.03762
+        Vaswani et al. 2017, section 3.5, https://arxiv.org/abs/1706.03762;
+        Vaswani et al. 2018 (Tensor2Tensor), https://arxiv.org/abs/1803.07416
     """
 
     table: Tensor
 
-    def __init__(self, max_len: int, d_model: int) -> None:
+    def __init__(self, max_len: int, d_model: int, *, offset: int = 0, sinusoids: Sinusoids = "interleaved") -> None:
         super().__init__()
+        self.offset = offset
+        self.sinusoids = sinusoids
         table = torch.empty(max_len, d_model, device="meta", dtype=torch.float32)
         self.register_buffer("table", table, persistent=False)
 
@@ -44,15 +51,19 @@ class SinusoidalPosition(nn.Module):
     def fill(self) -> None:
         """Fill the table; each value is computed in float64 and rounded once."""
         max_len, d_model = self.table.shape
-        exponents = torch.arange(0, d_model, 2, dtype=torch.float64, device="cpu") / d_model  # (D/2)
+        half = d_model // 2
+        steps = max(half - 1, 1) if self.sinusoids == "tensor2tensor" else half
+        exponents = torch.arange(half, dtype=torch.float64, device="cpu") / steps  # (D/2)
         frequencies = BASE**-exponents  # (D/2)
         rows = max(1, CHUNK_ANGLES // len(frequencies))
         for start in range(0, max_len, rows):
             positions = torch.arange(start, min(start + rows, max_len), dtype=torch.float64, device="cpu")  # (rows)
-            angles = torch.outer(positions, frequencies)  # (rows, D/2)
+            angles = torch.outer(positions + self.offset, frequencies)  # (rows, D/2)
             chunk = self.table[start : start + rows]  # (rows, D)
-            chunk[:, 0::2].copy_(angles.sin())
-            chunk[:, 1::2].copy_(angles.cos())
+            is_interleaved = self.sinusoids == "interleaved"
+            sines, cosines = (chunk[:, 0::2], chunk[:, 1::2]) if is_interleaved else (chunk[:, :half], chunk[:, half:])
+            sines.copy_(angles.sin())  # (rows, D/2)
+            cosines.copy_(angles.cos())  # (rows, D/2)
 
     def rebuild_like(self, like: Tensor) -> None:
         """Rebuild the table with the device and dtype of ``like``, if either differs."""
@@ -111,5 +122,6 @@ def build_position(config: ModelConfig) -> PositionModule:
     if config.position.kind == "learned":
         return LearnedPosition(config.max_len, config.d_model, config.position.offset)
     if config.position.kind == "sinusoidal":
-        return SinusoidalPosition(config.max_len, config.d_model)
+        position = config.position
+        return SinusoidalPosition(config.max_len, config.d_model, offset=position.offset, sinusoids=position.sinusoids)
     return NoPosition()

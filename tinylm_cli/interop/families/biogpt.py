@@ -9,7 +9,21 @@ from tinylm_cli.interop.tensor_names import EMBEDDING
 from tinylm_cli.interop.translation import Translation
 
 
-class BioGptKeys(key.Keys):
+class ScaledEmbeddingKeys(key.Keys):
+    """The key of embeddings multiplied by √d_model."""
+
+    scale_embedding: bool | None = True
+
+    def to_tinylm(self, to: Translation) -> None:
+        super().to_tinylm(to)
+        to.put("embedding.multiplier", 1.0 if self.scale_embedding is False else None, "scale_embedding")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return super().from_tinylm(config) | {"scale_embedding": config.embedding.multiplier != 1}
+
+
+class BioGptKeys(ScaledEmbeddingKeys):
     """``BioGptConfig``."""
 
     constants = {"position.kind": "learned", "position.offset": 2, "norm.eps": 1e-5}
@@ -33,11 +47,3 @@ class BioGptKeys(key.Keys):
     max_position_embeddings: key.MaxLen = 1024
     hidden_dropout_prob: key.Dropout = 0.1
     tie_word_embeddings: key.TieWeights = True
-    scale_embedding: bool | None = True
-
-    def to_tinylm(self, to: Translation) -> None:
-        to.put("embedding.multiplier", 1.0 if self.scale_embedding is False else None, "scale_embedding")
-
-    @classmethod
-    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return {"scale_embedding": config.embedding.multiplier != 1}

@@ -1,11 +1,14 @@
-"""GPT-2, and EleutherAI's GPT-J (RoPE, parallel blocks) and GPT-NeoX (also Pythia)."""
+"""GPT-2, and EleutherAI's GPT-J (RoPE, parallel blocks) and GPT-NeoX (also Pythia and GPT-NeoX Japanese)."""
 
 import math
 from collections.abc import Collection
 from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.layer_order import put_layers
 from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta
 from tinylm_cli.interop.tensor_names import BLOOM_LAYER, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
 from tinylm_cli.interop.translation import Translation
@@ -173,3 +176,54 @@ class GPTNeoXKeys(RopeBlocks):
     use_parallel_residual: Annotated[bool, *key.fills("block.parallel")] = True
     rotary_emb_base: Theta = 10_000.0
     rotary_pct: RotaryFraction = 0.25
+
+
+class GPTNeoXJapaneseKeys(RopeBlocks):
+    """``GPTNeoXJapaneseConfig``: only the output projection of the last layer has a bias."""
+
+    constants = {
+        "embedding.multiplier": 1.0,
+        "position.kind": "rope",
+        "attention.bias": False,
+        "feed_forward.bias": False,
+    }
+    tensor_names = GPTNeoXKeys.tensor_names._replace(
+        top_level={
+            EMBEDDING: "gpt_neox_japanese.embed_in",
+            "ln_f": "gpt_neox_japanese.final_layer_norm",
+            "lm_head": "embed_out",
+        },
+        prefix="gpt_neox_japanese.layers.{i}.",
+        layer=BLOOM_LAYER,
+        tensors=(
+            Fused(("attention.o_proj.weight",), "attention.dense.weight"),
+            Fused(("attention.o_proj.bias",), "attention.dense_bias"),
+        ),
+    )
+
+    theta_key: ClassVar[str] = "rotary_emb_base"
+    fraction_key: ClassVar[str] = "rotary_pct"
+
+    vocab_size: key.VocabSize = 32000
+    hidden_size: key.DModel = 2560
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    intermediate_multiple_size: Annotated[int, Field(ge=1, le=key.MAX_NUMBER, examples=[4])] = 4
+    hidden_act: key.Activation = "gelu"
+    hidden_dropout: key.Dropout = 0.0
+    layer_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = True
+    rotary_emb_base: Theta = 10_000.0
+    rotary_pct: RotaryFraction = 1.0
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width, a multiple of ``hidden_size``, and the bias of the last layer."""
+        super().to_tinylm(to)
+        to.put("d_ff", self.hidden_size * self.intermediate_multiple_size, "intermediate_multiple_size", "hidden_size")
+        if not to.has_error("num_hidden_layers"):
+            names = [*["other"] * (self.num_hidden_layers - 1), "last"]
+            put_layers(to, names, {"other": {}, "last": {"attention.out_bias": True}}, "num_hidden_layers")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return super().from_tinylm(config) | {"intermediate_multiple_size": max(config.d_ff // config.d_model, 1)}

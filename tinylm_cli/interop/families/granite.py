@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys
-from tinylm_cli.interop.sliding_windows import LayerWindowKeys
+from tinylm_cli.interop.layer_order import put_layers
+from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, LayerWindowKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused
 from tinylm_cli.interop.translation import Translation
 
@@ -66,10 +68,38 @@ class GraniteSWAKeys(GraniteKeys, LayerWindowKeys):
                 f"{to.display('layer_rope_theta')} has {len(thetas):,} values for {self.num_hidden_layers:,} layers"
             )
             to.contradiction("layer_rope_theta", message, "give one theta per layer")
-        elif len(set(thetas)) > 1 or thetas[0] <= 1:
-            to.unsupported("layer_rope_theta", "tinylm supports only one theta above 1 for all layers of this family")
+        elif any(theta != 0 and theta <= 1 for theta in thetas):
+            to.unsupported("layer_rope_theta", "a theta is above 1, or 0 for a layer without RoPE")
         else:
+            self._thetas(thetas, to)
+
+    def _thetas(self, thetas: list[float], to: Translation) -> None:
+        """Set the theta of each layer; 0 stands for no RoPE."""
+        if len(set(thetas)) == 1 and thetas[0]:
             to.put("position.theta", thetas[0], "layer_rope_theta")
+            return
+        window, pattern = to.get("attention.window"), to.get("attention.window_pattern") or "L"
+        for field in ("attention.window", "attention.window_pattern"):
+            to.put(field, None)
+        kinds: dict[str, dict[str, Any]] = {}
+        names = []
+        for layer, theta in enumerate(thetas):
+            has_window = window is not None and pattern[layer % len(pattern)] == "L"
+            fields = ({"attention.window": window} if has_window else {}) | (
+                {"position.theta": theta} if theta else WITHOUT_ROPE
+            )
+            alike = [name for name, others in kinds.items() if others == fields]
+            stem = "local" if has_window else "full"
+            name = alike[0] if alike else stem if stem not in kinds else f"{stem}_{len(kinds)}"
+            kinds[name] = fields
+            names.append(name)
+        put_layers(to, names, kinds, "layer_rope_theta", "layer_types")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        positions = (kind.position for kind in layer_pattern(config))
+        thetas = [position.theta if position.kind == "rope" else 0.0 for position in positions]
+        return super().from_tinylm(config) | {"layer_rope_theta": thetas}
 
 
 class HyperCLOVAXKeys(_MultiplierKeys):

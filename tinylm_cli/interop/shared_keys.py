@@ -87,8 +87,8 @@ def fills(*names: str) -> tuple[Any, ...]:
     return (Fills(names), *(bounds if optional else bounds[:-1]))  # the family's default is a better example
 
 
-def _known_activation(name: str) -> str:
-    if name not in ACTIVATIONS:
+def _known_activation(name: str | None) -> str | None:
+    if name is not None and name not in ACTIVATIONS:
         meant = suggest(name, ACTIVATIONS)
         help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
         raise unsupported("tinylm does not support this activation", help_)

@@ -85,6 +85,10 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "large states": {"block": {"mixer": "mamba2"}, "mamba2": {"n_heads": 1, "d_state": 512, "norm": "none"}},
     "gated delta rule": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "gated_deltanet"}},
+    "gated delta rule in long chunks": {
+        "block": {"mixer": "gated_deltanet"},
+        "gated_deltanet": {"n_key_heads": 1, "d_key": 8, "d_value": 8, "chunk_len": 256},
+    },
     "gated delta rule of many heads": {
         "block": {"mixer": "gated_deltanet", "feed_forward": False},
         "gated_deltanet": {"n_key_heads": 4, "n_value_heads": 8, "d_key": 32, "d_value": 16, "chunk_len": 32},

@@ -125,7 +125,7 @@ class GatedDeltaNet(Mixer):
         return rows * sizes.heads * per_head * run.upcast_bytes
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-        """Yield the bytes of the delta rule: in the last chunk, and when the outputs of all chunks are concatenated."""
+        """Yield the bytes of the delta rule: in the scores, the last chunk, and the concatenation of all outputs."""
         settings, sizes = config.gated_deltanet, _sizes(config)
         upcast_bytes = max(inference.element_bytes, FLOAT32_BYTES)
         size, rows = _chunks(config, inference.batch_size, inference.seq_len)
@@ -138,9 +138,13 @@ class GatedDeltaNet(Mixer):
         state = inference.batch_size * sizes.state  # B × H × K × V
         written = inference.batch_size * size * sizes.values  # what the last chunk writes, B × Q × H·V
         held = inference.tokens * mixed + rows * sizes.heads * per_head + written
+        square = size * size * (BOOL_BYTES + upcast_bytes)  # the mask, and the identity (Q × Q each)
+        # while the scores are computed: queries, keys, values, keys times write strengths; all 5 matrices
+        scoring = inference.tokens * mixed + rows * sizes.heads * (3 * settings.d_key + settings.d_value + 5 * size + 6)
+        yield inference.tokens * residual_stream + square + scoring * upcast_bytes
         # a state, the same decayed, and with what the chunk adds; or outputs as one tensor, and in order (H·V each)
         for transient in (3 * state, state + 2 * rows * sizes.values):
-            yield inference.tokens * residual_stream + (held + transient) * upcast_bytes
+            yield inference.tokens * residual_stream + square + (held + transient) * upcast_bytes
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of L inputs, multiplied with the weights, and of the vectors of a step."""

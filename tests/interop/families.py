@@ -171,6 +171,8 @@ def qwen3_moe(draw: Draw) -> Keys:
             "num_experts_per_tok": draw(one_of(1, 2, 4)),
             "moe_intermediate_size": 10,
             "norm_topk_prob": draw(st.booleans()),
+            "mlp_only_layers": draw(st.lists(one_of(0, 1, 2), max_size=2, unique=True)),
+            "decoder_sparse_step": draw(one_of(1, 2)),
         }
     )
 
@@ -563,6 +565,69 @@ def mamba2(draw: Draw) -> Keys:
     }
 
 
+def routed(draw: Draw) -> Keys:
+    """Draw the keys of DeepSeek V3's experts, for a family without latent attention."""
+    groups = draw(one_of(1, 4))
+    return (
+        sizes(draw)
+        | rms(draw)
+        | scaling(draw)
+        | {
+            "head_dim": draw(one_of(4, 8)),
+            "attention_bias": draw(st.booleans()),
+            "first_k_dense_replace": draw(one_of(0, 1, 2)),
+            "moe_intermediate_size": 10,
+            "n_routed_experts": 8,
+            "num_experts_per_tok": 3,
+            "n_shared_experts": draw(one_of(1, 2)),
+            "n_group": groups,
+            "topk_group": draw(one_of(2, 3)) if groups > 1 else 1,
+            "norm_topk_prob": draw(st.booleans()),
+            "routed_scaling_factor": draw(one_of(1.0, 2.5)),
+        }
+    )
+
+
+def glm4_moe(draw: Draw) -> Keys:
+    keys = routed(draw) | {"use_qk_norm": draw(st.booleans())}
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys
+
+
+def solar_open(draw: Draw) -> Keys:
+    keys = routed(draw)
+    del keys["first_k_dense_replace"], keys["intermediate_size"]
+    return keys
+
+
+def dots1(draw: Draw) -> Keys:
+    window = {"sliding_window": draw(one_of(None, WINDOW)), "max_window_layers": draw(one_of(0, 1, 2))}
+    return routed(draw) | window
+
+
+def minimax_m2(draw: Draw) -> Keys:
+    experts = {"num_local_experts": 4, "num_experts_per_tok": draw(one_of(1, 2)), "head_dim": 8}
+    keys = sizes(draw) | rms(draw) | scaling(draw) | experts
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys
+
+
+def flex_olmo(draw: Draw) -> Keys:
+    keys = olmo2(draw) | {"num_experts": 4, "num_experts_per_tok": draw(one_of(1, 2))}
+    return keys | {"norm_topk_prob": draw(st.booleans())}
+
+
+def hunyuan_v1_moe(draw: Draw) -> Keys:
+    experts = draw(one_of(1, 4))
+    return hunyuan_v1_dense(draw) | {"num_experts": experts, "moe_topk": 1 if experts == 1 else 2}
+
+
+def granitemoe(draw: Draw) -> Keys:
+    keys = granite(draw) | {"num_local_experts": 4, "num_experts_per_tok": draw(one_of(1, 2))}
+    del keys["mlp_bias"]
+    return keys
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -588,6 +653,13 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gpt_neo": gpt_neo,
     "gpt_neox": gpt_neox,
     "gpt_neox_japanese": gpt_neox_japanese,
+    "granitemoe": granitemoe,
+    "hunyuan_v1_moe": hunyuan_v1_moe,
+    "flex_olmo": flex_olmo,
+    "dots1": dots1,
+    "glm4_moe": glm4_moe,
+    "solar_open": solar_open,
+    "minimax_m2": minimax_m2,
     "gpt_oss": gpt_oss,
     "granite_swa": granite_swa,
     "gptj": gptj,

@@ -111,6 +111,36 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_experts": 128, "feed_forward.top_k": 8, "feed_forward.router": "softmax",
         "feed_forward.renormalize": True, "feed_forward.n_dense_layers": 0,
     },
+    "granitemoe": {
+        **LLAMA, "attention.scale": 1.0, "head.logit_scale": 1.0, "feed_forward.n_experts": 8, "feed_forward.top_k": 2,
+        "feed_forward.router": "topk_softmax", "feed_forward.d_expert": None, "d_ff": 11008,
+    },
+    "hunyuan_v1_moe": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.qk_norm_after_rope": True, "feed_forward.n_experts": 16,
+        "feed_forward.top_k": 1, "feed_forward.n_shared_experts": 1, "feed_forward.renormalize": True,
+    },
+    "flex_olmo": {
+        **LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "position.theta": 5e5,
+        "feed_forward.n_experts": 7, "feed_forward.top_k": 5, "feed_forward.router": "softmax",
+    },
+    "dots1": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.window": None, "feed_forward.n_dense_layers": 1,
+        "feed_forward.n_experts": 16, "feed_forward.n_shared_experts": 2, "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True,
+    },
+    "glm4_moe": {
+        **LLAMA, "attention.d_head": 128, "position.rotary_fraction": 0.5, "attention.qk_norm": "none",
+        "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
+        "feed_forward.d_expert": 1408, "feed_forward.n_shared_experts": 1, "feed_forward.renormalize": True,
+    },
+    "solar_open": {
+        **LLAMA, "attention.d_head": 128, "position.theta": 1e6, "d_ff": 1280, "feed_forward.n_dense_layers": 0,
+        "feed_forward.n_experts": 128, "feed_forward.n_shared_experts": 1, "feed_forward.score_correction": True,
+    },
+    "minimax_m2": {
+        **LLAMA, "attention.qk_norm": "full", "attention.d_head": 128, "position.rotary_fraction": 0.5,
+        "position.theta": 5e6, "feed_forward.n_experts": 256, "feed_forward.score_correction": True,
+    },
     "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
     "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
     "mpt": {
@@ -346,7 +376,10 @@ def test_params_equal_transformers(name: str) -> None:
     assert total_params(tensor_table(imported(name).loaded.config)) == expected
 
 
-DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "gemma3", "hunyuan_v1_dense", "ministral", "nemotron"})
+DEFAULTED = sorted(
+    set(FAMILIES)
+    - {"deepseek_v2", "dots1", "gemma3", "glm4_moe", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral", "nemotron"}
+)
 
 
 ROUTING_KEYS = {

@@ -52,7 +52,7 @@ def test_missing_family(changed: Change) -> None:
         "qwen3_next",
         "gemma3n",
         "mistral3",
-        "glm4_moe",
+        "glm4_moe_lite",
         "cohere2_moe",
         "mamba",
         "olmo_hybrid",

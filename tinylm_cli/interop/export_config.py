@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.dependencies import defaults
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import MAX_BYTES
@@ -175,6 +176,9 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     """Return the config.json of a model in ``family``, even if the family cannot express all of it."""
     common = config.model_copy(update={"layers": Layers()})  # what kinds of layers do not override
     values = canonical_fields(common) | {"attention.d_head": config.d_head}
+    for kind in layer_pattern(config).kinds if config.layers.kinds else ():
+        for name, value in canonical_fields(kind).items():
+            values.setdefault(name, value)
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
     document |= dict.fromkeys(tokens)  # the family's default ids may exceed this vocabulary

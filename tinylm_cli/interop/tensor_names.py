@@ -28,6 +28,8 @@ class TensorLayout(StrEnum):
     """Several projections in ``CODEGEN_SHARDS`` shards, each with a part of the rows of every projection."""
     swapped_halves = "swapped_halves"
     """The second half of each head before the first: rotating by an angle then is rotating by its negative."""
+    stacked = "stacked"
+    """Gate and up projections of all experts, concatenated along the output dimension of each expert."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 
@@ -107,6 +109,15 @@ POST_NORM_NAMES = LLAMA_NAMES.override(
 EXPERT_NAMES = LLAMA_NAMES.override(
     layer={"feed_forward.router": "mlp.gate"}, experts=mlp("feed_forward.experts", "mlp.experts.{e}")
 )
+ROUTED_EXPERT_NAMES = EXPERT_NAMES.override(
+    layer=mlp("feed_forward.shared_experts", "mlp.shared_experts"),
+    tensors=(Fused(("feed_forward.router.score_correction",), "mlp.gate.e_score_correction_bias"),),  # router bias
+)
+MIXTRAL_EXPERTS = {
+    "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",
+    "feed_forward.experts.up_proj": "block_sparse_moe.experts.{e}.w3",
+    "feed_forward.experts.down_proj": "block_sparse_moe.experts.{e}.w2",
+}
 BLOOM_LAYER = {
     "ln_1": "input_layernorm",
     "ln_2": "post_attention_layernorm",

@@ -49,7 +49,8 @@ class Translation:
     def put(self, field: str, value: Any, *keys: str) -> None:
         """Set a tinylm field, positioned at the first of ``keys`` that the file has, else at the family's name.
 
-        None removes the field. A value derived from an invalid key is not validated again.
+        None removes the field; in a kind of layers, it resets the field. A value derived from an invalid key is not
+        validated again.
         """
         key = next((key for key in keys if self._entry(key) is not None), keys[0] if keys else None)
         node = Node(self.span_of(*keys), reported=self.has_error(*keys))
@@ -57,7 +58,7 @@ class Translation:
             self.keys[field] = self.display(key)
         elif value is not None:
             self.keys.pop(field, None)
-        if value is None and not node.reported:
+        if value is None and not node.reported and not field.startswith("layers.kinds."):
             self.fields.pop(field, None)
             return
         if value == {}:

@@ -96,6 +96,13 @@ FAMILIES = {
         Family("gpt_bigcode", "gpt_bigcode.GPTBigCodeKeys", "GPTBigCodeForCausalLM", "StarCoder and SantaCoder"),
         Family("gpt_neo", "gpt_neo.GPTNeoKeys", "GPTNeoForCausalLM", "GPT-Neo"),
         Family("mamba2", "mamba2.Mamba2Keys", "Mamba2ForCausalLM", "Mamba-2"),
+        Family("granitemoe", "granite.GraniteMoeKeys", "GraniteMoeForCausalLM", "Granite with experts"),
+        Family("hunyuan_v1_moe", "hunyuan.HunYuanMoEV1Keys", "HunYuanMoEV1ForCausalLM", "HunYuan with experts"),
+        Family("flex_olmo", "olmo.FlexOlmoKeys", "FlexOlmoForCausalLM", "FlexOlmo"),
+        Family("dots1", "dots.Dots1Keys", "Dots1ForCausalLM", "dots.llm1"),
+        Family("glm4_moe", "glm.Glm4MoeKeys", "Glm4MoeForCausalLM", "GLM-4.5"),
+        Family("solar_open", "glm.SolarOpenKeys", "SolarOpenForCausalLM", "Solar Open"),
+        Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

@@ -10,7 +10,7 @@ from pydantic import Field
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, mscale
-from tinylm_cli.interop.tensor_names import EXPERT_NAMES, Fused, mlp
+from tinylm_cli.interop.tensor_names import ROUTED_EXPERT_NAMES
 from tinylm_cli.interop.translation import Translation
 
 _LATENT: dict[str, Any] = {**key.LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
@@ -23,15 +23,13 @@ _IGNORED = (
     "num_nextn_predict_layers",  # multi-token prediction layers, which are not loaded
     "num_mtp_layers",
 )
-_NAMES = EXPERT_NAMES.override(
+_NAMES = ROUTED_EXPERT_NAMES.override(
     layer={
         **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
         "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
         "attention.q_a_norm": "self_attn.q_a_layernorm",
         "attention.kv_a_norm": "self_attn.kv_a_layernorm",
-        **mlp("feed_forward.shared_experts", "mlp.shared_experts"),
     },
-    tensors=(Fused(("feed_forward.router.score_correction",), "mlp.gate.e_score_correction_bias"),),  # router bias
 )
 _DIGITS = 17  # decimal places of a rounded candidate
 _STEPS = 16  # candidates on each side of an estimate

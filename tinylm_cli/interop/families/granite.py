@@ -10,7 +10,7 @@ from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.layer_order import put_layers
 from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, LayerWindowKeys
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused, TensorLayout
 from tinylm_cli.interop.translation import Translation
 
 
@@ -120,3 +120,25 @@ class HyperCLOVAXKeys(_MultiplierKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         return super().from_tinylm(config) | {"use_post_norm": config.norm.placement == "sandwich"}
+
+
+class GraniteMoeKeys(GraniteKeys):
+    """``GraniteMoeConfig``."""
+
+    constants = {**key.LLAMA_LIKE, "feed_forward.router": "topk_softmax"}
+    tensor_names = LLAMA_NAMES.override(
+        layer={"feed_forward.router": "block_sparse_moe.router.layer"},
+        tensors=(
+            Fused(
+                ("feed_forward.experts.gate_proj.weight", "feed_forward.experts.up_proj.weight"),
+                "block_sparse_moe.input_linear.weight",
+                TensorLayout.stacked,
+            ),
+            Fused(("feed_forward.experts.down_proj.weight",), "block_sparse_moe.output_linear.weight"),
+        ),
+    )
+    aliases = {"num_experts": "num_local_experts"}
+
+    mlp_bias: bool = key.only(False, why="this family's code has no such biases")
+    num_local_experts: key.NExperts = 8
+    num_experts_per_tok: key.TopK = 2

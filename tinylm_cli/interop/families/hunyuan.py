@@ -1,4 +1,4 @@
-"""Tencent's HunYuan without experts: Llama with norms on queries and keys after RoPE."""
+"""Tencent's HunYuan, dense or with experts: Llama with norms on queries and keys after RoPE."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.rope_scaling import RopeParameters
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, mlp
 from tinylm_cli.interop.translation import Translation
 
 
@@ -55,3 +55,22 @@ class HunYuanDenseV1Keys(LlamaKeys):
     def _alpha(block: RopeParameters) -> float | None:
         is_dynamic = (block.rope_type or block.type) == "dynamic"
         return block.alpha if is_dynamic and isinstance(block, HunYuanRopeParameters) else None
+
+
+class HunYuanMoEV1Keys(HunYuanDenseV1Keys):
+    """``HunYuanMoEV1Config``: every layer has experts, and a shared one of the same size."""
+
+    constants = {
+        **HunYuanDenseV1Keys.constants,
+        "feed_forward.router": "softmax",
+        "feed_forward.renormalize": True,
+        "feed_forward.n_shared_experts": 1,
+    }
+    tensor_names = HunYuanDenseV1Keys.tensor_names.override(
+        layer={"feed_forward.router": "mlp.gate.wg", **mlp("feed_forward.shared_experts", "mlp.shared_mlp")},
+        experts=EXPERT_NAMES.experts,
+    )
+    aliases = {"num_local_experts": "num_experts", "num_experts_per_tok": "moe_topk"}
+
+    num_experts: key.NExperts = 1
+    moe_topk: key.TopK = 1

@@ -3,7 +3,7 @@
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
 from tinylm_cli.interop.sliding_windows import LayerWindowKeys
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, MIXTRAL_EXPERTS
 
 
 class LlamaKeys(key.LlamaLikeKeys, RopeKeys):
@@ -40,11 +40,7 @@ class MixtralKeys(MistralKeys):
     constants = {**key.LLAMA_LIKE, "feed_forward.router": "topk_softmax"}
     tensor_names = LLAMA_NAMES.override(
         layer={"feed_forward.router": "block_sparse_moe.gate"},
-        experts={
-            "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",
-            "feed_forward.experts.up_proj": "block_sparse_moe.experts.{e}.w3",
-            "feed_forward.experts.down_proj": "block_sparse_moe.experts.{e}.w2",
-        },
+        experts=MIXTRAL_EXPERTS,
     )
     aliases = {"num_experts": "num_local_experts"}
     ignored = ("router_jitter_noise",)  # training

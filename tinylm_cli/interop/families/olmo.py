@@ -61,3 +61,20 @@ class OlmoeKeys(_OlmoLikeKeys):
     num_experts_per_tok: key.TopK = 8
     norm_topk_prob: key.Renormalize = False
     clip_qkv: key.ClipQKV = None
+
+
+class FlexOlmoKeys(_OlmoLikeKeys):
+    """``FlexOlmoConfig``: OLMo 2 with experts."""
+
+    constants = {**Olmo2Keys.constants, "feed_forward.router": "softmax"}
+    tensor_names = POST_NORM_NAMES.override(layer={"feed_forward.router": "mlp.gate"}, experts=EXPERT_NAMES.experts)
+    aliases = {"num_local_experts": "num_experts"}
+
+    vocab_size: key.VocabSize = 100352
+    max_position_embeddings: key.MaxLen = 4096
+    head_dim: key.DHead = None
+    rms_norm_eps: key.NormEps = 1e-6
+    rope_theta: Theta = 500_000.0
+    num_experts: key.NExperts = 7
+    num_experts_per_tok: key.TopK = 5
+    norm_topk_prob: key.Renormalize = False

@@ -4,6 +4,7 @@ from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.expert_layers import dense_layers, expert_kind, put_expert_layers
 from tinylm_cli.interop.rope_scaling import RopeKeys
 from tinylm_cli.interop.sliding_windows import LayerWindowKeys
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES
@@ -81,31 +82,24 @@ class Qwen3MoeKeys(key.LlamaLikeKeys, RopeKeys):
     sliding_window: key.Window = 4096
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map RoPE, windows and experts; tinylm supports dense layers only before all expert layers."""
+        """Map RoPE, windows, and the layers that have experts."""
         super().to_tinylm(to)
         if not self.use_sliding_window:
             to.put("attention.window", None)
             to.ignore("sliding_window")
-        if self.decoder_sparse_step not in (None, 1):
-            to.unsupported("decoder_sparse_step", "only leading layers can be dense")
-        dense = sorted(set(self.mlp_only_layers or []))
-        if dense != list(range(len(dense))):
-            to.unsupported("mlp_only_layers", "only leading layers can be dense", "for example [0, 1]")
-            dense = []
-        if self.num_experts == 0 or len(dense) >= self.num_hidden_layers:
-            for field in ("top_k", "d_expert", "router", "renormalize"):
-                to.put(f"feed_forward.{field}", None)
+        if to.has_error("num_hidden_layers"):
             return
-        to.put("feed_forward.n_experts", self.num_experts, "num_experts")
-        if dense:
-            to.put("feed_forward.n_dense_layers", len(dense), "mlp_only_layers")
+        step, dense = self.decoder_sparse_step or 1, set(self.mlp_only_layers or [])
+        is_dense = [layer in dense or bool((layer + 1) % step) for layer in range(self.num_hidden_layers)]
+        put_expert_layers(to, self.num_experts, "num_experts", is_dense, "mlp_only_layers", "decoder_sparse_step")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys; all layers after the dense ones have experts."""
+        """Return the keys; ``mlp_only_layers`` lists the dense layers."""
+        experts = expert_kind(config)
         return super().from_tinylm(config) | {
-            "use_sliding_window": config.attention.window is not None,
-            "num_experts": config.feed_forward.n_experts,
-            "mlp_only_layers": list(range(config.feed_forward.n_dense_layers)),
+            "use_sliding_window": experts.attention.window is not None,
+            "num_experts": experts.feed_forward.n_experts,
+            "mlp_only_layers": [layer for layer, is_dense in enumerate(dense_layers(config)) if is_dense],
             "decoder_sparse_step": 1,
         }

@@ -89,6 +89,12 @@ def _join_alternating(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
     return torch.stack([part.transpose(1, -1) for part in parts], dim=-1).flatten(-2)
 
 
+def _stacked_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return (E, 2F, D) for two weights of (E, F, D)."""
+    experts, _, d_model = shapes[0]
+    return (experts, sum(shape[1] for shape in shapes), d_model)
+
+
 LAYOUTS = {
     TensorLayout.plain: Layout(_plain_shape, _split, _join),
     TensorLayout.transposed: Layout(
@@ -102,6 +108,11 @@ LAYOUTS = {
         _plain_shape,
         lambda stored, _, config: [_swap_halves(stored, config)],
         lambda parts, config: _swap_halves(parts[0], config),
+    ),
+    TensorLayout.stacked: Layout(
+        _stacked_shape,
+        lambda stored, shapes, _: stored.split_with_sizes([shape[1] for shape in shapes], dim=1),
+        lambda parts, _: torch.cat(tuple(parts), dim=1),
     ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }

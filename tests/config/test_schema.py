@@ -32,6 +32,7 @@ def test_defaults_are_the_course_model() -> None:
         "dropout": 0.1,
         "tie_weights": True,
         "position.kind": "sinusoidal",
+        "position.sinusoids": "interleaved",
         "norm.kind": "layernorm",
         "norm.eps": 1e-5,
         "norm.placement": "pre",

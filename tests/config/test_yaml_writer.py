@@ -223,3 +223,38 @@ def test_floats_in_yaml_1_1(value: float) -> None:
 def test_text(value: str, written: str) -> None:
     assert scalar(value) == written
     assert read_yaml(Source("x.yaml", f"a: {written}\n")).root.plain() == {"a": value}  # type: ignore[union-attr]
+
+
+def test_kinds_of_layers() -> None:
+    """In the order of the schema, a line for each block, and a line for each field of a long block."""
+    experts = {
+        "routed_scale": 2.5,
+        "renormalize": True,
+        "n_experts": 8,
+        "router": "sigmoid",
+        "top_k": 4,
+        "d_expert": 96,
+    }
+    kinds = {"moe": {"feed_forward": experts}, "plain": {}, "local": {"attention": {"n_kv_heads": 2, "window": 8}}}
+    values = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 3, "d_ff": 8}
+    config = ModelConfig.model_validate({**values, "layers": {"pattern": "moe, plain, local", "kinds": kinds}})
+    text = to_yaml(config)
+    assert (
+        text[text.index("\nlayers:") + 1 :]
+        == """layers:
+  pattern: moe, plain, local
+  kinds:
+    moe:
+      feed_forward:
+        n_experts: 8
+        top_k: 4
+        d_expert: 96
+        router: sigmoid
+        renormalize: true
+        routed_scale: 2.5
+    plain: {}
+    local:
+      attention: {n_kv_heads: 2, window: 8}
+"""
+    )
+    assert _read(text) == config

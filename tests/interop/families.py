@@ -341,6 +341,29 @@ def lfm2(draw: Draw) -> Keys:
     return keys | (adjusted if draw(st.booleans()) else {"block_auto_adjust_ff_dim": False})
 
 
+def nemotron_h(draw: Draw) -> Keys:
+    keys, mamba = sizes(draw), mamba2(draw)
+    for name in ("num_hidden_layers", "tie_word_embeddings"):
+        del keys[name]
+    others = draw(st.permutations(["linear_attention", "mlp", "moe"]))
+    kinds = ["full_attention", *others[: draw(one_of(1, 2, 3))]]  # without attention, theirs has no cached decoding
+    return keys | {
+        "layers_block_type": draw(st.permutations(kinds)),
+        "head_dim": draw(one_of(4, 6)),
+        "mlp_hidden_act": draw(one_of("relu2", "gelu")),
+        "mlp_bias": "moe" not in kinds and draw(st.booleans()),
+        "mamba_num_heads": mamba["num_heads"],
+        "mamba_head_dim": mamba["head_dim"],
+        "ssm_state_size": mamba["state_size"],
+        "time_step_min": 1e-9,  # transformers ignores it in decoding
+        "n_routed_experts": 4,
+        "moe_intermediate_size": 8,
+        "moe_shared_expert_intermediate_size": draw(one_of(8, 16)),
+        "norm_topk_prob": draw(st.booleans()),
+        **{name: mamba[name] for name in ("n_groups", "conv_kernel", "chunk_size", "use_bias", "use_conv_bias")},
+    }
+
+
 def smollm3(draw: Draw) -> Keys:
     keys = llama(draw) | {"no_rope_layer_interval": draw(one_of(1, 2, 3)), "head_dim": draw(one_of(4, 6))}
     if draw(st.booleans()):
@@ -691,6 +714,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "qwen3_moe": qwen3_moe,
     "seed_oss": seed_oss,
     "lfm2": lfm2,
+    "nemotron_h": nemotron_h,
     "smollm3": smollm3,
     "stablelm": stablelm,
     "starcoder2": starcoder2,

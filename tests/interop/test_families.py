@@ -253,6 +253,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "d_ff": 8192, "short_conv.kernel_size": 3, "layers.pattern": "3 (2 conv, full), 3 (conv, full), conv",
         "layers.kinds": {"conv": {"block": {"mixer": "short_conv"}}, "full": {}}, "norm.eps": 1e-5,
     },
+    "nemotron_h": {
+        "position.kind": "none", "norm.kind": "rmsnorm", "norm.eps": 1e-5, "attention.n_kv_heads": 8, "d_ff": 21504,
+        "tie_weights": False, "feed_forward.activation": "relu2", "mamba2.n_heads": 128, "mamba2.n_groups": 8,
+        "mamba2.min_dt": 0.001, "feed_forward.n_experts": None,
+        "layers.pattern": "3 (mamba, mlp), mamba, attention, 3 (mlp, mamba), moe",
+    },
     "smollm3": {
         **LLAMA, "position.theta": 2e6, "attention.n_kv_heads": 4, "tie_weights": True,
         "layers.pattern": "3 rope, nope", "layers.kinds": {"rope": {}, "nope": {"position": {"kind": "none"}}},

@@ -108,7 +108,8 @@ class LayerKind(Block):
             if name in self.model_fields_set:
                 block = getattr(self, name)
                 is_block = isinstance(block, Block)
-                dumped[name] = {inner: value[inner] for inner in block.model_fields_set} if is_block else value
+                given = block.model_fields_set if is_block else ()
+                dumped[name] = {inner: value[inner] for inner in value if inner in given} if is_block else value
         return dumped
 
 

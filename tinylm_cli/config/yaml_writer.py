@@ -78,13 +78,15 @@ def _groups(values: Iterable[tuple[str, Any]]) -> Iterator[list[str]]:
 
 
 def _lines(indent: str, key: str, value: Any, written: str) -> list[str]:
-    """Return ``key: value``; a mapping of mappings with a line for each block of fields."""
-    if not isinstance(value, dict) or not any(isinstance(inner, dict) for inner in value.values()):
-        return [f"{indent}{key}: {written}"]
+    """Return ``key: value``; a mapping of mappings, or one that is long, with a line for each entry."""
+    line = f"{indent}{key}: {written}"
+    is_nested = isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values())
+    if not is_nested and not (isinstance(value, dict) and len(line) > _COLUMNS):
+        return [line]
     inside = f"{indent}  "
     return [
         f"{indent}{key}:",
-        *(line for name, inner in value.items() for line in _lines(inside, name, inner, scalar(inner))),
+        *(each for name, inner in value.items() for each in _lines(inside, name, inner, scalar(inner))),
     ]
 
 

@@ -26,7 +26,7 @@ jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4
 llava_next llava_onevision longcat_flash longt5 mamba marian mbart megatron-bert mellum mimo_v2_flash minicpm
 minicpm3 minimax minimax_m3_vl_text ministral3 mistral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
-nemotron_h olmo_hybrid openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
+nemotron_h_omni olmo_hybrid openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
 qwen qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
 qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
 roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smolvlm

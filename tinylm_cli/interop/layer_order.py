@@ -27,12 +27,12 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
         *keys: The keys that determine the order.
     """
     used = list(dict.fromkeys(names))
-    if not used:
-        return
+    _reset_idle_fields(to, [kinds[name] for name in used], *keys)
     if len(used) == 1:
-        _put_everywhere(to, kinds[used[0]], *keys)
+        for field, value in kinds[used[0]].items():
+            to.put(field, value, *keys)
         return
-    for part, text in order_of(names).items():
+    for part, text in order_of(names).items() if names else ():
         to.put(f"layers.{part}", text, *keys)
     for name in used:
         to.put(f"layers.kinds.{name}", {}, *keys)
@@ -40,15 +40,21 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
             to.put(f"layers.kinds.{name}.{field}", value, *keys)
 
 
-def _put_everywhere(to: Translation, fields: Mapping[str, Any], *keys: str) -> None:
-    """Set fields of all layers, and reset those set so far that thereby have no effect."""
+def _reset_idle_fields(to: Translation, kinds: Sequence[Mapping[str, Any]], *keys: str) -> None:
+    """Reset the fields set so far that have no effect in any kind of layers."""
     before = {**defaults(), **{field: to.get(field) for field in to.fields}}
-    for field, value in apply_overrides(before, fields).items():
-        if field in fields or value != before[field]:
-            to.put(field, None if value == defaults().get(field) else value, *keys)
+    resolved = [apply_overrides(before, overrides) for overrides in kinds]
+    for field, value in before.items():
+        if any(field in overrides for overrides in kinds):
+            continue
+        after = [each[field] for each in resolved]
+        if after and after[0] != value and after.count(after[0]) == len(after):
+            to.put(field, None if after[0] == defaults().get(field) else after[0], *keys)
 
 
-def layer_types(to: Translation, key: str, types: Sequence[str], names: Mapping[str, str], n_layers: int) -> list[str]:
+def kinds_of_types(
+    to: Translation, key: str, types: Sequence[str], names: Mapping[str, str], n_layers: int
+) -> list[str]:
     """Return the kind of each layer for the types under ``key``; empty if they are reported.
 
     Args:

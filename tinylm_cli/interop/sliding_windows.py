@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.layer_order import layer_types, put_layers
+from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.shared_keys import KeyBlock, LayerTypes, LayerWindow, LlamaLikeKeys, OptionalSize
 from tinylm_cli.interop.translation import Translation
@@ -148,7 +148,7 @@ class LayerRopeKeys(LayerWindowKeys):
 
 def window_letters(to: Translation, key: str, names: Sequence[str], letters: Mapping[str, str], n_layers: int) -> str:
     """Return one letter per layer, L or G, for the names under ``key``; empty if they are reported."""
-    return "".join(layer_types(to, key, names, letters, n_layers))
+    return "".join(kinds_of_types(to, key, names, letters, n_layers))
 
 
 def layer_names(config: ModelConfig, letters: Mapping[str, str]) -> list[str]:

@@ -83,6 +83,7 @@ FAMILIES = {
         Family("exaone", "exaone.ExaoneKeys", "ExaoneForCausalLM", "EXAONE 3"),
         Family("cohere2", "cohere.Cohere2Keys", "Cohere2ForCausalLM", "Command R7B and A"),
         Family("lfm2", "lfm2.Lfm2Keys", "Lfm2ForCausalLM", "LFM2"),
+        Family("nemotron_h", "nemotron_h.NemotronHKeys", "NemotronHForCausalLM", "Nemotron-H"),
         Family("smollm3", "smollm.SmolLM3Keys", "SmolLM3ForCausalLM", "SmolLM3"),
         Family("cwm", "cwm.CwmKeys", "CwmForCausalLM", "Code World Model"),
         Family("internlm3", "internlm3.InternLM3Keys", "InternLM3ForCausalLM", "InternLM 3"),

@@ -5,7 +5,7 @@ from typing import Any
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.layer_order import layer_types, put_layers
+from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
 from tinylm_cli.interop.tensor_names import EMBEDDING, PROJECTIONS, TensorNames
 from tinylm_cli.interop.translation import Translation
@@ -79,7 +79,7 @@ class Lfm2Keys(key.LlamaLikeKeys, RopeKeys):
             listed = "full_attn_idxs"
             full = range(n_layers) if self.full_attn_idxs is None else self.full_attn_idxs
             types = ["full_attention" if layer in full else "conv" for layer in range(n_layers)]
-        names = layer_types(to, listed, types, _NAMES, n_layers)
+        names = kinds_of_types(to, listed, types, _NAMES, n_layers)
         if "conv" in names:
             to.put("short_conv.kernel_size", self.conv_L_cache, "conv_L_cache")
             to.put("short_conv.bias", self.conv_bias, "conv_bias")

@@ -56,8 +56,8 @@ HEAD = """# Families of transformers
 Generated from transformers 5.24; `pytest --update-golden tests/docs/test_families_page.py` rewrites it.
 
 tinylm reads the default config of each family with a causal language model. A family is *exact* if tinylm counts as
-many parameters as transformers' module has, built on the meta device, and *wrong* if the counts differ. For every
-supported family, `tests/interop/test_parity.py` also compares the logits.
+many trainable parameters as transformers' module has, built on the meta device, and *wrong* if the counts differ. For
+every supported family, `tests/interop/test_parity.py` also compares the logits.
 """
 
 
@@ -108,7 +108,11 @@ def read_family(model_type: str, folder: Path) -> Row:
     with torch.device("meta"):
         module = module_class(config)
     others = family.keys.tensor_names.skipped_prefixes
-    parameters = [(parameter.numel(), name.startswith(others)) for name, parameter in module.named_parameters()]
+    parameters = [
+        (parameter.numel(), name.startswith(others))
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    ]
     expected = sum(size for size, is_other in parameters if not is_other)
     left = sum(size for size, is_other in parameters if is_other)
     if counted == expected:

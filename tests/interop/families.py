@@ -651,6 +651,29 @@ def granitemoe(draw: Draw) -> Keys:
     return keys
 
 
+def exaone_moe(draw: Draw) -> Keys:
+    keys = routed(draw) | {"num_experts": 8, "num_shared_experts": draw(one_of(1, 2)), "sliding_window": WINDOW}
+    del keys["n_routed_experts"], keys["n_shared_experts"], keys["attention_bias"]
+    if draw(st.booleans()):
+        keys["mlp_layer_types"] = draw(st.permutations(["dense", "sparse", "sparse"]))[: keys["num_hidden_layers"]]
+    return keys | {"sliding_window_pattern": draw(one_of(1, 2, 3))}
+
+
+def afmoe(draw: Draw) -> Keys:
+    experts = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "num_shared_experts": draw(one_of(1, 2)),
+        "num_dense_layers": draw(one_of(0, 1, 2)),
+        "moe_intermediate_size": 10,
+        "route_scale": draw(one_of(1.0, 2.5)),
+    }
+    others = {"head_dim": draw(one_of(4, 8)), "mup_enabled": draw(st.booleans()), "sliding_window": WINDOW}
+    return (
+        sizes(draw) | rms(draw) | scaling(draw) | experts | others | {"global_attn_every_n_layers": draw(one_of(1, 2))}
+    )
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -683,6 +706,8 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "glm4_moe": glm4_moe,
     "solar_open": solar_open,
     "minimax_m2": minimax_m2,
+    "exaone_moe": exaone_moe,
+    "afmoe": afmoe,
     "gpt_oss": gpt_oss,
     "granite_swa": granite_swa,
     "gptj": gptj,

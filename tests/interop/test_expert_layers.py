@@ -16,14 +16,15 @@ from tinylm_cli.interop.expert_layers import dense_layers, expert_kind, n_leadin
 from tinylm_cli.interop.layer_order import put_layers
 from tinylm_cli.interop.translation import Translation, as_tree
 
-SHAPE = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "d_ff": 8, "feed_forward.router": "softmax"}
+SHAPE = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "d_ff": 8}
+EXPERTS = {"feed_forward.n_experts": 4, "feed_forward.router": "softmax"}
 SPAN = Span("config.json", 1, 1, 2, "")
 
 
 def translated(is_dense: list[bool], windows: str = "") -> ModelConfig:
     """Return the model with these dense layers, and windows by a pattern or by kinds of layers."""
     to = Translation("config.json", SPAN)
-    for field, value in {**SHAPE, "n_layers": len(is_dense)}.items():
+    for field, value in {**SHAPE, **EXPERTS, "n_layers": len(is_dense)}.items():
         to.put(field, value)
     if windows == "kinds":
         kinds: dict[str, dict[str, Any]] = {"local": {"attention.window": 4}, "full": {"position.kind": "none"}}

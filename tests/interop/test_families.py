@@ -141,6 +141,16 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.qk_norm": "full", "attention.d_head": 128, "position.rotary_fraction": 0.5,
         "position.theta": 5e6, "feed_forward.n_experts": 256, "feed_forward.score_correction": True,
     },
+    "exaone_moe": {
+        **LLAMA, "attention.qk_norm": "per_head", "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
+        "feed_forward.d_expert": 1024, "feed_forward.n_shared_experts": 1, "feed_forward.routed_scale": 2.5,
+        "layers.first": "local_dense, 2 local", "layers.pattern": "full, 3 local", "layers.last": "full",
+    },
+    "afmoe": {
+        **LLAMA, "attention.gate": True, "attention.qk_norm": "per_head", "norm.placement": "sandwich",
+        "feed_forward.n_experts": 64, "feed_forward.n_shared_experts": 2, "feed_forward.renormalize": True,
+        "layers.first": "local_dense, 2 local", "layers.pattern": "full, 3 local", "layers.last": "full",
+    },
     "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
     "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
     "mpt": {
@@ -364,12 +374,12 @@ def test_fields(name: str) -> None:
 
 
 def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
-    """Return the parameters of transformers' own module, built on meta, a shared tensor counted once."""
+    """Return the trainable parameters of transformers' own module, built on meta, a shared tensor counted once."""
     importlib.import_module("transformers.generation.utils")  # it computes at import, which torch 2.6 cannot on meta
     config = transformers.AutoConfig.for_model(model_type, **settings)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    return sum(tensor.numel() for tensor in model.parameters())
+    return sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -104,6 +104,8 @@ FAMILIES = {
         Family("glm4_moe", "glm.Glm4MoeKeys", "Glm4MoeForCausalLM", "GLM-4.5"),
         Family("solar_open", "glm.SolarOpenKeys", "SolarOpenForCausalLM", "Solar Open"),
         Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),
+        Family("exaone_moe", "exaone.ExaoneMoeKeys", "ExaoneMoeForCausalLM", "EXAONE with experts"),
+        Family("afmoe", "afmoe.AfmoeKeys", "AfmoeForCausalLM", "Trinity (AFMoE)"),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 
 WIDTH, HEAD, LENGTH, WINDOW = 64, 16, 64, 16
@@ -29,6 +30,10 @@ def scaled_down(config: ModelConfig, *, width: int = WIDTH) -> ModelConfig:
         "max_len": LENGTH,
     }
     values.pop("nominal_params", None)
+    if config.layers.kinds:
+        names = layer_pattern(config).names * 2
+        values["layers"] = {"pattern": ", ".join(names), "kinds": values["layers"]["kinds"]}
+        values["n_layers"] = len(names)
     values["attention"] = values.get("attention", {}) | _attention(config, heads // group)
     feed_forward = config.feed_forward
     if feed_forward.n_experts is not None:

@@ -35,7 +35,14 @@ def without_dropout(config: ModelConfig) -> ModelConfig:
 
 
 def one_of_each_layer(config: ModelConfig) -> ModelConfig:
-    """Return the config with as few layers as hold a whole pattern of windows, a dense layer and one of experts."""
+    """Return the config with as few layers as hold a whole pattern of windows, a dense layer and one of experts.
+
+    Of named kinds of layers, it has one each.
+    """
+    if config.layers.kinds:
+        names = layer_pattern(config).names
+        layers = config.layers.model_copy(update={"first": None, "pattern": ", ".join(names), "last": None})
+        return config.model_copy(update={"layers": layers, "n_layers": len(names)})
     needed = max(2, len(config.attention.window_pattern), config.feed_forward.n_dense_layers + 1)
     return config.model_copy(update={"n_layers": min(config.n_layers, needed)})
 
@@ -100,9 +107,9 @@ def test_gallery_forward_flops(name: str) -> None:
     The layers are fewer, with the same remainder of the pattern of windows.
     """
     config = without_dropout(load_config(name).config)
-    needed = one_of_each_layer(config).n_layers
-    remainder = (config.n_layers - needed) % len(config.attention.window_pattern)
-    config = config.model_copy(update={"n_layers": needed + remainder})
+    fewest = one_of_each_layer(config)
+    remainder = (config.n_layers - fewest.n_layers) % len(config.attention.window_pattern)
+    config = fewest.model_copy(update={"n_layers": fewest.n_layers + remainder})
     seq_len = min(48, config.max_len)
     model = TinyTransformerLM.from_config(config, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -113,10 +120,13 @@ def test_gallery_forward_flops(name: str) -> None:
     expected: Counter[str] = Counter({"lm_head": by_module["lm_head"]})
     kinds = list(layer_pattern(config))
     for layer in range(config.n_layers):
-        attention, feed_forward = f"blocks.{layer}.attention", f"blocks.{layer}.feed_forward"
-        maps = sum(count for module, count in by_module.items() if module.startswith(f"{attention}."))
-        expected["attention"] += maps
-        expected["attention_scores"] += by_module[attention] - maps
+        mixer, feed_forward = f"blocks.{layer}.{kinds[layer].block.mixer}", f"blocks.{layer}.feed_forward"
+        if kinds[layer].block.mixer == "attention":
+            maps = sum(count for module, count in by_module.items() if module.startswith(f"{mixer}."))
+            expected["attention"] += maps
+            expected["attention_scores"] += by_module[mixer] - maps
+        else:
+            expected[kinds[layer].block.mixer] += by_module[mixer]
         router = by_module.get(f"{feed_forward}.router", 0)
         expected["router"] += router
         is_dense = kinds[layer].feed_forward.n_experts is None
@@ -168,23 +178,26 @@ def test_any_model_train_flops(config: ModelConfig) -> None:
     assert trained == counted(model, 3, 7, backward=True)
 
 
+def convolution_step_flops(config: ModelConfig) -> int:
+    """Return the FLOPs of a step of all convolutions: sums of products, which torch does not count."""
+    return sum(
+        2 * section.repeats * tensor.elements
+        for section in tensor_table(config)
+        for tensor in section.tensors
+        if tensor.name.endswith(".conv.weight")
+    )
+
+
 @settings(max_examples=40, deadline=None)
 @given(config=small_configs())
 def test_any_model_decode_flops(config: ModelConfig) -> None:
-    """Steps of convolutions are sums of products, which torch does not count."""
     model = TinyTransformerLM.from_config(without_dropout(config), device="meta").eval()
     cache = KVCache(config, batch_size=1, capacity=9, device=META, dtype=torch.float32)
     with torch.no_grad():
         model.hidden(torch.zeros(1, 8, dtype=torch.long, device=META), cache=cache)
         with flop_counter() as counter:
             model.logits(model.hidden(torch.zeros(1, 1, dtype=torch.long, device=META), cache=cache))
-    convolutions = sum(
-        2 * section.repeats * tensor.elements
-        for section in tensor_table(config)
-        for tensor in section.tensors
-        if tensor.name.endswith(".conv.weight")
-    )
-    assert counter.get_total_flops() + convolutions == decode_flops(config, context_len=9)
+    assert counter.get_total_flops() + convolution_step_flops(config) == decode_flops(config, context_len=9)
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -200,7 +213,7 @@ def test_decode_flops(name: str) -> None:
             model.logits(model.hidden(read, cache=cache)[:, -1])
         with FlopCounterMode(display=False) as decode:
             model.logits(model.hidden(new, cache=cache))
-    assert decode.get_total_flops() == decode_flops(config, context_len=40)
+    assert decode.get_total_flops() + convolution_step_flops(config) == decode_flops(config, context_len=40)
     spare = forward_flops(config, batch_size=1, seq_len=39, attention="full") - forward_flops(
         config, batch_size=1, seq_len=39
     )

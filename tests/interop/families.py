@@ -674,6 +674,18 @@ def afmoe(draw: Draw) -> Keys:
     )
 
 
+def granitemoeshared(draw: Draw) -> Keys:
+    keys = granitemoe(draw)
+    return keys | {"shared_intermediate_size": keys["intermediate_size"] * draw(one_of(0, 1, 2))}
+
+
+def granitemoe_swa(draw: Draw) -> Keys:
+    experts = {"num_local_experts": 4, "num_experts_per_tok": draw(one_of(1, 2))}
+    keys = granite_swa(draw) | experts
+    del keys["mlp_bias"]
+    return keys | {"shared_intermediate_size": keys["intermediate_size"] * draw(one_of(0, 1, 2))}
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -708,6 +720,8 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "minimax_m2": minimax_m2,
     "exaone_moe": exaone_moe,
     "afmoe": afmoe,
+    "granitemoeshared": granitemoeshared,
+    "granitemoe_swa": granitemoe_swa,
     "gpt_oss": gpt_oss,
     "granite_swa": granite_swa,
     "gptj": gptj,

@@ -115,6 +115,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.scale": 1.0, "head.logit_scale": 1.0, "feed_forward.n_experts": 8, "feed_forward.top_k": 2,
         "feed_forward.router": "topk_softmax", "feed_forward.d_expert": None, "d_ff": 11008,
     },
+    "granitemoeshared": {
+        **LLAMA, "attention.scale": 1.0, "head.logit_scale": 1.0, "feed_forward.n_experts": 8, "feed_forward.top_k": 2,
+        "feed_forward.n_shared_experts": 1, "d_ff": 11008,
+    },
+    "granitemoe_swa": {
+        **LLAMA, "attention.sinks": True, "attention.window": 128, "attention.window_pattern": "GLLL",
+        "feed_forward.n_experts": 8, "feed_forward.top_k": 2, "feed_forward.n_shared_experts": 0,
+    },
     "hunyuan_v1_moe": {
         **LLAMA, "attention.qk_norm": "per_head", "attention.qk_norm_after_rope": True, "feed_forward.n_experts": 16,
         "feed_forward.top_k": 1, "feed_forward.n_shared_experts": 1, "feed_forward.renormalize": True,

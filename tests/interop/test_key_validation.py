@@ -37,6 +37,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"is_encoder_decoder": True}),
     ("solar_open", {"first_k_dense_replace": 1}),
     ("granitemoe", {"mlp_bias": True}),
+    ("granitemoeshared", {"shared_intermediate_size": 100}),
     ("afmoe", {"attention_bias": True}),
     ("exaone_moe", {"mlp_layer_types": ["dense"] * 31 + ["latent"]}),
     ("mpt", {"logit_scale": "inv_sqrt_d_model"}),

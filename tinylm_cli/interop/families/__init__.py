@@ -106,6 +106,18 @@ FAMILIES = {
         Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),
         Family("exaone_moe", "exaone.ExaoneMoeKeys", "ExaoneMoeForCausalLM", "EXAONE with experts"),
         Family("afmoe", "afmoe.AfmoeKeys", "AfmoeForCausalLM", "Trinity (AFMoE)"),
+        Family(
+            "granitemoeshared",
+            "granite.GraniteMoeSharedKeys",
+            "GraniteMoeSharedForCausalLM",
+            "Granite with shared experts",
+        ),
+        Family(
+            "granitemoe_swa",
+            "granite.GraniteMoeSWAKeys",
+            "GraniteMoeSWAForCausalLM",
+            "Granite with experts and sliding windows",
+        ),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )
 }

@@ -142,3 +142,55 @@ class GraniteMoeKeys(GraniteKeys):
     mlp_bias: bool = key.only(False, why="this family's code has no such biases")
     num_local_experts: key.NExperts = 8
     num_experts_per_tok: key.TopK = 2
+
+
+class GraniteMoeSharedKeys(GraniteMoeKeys):
+    """``GraniteMoeSharedConfig``: a shared expert, if ``shared_intermediate_size`` is not 0."""
+
+    tensor_names = GraniteMoeKeys.tensor_names.override(
+        layer={"feed_forward.shared_experts.down_proj": "shared_mlp.output_linear"},
+        fused=(
+            Fused(
+                ("feed_forward.shared_experts.gate_proj", "feed_forward.shared_experts.up_proj"),
+                "shared_mlp.input_linear",
+            ),
+        ),
+    )
+
+    shared_intermediate_size: key.Count = 0
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map as Granite with experts; the shared expert is as wide as one or several routed ones."""
+        super().to_tinylm(to)
+        if to.has_error("intermediate_size", "shared_intermediate_size"):
+            return
+        n_shared, rest = divmod(self.shared_intermediate_size, self.intermediate_size)
+        if rest:
+            why = "tinylm's shared experts are as wide as the routed ones"
+            remedy = f"tinylm supports 0 and multiples of intermediate_size {self.intermediate_size}"
+            to.unsupported("shared_intermediate_size", why, remedy)
+        else:
+            to.put("feed_forward.n_shared_experts", n_shared, "shared_intermediate_size")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        shared = config.feed_forward.n_shared_experts * config.d_expert
+        return super().from_tinylm(config) | {"shared_intermediate_size": shared}
+
+
+class GraniteMoeSWAKeys(GraniteMoeSharedKeys, GraniteSWAKeys):
+    """``GraniteMoeSWAConfig``: Granite with shared experts, attention sinks and sliding windows."""
+
+    constants = {**GraniteSWAKeys.constants, "feed_forward.router": "topk_softmax"}
+    tensor_names = GraniteMoeSharedKeys.tensor_names.override(
+        layer={"feed_forward.router": "block_sparse_moe.router"},
+        tensors=(
+            *GraniteSWAKeys.tensor_names.tensors,
+            Fused(
+                ("feed_forward.experts.gate_proj.weight", "feed_forward.experts.up_proj.weight"),
+                "block_sparse_moe.experts.gate_up_proj",
+                TensorLayout.stacked,
+            ),
+            Fused(("feed_forward.experts.down_proj.weight",), "block_sparse_moe.experts.down_proj"),
+        ),
+    )

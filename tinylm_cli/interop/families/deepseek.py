@@ -127,7 +127,7 @@ class DeepseekV2Keys(LatentKeys):
     n_shared_experts: key.NSharedExperts = 2
     num_experts_per_tok: Annotated[key.TopK, Field(examples=[6])]
     moe_intermediate_size: key.DExpert = 1407
-    moe_layer_freq: int = key.only(1, why="only leading layers can be dense")
+    moe_layer_freq: int = key.only(1, why="this family's code has only leading dense layers")
     first_k_dense_replace: key.OptionalCount = None
     routed_scaling_factor: key.RoutedScale = 1.0
     n_group: key.OptionalSize = None

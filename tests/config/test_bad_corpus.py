@@ -193,6 +193,8 @@ layers-as-list                wrong-type@8
 layers-do-not-divide          layers-do-not-divide@9
 layers-end-too-soon           layers-do-not-divide@10
 layers-idle-field             without-effect@9,14
+layers-kind-alias             anchor@9 alias@10
+layers-kind-null-sizes        wrong-type@9,10
 layers-kind-undefined         undefined-kind@9
 layers-kind-uneven-heads      kv-heads-do-not-divide@11
 layers-kind-unknown-key       unknown-key@13,14,15

@@ -104,7 +104,7 @@ def test_examples() -> None:
         elif name == "attention.window_pattern":
             assert (field.default, field.example) == ("L", "LG")
         elif name == "layers.kinds":
-            assert (field.default, field.example) == ({}, {"linear": {}, "full": {}})
+            assert (field.default, field.example) == ({}, {"local": {}, "full": {}})
         else:
             assert field.example == field.default
 

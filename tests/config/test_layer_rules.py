@@ -47,7 +47,7 @@ def test_problem_of_several_kinds_is_reported_once() -> None:
 def test_problem_of_one_kind_is_at_its_field() -> None:
     (problem,) = problems({"a": {}, "b": {"n_heads": 3}}, layers__pattern="a, b")
     assert problem.fields == ("layers.kinds.b.n_heads", "d_model")
-    assert problem.message == "in b layers, d_model 128 is not divisible by n_heads 3"
+    assert problem.message == "in layers of kind b, d_model 128 is not divisible by n_heads 3"
 
 
 @pytest.mark.parametrize(

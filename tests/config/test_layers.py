@@ -92,5 +92,11 @@ def test_overrides_by_kind() -> None:
     assert overrides_by_kind(kinds) == {"a": {"position.kind": "none"}, "b": {}}
 
 
+@pytest.mark.parametrize("field", ["n_heads", "d_ff"])
+def test_sizes_that_a_layer_needs(field: str) -> None:
+    with pytest.raises(ValidationError):
+        LayerKind.model_validate({field: None})
+
+
 def test_kinds_have_every_block_but_those_of_the_model() -> None:
     assert set(LayerKind.model_fields) == {*BLOCKS, "n_heads", "d_ff"} - {"embedding", "head", "budget"}

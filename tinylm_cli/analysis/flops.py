@@ -30,7 +30,7 @@ from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
-from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, layers_prefix, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 from tinylm_cli.reports.flops import COMPONENTS, FlopsComponent, ModelFlops, PartFlops
@@ -209,9 +209,10 @@ def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTabl
             continue
         groups = groups_within(config, section.layers)
         for group in groups:
-            suffix = f" {group.name}" if len(groups) > 1 else ""
+            is_named = group.name and (len(groups) > 1 or config.layers.kinds)
+            name = f"{layers_prefix(group.layers)} {group.name}" if is_named else layers_prefix(group.layers)
             inside = mixer_of(group.config).matmuls(group.config, counted)
-            yield MatmulGroup(section.prefix() + suffix, len(group.layers), (*weights, *inside), True)
+            yield MatmulGroup(name, len(group.layers), (*weights, *inside), True)
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:

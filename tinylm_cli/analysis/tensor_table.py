@@ -50,10 +50,12 @@ class Section(NamedTuple):
     def prefix(self, layer: int | None = None) -> str:
         """Return ``blocks.3``; for all its layers ``blocks.{0..5}``, or ``blocks.0`` if there is only one."""
         assert self.layers is not None
-        if layer is None:
-            layers = self.layers.text()
-            return f"blocks.{{{layers}}}" if self.repeats > 1 else f"blocks.{layers}"
-        return f"blocks.{layer}"
+        return layers_prefix(self.layers) if layer is None else f"blocks.{layer}"
+
+
+def layers_prefix(layers: LayerSet) -> str:
+    """Return the name of layers in the model: ``blocks.{0..5}``, or ``blocks.0`` if there is only one."""
+    return f"blocks.{{{layers.text()}}}" if len(layers) > 1 else f"blocks.{layers.text()}"
 
 
 TensorTable = tuple[Section, ...]

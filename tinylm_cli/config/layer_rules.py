@@ -85,7 +85,7 @@ def _order_is_complete(values: Values) -> Iterator[Problem]:
 
 def _undefined(field: str, name: str, kinds: Mapping[str, Any]) -> Problem:
     meant = suggest(name, kinds)
-    help_ = f"did you mean {meant}?" if meant else f"the kinds are {either(list(map(clip, kinds)))}"
+    help_ = f"did you mean {meant}?" if meant else f"the kinds are {', '.join(map(clip, kinds))}"
     return Problem("undefined-kind", (field, KINDS), f"{field} lists {name}, which {KINDS} does not define", help_)
 
 
@@ -97,8 +97,9 @@ def _pattern_divides(values: Values, lengths: Mapping[str, int]) -> Iterator[Pro
     rest = n_layers - ends
     fields = (*(field for field in reversed(SEQUENCES) if field in lengths), "n_layers")
     listed = " and ".join(field for field in ("layers.first", "layers.last") if field in lengths)
+    leave = "leave" if len(lengths) > 2 else "leaves"
     if pattern and (rest <= 0 or rest % pattern):
-        of = f"the {rest} of n_layers {n_layers} that {listed} leave" if listed else f"n_layers {n_layers}"
+        of = f"the {rest} of n_layers {n_layers} that {listed} {leave}" if listed else f"n_layers {n_layers}"
         near = sorted({ends + max(rest // pattern, 1) * pattern, ends + max(rest // pattern + 1, 1) * pattern})
         message = f"layers.pattern has {counted(pattern, 'layer')}, which do not divide {of}"
         if rest <= 0:
@@ -162,4 +163,4 @@ def _of_kind(problem: Problem, name: str, overrides: Mapping[str, Any]) -> Probl
     if fields == problem.fields:
         return problem
     own = (*(field for field in fields if field.startswith(KINDS)), *(f for f in fields if not f.startswith(KINDS)))
-    return problem._replace(fields=own, message=f"in {name} layers, {problem.message}")
+    return problem._replace(fields=own, message=f"in layers of kind {name}, {problem.message}")

@@ -54,7 +54,7 @@ Sequence = Annotated[
     str,
     Field(max_length=65_536, pattern=f"^{_SEQUENCE}$"),
     AfterValidator(_checked_sequence),
-    FieldType("sequence", f"at most {MAX_SEQUENCE:,} layers by kind, such as 3 linear, full"),
+    FieldType("sequence", f"a sequence of at most {MAX_SEQUENCE:,} layers, such as 3 local, full"),
 ]
 
 
@@ -65,8 +65,8 @@ class LayerKind(Block):
     the value of the rest of the config.
     """
 
-    n_heads: HeadCount | None = optional(4, "Attention heads of these layers.")
-    d_ff: HiddenSize | None = optional(512, "Hidden size of their feed-forward network.")
+    n_heads: HeadCount = Field(1, examples=[4], description="Attention heads of these layers.")
+    d_ff: HiddenSize = Field(1, examples=[512], description="Hidden size of their feed-forward network.")
     position: Position = Field(Position.model_construct(), description="Fields of position that differ.")
     norm: Norm = Field(Norm.model_construct(), description="Fields of norm that differ.")
     attention: Attention = Field(Attention.model_construct(), description="Fields of attention that differ.")
@@ -117,20 +117,20 @@ class Layers(Block):
     """Layers that differ: named kinds, and the order in which they follow each other."""
 
     pattern: Sequence | None = optional(
-        "3 linear, full",
+        "3 local, full",
         "Kinds of the layers in order, with counts and brackets; repeated over the layers that first and last leave.",
     )
     first: Sequence | None = optional("3 dense", "Kinds of the first layers, before the pattern.")
-    last: Sequence | None = optional("2 linear", "Kinds of the last layers, after the pattern.")
+    last: Sequence | None = optional("2 local", "Kinds of the last layers, after the pattern.")
     kinds: Annotated[
         dict[Annotated[str, Field(pattern=f"^{_NAME}$")], LayerKind],
         Field(max_length=MAX_KINDS),
-        FieldType("kinds", "a mapping of names to the fields of their layers"),
+        FieldType("kinds", f"a mapping of at most {MAX_KINDS} names to the fields of their layers"),
     ] = Field(
         {},
-        examples=[{"linear": {}, "full": {}}],
-        description="The fields of each kind that differ from those of the config, such as linear: {attention:"
-        " {window: 1024}}; null resets a field to its default.",
+        examples=[{"local": {}, "full": {}}],
+        description="The fields of each kind that differ from those of the config, such as local: {attention:"
+        " {window: 1024}}; null removes an optional field, such as n_experts.",
     )
 
     def __hash__(self) -> int:

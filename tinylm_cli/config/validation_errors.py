@@ -158,7 +158,9 @@ def _diagnose_kinds(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
             remedy = "write lowercase letters, digits, _ and -, with a letter first"
             message = f"layers.kinds: {quote(name)} cannot be the name of a kind"
             found.append(diagnostic("wrong-type", message, place.source, place, field=field, help=remedy))
-        elif node.entries is None and not node.reported:
+        elif node.entries is None:
+            if node.reported:
+                continue
             remedy = "write the fields that differ on lines of their own, indented under it, or {} for none"
             message = f"{field} must be a block of fields, not {describe(node)}"
             found.append(diagnostic("wrong-type", message, node.span.source, node.span, field=field, help=remedy))

@@ -10,6 +10,7 @@ from typing import Any
 from tinylm_cli.config.amounts import AmountKind, stated
 from tinylm_cli.config.dependencies import REQUIREMENTS, applying_fields
 from tinylm_cli.config.fields import MODEL, Field, fields
+from tinylm_cli.config.layer_rules import LAYER_SELECTORS
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.yaml_reader import resolve_plain
 
@@ -159,7 +160,8 @@ def short_scalar(value: Any) -> str:
 def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and the value of each field that is set and has an effect."""
     for name, value in applying_fields(flatten(config.model_dump())).items():
-        if value is not None and value != {}:
+        is_selector = name in LAYER_SELECTORS and bool(config.layers.kinds)
+        if value is not None and value != {} and not is_selector:
             yield name, value
 
 

@@ -33,6 +33,7 @@ FILES = (SAVED_WEIGHTS, CONFIG_FILE)
 KINDS = ("block.mixer", "attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
 """Fields that distinguish families most, in order of importance, for choosing the nearest family."""
 
+KINDS_OF_LAYERS, ORDER = "layers.kinds", "layers.pattern"
 WINDOW, PATTERN = "attention.window", "attention.window_pattern"
 
 _MAX_LISTED = 3
@@ -156,6 +157,11 @@ class _Candidate(NamedTuple):
     def unsupported_fields(self, config: ModelConfig) -> str:
         """Return a clause that lists the fields that the family cannot express."""
         values = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
+        if KINDS_OF_LAYERS in values:
+            values |= {
+                KINDS_OF_LAYERS: tuple(layer_pattern(config).names),
+                ORDER: config.layers.pattern or "of its own",
+            }
         fields = list(dict.fromkeys(_field_to_name(field, config) for field in self.differences))
         listed = ", ".join(f"{field} {brief(values[field])}" for field in fields[:_MAX_LISTED])
         more = ", …" if len(fields) > _MAX_LISTED else ""

@@ -92,6 +92,15 @@ def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change
     assert f"lists {len(value)} layers, but n_layers is" in found.message
 
 
+def test_required_key_that_the_reader_reports(changed: Change) -> None:
+    path = Path(changed("deepseek_v2"))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"num_experts_per_tok": 6', '"num_experts_per_tok": "\\ud800"'), encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(path))
+    assert [found.field or found.code for found in raised.value.diagnostics]
+
+
 def test_unknown_key(changed: Change) -> None:
     path = changed("llama", num_hiden_layers=3, logit_scale=0.1, use_something=None)
     with pytest.raises(ConfigError) as raised:

@@ -125,8 +125,10 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
     for detail in errors:
         path = [part for part in detail["loc"] if isinstance(part, str)]
         name, kind, entry = ".".join(path), detail["type"], find_entry(to.node, path)
-        if kind == "missing" and path[0] in to.with_errors:
-            continue  # it is present, and already reported
+        field = schema.fields.get(name)
+        if kind == "missing" and path[0] in to.with_errors:  # it is present, and already reported
+            _repair(plain, path, field.example if field is not None else None)
+            continue
         if kind == "extra_forbidden" and entry is not None:
             if path[-1] in HARMLESS or path[-1].startswith("_"):
                 to.ignored.append(to.display(name))
@@ -140,7 +142,6 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
         elif not (filled := filled_fields(keys, path[0])) or not set(filled) <= set(overridden):
             others.append(detail)
         to.with_errors.add(name)
-        field = schema.fields.get(name)
         _repair(plain, path, field.example if field is not None and field.required else None)
     from tinylm_cli.config.validation_errors import diagnose_fields
 

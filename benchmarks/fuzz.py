@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _memory_folder() -> str | None:
-    """Return a folder in memory, where files are written and synced at once; None where there is none."""
+    """Return a folder in memory, where writing and syncing a file is fast; None if the system has none."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 

@@ -56,6 +56,19 @@ class SequenceMixer(nn.Module):
         yield from ()
 
 
+def constant_states(buffers: Sequence[Tensor], *, start: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the tensors of each layer's state, whose size is constant; they are emptied before the first position.
+
+    Args:
+        buffers: The buffers of a group of layers, each (N, B, ...).
+        start: Positions read before the new ones.
+    """
+    if start == 0:
+        for buffer in buffers:
+            buffer.zero_()
+    return zip(*(buffer.unbind(0) for buffer in buffers), strict=True)
+
+
 def position_views(buffer: Tensor, *, start: int, count: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Return views of the slots of new positions, and of all cached positions, of each row of a ring buffer.
 

@@ -44,7 +44,7 @@ class ServingSummary:
     weights_bytes: int  # All weights, as they are stored.
     weights_dtype: str  # Storage type of the weights, after quantization if there is any.
     kv_cache_bytes_per_token: int  # KV cache of one token, summed over layers.
-    state_bytes_per_sequence: int  # States of constant size, for layers that do not cache tokens; 0 if there are none.
+    state_bytes_per_sequence: int  # Bytes of the states of layers that do not cache tokens; 0 if all layers do.
     kv_cache_bytes: int  # The KV cache of all sequences, states included.
     largest_batch_size: int | None  # Largest number of sequences of ``seq_len`` tokens that fits; None without a GPU.
     # Upper bound on decode throughput, summed over the batch; None without a GPU.

@@ -25,7 +25,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
 from tinylm_cli.model.norm import RMSNorm
-from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
 
 L2_EPS = 1e-6
 """Added to the squared length of queries and keys, in the reference implementation."""
@@ -59,10 +59,7 @@ class GatedDeltaNetState(NamedTuple):
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
         """Return the state of each layer, emptied before the first position."""
-        if start == 0:
-            for buffer in buffers:
-                buffer.zero_()
-        return [cls(*layer) for layer in zip(*(buffer.unbind(0) for buffer in buffers), strict=True)]
+        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 class GatedDeltaNet(SequenceMixer):

@@ -21,7 +21,7 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
-from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
 
 INITIAL_DECAY = (1.0, 16.0)
 """Range of the initial -A, drawn uniformly, in the reference implementation."""
@@ -54,10 +54,7 @@ class Mamba2State(NamedTuple):
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
         """Return the state of each layer, emptied before the first position."""
-        if start == 0:
-            for buffer in buffers:
-                buffer.zero_()
-        return [cls(*layer) for layer in zip(*(buffer.unbind(0) for buffer in buffers), strict=True)]
+        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 class Mamba2(SequenceMixer):

@@ -10,7 +10,7 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
-from tinylm_cli.model.sequence_mixer import Buffer, SequenceMixer
+from tinylm_cli.model.sequence_mixer import Buffer, SequenceMixer, constant_states
 
 
 class ShortConvState(NamedTuple):
@@ -30,10 +30,7 @@ class ShortConvState(NamedTuple):
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
         """Return the state of each layer, emptied before the first position."""
-        (inputs,) = buffers
-        if start == 0:
-            inputs.zero_()
-        return [cls(layer) for layer in inputs.unbind(0)]
+        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 class ShortConv(SequenceMixer):

@@ -75,7 +75,7 @@ def test_torch_contexts() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.set_default_dtype(torch.float64)
     try:
-        assert TinyTransformerLM(*SIZES).lm_head.weight.dtype == torch.float64
+        assert TinyTransformerLM(*SIZES).dtype == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -83,7 +83,7 @@ def test_torch_contexts() -> None:
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "meta"])
 def test_device_names(make_config: Make, device: str | torch.device) -> None:
     model = TinyTransformerLM.from_config(make_config(), device=device)
-    assert model.lm_head.weight.device == torch.device(device)
+    assert model.device == torch.device(device)
 
 
 def expected_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -58,11 +58,11 @@ def build(
     from tinylm_cli.render.views.build import DEPTH, build_view
     from tinylm_cli.reports.architecture import BuildReport
 
-    dtype = str(module.lm_head.weight.dtype).removeprefix("torch.")
+    dtype = str(module.dtype).removeprefix("torch.")
     proof = prove(loaded.config, parameter_shapes(module), unique_params(module))
     report = BuildReport(
         model=analyze_params(loaded, dtype=dtype),
-        device=str(module.lm_head.weight.device),
+        device=str(module.device),
         dtype=dtype,
         seed=None if meta or request.weights is not None else model.seed,
         weights=str(request.weights) if request.weights is not None else None,

@@ -53,7 +53,7 @@ def check(
         torch_device = request.torch_device()
 
         from tinylm_cli.model.checks import ExpectedParams, run_checks
-    weights_dtype = request.torch_dtype() if module is None else module.lm_head.weight.dtype
+    weights_dtype = request.torch_dtype() if module is None else module.dtype
     if live:
         name = str(weights_dtype).removeprefix("torch.")
         shown_seed = model.seed if module is None else None

@@ -93,12 +93,11 @@ def forward(
     from tinylm_cli.model.forward_trace import run_forward
     from tinylm_cli.render.views.forward import forward_view
 
-    weights_device = module.lm_head.weight.device
     if ids:
-        batch = torch.tensor([ids], device=weights_device)
+        batch = torch.tensor([ids], device=module.device)
     else:
         rng = torch.Generator().manual_seed(model.seed)
-        batch = torch.randint(loaded.config.vocab_size, (batch_size, seq_len), generator=rng).to(weights_device)
+        batch = torch.randint(loaded.config.vocab_size, (batch_size, seq_len), generator=rng).to(module.device)
     with working(f"running {loaded.name}"):
         report = run_forward(
             module,

@@ -107,7 +107,7 @@ def generate(
     if live:
         opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
         write_stdout(to_text(opening, terminal) + GENERATED)
-    start = torch.tensor([prompt], device=module.lm_head.weight.device)
+    start = torch.tensor([prompt], device=module.device)
     began = time.perf_counter()
     steps = module.stream(start, max_new_tokens, temperature, top_k, top_p, model.seed, stop_token)
     generated = _collect(steps, _live_writer(terminal, tokenizer if text is not None else None) if live else None)

@@ -74,10 +74,9 @@ def run_forward(
     """
     if top_k < 0:
         raise ValueError(f"top_k must be >= 0, not {top_k}")
-    weight = model.lm_head.weight
-    tokens = tokens.to(weight.device)  # (B, T)
+    tokens = tokens.to(model.device)  # (B, T)
     stages, logits = trace_forward(model, tokens)
-    values = not weight.is_meta
+    values = model.device.type != "meta"
     candidates = _candidates(logits[0, -1], top_k, decode) if values else ()
     loss = _loss(logits, tokens) if values and tokens.shape[1] > 1 else None
     del logits  # free memory for the timed passes
@@ -86,8 +85,8 @@ def run_forward(
         name=name,
         source=source,
         untrained=untrained,
-        device=str(weight.device),
-        dtype=str(weight.dtype).removeprefix("torch."),
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
         tokens=tuple(map(tuple, tokens.tolist())) if values and echo_tokens else (),
         batch_size=tokens.shape[0],
         seq_len=tokens.shape[1],

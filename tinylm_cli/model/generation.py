@@ -14,7 +14,6 @@ from tinylm_cli.machine import require_memory
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.input_checks import checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
-from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.sampling import SamplingParams, is_integer
 from tinylm_cli.quantities import counted
 
@@ -23,7 +22,14 @@ class CausalLM(Protocol):
     """The interface that decoding needs; implemented by :class:`tinylm_cli.model.lm.TinyTransformerLM`."""
 
     config: ModelConfig
-    lm_head: Linear
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Storage type of the weights."""
 
     def modules(self) -> Iterator[nn.Module]:
         """Yield every module of the model."""
@@ -83,7 +89,7 @@ def decode(
     """
     config = model.config
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
-    if tokens.device.type == "meta" or model.lm_head.weight.device.type == "meta":
+    if tokens.device.type == "meta" or model.device.type == "meta":
         raise ValueError("a model on meta has no weights to decode with")
     if not is_integer(max_new_tokens) or max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be an integer >= 0, not {max_new_tokens!r}")
@@ -148,10 +154,10 @@ def _allocate_cache(model: CausalLM, *, batch_size: int, capacity: int) -> KVCac
     Raises:
         CapacityError: If it exceeds this machine's memory.
     """
-    config, weight = model.config, model.lm_head.weight
+    config, device, dtype = model.config, model.device, model.dtype
     meta = torch.device("meta")
-    needed_bytes = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype).nbytes
+    needed_bytes = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=dtype).nbytes
     work = f"decoding {batch_size:,} × {counted(capacity, 'token')}"
-    require_memory(needed_bytes, work, device=weight.device.type)
+    require_memory(needed_bytes, work, device=device.type)
     with torch.inference_mode():
-        return KVCache(config, batch_size=batch_size, capacity=capacity, device=weight.device, dtype=weight.dtype)
+        return KVCache(config, batch_size=batch_size, capacity=capacity, device=device, dtype=dtype)

@@ -115,6 +115,16 @@ class TinyTransformerLM(nn.Module):
             initialize(model, seed=seed)
         return model
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the token embedding's weight."""
+        return self.embedding.token_embedding.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Storage type of the token embedding's weight."""
+        return self.embedding.token_embedding.embedding.weight.dtype
+
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the next-token logits at each position.
 
@@ -133,7 +143,7 @@ class TinyTransformerLM(nn.Module):
         tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if mask is not None:
             self._require_attention()
-            mask = checked_mask(mask, tokens=tokens, dtype=self.lm_head.weight.dtype)
+            mask = checked_mask(mask, tokens=tokens, dtype=self.dtype)
         return self.logits(self.hidden(tokens, mask))  # (B, T, V)
 
     def _require_attention(self) -> None:

@@ -88,7 +88,7 @@ def test_on_meta(saved: Path) -> None:
 
 def test_dtypes(theirs: Any, tmp_path: Path) -> None:
     theirs.to(torch.bfloat16).save_pretrained(tmp_path / "half")
-    assert open_model(tmp_path / "half").lm_head.weight.dtype == torch.bfloat16
+    assert open_model(tmp_path / "half").dtype == torch.bfloat16
     model = open_model(tmp_path / "half", dtype=torch.float32)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert torch.equal(model.lm_head.weight.bfloat16(), theirs.lm_head.weight)

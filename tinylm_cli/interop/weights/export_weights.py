@@ -47,9 +47,9 @@ def export_model(
         ValueError: If the model is on meta.
         OutputError: If the folder may not be replaced or cannot be written.
     """
-    if model.lm_head.weight.is_meta:
+    if model.device.type == "meta":
         raise ValueError("a model on meta has no weights to export")
-    config, dtype = exported.config, model.lm_head.weight.dtype
+    config, dtype = exported.config, model.dtype
     values = _equivalent_values(model, config)
     shapes = {name: tuple(tensor.shape) for name, tensor in _on_meta(config).items()}
     dtypes = buffer_dtypes(model)
@@ -88,10 +88,9 @@ def _equivalent_values(model: TinyTransformerLM, equivalent: ModelConfig) -> Val
         values[POSITIONS] = partial(_on_cpu, position.table)
     elif isinstance(position, LearnedPosition):
         values[POSITIONS] = partial(_on_cpu, position.weight[position.offset - equivalent.position.offset :])
-    dtype = model.lm_head.weight.dtype
     for name, tensor in _on_meta(equivalent).items():
         if name not in values:  # a bias, or positions without effect
-            values[name] = partial(torch.zeros, tuple(tensor.shape), dtype=dtype, device="cpu")
+            values[name] = partial(torch.zeros, tuple(tensor.shape), dtype=model.dtype, device="cpu")
     return values
 
 

@@ -76,12 +76,12 @@ class CheckContext:
     @property
     def dtype(self) -> torch.dtype:
         """Storage type of the weights."""
-        return self.model.lm_head.weight.dtype
+        return self.model.dtype
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        return self.model.lm_head.weight.device
+        return self.model.device
 
     @property
     def degenerate_norm(self) -> bool:

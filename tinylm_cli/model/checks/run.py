@@ -70,10 +70,9 @@ def run_checks(
     newly_initialized = model is None
     if model is None:
         model = TinyTransformerLM.from_config(config, seed=seed, device=device, dtype=dtype)
-    weight = model.lm_head.weight
-    if weight.is_meta:
+    if model.device.type == "meta":
         raise ValueError("a model on meta has no values to check")
-    context = CheckContext(model, seed, newly_initialized, closed_form, sample_tokens(config, weight.device))
+    context = CheckContext(model, seed, newly_initialized, closed_form, sample_tokens(config, model.device))
     results: list[CheckResult] = []
     with eval_mode(model.modules()), _suitable_threads(model):
         for check in checks_for(config):
@@ -86,8 +85,8 @@ def run_checks(
     return CheckReport(
         name=name,
         source=source,
-        device=str(weight.device),
-        dtype=str(weight.dtype).removeprefix("torch."),
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
         seed=seed,
         weights=weights,
         passed=statuses.count("pass"),

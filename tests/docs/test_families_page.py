@@ -16,6 +16,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
@@ -55,9 +56,10 @@ HEAD = """# Families of transformers
 
 Generated from transformers 5.24; `pytest --update-golden tests/docs/test_families_page.py` rewrites it.
 
-tinylm reads the default config of each family with a causal language model. A family is *exact* if tinylm counts as
-many trainable parameters as transformers' module has, built on the meta device, and *wrong* if the counts differ. For
-every supported family, `tests/interop/test_parity.py` also compares the logits.
+tinylm reads the default config of each family with a causal language model, and of the multimodal families whose
+language model it supports; the parameters of their other parts, such as a vision encoder, are not counted. A family is
+*exact* if tinylm counts as many trainable parameters as transformers' module has, built on the meta device, and *wrong*
+if the counts differ. For every supported family, `tests/interop/test_parity.py` also compares the logits.
 """
 
 
@@ -104,12 +106,13 @@ def read_family(model_type: str, folder: Path) -> Row:
         counted = total_params(tensor_table(import_config(str(folder)).loaded.config))
     except ConfigError as error:
         return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
-    module_class = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type])
+    classes = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES | MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    module_class = getattr(transformers, classes[model_type])
     with torch.device("meta"):
         module = module_class(config)
     others = family.keys.tensor_names.skipped_prefixes
     parameters = [
-        (parameter.numel(), name.startswith(others))
+        (parameter.numel(), bool(others) and name.startswith(others))
         for name, parameter in module.named_parameters()
         if parameter.requires_grad
     ]
@@ -150,7 +153,8 @@ def page(rows: Sequence[Row]) -> str:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     folder = tmp_path_factory.mktemp("families")
-    return [read_family(model_type, folder) for model_type in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)]
+    multimodal = {name for name, family in FAMILIES.items() if family.language_models}
+    return [read_family(name, folder) for name in sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *multimodal})]
 
 
 def test_no_family_is_wrong(rows: list[Row]) -> None:

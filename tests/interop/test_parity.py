@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,37 +134,60 @@ def export_and_import_again(loaded: LoadedConfig, ours: TinyTransformerLM, folde
         assert (folder / "out" / name).read_bytes() == (folder / "out-again" / name).read_bytes()
 
 
-PICTURES: dict[str, Any] = {
-    "vision_config": {
-        "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 8,
-        "patch_size": 4,
-    },
-    "mm_tokens_per_image": 4,
+VISION = {
+    "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 8,
+    "patch_size": 4,
 }  # fmt: skip
+QWEN_VISION = {
+    "depth": 1, "hidden_size": 16, "num_heads": 2, "embed_dim": 16, "patch_size": 4, "out_hidden_size": 16,
+    "intermediate_size": 16, "deepstack_visual_indexes": [0], "num_position_embeddings": 4,
+}  # fmt: skip
+M_ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+
+MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "gemma3": (
+        {"sliding_window": 5, "query_pre_attn_scalar": 7, "layer_types": ["sliding_attention", "full_attention"]},
+        {"vision_config": VISION, "mm_tokens_per_image": 4},
+    ),
+    "llava": ({"model_type": "mistral", "sliding_window": 5}, {"vision_config": {"model_type": "pixtral", **VISION}}),
+    "mistral3": ({"model_type": "mistral"}, {"vision_config": {"model_type": "pixtral", **VISION}}),
+    "qwen2_vl": ({"rope_parameters": M_ROPE}, {"vision_config": QWEN_VISION}),
+    "qwen2_5_vl": ({"rope_parameters": M_ROPE}, {"vision_config": QWEN_VISION}),
+    "qwen3_vl": ({"rope_parameters": M_ROPE}, {"vision_config": QWEN_VISION}),
+}
+"""Keys of the language model, and of the whole model, of each multimodal family."""
+
+LLAVA_ROOTS = ("language_model.model.", "model.language_model.")
+QWEN_ROOTS = ("model.",)
+ROOTED = [(family, index % 2 == 0, "") for index, family in enumerate(MULTIMODAL)] + [
+    (family, family != "mistral3", root)
+    for family, roots in (("gemma3", LLAVA_ROOTS), ("mistral3", LLAVA_ROOTS), ("qwen2_vl", QWEN_ROOTS))
+    for root in roots
+]
+"""A family, whether its LM head is tied, and where a checkpoint stores the language model."""
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("root", ["", "language_model.model.", "model.language_model."])
-def test_multimodal_gemma3(root: str, tmp_path: Path, *, tied: bool) -> None:
-    """Whatever version saved it, ours is its text model, and what sees pictures is left out by name."""
+@pytest.mark.parametrize(("family", "tied", "root"), ROOTED)
+def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> None:
+    """Whatever version saved it, the language model is loaded, and the names of other parts are skipped."""
+    more, others = MULTIMODAL[family]
     text = {
         "vocab_size": VOCAB, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
-        "num_hidden_layers": 2, "intermediate_size": 24, "max_position_embeddings": 32, "sliding_window": 5,
-        "query_pre_attn_scalar": 7, "layer_types": ["sliding_attention", "full_attention"], "pad_token_id": 0,
-        "tie_word_embeddings": tied,
+        "num_hidden_layers": 2, "intermediate_size": 24, "max_position_embeddings": 32, "pad_token_id": 0,
+        "tie_word_embeddings": tied, **more,
     }  # fmt: skip
-    config = transformers.Gemma3Config(text_config=text, tie_word_embeddings=tied, **PICTURES)
-    theirs = transformers.Gemma3ForConditionalGeneration(config).eval()
+    config = transformers.AutoConfig.for_model(family, text_config=text, tie_word_embeddings=tied, **others)
+    theirs = transformers.AutoModelForImageTextToText.from_config(config).eval()
     randomize(theirs)
     theirs.save_pretrained(tmp_path / "theirs")
     file = tmp_path / "theirs" / "model.safetensors"
     if root:
         save_file({_rooted(name, root): tensor for name, tensor in load_file(file).items()}, file)
     found = import_config(str(tmp_path / "theirs"))
-    converted = import_weights(found.loaded.config, "gemma3", tmp_path / "theirs", tmp_path / "ours", config_text="")
+    converted = import_weights(found.loaded.config, family, tmp_path / "theirs", tmp_path / "ours", config_text="")
     ours = load_model(found.loaded.config, tmp_path / "ours").eval()
     assert len(converted.skipped) + len(converted.shapes) == len(load_file(file))
-    assert all("vision_tower." in name or "multi_modal_projector." in name for name in converted.skipped)
+    assert all(re.search(r"vision_tower|multi_modal_projector|visual", name) for name in converted.skipped)
     with torch.no_grad():
         assert_near(ours(ids()), theirs(input_ids=ids(), use_cache=False).logits)
 

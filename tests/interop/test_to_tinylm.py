@@ -97,12 +97,25 @@ def test_text_config(changed: Change) -> None:
     assert "vision_config" in import_config(changed("gemma3")).ignored
     assert not flat(changed("gemma3", tie_word_embeddings=False))["tie_weights"]
     assert flat(changed("gemma3", text_config=...))["d_model"] == 2304
+    assert import_config(changed("gemma3")).loaded.left_out == (
+        "only the language model of gemma3 is counted; vision_config is not"
+    )
     body = {"hidden_size": "x", "vision": 1}
     with pytest.raises(ConfigError) as raised:
         load_config(changed("gemma3", text_config=body, surprise=1))
     assert {each.field for each in raised.value.diagnostics} == {
         "text_config.hidden_size", "text_config.vision", "surprise"
     }  # fmt: skip
+
+
+def test_language_model_of_a_multimodal_config(changed: Change) -> None:
+    assert flat(changed("llava", text_config={"model_type": "mistral"}))["attention.window"] == 4096
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("llava", text_config={"model_type": "mamba"}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("unknown-family", "text_config.model_type")
+    assert found.message == "text_config.model_type mamba is not supported in llava"
+    assert found.help == "the supported language models are llama, mistral"
 
 
 def test_overrides(changed: Change) -> None:
@@ -164,7 +177,8 @@ def test_given_sizes_are_not_assumed(name: str) -> None:
     """Published configs say their sizes, and what is taken from the family is what is not among their keys."""
     path = CONFIGS / f"{name}.json"
     found = import_config(str(path))
-    assert not {"n_layers", "d_model"} & found.assumed.keys()
+    if name != "llava":  # whose text_config has only what differs from the defaults
+        assert not {"n_layers", "d_model"} & found.assumed.keys()
     body = json.loads(path.read_text(encoding="utf-8"))
     body = body.get("text_config", body)
     keys = FAMILIES[found.family].keys

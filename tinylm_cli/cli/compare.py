@@ -25,6 +25,7 @@ from tinylm_cli.cli.options import (
     require_nonempty,
 )
 from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, TrainTokensOption, training_setup
 from tinylm_cli.cli.workload_options import batch_size_option, read_gpu, require_length, seq_len_option
 from tinylm_cli.errors import ConfigError, ExitCode, UsageError
@@ -194,6 +195,7 @@ def _compare_named(
         raise UsageError("nothing to compare", help="name two models: tinylm compare small medium")
     variants = parse_variants(names, overrides)
     loaded = load_variants(variants)
+    print_left_out(loaded)
     setups, accelerator = conditions.setups(loaded, f"add @max_len={conditions.seq_len} to the name of each such model")
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)

@@ -21,6 +21,7 @@ from tinylm_cli.cli.options import (
     option,
 )
 from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
 from tinylm_cli.cli.workload_options import read_gpu
@@ -101,6 +102,7 @@ def estimate(
     gpu = errors.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype)
     errors.raise_if_any()
     assert loaded is not None
+    print_left_out([loaded])
     accelerator, accelerators = gpu or (None, ())
     report = estimated(
         loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops

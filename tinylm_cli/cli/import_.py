@@ -67,7 +67,7 @@ def import_(
     )  # fmt: skip
     require_value(report, to.get)
     if to.format_ == "text":
-        for note in filter(None, (assumed_note(report), ignored_note(report))):
+        for note in filter(None, (loaded.left_out, assumed_note(report), ignored_note(report))):
             print_note(note)
     if not weights:
         model = model_arguments(path, set_) if to.file is None else model_arguments(str(to.file), None)

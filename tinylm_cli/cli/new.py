@@ -8,6 +8,7 @@ from typing import Annotated
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ForceOption, SetOption, argument
+from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_line
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import escape_controls
@@ -36,6 +37,7 @@ def new(
     if not name.strip("./") or name.endswith("/"):
         raise UsageError(f"{name or 'an empty string'} is not a file name", help="for example tinylm new mine")
     loaded = load_config(config, set_ or ())
+    print_left_out([loaded])
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)
     # a line break in the name would end the comment

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def params(
     from tinylm_cli.reports.params import ParamsReport
 
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
+    print_left_out(loaded)
     if explain:
         from tinylm_cli.analysis.param_formulas import explain_params
 

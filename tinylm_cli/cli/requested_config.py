@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.next_steps import model_arguments
 from tinylm_cli.cli.options import DEFAULT_CONFIG
+from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import InputError, UsageError
 from tinylm_cli.shell_quoting import shell_quote
 
@@ -18,14 +19,28 @@ if TYPE_CHECKING:
 SAVED_FOLDER = "name a folder that build --save wrote, or a Hugging Face folder"
 
 
+def print_left_out(configs: Iterable[LoadedConfig]) -> None:
+    """State on standard error which parts of multimodal models the configs leave out."""
+    for note in dict.fromkeys(each.left_out for each in configs if each.left_out):
+        print_note(note)
+
+
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
     """Load the named config, else the config saved with the weights, else the default.
+
+    States on standard error which parts of a multimodal model are left out.
 
     Raises:
         InputError: If ``weights`` is not a folder, or contains no config and none is named.
         ConfigError: If the config is invalid.
         UsageError: If an override is not ``key=value``, or the weights belong to another config.
     """
+    loaded = _requested(config, overrides, weights)
+    print_left_out([loaded])
+    return loaded
+
+
+def _requested(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
     from tinylm_cli.interop.load import load_config, saved_config
 
     if weights is None:

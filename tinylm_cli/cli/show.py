@@ -7,6 +7,7 @@ from typing import Annotated
 from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option
 from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.errors import UsageError
 
 
@@ -38,6 +39,7 @@ def show(
             f"--format {to.format_} needs a table, but show prints a config", help="add --origin for a table"
         )
     loaded = load_config(config, set_ or ())
+    print_left_out([loaded])
     origins = tuple(
         Origin(
             field=name,

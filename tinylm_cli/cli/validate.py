@@ -15,6 +15,7 @@ from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import TARGET_PANEL, Output, SetOption, argument, config_option, option, require_nonempty
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
+from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
@@ -258,7 +259,9 @@ def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterabl
     from tinylm_cli.interop.load import parse_config_text
 
     try:
-        return _measured(parse_config_text(written, overrides), asserted)
+        loaded = parse_config_text(written, overrides)
+        print_left_out([loaded])
+        return _measured(loaded, asserted)
     except ConfigError as error:
         return _check_hardware(written.source) or _with_errors(error)
 

@@ -44,12 +44,14 @@ class LoadedConfig(NamedTuple):
         config: The validated config. ``nominal_params`` and its tolerance are dropped if an override changes the
             parameter count.
         origins: The place of each dotted field in its source; None for a default.
+        left_out: A sentence about the parts of a multimodal model that the config leaves out; empty if there are none.
     """
 
     name: str
     source: str
     config: ModelConfig
     origins: dict[str, Span | None]
+    left_out: str = ""
 
 
 def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:

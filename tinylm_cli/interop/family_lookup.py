@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.similar_names import suggest
-from tinylm_cli.config.yaml_nodes import Node
+from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
@@ -22,13 +22,13 @@ gemma4_unified_assistant gemma4_unified_text git glm4_moe_lite glm4v glm4v_moe g
 granite_speech
 granitemoehybrid hrm_text hy_v3 hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
-jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text llava
+jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text
 llava_next llava_onevision longcat_flash longt5 mamba marian mbart megatron-bert mellum mimo_v2_flash minicpm
-minicpm3 minimax minimax_m3_vl_text ministral3 mistral3 mistral4 mllama modernbert
+minicpm3 minimax minimax_m3_vl_text ministral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
 nemotron_h_omni olmo_hybrid openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
-qwen qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
-qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
+qwen qwen2_5_omni qwen2_audio qwen2_moe qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
+qwen3_next qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
 roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smolvlm
 switch_transformers t5 t5gemma t5gemma2 trocr umt5 whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm
 xmod zamba zamba2 zaya
@@ -71,8 +71,26 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
     family = FAMILIES.get(ALIASES.get(value.scalar, value.scalar))
     if family is not None:
-        return family
+        return _with_language_model(family, root, source) if family.language_models else family
     return _unknown_family(value, root.entries.keys(), source)
+
+
+def _with_language_model(family: Family, root: Node, source: str) -> Family | Diagnostic:
+    """Return a multimodal family with the keys of the language model that the config names; without one, its default's.
+
+    If tinylm does not support this language model, return a diagnostic.
+    """
+    path = [family.keys.language_model_key, "model_type"]
+    entry = find_entry(root, path)
+    if entry is None or not isinstance(entry.value.scalar, str):
+        return family
+    keys_class = family.language_models.get(entry.value.scalar)
+    if keys_class is not None:
+        return family._replace(keys_class=keys_class)
+    field = ".".join(path)
+    message = f"{field} {clip(entry.value.scalar)} is not supported in {family.model_type}"
+    help_ = f"the supported language models are {', '.join(family.language_models)}"
+    return diagnostic("unknown-family", message, source, entry.value.span, field=field, help=help_)
 
 
 def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:

@@ -35,9 +35,10 @@ def validate_keys(root: Node, family: Family, source: str, overridden: Collectio
         overridden: tinylm fields set by overrides; an invalid key that maps only to these is not reported.
     """
     assert root.entries is not None
-    prefix = f"{family.keys.language_model_key}." if family.keys.language_model_key else ""
-    to = Translation(source, root.entries["model_type"].value.span, prefix)
-    _rename_keys(_language_model(root, family, to) if prefix else root, family, to)
+    inner = family.keys.language_model_key
+    is_flat = not inner or (family.keys.reads_flat_configs and inner not in root.entries)
+    to = Translation(source, root.entries["model_type"].value.span, "" if is_flat else f"{inner}.")
+    _rename_keys(root if is_flat else _language_model(root, family, to), family, to)
     _validate(family, to, overridden)
     return to
 
@@ -59,6 +60,7 @@ def _language_model(root: Node, family: Family, to: Translation) -> Node:
 def _rename_keys(node: Node, family: Family, to: Translation) -> None:
     """Set ``to.node`` to the object with each key spelled as in the schema, without keys outside the schema."""
     written = node.entries or {}
+    harmless = HARMLESS.union(family.keys.ignored, () if to.prefix else family.keys.ignored_outer_keys)
     entries: dict[str, Entry] = {}
     others: dict[str, Entry] = {}
     for key, entry in written.items():
@@ -73,14 +75,7 @@ def _rename_keys(node: Node, family: Family, to: Translation) -> None:
             shown = f"{to.prefix}{key}"
             message = f"{shown} and {to.prefix}{name} are names of the same setting, but their values differ"
             to.report("contradiction", shown, message, entry.key_span, "remove one of them")
-    _classify(
-        others,
-        HARMLESS.union(family.keys.ignored),
-        {*family.keys.model_fields, *family.keys.aliases},
-        to.prefix,
-        family,
-        to,
-    )
+    _classify(others, harmless, {*family.keys.model_fields, *family.keys.aliases}, to.prefix, family, to)
     to.node = Node(node.span, entries=entries)
 
 

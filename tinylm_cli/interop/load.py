@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import config_error
 from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
@@ -13,6 +13,9 @@ from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
 from tinylm_cli.errors import SET, InputError
 from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_json
+
+if TYPE_CHECKING:
+    from tinylm_cli.interop.families import Family
 
 SAVED_CONFIG = "config.yaml"
 """Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
@@ -152,9 +155,19 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     if mapped.family is None:
         raise config_error(errors)
     loaded = resolve_config(mapped.root, _model_name(source.path), source.name, errors, overrides, mapped.keys)
+    loaded = loaded._replace(left_out=left_out(mapped.family))
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
     return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed)
+
+
+def left_out(family: Family) -> str:
+    """Return a sentence about the parts of a multimodal model that are not read; empty for a text model."""
+    parts = [key for key in family.keys.ignored_outer_keys if key.endswith("_config")]
+    if not parts:
+        return ""
+    are_not = "is not" if len(parts) == 1 else "are not"
+    return f"only the language model of {family.model_type} is counted; {' and '.join(parts)} {are_not}"
 
 
 def _model_name(source: str) -> str:

@@ -48,6 +48,8 @@ class RopeParameters(KeyBlock):
     short_factor: NumberList = None
     long_factor: NumberList = None
     finetuned: bool | None = None  # written by older versions
+    mrope_section: NumberList = None  # M-RoPE, which equals RoPE for text
+    mrope_interleaved: bool | None = None
 
 
 class RopeBlocks(Keys):

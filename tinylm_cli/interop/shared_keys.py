@@ -113,6 +113,8 @@ class Keys(KeyBlock):
     language_model_key: ClassVar[str] = ""
     # Top-level keys of a multimodal config without effect on the language model.
     ignored_outer_keys: ClassVar[Collection[str]] = ()
+    # Whether a multimodal config without that object has the language model's keys at its top level.
+    reads_flat_configs: ClassVar[bool] = False
 
     is_encoder_decoder: bool = only(False, why="tinylm models have no encoder")
     add_cross_attention: bool = only(False, why="cross-attention needs an encoder")

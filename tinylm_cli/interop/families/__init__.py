@@ -6,6 +6,7 @@ Keys, their meanings and defaults follow the configuration and modeling files of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ class Family(NamedTuple):
     keys_class: str  # File and name of the class of its keys.
     architecture: str  # Class name of the language model in ``architectures``.
     title: str  # Its display name.
+    # Of a multimodal family: the class of its keys, by the ``model_type`` of its language model.
+    language_models: Mapping[str, str] = {}
 
     @property
     def keys(self) -> type[Keys]:
@@ -41,7 +44,46 @@ FAMILIES = {
         Family("gemma2", "gemma.Gemma2Keys", "Gemma2ForCausalLM", "Gemma 2"),
         Family("gemma3_text", "gemma.Gemma3TextKeys", "Gemma3ForCausalLM", "Gemma 3"),
         Family(
-            "gemma3", "gemma.Gemma3Keys", "Gemma3ForConditionalGeneration", "Gemma 3 with vision, its language model"
+            "gemma3",
+            "gemma.Gemma3Keys",
+            "Gemma3ForConditionalGeneration",
+            "Gemma 3 with vision, its language model",
+            {"gemma3_text": "gemma.Gemma3Keys"},
+        ),
+        Family(
+            "llava",
+            "multimodal.LlavaKeys",
+            "LlavaForConditionalGeneration",
+            "LLaVA and Pixtral, their language model",
+            {"llama": "multimodal.LlavaKeys", "mistral": "multimodal.LlavaMistralKeys"},
+        ),
+        Family(
+            "mistral3",
+            "multimodal.Mistral3Keys",
+            "Mistral3ForConditionalGeneration",
+            "Mistral with vision, its language model",
+            {"mistral": "multimodal.Mistral3Keys"},
+        ),
+        Family(
+            "qwen2_vl",
+            "multimodal.Qwen2VLKeys",
+            "Qwen2VLForConditionalGeneration",
+            "Qwen2-VL, its language model",
+            {"qwen2_vl_text": "multimodal.Qwen2VLKeys"},
+        ),
+        Family(
+            "qwen2_5_vl",
+            "multimodal.Qwen2VLKeys",
+            "Qwen2_5_VLForConditionalGeneration",
+            "Qwen2.5-VL, its language model",
+            {"qwen2_5_vl_text": "multimodal.Qwen2VLKeys"},
+        ),
+        Family(
+            "qwen3_vl",
+            "multimodal.Qwen3VLKeys",
+            "Qwen3VLForConditionalGeneration",
+            "Qwen3-VL, its language model",
+            {"qwen3_vl_text": "multimodal.Qwen3VLKeys"},
         ),
         Family("mixtral", "llama.MixtralKeys", "MixtralForCausalLM", "Mixtral"),
         Family("qwen3_moe", "qwen.Qwen3MoeKeys", "Qwen3MoeForCausalLM", "Qwen3 with experts"),

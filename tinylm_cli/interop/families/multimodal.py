@@ -1,0 +1,113 @@
+"""Multimodal families, of which tinylm reads the language model: LLaVA, Mistral 3, and Qwen with vision.
+
+For text, the three axes of Qwen's M-RoPE have the same positions, so that it equals RoPE.
+"""
+
+from typing import ClassVar
+
+from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.families.llama import LlamaKeys, MistralKeys
+from tinylm_cli.interop.families.qwen import Qwen2Keys, Qwen3Keys
+from tinylm_cli.interop.rope_scaling import Theta
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorNames
+
+LLAVA_PREFIXES = (
+    {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
+    {"model.": "model.language_model."},
+)
+"""Where older and newer checkpoints of LLaVA and its descendants store the language model."""
+
+LLAVA_PARTS = tuple(f"{root}{part}." for root in ("", "model.") for part in ("vision_tower", "multi_modal_projector"))
+"""Name prefixes of the other parts of LLaVA and its descendants."""
+
+LLAVA_KEYS = (
+    "vision_config",
+    "ignore_index",  # of the loss
+    "image_seq_length",
+    "image_token_id",
+    "image_token_index",
+    "multimodal_projector_bias",
+    "projector_hidden_act",
+    "spatial_merge_size",
+    "vision_feature_layer",
+    "vision_feature_select_strategy",
+    "vocab_size",  # that of text_config counts
+)
+QWEN_KEYS = (
+    "vision_config",
+    *("image_token_id", "video_token_id", "vision_token_id", "vision_start_token_id", "vision_end_token_id"),
+)
+
+
+def llava_names(names: TensorNames) -> TensorNames:
+    """Return the names of the tensors of a language model in LLaVA and its descendants."""
+    return names.override(prefix_maps=LLAVA_PREFIXES, skipped_prefixes=LLAVA_PARTS)
+
+
+class LlavaKeys(LlamaKeys):
+    """``LlavaConfig`` with a Llama."""
+
+    tensor_names = llava_names(LLAMA_NAMES)
+    language_model_key = "text_config"
+    ignored_outer_keys = LLAVA_KEYS
+
+
+class LlavaMistralKeys(MistralKeys):
+    """``LlavaConfig`` with a Mistral, such as Pixtral."""
+
+    tensor_names = llava_names(LLAMA_NAMES)
+    language_model_key = "text_config"
+    ignored_outer_keys = LLAVA_KEYS
+
+
+class Mistral3Keys(LlavaMistralKeys):
+    """``Mistral3Config``.
+
+    Configs from before transformers 5 lack ``tie_word_embeddings``; the LM head of their models is not tied.
+    """
+
+    hidden_size: key.DModel = 5120
+    intermediate_size: key.DFF = 32768
+    num_hidden_layers: key.NLayers = 40
+    head_dim: key.DHead = 128
+    rms_norm_eps: key.NormEps = 1e-5
+    rope_theta: Theta = 1e9
+    sliding_window: key.Window = None
+    vocab_size: key.VocabSize = 131072
+
+
+_QWEN_NAMES = LLAMA_NAMES.override(
+    prefix_maps=({"model.": "model.language_model."},), skipped_prefixes=("visual.", "model.visual.")
+)
+
+
+class Qwen2VLKeys(Qwen2Keys):
+    """``Qwen2VLConfig`` and ``Qwen2_5_VLConfig``; published configs have the keys of both parts at the top level."""
+
+    tensor_names = _QWEN_NAMES
+    language_model_key = "text_config"
+    ignored_outer_keys = QWEN_KEYS
+    reads_flat_configs = True
+    scaling_names: ClassVar[dict[str, str]] = {"mrope": "default"}
+
+    vocab_size: key.VocabSize = 152064
+    hidden_size: key.DModel = 8192
+    intermediate_size: key.DFF = 29568
+    num_hidden_layers: key.NLayers = 80
+    num_attention_heads: key.NHeads = 64
+    num_key_value_heads: key.NKVHeads = 8
+    rms_norm_eps: key.NormEps = 1e-5
+    max_window_layers: key.OptionalCount = 80
+    rope_theta: Theta = 1e6
+
+
+class Qwen3VLKeys(Qwen3Keys):
+    """``Qwen3VLConfig``."""
+
+    tensor_names = _QWEN_NAMES
+    language_model_key = "text_config"
+    ignored_outer_keys = QWEN_KEYS
+
+    num_key_value_heads: key.NKVHeads = 32
+    max_position_embeddings: key.MaxLen = 128000
+    rope_theta: Theta = 500_000.0

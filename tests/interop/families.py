@@ -364,6 +364,41 @@ def nemotron_h(draw: Draw) -> Keys:
     }
 
 
+def mamba_layers(draw: Draw, hidden_size: int) -> Keys:
+    """Draw Mamba-2 layers in the words of Bamba, without bounds of the step size, as in ``mamba2``."""
+    groups = draw(one_of(1, 2))
+    return {
+        "mamba_n_heads": 2 * groups,
+        "mamba_expand": 2,
+        "mamba_d_head": draw(one_of("auto", hidden_size // groups)),
+        "mamba_n_groups": groups,
+        "mamba_d_state": draw(one_of(1, 5)),
+        "mamba_d_conv": draw(one_of(2, 4)),
+        "mamba_chunk_size": draw(one_of(4, 256)),
+        "mamba_conv_bias": draw(st.booleans()),
+        "mamba_proj_bias": draw(st.booleans()),
+    }
+
+
+def bamba(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"attention_bias": draw(st.booleans()), "mlp_bias": draw(st.booleans())}
+    keys |= mamba_layers(draw, keys["hidden_size"]) | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+    some = [[0], [0, 1], [1, 2]]  # without attention, theirs has no cached decoding
+    return keys | {"num_hidden_layers": 3, "attn_layer_indices": draw(one_of(*some))}
+
+
+def granitemoehybrid(draw: Draw) -> Keys:
+    keys = granitemoe(draw)
+    keys |= mamba_layers(draw, keys["hidden_size"]) | {"num_local_experts": draw(one_of(0, 4)), "hidden_act": "silu"}
+    kinds = draw(one_of(["full_attention"], ["linear_attention", "full_attention"]))
+    return keys | {
+        "layer_types": kinds,
+        "num_hidden_layers": len(kinds),
+        "position_embedding_type": draw(one_of("rope", "nope")),
+        "shared_intermediate_size": keys["intermediate_size"] * draw(one_of(1, 2)),
+    }
+
+
 def smollm3(draw: Draw) -> Keys:
     keys = llama(draw) | {"no_rope_layer_interval": draw(one_of(1, 2, 3)), "head_dim": draw(one_of(4, 6))}
     if draw(st.booleans()):
@@ -722,6 +757,8 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "afmoe": afmoe,
     "granitemoeshared": granitemoeshared,
     "granitemoe_swa": granitemoe_swa,
+    "granitemoehybrid": granitemoehybrid,
+    "bamba": bamba,
     "gpt_oss": gpt_oss,
     "granite_swa": granite_swa,
     "gptj": gptj,

@@ -291,6 +291,18 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "mamba2.min_dt": 0.001, "feed_forward.n_experts": None,
         "layers.pattern": "3 (mamba, mlp), mamba, attention, 3 (mlp, mamba), moe",
     },
+    "bamba": {  # the default config of transformers, with attention in three layers
+        **LLAMA, "attention.n_kv_heads": 8, "position.rotary_fraction": 0.5, "norm.eps": 1e-5, "mamba2.n_heads": 128,
+        "mamba2.d_head": 64, "mamba2.d_state": 256, "mamba2.n_groups": 1, "mamba2.max_dt": None,
+        "layers.first": "9 mamba", "layers.pattern": "attention, 8 mamba", "layers.last": "attention, 4 mamba",
+        "layers.kinds": {"mamba": {"block": {"mixer": "mamba2"}}, "attention": {}},
+    },
+    "granitemoehybrid": {  # the default config of transformers, with the layer types of Granite 4.0
+        **LLAMA, "position.kind": "none", "attention.scale": 1.0, "mamba2.n_heads": 128, "mamba2.d_state": 256,
+        "feed_forward.n_experts": 8, "feed_forward.top_k": 2, "feed_forward.n_shared_experts": 2, "d_ff": 512,
+        "layers.pattern": "5 mamba, attention, 4 mamba",
+        "layers.kinds": {"mamba": {"block": {"mixer": "mamba2"}}, "attention": {}},
+    },
     "smollm3": {
         **LLAMA, "position.theta": 2e6, "attention.n_kv_heads": 4, "tie_weights": True,
         "layers.pattern": "3 rope, nope", "layers.kinds": {"rope": {}, "nope": {"position": {"kind": "none"}}},
@@ -427,7 +439,8 @@ def test_params_equal_transformers(name: str) -> None:
 DEFAULTED = sorted(
     set(FAMILIES)
     - {family.model_type for family in FAMILIES.values() if family.language_models}
-    - {"deepseek_v2", "dots1", "glm4_moe", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral", "nemotron"}
+    - {"deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"}
+    - {"nemotron"}
 )
 
 

@@ -61,6 +61,9 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v3", {"num_key_value_heads": 8}),
     ("deepseek_v3", {"topk_method": "greedy"}),
     ("mamba2", {"hidden_act": "gelu"}),
+    ("bamba", {"partial_rotary_factor": 1.0}),
+    ("granitemoehybrid", {"hidden_act": "gelu"}),
+    ("granitemoehybrid", {"layer_types": ["sliding_attention"] * 40}),
     ("gpt_oss", {"swiglu_alpha": 1.0}),
     ("gpt_oss", {"layer_types": ["chunked_attention"] * 24}),
 ]

@@ -41,6 +41,9 @@ TOLERANCE = 1e-5
 EXAMPLES = 4
 LENGTH = 20
 
+WITHOUT_START = ("bamba",)
+"""Families whose code in transformers begins at position 0 with a cache too, unless it is given the positions."""
+
 
 @contextmanager
 def imported(family: str, keys: dict[str, Any]) -> Iterator[tuple[Any, LoadedConfig, TinyTransformerLM, Path]]:
@@ -63,11 +66,14 @@ def random_model(family: str, keys: dict[str, Any]) -> Any:
     return model
 
 
-def read_on(theirs: Any, tokens: Tensor, kept: Any) -> tuple[Tensor, Any]:
+def read_on(theirs: Any, tokens: Tensor, kept: Any, start: int) -> tuple[Tensor, Any]:
     """Return the logits of the next tokens, and what transformers keeps of them, by either of its names for that."""
     accepted = inspect.signature(theirs.forward).parameters
     name = "cache" if "cache" in accepted else "past_key_values"
-    out = theirs(tokens, use_cache=True, **{name: kept})
+    keys: dict[str, Any] = {name: kept}
+    if theirs.config.model_type in WITHOUT_START:
+        keys["position_ids"] = torch.arange(start, start + tokens.shape[1])[None]
+    out = theirs(tokens, use_cache=True, **keys)
     return out.logits, getattr(out, name)
 
 
@@ -110,7 +116,7 @@ def compare_decoding_with_a_cache(theirs: Any, loaded: LoadedConfig, ours: TinyT
         if whole:
             logits = theirs(read, use_cache=False).logits
         else:
-            logits, kept = read_on(theirs, unread, kept)
+            logits, kept = read_on(theirs, unread, kept, read.shape[1] - unread.shape[1])
         assert_near(step.logits, logits[:, -1])
         unread = step.tokens[:, None]
         read = torch.cat((read, unread), dim=1)

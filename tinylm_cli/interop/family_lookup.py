@@ -12,7 +12,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
-albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
+albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bart beam bert
 bert-generation big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm
 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory
@@ -20,7 +20,7 @@ dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 falcon_h1
 falcon_mamba flint fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
 gemma4_unified_assistant gemma4_unified_text git glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga got_ocr2
 granite_speech
-granitemoehybrid hrm_text hy_v3 hy_v4 idefics2
+hrm_text hy_v3 hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
 jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text
 llava_next llava_onevision longcat_flash longt5 mamba marian mbart megatron-bert mellum mimo_v2_flash minicpm

@@ -162,8 +162,11 @@ class GraniteMoeSharedKeys(GraniteMoeKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map as Granite with experts; the shared expert is as wide as one or several routed ones."""
         super().to_tinylm(to)
-        if to.has_error("intermediate_size", "shared_intermediate_size"):
-            return
+        if not to.has_error("intermediate_size", "shared_intermediate_size"):
+            self.put_shared_experts(to)
+
+    def put_shared_experts(self, to: Translation) -> None:
+        """Set the number of shared experts, which together are as wide as the shared expert."""
         n_shared, rest = divmod(self.shared_intermediate_size, self.intermediate_size)
         if rest:
             why = "tinylm's shared experts are as wide as the routed ones"

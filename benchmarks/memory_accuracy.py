@@ -21,7 +21,7 @@ if __name__ == "__main__":
 import torch
 
 from benchmarks.fake_tensors import fake_model
-from benchmarks.scaled import scaled_down
+from benchmarks.scaled import architectures, scaled_down
 from benchmarks.torch_memory import OPTIMIZERS, cuda_peak_bytes, foreach_adamw, peak_bytes, saved_bytes
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
@@ -29,7 +29,7 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import load_yaml_config
-from tinylm_cli.config.presets import gallery, presets
+from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.reports.choices import Device, Optimizer, Recompute
@@ -139,7 +139,7 @@ def peak_row(
 def rows(*, quick: bool = False) -> Iterator[Row]:
     """Yield every comparison, or a few small ones if ``quick``."""
     small = {name: load_yaml_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
-    published = {name: load_yaml_config(name).config for name in gallery()}
+    published = architectures()
     dense = {name: config for name, config in published.items() if config.feed_forward.n_experts is None}
     scaled = {f"{name}, scaled down": scaled_down(config, width=128) for name, config in published.items()}
     chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled
@@ -181,8 +181,8 @@ def page(found: Sequence[Row]) -> str:
 {torch.__version__}, Python {platform.python_version()}, {_device()}. *Saved* is the size of the tensors that
 autograd saves for the backward pass, counted by its hooks on the real module. *Peak* is the most memory that a training
 step holds at once, the optimizer step included. torch's `MemTracker` measures it in the phase named in the row.
-Published models without experts are measured at full size with fake tensors: torch runs every operation as on the CPU,
-without allocating memory. Each architecture is also measured with real tensors, scaled down to a width of 128.
+The smallest published model of each architecture is measured: without experts at full size with fake tensors, which
+torch runs as on the CPU without allocating memory, and scaled down to a width of 128 with real tensors.
 Attention is the model's own (`sdpa`): a fused CPU kernel of torch if there is one (*fused*), otherwise separate matmuls
 and softmax (*written out*). [costs.md](costs.md#memory) explains the predictions.
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.layer_kinds import layer_pattern
-from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.loader import load_yaml_config
+from tinylm_cli.config.presets import gallery
+from tinylm_cli.config.schema import ModelConfig, flatten
 
 WIDTH, HEAD, LENGTH, WINDOW = 64, 16, 64, 16
 
@@ -39,11 +44,59 @@ def scaled_down(config: ModelConfig, *, width: int = WIDTH) -> ModelConfig:
     if feed_forward.n_experts is not None:
         few = {"n_experts": 8, "top_k": min(feed_forward.top_k, 3), "d_expert": width}
         values["feed_forward"] = values["feed_forward"] | few
+    if "mamba2" in values:
+        small = {
+            "n_heads": 2 * width // HEAD,
+            "d_head": HEAD,
+            "d_state": HEAD,
+            "n_groups": min(2, config.mamba2.n_groups),
+        }
+        values["mamba2"] = values["mamba2"] | small
     return ModelConfig.model_validate(values)
+
+
+@cache
+def architectures() -> dict[str, ModelConfig]:
+    """Return the smallest published model of each architecture.
+
+    Two models have the same architecture if their fields differ only in sizes, RoPE frequencies and other numbers.
+    """
+    configs = {name: load_yaml_config(name).config for name in gallery()}
+    params = {name: total_params(tensor_table(config)) for name, config in configs.items()}
+    smallest: dict[str, str] = {}
+    for name in sorted(configs, key=lambda name: params[name]):
+        smallest.setdefault(_parts(configs[name]), name)
+    return {name: configs[name] for name in gallery() if name in smallest.values()}
+
+
+_NUMBERS = {
+    "d_ff",
+    "n_heads",
+    "attention.scale",
+    "position.theta",
+    "position.local_theta",
+    "position.scaling",
+    "position.scaling_factor",
+    "position.original_max_len",
+    "position.attention_factor",
+    "position.truncate",
+}
+
+
+def _parts(config: ModelConfig) -> str:
+    """Return the fields of a config at one size, with a placeholder for each number that only scales."""
+    fields = flatten(scaled_down(config).model_dump())
+    fields["attention.n_kv_heads"] = config.n_kv_heads < config.n_heads
+    return repr({field: _scale(value) for field, value in fields.items() if field not in _NUMBERS})
+
+
+def _scale(value: Any) -> Any:
+    return float if isinstance(value, float) and value not in (0.0, 1.0) else value
 
 
 def _attention(config: ModelConfig, kv_heads: int) -> dict[str, Any]:
     if config.attention.kind == "latent":
-        return {"kv_rank": 32, "d_nope": 16, "d_rope": 8, "d_value": 16}
+        q_rank = {} if config.attention.q_rank is None else {"q_rank": 48}
+        return {"kv_rank": 32, **q_rank, "d_nope": 16, "d_rope": 8, "d_value": 16}
     window = {"window": WINDOW} if config.attention.window is not None else {}
     return {"n_kv_heads": kv_heads, "d_head": HEAD, **window}

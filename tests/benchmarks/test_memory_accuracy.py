@@ -11,9 +11,9 @@ import torch
 
 from benchmarks import memory_accuracy
 from benchmarks.memory_accuracy import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, page, peak_row
-from benchmarks.scaled import scaled_down
+from benchmarks.scaled import architectures, scaled_down
 from benchmarks.torch_memory import OPTIMIZERS
-from tinylm_cli.config.presets import gallery, presets
+from tinylm_cli.config.presets import presets
 from tinylm_cli.interop.load import load_config
 
 LINE = re.compile(
@@ -58,7 +58,7 @@ def test_peak_of_experts() -> None:
 def test_page_is_within_the_bounds() -> None:
     lines = list(LINE.finditer(PAGE.read_text(encoding="utf-8")))
     models = {line["model"].partition(",")[0] for line in lines}
-    assert gallery().keys() | {"tiny", "small"} <= models
+    assert architectures().keys() | {"tiny", "small"} <= models
     assert {line["what"] for line in lines} == {"saved", "peak"}
     for line in lines:
         predicted, measured = (int(line[name].replace(",", "")) for name in ("predicted", "measured"))

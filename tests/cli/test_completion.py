@@ -27,7 +27,7 @@ QUESTIONS = [
     (["s"], ["show", "sweep", "schema"]),
     (["params", "--config", ""], ["tiny", "small", "medium", "base", *gallery(), "there/", "toy.yaml"]),
     (["params", "--config", "s"], ["small"]),
-    (["params", "--config", "llama-3"], ["llama-3-8b", "llama-3.1-8b"]),
+    (["params", "--config", "llama-3.2"], ["llama-3.2-1b", "llama-3.2-3b"]),
     (["params", "--config", "=", "s"], ["small"]),
     (["build", "--config", "there/"], ["there/mine.yml"]),
     (["params", "--b"], ["--by"]),

@@ -12,18 +12,20 @@ from hypothesis import assume, given, settings
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from benchmarks.scaled import architectures
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.layer_kinds import layer_pattern
-from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.presets import presets, shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.kv_cache import KVCache
 
-WINDOWED = [name for name in shipped() if load_config(name).config.attention.window is not None]
+MODELS = [*presets(), *architectures()]
+WINDOWED = [name for name, config in architectures().items() if config.attention.window is not None]
 
 META = torch.device("meta")
 
@@ -37,8 +39,13 @@ def without_dropout(config: ModelConfig) -> ModelConfig:
 def one_of_each_layer(config: ModelConfig) -> ModelConfig:
     """Return the config with as few layers as hold a whole pattern of windows, a dense layer and one of experts.
 
-    Of named kinds of layers, it has one each.
+    Of named kinds of layers, it has one each; of experts, at most two for each that a token selects.
     """
+    feed_forward = config.feed_forward
+    if feed_forward.n_experts is not None:
+        selected = -(-feed_forward.top_k // feed_forward.top_k_groups)  # of each selected group
+        n_experts = min(feed_forward.n_experts, 2 * selected * feed_forward.n_groups)
+        config = config.model_copy(update={"feed_forward": feed_forward.model_copy(update={"n_experts": n_experts})})
     if config.layers.kinds:
         names = layer_pattern(config).names
         layers = config.layers.model_copy(update={"first": None, "pattern": ", ".join(names), "last": None})
@@ -90,7 +97,7 @@ def test_parts_sum_to_total(name: str) -> None:
     assert forward == sum(part.forward_flops for part in by_part.layers)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", MODELS)
 def test_gallery_train_flops(name: str) -> None:
     config = without_dropout(load_config(name).config)
     config = one_of_each_layer(config)
@@ -100,7 +107,7 @@ def test_gallery_train_flops(name: str) -> None:
     assert trained == counted(model, 2, seq_len, backward=True)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", MODELS)
 def test_gallery_forward_flops(name: str) -> None:
     """Of attention, what no linear map multiplies are scores; of a mixture, what no router does is the experts'.
 
@@ -141,7 +148,7 @@ def test_gallery_forward_flops(name: str) -> None:
     assert layers == each
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", MODELS)
 def test_recompute_flops(name: str) -> None:
     """Each layer whole: unless told otherwise, torch stops once it has what it kept nothing of."""
     config = without_dropout(load_config(name).config)
@@ -200,7 +207,7 @@ def test_any_model_decode_flops(config: ModelConfig) -> None:
     assert counter.get_total_flops() + convolution_step_flops(config) == decode_flops(config, context_len=9)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", MODELS)
 def test_decode_flops(name: str) -> None:
     """Decoding reads what is cached; of latent attention, without expanding it."""
     config = without_dropout(load_config(name).config)

@@ -7,13 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.scaled import scaled_down
+from benchmarks.scaled import architectures, scaled_down
 from benchmarks.torch_memory import saved_bytes
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
@@ -53,9 +52,9 @@ def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math
 
 @SAVED_BY_TORCH_2_9
 @pytest.mark.parametrize("math", [False, True])
-@pytest.mark.parametrize("name", gallery())
+@pytest.mark.parametrize("name", architectures())
 def test_the_gallery_scaled_down(name: str, math: bool) -> None:
-    config = scaled_down(load_config(name).config)
+    config = scaled_down(architectures()[name])
     for dtype in ("float32", "bfloat16"):
         predicted, measured = both(config, batch_size=2, seq_len=48, dtype=dtype, math=math)
         assert predicted == measured

@@ -246,7 +246,7 @@ Here = Callable[..., Any]
         (
             ["estimate", "llama-3-70b"],
             "no such preset or file: llama-3-70b",
-            "did you mean llama-3-8b? tinylm list --gallery shows all",
+            "did you mean llama-3.1-70b? tinylm list --gallery shows all",
         ),
         (["params", "--config", "toy.yml"], "no such preset or file: toy.yml", "did you mean toy.yaml?"),
         (["params", "--set", "n_layers"], "--set n_layers: expected key=value", "for example --set n_layers=8"),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations, permutations, product
+from random import Random
 from typing import Any
 
-from hypothesis import strategies as st
-
 Keys = dict[str, Any]
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+Draw = Callable[[Iterable[Any]], Any]
+"""Returns one of several values."""
 
 VOCAB = 37
 MAX_LEN = 32
 WINDOW = 5
 
 
-def one_of(*values: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from(values)
+def one_of(*values: Any) -> Sequence[Any]:
+    return values
 
 
 def sizes(draw: Draw) -> Keys:
@@ -31,7 +32,7 @@ def sizes(draw: Draw) -> Keys:
         "num_hidden_layers": draw(one_of(1, 2, 3)),
         "intermediate_size": draw(one_of(12, 24)),
         "max_position_embeddings": MAX_LEN,
-        "tie_word_embeddings": draw(st.booleans()),
+        "tie_word_embeddings": draw(one_of(False, True)),
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
@@ -84,9 +85,9 @@ def gpt2(draw: Draw) -> Keys:
         "n_positions": MAX_LEN,
         "n_inner": draw(one_of(None, 20)),
         "activation_function": draw(one_of("gelu_new", "gelu", "relu", "silu", "quick_gelu")),
-        "scale_attn_weights": draw(st.booleans()),
+        "scale_attn_weights": draw(one_of(False, True)),
         "layer_norm_epsilon": draw(one_of(1e-5, 1e-2)),
-        "tie_word_embeddings": draw(st.booleans()),
+        "tie_word_embeddings": draw(one_of(False, True)),
         "bos_token_id": None,
         "eos_token_id": None,
     }
@@ -99,7 +100,7 @@ def gptj(draw: Draw) -> Keys:
 
 def gpt_neox(draw: Draw) -> Keys:
     fraction = draw(one_of(0.5, 1.0))
-    keys = {"use_parallel_residual": draw(st.booleans()), "attention_bias": draw(st.booleans())}
+    keys = {"use_parallel_residual": draw(one_of(False, True)), "attention_bias": draw(one_of(False, True))}
     stretched = scaling(draw)
     stretched["rope_parameters"]["partial_rotary_factor"] = fraction
     return alike_heads(draw) | keys | stretched
@@ -127,18 +128,18 @@ def bloom(draw: Draw) -> Keys:
 def falcon(draw: Draw) -> Keys:
     keys = sizes(draw)
     groups = keys.pop("num_key_value_heads")
-    keys |= {"ffn_hidden_size": keys.pop("intermediate_size"), "bias": draw(st.booleans()), "alibi": False}
-    if draw(st.booleans()):
+    keys |= {"ffn_hidden_size": keys.pop("intermediate_size"), "bias": draw(one_of(False, True)), "alibi": False}
+    if draw(one_of(False, True)):
         return keys | {
             "new_decoder_architecture": True,
             "num_kv_heads": groups,
             "num_ln_in_parallel_attn": draw(one_of(1, 2)),
         }
-    return keys | {"multi_query": draw(st.booleans()), "parallel_attn": draw(st.booleans())}
+    return keys | {"multi_query": draw(one_of(False, True)), "parallel_attn": draw(one_of(False, True))}
 
 
 def llama(draw: Draw) -> Keys:
-    biases = {"attention_bias": draw(st.booleans()), "mlp_bias": draw(st.booleans())}
+    biases = {"attention_bias": draw(one_of(False, True)), "mlp_bias": draw(one_of(False, True))}
     return sizes(draw) | rms(draw) | scaling(draw, dynamic=True) | biases | {"head_dim": draw(one_of(None, 6))}
 
 
@@ -153,12 +154,12 @@ def mixtral(draw: Draw) -> Keys:
 
 
 def qwen2(draw: Draw) -> Keys:
-    windows = {"use_sliding_window": draw(st.booleans()), "sliding_window": WINDOW, "max_window_layers": 1}
+    windows = {"use_sliding_window": draw(one_of(False, True)), "sliding_window": WINDOW, "max_window_layers": 1}
     return sizes(draw) | rms(draw) | scaling(draw) | windows
 
 
 def qwen3(draw: Draw) -> Keys:
-    return qwen2(draw) | {"head_dim": draw(one_of(4, 8)), "attention_bias": draw(st.booleans())}
+    return qwen2(draw) | {"head_dim": draw(one_of(4, 8)), "attention_bias": draw(one_of(False, True))}
 
 
 def qwen3_moe(draw: Draw) -> Keys:
@@ -170,29 +171,29 @@ def qwen3_moe(draw: Draw) -> Keys:
             "num_experts": 4,
             "num_experts_per_tok": draw(one_of(1, 2, 4)),
             "moe_intermediate_size": 10,
-            "norm_topk_prob": draw(st.booleans()),
-            "mlp_only_layers": draw(st.lists(one_of(0, 1, 2), max_size=2, unique=True)),
+            "norm_topk_prob": draw(one_of(False, True)),
+            "mlp_only_layers": list(draw([*combinations(range(3), 1), *combinations(range(3), 2), ()])),
             "decoder_sparse_step": draw(one_of(1, 2)),
         }
     )
 
 
 def olmo(draw: Draw) -> Keys:
-    return sizes(draw) | {"attention_bias": draw(st.booleans()), "clip_qkv": draw(one_of(None, 0.3))}
+    return sizes(draw) | {"attention_bias": draw(one_of(False, True)), "clip_qkv": draw(one_of(None, 0.3))}
 
 
 def olmo2(draw: Draw) -> Keys:
-    return sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(st.booleans())}
+    return sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(one_of(False, True))}
 
 
 def olmoe(draw: Draw) -> Keys:
-    moe = {"num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": draw(st.booleans())}
+    moe = {"num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": draw(one_of(False, True))}
     moe["clip_qkv"] = draw(one_of(None, 0.3))
     return sizes(draw) | rms(draw) | moe
 
 
 def gemma(draw: Draw) -> Keys:
-    return sizes(draw) | rms(draw) | {"head_dim": draw(one_of(4, 10)), "attention_bias": draw(st.booleans())}
+    return sizes(draw) | rms(draw) | {"head_dim": draw(one_of(4, 10)), "attention_bias": draw(one_of(False, True))}
 
 
 def gemma2(draw: Draw) -> Keys:
@@ -210,7 +211,7 @@ def gemma2(draw: Draw) -> Keys:
 
 def _windowless(draw: Draw) -> Keys:
     """Return what takes the windows away, or nothing."""
-    return {"layer_types": ["full_attention"] * 2, "num_hidden_layers": 2} if draw(st.booleans()) else {}
+    return {"layer_types": ["full_attention"] * 2, "num_hidden_layers": 2} if draw(one_of(False, True)) else {}
 
 
 def gemma3_text(draw: Draw) -> Keys:
@@ -232,14 +233,14 @@ def olmo3(draw: Draw) -> Keys:
 
 
 def phi(draw: Draw) -> Keys:
-    keys = sizes(draw) | {"qk_layernorm": draw(st.booleans()), "tie_word_embeddings": False}
+    keys = sizes(draw) | {"qk_layernorm": draw(one_of(False, True)), "tie_word_embeddings": False}
     return keys | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
 
 
 def phi3(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | {"sliding_window": draw(one_of(None, WINDOW))}
     pairs = keys["hidden_size"] // keys["num_attention_heads"] // 2
-    if draw(st.booleans()):
+    if draw(one_of(False, True)):
         keys["original_max_position_embeddings"] = 8
         keys["rope_parameters"] = {
             "rope_type": "longrope",
@@ -252,11 +253,11 @@ def phi3(draw: Draw) -> Keys:
 
 def starcoder2(draw: Draw) -> Keys:
     window = draw(one_of(None, WINDOW))
-    return sizes(draw) | scaling(draw) | {"use_bias": draw(st.booleans()), "sliding_window": window}
+    return sizes(draw) | scaling(draw) | {"use_bias": draw(one_of(False, True)), "sliding_window": window}
 
 
 def stablelm(draw: Draw) -> Keys:
-    flags = {"use_parallel_residual": draw(st.booleans()), "use_qkv_bias": draw(st.booleans())}
+    flags = {"use_parallel_residual": draw(one_of(False, True)), "use_qkv_bias": draw(one_of(False, True))}
     fraction = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
     return sizes(draw) | flags | {"rope_parameters": fraction}
 
@@ -277,7 +278,7 @@ def _deepseek(draw: Draw) -> Keys:
         "n_routed_experts": 8,
         "num_experts_per_tok": 3,
         "n_shared_experts": draw(one_of(1, 2)),
-        "attention_bias": draw(st.booleans()),
+        "attention_bias": draw(one_of(False, True)),
         "routed_scaling_factor": draw(one_of(1.0, 2.5)),
     }
 
@@ -295,14 +296,14 @@ def _sharpened(draw: Draw) -> Keys:
 
 
 def deepseek_v2(draw: Draw) -> Keys:
-    groups = draw(st.booleans())
+    groups = draw(one_of(False, True))
     method = "group_limited_greedy" if groups else "greedy"
     chosen = {"topk_method": method, "n_group": 4 if groups else 1, "topk_group": 2 if groups else 1}
     return _deepseek(draw) | _sharpened(draw) | chosen
 
 
 def deepseek_v3(draw: Draw) -> Keys:
-    flags = {"norm_topk_prob": draw(st.booleans()), "rope_interleave": draw(st.booleans())}
+    flags = {"norm_topk_prob": draw(one_of(False, True)), "rope_interleave": draw(one_of(False, True))}
     return _deepseek(draw) | {"n_group": 4, "topk_group": 2} | _sharpened(draw) | flags
 
 
@@ -314,7 +315,12 @@ def granite(draw: Draw) -> Keys:
 
 def cohere(draw: Draw) -> Keys:
     scale = {"logit_scale": draw(one_of(0.0625, 0.8, 1.0)), "layer_norm_eps": draw(one_of(1e-5, 1e-2))}
-    return sizes(draw) | scaling(draw) | scale | {"attention_bias": draw(st.booleans()), "head_dim": draw(one_of(4, 6))}
+    return (
+        sizes(draw)
+        | scaling(draw)
+        | scale
+        | {"attention_bias": draw(one_of(False, True)), "head_dim": draw(one_of(4, 6))}
+    )
 
 
 def cohere2(draw: Draw) -> Keys:
@@ -325,33 +331,33 @@ def cohere2(draw: Draw) -> Keys:
 
 def exaone4(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | scaling(draw) | {"head_dim": draw(one_of(4, 6))}
-    if draw(st.booleans()):
+    if draw(one_of(False, True)):
         return keys | {"sliding_window": WINDOW, "sliding_window_pattern": draw(one_of(1, 2, 3))}
     return keys | {"sliding_window": None, "layer_types": ["full_attention"] * keys["num_hidden_layers"]}
 
 
 def lfm2(draw: Draw) -> Keys:
-    keys = sizes(draw) | scaling(draw) | {"norm_eps": draw(one_of(1e-6, 1e-2)), "conv_bias": draw(st.booleans())}
-    kinds = draw(st.permutations(["full_attention", "conv", draw(one_of("conv", "full_attention"))]))
-    kinds = kinds[: keys["num_hidden_layers"]]
+    keys = sizes(draw) | scaling(draw) | {"norm_eps": draw(one_of(1e-6, 1e-2)), "conv_bias": draw(one_of(False, True))}
+    kinds = draw(permutations(["full_attention", "conv", draw(one_of("conv", "full_attention"))]))
+    kinds = list(kinds)[: keys["num_hidden_layers"]]
     kinds = kinds if "full_attention" in kinds else ["full_attention"]  # without any, theirs has no cached decoding
     keys["num_hidden_layers"] = len(kinds)
     adjusted: Keys = {"block_multiple_of": 8, "block_ffn_dim_multiplier": draw(one_of(1.0, 1.5))}
     keys |= {"conv_L_cache": draw(one_of(1, 2, 3)), "layer_types": kinds}
-    return keys | (adjusted if draw(st.booleans()) else {"block_auto_adjust_ff_dim": False})
+    return keys | (adjusted if draw(one_of(False, True)) else {"block_auto_adjust_ff_dim": False})
 
 
 def nemotron_h(draw: Draw) -> Keys:
     keys, mamba = sizes(draw), mamba2(draw)
     for name in ("num_hidden_layers", "tie_word_embeddings"):
         del keys[name]
-    others = draw(st.permutations(["linear_attention", "mlp", "moe"]))
+    others = draw(permutations(["linear_attention", "mlp", "moe"]))
     kinds = ["full_attention", *others[: draw(one_of(1, 2, 3))]]  # without attention, theirs has no cached decoding
     return keys | {
-        "layers_block_type": draw(st.permutations(kinds)),
+        "layers_block_type": list(draw(permutations(kinds))),
         "head_dim": draw(one_of(4, 6)),
         "mlp_hidden_act": draw(one_of("relu2", "gelu")),
-        "mlp_bias": "moe" not in kinds and draw(st.booleans()),
+        "mlp_bias": "moe" not in kinds and draw(one_of(False, True)),
         "mamba_num_heads": mamba["num_heads"],
         "mamba_head_dim": mamba["head_dim"],
         "ssm_state_size": mamba["state_size"],
@@ -359,7 +365,7 @@ def nemotron_h(draw: Draw) -> Keys:
         "n_routed_experts": 4,
         "moe_intermediate_size": 8,
         "moe_shared_expert_intermediate_size": draw(one_of(8, 16)),
-        "norm_topk_prob": draw(st.booleans()),
+        "norm_topk_prob": draw(one_of(False, True)),
         **{name: mamba[name] for name in ("n_groups", "conv_kernel", "chunk_size", "use_bias", "use_conv_bias")},
     }
 
@@ -401,10 +407,10 @@ def granitemoehybrid(draw: Draw) -> Keys:
 
 def smollm3(draw: Draw) -> Keys:
     keys = llama(draw) | {"no_rope_layer_interval": draw(one_of(1, 2, 3)), "head_dim": draw(one_of(4, 6))}
-    if draw(st.booleans()):
+    if draw(one_of(False, True)):
         keys |= {"use_sliding_window": True, "sliding_window": WINDOW}
-    if draw(st.booleans()):
-        keys["no_rope_layers"] = draw(st.lists(one_of(0, 1), min_size=3, max_size=3))[: keys["num_hidden_layers"]]
+    if draw(one_of(False, True)):
+        keys["no_rope_layers"] = list(draw(product((0, 1), repeat=3)))[: keys["num_hidden_layers"]]
     return keys
 
 
@@ -431,7 +437,7 @@ def gpt_oss(draw: Draw) -> Keys:
 
 
 def glm(draw: Draw) -> Keys:
-    keys = sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(st.booleans()), "head_dim": 8}
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(one_of(False, True)), "head_dim": 8}
     keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
     return keys
 
@@ -442,15 +448,20 @@ def helium(draw: Draw) -> Keys:
 
 
 def ernie4_5(draw: Draw) -> Keys:
-    return sizes(draw) | rms(draw) | scaling(draw) | {"use_bias": draw(st.booleans()), "head_dim": draw(one_of(4, 6))}
+    return (
+        sizes(draw)
+        | rms(draw)
+        | scaling(draw)
+        | {"use_bias": draw(one_of(False, True)), "head_dim": draw(one_of(4, 6))}
+    )
 
 
 def seed_oss(draw: Draw) -> Keys:
-    return llama(draw) | {"attention_out_bias": draw(st.booleans()), "residual_dropout": draw(one_of(0.0, 0.1))}
+    return llama(draw) | {"attention_out_bias": draw(one_of(False, True)), "residual_dropout": draw(one_of(0.0, 0.1))}
 
 
 def cwm(draw: Draw) -> Keys:
-    layers = {"num_hidden_layers": draw(one_of(2, 5)), "sliding_window": WINDOW, "mlp_bias": draw(st.booleans())}
+    layers = {"num_hidden_layers": draw(one_of(2, 5)), "sliding_window": WINDOW, "mlp_bias": draw(one_of(False, True))}
     return sizes(draw) | rms(draw) | scaling(draw) | layers | {"head_dim": draw(one_of(4, 6)), "bos_token_id": 0}
 
 
@@ -458,7 +469,7 @@ def granite_swa(draw: Draw) -> Keys:
     layers = draw(one_of(2, 5))
     keys = granite(draw) | {"num_hidden_layers": layers, "sliding_window": WINDOW} | _windowless(draw)
     n_layers = keys["num_hidden_layers"]
-    each = draw(st.lists(one_of(0.0, 500.0, 1e4), min_size=n_layers, max_size=n_layers))
+    each = list(draw(product((0.0, 500.0, 1e4), repeat=n_layers)))
     return keys | {"layer_rope_theta": draw(one_of(None, [500.0] * n_layers, each))}
 
 
@@ -471,7 +482,7 @@ def mpt(draw: Draw) -> Keys:
         "n_heads": heads,
         "n_layers": draw(one_of(1, 2)),
         "max_seq_len": MAX_LEN,
-        "tie_word_embeddings": draw(st.booleans()),
+        "tie_word_embeddings": draw(one_of(False, True)),
         "attn_config": attention,
     }
 
@@ -485,7 +496,7 @@ def ctrl(draw: Draw) -> Keys:
         "n_layer": draw(one_of(1, 2)),
         "n_positions": MAX_LEN,
         "dff": 20,
-        "tie_word_embeddings": draw(st.booleans()),
+        "tie_word_embeddings": draw(one_of(False, True)),
     }
 
 
@@ -497,7 +508,7 @@ def xglm(draw: Draw) -> Keys:
         "num_hidden_layers": "num_layers",
         "intermediate_size": "ffn_dim",
     }
-    keys |= {"scale_embedding": draw(st.booleans()), "pad_token_id": draw(one_of(None, 0, 1))}
+    keys |= {"scale_embedding": draw(one_of(False, True)), "pad_token_id": draw(one_of(None, 0, 1))}
     return {names.get(name, name): value for name, value in keys.items()}
 
 
@@ -515,11 +526,11 @@ def hyperclovax(draw: Draw) -> Keys:
         "attention_multiplier": draw(one_of(None, 0.3)),
         "logits_scaling": draw(one_of(0.125, 1.0)),
     }
-    return llama(draw) | scales | {"use_post_norm": draw(st.booleans())}
+    return llama(draw) | scales | {"use_post_norm": draw(one_of(False, True))}
 
 
 def ministral(draw: Draw) -> Keys:
-    types = draw(st.lists(one_of("sliding_attention", "full_attention"), min_size=2, max_size=3))
+    types = list(draw(product(("sliding_attention", "full_attention"), repeat=draw(one_of(2, 3)))))
     layers: Keys = draw(one_of({}, {"layer_types": types, "num_hidden_layers": len(types)}))
     return mistral(draw) | layers | {"sliding_window": WINDOW, "head_dim": draw(one_of(4, 6))}
 
@@ -534,22 +545,28 @@ def nemotron(draw: Draw) -> Keys:
 def persimmon(draw: Draw) -> Keys:
     keys = alike_heads(draw) | scaling(draw) | {"hidden_act": draw(one_of("relu2", "gelu"))}
     keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
-    return keys | {"qk_layernorm": draw(st.booleans()), "layer_norm_eps": draw(one_of(1e-5, 1e-2))}
+    return keys | {"qk_layernorm": draw(one_of(False, True)), "layer_norm_eps": draw(one_of(1e-5, 1e-2))}
 
 
 def biogpt(draw: Draw) -> Keys:
-    return alike_heads(draw) | {"scale_embedding": draw(st.booleans()), "hidden_act": draw(one_of("gelu", "relu"))}
+    return alike_heads(draw) | {
+        "scale_embedding": draw(one_of(False, True)),
+        "hidden_act": draw(one_of("gelu", "relu")),
+    }
 
 
 def youtu(draw: Draw) -> Keys:
-    keys = _deepseek(draw) | _sharpened(draw) | {"rope_interleave": draw(st.booleans())}
+    keys = _deepseek(draw) | _sharpened(draw) | {"rope_interleave": draw(one_of(False, True))}
     experts = ("moe_intermediate_size", "routed_scaling_factor", "num_experts_per_tok", "first_k_dense_replace")
     return {name: value for name, value in keys.items() if name not in experts and "_experts" not in name}
 
 
 def hunyuan_v1_dense(draw: Draw) -> Keys:
     keys = (
-        sizes(draw) | rms(draw) | scaling(draw, dynamic=True) | {"attention_bias": draw(st.booleans()), "head_dim": 8}
+        sizes(draw)
+        | rms(draw)
+        | scaling(draw, dynamic=True)
+        | {"attention_bias": draw(one_of(False, True)), "head_dim": 8}
     )
     if keys["rope_parameters"]["rope_type"] == "dynamic":
         keys["rope_parameters"]["alpha"] = draw(one_of(None, 10.0))
@@ -558,7 +575,7 @@ def hunyuan_v1_dense(draw: Draw) -> Keys:
 
 def nanochat(draw: Draw) -> Keys:
     cap = {"final_logit_softcapping": draw(one_of(None, 5.0)), "hidden_act": draw(one_of("relu2", "gelu"))}
-    return sizes(draw) | rms(draw) | scaling(draw) | cap | {"attention_bias": draw(st.booleans())}
+    return sizes(draw) | rms(draw) | scaling(draw) | cap | {"attention_bias": draw(one_of(False, True))}
 
 
 def arcee(draw: Draw) -> Keys:
@@ -582,7 +599,7 @@ def vaultgemma(draw: Draw) -> Keys:
 
 
 def gpt_bigcode(draw: Draw) -> Keys:
-    return gpt2(draw) | {"multi_query": draw(st.booleans())}
+    return gpt2(draw) | {"multi_query": draw(one_of(False, True))}
 
 
 def gpt_neo(draw: Draw) -> Keys:
@@ -613,10 +630,10 @@ def mamba2(draw: Draw) -> Keys:
         "conv_kernel": draw(one_of(2, 4)),
         "chunk_size": draw(one_of(4, 256)),
         "num_hidden_layers": draw(one_of(1, 2)),
-        "use_bias": draw(st.booleans()),
-        "use_conv_bias": draw(st.booleans()),
+        "use_bias": draw(one_of(False, True)),
+        "use_conv_bias": draw(one_of(False, True)),
         "layer_norm_epsilon": draw(one_of(1e-5, 1e-2)),
-        "tie_word_embeddings": draw(st.booleans()),
+        "tie_word_embeddings": draw(one_of(False, True)),
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
@@ -624,30 +641,31 @@ def mamba2(draw: Draw) -> Keys:
 
 
 def routed(draw: Draw) -> Keys:
-    """Draw the keys of DeepSeek V3's experts, for a family without latent attention."""
-    groups = draw(one_of(1, 4))
+    """Draw the keys of DeepSeek V3's experts in some layers, for a family without latent attention."""
+    groups, dense = draw(one_of(1, 4)), draw(one_of(0, 1, 2))
     return (
         sizes(draw)
+        | {"num_hidden_layers": dense + draw(one_of(1, 2))}
         | rms(draw)
         | scaling(draw)
         | {
             "head_dim": draw(one_of(4, 8)),
-            "attention_bias": draw(st.booleans()),
-            "first_k_dense_replace": draw(one_of(0, 1, 2)),
+            "attention_bias": draw(one_of(False, True)),
+            "first_k_dense_replace": dense,
             "moe_intermediate_size": 10,
             "n_routed_experts": 8,
             "num_experts_per_tok": 3,
             "n_shared_experts": draw(one_of(1, 2)),
             "n_group": groups,
             "topk_group": draw(one_of(2, 3)) if groups > 1 else 1,
-            "norm_topk_prob": draw(st.booleans()),
+            "norm_topk_prob": draw(one_of(False, True)),
             "routed_scaling_factor": draw(one_of(1.0, 2.5)),
         }
     )
 
 
 def glm4_moe(draw: Draw) -> Keys:
-    keys = routed(draw) | {"use_qk_norm": draw(st.booleans())}
+    keys = routed(draw) | {"use_qk_norm": draw(one_of(False, True))}
     keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
     return keys
 
@@ -672,7 +690,7 @@ def minimax_m2(draw: Draw) -> Keys:
 
 def flex_olmo(draw: Draw) -> Keys:
     keys = olmo2(draw) | {"num_experts": 4, "num_experts_per_tok": draw(one_of(1, 2))}
-    return keys | {"norm_topk_prob": draw(st.booleans())}
+    return keys | {"norm_topk_prob": draw(one_of(False, True))}
 
 
 def hunyuan_v1_moe(draw: Draw) -> Keys:
@@ -689,24 +707,28 @@ def granitemoe(draw: Draw) -> Keys:
 def exaone_moe(draw: Draw) -> Keys:
     keys = routed(draw) | {"num_experts": 8, "num_shared_experts": draw(one_of(1, 2)), "sliding_window": WINDOW}
     del keys["n_routed_experts"], keys["n_shared_experts"], keys["attention_bias"]
-    if draw(st.booleans()):
-        keys["mlp_layer_types"] = draw(st.permutations(["dense", "sparse", "sparse"]))[: keys["num_hidden_layers"]]
+    if draw(one_of(False, True)):
+        keys["mlp_layer_types"] = list(draw(permutations(["dense", "sparse", "sparse"])))[: keys["num_hidden_layers"]]
     return keys | {"sliding_window_pattern": draw(one_of(1, 2, 3))}
 
 
 def afmoe(draw: Draw) -> Keys:
+    dense = draw(one_of(0, 1, 2))
     experts = {
         "num_experts": 4,
         "num_experts_per_tok": 2,
         "num_shared_experts": draw(one_of(1, 2)),
-        "num_dense_layers": draw(one_of(0, 1, 2)),
+        "num_dense_layers": dense,
         "moe_intermediate_size": 10,
         "route_scale": draw(one_of(1.0, 2.5)),
     }
-    others = {"head_dim": draw(one_of(4, 8)), "mup_enabled": draw(st.booleans()), "sliding_window": WINDOW}
-    return (
-        sizes(draw) | rms(draw) | scaling(draw) | experts | others | {"global_attn_every_n_layers": draw(one_of(1, 2))}
-    )
+    layers = {
+        "num_hidden_layers": dense + draw(one_of(1, 2)),
+        "sliding_window": WINDOW,
+        "global_attn_every_n_layers": draw(one_of(1, 2)),
+    }
+    others = {"head_dim": draw(one_of(4, 8)), "mup_enabled": draw(one_of(False, True))}
+    return sizes(draw) | rms(draw) | scaling(draw) | experts | layers | others
 
 
 def granitemoeshared(draw: Draw) -> Keys:
@@ -800,6 +822,22 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
 }
 
 
-def configs(family: str) -> st.SearchStrategy[Keys]:
-    """Draw the keys of one config of a family."""
-    return st.composite(lambda draw: FAMILIES[family](draw))()
+def configs(family: str, count: int) -> list[Keys]:
+    """Return the keys of several random configs of a family.
+
+    Of every two values drawn at the same place, both occur: a draw takes the values of a random order in turn.
+    """
+    return [FAMILIES[family](_take_in_turn(family, number)) for number in range(count)]
+
+
+def _take_in_turn(family: str, number: int) -> Draw:
+    place = 0
+
+    def draw(values: Iterable[Any]) -> Any:
+        nonlocal place
+        place += 1
+        order = list(values)
+        Random(f"{family} {place}").shuffle(order)
+        return order[number % len(order)]
+
+    return draw

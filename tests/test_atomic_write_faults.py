@@ -33,7 +33,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_lost(name: str, shim: Path, tmp_path: Path) -> None:
-    modes = ("kill",) if CASES[name].is_slow else ("EIO", "ENOSPC", "kill", "short")
+    modes = ("stop",) if CASES[name].is_slow else ("EIO", "ENOSPC", "stop", "short")
     attempts = list(strikes(name, modes, shim, tmp_path))
     for mode in modes:
         first, *struck = [attempt for attempt in attempts if attempt["mode"] == mode]
@@ -61,7 +61,7 @@ def strikes(name: str, modes: tuple[str, ...], shim: Path, folder: Path) -> Iter
 def require_whole(attempt: dict[str, Any], *, may_be_between: bool) -> None:
     """Fail unless the target is whole, and the message says in which state it is and what is left beside it."""
     assert "crash" not in attempt, attempt
-    if attempt["mode"] == "kill":
+    if attempt["mode"] == "stop":
         assert all(path.startswith(".") for path in attempt["left"]), attempt
         between = may_be_between and len(attempt["left"]) == 2  # the old and the new folder, both whole
         assert attempt["holds"] in ("old", "new") or between, attempt

@@ -2,7 +2,7 @@
  *
  * FAULT_DIR   the folder
  * FAULT_N     which operation below it, counted from 1; without it they are only counted
- * FAULT_MODE  error: the call fails with errno FAULT_ERRNO; kill: SIGKILL before the call; short: write takes half
+ * FAULT_MODE  error: the call fails with errno FAULT_ERRNO; short: write takes half; stop: SIGSTOP before each call
  *
  * getenv is read at each call, so that a forked child chooses its own fault.
  */
@@ -49,11 +49,11 @@ static int open_below(int descriptor) {
 static int strikes(void) {
     const char *number = getenv("FAULT_N"), *mode = getenv("FAULT_MODE"), *error = getenv("FAULT_ERRNO");
     operations++;
-    if (!number || operations != atoi(number)) return 0;
-    if (mode && !strcmp(mode, "kill")) {
-        kill(getpid(), SIGKILL);
-        for (;;) pause();
+    if (mode && !strcmp(mode, "stop")) {
+        raise(SIGSTOP);
+        return 0;
     }
+    if (!number || operations != atoi(number)) return 0;
     errno = error ? atoi(error) : ENOSPC;
     return 1;
 }

@@ -2,7 +2,8 @@
 
 ``python write_faults.py CASE FOLDER MODE...`` runs under the preloaded library of write_faults.c. A forked child writes
 with the fault, so that Python and torch start only once. The parent compares what lies in the folder afterwards with
-the old and the new state, and prints one JSON object per attempt.
+the old and the new state, and prints one JSON object per attempt. The mode ``stop`` takes one child: it stops before
+each operation, and what then lies in the folder is what a kill at that moment would leave.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,8 +146,8 @@ def state(path: Path) -> State:
     return path.read_bytes().hex() if path.exists() else None
 
 
-def attempt(case: Case, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
-    """Run the writer in a forked child with the given environment, and return how it ended."""
+def start(case: Case, folder: Path, environment: dict[str, str]) -> tuple[int, int]:
+    """Start the writer in a forked child with the given environment; return its number, and where it tells its end."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -162,10 +164,14 @@ def attempt(case: Case, folder: Path, environment: dict[str, str]) -> dict[str, 
         os.write(writing, json.dumps(result).encode())
         os._exit(0)
     os.close(writing)
+    return child, reading
+
+
+def end(reading: int) -> dict[str, Any]:
+    """Return what a child tells at its end."""
     with os.fdopen(reading, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(answer) if answer else {"message": "killed", "operations": None}
+        ended: dict[str, Any] = json.loads(pipe.read())
+    return ended
 
 
 def _operations() -> int:
@@ -179,31 +185,56 @@ def strike(case: Case, mode: str, template: Path, folder: Path) -> None:
 
     Args:
         case: The writer.
-        mode: ``kill``, ``short``, or the name of an error number.
+        mode: ``short``, or the name of an error number.
         template: A folder that ``case.prepare`` has made; copied for each attempt.
         folder: Where to make the copies.
     """
-    kept = {case.target, *(path.name for path in template.iterdir())}
-    before = state(template / case.target)
-    environment = {"FAULT_MODE": mode if mode in ("kill", "short") else "error"}
-    if environment["FAULT_MODE"] == "error":
+    environment = {"FAULT_MODE": "short" if mode == "short" else "error"}
+    if mode != "short":
         environment["FAULT_ERRNO"] = str(getattr(errno, mode))
     number = operations = 0
     new: State = None
     while number <= operations:  # number 0 strikes at none, and shows the new state
         place = folder / f"{number}"
         shutil.copytree(template, place)
-        ended = attempt(case, place, {"FAULT_DIR": str(place), "FAULT_N": str(number), **environment})
-        now = state(place / case.target)
+        child, reading = start(case, place, {"FAULT_DIR": str(place), "FAULT_N": str(number), **environment})
+        ended = end(reading)
+        os.waitpid(child, 0)
         if number == 0:
-            operations, new = ended["operations"], now
-        left = sorted({path.name for path in place.iterdir()} - kept)
-        holds = "new" if now == new else "old" if now == before else "neither"
-        answer = {"mode": mode, "operation": number, "holds": holds, "left": left, **ended}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+            operations, new = ended["operations"], state(place / case.target)
+        tell(case, template, new, {"mode": mode, "operation": number, **look(case, template, place), **ended})
         shutil.rmtree(place)
         number += 1
+
+
+def stop(case: Case, template: Path, folder: Path) -> None:
+    """Print what the writer leaves in the end, and what lies there before each of its operations."""
+    place = folder / "stopped"
+    shutil.copytree(template, place)
+    child, reading = start(case, place, {"FAULT_DIR": str(place), "FAULT_MODE": "stop"})
+    seen = []
+    while os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1]):
+        seen.append(look(case, template, place))
+        os.kill(child, signal.SIGCONT)
+    new = state(place / case.target)
+    for number, found in enumerate([{**look(case, template, place), **end(reading)}, *seen]):
+        tell(case, template, new, {"mode": "stop", "operation": number, **found})
+    shutil.rmtree(place)
+
+
+def look(case: Case, template: Path, place: Path) -> dict[str, Any]:
+    """Return the state of the target in a copy of the template, and the names of other new files."""
+    kept = {case.target, *(path.name for path in template.iterdir())}
+    left = sorted({path.name for path in place.iterdir()} - kept)
+    return {"state": state(place / case.target), "left": left}
+
+
+def tell(case: Case, template: Path, new: State, found: dict[str, Any]) -> None:
+    """Print what was found, with the name of the target's state instead of its content."""
+    now = found.pop("state")
+    found["holds"] = "new" if now == new else "old" if now == state(template / case.target) else "neither"
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
 
 
 def main(name: str, folder: str, *modes: str) -> None:
@@ -216,7 +247,10 @@ def main(name: str, folder: str, *modes: str) -> None:
     case.write(work / "warm")  # imports every module before the first fork
     gc.freeze()  # a collection in a child would copy all memory
     for mode in modes:
-        strike(case, mode, work / "template", work)
+        if mode == "stop":
+            stop(case, work / "template", work)
+        else:
+            strike(case, mode, work / "template", work)
 
 
 if __name__ == "__main__":

@@ -131,20 +131,19 @@ def test_malformed_completion_request(tinylm: Callable[..., Any]) -> None:
         assert asked.code in (0, 1, 2)
 
 
+TYPED = {
+    "compare small @n_l": ["compare", "small", "@n_layers="],
+    "compare small@n_l": ["compare", "small@n_layers="],
+    "compare tiny @norm.kind=r": ["compare", "tiny", "@norm.kind=rmsnorm"],
+    "params --set norm.kind=r": ["params", "--set", "norm.kind=rmsnorm"],
+    "estimate --gpu gb2": ["estimate", "--gpu", "gb200"],
+    "estimate --plan tp=8,ze": ["estimate", "--plan", "tp=8,zero="],
+    "build there/m": ["build", "there/mine.yml"],
+}
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
-        ("compare small @n_l", ["compare", "small", "@n_layers="]),
-        ("compare small@n_l", ["compare", "small@n_layers="]),
-        ("compare tiny @norm.kind=r", ["compare", "tiny", "@norm.kind=rmsnorm"]),
-        ("params --set norm.kind=r", ["params", "--set", "norm.kind=rmsnorm"]),
-        ("estimate --gpu gb2", ["estimate", "--gpu", "gb200"]),
-        ("estimate --plan tp=8,ze", ["estimate", "--plan", "tp=8,zero="]),
-        ("build there/m", ["build", "there/mine.yml"]),
-    ],
-)
-def test_interactive_bash(typed: str, words: list[str], files: Path) -> None:
+def test_interactive_bash(files: Path) -> None:
     """A person at a terminal types, presses Tab, and runs what stands there."""
     child, terminal = pty.fork()
     if child == 0:
@@ -154,13 +153,14 @@ def test_interactive_bash(typed: str, words: list[str], files: Path) -> None:
     try:
         os.write(terminal, b"source <(tinylm --show-completion bash); echo read''y\n")
         _read_until(terminal, "ready\r\n")
-        os.write(terminal, f"tinylm {typed}\t\x01printf '[%s]' \x05; echo don''e\n".encode())
-        shown = _read_until(terminal, "done\r\n")
+        for typed, words in TYPED.items():
+            os.write(terminal, f"tinylm {typed}\t\x01printf '[%s]' \x05; echo don''e\n".encode())
+            shown = _read_until(terminal, "done\r\n")
+            assert re.findall(r"\[([^\[\]]*)\]", shown)[-len(words) - 1 :] == ["tinylm", *words], typed
     finally:
         os.kill(child, signal.SIGKILL)
         os.close(terminal)
         os.waitpid(child, 0)
-    assert re.findall(r"\[([^\[\]]*)\]", shown)[-len(words) - 1 :] == ["tinylm", *words]
 
 
 def _read_until(terminal: int, end: str) -> str:
@@ -171,7 +171,8 @@ def _read_until(terminal: int, end: str) -> str:
     return shown
 
 
-def test_scripts_by_name(tinylm: Callable[..., Any]) -> None:
+def test_scripts_by_name(tinylm: Callable[..., Any], tmp_path: Path) -> None:
+    """Each is printed, and what ``--install-completion`` writes is what is printed."""
     scripts = {shell: tinylm("--show-completion", shell, env={"SHELL": "/bin/bash"}).out for shell in SHELLS}
     assert scripts["zsh"].startswith("#compdef tinylm\n")
     assert "_TINYLM_COMPLETE=complete_zsh tinylm" in scripts["zsh"]
@@ -187,9 +188,6 @@ def test_scripts_by_name(tinylm: Callable[..., Any]) -> None:
     refused = tinylm("--show-completion", "csh")
     assert (refused.code, refused.out) == (2, "")
     assert "--show-completion csh: no such shell" in refused.err
-
-
-def test_install_by_name(tinylm: Callable[..., Any], tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
     for shell, path in (
         ("bash", ".bash_completions/tinylm.sh"),
@@ -199,6 +197,5 @@ def test_install_by_name(tinylm: Callable[..., Any], tmp_path: Path) -> None:
         done = tinylm("--install-completion", shell, env=home)
         assert (done.code, done.out) == (0, "")
         assert done.err == f"wrote {tmp_path / path}; start a new shell to use it\n"
-        assert (tmp_path / path).read_text(encoding="utf-8") == tinylm("--show-completion", shell).out.rstrip("\n") + (
-            "" if shell == "zsh" else "\n"
-        )
+        written = (tmp_path / path).read_text(encoding="utf-8")
+        assert written == scripts[shell].rstrip("\n") + ("" if shell == "zsh" else "\n")

@@ -47,6 +47,13 @@ COMMANDS: dict[str, tuple[int, str]] = {
 }
 """A command, its exit code and a part of what it writes."""
 
+COSTED = (
+    "params deep.yaml --by tensor --format json",
+    "show deep.yaml",
+    "validate deep.yaml",
+    "build deep.yaml --meta",
+)
+"""Commands that go through the layers of a pattern; the others count tensors as ``build`` does."""
 
 NEAR_LIMITS: dict[str, tuple[int, str]] = {
     "params deep.yaml --by layer --expand --set n_layers=49990": (0, "1.26B parameters"),
@@ -66,8 +73,11 @@ MIXED = f"{WINDOWS}feed_forward: {{activation: silu, gated: true, n_experts: 64,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
-@pytest.mark.parametrize("words", COMMANDS)
-@pytest.mark.parametrize("config", [WIDTHS, WINDOWS], ids=["plain", "windows"])
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [*((WIDTHS, words) for words in COMMANDS), *((WINDOWS, words) for words in COSTED)],
+    ids=[*COMMANDS, *(f"windows: {words}" for words in COSTED)],
+)
 def test_answers_in_little_memory(config: str, words: str, folder: Path) -> None:
     (folder / "deep.yaml").write_text(config, encoding="utf-8")
     (folder / "full").mkdir()

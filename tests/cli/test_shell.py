@@ -45,11 +45,8 @@ def catches_hangups(process: subprocess.Popen[bytes]) -> bool:
     ("code", "arguments"),
     [
         (0, ["params", "--config", "toy.yaml"]),
-        (0, ["--version"]),
         (0, []),
         (1, ["params", "--config", "wrong.yaml"]),
-        (2, ["params", "--config", "absent.yaml"]),
-        (2, ["params", "--nonsense"]),
         (2, ["nonsense"]),
     ],
 )
@@ -94,7 +91,7 @@ class TestClosedPipe:
 class TestFullDisk:
     @pytest.mark.parametrize(
         "arguments",
-        [["params"], ["--help"], ["params", "--help"], ["--version"], ["show"], ["list", "--format", "json"]],
+        [["params"], ["--help"], ["--version"], ["show"], ["list", "--format", "json"]],
         ids=" ".join,
     )
     def test_full_disk(self, arguments: list[str], start: Start) -> None:
@@ -104,9 +101,8 @@ class TestFullDisk:
 
     def test_full_disk_with_a_model(self, start: Start) -> None:
         with Path("/dev/full").open("wb") as full:
-            running = [start(command, "--config", "toy.yaml", stdout=full) for command in ("build", "generate")]
-        for process in running:
-            assert ended(process) == (2, "error: cannot write the output: No space left on device\n")
+            process = start("generate", "--config", "toy.yaml", stdout=full)
+        assert ended(process) == (2, "error: cannot write the output: No space left on device\n")
 
     def test_full_stderr(self, start: Start) -> None:
         with Path("/dev/full").open("wb") as full:
@@ -128,7 +124,10 @@ class TestClosedStreams:
     def test_closed_stdout(self, arguments: list[str]) -> None:
         done = self.run(">&-", *arguments)
         assert (done.returncode, done.stderr) == (2, "error: cannot write the output: Bad file descriptor\n")
-        assert self.run(">&- 2>&-", *arguments).returncode == 2
+
+    @pytest.mark.usefixtures("folder")
+    def test_closed_stdout_and_stderr(self) -> None:
+        assert self.run(">&- 2>&-", "params").returncode == 2
 
     @pytest.mark.usefixtures("folder")
     def test_closed_stdin(self) -> None:
@@ -160,38 +159,38 @@ class TestClosedStreams:
 
 
 class TestInterrupt:
-    def test_ctrl_c(self, start: Start, folder: Path) -> None:
+    def test_at_any_moment(self, start: Start, folder: Path) -> None:
+        """While rows are written, torch is imported, a model is built or checked, and tokens are generated."""
         rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", "--set", "n_layers=3000")
         endless = ("generate", "--config", "toy.yaml", "--max-new-tokens", "1000000")
         waiting = [
-            (0.0, start(*rows, "--output", "rows.txt")),
-            (0.1, start("build", "--config", "base", "--set", "n_layers=24", "--save", "first")),
-            (0.5, start("build", "--config", "tiny", "--meta", "--set", "n_layers=30000", "--format", "json")),
-            (0.6, start("check", "--config", "base")),
-            (1.0, start("build", "--config", "base", "--set", "n_layers=72", "--save", "second")),
-            (2.0, start(*endless)),
-            (2.5, start(*endless, "--output", "ids.txt")),
+            (0.0, signal.SIGINT, start(*rows, "--output", "rows.txt")),
+            (0.0, signal.SIGHUP, start(*rows, "--output", "rows.txt")),
+            (0.1, signal.SIGINT, start("build", "--config", "base", "--set", "n_layers=24", "--save", "saved")),
+            (0.5, signal.SIGINT, start("build", "--config", "tiny", "--meta", "--set", "n_layers=30000", "-f", "json")),
+            (0.6, signal.SIGINT, start("check", "--config", "base")),
+            (2.5, signal.SIGINT, start(*endless, "--output", "ids.txt")),
         ]
-        processes = [process for _, process in waiting]
+        expected = [(process, 128 + number) for _, number, process in waiting]
         begun: dict[int, float] = {}
         while waiting:
             time.sleep(0.01)
-            for moment, process in tuple(waiting):
+            for moment, number, process in tuple(waiting):
                 assert process.poll() is None, process.args
                 if process.pid not in begun and catches_hangups(process):
                     begun[process.pid] = time.monotonic()
                 if process.pid in begun and time.monotonic() >= begun[process.pid] + moment:
-                    process.send_signal(signal.SIGINT)
-                    waiting.remove((moment, process))
-        for process in processes:
+                    process.send_signal(number)
+                    waiting.remove((moment, number, process))
+        for process, status in expected:
             out, said = process.communicate(timeout=60)
-            assert (process.returncode, out) == (130, b""), process.args
+            assert (process.returncode, out) == (status, b""), process.args
             noted = "generate" in str(process.args) and said.startswith(b"Beyond max_len 32,") and said.endswith(b".\n")
             assert said == b"" or noted, process.args
         assert sorted(path.name for path in folder.iterdir()) == ["toy.yaml"]
 
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-    def test_termination(self, number: signal.Signals, status: int, start: Start, folder: Path) -> None:
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_while_weights_are_written(self, number: signal.Signals, status: int, start: Start, folder: Path) -> None:
         process = start("build", "--config", "small", "--set", "n_layers=16", "--save", "model")
         while not any(path.name.startswith(".model.") for path in folder.iterdir()) and process.poll() is None:
             time.sleep(0.002)
@@ -285,11 +284,11 @@ main()
         assert "the current folder no longer exists" in done.stderr
 
     @pytest.mark.parametrize("command", ["validate", "params", "show", "compare", "forward --weights", "import"])
-    def test_long_name(self, command: str) -> None:
-        done = subprocess.run([TINYLM, *command.split(), "a" * 300], capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert "unexpected" not in done.stderr
-        assert "error: " in done.stdout + done.stderr
+    def test_long_name(self, command: str, here: Callable[..., Any]) -> None:
+        done = here(*command.split(), "a" * 300)
+        assert done.code == 2
+        assert "unexpected" not in done.err
+        assert "error: " in done.out + done.err
 
     def test_without_torch(self, tmp_path: Path) -> None:
         missing = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
@@ -307,6 +306,8 @@ main()
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if "Fatal Python error" in done.stderr or "error while loading shared libraries" in done.stderr:
             pytest.skip("Python itself cannot start in so little memory")
+        if "memory allocation of" in done.stderr:
+            pytest.skip("the compiled part of pydantic aborts, which Python cannot catch")
         assert "Traceback" not in done.stderr
         assert done.returncode == 0 or (done.returncode, done.stdout) == (2, "")
         assert done.returncode == 0 or done.stderr.startswith("error: out of memory")
@@ -334,19 +335,22 @@ ODD_NAMES = (b"$(touch here)\x1b[31m's.yaml", b"a\n::error::x.yaml", "\u202e é.
         *(("show", name) for name in ODD_NAMES),
     ],
 )
-def test_suggested_command_runs_in_bash(command: str, name: bytes, folder: Path) -> None:
-    """The line after ``next:`` is a command for a shell, whatever the file is called."""
+def test_suggested_command_is_for_bash(
+    command: str, name: bytes, folder: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line after ``next:`` is a command for a shell, whatever the file is called; bash passes the name on."""
     (folder / "toy.yaml").rename(folder / os.fsdecode(name))
     verb, *words = command.split()
-    environment = {**os.environ, "PATH": f"{TINYLM.parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "COLUMNS": "40"}
-
-    def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, timeout=120, check=False)
-
-    said = run(TINYLM.name, verb, name, *words).stderr
+    said = here(verb, os.fsdecode(name), *words, columns=40).err
     assert said.isascii() or "é" in os.fsdecode(name)
-    assert said.startswith(b"next: tinylm ")
-    assert said.count(b"\n") == 1
-    following = run("bash", "-c", said.removeprefix(b"next: "))
-    assert following.returncode == 0, following.stderr
+    assert said.startswith("next: tinylm ")
+    assert said.count("\n") == 1
+    (folder / "bin").mkdir()
+    (folder / "bin" / "tinylm").write_text("#!/bin/bash\nprintf '%s\\0' \"$@\"\n", encoding="utf-8")
+    (folder / "bin" / "tinylm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    shell = ["bash", "-c", said.removeprefix("next: ")]
+    passed = subprocess.run(shell, capture_output=True, timeout=120, check=True).stdout.split(b"\0")
+    assert any(word in (name, b"./" + name) for word in passed), passed
+    assert here(*map(os.fsdecode, passed[:-1])).code == 0
     assert not (folder / "here").exists()

@@ -192,9 +192,8 @@ class TestProgress:
         assert dumb.isascii()
         assert "building toy" in dumb
 
-    @pytest.mark.usefixtures("folder")
-    def test_no_spinner_in_a_pipe(self, tinylm: Callable[..., Any]) -> None:
-        assert tinylm(*self.SLOW).err.startswith("next: ")
+    def test_no_spinner_in_a_pipe(self, here: Here) -> None:
+        assert here(*self.SLOW).err.startswith("next: ")
 
     def test_no_spinner_for_quick_work(self, on_terminal: Here) -> None:
         assert "\x1b[?25l" not in on_terminal("params", "--config", "base").out

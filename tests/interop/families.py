@@ -381,13 +381,14 @@ def mamba_layers(draw: Draw, hidden_size: int) -> Keys:
         "mamba_d_state": draw(one_of(1, 5)),
         "mamba_d_conv": draw(one_of(2, 4)),
         "mamba_chunk_size": draw(one_of(4, 256)),
-        "mamba_conv_bias": draw(st.booleans()),
-        "mamba_proj_bias": draw(st.booleans()),
+        "mamba_conv_bias": draw(one_of(False, True)),
+        "mamba_proj_bias": draw(one_of(False, True)),
     }
 
 
 def bamba(draw: Draw) -> Keys:
-    keys = sizes(draw) | rms(draw) | {"attention_bias": draw(st.booleans()), "mlp_bias": draw(st.booleans())}
+    biases = {"attention_bias": draw(one_of(False, True)), "mlp_bias": draw(one_of(False, True))}
+    keys = sizes(draw) | rms(draw) | biases
     keys |= mamba_layers(draw, keys["hidden_size"]) | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
     some = [[0], [0, 1], [1, 2]]  # without attention, theirs has no cached decoding
     return keys | {"num_hidden_layers": 3, "attn_layer_indices": draw(one_of(*some))}

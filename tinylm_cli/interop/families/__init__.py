@@ -126,12 +126,6 @@ FAMILIES = {
         Family("cohere2", "cohere.Cohere2Keys", "Cohere2ForCausalLM", "Command R7B and A"),
         Family("lfm2", "lfm2.Lfm2Keys", "Lfm2ForCausalLM", "LFM2"),
         Family("bamba", "bamba.BambaKeys", "BambaForCausalLM", "Bamba"),
-        Family(
-            "granitemoehybrid",
-            "bamba.GraniteMoeHybridKeys",
-            "GraniteMoeHybridForCausalLM",
-            "Granite 4.0 with Mamba-2 layers",
-        ),
         Family("nemotron_h", "nemotron_h.NemotronHKeys", "NemotronHForCausalLM", "Nemotron-H"),
         Family("smollm3", "smollm.SmolLM3Keys", "SmolLM3ForCausalLM", "SmolLM3"),
         Family("cwm", "cwm.CwmKeys", "CwmForCausalLM", "Code World Model"),
@@ -166,6 +160,12 @@ FAMILIES = {
             "granite.GraniteMoeSWAKeys",
             "GraniteMoeSWAForCausalLM",
             "Granite with experts and sliding windows",
+        ),
+        Family(
+            "granitemoehybrid",
+            "bamba.GraniteMoeHybridKeys",
+            "GraniteMoeHybridForCausalLM",
+            "Granite 4.0 with Mamba-2 layers",
         ),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
     )

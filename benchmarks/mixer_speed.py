@@ -77,6 +77,15 @@ def _short_conv() -> Pair:
     return _pair({"block": {"mixer": "short_conv"}}, Lfm2ShortConv(config, 0), config)
 
 
+def _mamba() -> Pair:
+    from transformers import MambaConfig
+    from transformers.models.mamba.modeling_mamba import MambaMixer
+
+    config = MambaConfig(hidden_size=D_MODEL, num_hidden_layers=1)
+    theirs = MambaMixer(config, 0)
+    return _pair({"block": {"mixer": "mamba"}}, theirs, config, lambda name: name.replace("conv1d.", "conv."))
+
+
 def _mamba2() -> Pair:
     from transformers import Mamba2Config
     from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
@@ -87,7 +96,7 @@ def _mamba2() -> Pair:
     return _pair({"block": {"mixer": "mamba2"}}, theirs, config, lambda name: name.replace("conv1d.", "conv."))
 
 
-MIXERS: dict[str, Callable[[], Pair]] = {"short_conv": _short_conv, "mamba2": _mamba2}
+MIXERS: dict[str, Callable[[], Pair]] = {"short_conv": _short_conv, "mamba": _mamba, "mamba2": _mamba2}
 
 
 def _vectors(length: int) -> Any:

@@ -13,6 +13,18 @@ one_of = st.sampled_from
 
 OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "short_conv": st.fixed_dictionaries({"kernel_size": one_of([1, 3, 4]), "bias": st.booleans()}),
+    "mamba": st.fixed_dictionaries(
+        {
+            "d_inner": one_of([None, 1, 12]),
+            "d_state": one_of([1, 5]),
+            "dt_rank": one_of([None, 3]),
+            "kernel_size": one_of([1, 4]),
+            "bias": st.booleans(),
+            "conv_bias": st.booleans(),
+            "norm": one_of(["none", "unweighted", "weighted"]),
+            "chunk_len": one_of([1, 3, 64]),
+        }
+    ),
     "mamba2": st.fixed_dictionaries(
         {
             "n_heads": one_of([2, 4]),

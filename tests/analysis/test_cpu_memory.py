@@ -78,6 +78,12 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "short_conv", "feed_forward": False},
         "short_conv": {"kernel_size": 64, "bias": True},
     },
+    "selective states": {
+        "block": {"mixer": "mamba"}, "mamba": {"norm": "weighted", "d_state": 4, "chunk_len": 256},
+    },
+    "selective states in chunks": {
+        "block": {"mixer": "mamba", "feed_forward": False}, "position": {"kind": "none"}, "mamba": {"chunk_len": 32},
+    },
     "state spaces": {"block": {"mixer": "mamba2", "feed_forward": False}, "position": {"kind": "none"}},
     "state spaces in groups": {
         "block": {"mixer": "mamba2"},

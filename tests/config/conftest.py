@@ -42,7 +42,7 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
-    mixers = ["attention", "attention", "attention", "short_conv", "mamba2", "gated_deltanet", "none"]
+    mixers = ["attention", "attention", "attention", "short_conv", "mamba", "mamba2", "gated_deltanet", "none"]
     mixer = draw(st.sampled_from(mixers))
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
     latent = mixer == "attention" and draw(st.booleans())
@@ -57,6 +57,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "norm": norm,
         "attention": attention or {},
         "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
+        "mamba": draw(_mamba()) if mixer == "mamba" else {},
         "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
@@ -185,6 +186,22 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
 
 
 SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1024), "bias": st.booleans()}
+
+
+@st.composite
+def _mamba(draw: st.DrawFn) -> dict[str, Any]:
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "d_inner": st.none() | DIMS,
+        "d_state": DIMS,
+        "dt_rank": st.none() | DIMS,
+        "kernel_size": st.integers(1, 1024),
+        "bias": st.booleans(),
+        "conv_bias": st.booleans(),
+        "chunk_len": st.integers(1, 10**9),
+    }
+    norm = draw(st.sampled_from(["unweighted", "weighted", "none"]))
+    eps = {} if norm == "none" else draw(_some({"norm_eps": st.none() | st.floats(1e-9, 0.1)}))
+    return {"norm": norm, **eps, **draw(_some(optional))}
 
 
 @st.composite

@@ -220,6 +220,7 @@ longrope-factors-quoted       wrong-type@11,12
 longrope-factors-scalar       wrong-type@11 out-of-range@12
 longrope-too-few-factors      contradiction@12
 longrope-without-factors      needs-field@9
+mamba-norm-eps                without-effect@8
 markup-in-value               unknown-choice@8
 merge-conflict                yaml-syntax@5
 merge-key                     merge-key@8

@@ -641,6 +641,46 @@ def mamba2(draw: Draw) -> Keys:
     }
 
 
+def mamba(draw: Draw) -> Keys:
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": draw(one_of(4, 16)),
+        "num_hidden_layers": draw(one_of(1, 2)),
+        "expand": draw(one_of(1, 2)),
+        "state_size": draw(one_of(1, 5)),
+        "time_step_rank": draw(one_of("auto", 3)),
+        "conv_kernel": draw(one_of(2, 4)),
+        "use_bias": draw(st.booleans()),
+        "use_conv_bias": draw(st.booleans()),
+        "layer_norm_epsilon": draw(one_of(1e-5, 1e-2)),
+        "tie_word_embeddings": draw(st.booleans()),
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    }
+
+
+def falcon_mamba(draw: Draw) -> Keys:
+    return mamba(draw) | {"mixer_rms_eps": draw(one_of(1e-6, 1e-2))}
+
+
+def jamba(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"num_hidden_layers": 4, "mamba_expand": draw(one_of(1, 2))}
+    period, experts = draw(one_of(2, 4)), draw(one_of(1, 2))
+    return keys | {
+        "attn_layer_period": period,
+        "attn_layer_offset": draw(one_of(0, 1)),
+        "num_experts": draw(one_of(1, 4)),
+        "expert_layer_period": experts,
+        "expert_layer_offset": experts - 1,
+        "mamba_d_state": draw(one_of(1, 5)),
+        "mamba_d_conv": draw(one_of(2, 4)),
+        "mamba_dt_rank": draw(one_of("auto", 3)),
+        "mamba_conv_bias": draw(st.booleans()),
+        "mamba_proj_bias": draw(st.booleans()),
+    }
+
+
 def routed(draw: Draw) -> Keys:
     """Draw the keys of DeepSeek V3's experts in some layers, for a family without latent attention."""
     groups, dense = draw(one_of(1, 4)), draw(one_of(0, 1, 2))
@@ -793,6 +833,9 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "llama": llama,
+    "mamba": mamba,
+    "falcon_mamba": falcon_mamba,
+    "jamba": jamba,
     "mamba2": mamba2,
     "ministral": ministral,
     "mistral": mistral,

@@ -290,6 +290,22 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "mamba2.min_dt": 0.001, "feed_forward.n_experts": None,
         "layers.pattern": "3 (mamba, mlp), mamba, attention, 3 (mlp, mamba), moe",
     },
+    "mamba": {
+        "d_model": 768, "n_layers": 32, "block.mixer": "mamba", "block.feed_forward": False, "position.kind": "none",
+        "mamba.d_inner": 1536, "mamba.dt_rank": 48, "mamba.d_state": 16, "mamba.norm": "none", "norm.kind": "rmsnorm",
+        "mamba.bias": False, "mamba.conv_bias": True, "tie_weights": True,
+    },
+    "falcon_mamba": {"block.mixer": "mamba", "mamba.norm": "unweighted", "mamba.norm_eps": 1e-6, "norm.eps": 1e-5},
+    "jamba": {
+        **LLAMA, "position.kind": "none", "norm.eps": 1e-6, "mamba.norm": "weighted", "mamba.dt_rank": 256,
+        "feed_forward.n_experts": 16, "feed_forward.router": "softmax", "feed_forward.renormalize": False,
+        "layers.pattern": "2 (mamba_dense, mamba), attention_dense, mamba, mamba_dense, mamba",
+        "layers.kinds": {
+            "mamba_dense": {"block": {"mixer": "mamba"}, "feed_forward": {"n_experts": None}},
+            "mamba": {"block": {"mixer": "mamba"}},
+            "attention_dense": {"feed_forward": {"n_experts": None}},
+        },
+    },
     "bamba": {  # the default config of transformers, with attention in three layers
         **LLAMA, "attention.n_kv_heads": 8, "position.rotary_fraction": 0.5, "norm.eps": 1e-5, "mamba2.n_heads": 128,
         "mamba2.d_head": 64, "mamba2.d_state": 256, "mamba2.n_groups": 1, "mamba2.max_dt": None,

@@ -61,6 +61,8 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v3", {"num_key_value_heads": 8}),
     ("deepseek_v3", {"topk_method": "greedy"}),
     ("mamba2", {"hidden_act": "gelu"}),
+    ("mamba", {"hidden_act": "gelu"}),
+    ("jamba", {"sliding_window": 8}),
     ("bamba", {"partial_rotary_factor": 1.0}),
     ("granitemoehybrid", {"hidden_act": "gelu"}),
     ("granitemoehybrid", {"layer_types": ["sliding_attention"] * 40}),

@@ -13,6 +13,7 @@ Component = Literal[
     "position",
     "attention",
     "short_conv",
+    "mamba",
     "mamba2",
     "gated_deltanet",
     "feed_forward",

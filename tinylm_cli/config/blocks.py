@@ -36,6 +36,7 @@ from tinylm_cli.config.base import (
 )
 from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
@@ -60,7 +61,7 @@ Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich"]
-MixerKind = Literal["attention", "short_conv", "mamba2", "gated_deltanet", "none"]
+MixerKind = Literal["attention", "short_conv", "mamba", "mamba2", "gated_deltanet", "none"]
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
@@ -305,8 +306,9 @@ class ResidualBlock(Block):
     mixer: MixerKind = Field(
         "attention",
         description="The part of a layer that moves information between positions. attention: causal self-attention;"
-        " short_conv: a gated short convolution (LFM2); mamba2: a state-space model (SSD); gated_deltanet: linear"
-        " attention with the gated delta rule (Qwen3-Next); none: only the feed-forward network.",
+        " short_conv: a gated short convolution (LFM2); mamba: a selective state-space model; mamba2: one with scalar"
+        " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next); none: only the"
+        " feed-forward network.",
     )
     feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
@@ -364,6 +366,7 @@ BLOCKS: dict[str, type[Block]] = {
     "norm": Norm,
     "attention": Attention,
     "short_conv": ShortConv,
+    "mamba": Mamba,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,
     "feed_forward": FeedForward,

@@ -13,6 +13,7 @@ from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
 from tinylm_cli.config.blocks import Attention, FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
@@ -71,6 +72,7 @@ class LayerKind(Block):
     norm: Norm = Field(Norm.model_construct(), description="Fields of norm that differ.")
     attention: Attention = Field(Attention.model_construct(), description="Fields of attention that differ.")
     short_conv: ShortConv = Field(ShortConv.model_construct(), description="Fields of short_conv that differ.")
+    mamba: Mamba = Field(Mamba.model_construct(), description="Fields of mamba that differ.")
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Fields of mamba2 that differ.")
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Fields of gated_deltanet that differ."

@@ -26,6 +26,7 @@ from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.mamba import DT_RANK_DIVISOR, Mamba
 from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
@@ -69,6 +70,7 @@ class ModelConfig(Block):
     norm: Norm = Field(Norm.model_construct(), description="The norms of each layer and the final norm.")
     attention: Attention = Field(Attention.model_construct(), description="Causal self-attention.")
     short_conv: ShortConv = Field(ShortConv.model_construct(), description="Gated short convolution.")
+    mamba: Mamba = Field(Mamba.model_construct(), description="Mamba, a selective state-space model.")
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Mamba-2, a state-space model.")
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Gated DeltaNet, a linear attention."
@@ -106,6 +108,16 @@ class ModelConfig(Block):
     def n_kv_heads(self) -> int:
         """KV heads."""
         return self.attention.n_kv_heads or self.n_heads
+
+    @property
+    def mamba_d_inner(self) -> int:
+        """Inner dimensions of a Mamba layer."""
+        return self.mamba.d_inner or EXPAND * self.d_model
+
+    @property
+    def mamba_dt_rank(self) -> int:
+        """Rank of the step size of a Mamba layer."""
+        return self.mamba.dt_rank or -(-self.d_model // DT_RANK_DIVISOR)
 
     @property
     def mamba2_heads(self) -> int:

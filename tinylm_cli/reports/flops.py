@@ -11,6 +11,8 @@ FlopsComponent = Literal[
     "attention",
     "attention_scores",
     "short_conv",
+    "mamba",
+    "mamba_scan",
     "mamba2",
     "mamba2_scan",
     "gated_deltanet",
@@ -28,8 +30,8 @@ COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 class PartFlops:
     """One row of a breakdown."""
 
-    # A component (``attention_scores``, ``mamba2_scan`` and ``delta_rule`` are matmuls without weights), or identical
-    # layers: ``blocks.{0..5}``.
+    # A component (``attention_scores``, ``mamba_scan``, ``mamba2_scan`` and ``delta_rule`` are matmuls without
+    # weights), or identical layers: ``blocks.{0..5}``.
     name: str
     count: int  # Number of layers in the row.
     forward_flops: int  # FLOPs of a forward pass, for all ``count`` layers together.

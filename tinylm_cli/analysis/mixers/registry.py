@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.mixers.attention import Attention
 from tinylm_cli.analysis.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.analysis.mixers.mamba import Mamba
 from tinylm_cli.analysis.mixers.mamba2 import Mamba2
 from tinylm_cli.analysis.mixers.mixer import Mixer
 from tinylm_cli.analysis.mixers.nothing import NoMixer
@@ -14,6 +15,7 @@ from tinylm_cli.config.schema import ModelConfig
 MIXERS: dict[MixerKind, Mixer] = {
     "attention": Attention(),
     "short_conv": ShortConv(),
+    "mamba": Mamba(),
     "mamba2": Mamba2(),
     "gated_deltanet": GatedDeltaNet(),
     "none": NoMixer(),

@@ -23,7 +23,7 @@ GatedNorm = Literal["grouped", "full", "none"]
 
 
 EXPAND = 2
-"""By default, the heads together have twice the dimensions of the residual stream."""
+"""By default, a state-space mixer has twice the dimensions of the residual stream."""
 
 
 class Mamba2(Block):

@@ -21,13 +21,11 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
+from tinylm_cli.model.mixers.initial_values import draw_conv, draw_dt_bias
 from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
 
 INITIAL_DECAY = (1.0, 16.0)
 """Range of the initial -A, drawn uniformly, in the reference implementation."""
-
-INITIAL_DT = (1e-3, 1e-1)
-"""Range of the initial step size, drawn log-uniformly, in the reference implementation."""
 
 
 class Mamba2State(NamedTuple):
@@ -84,14 +82,14 @@ class Mamba2(SequenceMixer):
         self.splits = [d_inner, d_inner + 2 * d_shared, self.n_heads]  # z; x, B and C; Δ
         self.in_proj = Linear(config.d_model, sum(self.splits), bias=settings.bias)
         self.conv = CausalConv(d_inner + 2 * d_shared, settings.kernel_size, bias=settings.conv_bias)
-        self.conv.initial_values["weight"] = _draw_conv
+        self.conv.initial_values["weight"] = draw_conv
         self.dt_bias, self.A_log, self.D = (
             nn.Parameter(torch.empty(self.n_heads, device="meta", dtype=torch.float32)) for _ in range(3)
         )  # (H) each
         group_size = d_inner // self.n_groups if settings.norm == "grouped" else d_inner
         self.norm = None if settings.norm == "none" else GroupedRMSNorm(d_inner, group_size, eps=config.norm.eps)
         self.out_proj = Linear(d_inner, config.d_model, bias=settings.bias)
-        self.initial_values: dict[str, InitialValue] = {"D": 1.0, "A_log": _draw_log_decay, "dt_bias": _draw_dt_bias}
+        self.initial_values: dict[str, InitialValue] = {"D": 1.0, "A_log": _draw_log_decay, "dt_bias": draw_dt_bias}
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
         """Yield heads, state and groups."""
@@ -232,19 +230,6 @@ def _step(x: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor) -> Tens
     return (grouped @ c.reshape(batch * groups, d_state, 1)).view_as(x)  # (B, 1, H, P)
 
 
-def _draw_conv(values: Tensor, generator: torch.Generator) -> None:
-    """Fill the convolution's weight (C, 1, L) as torch's ``Conv1d`` does: uniform in ±1/√L."""
-    bound = values.shape[-1] ** -0.5
-    values.uniform_(-bound, bound, generator=generator)
-
-
 def _draw_log_decay(values: Tensor, generator: torch.Generator) -> None:
     """Fill ``A_log`` (H) with the logarithm of a uniform -A."""
     values.uniform_(*INITIAL_DECAY, generator=generator).log_()
-
-
-def _draw_dt_bias(values: Tensor, generator: torch.Generator) -> None:
-    """Fill ``dt_bias`` (H), so that softplus of it is a log-uniform step size."""
-    low, high = map(math.log, INITIAL_DT)
-    values.uniform_(low, high, generator=generator).exp_()  # Δ
-    values += torch.log(-torch.expm1(-values))  # the inverse of softplus

@@ -7,6 +7,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.model.mixers.mamba import Mamba
 from tinylm_cli.model.mixers.mamba2 import Mamba2
 from tinylm_cli.model.mixers.short_conv import ShortConv
 from tinylm_cli.model.sequence_mixer import SequenceMixer
@@ -14,6 +15,7 @@ from tinylm_cli.model.sequence_mixer import SequenceMixer
 MIXERS: dict[MixerKind, type[SequenceMixer] | None] = {
     "attention": SelfAttention,
     "short_conv": ShortConv,
+    "mamba": Mamba,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,
     "none": None,

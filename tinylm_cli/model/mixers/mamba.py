@@ -1,0 +1,192 @@
+"""Mamba: a selective state-space model, computed position by position, in chunks or in steps.
+
+Each inner dimension keeps a state h of N numbers. At each position, with step size Δ > 0 and A < 0,
+
+    h = exp(Δ·A) · h + Δ · x · B,    y = h·C + D · x
+
+Unlike in Mamba-2, every number of the state has a decay of its own, so that the recurrence is no matmul.
+
+Shapes: B batch, T positions, D d_model, I d_inner, N d_state, R dt_rank, L kernel_size; Q positions of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.mixers.causal_conv import CausalConv
+from tinylm_cli.model.mixers.initial_values import draw_conv, draw_dt_bias
+from tinylm_cli.model.norm import RMSNorm
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
+
+
+class MambaState(NamedTuple):
+    """The decoding state of one layer; zeros before the first position.
+
+    Attributes:
+        inputs: The L - 1 inputs of the convolution before the next position, (B, L - 1, I).
+        ssm: The state of every inner dimension, (B, I, N), in float32 or wider.
+    """
+
+    inputs: Tensor
+    ssm: Tensor
+
+    @staticmethod
+    def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
+        """Return the buffers of one layer, which do not grow with the positions."""
+        settings, d_inner = config.mamba, config.mamba_d_inner
+        return (
+            Buffer((1, batch_size, settings.kernel_size - 1, d_inner)),  # (1, B, L - 1, I)
+            Buffer((1, batch_size, d_inner, settings.d_state), is_upcast=True),  # (1, B, I, N)
+        )
+
+    @classmethod
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
+        """Return the state of each layer, emptied before the first position."""
+        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
+
+
+class Mamba(SequenceMixer):
+    """``out_proj(y · silu(z))``, where the state-space model maps x, B, C and Δ to y.
+
+    ``in_proj`` maps each token to x and z. A convolution and SiLU mix x over a few positions; ``x_proj`` maps the
+    result to B, C and a low-rank Δ, which ``dt_proj`` expands. The recurrence runs in float32 or wider.
+
+    Args:
+        config: Uses d_model, norm.eps and mamba.
+
+    References:
+        Gu and Dao 2023, sections 3.2 to 3.4, https://arxiv.org/abs/2312.00752;
+        Lieber et al. 2024 (Jamba), section 3.1, the norms of Δ, B and C, https://arxiv.org/abs/2403.19887;
+        https://github.com/state-spaces/mamba (reference implementation)
+    """
+
+    label = "Mamba state-space model"
+    State = MambaState
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        settings, d_inner, dt_rank = config.mamba, config.mamba_d_inner, config.mamba_dt_rank
+        self.d_inner, self.d_state, self.chunk_len = d_inner, settings.d_state, settings.chunk_len
+        self.splits = [dt_rank, settings.d_state, settings.d_state]  # Δ, B, C
+        self.A_log = nn.Parameter(torch.empty(d_inner, settings.d_state, device="meta", dtype=torch.float32))  # (I, N)
+        self.D = nn.Parameter(torch.empty(d_inner, device="meta", dtype=torch.float32))  # (I)
+        self.in_proj = Linear(config.d_model, 2 * d_inner, bias=settings.bias)
+        self.conv = CausalConv(d_inner, settings.kernel_size, bias=settings.conv_bias)
+        self.conv.initial_values["weight"] = draw_conv
+        self.x_proj = Linear(d_inner, sum(self.splits), bias=False)
+        eps = config.norm.eps if settings.norm_eps is None else settings.norm_eps
+        self.dt_norm, self.b_norm, self.c_norm = (
+            None
+            if settings.norm == "none"
+            else RMSNorm(size, eps=eps, weight=settings.norm == "weighted", bias=False, zero_centered=False)
+            for size in self.splits
+        )
+        self.dt_proj = _StepSize(dt_rank, d_inner)
+        self.out_proj = Linear(d_inner, config.d_model, bias=settings.bias)
+        self.initial_values: dict[str, InitialValue] = {"D": 1.0, "A_log": _fill_log_decay}
+
+    def shown_settings(self) -> Iterator[tuple[str, int]]:
+        """Yield the state."""
+        yield "d_state", self.d_state
+
+    def forward(self, x: Tensor, *, cache: MambaState | None = None, **_: object) -> Tensor:
+        """Mix ``x`` (B, T, D) with the positions before it, which ``cache`` summarizes, and return (B, T, D)."""
+        x, z = torch.split(self.in_proj(x), self.d_inner, dim=-1)  # (B, T, I) each
+        x = self.conv(x, None if cache is None else cache.inputs).contiguous()  # (B, T, I)
+        x = functional.silu(x)  # (B, T, I)
+        dt, b, c = torch.split(self.x_proj(x), self.splits, dim=-1)  # (B, T, R), (B, T, N), (B, T, N)
+        if self.dt_norm is not None and self.b_norm is not None and self.c_norm is not None:
+            dt, b, c = self.dt_norm(dt), self.b_norm(b), self.c_norm(c)  # as above
+        wide = torch.promote_types(x.dtype, torch.float32)
+        dt = functional.softplus(self.dt_proj(dt).to(wide))  # (B, T, I)
+        a = -self.A_log.to(wide).exp()  # (I, N)
+        values, b, c = x.to(wide), b.to(wide), c.to(wide)  # (B, T, I), (B, T, N), (B, T, N)
+        if cache is not None and x.shape[1] == 1:
+            y = _step(values * dt, dt, a, b, c, cache.ssm)  # (B, 1, I)
+        else:
+            state = None if cache is None else cache.ssm
+            y = selective_scan(values * dt, dt, a, b, c, chunk_len=self.chunk_len, state=state)  # (B, T, I)
+        y = y + values * self.D.to(wide)  # (B, T, I)
+        y = y * functional.silu(z.to(wide))  # (B, T, I)
+        out: Tensor = self.out_proj(y.to(x.dtype))  # (B, T, D)
+        return out
+
+
+class _StepSize(Linear):
+    """The map from a low-rank Δ to that of each inner dimension, before softplus.
+
+    Args:
+        rank: R.
+        d_inner: I.
+    """
+
+    def __init__(self, rank: int, d_inner: int) -> None:
+        super().__init__(rank, d_inner)
+        self.initial_values: dict[str, InitialValue] = {"weight": _draw_dt_weight, "bias": draw_dt_bias}
+
+
+def selective_scan(
+    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, *, chunk_len: int, state: Tensor | None = None
+) -> Tensor:
+    """Return the outputs ``y[t] = h[t]·C[t]`` of all positions, (B, T, I).
+
+    For each chunk, the decays, the inputs and the outputs of all positions are computed at once. The recurrence, one
+    multiplication and addition for each number of the state, is a loop over the positions.
+
+    Args:
+        x: Inputs times their step size, (B, T, I).
+        dt: Step size, (B, T, I).
+        a: The rate of decay of each number of the state, (I, N), negative.
+        b: Input vectors, (B, T, N).
+        c: Output vectors, (B, T, N).
+        chunk_len: Positions per chunk, Q.
+        state: The state before the first position, (B, I, N), replaced by that after the last one; None: zeros.
+
+    References:
+        Gu and Dao 2023, algorithm 2, https://arxiv.org/abs/2312.00752
+    """
+    current = x.new_zeros(x.shape[0], *a.shape) if state is None else state  # (B, I, N)
+    outputs = []
+    chunks = (torch.split(each, chunk_len, dim=1) for each in (x, dt, b, c))
+    for x_q, dt_q, b_q, c_q in zip(*chunks, strict=True):
+        y, current = _scan_chunk(x_q, dt_q, a, b_q, c_q, current)  # (B, Q, I), (B, I, N)
+        outputs.append(y)
+    if state is not None:
+        state.copy_(current)
+    return torch.cat(outputs, dim=1)  # (B, T, I)
+
+
+def _scan_chunk(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the outputs (B, Q, I) of a chunk, and the state (B, I, N) after it; arguments as above."""
+    decay = (dt[..., None] * a).exp()  # (B, Q, I, N)
+    added = x[..., None] @ b[:, :, None]  # (B, Q, I, N)
+    states = []
+    for decay_t, added_t in zip(decay.unbind(1), added.unbind(1), strict=True):
+        state = torch.addcmul(added_t, decay_t, state)  # (B, I, N)
+        states.append(state)
+    return (torch.stack(states, dim=1) @ c[..., None]).squeeze(-1), state  # (B, Q, I)
+
+
+def _step(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor) -> Tensor:
+    """Return the output (B, 1, I) of one position, and update ``state`` (B, I, N); arguments as above."""
+    state *= (dt[:, 0, :, None] * a).exp()  # (B, I, N)
+    state.baddbmm_(x.transpose(1, 2), b)  # (B, I, N)
+    return (state @ c.transpose(1, 2)).transpose(1, 2)  # (B, 1, I)
+
+
+def _fill_log_decay(values: Tensor, _: torch.Generator) -> None:
+    """Fill ``A_log`` (I, N) with the logarithms of 1 to N (S4D-real; Gu et al. 2022, arXiv:2206.11893)."""
+    values.copy_(torch.arange(1, values.shape[1] + 1, dtype=values.dtype).log())
+
+
+def _draw_dt_weight(values: Tensor, generator: torch.Generator) -> None:
+    """Fill the weight (I, R) of the step size: uniform in ±1/√R."""
+    bound = values.shape[1] ** -0.5
+    values.uniform_(-bound, bound, generator=generator)

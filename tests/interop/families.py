@@ -650,10 +650,10 @@ def mamba(draw: Draw) -> Keys:
         "state_size": draw(one_of(1, 5)),
         "time_step_rank": draw(one_of("auto", 3)),
         "conv_kernel": draw(one_of(2, 4)),
-        "use_bias": draw(st.booleans()),
-        "use_conv_bias": draw(st.booleans()),
+        "use_bias": draw(one_of(False, True)),
+        "use_conv_bias": draw(one_of(False, True)),
         "layer_norm_epsilon": draw(one_of(1e-5, 1e-2)),
-        "tie_word_embeddings": draw(st.booleans()),
+        "tie_word_embeddings": draw(one_of(False, True)),
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
@@ -676,8 +676,8 @@ def jamba(draw: Draw) -> Keys:
         "mamba_d_state": draw(one_of(1, 5)),
         "mamba_d_conv": draw(one_of(2, 4)),
         "mamba_dt_rank": draw(one_of("auto", 3)),
-        "mamba_conv_bias": draw(st.booleans()),
-        "mamba_proj_bias": draw(st.booleans()),
+        "mamba_conv_bias": draw(one_of(False, True)),
+        "mamba_proj_bias": draw(one_of(False, True)),
     }
 
 

@@ -190,8 +190,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
 
 def _projections(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of Δ, B and C between x_proj and the scan."""
-    settings, is_cast = run.config.mamba, run.upcast_bytes > run.element_bytes
-    output = _x_proj_output(run)
+    settings, output = run.config.mamba, _x_proj_output(run)
     for name, size in _projected(run.config).items():
         elements, source = run.tokens * size, output
         if settings.norm != "none":
@@ -200,7 +199,5 @@ def _projections(run: ForwardPass) -> Iterator[SavedTensor]:
             source = SavedTensor(f"{name}_norm output", "mamba", elements * run.element_bytes, "none")
         if name == "dt":
             yield source  # read by dt_proj
-        elif is_cast:
-            yield SavedTensor(f"{name} in float32", "mamba", elements * run.upcast_bytes, "none")
         else:
-            yield source
+            yield SavedTensor(f"{name} in chunks", "mamba", elements * run.upcast_bytes, "none")

@@ -166,6 +166,7 @@ def selective_scan(
 def _scan_chunk(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Return the outputs (B, Q, I) of a chunk, and the state (B, I, N) after it; arguments as above."""
     decay = (dt[..., None] * a).exp()  # (B, Q, I, N)
+    x, b, c = x.contiguous(), b.contiguous(), c.contiguous()  # as matmuls of several sequences would make them
     added = x[..., None] @ b[:, :, None]  # (B, Q, I, N)
     states = []
     for decay_t, added_t in zip(decay.unbind(1), added.unbind(1), strict=True):

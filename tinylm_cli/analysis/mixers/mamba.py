@@ -105,14 +105,16 @@ class Mamba(Mixer):
         if inference.backend == "flash":
             yield held + inference.tokens * 3 * inner * element_bytes  # x, Δ, y
             return
-        projected = sum(_projected(config).values())
-        cast = inner + projected if wide > element_bytes else 0  # x, B and C in float32
-        vectors = inference.tokens * ((inner + projected) * element_bytes + (cast + 2 * inner) * wide)  # Δ, Δ·x
+        projected, n = sum(_projected(config).values()), settings.d_state
+        # x, and B and C, in float32; Δ, Δ·x
+        upcast = (inner if wide > element_bytes else 0) + 2 * n + 2 * inner
+        vectors = inference.tokens * ((inner + projected) * element_bytes + upcast * wide)
         chunk = inference.batch_size * min(settings.chunk_len, inference.seq_len)  # B × Q
-        states = chunk * inner * settings.d_state * wide  # B × Q × I × N
+        states = chunk * inner * n * wide  # B × Q × I × N
+        copies = chunk * (inner + 2 * n) * wide  # Δ·x, B and C of the chunk
         outputs = inference.tokens * inner * wide
         # decays, added inputs, each state, stacked
-        yield held + vectors + 4 * states + outputs
+        yield held + vectors + copies + 4 * states + outputs
         # x, y, its sum with D · x, the gate, the gated output
         yield held + vectors + 3 * outputs
 

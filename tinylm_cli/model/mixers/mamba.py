@@ -107,7 +107,8 @@ class Mamba(SequenceMixer):
         wide = torch.promote_types(x.dtype, torch.float32)
         dt = functional.softplus(self.dt_proj(dt).to(wide))  # (B, T, I)
         a = -self.A_log.to(wide).exp()  # (I, N)
-        values, b, c = x.to(wide), b.to(wide), c.to(wide)  # (B, T, I), (B, T, N), (B, T, N)
+        values = x.to(wide)  # (B, T, I)
+        b, c = b.to(wide, copy=True), c.to(wide, copy=True)  # (B, T, N) each, contiguous
         if cache is not None and x.shape[1] == 1:
             y = _step(values * dt, dt, a, b, c, cache.ssm)  # (B, 1, I)
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -110,6 +112,15 @@ def named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def in_turn(cases: Sequence[tuple[Any, ...]], first: int) -> list[Any]:
+    """Return every model with every case, in one dtype each: neighbors among models and among cases differ in it."""
+    return [
+        pytest.param(name, *case, dtype, id="-".join(map(str, (name, *case, named(dtype)))))
+        for number, name in enumerate(MODELS, start=first)
+        for dtype, case in zip(islice(cycle(DTYPES), number % 2, None), cases, strict=False)
+    ]
+
+
 def test_router_biases_stay_float32() -> None:
     experts = ["feed_forward.n_experts=8", "feed_forward.router=sigmoid", "feed_forward.n_dense_layers=1"]
     plain = load_config("tiny", experts).config
@@ -152,11 +163,9 @@ def test_most_tensors_of_a_model() -> None:
         module_bytes(load_config("tiny", [f"n_layers={n_layers + 1}"]).config)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=named)
-@pytest.mark.parametrize(("batch_size", "seq_len"), [(1, 1), (3, 40), (1, 256)])
+@pytest.mark.parametrize(("name", "batch_size", "seq_len", "dtype"), in_turn([(1, 1), (3, 40), (1, 256)], 0))
 def test_forward_bytes_within_estimate(
-    name: str, dtype: torch.dtype, batch_size: int, seq_len: int, monkeypatch: pytest.MonkeyPatch
+    name: str, batch_size: int, seq_len: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tinylm_cli.model.forward_trace.TIMED_SECONDS", 0.0)
     config = config_of(name)
@@ -167,11 +176,9 @@ def test_forward_bytes_within_estimate(
     assert peak <= estimate <= FACTOR * peak + SLACK
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=named)
-@pytest.mark.parametrize(("prompt_len", "max_new_tokens"), [(3, 18), (120, 2), (254, 3)])
+@pytest.mark.parametrize(("name", "prompt_len", "max_new_tokens", "dtype"), in_turn([(3, 18), (120, 2), (254, 3)], 1))
 def test_decode_bytes_within_estimate(
-    name: str, dtype: torch.dtype, prompt_len: int, max_new_tokens: int, monkeypatch: pytest.MonkeyPatch
+    name: str, prompt_len: int, max_new_tokens: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # in which operations are seen in all their parts
     config = config_of(name)
@@ -182,11 +189,9 @@ def test_decode_bytes_within_estimate(
     assert peak <= estimate <= FACTOR * peak + SLACK
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=named)
-@pytest.mark.parametrize("kernel", ["sdpa", "math"])
+@pytest.mark.parametrize(("name", "kernel", "dtype"), in_turn([("sdpa",), ("math",)], 0))
 def test_running_bytes_within_estimate(
-    name: str, dtype: torch.dtype, kernel: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, kernel: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
     if kernel == "math":  # of all heads at once, in every release of torch

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm_cli.config.canonical import canonical_fields
@@ -126,6 +126,7 @@ def test_span_of_an_override(minimal: str, override: str, pointed: str, column: 
     assert override[column - 1 : found.span.end_column - 1] == pointed
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_set_is_the_same_as_editing_the_file(
     valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -28,6 +28,7 @@ def _read(text: str) -> ModelConfig:
     return parse_config(Source("x.yaml", text)).config
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_round_trip(valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject) -> None:
     config = ModelConfig.model_validate(data.draw(valid_values))

@@ -53,13 +53,6 @@ def test_closed_form(config: ModelConfig) -> None:
 
 @given(small_configs())
 @settings(max_examples=40)
-def test_meta_shapes(config: ModelConfig) -> None:
-    model = TinyTransformerLM.from_config(config, device="meta")
-    assert model(torch.zeros(2, 5, dtype=torch.int64, device="meta")).shape == (2, 5, 29)
-
-
-@given(small_configs())
-@settings(max_examples=40)
 def test_cache_changes_no_logits(config: ModelConfig) -> None:
     """From one token and from more than the window; past the length rotation was made for, and past max_len."""
     model = random_model(config)

@@ -60,12 +60,16 @@ def test_names_and_statements(make_config: Make) -> None:
 @pytest.mark.parametrize("position", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 def test_every_kind_passes(make_config: Make, check: Callable[..., CheckReport], position: str, norm: str) -> None:
-    for number, activation in enumerate(["gelu", "gelu_tanh", "relu", "silu"]):
+    """Each position is tried with every activation and dtype, half of them with each norm."""
+    activations = ["gelu", "gelu_tanh", "relu", "silu"]
+    first = ["sinusoidal", "learned", "none"].index(position) + (2 if norm == "rmsnorm" else 0)
+    for number in (first % 4, (first + 1) % 4):
         tied = (number % 2 == 0) is (norm == "layernorm")
         report = check(
             make_config(
                 n_layers=2, tie_weights=tied, position={"kind": position}, norm={"kind": norm},
-                attention={"bias": number < 2}, feed_forward={"bias": number % 2 == 0, "activation": activation},
+                attention={"bias": number < 2},
+                feed_forward={"bias": number % 2 == 0, "activation": activations[number]},
             ),
             dtype=DTYPES[number],
         )  # fmt: skip
@@ -81,7 +85,7 @@ def test_every_kind_passes(make_config: Make, check: Callable[..., CheckReport],
     position=st.sampled_from(["sinusoidal", "learned", "none"]), norm=st.sampled_from(["layernorm", "rmsnorm"]),
     eps=st.sampled_from([1e-8, 1e-5, 0.1]), activation=st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
 )  # fmt: skip
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_smallest_models_pass(
     vocab_size: int, heads: int, d_head: int, n_layers: int, d_ff: int, max_len: int, tied: bool, bias: bool,
     seed: int, dtype: torch.dtype, position: str, norm: str, eps: float, activation: str,
@@ -172,7 +176,7 @@ def test_presets_keep_every_check(check: Callable[..., CheckReport], name: str) 
     assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(config=small_configs(), dtype=st.sampled_from(DTYPES))
 def test_every_architecture_passes(check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype) -> None:
     assert failures(check(config, dtype=dtype)) == {}

@@ -14,6 +14,7 @@ import pytest
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
@@ -108,8 +109,9 @@ def read_family(model_type: str, folder: Path) -> Row:
         return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
     classes = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES | MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     module_class = getattr(transformers, classes[model_type])
-    with torch.device("meta"):
+    with torch.device("meta"), no_init_weights():
         module = module_class(config)
+    module.tie_weights()
     others = family.keys.tensor_names.skipped_prefixes
     parameters = [
         (parameter.numel(), bool(others) and name.startswith(others))

@@ -62,14 +62,14 @@ class TestNames:
                 ["show"],
                 ["show", "--origin"],
                 ["build", "--meta"],
-                ["forward", "--meta"],
+                ["forward"],
                 ["generate", "-n", "2"],
             ):
                 result = here(*arguments, "--config", name, "--format", format_)
                 assert result.code == 0
                 assert_inert(result)
         for format_ in TABLES:
-            for arguments in (["params"], ["show", "--origin"], ["build", "--meta"], ["forward", "--meta"]):
+            for arguments in (["params"], ["show", "--origin"], ["build", "--meta"], ["forward"]):
                 result = here(*arguments, "--config", name, "--format", format_)
                 assert result.code == 0
                 assert_inert(result)

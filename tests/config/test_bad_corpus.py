@@ -397,6 +397,23 @@ def test_positions_of_errors(name: str, golden: Callable[[Path, str], None]) -> 
     lines = [line for _, line in found if line is not None]
     assert lines == sorted(lines), "errors come in the order of the file"
     golden(BAD / f"{name}.txt", text)
+    assert_sanitized_and_fits(text)
+    for error in diagnostics:
+        assert_short(error)
+
+
+def assert_sanitized_and_fits(text: str) -> None:
+    hidden = {c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}}
+    assert not hidden
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def assert_short(error: Diagnostic) -> None:
+    assert error.help
+    assert error.message
+    assert "\n" not in error.message
+    assert len(error.message) < 160
+    assert not error.message.endswith((".", " "))
 
 
 def test_the_corpus_is_varied() -> None:
@@ -408,24 +425,6 @@ def test_the_corpus_is_varied() -> None:
 def test_every_code_is_produced() -> None:
     of_the_command_line = {"assertion-syntax", "failed-assertion", "unknown-figure", "unknown-gpu"}
     assert {code for places in EXPECTED.values() for code, _ in places} == set(CODES) - of_the_command_line
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_output_is_sanitized_and_fits(name: str) -> None:
-    _, text, _ = _checked(name)
-    hidden = {c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}}
-    assert not hidden
-    assert all(len(line) <= 80 for line in text.splitlines())
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_messages_are_short(name: str) -> None:
-    for found in _checked(name)[0]:
-        assert found.help
-        assert found.message
-        assert "\n" not in found.message
-        assert len(found.message) < 160
-        assert not found.message.endswith((".", " "))
 
 
 def test_folder_equals_its_files(tinylm: Callable[..., Any]) -> None:

@@ -19,7 +19,6 @@ from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.layer_kinds import layer_pattern
-from tinylm_cli.config.layers import LayerKind
 from tinylm_cli.config.presets import presets, shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -202,7 +201,7 @@ def test_any_model_flops(config: ModelConfig) -> None:
     assert counter.get_total_flops() + convolution_step_flops(config) == decode_flops(config, context_len=9)
 
 
-def _backward_is_twice_forward(kind: LayerKind, seq_len: int) -> bool:
+def _backward_is_twice_forward(kind: ModelConfig, seq_len: int) -> bool:
     mixer = kind.block.mixer
     return mixer != "gated_deltanet" and (mixer != "mamba2" or kind.mamba2.chunk_len < seq_len)
 

@@ -96,7 +96,49 @@ def _mamba2() -> Pair:
     return _pair({"block": {"mixer": "mamba2"}}, theirs, config, lambda name: name.replace("conv1d.", "conv."))
 
 
-MIXERS: dict[str, Callable[[], Pair]] = {"short_conv": _short_conv, "mamba": _mamba, "mamba2": _mamba2}
+def _rg_lru() -> Pair:
+    import torch
+    from transformers import RecurrentGemmaConfig
+    from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRecurrentBlock
+
+    class Positioned(RecurrentGemmaRecurrentBlock):
+        """The module of transformers, which keeps its state itself, with the signature of the others."""
+
+        length = 0
+
+        def forward(self, x: Any, cache: Any = None) -> Any:  # type: ignore[override]
+            start = self.length if cache is not None else 0
+            self.length = start + x.shape[1]
+            positions = torch.arange(start, self.length)[None]
+            return super().forward(x, positions, attention_mask=x, use_cache=cache is not None)[0]
+
+    config = RecurrentGemmaConfig(hidden_size=D_MODEL, num_hidden_layers=1, num_attention_heads=8)
+    names = {
+        "recurrent_param": "decay",
+        "recurrent_gate_": "decay_gate.",
+        "input_gate_": "input_gate.",
+        "rg_lru.": "",
+        "linear_y": "y_proj",
+        "linear_x": "x_proj",
+        "linear_out": "out_proj",
+        "conv_1d": "conv",
+    }
+
+    def rename(name: str) -> str:
+        for theirs, ours in names.items():
+            name = name.replace(theirs, ours)
+        return name
+
+    fields = {"block": {"mixer": "rg_lru"}, "rg_lru": {"n_blocks": 8}}
+    return _pair(fields, Positioned(config, 0), config, rename)
+
+
+MIXERS: dict[str, Callable[[], Pair]] = {
+    "short_conv": _short_conv,
+    "mamba": _mamba,
+    "mamba2": _mamba2,
+    "rg_lru": _rg_lru,
+}
 
 
 def _vectors(length: int) -> Any:

@@ -52,6 +52,14 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "chunk_len": one_of([1, 3, 4, 64]),
         }
     ),
+    "rg_lru": st.fixed_dictionaries(
+        {
+            "d_inner": one_of([None, 4, 12]),
+            "n_blocks": one_of([1, 2, 4]),
+            "kernel_size": one_of([1, 4]),
+            "bias": st.booleans(),
+        }
+    ),
 }
 """The block of each sequence mixer other than attention."""
 

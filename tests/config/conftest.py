@@ -42,7 +42,17 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
-    mixers = ["attention", "attention", "attention", "short_conv", "mamba", "mamba2", "gated_deltanet", "none"]
+    mixers = [
+        "attention",
+        "attention",
+        "attention",
+        "short_conv",
+        "mamba",
+        "mamba2",
+        "gated_deltanet",
+        "rg_lru",
+        "none",
+    ]
     mixer = draw(st.sampled_from(mixers))
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
     latent = mixer == "attention" and draw(st.booleans())
@@ -60,6 +70,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba": draw(_mamba()) if mixer == "mamba" else {},
         "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
+        "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
         "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
@@ -219,6 +230,15 @@ def _mamba2(draw: st.DrawFn) -> dict[str, Any]:
         **bounds,
     }
     return {"n_heads": n_groups * heads_each, "n_groups": n_groups, **draw(_some(optional))}
+
+
+@st.composite
+def _rg_lru(draw: st.DrawFn) -> dict[str, Any]:
+    values = draw(_some({"kernel_size": st.integers(1, 1024), "bias": st.booleans()}))
+    if draw(st.booleans()):
+        n_blocks = draw(st.integers(1, 2**8))
+        values |= {"n_blocks": n_blocks, "d_inner": n_blocks * draw(st.integers(1, 2**8))}
+    return values
 
 
 @st.composite

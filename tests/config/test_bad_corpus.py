@@ -267,6 +267,7 @@ qk-norm-after-rope-alone      without-effect@10
 question-mark-value           yaml-syntax@3
 reserved-at-sign              yaml-syntax@3
 reserved-backtick             yaml-syntax@3
+rg-lru-blocks                 heads-do-not-divide@7
 root-empty-mapping            missing-key@1,1,1,1,1
 root-flow-list                not-a-mapping@1
 root-list                     not-a-mapping@1

@@ -286,6 +286,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "write gated_deltanet.n_key_heads: 3, or omit gated_deltanet.n_value_heads",
     ),
     (
+        {"block.mixer": "rg_lru", "rg_lru.d_inner": 30, "rg_lru.n_blocks": 4},
+        "heads-do-not-divide",
+        "rg_lru.n_blocks 4 does not divide the 30 inner dimensions of rg_lru",
+        "write rg_lru.n_blocks: 3 or 5",
+    ),
+    (
         {"block.feed_forward": False, "feed_forward.gated": True},
         "without-effect",
         "feed_forward.gated has no effect unless block.feed_forward is true",

@@ -641,6 +641,17 @@ def mamba2(draw: Draw) -> Keys:
     }
 
 
+def recurrent_gemma(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"attention_bias": draw(one_of(False, True)), "attention_window_size": WINDOW}
+    del keys["max_position_embeddings"]
+    return keys | {
+        "num_hidden_layers": 3,
+        "block_types": draw(one_of(["recurrent", "attention"], ["attention", "recurrent", "recurrent"])),
+        "conv1d_width": draw(one_of(2, 4)),
+        "logits_soft_cap": draw(one_of(30.0, 0.5)),
+    }
+
+
 def mamba(draw: Draw) -> Keys:
     return {
         "vocab_size": VOCAB,
@@ -833,6 +844,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "llama": llama,
+    "recurrent_gemma": recurrent_gemma,
     "mamba": mamba,
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,

@@ -290,6 +290,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "mamba2.min_dt": 0.001, "feed_forward.n_experts": None,
         "layers.pattern": "3 (mamba, mlp), mamba, attention, 3 (mlp, mamba), moe",
     },
+    "recurrent_gemma": {
+        "d_model": 2560, "d_ff": 3840, "norm.zero_centered": True, "embedding.multiplier": 50.5, "tie_weights": True,
+        "attention.window": 2048, "attention.out_bias": True, "attention.bias": False, "position.rotary_fraction": 0.5,
+        "head.logit_softcap": 30.0, "rg_lru.n_blocks": 10, "rg_lru.d_inner": 2560, "feed_forward.bias": True,
+        "layers.pattern": "2 recurrent, attention", "layers.last": "2 recurrent",
+        "layers.kinds": {"recurrent": {"block": {"mixer": "rg_lru"}}, "attention": {}},
+    },
     "mamba": {
         "d_model": 768, "n_layers": 32, "block.mixer": "mamba", "block.feed_forward": False, "position.kind": "none",
         "mamba.d_inner": 1536, "mamba.dt_rank": 48, "mamba.d_state": 16, "mamba.norm": "none", "norm.kind": "rmsnorm",

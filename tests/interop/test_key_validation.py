@@ -63,6 +63,8 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("mamba2", {"hidden_act": "gelu"}),
     ("mamba", {"hidden_act": "gelu"}),
     ("jamba", {"sliding_window": 8}),
+    ("recurrent_gemma", {"hidden_activation": "relu"}),
+    ("recurrent_gemma", {"block_types": ["recurrent", "global"]}),
     ("bamba", {"partial_rotary_factor": 1.0}),
     ("granitemoehybrid", {"hidden_act": "gelu"}),
     ("granitemoehybrid", {"layer_types": ["sliding_attention"] * 40}),

@@ -39,6 +39,9 @@ TOLERANCE = 1e-5
 EXAMPLES = 3
 LENGTH = 20
 
+WITHOUT_CACHE_IN_OUTPUT = ("recurrent_gemma",)
+"""Families whose code in transformers does not return the cache, so that it is given an empty one to fill."""
+
 WITHOUT_START = ("bamba",)
 """Families whose code in transformers begins at position 0 with a cache too, unless it is given the positions."""
 
@@ -68,11 +71,13 @@ def read_on(theirs: Any, tokens: Tensor, kept: Any, start: int) -> tuple[Tensor,
     """Return the logits of the next tokens, and what transformers keeps of them, by either of its names for that."""
     accepted = inspect.signature(theirs.forward).parameters
     name = "cache" if "cache" in accepted else "past_key_values"
+    if kept is None and theirs.config.model_type in WITHOUT_CACHE_IN_OUTPUT:
+        kept = transformers.DynamicCache(config=theirs.config)
     keys: dict[str, Any] = {name: kept}
     if theirs.config.model_type in WITHOUT_START:
         keys["position_ids"] = torch.arange(start, start + tokens.shape[1])[None]
     out = theirs(tokens, use_cache=True, **keys)
-    return out.logits, getattr(out, name)
+    return out.logits, getattr(out, name, kept)
 
 
 def ids(length: int = LENGTH) -> Tensor:

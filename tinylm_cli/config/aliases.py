@@ -59,6 +59,8 @@ _FIELDS = {
     "gated_deltanet.d_value": "linear_value_head_dim",
     "gated_deltanet.kernel_size": "linear_conv_kernel_dim",
     "gated_deltanet.negative_eigenvalues": "allow_neg_eigval linear_allow_neg_eigval",
+    "rg_lru.d_inner": "lru_width",
+    "rg_lru.kernel_size": "conv1d_width",
     "feed_forward.activation": "activation_fn activation_function hidden_act hidden_activation",
     "feed_forward.bias": "mlp_bias",
     "feed_forward.clamp": "swiglu_limit",
@@ -86,6 +88,7 @@ _BLOCKS = {
     "mamba": "mamba1 s6",
     "mamba2": "ssd ssm ssm_cfg",
     "gated_deltanet": "delta_net deltanet gated_delta_net gdn",
+    "rg_lru": "griffin lru rglru",
     "feed_forward": "ffn mlp moe",
     "head": "lm_head",
 }

@@ -43,6 +43,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "mamba.norm_eps": config.norm.eps if config.mamba.norm_eps is None else config.mamba.norm_eps,
         "mamba2.n_heads": config.mamba2_heads,
         "gated_deltanet.n_value_heads": config.gated_deltanet.value_heads,
+        "rg_lru.d_inner": config.rg_lru_d_inner,
         "feed_forward.d_expert": config.d_expert,
         "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or local_theta,

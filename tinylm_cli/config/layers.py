@@ -15,6 +15,7 @@ from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
+from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
 MAX_SEQUENCE = 4096
@@ -77,6 +78,7 @@ class LayerKind(Block):
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Fields of gated_deltanet that differ."
     )
+    rg_lru: RgLru = Field(RgLru.model_construct(), description="Fields of rg_lru that differ.")
     feed_forward: FeedForward = Field(FeedForward.model_construct(), description="Fields of feed_forward that differ.")
     block: ResidualBlock = Field(ResidualBlock.model_construct(), description="Fields of block that differ.")
 

@@ -206,6 +206,15 @@ def _delta_value_heads_share_keys(value: Values) -> Iterator[Problem]:
     yield Problem("heads-do-not-divide", fields, message, remedy)
 
 
+def _gate_blocks_divide_the_width(value: Values) -> Iterator[Problem]:
+    inner, n_blocks = value["rg_lru.d_inner"] or value["d_model"], value["rg_lru.n_blocks"]
+    if value["block.mixer"] == "rg_lru" and inner % n_blocks:
+        message = f"rg_lru.n_blocks {n_blocks} does not divide the {inner} inner dimensions of rg_lru"
+        near = 1 if n_blocks > inner else _divisors_near(inner, n_blocks)
+        fields = ("rg_lru.n_blocks", "rg_lru.d_inner")
+        yield Problem("heads-do-not-divide", fields, message, f"write rg_lru.n_blocks: {near}")
+
+
 def _budget_fits_max_len(value: Values) -> Iterator[Problem]:
     yield from _at_most("budget.seq_len", "max_len", value, code="contradiction")
 
@@ -356,6 +365,7 @@ RULES = (
     _mamba2_heads_fit,
     _mamba2_steps_are_bounded,
     _delta_value_heads_share_keys,
+    _gate_blocks_divide_the_width,
     _budget_fits_max_len,
     _sinusoidal_width_is_even,
     _rotary_width_is_even,

@@ -28,6 +28,7 @@ from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.mamba import DT_RANK_DIVISOR, Mamba
 from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
+from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
@@ -75,6 +76,7 @@ class ModelConfig(Block):
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Gated DeltaNet, a linear attention."
     )
+    rg_lru: RgLru = Field(RgLru.model_construct(), description="RG-LRU, a gated linear recurrence.")
     feed_forward: FeedForward = Field(
         FeedForward.model_construct(), description="The feed-forward network (MLP), or a mixture of experts."
     )
@@ -118,6 +120,11 @@ class ModelConfig(Block):
     def mamba_dt_rank(self) -> int:
         """Rank of the step size of a Mamba layer."""
         return self.mamba.dt_rank or -(-self.d_model // DT_RANK_DIVISOR)
+
+    @property
+    def rg_lru_d_inner(self) -> int:
+        """Inner dimensions of an RG-LRU layer."""
+        return self.rg_lru.d_inner or self.d_model
 
     @property
     def mamba2_heads(self) -> int:

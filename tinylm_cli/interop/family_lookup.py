@@ -28,7 +28,7 @@ minicpm3 minimax minimax_m3_vl_text ministral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
 nemotron_h_omni olmo_hybrid openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
 qwen qwen2_5_omni qwen2_audio qwen2_moe qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
-qwen3_next qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
+qwen3_next qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text reformer rembert roberta
 roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smolvlm
 switch_transformers t5 t5gemma t5gemma2 trocr umt5 whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm
 xmod zamba zamba2 zaya

@@ -17,6 +17,7 @@ FlopsComponent = Literal[
     "mamba2_scan",
     "gated_deltanet",
     "delta_rule",
+    "rg_lru",
     "feed_forward",
     "router",
     "experts",

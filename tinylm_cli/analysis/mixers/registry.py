@@ -8,6 +8,7 @@ from tinylm_cli.analysis.mixers.mamba import Mamba
 from tinylm_cli.analysis.mixers.mamba2 import Mamba2
 from tinylm_cli.analysis.mixers.mixer import Mixer
 from tinylm_cli.analysis.mixers.nothing import NoMixer
+from tinylm_cli.analysis.mixers.rg_lru import RgLru
 from tinylm_cli.analysis.mixers.short_conv import ShortConv
 from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
@@ -18,6 +19,7 @@ MIXERS: dict[MixerKind, Mixer] = {
     "mamba": Mamba(),
     "mamba2": Mamba2(),
     "gated_deltanet": GatedDeltaNet(),
+    "rg_lru": RgLru(),
     "none": NoMixer(),
 }
 

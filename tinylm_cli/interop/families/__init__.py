@@ -139,6 +139,7 @@ FAMILIES = {
         Family("codegen", "codegen.CodeGenKeys", "CodeGenForCausalLM", "CodeGen"),
         Family("gpt_bigcode", "gpt_bigcode.GPTBigCodeKeys", "GPTBigCodeForCausalLM", "StarCoder and SantaCoder"),
         Family("gpt_neo", "gpt_neo.GPTNeoKeys", "GPTNeoForCausalLM", "GPT-Neo"),
+        Family("recurrent_gemma", "recurrent_gemma.RecurrentGemmaKeys", "RecurrentGemmaForCausalLM", "RecurrentGemma"),
         Family("mamba", "mamba.MambaKeys", "MambaForCausalLM", "Mamba"),
         Family("falcon_mamba", "mamba.FalconMambaKeys", "FalconMambaForCausalLM", "Falcon Mamba"),
         Family("jamba", "jamba.JambaKeys", "JambaForCausalLM", "Jamba"),

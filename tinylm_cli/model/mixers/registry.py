@@ -9,6 +9,7 @@ from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.model.mixers.mamba import Mamba
 from tinylm_cli.model.mixers.mamba2 import Mamba2
+from tinylm_cli.model.mixers.rg_lru import RgLru
 from tinylm_cli.model.mixers.short_conv import ShortConv
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 
@@ -18,6 +19,7 @@ MIXERS: dict[MixerKind, type[SequenceMixer] | None] = {
     "mamba": Mamba,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,
+    "rg_lru": RgLru,
     "none": None,
 }
 

@@ -101,15 +101,15 @@ def _rg_lru() -> Pair:
     from transformers import RecurrentGemmaConfig
     from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRecurrentBlock
 
-    class Positioned(RecurrentGemmaRecurrentBlock):
+    class RecurrentBlock(RecurrentGemmaRecurrentBlock):
         """The module of transformers, which keeps its state itself, with the signature of the others."""
 
         length = 0
 
         def forward(self, x: Any, cache: Any = None) -> Any:  # type: ignore[override]
             start = self.length if cache is not None else 0
-            self.length = start + x.shape[1]
-            positions = torch.arange(start, self.length)[None]
+            positions = torch.arange(start, start + x.shape[1])[None]
+            self.length = 0 if cache is None else start + x.shape[1]
             return super().forward(x, positions, attention_mask=x, use_cache=cache is not None)[0]
 
     config = RecurrentGemmaConfig(hidden_size=D_MODEL, num_hidden_layers=1, num_attention_heads=8)
@@ -118,8 +118,8 @@ def _rg_lru() -> Pair:
         "recurrent_gate_": "decay_gate.",
         "input_gate_": "input_gate.",
         "rg_lru.": "",
-        "linear_y": "y_proj",
-        "linear_x": "x_proj",
+        "linear_y": "gate_proj",
+        "linear_x": "in_proj",
         "linear_out": "out_proj",
         "conv_1d": "conv",
     }
@@ -130,7 +130,7 @@ def _rg_lru() -> Pair:
         return name
 
     fields = {"block": {"mixer": "rg_lru"}, "rg_lru": {"n_blocks": 8}}
-    return _pair(fields, Positioned(config, 0), config, rename)
+    return _pair(fields, RecurrentBlock(config, 0), config, rename)
 
 
 MIXERS: dict[str, Callable[[], Pair]] = {
@@ -177,6 +177,7 @@ def _decode(pair: Pair) -> tuple[Callable[[], None], Callable[[], None]]:
     with torch.inference_mode():
         (state,) = cache.extend(8)
         torch.testing.assert_close(pair.ours(prompt, cache=state), pair.theirs(prompt, cache=theirs_cache))
+        (state,) = cache.extend(1)
 
     def ours() -> None:
         with torch.inference_mode():

@@ -44,7 +44,7 @@ def test_tensor_parallel() -> None:
     """Whole blocks of the gates."""
     table = stage_table(make(), Layout(tensor=2), 0)
     shapes = {tensor.name: tensor.shape for section in table for tensor in section.tensors}
-    assert shapes["rg_lru.y_proj.weight"] == shapes["rg_lru.x_proj.weight"] == (D // 2, D)
+    assert shapes["rg_lru.gate_proj.weight"] == shapes["rg_lru.in_proj.weight"] == (D // 2, D)
     assert shapes["rg_lru.input_gate.weight"] == (H // 2, D // H, D // H)
     assert shapes["rg_lru.decay_gate.bias"] == (H // 2, D // H)
     assert shapes["rg_lru.decay"] == (D // 2,)

@@ -19,8 +19,8 @@ Randomize = Callable[[nn.Module], nn.Module]
 LENGTH = 11
 STORED = {
     "decay": "rg_lru.recurrent_param",
-    "y_proj": "linear_y",
-    "x_proj": "linear_x",
+    "gate_proj": "linear_y",
+    "in_proj": "linear_x",
     "conv": "conv_1d",
     "input_gate": "rg_lru.input_gate_",
     "decay_gate": "rg_lru.recurrent_gate_",

@@ -26,7 +26,7 @@ GATES = ("input_gate", "decay_gate")
 class RgLru(Mixer):
     """``block.mixer: rg_lru``, as ``model/mixers/rg_lru.py:RgLru`` computes it."""
 
-    column_parallel = ("decay", "y_proj", "x_proj", "conv", *GATES)
+    column_parallel = ("decay", "gate_proj", "in_proj", "conv", *GATES)
     row_parallel = ("out_proj",)
 
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
@@ -34,8 +34,8 @@ class RgLru(Mixer):
         d, settings, inner = config.d_model, config.rg_lru, config.rg_lru_d_inner
         width = inner // settings.n_blocks
         yield Tensor("rg_lru.decay", (inner,), "rg_lru")  # (I)
-        yield from linear("rg_lru.y_proj", d, inner, "rg_lru", bias=settings.bias)  # (I, D)
-        yield from linear("rg_lru.x_proj", d, inner, "rg_lru", bias=settings.bias)  # (I, D)
+        yield from linear("rg_lru.gate_proj", d, inner, "rg_lru", bias=settings.bias)  # (I, D)
+        yield from linear("rg_lru.in_proj", d, inner, "rg_lru", bias=settings.bias)  # (I, D)
         yield Tensor("rg_lru.conv.weight", (inner, 1, settings.kernel_size), "rg_lru")  # (I, 1, L)
         if settings.bias:
             yield Tensor("rg_lru.conv.bias", (inner,), "rg_lru")  # (I)
@@ -66,8 +66,8 @@ class RgLru(Mixer):
         def vectors(name: str, element_bytes: int, *, core: bool = False) -> SavedTensor:
             return SavedTensor(name, "rg_lru", run.tokens * inner * element_bytes, "tensor", core)  # B × T × I
 
-        yield x  # read by y_proj and x_proj
-        yield vectors("y_proj output", run.element_bytes)
+        yield x  # read by gate_proj and in_proj
+        yield vectors("gate_proj output", run.element_bytes)
         yield vectors("GELU output", run.element_bytes)
         padded = run.seq_len + run.config.rg_lru.kernel_size - 1  # T + L - 1
         yield SavedTensor("convolution input", "rg_lru", batch * padded * inner * run.element_bytes, "tensor")
@@ -102,6 +102,6 @@ class RgLru(Mixer):
         """Return the bytes of the window of the convolution, and of the vectors of a step."""
         inner, element_bytes = config.rg_lru_d_inner, inference.element_bytes
         wide = max(element_bytes, FLOAT32_BYTES)
-        held = (2 * config.d_model + 2 * inner) * element_bytes  # x, norm(x); the GELU branch; x_proj output
+        held = (2 * config.d_model + 2 * inner) * element_bytes  # x, norm(x); the GELU branch; in_proj output
         window = 2 * config.rg_lru.kernel_size * inner * element_bytes  # L inputs, and their products
         return 0, (held + window, held + 8 * inner * wide)

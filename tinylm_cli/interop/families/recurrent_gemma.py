@@ -13,7 +13,7 @@ from tinylm_cli.interop.translation import Translation
 
 _KINDS = {"recurrent": {"block.mixer": "rg_lru"}, "attention": {}}
 _NAMES = {name: name for name in _KINDS}
-_RECURRENT = {"y_proj": "linear_y", "x_proj": "linear_x", "conv": "conv_1d", "out_proj": "linear_out"}
+_RECURRENT = {"gate_proj": "linear_y", "in_proj": "linear_x", "conv": "conv_1d", "out_proj": "linear_out"}
 _GATES = {"input_gate": "input_gate", "decay_gate": "recurrent_gate"}
 
 

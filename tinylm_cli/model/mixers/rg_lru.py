@@ -62,7 +62,7 @@ class RgLruState(NamedTuple):
 
 
 class RgLru(SequenceMixer):
-    """``out_proj(h · gelu(y_proj(x)))``, where the recurrence maps ``conv(x_proj(x))`` to h.
+    """``out_proj(h · gelu(gate_proj(x)))``, where the recurrence maps ``conv(in_proj(x))`` to h.
 
     Args:
         config: Uses d_model and rg_lru.
@@ -80,8 +80,8 @@ class RgLru(SequenceMixer):
         settings, d, d_inner = config.rg_lru, config.d_model, config.rg_lru_d_inner
         self.n_blocks = settings.n_blocks
         self.decay = nn.Parameter(torch.empty(d_inner, device="meta", dtype=torch.float32))  # (I), Λ
-        self.y_proj = Linear(d, d_inner, bias=settings.bias)
-        self.x_proj = Linear(d, d_inner, bias=settings.bias)
+        self.gate_proj = Linear(d, d_inner, bias=settings.bias)
+        self.in_proj = Linear(d, d_inner, bias=settings.bias)
         self.conv = CausalConv(d_inner, settings.kernel_size, bias=settings.bias)
         self.input_gate = BlockDiagonal(settings.n_blocks, d_inner // settings.n_blocks)
         self.decay_gate = BlockDiagonal(settings.n_blocks, d_inner // settings.n_blocks)
@@ -94,8 +94,8 @@ class RgLru(SequenceMixer):
 
     def forward(self, x: Tensor, *, cache: RgLruState | None = None, **_: object) -> Tensor:
         """Mix ``x`` (B, T, D) with the positions before it, which ``cache`` summarizes, and return (B, T, D)."""
-        branch = functional.gelu(self.y_proj(x), approximate="tanh")  # (B, T, I)
-        x = self.conv(self.x_proj(x), None if cache is None else cache.inputs).contiguous()  # (B, T, I)
+        branch = functional.gelu(self.gate_proj(x), approximate="tanh")  # (B, T, I)
+        x = self.conv(self.in_proj(x), None if cache is None else cache.inputs).contiguous()  # (B, T, I)
         wide = torch.promote_types(x.dtype, torch.float32)
         input_gate = self.input_gate(x).to(wide).sigmoid()  # (B, T, I)
         rate = -GATE_SCALE * functional.softplus(self.decay.to(wide))  # (I)

@@ -57,7 +57,7 @@ class RecurrentGemmaKeys(key.LlamaLikeKeys, RopeKeys):
     hidden_activation: key.Activation = key.only(
         "gelu_pytorch_tanh", why="tinylm's recurrent layers have the tanh approximation of GELU"
     )
-    max_position_embeddings: key.MaxLen = 8192  # that of the published models; transformers has no limit
+    max_position_embeddings: key.MaxLen = 2048  # the default attention window; transformers has no limit
     rms_norm_eps: key.NormEps = 1e-6
     tie_word_embeddings: key.TieWeights = True
     attention_bias: key.AttentionBias = False

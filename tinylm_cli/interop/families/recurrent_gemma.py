@@ -77,13 +77,15 @@ class RecurrentGemmaKeys(key.LlamaLikeKeys, RopeKeys):
         to.put("d_ff", self.intermediate_size // 2, "intermediate_size")
         to.put("embedding.multiplier", _bfloat16(self.hidden_size**0.5), "hidden_size")
         to.put("attention.window", self.attention_window_size, "attention_window_size")
-        to.put("rg_lru.d_inner", self.lru_width or self.hidden_size, "lru_width")
-        to.put("rg_lru.n_blocks", self.num_attention_heads, "num_attention_heads")
-        to.put("rg_lru.kernel_size", self.conv1d_width, "conv1d_width")
         types = ["recurrent", "recurrent", "attention"] if self.block_types is None else self.block_types
         n_layers = self.num_hidden_layers
         repeated = (types * (n_layers // max(len(types), 1) + 1))[:n_layers]
-        put_layers(to, kinds_of_types(to, "block_types", repeated, _NAMES, n_layers), _KINDS, "block_types")
+        names = kinds_of_types(to, "block_types", repeated, _NAMES, n_layers)
+        if "recurrent" in names:
+            to.put("rg_lru.d_inner", self.lru_width or self.hidden_size, "lru_width")
+            to.put("rg_lru.n_blocks", self.num_attention_heads, "num_attention_heads")
+            to.put("rg_lru.kernel_size", self.conv1d_width, "conv1d_width")
+        put_layers(to, names, _KINDS, "block_types")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:

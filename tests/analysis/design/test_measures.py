@@ -40,7 +40,7 @@ def test_closed_form_equals_figure(family: str) -> None:
         recompute=st.sampled_from(RECOMPUTED),
         tie=st.booleans(),
     )
-    @settings(max_examples=10)
+    @settings(max_examples=7)
     def holds(
         data: st.DataObject, shared: dict[str, Any], optimizer: Optimizer, recompute: Recompute, tie: bool
     ) -> None:

@@ -21,7 +21,7 @@ from tinylm_cli.reports.constraint import Constraint, Relation
 
 SMALL = Grid(
     d_models=(range(128, 257, 64), range(384, 513, 128)),
-    n_layers=range(2, 13),
+    n_layers=range(2, 9),
     aspects=(32, 128),
     d_ff_steps=((0, 128), (384, 512)),
 )
@@ -44,7 +44,7 @@ def evaluated(family: str) -> dict[Model, dict[str, float]]:
     for d_head, d_model in product(template.d_heads, (128, 192, 256, 384, 512)):
         step = 128 if d_model < 384 else 512
         d_ffs = [n for n in range(step, 8 * d_model + 1, step) if _between(n / d_model, template.d_ff_ratios)]
-        depths = [n for n in range(2, 13) if 32 <= d_model / n <= 128]
+        depths = [n for n in range(2, 9) if 32 <= d_model / n <= 128]
         for n_heads in _heads(template, d_model / d_head):
             groups = [group for group in template.groups if n_heads % group == 0]
             for group, d_ff, n_layers in product(groups, d_ffs, depths):

@@ -100,8 +100,21 @@ def tinylm(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def _reused_parsers() -> None:
+    """Build the parser of each command once, which takes as long as most commands; fuzzing/test_fuzzing.py tests it."""
+    from tests.fuzzing.run import reuse_parsers
+
+    reuse_parsers()
+
+
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def here(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    _reused_parsers: None,
+) -> Run:
     """Run the command in this process, without start-up: ``here("params", "toy.yaml", columns=60)``.
 
     Signals, closed streams and process exit are not exercised.

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from types import FrameType
 
@@ -104,13 +104,14 @@ def import_everything() -> None:
 
 
 def reuse_parsers() -> None:
-    """Let :func:`run_here` build the parser of each command once: parsing leaves nothing behind in it."""
+    """Build the parser of each command once in this process: parsing leaves nothing behind in it."""
     import typer.main
 
     from tinylm_cli.cli import app
 
     create = cache(app.create_app)
 
+    @wraps(app.create_app)
     def create_app(names: Sequence[str] = app.COMMANDS) -> typer.Typer:
         return create(tuple(names))
 

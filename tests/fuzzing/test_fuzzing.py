@@ -53,6 +53,7 @@ def assert_sound(case: Case, folder: Path) -> None:
     assert not new, f"{case.script()}\n{case.files}\n{outcome}"
 
 
+@pytest.mark.usefixtures("_reused_parsers")
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_input(kind: str, folder: Path) -> None:
     quick = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]

@@ -211,7 +211,7 @@ def _mamba(draw: st.DrawFn) -> dict[str, Any]:
         "chunk_len": st.integers(1, 10**9),
     }
     norm = draw(st.sampled_from(["unweighted", "weighted", "none"]))
-    eps = {} if norm == "none" else draw(_some({"norm_eps": st.none() | st.floats(1e-9, 0.1)}))
+    eps = {} if norm == "none" else draw(_some({"eps": st.none() | st.floats(1e-9, 0.1)}))
     return {"norm": norm, **eps, **draw(_some(optional))}
 
 

@@ -302,7 +302,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "mamba.d_inner": 1536, "mamba.dt_rank": 48, "mamba.d_state": 16, "mamba.norm": "none", "norm.kind": "rmsnorm",
         "mamba.bias": False, "mamba.conv_bias": True, "tie_weights": True,
     },
-    "falcon_mamba": {"block.mixer": "mamba", "mamba.norm": "unweighted", "mamba.norm_eps": 1e-6, "norm.eps": 1e-5},
+    "falcon_mamba": {"block.mixer": "mamba", "mamba.norm": "unweighted", "mamba.eps": 1e-6, "norm.eps": 1e-5},
     "jamba": {
         **LLAMA, "position.kind": "none", "norm.eps": 1e-6, "mamba.norm": "weighted", "mamba.dt_rank": 256,
         "feed_forward.n_experts": 16, "feed_forward.router": "softmax", "feed_forward.renormalize": False,

@@ -44,7 +44,7 @@ _FIELDS = {
     "attention.d_value": "v_head_dim",
     "short_conv.kernel_size": "conv_l_cache",
     "mamba.dt_rank": "mamba_dt_rank time_step_rank",
-    "mamba.norm_eps": "mixer_rms_eps",
+    "mamba.eps": "mixer_rms_eps",
     "mamba2.n_heads": "mamba_n_heads mamba_num_heads",
     "mamba2.d_head": "headdim mamba_d_head mamba_head_dim",
     "mamba2.d_state": "mamba_d_state ssm_state_size state_size",

@@ -40,7 +40,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
         "mamba.d_inner": config.mamba_d_inner,
         "mamba.dt_rank": config.mamba_dt_rank,
-        "mamba.norm_eps": config.norm.eps if config.mamba.norm_eps is None else config.mamba.norm_eps,
+        "mamba.eps": config.norm.eps if config.mamba.eps is None else config.mamba.eps,
         "mamba2.n_heads": config.mamba2_heads,
         "gated_deltanet.n_value_heads": config.gated_deltanet.value_heads,
         "rg_lru.d_inner": config.rg_lru_d_inner,

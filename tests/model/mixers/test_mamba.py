@@ -29,7 +29,7 @@ def mamba(make_config: Make, randomized: Randomize, **fields: object) -> Mamba:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"bias": True, "conv_bias": False, "dt_rank": 3}, {"norm": "unweighted", "norm_eps": 1e-2}]
+    "fields", [{}, {"bias": True, "conv_bias": False, "dt_rank": 3}, {"norm": "unweighted", "eps": 1e-2}]
 )
 def test_equals_transformers(make_config: Make, randomized: Randomize, fields: dict[str, Any]) -> None:
     ours = mamba(make_config, randomized, **fields)

@@ -36,7 +36,7 @@ class Mamba(Block):
         description="RMSNorm of the low-rank Δ, of B and of C. unweighted: without learned weights (Falcon Mamba);"
         " weighted: with them (Jamba).",
     )
-    norm_eps: Annotated[float | None, one_of("mamba.norm", "unweighted", "weighted")] = optional(
+    eps: Annotated[float | None, one_of("mamba.norm", "unweighted", "weighted")] = optional(
         1e-6, "Added to the mean square in these norms; default: norm.eps.", gt=0, le=0.1
     )
     chunk_len: int = Field(

@@ -67,4 +67,4 @@ class FalconMambaKeys(MambaKeys):
 
     constants = {**MambaKeys.constants, "mamba.norm": "unweighted"}
 
-    mixer_rms_eps: Annotated[float, *key.fills("mamba.norm_eps")] = 1e-6
+    mixer_rms_eps: Annotated[float, *key.fills("mamba.eps")] = 1e-6

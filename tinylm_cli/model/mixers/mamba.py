@@ -81,7 +81,7 @@ class Mamba(SequenceMixer):
         self.conv = CausalConv(d_inner, settings.kernel_size, bias=settings.conv_bias)
         self.conv.initial_values["weight"] = draw_conv
         self.x_proj = Linear(d_inner, sum(self.splits), bias=False)
-        eps = config.norm.eps if settings.norm_eps is None else settings.norm_eps
+        eps = config.norm.eps if settings.eps is None else settings.eps
         self.dt_norm, self.b_norm, self.c_norm = (
             None
             if settings.norm == "none"

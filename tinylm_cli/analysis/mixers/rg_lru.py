@@ -74,7 +74,7 @@ class RgLru(Mixer):
         yield vectors("convolution output", run.element_bytes)
         if is_cast:
             yield vectors("x in float32", wide, core=True)
-            yield SavedTensor("Λ in float32", "rg_lru", inner * wide, "tensor", is_core_attention=True)
+            yield SavedTensor("decay parameter in float32", "rg_lru", inner * wide, "tensor", is_core_attention=True)
         yield SavedTensor("rate", "rg_lru", inner * wide, "tensor", is_core_attention=True)  # -8 · softplus(Λ)
         # a; 1 - a², and its root; the root from the second position on, after a 1
         for name in ("input gate", "decay gate", "decay", "square", "square root", "scale", "gated x"):

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shell_quoting": set(),
     "atomic_write": {"errors", "interrupts", "shell_quoting"},
     "machine": {"errors", "quantities"},
-    "config": {"errors", "quantities", "regular_file"},
+    "config": {"errors", "quantities", "regular_file", "shell_quoting"},
     "reports": {"errors", "config"},
     "analysis": {"errors", "quantities", "config", "reports"},
     "interop": {"errors", "quantities", "regular_file", "shell_quoting", "config", "reports"},

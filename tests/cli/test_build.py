@@ -19,13 +19,24 @@ Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
 TOY = ("build", "--config", "toy.yaml")
+HYBRID = """\
+{vocab_size: 256, d_model: 64, n_heads: 8, n_layers: 26, d_ff: 100000, max_len: 64, dropout: 0.0,
+attention: {n_kv_heads: 2}, feed_forward: {n_experts: 8}, layers: {pattern: "2 dense, local, 3 linear, 2 dense, 5 local",
+kinds: {dense: {feed_forward: {n_experts: null}}, linear: {block: {mixer: gated_deltanet}},
+local: {position: {kind: rope}, attention: {window: 1024}}}}}
+"""
 HUGE = ("--set", "n_layers=30000", "--set", "n_heads=64", "--set", "d_model=65536", "--set", "d_ff=262144")
 """A model of 10¹⁵ parameters and more."""
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
-    pages = (["build", "--config", "toy.yaml"], ["build", "--meta", "--depth", "1"])
+    pages = (
+        ["build", "--config", "toy.yaml"],
+        ["build", "--meta", "--depth", "1"],
+        ["build", "hybrid.yaml", "--meta", "--set", "position.kind=rope"],
+    )
+    Path("hybrid.yaml").write_text(HYBRID, encoding="utf-8")
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     golden_text(f"build-{columns}.txt", "\n".join(shown))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def test_no_follow_up_errors(here: Here) -> None:
     [
         ("8", "tp=3", "write tp=1, 2, 4 or 8"),
         ("3", "tp=3", "write tp=1"),
-        ("8", "tp=3,dp=2", "write tp=1, 2, 4 or 8 and remove dp"),
+        ("8", "tp=3,dp=2", "write tp=4"),
+        ("8", "pp=3,dp=2", "write pp=4, or write --gpus 6"),
+        ("9", "tp=5,dp=2", "remove dp, and write tp=1"),
         ("8", "tp=4,dp=3", "remove dp; it then follows from --gpus"),
         ("4", "tp=8", "write tp=1, 2 or 4, or write --gpus 8"),
         ("3", "tp=2", "write tp=1, or write --gpus 4"),
@@ -97,6 +100,13 @@ def test_one_error_for_one_degree(gpus: str, plan: str, help_: str, here: Here) 
 @pytest.mark.parametrize(("plan", "errors"), [("tp=3,pp=5", 2), ("tp=3,pp=5,cp=7", 3), ("tp=16,pp=2", 1)])
 def test_one_error_for_each_wrong_degree(plan: str, errors: int, here: Here) -> None:
     assert here("estimate", "tiny", "--gpus", "8", "--plan", plan).err.count("error[") == errors
+
+
+def test_context_parallelism_of_recurrent_layers(here: Here) -> None:
+    for plan, instead in (("pp=2,cp=4", "tp=4"), ("tp=4,cp=2", "tp=8"), ("tp=8,cp=2", "pp=2")):
+        words = ("estimate", "lfm2-1.2b", "--gpus", "16", "--plan")
+        assert f"write {instead} instead of cp" in here(*words, plan).err
+        assert here(*words, re.sub("(tp=.,)?cp=.", instead, plan)).code == 0
 
 
 def test_values_are_quoted_as_typed(here: Here) -> None:

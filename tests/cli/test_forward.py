@@ -29,7 +29,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden, stable_
 def test_csv_figures(here: Here) -> None:
     stages = json.loads(here(*TOY, "--format", "json").out)["stages"]
     rows = list(csv.DictReader(here(*TOY, "--format", "csv").out.splitlines()))
-    assert list(rows[0]) == ["name", "kind", "shape", "mean", "std", "finite"]
+    assert list(rows[0]) == ["name", "kind", "shape", "mean", "std", "finite", "layer_kind"]
     assert [row["name"] for row in rows] == [stage["name"] for stage in stages]
     assert [row["mean"] for row in rows[1:]] == [str(stage["mean"]) for stage in stages[1:]]
     assert {row["finite"] for row in rows[1:]} == {"true"}
@@ -189,6 +189,17 @@ class TestOptions:
         assert here(*deep, "--expand").out.count("\nblocks.") == 20
         assert sum(stage["depth"] == 0 for stage in report(here(*deep, "--format", "json"))["stages"]) == 24
         assert here(*deep[:-2], "n_layers=8", "--meta").out.count("\nblocks.") == 8
+
+    def test_kinds_of_layers(self, here: Here) -> None:
+        words = ("forward", "lfm2-1.2b", "--set", "d_model=64", "--set", "vocab_size=256", "--meta")
+        shown = [line.split("  ")[0] for line in here(*words, columns=60).out.splitlines()]
+        assert shown[7:12] == [
+            *("blocks.0 conv", "blocks.1 conv", "blocks.2 full"),
+            *("… 12 more blocks (--expand)", "blocks.15 conv"),
+        ]
+        blocks = [each for each in report(here(*words, "--format", "json"))["stages"] if each["layer_kind"]]
+        assert [each["layer_kind"] for each in blocks[:3]] == ["conv", "conv", "full"]
+        assert len(blocks) == 16
 
     def test_wide_screen(self, here: Here) -> None:
         assert "Hidden" not in here(*TOY, columns=120).out

@@ -62,6 +62,10 @@ def test_following_the_lines(here: Here) -> None:
     [
         ("tiny --seq-len 1k", "tinylm estimate tiny --seq-len 1k --gpu h100-sxm"),
         ("tiny --set n_layers=2 --gpu h100", "tinylm export tiny --set n_layers=2 tiny-hf"),
+        (
+            "tiny --set layers.pattern=a --set layers.kinds.a.d_ff=64 --gpu h100",
+            "tinylm estimate tiny --set layers.pattern=a --set layers.kinds.a.d_ff=64 --gpu h100 --full",
+        ),
         ("llama-3-8b --gpu h100 --gpus 16", "tinylm estimate llama-3-8b --gpu h100 --gpus 16 --full"),
         (
             "llama-3-8b --gpu rtx-4090 --batch-size 2 --no-master-weights",

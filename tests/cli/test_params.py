@@ -50,6 +50,7 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["params", "--config", "small", "--by", "tensor"],
         ["params", "--config", "base", "--explain"],
         ["params", "--config", "deepseek-v2-lite", "--explain"],
+        ["params", "lfm2-1.2b", "--by", "layer"],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     golden_text(f"params-{columns}.txt", "\n".join(shown))

@@ -14,6 +14,7 @@ from tinylm_cli.interop.load import load_config
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
+MIXERS = ("short_conv", "mamba", "mamba2", "gated_deltanet", "rg_lru")
 CHANGES = ("--set", "norm.kind=rmsnorm", "--set", "n_layers=5")
 
 
@@ -55,7 +56,21 @@ def test_outputs_agree(here: Here, folder: Path) -> None:
     here("show", "--config", "toy.yaml", "--output", "again.yaml")
     assert (folder / "again.yaml").read_text(encoding="utf-8") == here("show", "--config", "toy.yaml").out
     document = json.loads(here("show", "--config", "toy.yaml", "--format", "json").out)
-    assert document["config"] == load_config("again.yaml").config.model_dump()
+    config = load_config("again.yaml").config.model_dump()
+    assert document["config"] == {name: value for name, value in config.items() if name not in MIXERS}
+
+
+def test_kinds_of_layers(here: Here) -> None:
+    words = ("--set", "layers.kinds.full.attention.window=9", "--set", "layers.kinds.conv.block.feed_forward=false")
+    lines = here("show", "lfm2-1.2b", "--origin", *words, columns=120).out.splitlines()
+    shown = {line.split()[0]: line.split()[1:] for line in lines[3:]}
+    assert shown["layers.kinds.conv.block.mixer"] == ["short_conv", "lfm2-1.2b:22"]
+    assert shown["layers.kinds.full.attention.window"] == ["9", "--set"]
+    assert "layers.kinds" not in shown
+    report = json.loads(here("show", "lfm2-1.2b", "--format", "json").out)
+    assert set(MIXERS) & report["config"].keys() == {"short_conv"}
+    (empty,) = [each for each in report["origins"] if each["field"] == "layers.kinds.full"]
+    assert empty == dict(field="layers.kinds.full", value={}, source="lfm2-1.2b", line=23, column=11)
 
 
 def test_budget(here: Here) -> None:

@@ -123,8 +123,27 @@ def test_errors_have_remedies(here: Here) -> None:
 
 
 def test_many_errors_are_counted(here: Here) -> None:
-    out = here("sweep", "small", "d_model=101..109", "n_heads=7,11").out
-    assert "more are invalid; the JSON report has their errors." in out
+    out = here("sweep", "small", "norm.kind=a,b,c,d,e,f,g").out
+    assert "2 more are invalid; the JSON report has their errors." in out
+
+
+def test_errors_that_differ_in_numbers_are_one_note(here: Here) -> None:
+    out = here("sweep", "lfm2-1.2b", "n_layers=4..40:4", columns=60).out
+    assert out.count("layers.pattern has 16 layers, which do not divide") == 1
+    assert "n_layers 4; write n_layers: 16. Likewise n_layers 8, 12, 20 and 4 more." in " ".join(out.split())
+    out = here("sweep", "small", "n_heads=300,400", "d_model=256,512", columns=120).out
+    assert "or d_model: 300. Likewise n_heads 400, d_model 256." in " ".join(out.split())
+
+
+def test_kinds_of_layers(here: Here) -> None:
+    swept = ("layers.pattern=(3 conv, full),'conv, full'", "layers.kinds.full.attention.n_kv_heads=2,3")
+    out = here("sweep", "lfm2-1.2b", *swept, columns=60).out
+    assert re.search(r"^layers\.pattern +n_kv_heads +parameters .*\n\(3 conv, full\) +2 +1,176,644,096 ", out, re.M)
+    assert "in layers of kind full, n_heads 32 is not divisible by attention.n_kv_heads 3" in " ".join(out.split())
+    report = json.loads(here("sweep", "lfm2-1.2b", *swept, "--format", "json").out)
+    overrides = ["layers.pattern=conv, full", "layers.kinds.full.attention.n_kv_heads=2"]
+    expected = figure("total_params", load_config("lfm2-1.2b", overrides).config)
+    assert report["points"][2]["figures"]["total_params"] == expected
 
 
 def test_hostile_values(here: Here) -> None:

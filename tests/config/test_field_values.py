@@ -18,6 +18,9 @@ from tinylm_cli.errors import UsageError
         ("d_model=256, 512", ("256", "512")),
         ("norm.kind=layernorm,rmsnorm", ("layernorm", "rmsnorm")),
         ("tie_weights=true", ("true",)),
+        ("layers.kinds.full.attention.n_kv_heads=2,4", ("2", "4")),
+        ('layers.pattern=full, "3 linear, full",(full, linear)', ("full", '"3 linear, full"', "(full, linear)")),
+        ("position.short_factors=[1, 2],[3, 4]", ("[1, 2]", "[3, 4]")),
     ],
 )
 def test_range_or_list(written: str, values: tuple[str, ...]) -> None:
@@ -33,6 +36,9 @@ def test_range_or_list(written: str, values: tuple[str, ...]) -> None:
         (["n_layers="], "expected key=values", None),
         (["n_layer=4"], 'unknown field "n_layer"', "did you mean n_layers?"),
         (["xyzzy=4"], 'unknown field "xyzzy"', "tinylm schema"),
+        (["layers.kinds.full.attention.n_heads=4"], "unknown field", "layers.kinds.full.attention.n_kv_heads?"),
+        (["layers.kinds.full=4"], "unknown field", "did you mean layers.kinds?"),
+        (["layers.pattern=full,"], "a range or a list", None),
         (["n_layers=4,,5"], "a range or a list", None),
         (["n_layers=a..b"], "a range or a list", None),
         (["n_layers=5..4"], "the range is empty", None),

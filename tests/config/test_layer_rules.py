@@ -34,6 +34,28 @@ def test_fields_may_be_missing_in_some_kinds() -> None:
     assert (problem.code, problem.fields[0]) == ("without-effect", "feed_forward.top_k")
 
 
+@pytest.mark.parametrize(
+    ("kinds", "fields", "message"),
+    [
+        (
+            {"a": {"block": {"mixer": "short_conv"}}, "b": {}},
+            ("position.kind", "block.mixer"),
+            "position.kind rope has no effect: it acts inside attention, and block.mixer is mamba2",
+        ),
+        (
+            {"a": {"block": {"mixer": "short_conv"}}, "b": {"block": {"mixer": "none"}}},
+            ("position.kind", "layers.kinds.a.block.mixer"),
+            "in layers of kind a, as in all others, position.kind rope has no effect: it acts inside attention, and"
+            " block.mixer is short_conv",
+        ),
+    ],
+)
+def test_no_effect_in_any_kind(kinds: dict[str, Any], fields: tuple[str, ...], message: str) -> None:
+    """The message and the fields name the same value: that of the config if a kind has it."""
+    found = problems(kinds, layers__pattern="a, b", position__kind="rope", block__mixer="mamba2")
+    assert (fields, message) in [(problem.fields, problem.message) for problem in found]
+
+
 def test_the_config_itself_need_not_be_a_layer() -> None:
     """3 heads divide no layer's width, and no layer has them."""
     assert problems({"a": {"n_heads": 4}, "b": {"n_heads": 8}}, layers__pattern="a, b", n_heads=3) == []

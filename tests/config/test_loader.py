@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm_cli.config.canonical import canonical_fields
+from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.loader import LoadedConfig, load_yaml_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
@@ -82,9 +83,25 @@ def test_unknown_name(
     assert (raised.value.message, raised.value.help) == (message, help_)
 
 
+def test_a_block_set_to_null_is_removed(minimal: str) -> None:
+    text = minimal + "norm: {eps: 0.1}\nlayers: {pattern: a, kinds: {a: {n_heads: 2}}}\n"
+    assert _parse(text, "layers=null", "norm=null").config == _parse(minimal).config
+    assert _parse(text, "layers=null", "layers.pattern=b", "layers.kinds.b.n_heads=1").config.layers.names == {"b"}
+
+
+def test_origins_in_kinds_of_layers(minimal: str) -> None:
+    kinds = "layers: {pattern: full, kinds: {full: {norm: {eps: 0.1}}}}\n"
+    loaded = _parse(minimal + kinds, "layers.kinds.full.norm.kind=rmsnorm")
+    eps, kind = (loaded.origins[f"layers.kinds.full.norm.{name}"] for name in ("eps", "kind"))
+    assert eps is not None
+    assert kind is not None
+    assert (eps.source, eps.column, kind.source) == ("x.yaml", kinds.index("0.1") + 1, SET)
+
+
 def test_origins_point_at_the_value(minimal: str) -> None:
     loaded = _parse(minimal + "norm: {eps: 0.1}\n", "n_layers=7", "norm.kind=rmsnorm")
-    assert set(loaded.origins) == set(flatten(loaded.config.model_dump()))
+    dumped = flatten(loaded.config.model_dump())
+    assert set(loaded.origins) == {*dumped, *flatten_kinds(dumped["layers.kinds"])}
     places = {name: (s.source, s.line, s.column) for name, s in loaded.origins.items() if s is not None}
     assert places == {
         "vocab_size": ("x.yaml", 1, 13),

@@ -31,6 +31,42 @@ def _one(text: str, *overrides: str) -> Diagnostic:
     return found
 
 
+@pytest.mark.parametrize(
+    ("setting", "help_"),
+    [
+        ("attention.window=1k", "write 1000"),
+        ("attention.windo=8", "did you mean layers.kinds.full.attention.window?"),
+        ("n_head=8", "did you mean layers.kinds.full.n_heads?"),
+        ("block=mamba2", "write --set layers.kinds.full.block.mixer=mamba2"),
+        ("d_ff=wide", "for example --set layers.kinds.full.d_ff=512"),
+        (
+            "feed_forward.n_experts=0",
+            "write --set layers.kinds.full.feed_forward.n_experts=null for none,"
+            " or for example --set layers.kinds.full.feed_forward.n_experts=8",
+        ),
+        (
+            "feed_forward.activation=swiglu",
+            "write --set layers.kinds.full.feed_forward.activation=silu"
+            " --set layers.kinds.full.feed_forward.gated=true",
+        ),
+    ],
+)
+def test_help_in_a_kind_of_layers(setting: str, help_: str) -> None:
+    text = _config() + "layers: {pattern: full, kinds: {full: {}}}\n"
+    assert _one(text, f"layers.kinds.full.{setting}").help == help_
+
+
+def test_help_in_the_file_of_a_kind_of_layers() -> None:
+    error = _one(_config() + "layers: {pattern: full, kinds: {full: {feed_forward: {n_experts: 0}, d_ff: 8}}}\n")
+    assert error.help == "write n_experts: null for none, or for example n_experts: 8"
+    error = _one(_config() + "layers: {pattern: full, kinds: {full: {x_y_z: 0}}}\n")
+    assert error.message == 'unknown key "x_y_z" in layers.kinds.full'
+
+
+def test_help_is_quoted_for_a_shell() -> None:
+    assert _one(_config(), "layers.pattern=[full]").help == "for example --set 'layers.pattern=3 local, full'"
+
+
 def test_every_error_is_found_at_once() -> None:
     text = _config(n_layers="0", d_ff="wide", n_heads=None) + "n_head: 4\nnorm:\n  kind: rms\n  eps: 2\nx: 1\n"
     assert [(found.code, found.field) for found in _found(text)] == [
@@ -228,4 +264,4 @@ def test_fuzz_values(name: str, value: str) -> None:
         assert found.help
         assert found.span is not None
         pointed = found.span.text[found.span.column - 1 : found.span.end_column - 1]
-        assert pointed == value or (fields()[name].kind == "numbers" and pointed in value)
+        assert pointed == value or (fields()[name].kind in ("numbers", "sequence") and pointed in value)

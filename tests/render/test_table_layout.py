@@ -226,3 +226,18 @@ def test_split_keeps_every_group(groups: int, widths: int, width: int) -> None:
     for part in parts:
         assert part[0].split()[:2] == ["name", "base"]
         assert max(map(cell_len, part)) <= width
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+def test_cut_lists_of_layers(*, unicode: bool) -> None:
+    """A shortened list of layers is never cut into something that reads like other layers."""
+    dots = "…" if unicode else "..."
+    texts = [
+        "2, 8..12, …, 21..25 × 12 local, each (window 1,024)",
+        "blocks.{2, 8..12, …, 25}.feed_forward.up_proj.weight",
+    ]
+    starts = (f"2, {dots}, 21..25 ", f"blocks.{{2, {dots}, 25}}.")
+    for width in (46, 60):
+        columns = (Column("module", shrink=True), Column("parameters", right=True))
+        lines = _lines(Grid(columns, [(text, "1") for text in texts], Terminal(width=width, unicode=unicode)))
+        assert all(line.startswith(start) for line, start in zip(lines[1:], starts, strict=True)), lines

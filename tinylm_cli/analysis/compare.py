@@ -13,7 +13,7 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.git_revision import ChangedFile
 from tinylm_cli.config.hardware import Accelerator
-from tinylm_cli.config.layers import overrides_by_kind
+from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.errors import AnalysisError
@@ -150,17 +150,10 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
 
 def _kinds(values: Sequence[Mapping[str, Any]]) -> Iterator[FieldDifference]:
     """Yield the fields of named kinds of layers that differ."""
-    by_model = [
-        {
-            f"layers.kinds.{kind}.{field}": value
-            for kind, own in overrides_by_kind(each).items()
-            for field, value in own.items()
-        }
-        for each in values
-    ]
+    by_model = [flatten_kinds(each) for each in values]
     for field in dict.fromkeys(chain.from_iterable(by_model)):
         own = tuple(fields.get(field) for fields in by_model)
-        if not _all_equal(own):
+        if not _all_equal(own) and {} not in own:
             yield FieldDifference(field, own)
 
 

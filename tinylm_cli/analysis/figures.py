@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory
+from tinylm_cli.analysis.kv_cache import state_bytes
 from tinylm_cli.analysis.params import (
     active_params,
     component_params,
@@ -69,6 +70,10 @@ def _cache(config: ModelConfig, setups: Setups) -> int:
     return cache_bytes(config, setups.serving)
 
 
+def _states(config: ModelConfig, setups: Setups) -> int:
+    return setups.serving.batch_size * state_bytes(config, setups.serving.kv_cache_dtype)
+
+
 def _train(config: ModelConfig, setups: Setups) -> int:
     return training_memory(config, setups.training).peak_bytes
 
@@ -97,7 +102,8 @@ FIGURES: dict[str, Figure] = {
         Figure("non_embedding_params", "params", f"parameters except {_VOCABULARY}", _of_table(non_embedding_params)),
         *map(_component, COMPONENTS),
         Figure("weights_bytes", "bytes", "weights: parameters and buffers", _weights),
-        Figure("kv_cache_bytes", "bytes", "KV cache, summed over the batch", _cache),
+        Figure("kv_cache_bytes", "bytes", "KV cache and states of constant size, summed over the batch", _cache),
+        Figure("state_bytes", "bytes", "states of constant size, a part of kv_cache_bytes", _states),
         Figure("train_bytes_per_gpu", "bytes", "peak memory of training on one GPU, with AdamW by default", _train),
         Figure("serve_bytes", "bytes", "memory to serve: weights, KV cache and the working memory of a pass", _serve),
         Figure("forward_flops_per_token", "flops", "forward FLOPs per token", _per_token(forward_flops)),

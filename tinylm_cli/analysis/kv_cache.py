@@ -5,11 +5,10 @@ Letters: B batch_size, H n_heads, K d_head, K_v d_value.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tinylm_cli.analysis.layer_kinds import group_layers
+from tinylm_cli.analysis.layer_kinds import LayerSet, group_layers
 from tinylm_cli.analysis.mixers.attention import KEYS_AND_VALUES, position_bytes
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.config.schema import ModelConfig
@@ -75,11 +74,19 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
 
 def _cache_layers(config: ModelConfig, dtype: str) -> Iterator[CacheLayers]:
     """Yield the layers with equal caches."""
-    counts: Counter[CacheLayers] = Counter()
+    alike: dict[CacheLayers, list[LayerSet]] = {}
     for group in group_layers(config, None):
-        counts[_one_layer(group.config, dtype)] += len(group.layers)
-    for layer, n in counts.items():
-        yield replace(layer, n_layers=n, token_bytes=n * layer.token_bytes, state_bytes=n * layer.state_bytes)
+        alike.setdefault(_one_layer(group.config, dtype), []).append(group.layers)
+    for layer, sets in alike.items():
+        layers = LayerSet.union(sets)
+        n = len(layers)
+        yield replace(
+            layer,
+            n_layers=n,
+            layers=layers.text(),
+            token_bytes=n * layer.token_bytes,
+            state_bytes=n * layer.state_bytes,
+        )
 
 
 def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
@@ -87,10 +94,11 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
     kept = mixer.cache_bytes(config, seq_len=1, dtype=dtype)
     if not mixer.caches_tokens:
         kind: CacheKind = "state" if kept else "none"
-        return CacheLayers(1, kind, None, None, None, None, None, token_bytes=0, state_bytes=kept)
+        return CacheLayers(1, "", kind, None, None, None, None, None, token_bytes=0, state_bytes=kept)
     latent = config.attention.kind == "latent"
     return CacheLayers(
         n_layers=1,
+        layers="",
         kind=_kind(config),
         n_heads=config.n_heads,
         n_kv_heads=None if latent else config.n_kv_heads,

@@ -190,6 +190,13 @@ def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None 
     return tuple(sorted((group for group in found if len(group.layers)), key=lambda group: group.layers.first))
 
 
+def kind_names(config: ModelConfig, layers: LayerSet) -> str:
+    """Return the names of the kinds of some layers, which contain all or none of the layers of a kind."""
+    if not config.layers.kinds:
+        return ""
+    return " and ".join(group.name for group in group_layers(config, None) if group.layers.first in layers)
+
+
 def groups_within(config: ModelConfig, layers: LayerSet) -> list[LayerGroup]:
     """Return the groups of some layers, which contain all or none of the layers of a kind in their range."""
     groups = group_layers(config, None, range(layers.first, layers.last + 1))

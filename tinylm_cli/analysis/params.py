@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
+from tinylm_cli.analysis.layer_kinds import kind_names
 from tinylm_cli.analysis.optimizer_state import MOMENTS
 from tinylm_cli.analysis.tensor import COMPONENTS, Component, Tensor
 from tinylm_cli.analysis.tensor_table import (
@@ -16,6 +17,7 @@ from tinylm_cli.analysis.tensor_table import (
     score_corrections,
     tensor_table,
 )
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -106,7 +108,7 @@ def analyze_params(
         params_bytes=total * DTYPE_BYTES[dtype],
         dtype=dtype,
         components=tuple(_by_component(table, total)),
-        parts=() if by == "component" else tuple(_parts(table, total, by, expand=expand)),
+        parts=() if by == "component" else tuple(_parts(config, total, by, expand=expand)),
         tying=tying_savings(table, dtype),
         counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
     )
@@ -144,18 +146,22 @@ def _require_listable(table: TensorTable, by: Breakdown) -> None:
         )
 
 
-def _parts(table: TensorTable, total: int, by: Breakdown, *, expand: bool) -> Iterator[PartParams]:
+def _parts(config: ModelConfig, total: int, by: Breakdown, *, expand: bool) -> Iterator[PartParams]:
     """Yield a row for each layer and for each tensor outside the layers, or for each tensor of the layers too."""
+    table, pattern = tensor_table(config), layer_pattern(config)
     for section, layer in in_order(table) if expand else ((section, None) for section in table):
         count = section.repeats if layer is None else 1
+        kind = "" if section.layers is None else kind_names(config, section.layers)
+        if layer is not None:
+            kind = pattern.names[pattern.kind(layer)]
         if by == "layer" and section.layers is not None:
             params = count * sum(tensor.params for tensor in section.tensors)
-            yield PartParams(section.prefix(layer), count, None, params, params / total, None)
+            yield PartParams(section.prefix(layer), count, None, params, params / total, None, kind)
             continue
         for tensor in section.tensors:
             params, shape = count * tensor.params, tensor.shape if by == "tensor" else None
             name = section.full_name(tensor, layer)
-            yield PartParams(name, count, shape, params, params / total, tensor.tied_to)
+            yield PartParams(name, count, shape, params, params / total, tensor.tied_to, kind)
 
 
 _Difference = tuple[Convention, int, str]

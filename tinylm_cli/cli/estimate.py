@@ -119,7 +119,7 @@ def estimate(
 def _next_step(context: typer.Context, report: EstimateReport, config: ModelConfig, model: str) -> str:
     """Return the next command for the verdict: add a GPU, export the model, make it fit, or search for models that fit.
 
-    A model too large to build is not exported; its full estimate is shown instead.
+    A model too large to build, or with named kinds of layers, is not exported; its full estimate is shown instead.
 
     Args:
         context: The command line, whose workload the next estimate repeats.
@@ -135,7 +135,7 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         ((name, each.fit) for name, each in estimates.items() if each and each.fit and not each.fit.fits), ("", None)
     )
     if fit is None:
-        if is_built_quickly(config):
+        if is_built_quickly(config) and not config.layers.kinds:  # which most families cannot express
             return next_step("estimate --gpu", "export", export_arguments(model, report.name))
         if context.params["full"]:
             return ""

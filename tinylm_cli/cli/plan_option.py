@@ -237,6 +237,10 @@ def _suggest_gpu_count(values: dict[str, Any], degrees: dict[str, int], cluster:
     model_parallel = prod(degree for key, degree in degrees.items() if key != "dp")
     if "dp" in degrees and cluster.gpus % model_parallel == 0:
         return "remove dp; it then follows from --gpus", "dp"
+    if "dp" in degrees:
+        kept = _keep_data_parallelism(values, degrees, cluster)
+        if kept is not None:
+            return kept
     choices = {key: cluster.valid_degrees(FIELDS[key], values) for key in degrees if key != "dp"}
     changed = next((key for key, valid in choices.items() if valid), "")
     larger = cluster._replace(gpus=model_parallel * -(-cluster.gpus // model_parallel))  # the next multiple
@@ -246,8 +250,24 @@ def _suggest_gpu_count(values: dict[str, Any], degrees: dict[str, int], cluster:
         remedies.append(f"write --gpus {larger.gpus}")
     if not remedies:
         return f"the product of {', '.join(choices)} must divide {cluster.gpus}", ""
-    removal = " and remove dp" if "dp" in degrees else ""
-    return f"{', or '.join(remedies)}{removal}", changed
+    removal = "remove dp, and " if "dp" in degrees else ""
+    return f"{removal}{', or '.join(remedies)}", changed
+
+
+def _keep_data_parallelism(
+    values: dict[str, Any], degrees: dict[str, int], cluster: _Cluster
+) -> tuple[str, str] | None:
+    """Return a remedy that changes the number of GPUs or another degree than dp, and the key of that degree."""
+    used = prod(degrees.values())
+    remedies, changed = [], ""
+    for key in [key for key in degrees if key != "dp"]:
+        degree, rest = divmod(cluster.gpus, used // degrees[key])
+        if not rest and degree and not cluster.mismatches(cluster.layout({**values, FIELDS[key]: degree})):
+            remedies, changed = [f"write {key}={degree}"], key
+    same = cluster._replace(gpus=used)
+    if not same.mismatches(same.layout(values)):
+        remedies.append(f"write --gpus {used}")
+    return (", or ".join(remedies), changed) if remedies else None
 
 
 def _mismatches(
@@ -275,8 +295,20 @@ def _mismatches(
             OPTION,
             entries[field].span if field in entries else option_span(OPTION, written),
             field=first.config_field,
-            help=f"write {ABBREVIATIONS[field]}={either(valid)}" if valid else first.help,
+            help=f"write {ABBREVIATIONS[field]}={either(valid)}" if valid else _other_sharding(first, values, cluster),
             labels=tuple(
                 label for each in (first, *more) for label in source_labels(cluster.loaded, each.config_field)
             ),
         )
+
+
+def _other_sharding(mismatch: LayoutMismatch, values: dict[str, Any], cluster: _Cluster) -> str:
+    """Return the remedy for a mismatch; for context parallelism in a model without it, the plan with other sharding."""
+    if (mismatch.field, mismatch.config_field) != ("context", "block.mixer"):
+        return mismatch.help
+    degree = values["context"]
+    for field in ("tensor", "pipeline", "data"):
+        changed = {**values, "context": 1, field: degree * values.get(field, 1)}
+        if not cluster.mismatches(cluster.layout(changed)):
+            return f"write {ABBREVIATIONS[field]}={changed[field]} instead of cp={degree}"
+    return mismatch.help

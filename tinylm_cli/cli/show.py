@@ -29,7 +29,7 @@ def show(
       tinylm show small --origin
       tinylm show --set norm.kind=rmsnorm --output mine.yaml
     """
-    from tinylm_cli.config.yaml_writer import shown_fields, to_yaml
+    from tinylm_cli.config.yaml_writer import effective_blocks, shown_leaves, to_yaml
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.show import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
@@ -48,9 +48,9 @@ def show(
             line=span.line if span else None,
             column=span.column if span else None,
         )
-        for name, value in shown_fields(loaded.config)
+        for name, value in shown_leaves(loaded.config)
     )
-    report = ShowReport(loaded.name, loaded.source, loaded.config.model_dump(), origins)
+    report = ShowReport(loaded.name, loaded.source, effective_blocks(loaded.config), origins)
     text = to_yaml(loaded.config)
     named = model_arguments(str(to.file), None) if to.file and not origin else model_arguments(config, set_)
     return CommandOutput(

@@ -31,7 +31,7 @@ def sweep(
         list[str] | None,
         argument(
             "One or two fields with values: a range such as n_layers=4..24:4, or a list such as"
-            " norm.kind=layernorm,rmsnorm.",
+            " norm.kind=layernorm,rmsnorm; a value with commas in quotes or brackets.",
             "KEY=VALUES...",
             complete_set,
         ),
@@ -56,12 +56,13 @@ def sweep(
       tinylm sweep small n_layers=4..24:4
       tinylm sweep small n_layers=4,8 d_model=256,512
       tinylm sweep gpt2 d_ff=2048,3072 --figure serve_bytes
+      tinylm sweep lfm2-1.2b layers.kinds.full.n_heads=16,32
     """
     from tinylm_cli.analysis.figures import FIGURES
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.config.field_values import parse_field_values
-    from tinylm_cli.config.fields import fields as known_fields
+    from tinylm_cli.config.fields import is_field
     from tinylm_cli.interop.load import parse_config_text, read_config_text
     from tinylm_cli.render.views.sweep import sweep_view
     from tinylm_cli.reports.sweep import SweptField
@@ -72,7 +73,7 @@ def sweep(
         config = config_option
     elif config is None:
         raise UsageError("no config to sweep", help="for example tinylm sweep small n_layers=4..24:4")
-    elif config.partition("=")[0] in known_fields():
+    elif is_field(config.partition("=")[0]):
         raise UsageError(
             f"{config} is not a config", help=f"name the config first: tinylm sweep small {shell_quote(config)}"
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from tinylm_cli.config.diagnostic_codes import quote
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.fields import schema_of
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UsageError
 
@@ -15,13 +15,14 @@ MAX_POINTS = 500
 """Maximum number of configs in a sweep."""
 
 _RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")
+_ITEM = re.compile(r"""(?:"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^,])*""")
 _EXAMPLE = "for example n_layers=4..24:4 or norm.kind=layernorm,rmsnorm"
 
 
 def parse_field_values(arguments: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the values of each field, by its dotted name.
 
-    ``4..24:4`` is 4, 8, … up to 24; ``a,b`` is a, then b.
+    ``4..24:4`` is 4, 8, … up to 24; ``a,b`` is a, then b. A comma within quotes or brackets belongs to a value.
 
     Args:
         arguments: One ``key=values`` for each of one or two fields.
@@ -51,13 +52,14 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     key, equals, values = argument.partition("=")
     if not equals or not key.strip() or not key.isprintable() or not values.strip():
         raise UsageError(f"{argument or 'an empty string'}: expected key=values", help=_EXAMPLE)
-    if key not in fields():
-        meant = suggest(key, fields())
-        remedy = f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists the fields"
+    schema, field = schema_of(key)
+    if field not in schema.fields:
+        meant = suggest(field, schema.fields)
+        remedy = f"did you mean {schema.here(meant)}?" if meant else "tinylm schema --format markdown lists the fields"
         raise UsageError(f"unknown field {quote(key)}", help=remedy)
     range_ = _RANGE.fullmatch(values.strip())
     if range_ is None:
-        listed = tuple(value.strip() for value in values.split(","))
+        listed = tuple(_items(values))
         if not all(listed) or ".." in values:
             raise UsageError(f"{argument}: expected a range or a list", help=_EXAMPLE)
         return key, listed
@@ -69,3 +71,13 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     if (last - first) // step >= MAX_POINTS:
         raise UsageError(f"{argument}: the limit is {MAX_POINTS:,} values", help="take larger steps")
     return key, tuple(map(str, range(first, last + 1, step)))
+
+
+def _items(values: str) -> Iterator[str]:
+    """Yield the values of a list, without a split at a comma within quotes or brackets."""
+    end = -1
+    while end < len(values):
+        item = _ITEM.match(values, end + 1)
+        assert item is not None  # it may be empty
+        yield item[0].strip()
+        end = item.end()

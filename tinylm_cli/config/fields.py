@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from tinylm_cli.config.base import Block, Requirement
 from tinylm_cli.config.field_types import FieldType, Kind
+from tinylm_cli.config.layers import LayerKind
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -68,7 +69,7 @@ class Schema(NamedTuple):
         return f"{self.within}.{name}" if self.within else name
 
 
-_IN_KIND = re.compile(r"layers\.kinds\.[^.]+\.")
+_IN_KIND = re.compile(r"(layers\.kinds\.[^.]+)\.")
 
 MODEL = Schema(ModelConfig)
 """The schema of a model config."""
@@ -81,8 +82,23 @@ def fields() -> dict[str, Field]:
 
 def field_of(name: str) -> Field:
     """Return the field with a dotted name; that of a kind of layers is the field of the config that it overrides."""
+    schema, inner = schema_of(name)
+    return fields()[inner if schema.within else name]
+
+
+def is_field(name: str) -> bool:
+    """Return whether there is a field with a dotted name, in the config or in a kind of layers."""
+    schema, inner = schema_of(name)
+    return inner in schema.fields
+
+
+def schema_of(name: str) -> tuple[Schema, str]:
+    """Return the schema of the mapping that a dotted name is in, and the name in it.
+
+    ``layers.kinds.full.norm.eps`` is ``norm.eps`` of the kind of layers ``layers.kinds.full``.
+    """
     in_kind = _IN_KIND.match(name)
-    return fields()[name[in_kind.end() :] if in_kind else name]
+    return (Schema(LayerKind, in_kind[1]), name[in_kind.end() :]) if in_kind else (MODEL, name)
 
 
 @cache

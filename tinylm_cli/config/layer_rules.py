@@ -142,7 +142,9 @@ def _broken_rules_of_kinds(values: Values, kinds: Mapping[str, Mapping[str, Any]
     """Yield the problems of the layers of each kind, and the fields of the config without effect in all of them."""
     base = {name: value for name, value in values.items() if not name.startswith("layers.")}
     idle = [_without_effect({**base, **overrides}, overrides) for overrides in kinds.values()]
-    yield from (problem for name, problem in idle[0].items() if all(name in each for each in idle))
+    for field in idle[0]:
+        if all(field in each for each in idle):
+            yield _in_all_kinds({name: each[field] for name, each in zip(kinds, idle, strict=True)}, kinds)
     shown: set[Problem] = set()
     for name, overrides in kinds.items():
         for problem in broken_rules(apply_overrides(base, overrides)):
@@ -155,6 +157,24 @@ def _without_effect(values: Values, overrides: Mapping[str, Any]) -> dict[str, P
     """Return the problem of each field of the config that has no effect in the layers of a kind."""
     problems = (problem for problem in broken_rules(values) if problem.code == "without-effect")
     return {problem.fields[0]: problem for problem in problems if problem.fields[0] not in overrides}
+
+
+def _in_all_kinds(problems: Mapping[str, Problem], kinds: Mapping[str, Mapping[str, Any]]) -> Problem:
+    """Return the problem of a field of the config that has no effect in any kind, by its cause in one of the kinds.
+
+    A cause that is itself a field of the config comes first, so that the message and the labels state the same value.
+    """
+
+    def has_own_cause(name: str) -> bool:
+        return any(field in kinds[name] for field in problems[name].fields)
+
+    name = min(problems, key=has_own_cause)
+    problem = problems[name]
+    if not has_own_cause(name):
+        return problem
+    fields = tuple(f"{KINDS}.{name}.{field}" if field in kinds[name] else field for field in problem.fields)
+    where = f"in layers of kind {name}{', as in all others' if len(kinds) > 1 else ''}"
+    return problem._replace(fields=fields, message=f"{where}, {problem.message}")
 
 
 def _of_kind(problem: Problem, name: str, overrides: Mapping[str, Any]) -> Problem:

@@ -147,6 +147,15 @@ class Layers(Block):
         return {name for text in (self.first, self.pattern, self.last) if text for name in read_sequence(text)}
 
 
+def flatten_kinds(kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that all kinds set, by full name such as ``layers.kinds.full.norm.eps``; {} for no fields."""
+    flat: dict[str, Any] = {}
+    for name, overrides in overrides_by_kind(kinds).items():
+        kind = f"layers.kinds.{name}"
+        flat |= {f"{kind}.{field}": value for field, value in overrides.items()} or {kind: {}}
+    return flat
+
+
 def overrides_by_kind(kinds: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the fields that each kind sets, by dotted name, from the value of ``layers.kinds`` as plain data."""
     return {name: LayerKind.model_validate(kind).overrides() for name, kind in kinds.items()}

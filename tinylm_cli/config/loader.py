@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tinylm_cli.config.attention_kinds import expand_attention_kinds
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
+from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.presets import presets, read_reference, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
@@ -43,7 +44,7 @@ class LoadedConfig(NamedTuple):
         source: The preset's name, the path as given, or ``<stdin>``.
         config: The validated config. ``nominal_params`` and its tolerance are dropped if an override changes the
             parameter count.
-        origins: The place of each dotted field in its source; None for a default.
+        origins: The place of each dotted field in its source, those of kinds of layers included; None for a default.
         left_out: A sentence about the parts of a multimodal model that the config leaves out; empty if there are none.
     """
 
@@ -126,13 +127,15 @@ def resolve_config(
         raise config_error(errors)
     if overrides and not _nominal_params_apply(file_fields, root, config):
         config = _without_nominal_params(config, root)
-    entries = {name: find_entry(root, name.split(".")) for name in flatten(config.model_dump())}
+    dumped = flatten(config.model_dump())
+    names = (*dumped, *flatten_kinds(dumped["layers.kinds"]))
+    entries = {name: find_entry(root, name.split(".", _KIND_DEPTH)) for name in names}
     origins = {name: entry.value.span if entry is not None else None for name, entry in entries.items()}
     return LoadedConfig(config.name or name, source, config, origins)
 
 
 def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
-    """Set one ``key=value`` in the tree; the value is parsed as YAML."""
+    """Set one ``key=value`` in the tree; the value is parsed as YAML. A block set to null is removed."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not key.isprintable():
         raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
@@ -158,6 +161,9 @@ def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
         if entries is None:
             return  # the diagnostic about this block is enough
     assert entries is not None
+    if not blocks and last in (*BLOCKS, "layers") and node is not None and node.written == "null" and not node.quoted:
+        entries.pop(last, None)  # back to the defaults
+        return
     entries[last] = Entry(key_span, node or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override)))
 
 

@@ -18,6 +18,7 @@ from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import LayerKind
 from tinylm_cli.config.rules import Problem
 from tinylm_cli.config.schema import flatten
+from tinylm_cli.config.sequence_errors import find_sequence_error
 from tinylm_cli.config.similar_names import nearest
 from tinylm_cli.config.suggestions import (
     expand_choice,
@@ -30,7 +31,8 @@ from tinylm_cli.config.suggestions import (
 )
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
 from tinylm_cli.config.yaml_writer import scalar
-from tinylm_cli.errors import SET, Diagnostic, Fix, Label
+from tinylm_cli.errors import SET, Diagnostic, Fix, Label, Span
+from tinylm_cli.shell_quoting import shell_quote
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 """Values that mean "none" in other libraries; in tinylm the field is omitted."""
@@ -230,13 +232,28 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
 
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
     place, code, fix = schema.here(name), _code(kind, node), None
+    is_sequence = name not in schema.blocks and schema.fields[name].kind == "sequence"
+    if is_sequence and isinstance(node.scalar, str) and (error := find_sequence_error(node.scalar)):
+        span = _part(node, error.start, error.end)
+        return diagnostic(code, f"{place}: {error.problem}", span.source, span, field=place, help=error.help)
     if name in schema.blocks:
         code, expected, remedy = "wrong-type", "a block of fields", _block_help(name, node, schema)
     else:
         expected = schema.fields[name].expected
-        remedy, fix = _help_for_value(schema.fields[name], node)
+        remedy, fix = _help_for_value(schema.fields[name], node, schema)
     message = f"{place} must be {expected}, not {describe(node)}"
     return diagnostic(code, message, node.span.source, node.span, field=place, help=remedy, fix=fix)
+
+
+def _part(node: Node, start: int, end: int) -> Span:
+    """Return the span of some characters of a string; of all of it if the source spells it differently."""
+    span, written = node.span, node.scalar
+    width = span.end_column - span.column
+    quotes = width - len(written) if isinstance(written, str) else -1
+    first = span.column + quotes // 2
+    if quotes not in (0, 2) or first + end > span.text_column + len(span.text):
+        return span
+    return span._replace(column=first + start, end_column=first + end)
 
 
 def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) -> Diagnostic:
@@ -260,28 +277,37 @@ def _code(kind: str, node: Node) -> str:
     return "out-of-range" if kind.startswith(("greater_than", "less_than")) else "wrong-type"
 
 
-def _help_for_value(field: Field, node: Node) -> tuple[str, Fix | None]:
+def _help_for_value(field: Field, node: Node, schema: Schema) -> tuple[str, Fix | None]:
     """Return the help for a wrong value, and its fix if the correction is certain."""
-    is_text = isinstance(node.scalar, str)
+    is_text, here = isinstance(node.scalar, str), schema.here(field.name)
     if is_text and (several := expand_choice(node.written, field.name)):
-        return _compound_help(several, field.name, node), None
+        return _compound_help(several, here, node), None
     if is_text and field.choices and (choice := suggest_choice(node.written, field.choices)):
         return f"did you mean {choice}?", value_fix(node, choice, field)
     value = suggest_value(node.written, field) if node.entries is None and node.items is None else None
     if value is not None:
         bare = " without quotes" if node.quoted and value == node.written else ""
         return f"write {value}{bare}", value_fix(node, value, field)
-    example = _example(field) if node.span.source != SET else f"--set {field.name}={scalar(field.example)}"
+    by_option = node.span.source == SET
+    example = _setting(here, field.example) if by_option else _example(field)
     if field.default is None and not field.required and node.written.strip().casefold() in _NOTHING:
-        return f"omit {field.name}, or write for example {example}", None
+        if schema is MODEL:
+            return f"omit {field.name}, or write for example {example}", None
+        nothing = _setting(here, None) if by_option else f"{field.name.rpartition('.')[2]}: null"
+        return f"write {nothing} for none, or for example {example}", None
     return f"for example {example}", None
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return an option that sets a field, as a shell reads it."""
+    return f"--set {shell_quote(f'{name}={scalar(value)}')}"
 
 
 def _compound_help(values: Mapping[str, str], name: str, node: Node) -> str:
     """Return the help for a value that stands for several fields of a block."""
     block = name.rpartition(".")[0]
     if node.span.source == SET:
-        return "write " + " ".join(f"--set {block}.{key}={value}" for key, value in values.items())
+        return "write " + " ".join(f"--set {shell_quote(f'{block}.{key}={value}')}" for key, value in values.items())
     return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
 
 
@@ -290,12 +316,12 @@ def _block_help(name: str, node: Node, schema: Schema) -> str:
     first, word = _first(name, schema), node.written.casefold()
     several = expand_choice(node.written, first.name)
     if several:
-        remedy = _compound_help(several, first.name, node)
+        remedy = _compound_help(several, schema.here(first.name), node)
         return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
     is_abbreviated = first.name == "attention.kind" and word in ABBREVIATIONS
     value = word if is_abbreviated else suggest_choice(node.written, first.choices) or scalar(first.example)
     if node.span.source == SET:
-        return f"write --set {first.name}={value}"
+        return f"write --set {shell_quote(f'{schema.here(first.name)}={value}')}"
     return f"write {first.name.rpartition('.')[2]}: {value} on a line of its own, indented under {name}:"
 
 
@@ -327,12 +353,12 @@ def _unknown_key(
     """Return the diagnostic of the key at ``path``, which may mean any of ``candidates``."""
     *parents, key = path
     block, place = ".".join(parents), entry.key_span
-    top = f"at the top level of {schema.within}" if schema.within else "at the top level"
+    top = f"in {schema.within}" if schema.within else "at the top level"
     message = f"unknown key {quote(key)} {f'in {schema.here(block)}' if block else top}"
     if entry.value.entries is not None and candidates and candidates[0] in entry.value.entries:
         remedy = f"write its fields {top}, without {clip(key)}:"
     elif candidates:
-        remedy = "did you mean " + _location(candidates, block, top, dotted=place.source == SET)
+        remedy = "did you mean " + _location(candidates, block, top, schema, dotted=place.source == SET)
     elif schema is MODEL and is_ignored_key(key):
         remedy = "remove it: a config describes the architecture only"
     elif schema is MODEL and key in RECIPROCAL_KEYS:
@@ -357,12 +383,12 @@ def _expected_fields(key: str, block: str, schema: Schema) -> str:
     return f"{block} has {len(known)} fields, such as {', '.join(similar)}; tinylm schema --format markdown lists them"
 
 
-def _location(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
+def _location(names: tuple[str, ...], block: str, top: str, schema: Schema, *, dotted: bool) -> str:
     """Return where fields belong, as seen from ``block``: ``kind inside the position or norm block?``."""
     outer = [name.rpartition(".")[0] for name in names]
     last = names[0].rpartition(".")[2]
     if dotted:
-        return f"{either(names)}?"
+        return f"{either([schema.here(name) for name in names])}?"
     if outer[0] in (block, ""):
         return f"{last}?" if outer[0] == block else f"{last} {top}?"
     return f"{last} inside {'block' if outer == ['block'] else f'the {either(outer)} block'}?"

@@ -8,9 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from tinylm_cli.config.amounts import AmountKind, stated
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.dependencies import REQUIREMENTS, applying_fields
 from tinylm_cli.config.fields import MODEL, Field, fields
 from tinylm_cli.config.layer_rules import LAYER_SELECTORS
+from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.yaml_reader import resolve_plain
 
@@ -163,6 +165,19 @@ def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
         is_selector = name in LAYER_SELECTORS and bool(config.layers.kinds)
         if value is not None and value != {} and not is_selector:
             yield name, value
+
+
+def effective_blocks(config: ModelConfig) -> dict[str, Any]:
+    """Return every field as nested data, without the blocks none of whose fields has an effect, as of other mixers."""
+    dumped = config.model_dump()
+    effective = {_block(name) for name in applying_fields(flatten(dumped))}
+    return {name: value for name, value in dumped.items() if name not in BLOCKS or name in effective}
+
+
+def shown_leaves(config: ModelConfig) -> Iterator[tuple[str, Any]]:
+    """Yield the shown fields; of the kinds of layers, every field that a kind sets."""
+    for name, value in shown_fields(config):
+        yield from flatten_kinds(value).items() if name == "layers.kinds" else ((name, value),)
 
 
 def _amount(field: Field, value: Any) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.blocks import NormKind, PositionKind
+from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
@@ -163,9 +164,11 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
     def trace(name: str, kind: str) -> None:
         def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             inside = name.startswith("embedding.") or name.count(".") == 2
-            stages.append(Stage(name, kind, int(inside), tuple(output.shape), *mean_and_std(output)))
+            stages.append(Stage(name, kind, int(inside), tuple(output.shape), *mean_and_std(output), layer_kind))
 
-        hooks.callback(model.get_submodule(name).register_forward_hook(record).remove)
+        module = model.get_submodule(name)
+        layer_kind = module.kind if isinstance(module, TransformerBlock) else ""
+        hooks.callback(module.register_forward_hook(record).remove)
 
     with ExitStack() as hooks, eval_mode(model.modules()), torch.no_grad():
         for name, kind in _traced(model):

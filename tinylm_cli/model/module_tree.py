@@ -12,13 +12,13 @@ from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
-from tinylm_cli.model.rope import RotaryPosition
+from tinylm_cli.model.rope import RotaryPosition, RotaryPositions
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.model.state_dict import Shape
 from tinylm_cli.quantities import index_ranges
 from tinylm_cli.reports.architecture import ModuleNode
 
-SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm)
+SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, RotaryPositions, NoPosition, Norm)
 """Modules listed even without parameters: readers look for positions and norms."""
 
 
@@ -101,6 +101,8 @@ def _part(module: nn.Module, parameters: list[tuple[str, Shape, str | None]], mo
         name: _Part("Parameter", shape, prod(shape) if owner is None else 0, owner) for name, shape, owner in parameters
     }
     children = {name: part for name, part in tensors.items() if name not in ("weight", "bias")} | modules
+    if isinstance(module, RotaryPositions):
+        children = {}  # encodings without parameters, which differ in their frequencies only
     shown = [part for part in children.values() if part.visible]
     is_list = isinstance(module, nn.ModuleList)
     return _Part(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,8 @@ class Grid:
 
     1. Columns whose ``keep`` is below 5 are dropped, smallest first.
     2. A ``wrap`` column wraps, or moves under its row if it would be too narrow to read.
-    3. ``shrink`` columns are cut in the middle of their cells.
+    3. ``shrink`` columns are cut in the middle of their cells; a shortened list of layers such as ``0..4, 6..10, …,
+       24..25`` becomes ``0..4, …, 24..25``.
     4. Columns whose ``keep`` is below 9 are dropped.
     5. ``shrink`` columns are cut shorter.
 
@@ -181,6 +183,13 @@ class Grid:
         if cell_len(text) <= width:
             return text
         mark = "…" if self.terminal.unicode else "..."
+        # of a shortened list of layers, list one less, and cut only the text behind it
+        text = re.sub(rf", [^,]+, {re.escape(mark)}, ", f", {mark}, ", text, count=1)
+        if cell_len(text) <= width:
+            return text
+        listed = re.match(rf".*, {re.escape(mark)}, [^ }}]+[ }}]?", text)
+        if listed and 0 < cell_len(listed[0]) <= width - _LEAST_SHRUNK:
+            return listed[0] + self._cut(text[listed.end() :], width - cell_len(listed[0]))
         head = (width - len(mark)) // 3
         tail = width - len(mark) - head
         return set_cell_size(text, head) + mark + set_cell_size(text[::-1], tail)[::-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from tinylm_cli.config.amounts import stated
@@ -94,18 +95,21 @@ def signed_percent(fraction: float) -> Quantity:
 
 
 def percentages(shares: Sequence[float], decimals: int = 1) -> list[Quantity]:
-    """Return each share in percent, rounded so that the printed figures add up to the printed total.
+    """Return each share in percent, rounded so that the printed figures add up to the printed total if possible.
 
-    Each is rounded to nearest, so equal shares print alike; the remainder goes to the largest shares, one unit of the
-    last digit each, where it is smallest relative to the figure.
+    Each is rounded to nearest; the remainder goes to the largest shares, one unit of the last digit each, where it is
+    smallest relative to the figure. Equal shares print alike, so a remainder smaller than their number is left.
     """
     unit = 10 ** (2 + decimals)
-    ticks = [round(share * unit) for share in shares]
-    left_over = round(sum(shares) * unit) - sum(ticks)
+    equal = Counter(shares)
+    ticks = {share: round(share * unit) for share in equal}
+    left_over = round(sum(shares) * unit) - sum(n * ticks[share] for share, n in equal.items())
     step = 1 if left_over > 0 else -1
-    for index in sorted(range(len(shares)), key=lambda i: -shares[i])[: abs(left_over)]:
-        ticks[index] += step
-    return [Quantity(f"{tick / 10**decimals:.{decimals}f}%", share) for tick, share in zip(ticks, shares, strict=True)]
+    for share in sorted(equal, reverse=True):
+        if equal[share] <= abs(left_over) and ticks[share] + step >= 0:
+            ticks[share] += step
+            left_over -= step * equal[share]
+    return [Quantity(f"{ticks[share] / 10**decimals:.{decimals}f}%", share) for share in shares]
 
 
 def csv_only(value: float) -> Quantity:

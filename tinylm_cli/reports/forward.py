@@ -16,6 +16,7 @@ class Stage:
     mean: float | None  # Mean of the output; None on meta, and for token ids.
     std: float | None  # Population standard deviation of the output; None if ``mean`` is None.
     finite: bool | None  # Whether every value is finite; None if ``mean`` is None.
+    layer_kind: str = ""  # Name of the kind of layers, of a block; empty for other stages and kinds without a name.
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class PartParams:
     params: int  # Parameters of all ``count`` layers together; 0 for a tied tensor.
     share: float  # ``params`` over the model's total, 0 to 1.
     tied_to: str | None  # The tensor or component that stores these parameters, or None.
+    layer_kind: str = ""  # Names of the kinds of its layers; empty for other rows, and for kinds without a name.
 
 
 Convention = Literal["unique", "untied", "non-embedding", "active", "hub", "hub-tied-head", "hub-rotary", "hub-masks"]

@@ -47,5 +47,5 @@ class ShowReport:
 
     name: str  # Name of the model.
     source: str  # The preset, path or ``<stdin>``.
-    config: dict[str, Any]  # Every field, blocks as nested objects.
+    config: dict[str, Any]  # Every field, blocks as nested objects; blocks without effect are omitted.
     origins: tuple[Origin, ...]  # The source of each value that has an effect, in the order of the schema.

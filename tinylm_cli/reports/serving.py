@@ -15,6 +15,7 @@ class CacheLayers:
     """Layers with equal caches."""
 
     n_layers: int  # Their number.
+    layers: str  # Their indices, such as ``0..4, 6..10, …, 24..25``.
     # Multi-head, grouped-query, multi-query or latent attention; ``state``: of constant size; ``none``: nothing kept.
     kind: CacheKind
     n_heads: int | None  # Query heads; None without attention.
@@ -28,9 +29,9 @@ class CacheLayers:
 
 @dataclass(frozen=True)
 class CacheShape:
-    """The KV cache of each kind of layers, and its size per token."""
+    """What each kind of layers keeps of earlier tokens, and its size."""
 
-    dtype: str  # Storage type of the cache.
+    dtype: str  # Storage type of cached keys and values; states have the model's type, or float32.
     layers: tuple[CacheLayers, ...]  # Layers with equal caches, in the order in which they first occur.
     token_bytes: int  # Bytes of one token in all layers, before a window is full.
     multi_head_token_bytes: int  # The same with one KV head per query head.

@@ -49,7 +49,7 @@ def test_description_of_each_cache() -> None:
             "llama-3-8b",
             "keys and values of 8 heads for 32 query heads; 32 KV heads would take 512.0 KiB, 4 times as much.",
         ),
-        ("gemma-2-2b", "13 of 26 layers cache only the last 4,096 tokens."),
+        ("gemma-2-2b", "Layers 0, 2, …, 24 cache only the last 4,096 tokens."),
         ("mistral-7b", "All layers cache only the last 4,096 tokens."),
         ("deepseek-v2-lite", "a latent vector of 512 and a rotary key of 64; 16 KV heads would take"),
     ):

@@ -12,6 +12,7 @@ FIGURES = {
     "active_params": 1000,
     "forward_flops_per_token": 2000,
     "kv_cache_bytes": 64,
+    "state_bytes": 0,
     "weights_bytes": 2000,
     "train_bytes_per_gpu": 9000,
 }
@@ -56,7 +57,7 @@ def test_errors_are_grouped() -> None:
 
 def test_many_errors_are_counted() -> None:
     values = tuple(map(str, range(1, 9)))
-    points = [SweepPoint((value,), None, f"wrong {value}") for value in values]
+    points = [SweepPoint((value,), None, f"wrong {letter}") for value, letter in zip(values, "abcdefgh", strict=True)]
     text = shown(report_of(*points, d_model=values))
     assert text.count("wrong") == 5
     assert text.endswith("3 more are invalid; the JSON report has their errors.\n")

@@ -115,7 +115,7 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).splits_sequence]
     if layout.context > 1 and whole:
         message = f"context parallelism {layout.context} shards sequences, which block.mixer {whole[0]} reads in order"
-        yield LayoutMismatch("context", "block.mixer", message, "remove it")
+        yield LayoutMismatch("context", "block.mixer", message, "shard the model instead, or the batch")
     replicas = layout.data * layout.context
     if layout.expert > 1 and not _expert_counts(kinds):
         message = f"expert parallelism {layout.expert} needs a mixture of experts"

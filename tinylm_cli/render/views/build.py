@@ -48,10 +48,11 @@ def _tree(root: ModuleNode, depth: int | None) -> Tree:
     columns = (
         Column("module", shrink=True, key="name"),
         Column("", key="count"),
-        Column("shape", right=True, keep=4),
+        Column("shape", right=True, keep=3),
         Column("parameters", right=True, key="params"),
-        Column("share", right=True, keep=6),
+        Column("share", right=True, keep=4),
         Column("", key="tied_to"),
+        Column("", key="layer_kind"),
     )
     return Tree(columns, _branch(root, depth), name="architecture", caption="Modules of the architecture")
 
@@ -72,7 +73,10 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
     tone: Style = "plain" if node.params else "muted"
     module = Cell(f"{label} …" if hidden else label, "name" if node.children else "plain", node.name)
     tied_to = Cell("", key=node.tied_to or "")
-    return Branch((module, csv_only(node.count), shape_cell(node.shape), Cell(params, tone), share, tied_to), children)
+    layer_kind = Cell("", key=node.layer_kind)
+    return Branch(
+        (module, csv_only(node.count), shape_cell(node.shape), Cell(params, tone), share, tied_to, layer_kind), children
+    )
 
 
 def _settings(settings: Mapping[str, int]) -> str:

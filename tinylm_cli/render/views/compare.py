@@ -55,6 +55,7 @@ _LABELS = {
     "lm_head_params": "LM head params",
     "weights_bytes": "weights",
     "kv_cache_bytes": "KV cache",
+    "state_bytes": "states",
     "train_bytes_per_gpu": "training memory",
     "serve_bytes": "serving memory",
     "forward_flops_per_token": "forward FLOPs/token",
@@ -258,14 +259,16 @@ def _figures(report: CompareReport, figures: tuple[FigureDifference, ...], name:
             Column("ratio", right=True, keep=9, key=f"ratios.{column.header}", group=column.group),
         ]
     is_main = name == "cluster" or report.cluster is None
-    return Table(tuple(columns), tuple(map(_figure, figures)), main=is_main, name=name, caption=caption)
+    has_states = any(each.name == "state_bytes" for each in report.figures)
+    labels = _LABELS | {"kv_cache_bytes": "cache"} if has_states else _LABELS
+    rows = tuple(_figure(each, labels.get(each.name, each.name.replace("_", " "))) for each in figures)
+    return Table(tuple(columns), rows, main=is_main, name=name, caption=caption)
 
 
-def _figure(difference: FigureDifference) -> Row:
+def _figure(difference: FigureDifference, label: str) -> Row:
     formatted = _FORMATS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
-    name = Cell(_LABELS.get(difference.name, difference.name.replace("_", " ")), "name", difference.name)
-    row: list[str | Cell] = [name, Cell("", key=difference.unit), formatted(base[0])]
+    row: list[str | Cell] = [Cell(label, "name", difference.name), Cell("", key=difference.unit), formatted(base[0])]
     for value, change, times in others:
         differs = abs(change) >= MIN_VISIBLE_SHARE if difference.unit == "share" else bool(change)
         row += [

@@ -11,9 +11,11 @@ from tinylm_cli.render.units import compact, dollars, duration, integer, percent
 from tinylm_cli.render.views.plan import layout_text, ranking_text
 from tinylm_cli.render.views.record_table import csv_value
 from tinylm_cli.render.views.remedies import change_text
+from tinylm_cli.render.views.serving import window_sentences
 from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.estimate import EstimateReport, ServingSummary, TrainingSummary
 from tinylm_cli.reports.memory_fit import Fit
+from tinylm_cli.reports.serving import CacheShape
 
 MOST_REMEDIES = 2
 """Largest number of remedies in a summary; ``--full`` shows all."""
@@ -79,12 +81,7 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     batch = f"{counted(summary.batch_size, 'sequence')} of {counted(summary.seq_len, 'token')}"
     yield _row("memory", f"{_memory(summary)}, {batch}")
     yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}")
-    per_token = f"{binary_bytes(summary.kv_cache_bytes_per_token)} per token"
-    state = f"{binary_bytes(summary.state_bytes_per_sequence)} per sequence"
-    sizes = [per_token] if summary.kv_cache_bytes_per_token or not summary.state_bytes_per_sequence else []
-    sizes += [state] if summary.state_bytes_per_sequence else []
-    total = f"{binary_bytes(summary.kv_cache_bytes)} in total, in {report.serving.memory.cache_dtype}"
-    yield _row("KV cache" if summary.kv_cache_bytes_per_token else "state", f"{' and '.join(sizes)}, {total}")
+    yield _cache_row(summary, report.serving.cache)
     if summary.largest_batch_size is not None:
         largest = (
             counted(summary.largest_batch_size, "sequence")
@@ -94,6 +91,19 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
         yield _row("largest batch", f"{largest} of this length")
     if summary.fits and summary.decode_tokens_per_second is not None:
         yield _row("decode", f"at most {three_digits(summary.decode_tokens_per_second)} tokens/s")
+
+
+def _cache_row(summary: ServingSummary, cache: CacheShape) -> Row:
+    """Return the size of the cached keys and values, of the states, and of both together."""
+    per_token = f"{binary_bytes(cache.token_bytes)} per token in {cache.dtype}"
+    states = f"{binary_bytes(cache.state_bytes)} per sequence"
+    total = f"{binary_bytes(summary.kv_cache_bytes)} in total"
+    windows = "".join(f"; {sentence}" for sentence in window_sentences(cache))
+    if not cache.state_bytes:
+        return _row("KV cache", f"{per_token}, {total}{windows}")
+    if not cache.token_bytes:
+        return _row("states", f"{states}, {total}")
+    return _row("cache", f"keys and values of {per_token}, states of {states}, {total}{windows}")
 
 
 def _remedy_rows(fit: Fit | None, purpose: Purpose) -> Iterator[Row]:

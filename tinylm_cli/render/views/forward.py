@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, View
@@ -40,22 +41,28 @@ def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
         Column("mean", right=True, keep=3),
         Column("std", right=True, keep=4),
         Column("finite", keep=2),
+        Column("", key="layer_kind"),
     )
     rows = tuple(map(_stage, stages)) if expand else tuple(_outline(stages))
     return Table(columns, rows, name="stages", caption="Stages of the forward pass")
 
 
 def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
-    """Yield the stages outside blocks, and the blocks; of many blocks, the first two and the last."""
-    blocks = [stage for stage in stages if stage.depth == 0 and stage.name.startswith("blocks.")]
-    left_out = blocks[2:-1] if len(blocks) > _MAX_BLOCKS else []
-    hidden = set(map(id, left_out))
-    for stage in stages:
-        if left_out and stage is left_out[0]:
-            more = Cell(f"… {len(left_out):,} more blocks (--expand)", "muted")
-            yield (more, Cell(f"blocks 3 to {len(blocks) - 1}", "muted"), shape(stage.shape), "", "", "")
-        if id(stage) not in hidden and not _in_a_block(stage):
-            yield _stage(stage)
+    """Yield the stages outside blocks, and the blocks; of many, the first two, the first of each kind, and the last."""
+    shown = [stage for stage in stages if not _in_a_block(stage)]
+    blocks = [stage for stage in shown if stage.name.startswith("blocks.")]
+    hidden: set[str] = set()
+    if len(blocks) > _MAX_BLOCKS:
+        first_of_kind = {stage.layer_kind: stage.name for stage in reversed(blocks)}
+        hidden = {stage.name for stage in blocks[2:-1]} - set(first_of_kind.values())
+    for is_hidden, alike in groupby(shown, lambda stage: stage.name in hidden):
+        group = list(alike)
+        if is_hidden and len(group) > 1:
+            more = Cell(f"… {len(group):,} more blocks (--expand)", "muted")
+            numbers = f"blocks {blocks.index(group[0]) + 1} to {blocks.index(group[-1]) + 1}"
+            yield (more, Cell(numbers, "muted"), shape(group[0].shape), "", "", "", "")
+        else:
+            yield from map(_stage, group)
 
 
 def _in_a_block(stage: Stage) -> bool:
@@ -63,9 +70,12 @@ def _in_a_block(stage: Stage) -> bool:
 
 
 def _stage(stage: Stage) -> Row:
-    name = Cell("  " * stage.depth + stage.name, "name" if stage.depth == 0 else "plain", stage.name)
+    label = f"{'  ' * stage.depth}{stage.name} {stage.layer_kind}".rstrip()
+    name = Cell(label, "name" if stage.depth == 0 else "plain", stage.name)
     mean, std = ("" if value is None else fixed(value, 3) for value in (stage.mean, stage.std))
-    return (name, Cell(stage.kind, "muted"), shape_cell(stage.shape, "plain"), mean, std, _FINITE[stage.finite])
+    layer_kind = Cell("", key=stage.layer_kind)
+    kind, dimensions = Cell(stage.kind, "muted"), shape_cell(stage.shape, "plain")
+    return (name, kind, dimensions, mean, std, _FINITE[stage.finite], layer_kind)
 
 
 def _candidates(report: ForwardReport) -> Table:

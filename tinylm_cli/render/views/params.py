@@ -36,6 +36,9 @@ from tinylm_cli.reports.params import (
     SizeChange,
 )
 
+_KEEP_COUNT = 9
+"""The number of layers in a row is needed to read its parameters: no terminal is too narrow for it."""
+
 NOMINAL_TOLERANCE = 0.05
 """Maximum error of a nominal size that is not flagged; names are rounded."""
 
@@ -257,6 +260,7 @@ def _bar_or_owner(part: PartParams) -> Bar | Cell:
 
 def _parts(parts: Sequence[PartParams], total: int) -> Table:
     noun = "tensor" if any(part.shape for part in parts) else "layer"
+    keep_kind = 3 if noun == "tensor" else 7  # the names of tensors need the room
     columns = (
         field(noun, "name", style="name", shrink=True),
         *(
@@ -264,11 +268,12 @@ def _parts(parts: Sequence[PartParams], total: int) -> Table:
             if noun == "tensor"
             else ()
         ),
-        repeats(),
+        repeats(keep=_KEEP_COUNT),
+        field("kind" if any(part.layer_kind for part in parts) else "", "layer_kind", style="name", keep=keep_kind),
         computed("parameters", "params", _params, right=True),
         listed("share", "share", _shares(parts, decimals=2), keep=6),
         bar("share"),
         *only_csv("tied_to"),
     )
-    total_row = ("total", *(("",) if noun == "tensor" else ()), "", integer(total), "100.00%", "", "")
+    total_row = ("total", *(("",) if noun == "tensor" else ()), "", "", integer(total), "100.00%", "", "")
     return record_table(parts, columns, total=total_row, name=f"{noun}s", caption=f"Parameters by {noun}")

@@ -80,13 +80,13 @@ def listed(
     return computed(header, key, lambda _: next(remaining), right=right, keep=keep, wrap=wrap)
 
 
-def repeats() -> RecordColumn:
-    """Return the column of a record's ``count``: ``× 12``, empty for one."""
+def repeats(keep: int = 2) -> RecordColumn:
+    """Return the column of a record's ``count``: ``× 12``, empty for one; for ``keep`` see :class:`Column`."""
 
     def cell(record: Any) -> Cell:
         return Cell(Quantity(f"× {record.count:,}" if record.count > 1 else "", record.count), "muted")
 
-    return computed("", "count", cell, right=True, keep=2)
+    return computed("", "count", cell, right=True, keep=keep)
 
 
 def bar(key: str) -> RecordColumn:

@@ -53,11 +53,8 @@ def _cached_tokens(cache: CacheShape) -> Iterator[str]:
         return
     n_layers = sum(each.n_layers for each in cache.layers)
     by_kept: Counter[str] = Counter()
-    by_window: Counter[int] = Counter()
     for each in caching:
         by_kept[_kept(each)] += each.n_layers
-        if each.window is not None:
-            by_window[each.window] += each.n_layers
     if len(by_kept) == 1 and sum(by_kept.values()) == n_layers:
         kept = next(iter(by_kept))
     else:
@@ -69,9 +66,17 @@ def _cached_tokens(cache: CacheShape) -> Iterator[str]:
         plain, times = binary_bytes(cache.multi_head_token_bytes), f"{cache.multi_head_ratio:.3g}"
         words += f"; {own} would take {plain}, {times} times as much"
     yield words
-    for window, layers in by_window.items():
-        which = "All" if layers == n_layers else f"{layers} of {n_layers}"
-        yield f"{which} layers cache only the last {counted(window, 'token')}"
+    yield from (sentence[0].upper() + sentence[1:] for sentence in window_sentences(cache))
+
+
+def window_sentences(cache: CacheShape) -> Iterator[str]:
+    """Yield which layers cache only the tokens of their window: ``layers 0..4, 6..10 cache only the last 512 tokens``."""
+    for each in cache.layers:
+        if each.window is not None:
+            which = "all layers cache" if len(cache.layers) == 1 else f"layers {each.layers} cache"
+            if each.n_layers == 1:
+                which = f"layer {each.layers} caches"
+            yield f"{which} only the last {counted(each.window, 'token')}"
 
 
 def _states(cache: CacheShape) -> Iterator[str]:

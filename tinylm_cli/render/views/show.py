@@ -30,7 +30,7 @@ def schema_view() -> View:
 
 
 def _value(origin: Origin) -> Cell:
-    words = "" if origin.value is None else scalar(origin.value)
+    words = scalar(origin.value)
     value = Quantity(words, origin.value) if isinstance(origin.value, int | float) else words
     return Cell(value, "plain" if origin.line is None else "strong")
 

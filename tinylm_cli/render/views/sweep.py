@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -18,6 +19,7 @@ _LABELS = {
     "active_params": "active",
     "forward_flops_per_token": "FLOPs/token",
     "kv_cache_bytes": "KV cache",
+    "state_bytes": "states",
     "weights_bytes": "weights",
     "train_bytes_per_gpu": "training",
 }
@@ -28,6 +30,8 @@ _WIDEST_GRID = 8
 
 _MOST_NAMED = 3
 """Maximum number of invalid points named per error."""
+
+_NUMBER = re.compile(r"[0-9][0-9,.]*")
 
 _MOST_ERRORS = 5
 """Maximum number of errors listed."""
@@ -49,18 +53,26 @@ def _table(report: SweepReport) -> Table:
         "total_params": computed(_LABELS["total_params"], "total_params", _total, right=True),
         "active_params": computed(_LABELS["active_params"], "active_params", _active, right=True, keep=3),
         "forward_flops_per_token": _figure("forward_flops_per_token", flops, keep=6),
-        "kv_cache_bytes": _figure("kv_cache_bytes", binary_bytes, keep=4),
+        "kv_cache_bytes": _figure("kv_cache_bytes", binary_bytes, keep=4, header=_cache_label(report)),
         "weights_bytes": _figure("weights_bytes", binary_bytes, keep=2),
         "train_bytes_per_gpu": _figure("train_bytes_per_gpu", binary_bytes, keep=3),
     }
     if report.figure != "total_params":
-        shown[report.figure] = _figure(report.figure, partial(amount, unit=report.unit))
+        header = _cache_label(report) if report.figure == "kv_cache_bytes" else None
+        shown[report.figure] = _figure(report.figure, partial(amount, unit=report.unit), header=header)
     figures = next((each.figures for each in report.points if each.figures), {})
-    columns = [_value(index, each.name) for index, each in enumerate(report.fields)]
+    headers = _headers(report)
+    columns = [_value(index, each.name, headers[index]) for index, each in enumerate(report.fields)]
     for name, column in shown.items():
         columns += [column, _bar(report)] if name == report.figure and not _has_grid(report) else [column]
     columns += [_figure(name, csv_only, header="") for name in figures if name not in shown]
     return record_table(report.points, (*columns, *only_csv("error")), name="points", caption="Figures of each config")
+
+
+def _cache_label(report: SweepReport) -> str:
+    """Return the heading of the cache, which is more than a KV cache if some layers keep states."""
+    has_states = any(each.figures and each.figures["state_bytes"] for each in report.points)
+    return "cache" if has_states else _LABELS["kv_cache_bytes"]
 
 
 def _bar(report: SweepReport) -> RecordColumn:
@@ -78,8 +90,15 @@ def _has_grid(report: SweepReport) -> bool:
     return len(report.fields) == 2 and len(report.fields[1].values) <= _WIDEST_GRID
 
 
-def _value(index: int, name: str) -> RecordColumn:
-    return computed(name, name, lambda point: Cell(point.values[index], "name"), right=True)
+def _headers(report: SweepReport) -> list[str]:
+    """Return the name of each field; that of a kind of layers without its block, unless two are then equal."""
+    names = [each.name for each in report.fields]
+    short = [name.rpartition(".")[2] if name.startswith("layers.kinds.") else name for name in names]
+    return short if len(set(short)) == len(names) else names
+
+
+def _value(index: int, name: str, header: str) -> RecordColumn:
+    return computed(header, name, lambda point: Cell(point.values[index], "name"), right=True)
 
 
 def _figure(name: str, text: Callable[[int], str], keep: int = 9, header: str | None = None) -> RecordColumn:
@@ -109,7 +128,7 @@ def _grid(report: SweepReport) -> Table:
     down, across = report.fields
     figures = {each.values: each.figures for each in report.points}
     columns = (
-        Column(f"{down.name} \\ {across.name}", right=True),
+        Column(" \\ ".join(_headers(report)), right=True),
         *(Column(value, right=True, keep=8) for value in across.values),
     )
     rows = tuple(
@@ -130,16 +149,24 @@ def _short(value: int, unit: Unit) -> str:
 
 
 def _errors(report: SweepReport) -> Iterator[Note]:
-    """Yield each error once, with its remedy, after the points that have it unless the error names them."""
-    by_error: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    """Yield each error once, with its remedy, after the points that have it unless the error names them.
+
+    Errors that differ only in their numbers count as one: the first is shown, and the other points are named.
+    """
+    by_text: dict[str, dict[tuple[str, str], list[tuple[str, ...]]]] = {}
     for point in report.points:
         if point.error:
+            by_error = by_text.setdefault(_NUMBER.sub("#", point.error), {})
             by_error.setdefault((point.error, point.help), []).append(point.values)
-    for (error, remedy), points in list(by_error.items())[:_MOST_ERRORS]:
-        named = _named([each.name for each in report.fields], points)
+    fields = [each.name for each in report.fields]
+    for by_error in list(by_text.values())[:_MOST_ERRORS]:
+        ((error, remedy), points), *others = by_error.items()
+        named = _named(fields, points)
         place = "" if f" {named} " in f" {error} " else f"{named}: "
-        yield Note(f"{place}{error}{f'; {remedy}' if remedy else ''}.", "warn")
-    left = sum(map(len, list(by_error.values())[_MOST_ERRORS:]))
+        alike = [values for _, each in others for values in each]
+        more = f" Likewise {_listed(fields, alike)}." if alike else ""
+        yield Note(f"{place}{error}{f'; {remedy}' if remedy else ''}.{more}", "warn")
+    left = sum(len(points) for by_error in list(by_text.values())[_MOST_ERRORS:] for points in by_error.values())
     if left:
         yield Note(f"{left} more are invalid; the JSON report has their errors.", "warn")
 
@@ -154,3 +181,12 @@ def _named(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
     )
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return "; ".join(list(named)[:_MOST_NAMED]) + more
+
+
+def _listed(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
+    """List points by all their fields: ``n_layers 8, 12 and 4 more``."""
+    named = [", ".join(f"{field} {value}" for field, value in zip(fields, values, strict=True)) for values in points]
+    if len(fields) == 1:
+        named[1:] = [value for (value,) in points[1:]]
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return (", " if len(fields) == 1 else "; ").join(named[:_MOST_NAMED]) + more

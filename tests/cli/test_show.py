@@ -70,7 +70,7 @@ def test_kinds_of_layers(here: Here) -> None:
     report = json.loads(here("show", "lfm2-1.2b", "--format", "json").out)
     assert set(MIXERS) & report["config"].keys() == {"short_conv"}
     (empty,) = [each for each in report["origins"] if each["field"] == "layers.kinds.full"]
-    assert empty == dict(field="layers.kinds.full", value={}, source="lfm2-1.2b", line=23, column=11)
+    assert empty == {"field": "layers.kinds.full", "value": {}, "source": "lfm2-1.2b", "line": 23, "column": 11}
 
 
 def test_budget(here: Here) -> None:

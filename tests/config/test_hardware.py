@@ -160,7 +160,7 @@ WRONG = [
     ("  memory_bytes: 48 GB\n", "", "missing-key@1:1", "add memory_bytes: 80 GiB (a size such as 24GiB or 80GB)"),
     ("bfloat16: 200 TFLOP/s", "bfloat16: 200 TFLOPS", "wrong-type@8:15", "write 200 TFLOP/s"),
     ("bfloat16", "bfloat61", "unknown-key@8:5", "did you mean bfloat16?"),
-    ("bfloat16: 200 TFLOP/s", "title: x", "unknown-key@8:5", "did you mean title at the top level of workbench?"),
+    ("bfloat16: 200 TFLOP/s", "title: x", "unknown-key@8:5", "did you mean title in workbench?"),
     ("bfloat16: 200 TFLOP/s", "color: red", "unknown-key@8:5", "expected one of float32, tf32, float16"),
     ("gpus_per_node: 1", "gpus_per_node: 1.0", "wrong-type@10:18", "write 1"),
     ("gpus_per_node: 1", "gpus_per_node: 0", "out-of-range@10:18", "for example gpus_per_node: 8"),

@@ -65,7 +65,10 @@ _FIELDS = {
     "feed_forward.bias": "mlp_bias",
     "feed_forward.clamp": "swiglu_limit",
     "feed_forward.n_experts": "n_routed_experts num_experts num_local_experts",
-    "feed_forward.top_k": "experts_per_token moe_top_k moe_topk n_active_experts n_experts_per_tok num_active_experts num_experts_per_tok num_experts_per_token",
+    "feed_forward.top_k": (
+        "experts_per_token moe_top_k moe_topk n_active_experts n_experts_per_tok num_active_experts num_experts_per_tok"
+        " num_experts_per_token"
+    ),
     "feed_forward.d_expert": "moe_intermediate_size",
     "feed_forward.n_shared_experts": "num_shared_experts",
     "feed_forward.n_dense_layers": "first_k_dense_replace",

@@ -164,7 +164,8 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
     def trace(name: str, kind: str) -> None:
         def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             inside = name.startswith("embedding.") or name.count(".") == 2
-            stages.append(Stage(name, kind, int(inside), tuple(output.shape), *mean_and_std(output), layer_kind))
+            mean, std, finite = mean_and_std(output)
+            stages.append(Stage(name, kind, int(inside), tuple(output.shape), mean, std, finite, layer_kind))
 
         module = model.get_submodule(name)
         layer_kind = module.kind if isinstance(module, TransformerBlock) else ""

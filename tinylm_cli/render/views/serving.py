@@ -70,7 +70,7 @@ def _cached_tokens(cache: CacheShape) -> Iterator[str]:
 
 
 def window_sentences(cache: CacheShape) -> Iterator[str]:
-    """Yield which layers cache only the tokens of their window: ``layers 0..4, 6..10 cache only the last 512 tokens``."""
+    """Yield which layers cache only the tokens of their window: ``layers 0..4 cache only the last 512 tokens``."""
     for each in cache.layers:
         if each.window is not None:
             which = "all layers cache" if len(cache.layers) == 1 else f"layers {each.layers} cache"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cache
 from math import log2
@@ -110,12 +110,48 @@ def pareto_front(points: Sequence[tuple[Value, ...]]) -> set[tuple[Value, ...]]:
 
     A point dominates another if it is better in at least one figure and worse in none.
     """
-    kept: list[tuple[Value, ...]] = []
-    for point in sorted(set(points), key=lambda values: (-values[0], *values[1:])):
+    distinct = set(points)
+    caches = sorted({cache for _, _, cache, _ in distinct})
+    rank = {cache: number for number, cache in enumerate(caches, start=1)}
+    # a Fenwick tree over the ranks of the caches: prefixes of ranks are unions of few nodes
+    # (Fenwick 1994, https://doi.org/10.1002/spe.4380240306)
+    nodes = [_Fastest([], []) for _ in range(len(caches) + 1)]
+    kept: set[tuple[Value, ...]] = set()
+    for point in sorted(distinct, key=lambda values: (-values[0], *values[1:])):
         _, flops, cache, speed = point
-        if not any(f <= flops and c <= cache and s <= speed for _, f, c, s in kept):
-            kept.append(point)
-    return set(kept)
+        node, dominated = rank[cache], False
+        while node and not dominated:
+            dominated = nodes[node].has(flops, speed)
+            node -= node & -node
+        if dominated:
+            continue
+        kept.add(point)
+        node = rank[cache]
+        while node < len(nodes):
+            nodes[node].add(flops, speed)
+            node += node & -node
+    return kept
+
+
+class _Fastest(NamedTuple):
+    """The points of a set that are best in FLOPs or time: FLOPs ascending, and the time of each, descending."""
+
+    flops: list[Value]
+    seconds: list[Value]
+
+    def has(self, flops: Value, seconds: Value) -> bool:
+        """Return whether a point has at most these FLOPs and this time."""
+        index = bisect_right(self.flops, flops)
+        return index > 0 and self.seconds[index - 1] <= seconds
+
+    def add(self, flops: Value, seconds: Value) -> None:
+        """Add a point, and drop those with at least its FLOPs and its time."""
+        if self.has(flops, seconds):
+            return
+        start = stop = bisect_left(self.flops, flops)
+        while stop < len(self.flops) and self.seconds[stop] >= seconds:
+            stop += 1
+        self.flops[start:stop], self.seconds[start:stop] = [flops], [seconds]
 
 
 def front_point(candidate: Candidate, figures: Sequence[str]) -> tuple[Value, ...]:

@@ -133,11 +133,37 @@ def _rg_lru() -> Pair:
     return _pair(fields, RecurrentBlock(config, 0), config, rename)
 
 
+def _gated_deltanet() -> Pair:
+    from transformers import OlmoHybridConfig
+    from transformers.models.olmo_hybrid.modeling_olmo_hybrid import OlmoHybridGatedDeltaNet
+
+    heads = {"n_key_heads": 4, "n_value_heads": 8, "d_key": 64, "d_value": 64}
+    config = OlmoHybridConfig(
+        hidden_size=D_MODEL,
+        num_attention_heads=8,
+        num_hidden_layers=2,
+        layer_types=["linear_attention", "full_attention"],
+        linear_num_key_heads=heads["n_key_heads"],
+        linear_num_value_heads=heads["n_value_heads"],
+        linear_key_head_dim=heads["d_key"],
+        linear_value_head_dim=heads["d_value"],
+    )
+    fields = {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {**heads, "negative_eigenvalues": True}}
+    names = {"g_proj": "gate_proj", "conv1d": "conv"}
+    return _pair(
+        fields,
+        OlmoHybridGatedDeltaNet(config, 0),
+        config,
+        lambda name: ".".join(names.get(part, part) for part in name.split(".")),
+    )
+
+
 MIXERS: dict[str, Callable[[], Pair]] = {
     "short_conv": _short_conv,
     "mamba": _mamba,
     "mamba2": _mamba2,
     "rg_lru": _rg_lru,
+    "gated_deltanet": _gated_deltanet,
 }
 
 

@@ -239,14 +239,17 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if draw(st.booleans()):
         return found
     router = draw(one_of(["softmax", "topk_softmax", "sigmoid"]))
+    shared: dict[str, Any] = draw(
+        one_of([{}, {"n_shared_experts": 2}, {"n_shared_experts": 2, "d_shared_expert": 7, "shared_expert_gate": True}])
+    )
     groups: dict[str, Any] = draw(one_of([{}, {"n_groups": 4, "top_k_groups": 2}]))
     return {
         **found,
         **groups,
+        **shared,
         "n_experts": 8,
         "top_k": draw(one_of([1, 2, 3])),
         "d_expert": draw(one_of([None, 12])),
-        "n_shared_experts": draw(one_of([0, 2])),
         "n_dense_layers": draw(st.integers(0, n_layers - 1)),
         "router": router,
         "router_bias": draw(st.booleans()),

@@ -65,6 +65,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "many experts": {
         "feed_forward": {
             "n_experts": 64, "top_k": 6, "d_expert": 32, "n_shared_experts": 2, "n_dense_layers": 1,
+            "d_shared_expert": 1024, "shared_expert_gate": True,
             "router": "sigmoid", "n_groups": 8, "top_k_groups": 4, "score_correction": True,
         }
     },

@@ -243,7 +243,13 @@ def _rg_lru(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def _gated_deltanet(draw: st.DrawFn) -> dict[str, Any]:
-    optional = {"d_key": DIMS, "d_value": DIMS, "kernel_size": st.integers(1, 1024), "chunk_len": st.integers(1, 10**9)}
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "d_key": DIMS,
+        "d_value": DIMS,
+        "kernel_size": st.integers(1, 1024),
+        "chunk_len": st.integers(1, 10**9),
+    }
+    optional["o_norm_eps"] = st.sampled_from([None, 1e-6, 0.1])
     values = draw(_some({**optional, "gate": st.booleans(), "negative_eigenvalues": st.booleans()}))
     if draw(st.booleans()):
         heads = draw(st.integers(1, 2**8))
@@ -268,7 +274,6 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "top_k": st.integers(1, size * groups),
         "d_expert": st.none() | st.integers(1, 2**24),
-        "n_shared_experts": st.integers(0, 2**16),
         "n_dense_layers": st.integers(0, n_layers - 1),
         "router_bias": st.booleans(),
         "routed_scale": NUMBERS,
@@ -277,6 +282,9 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         optional["renormalize"] = st.booleans()
     if router == "sigmoid":
         optional["score_correction"] = st.booleans()
+    shared = {"d_shared_expert": st.none() | st.integers(1, 2**24), "shared_expert_gate": st.booleans()}
+    n_shared = draw(st.integers(0, 2**16))
+    values |= {"n_shared_experts": n_shared, **(draw(_some(shared)) if n_shared else {})} if draw(st.booleans()) else {}
     chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}
     return {**values, "n_experts": n_groups * size, "router": router, **chosen, **draw(_some(optional))}
 

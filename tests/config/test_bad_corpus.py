@@ -133,6 +133,7 @@ experts-groups-uneven         expert-groups@11
 experts-renormalize-chosen    without-effect@9
 experts-router-noaux          unknown-choice@10
 experts-score-correction      without-effect@9
+experts-shared-gate-alone     without-effect@9
 experts-top-k-above           top-k-above-experts@9
 experts-top-k-default         top-k-above-experts@8
 experts-without-number        without-effect@8,9,10,11

@@ -34,6 +34,18 @@ def test_resolved_and_applicable_only() -> None:
         ({"feed_forward": {"n_experts": 4}}, {"feed_forward": {"n_experts": 4, "d_expert": 128}}),
         ({}, {"nominal_params": 5}),
         (
+            {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"o_norm_eps": 1e-5}},
+            {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"n_value_heads": 16}},
+        ),
+        (
+            {"feed_forward": {"n_experts": 4, "n_shared_experts": 2, "d_shared_expert": 64, "d_expert": 128}},
+            {"feed_forward": {"n_experts": 4, "n_shared_experts": 1}},
+        ),
+        (
+            {"feed_forward": {"n_experts": 4, "n_shared_experts": 3, "d_shared_expert": 64}},
+            {"feed_forward": {"n_experts": 4, "n_shared_experts": 1, "d_shared_expert": 192}},
+        ),
+        (
             {"attention": WINDOW},
             {"layers": {"pattern": "l, g", "kinds": {"l": {"attention": {"window": 8}}, "g": {}}}},
         ),

@@ -178,6 +178,59 @@ def qwen3_moe(draw: Draw) -> Keys:
     )
 
 
+def qwen2_moe(draw: Draw) -> Keys:
+    experts = qwen3_moe(draw) | {"qkv_bias": draw(one_of(False, True))}
+    windows: Keys = {"use_sliding_window": draw(one_of(False, True)), "sliding_window": WINDOW, "max_window_layers": 2}
+    del experts["head_dim"]
+    return experts | windows | scaling(draw) | {"shared_expert_intermediate_size": draw(one_of(10, 12, 20))}
+
+
+def qwen3_next(draw: Draw) -> Keys:
+    keys = qwen3_moe(draw) | scaling(draw) | {"attention_bias": draw(one_of(False, True))}
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys | linear_attention(draw) | {"shared_expert_intermediate_size": draw(one_of(10, 12))}
+
+
+def qwen3_5_text(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(one_of(False, True)), "head_dim": 8}
+    keys["rope_parameters"]["partial_rotary_factor"] = draw(one_of(0.5, 1.0))
+    return keys | linear_attention(draw)
+
+
+def qwen3_5_moe_text(draw: Draw) -> Keys:
+    experts = {"num_experts": 4, "num_experts_per_tok": draw(one_of(1, 2)), "moe_intermediate_size": 10}
+    keys = qwen3_5_text(draw) | experts | {"shared_expert_intermediate_size": draw(one_of(10, 12))}
+    del keys["intermediate_size"]
+    return keys
+
+
+def olmo_hybrid(draw: Draw) -> Keys:
+    keys = (
+        sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(one_of(False, True))} | linear_attention(draw)
+    )
+    if draw(one_of(False, True)):
+        keys["rope_parameters"] = {"rope_type": "default", "rope_theta": None}
+    if keys["num_hidden_layers"] == 1:
+        keys |= {"num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]}
+    return keys | {"linear_allow_neg_eigval": draw(one_of(False, True))}
+
+
+def linear_attention(draw: Draw) -> Keys:
+    """Draw the keys of gated DeltaNet, and an order of layers."""
+    linear, full = ["linear_attention"], ["full_attention"]  # without attention, theirs has no cached decoding
+    types = draw(one_of(full, linear + full, full + linear, linear * 2 + full, linear + full + linear))
+    heads = draw(one_of(1, 2))
+    return {
+        "num_hidden_layers": len(types),
+        "layer_types": types,
+        "linear_conv_kernel_dim": draw(one_of(2, 4)),
+        "linear_key_head_dim": draw(one_of(3, 4)),
+        "linear_value_head_dim": draw(one_of(4, 5)),
+        "linear_num_key_heads": heads,
+        "linear_num_value_heads": heads * draw(one_of(1, 2)),
+    }
+
+
 def olmo(draw: Draw) -> Keys:
     return sizes(draw) | {"attention_bias": draw(one_of(False, True)), "clip_qkv": draw(one_of(None, 0.3))}
 
@@ -364,7 +417,7 @@ def nemotron_h(draw: Draw) -> Keys:
         "time_step_min": 1e-9,  # transformers ignores it in decoding
         "n_routed_experts": 4,
         "moe_intermediate_size": 8,
-        "moe_shared_expert_intermediate_size": draw(one_of(8, 16)),
+        "moe_shared_expert_intermediate_size": draw(one_of(8, 12)),
         "norm_topk_prob": draw(one_of(False, True)),
         **{name: mamba[name] for name in ("n_groups", "conv_kernel", "chunk_size", "use_bias", "use_conv_bias")},
     }
@@ -785,14 +838,14 @@ def afmoe(draw: Draw) -> Keys:
 
 def granitemoeshared(draw: Draw) -> Keys:
     keys = granitemoe(draw)
-    return keys | {"shared_intermediate_size": keys["intermediate_size"] * draw(one_of(0, 1, 2))}
+    return keys | {"shared_intermediate_size": draw(one_of(0, 8, 24))}
 
 
 def granitemoe_swa(draw: Draw) -> Keys:
     experts = {"num_local_experts": 4, "num_experts_per_tok": draw(one_of(1, 2))}
     keys = granite_swa(draw) | experts
     del keys["mlp_bias"]
-    return keys | {"shared_intermediate_size": keys["intermediate_size"] * draw(one_of(0, 1, 2))}
+    return keys | {"shared_intermediate_size": draw(one_of(0, 8, 24))}
 
 
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
@@ -866,6 +919,11 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "qwen2": qwen2,
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
+    "qwen2_moe": qwen2_moe,
+    "qwen3_next": qwen3_next,
+    "qwen3_5_text": qwen3_5_text,
+    "qwen3_5_moe_text": qwen3_5_moe_text,
+    "olmo_hybrid": olmo_hybrid,
     "seed_oss": seed_oss,
     "lfm2": lfm2,
     "nemotron_h": nemotron_h,

@@ -158,6 +158,37 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_experts": 64, "feed_forward.n_shared_experts": 2, "feed_forward.renormalize": True,
         "layers.first": "local_dense, 2 local", "layers.pattern": "full, 3 local", "layers.last": "full",
     },
+    "qwen2_moe": {
+        **LLAMA, "attention.bias": True, "attention.out_bias": False, "position.theta": 1e6, "attention.window": None,
+        "feed_forward.n_experts": 60, "feed_forward.top_k": 4, "feed_forward.d_expert": 1408, "d_ff": 5632,
+        "feed_forward.n_shared_experts": 1, "feed_forward.d_shared_expert": 5632, "feed_forward.renormalize": False,
+        "feed_forward.shared_expert_gate": True, "feed_forward.router": "softmax",
+    },
+    "qwen3_next": {
+        **LLAMA, "position.theta": 1e7, "position.rotary_fraction": 0.25, "norm.zero_centered": True,
+        "attention.gate": True, "attention.n_kv_heads": 2, "attention.d_head": 256, "attention.qk_norm": "per_head",
+        "gated_deltanet.n_key_heads": 16, "gated_deltanet.n_value_heads": 32, "gated_deltanet.o_norm_eps": None,
+        "feed_forward.n_experts": 512, "feed_forward.top_k": 10, "feed_forward.d_shared_expert": 512,
+        "feed_forward.shared_expert_gate": True, "layers.pattern": "3 linear, full",
+        "layers.kinds": {"linear": {"block": {"mixer": "gated_deltanet"}}, "full": {}},
+    },
+    "qwen3_5_text": {
+        **LLAMA, "d_ff": 12288, "attention.gate": True, "position.rotary_fraction": 0.25,
+        "feed_forward.n_experts": None, "gated_deltanet.n_value_heads": 32, "layers.pattern": "3 linear, full",
+    },
+    "qwen3_5_moe_text": {
+        **LLAMA, "d_ff": 512, "feed_forward.n_experts": 256, "feed_forward.top_k": 8, "feed_forward.n_dense_layers": 0,
+        "feed_forward.renormalize": True, "feed_forward.shared_expert_gate": True, "layers.pattern": "3 linear, full",
+    },
+    "olmo_hybrid": {
+        **LLAMA, "attention.n_kv_heads": None, "norm.eps": 1e-6, "gated_deltanet.o_norm_eps": 1e-5,
+        "gated_deltanet.d_key": 96, "gated_deltanet.d_value": 192, "gated_deltanet.negative_eigenvalues": True,
+        "layers.pattern": "3 linear, full",
+        "layers.kinds": {
+            "linear": {"block": {"mixer": "gated_deltanet"}},
+            "full": {"attention": {"qk_norm": "full"}, "norm": {"placement": "post"}},
+        },
+    },
     "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
     "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
     "mpt": {

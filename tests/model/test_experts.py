@@ -37,9 +37,17 @@ def one_expert(module: ExpertFeedForward, expert: int, x: Tensor, make_config: M
 
 
 @pytest.mark.parametrize("length", [1, 7])
-@pytest.mark.parametrize("shared", [0, 2])
-def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, length: int, shared: int) -> None:
-    module = make_experts(make_config, randomized, n_shared_experts=shared)
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {},
+        {"n_shared_experts": 2},
+        {"n_shared_experts": 2, "d_shared_expert": 5},
+        {"n_shared_experts": 1, "shared_expert_gate": True},
+    ],
+)
+def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, length: int, shared: dict[str, int]) -> None:
+    module = make_experts(make_config, randomized, **shared)
     x = torch.randn(2, length, 16)
     flat = x.flatten(0, 1)
     chosen, weights = module.router.route(flat)
@@ -54,7 +62,8 @@ def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, lengt
             ]
         ).view_as(x)
         if module.shared_experts is not None:
-            expected = expected + module.shared_experts(x)
+            gate = 1.0 if module.shared_expert_gate is None else torch.sigmoid(module.shared_expert_gate(x))
+            expected = expected + gate * module.shared_experts(x)
         torch.testing.assert_close(module(x), expected, atol=1e-5, rtol=1e-5)
 
 

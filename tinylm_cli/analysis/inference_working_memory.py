@@ -149,7 +149,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     # dispatched tokens, expert outputs, weighted outputs (k × D each); the zeros and the sum (D each)
     weighted_sum = (3 * top_k + 2) * d * element_bytes
     # routed output and shared-expert output (D each), hidden tensors of the shared experts
-    shared = 2 * d * element_bytes + hidden * feed_forward.n_shared_experts * config.d_expert
+    shared = 2 * d * element_bytes + hidden * config.d_shared_experts
     peaks = (routing, indices + one_expert, indices + weighted_sum, shared)
     return tuple(residual_stream + peak for peak in peaks)
 

@@ -173,11 +173,13 @@ def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Comp
 def _experts(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the router, the experts' networks stacked along a first dimension, and the shared experts.
 
-    The shared experts, which every token uses, form one network whose hidden size is the sum of theirs.
+    The shared experts, which every token uses, form one network whose hidden size is the sum of theirs. Their gate
+    computes a number for each token.
 
     References:
         Shazeer et al. 2017 (experts), https://arxiv.org/abs/1701.06538;
-        Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066
+        Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066;
+        Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671
     """
     feed_forward = config.feed_forward
     n_experts = feed_forward.n_experts
@@ -188,5 +190,6 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
     for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):
         yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=feed_forward.top_k)  # (E, F, D), …
     if feed_forward.n_shared_experts:
-        d_hidden = feed_forward.n_shared_experts * config.d_expert
-        yield from _feed_forward("feed_forward.shared_experts", config, d_hidden, "experts")
+        yield from _feed_forward("feed_forward.shared_experts", config, config.d_shared_experts, "experts")
+    if feed_forward.shared_expert_gate:
+        yield from linear("feed_forward.shared_expert_gate", config.d_model, 1, "experts", bias=False)  # (1, D)

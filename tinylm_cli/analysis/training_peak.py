@@ -137,7 +137,7 @@ def _experts(
     matrix = config.d_model * config.d_expert  # D × F
     stack = settings.n_experts // expert_parallel * matrix  # E × D × F
     n_projections = 3 if settings.gated else 2  # (gate,) up, down
-    shared = n_projections * settings.n_shared_experts * matrix
+    shared = n_projections * config.d_model * config.d_shared_experts  # D × F of the shared experts, each
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
     gradients += (n_projections * stack + shared) * grad_element_bytes
     saved -= total_bytes(tensor for tensor in tensors if tensor.part in ("experts", "shared experts"))

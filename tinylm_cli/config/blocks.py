@@ -54,6 +54,9 @@ WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
 MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
 EXPERTS = is_set("feed_forward.n_experts", "8")
+SHARED_EXPERTS = Requirement(
+    "feed_forward.n_shared_experts", lambda value: value != 0, "feed_forward.n_shared_experts is above 0", "1"
+)
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
@@ -277,6 +280,13 @@ class FeedForward(Block):
     )
     n_shared_experts: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_EXPERTS, description="Shared experts, which every token uses; stored as one wide expert."
+    )
+    d_shared_expert: Annotated[int | None, EXPERTS, SHARED_EXPERTS] = optional(
+        5632, "Hidden size of a shared expert; default: that of a routed expert.", ge=1, le=MAX_D_FF
+    )
+    shared_expert_gate: Annotated[bool, EXPERTS, SHARED_EXPERTS] = Field(
+        False,
+        description="Multiply the output of the shared experts by a sigmoid gate, a number per token (Qwen1.5-MoE).",
     )
     n_dense_layers: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."

@@ -44,7 +44,9 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "mamba2.n_heads": config.mamba2_heads,
         "gated_deltanet.n_value_heads": config.gated_deltanet.value_heads,
         "rg_lru.d_inner": config.rg_lru_d_inner,
+        "gated_deltanet.o_norm_eps": config.gated_deltanet.o_norm_eps or config.norm.eps,
         "feed_forward.d_expert": config.d_expert,
+        **_shared_experts(config),
         "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or local_theta,
     }
@@ -83,6 +85,15 @@ def without_named_kinds(config: ModelConfig) -> ModelConfig | None:
     indices = {kind: index for index, kind in enumerate(other.kinds)}
     renamed = [indices.get(kind) for kind in pattern.kinds]
     return short if [renamed[kind] for kind in layers] == _kind_of_each_layer(other) else None
+
+
+def _shared_experts(config: ModelConfig) -> dict[str, int]:
+    """Return the shared experts, which form one network: as wide as routed ones if their size divides its size."""
+    n_shared, rest = divmod(config.d_shared_experts, config.d_expert)
+    return {
+        "feed_forward.n_shared_experts": 1 if rest else n_shared,
+        "feed_forward.d_shared_expert": config.d_shared_experts if rest else config.d_expert,
+    }
 
 
 def _canonical_kinds(config: ModelConfig) -> dict[str, Any]:

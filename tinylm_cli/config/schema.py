@@ -136,6 +136,11 @@ class ModelConfig(Block):
         """Hidden size of one expert."""
         return self.feed_forward.d_expert or self.d_ff
 
+    @property
+    def d_shared_experts(self) -> int:
+        """Hidden size of the network of all shared experts; 0 without them."""
+        return self.feed_forward.n_shared_experts * (self.feed_forward.d_shared_expert or self.d_expert)
+
     @model_validator(mode="before")
     @classmethod
     def _sizes_without_use(cls, values: Any) -> Any:

@@ -6,8 +6,11 @@ index, ``{e}`` the expert index.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from tinylm_cli.config.schema import ModelConfig
 
 EMBEDDING = "embedding.token_embedding.embedding"
 CODEGEN_SHARDS = 4
@@ -24,6 +27,10 @@ class TensorLayout(StrEnum):
     """Like ``plain``, but matrices are stored (in, out) instead of (out, in)."""
     by_group = "by_group"
     """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
+    by_head = "by_head"
+    """Fused queries and gate of attention: of each head, its queries, then its gate."""
+    by_key_head = "by_key_head"
+    """Fused projections of gated DeltaNet: of each key head, its rows of every projection."""
     by_shard = "by_shard"
     """Several projections in ``CODEGEN_SHARDS`` shards, each with a part of the rows of every projection."""
     swapped_halves = "swapped_halves"
@@ -42,6 +49,14 @@ class Fused(NamedTuple):
     layout: TensorLayout = TensorLayout.plain  # How they are stored.
 
 
+class Split(NamedTuple):
+    """A tinylm tensor stored as several, each with some of its rows."""
+
+    name: str  # The tinylm tensor.
+    stored: tuple[str, ...]  # The stored tensors, in the order of their rows.
+    n_rows: Callable[[ModelConfig], Sequence[int]]  # Returns the rows of each.
+
+
 class TensorNames(NamedTuple):
     """The tensor names of one family."""
 
@@ -53,7 +68,10 @@ class TensorNames(NamedTuple):
     experts: dict[str, str] = {}  # noqa: RUF012 - read only
     # Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
     tensors: tuple[Fused, ...] = ()
+    splits: tuple[Split, ...] = ()  # Tensors of a layer that are stored as several.
     matrices: TensorLayout = TensorLayout.plain  # Layout of the weights of ``layer``.
+    # Parts of stored names mapped to the spelling of some checkpoints.
+    other_spellings: dict[str, str] = {}  # noqa: RUF012 - read only
     # Name prefixes mapped to those in checkpoints of a larger (e.g. multimodal) model.
     prefix_maps: tuple[dict[str, str], ...] = ()
     skipped_prefixes: tuple[str, ...] = ()  # Name prefixes of the larger model's other parts, which are not loaded.

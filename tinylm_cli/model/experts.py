@@ -179,26 +179,35 @@ class Experts(nn.Module):
 class ExpertFeedForward(nn.Module):
     """A router, the routed experts, and optionally shared experts that process every token.
 
+    A gate (``shared_expert_gate``) multiplies the output of the shared experts by a number between 0 and 1 per token.
+
     Args:
         config: Uses d_model, d_ff and feed_forward.
 
     References:
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538;
-        Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066
+        Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066;
+        Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        shared = config.feed_forward.n_shared_experts
+        d_shared, has_gate = config.d_shared_experts, config.feed_forward.shared_expert_gate
         self.router = Router(config)
         self.experts = Experts(config)
-        self.shared_experts = FeedForward(config, shared * config.d_expert) if shared else None
+        self.shared_experts = FeedForward(config, d_shared) if d_shared else None
+        self.shared_expert_gate = Linear(config.d_model, 1, bias=False) if has_gate else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D)."""
         flat = x.flatten(0, -2)  # (N, D)
         out: Tensor = self.experts(flat, *self.router.route(flat)).view_as(x)  # (B, T, D)
-        return out if self.shared_experts is None else out + self.shared_experts(x)  # (B, T, D)
+        if self.shared_experts is None:
+            return out
+        shared: Tensor = self.shared_experts(x)  # (B, T, D)
+        if self.shared_expert_gate is not None:
+            shared = torch.sigmoid(self.shared_expert_gate(x)) * shared  # (B, T, D)
+        return out + shared  # (B, T, D)
 
 
 def build_feed_forward(config: ModelConfig) -> FeedForward | ExpertFeedForward:

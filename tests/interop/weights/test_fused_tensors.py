@@ -23,6 +23,8 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.plain: [[(6, 4)], [(6,)], QKV, [(32,), (16,), (16,)]],
     TensorLayout.transposed: [[(6, 4)], [(6,)], [(3, 6, 4)], QKV, [(32,), (16,), (16,)]],
     TensorLayout.by_group: [QKV, [(32,), (16,), (16,)]],
+    TensorLayout.by_head: [[(32, 32), (32, 32)], [(32,), (32,)]],
+    TensorLayout.by_key_head: [[(32, 8), (32, 8), (64, 8), (64, 8)], [(32, 8), (32, 8)]],
     TensorLayout.by_shard: [[(8, 6)] * 3],
     TensorLayout.swapped_halves: [[(32, 32)], [(16,)]],
     TensorLayout.stacked: [[(3, 6, 4), (3, 6, 4)]],
@@ -72,6 +74,6 @@ def test_every_tensor_is_stored_once(path: Path) -> None:
     keys = FAMILIES[import_config(str(path)).family].keys
     pairs = list(tensor_pairs(config, keys.tensor_names_for(config), shapes))
     assert len({pair.stored for pair in pairs}) == len(pairs)
-    held = [(part.name, part.expert) for pair in pairs for part in pair.parts]
+    held = [(part.name, str(part.selection)) for pair in pairs for part in pair.parts]
     assert len(set(held)) == len(held)
     assert {name for name, _ in held} == shapes.keys()

@@ -73,4 +73,7 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     yield vectors("expert outputs")
     yield vectors("weighted outputs")  # index_add saves its source
     if settings.n_shared_experts:
-        yield from feed_forward(run, "shared experts", tokens, settings.n_shared_experts * config.d_expert)
+        yield from feed_forward(run, "shared experts", tokens, config.d_shared_experts)
+    if settings.shared_expert_gate:  # the product saves both factors: B·T × 1, B·T × D
+        for name, width in (("gate of shared experts", 1), ("output of shared experts", config.d_model)):
+            yield SavedTensor(name, "shared experts", tokens * width * run.element_bytes, "sequence")

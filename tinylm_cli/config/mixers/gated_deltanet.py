@@ -46,6 +46,9 @@ class GatedDeltaNet(Block):
         False,
         description="Let the write strength β reach 2 instead of 1, so that a write can reverse what a key reads.",
     )
+    o_norm_eps: float | None = optional(
+        1e-5, "Added to the variance in the norm of the output; default: norm.eps.", gt=0, le=0.1
+    )
     chunk_len: int = Field(
         64, ge=1, le=MAX_LEN, description="Positions that the parallel form computes at once; no effect on the result."
     )

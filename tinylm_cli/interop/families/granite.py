@@ -160,25 +160,19 @@ class GraniteMoeSharedKeys(GraniteMoeKeys):
     shared_intermediate_size: key.Count = 0
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map as Granite with experts; the shared expert is as wide as one or several routed ones."""
+        """Map as Granite with experts, and the shared expert."""
         super().to_tinylm(to)
-        if not to.has_error("intermediate_size", "shared_intermediate_size"):
-            self.put_shared_experts(to)
+        self.put_shared_experts(to)
 
     def put_shared_experts(self, to: Translation) -> None:
-        """Set the number of shared experts, which together are as wide as the shared expert."""
-        n_shared, rest = divmod(self.shared_intermediate_size, self.intermediate_size)
-        if rest:
-            why = "tinylm's shared experts are as wide as the routed ones"
-            remedy = f"tinylm supports 0 and multiples of intermediate_size {self.intermediate_size}"
-            to.unsupported("shared_intermediate_size", why, remedy)
-        else:
-            to.put("feed_forward.n_shared_experts", n_shared, "shared_intermediate_size")
+        """Set the shared expert and its width."""
+        if self.shared_intermediate_size:
+            to.put("feed_forward.n_shared_experts", 1)
+            to.put("feed_forward.d_shared_expert", self.shared_intermediate_size, "shared_intermediate_size")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        shared = config.feed_forward.n_shared_experts * config.d_expert
-        return super().from_tinylm(config) | {"shared_intermediate_size": shared}
+        return super().from_tinylm(config) | {"shared_intermediate_size": config.d_shared_experts}
 
 
 class GraniteMoeSWAKeys(GraniteMoeSharedKeys, GraniteSWAKeys):

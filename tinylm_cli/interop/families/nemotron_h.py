@@ -140,10 +140,6 @@ class NemotronHKeys(key.Keys):
 
     def _experts(self, to: Translation) -> dict[str, Any]:
         """Return the fields of layers with experts."""
-        shared, extra = divmod(self.moe_shared_expert_intermediate_size, self.moe_intermediate_size)
-        if extra:
-            why = f"it is not a multiple of {to.display('moe_intermediate_size')} {self.moe_intermediate_size}"
-            to.unsupported("moe_shared_expert_intermediate_size", why)
         if self.mlp_bias:
             to.unsupported("mlp_bias", "routed experts have no biases beside shared experts with them")
         groups = {"n_groups": self.n_group, "top_k_groups": self.topk_group} if self.n_group > 1 else {}
@@ -151,7 +147,8 @@ class NemotronHKeys(key.Keys):
             "n_experts": self.n_routed_experts,
             "top_k": self.num_experts_per_tok,
             "d_expert": self.moe_intermediate_size,
-            "n_shared_experts": shared,
+            "n_shared_experts": 1,
+            "d_shared_expert": self.moe_shared_expert_intermediate_size,
             "router": "sigmoid",
             "score_correction": True,
             "renormalize": self.norm_topk_prob,
@@ -193,7 +190,7 @@ def _expert_keys(kind: ModelConfig) -> dict[str, Any]:
         "n_routed_experts": experts.n_experts,
         "num_experts_per_tok": experts.top_k,
         "moe_intermediate_size": kind.d_expert,
-        "moe_shared_expert_intermediate_size": max(experts.n_shared_experts, 1) * kind.d_expert,
+        "moe_shared_expert_intermediate_size": kind.d_shared_experts or kind.d_expert,
         "norm_topk_prob": experts.renormalize,
         "routed_scaling_factor": experts.routed_scale,
         "n_group": experts.n_groups,

@@ -46,7 +46,8 @@ class Checkpoint:
         self._stored = SafetensorsFolder(folder)
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
         self.buffer_dtypes = buffer_dtypes(model)
-        self._pairs = _renamed(list(tensor_pairs(config, names, self.shapes)), names, self._stored)
+        expected = _renamed(list(tensor_pairs(config, names, self.shapes)), names, self._stored)
+        self._pairs = _with_stored_rows(expected, self._stored)
         prefixes = names.skipped_prefixes
         self.skipped = tuple(name for name in self._stored.tensors if prefixes and name.startswith(prefixes))
         self._require_match(names)
@@ -73,13 +74,15 @@ class Checkpoint:
         return DTYPES[next(iter(counts))]
 
     def tensor(self, name: str) -> Tensor:
-        """Read a model tensor: split from a fused one, or stacked over experts."""
+        """Read a model tensor: split from a fused one, stacked over experts, or joined from its rows."""
         parts = [
             pair.layout.split(self._stored.read(pair.stored), [part.shape for part in pair.parts], self._config)[index]
             for pair, index in self._sources[name]
         ]
         (pair, _), *_ = self._sources[name]
-        return parts[0] if pair.parts[0].expert is None else torch.stack(parts)
+        if pair.parts[0].selection is None:
+            return parts[0]
+        return torch.stack(parts) if isinstance(pair.parts[0].selection, int) else torch.cat(parts)
 
     def _require_match(self, names: TensorNames) -> None:
         problems = list(self._problems(names))
@@ -114,8 +117,13 @@ class Checkpoint:
 def _renamed(expected: list[Pair], names: TensorNames, stored: SafetensorsFolder) -> list[Pair]:
     """Return the pairs under the names in the checkpoint.
 
-    Checkpoints of a larger (e.g. multimodal) model use another name prefix; headless checkpoints omit the prefix.
+    Checkpoints of a larger (e.g. multimodal) model use another name prefix; headless checkpoints omit the prefix. Some
+    spell a part of a name in another way.
     """
+    expected = [
+        pair if pair.stored in stored.tensors else pair._replace(stored=_respelled(pair.stored, names))
+        for pair in expected
+    ]
     for prefix_map in names.prefix_maps:
         renamed = [pair._replace(stored=replace_prefix(prefix_map, pair.stored)) for pair in expected]
         if renamed[0].stored in stored.tensors:
@@ -124,6 +132,33 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: SafetensorsFolder
     if any(name.startswith(first) for name in stored.tensors):
         return expected
     return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
+
+
+def _respelled(name: str, names: TensorNames) -> str:
+    for part, other in names.other_spellings.items():
+        name = name.replace(part, other)
+    return name
+
+
+def _with_stored_rows(expected: list[Pair], stored: SafetensorsFolder) -> list[Pair]:
+    """Return the pairs with the rows of each tensor that is stored as several, if there are as many rows in all.
+
+    transformers concatenates the rows when it reads them, and divides them equally when it writes them.
+    """
+    pieces: dict[str, list[Pair]] = {}
+    for pair in expected:
+        if isinstance(pair.parts[0].selection, slice):
+            pieces.setdefault(pair.parts[0].name, []).append(pair)
+    found: dict[str, Pair] = {}
+    for pairs in pieces.values():
+        shapes = [stored.tensors[pair.stored].shape for pair in pairs if pair.stored in stored.tensors]
+        lengths = [shape[0] for shape in shapes if shape]
+        if len(lengths) == len(pairs) and sum(lengths) == sum(pair.stored_shape[0] for pair in pairs):
+            for pair, length in zip(pairs, lengths, strict=True):
+                part = pair.parts[0]
+                shape = (length, *part.shape[1:])
+                found[pair.stored] = pair._replace(parts=(part._replace(shape=shape),))
+    return [found.get(pair.stored, pair) for pair in expected]
 
 
 def _other_head(name: str, embedding: str, stored: SafetensorsFolder) -> Iterator[str]:

@@ -107,5 +107,5 @@ def _stored(pair: Pair, values: Values, config: ModelConfig) -> Tensor:
     parts = []
     for part in pair.parts:
         whole = values[part.name]()
-        parts.append(whole if part.expert is None else whole[part.expert])
+        parts.append(whole if part.selection is None else whole[part.selection])
     return pair.layout.join(parts, config)

@@ -7,13 +7,14 @@ layout splits on import and joins on export; the two are exact inverses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.tensor_names import CODEGEN_SHARDS, Fused, TensorLayout, TensorNames
+from tinylm_cli.interop.tensor_names import CODEGEN_SHARDS, Fused, Split, TensorLayout, TensorNames
 
 Shape = tuple[int, ...]
 
@@ -50,24 +51,19 @@ def _transpose(tensor: Tensor) -> Tensor:
     return tensor.mT if tensor.dim() > 1 else tensor
 
 
-def _split_by_group(stored: Tensor, shapes: Sequence[Shape], config: ModelConfig) -> Sequence[Tensor]:
-    groups = torch.unflatten(stored, 0, (config.n_kv_heads, -1, config.d_head))  # (G, H/G + 2, K, ...)
-    parts = (groups[:, :-2], groups[:, -2:-1], groups[:, -1:])
-    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+def _interleaved(groups: Callable[[ModelConfig], int]) -> Layout:
+    """Return the layout of tensors in groups: for each group, its rows of every tensor."""
 
+    def split(stored: Tensor, shapes: Sequence[Shape], config: ModelConfig) -> Sequence[Tensor]:
+        n = groups(config)
+        rows = torch.unflatten(stored, 0, (n, -1))  # (n, rows of a group, ...)
+        parts = rows.split_with_sizes([shape[0] // n for shape in shapes], dim=1)
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
-def _join_by_group(parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
-    heads = [torch.unflatten(part, 0, (config.n_kv_heads, -1, config.d_head)) for part in parts]  # (G, h, K, ...)
-    return torch.cat(heads, dim=1).flatten(0, 2)
+    def join(parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
+        return torch.cat([torch.unflatten(part, 0, (groups(config), -1)) for part in parts], dim=1).flatten(0, 1)
 
-
-def _split_by_shard(stored: Tensor, shapes: Sequence[Shape], _: ModelConfig) -> Sequence[Tensor]:
-    shards = torch.unflatten(stored, 0, (CODEGEN_SHARDS, len(shapes), -1))  # (4, 3, H·K/4, ...)
-    return [shards[:, index].reshape(shape) for index, shape in enumerate(shapes)]
-
-
-def _join_by_shard(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
-    return torch.stack([torch.unflatten(part, 0, (CODEGEN_SHARDS, -1)) for part in parts], dim=1).flatten(0, 2)
+    return Layout(_plain_shape, split, join)
 
 
 def _swap_halves(tensor: Tensor, config: ModelConfig) -> Tensor:
@@ -102,8 +98,10 @@ LAYOUTS = {
         lambda stored, shapes, config: _split(_transpose(stored), shapes, config),
         lambda parts, config: _transpose(_join(parts, config)),
     ),
-    TensorLayout.by_group: Layout(_plain_shape, _split_by_group, _join_by_group),
-    TensorLayout.by_shard: Layout(_plain_shape, _split_by_shard, _join_by_shard),
+    TensorLayout.by_group: _interleaved(lambda config: config.n_kv_heads),
+    TensorLayout.by_head: _interleaved(lambda config: config.n_heads),
+    TensorLayout.by_key_head: _interleaved(lambda config: config.gated_deltanet.n_key_heads),
+    TensorLayout.by_shard: _interleaved(lambda _: CODEGEN_SHARDS),
     TensorLayout.swapped_halves: Layout(
         _plain_shape,
         lambda stored, _, config: [_swap_halves(stored, config)],
@@ -119,10 +117,10 @@ LAYOUTS = {
 
 
 class Part(NamedTuple):
-    """A tensor of the model, or its slice for one expert."""
+    """A tensor of the model, its slice for one expert, or some of its rows."""
 
     name: str  # Full name of the tensor.
-    expert: int | None  # Index along its first dimension, or None for the full tensor.
+    selection: int | slice | None  # Index or rows along its first dimension; None for the full tensor.
     shape: Shape  # Shape of the tensor, or of the slice.
 
 
@@ -157,6 +155,8 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
             yield from _modules(modules, shapes, block, prefix)
         for tensors in names.tensors:
             yield from _tensors(tensors, shapes, block, prefix)
+        for split in names.splits:
+            yield from _split_rows(split, shapes, config, block, prefix)
         for module, stored in names.experts.items():
             yield from _each_expert(block + module, prefix + stored, shapes)
 
@@ -172,6 +172,17 @@ def _tensors(tensors: Fused, shapes: Mapping[str, Shape], block: str, prefix: st
     if all(name in shapes for name in names):
         parts = tuple(Part(name, None, shapes[name]) for name in names)
         yield Pair(prefix + tensors.stored, parts, LAYOUTS[tensors.layout])
+
+
+def _split_rows(
+    split: Split, shapes: Mapping[str, Shape], config: ModelConfig, block: str, prefix: str
+) -> Iterator[Pair]:
+    name = block + split.name
+    if name in shapes:
+        ends = list(accumulate(split.n_rows(config)))
+        for stored, start, end in zip(split.stored, [0, *ends], ends, strict=False):
+            part = Part(name, slice(start, end), (end - start, *shapes[name][1:]))
+            yield Pair(prefix + stored, (part,), LAYOUTS[TensorLayout.plain])
 
 
 def _each_expert(module: str, stored: str, shapes: Mapping[str, Shape]) -> Iterator[Pair]:

@@ -96,7 +96,8 @@ class GatedDeltaNet(SequenceMixer):
         for name in ("A_log", "dt_bias"):
             empty = torch.empty(self.n_value_heads, device="meta", dtype=torch.float32)  # (H)
             self.register_parameter(name, nn.Parameter(empty))
-        self.o_norm = RMSNorm(self.d_value, eps=config.norm.eps, weight=True, bias=False, zero_centered=False)
+        eps = settings.o_norm_eps or config.norm.eps
+        self.o_norm = RMSNorm(self.d_value, eps=eps, weight=True, bias=False, zero_centered=False)
         self.o_proj = Linear(d_values, d, bias=False)
         self.initial_values: dict[str, InitialValue] = {"A_log": _draw_log_decay, "dt_bias": 1.0}
 

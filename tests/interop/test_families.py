@@ -352,8 +352,8 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "granitemoehybrid": {  # the default config of transformers, with the layer types of Granite 4.0
         **LLAMA, "position.kind": "none", "attention.scale": 1.0, "mamba2.n_heads": 128, "mamba2.d_state": 256,
-        "feed_forward.n_experts": 8, "feed_forward.top_k": 2, "feed_forward.n_shared_experts": 2, "d_ff": 512,
-        "layers.pattern": "5 mamba, attention, 4 mamba",
+        "feed_forward.n_experts": 8, "feed_forward.top_k": 2, "feed_forward.n_shared_experts": 1,
+        "feed_forward.d_shared_expert": 1024, "d_ff": 512, "layers.pattern": "5 mamba, attention, 4 mamba",
         "layers.kinds": {"mamba": {"block": {"mixer": "mamba2"}}, "attention": {}},
     },
     "smollm3": {
@@ -467,7 +467,8 @@ def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
     """
     importlib.import_module("transformers.generation.utils")  # it computes at import, which torch 2.6 cannot on meta
     config = transformers.AutoConfig.for_model(model_type, **settings)
-    others = FAMILIES[model_type].keys.tensor_names.skipped_prefixes
+    family = FAMILIES[model_type]
+    others = family.keys.tensor_names.skipped_prefixes if family.language_models else ()
     with torch.device("meta"):
         model = (transformers.AutoModelForImageTextToText if others else transformers.AutoModelForCausalLM).from_config(
             config

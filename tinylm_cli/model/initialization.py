@@ -85,7 +85,7 @@ def initialize(model: nn.Module, *, seed: int) -> None:
         seed: Any integer.
     """
     named = sorted(model.named_parameters(), key=lambda item: item[1].numel(), reverse=True)
-    initial_values = _initial_values(model)
+    initial_values = initial_values_of(model)
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         tasks = [
             pool.submit(fill_parameter, parameter.detach(), name=name, seed=seed, initial=initial_values.get(name))
@@ -110,7 +110,8 @@ def fill_parameter(tensor: Tensor, *, name: str, seed: int, initial: InitialValu
         tensor: The parameter's values, contiguous, of any floating dtype on any device.
         name: The full name of the parameter in the model.
         seed: Any integer.
-        initial: The value of all elements, or a function that draws them; None draws them from Normal(0, 0.02).
+        initial: The value of all elements, a tensor of values that broadcasts to the shape, or a function that draws
+            them; None draws them from Normal(0, 0.02).
     """
     if initial is None:
         _fill_normal(tensor.view(-1), keyed_generator(name, seed))
@@ -119,7 +120,7 @@ def fill_parameter(tensor: Tensor, *, name: str, seed: int, initial: InitialValu
         initial(values, keyed_generator(name, seed))
         tensor.copy_(values)
     else:
-        tensor.fill_(initial)
+        tensor.copy_(torch.as_tensor(initial))
 
 
 def keyed_generator(name: str, seed: int) -> torch.Generator:
@@ -144,7 +145,7 @@ def keyed_generator(name: str, seed: int) -> torch.Generator:
     return generator
 
 
-def _initial_values(model: nn.Module) -> dict[str, InitialValue]:
+def initial_values_of(model: nn.Module) -> dict[str, InitialValue]:
     """Return the initial value of every parameter that is not drawn from Normal(0, 0.02), by full name."""
     found: dict[str, InitialValue] = {}
     for path, module in model.named_modules():

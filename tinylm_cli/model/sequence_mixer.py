@@ -9,8 +9,9 @@ from torch import Generator, Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 
-InitialValue = float | Callable[[Tensor, Generator], None]
-"""The value of all elements of a parameter, or a function that fills a float32 tensor on the CPU."""
+InitialValue = float | Tensor | Callable[[Tensor, Generator], None]
+"""The value of all elements of a parameter, a tensor of values that broadcasts to its shape, or a function that draws a
+float32 tensor on the CPU."""
 
 
 class Buffer(NamedTuple):

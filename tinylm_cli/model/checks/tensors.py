@@ -16,6 +16,7 @@ from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.model.checkpoint import load_model, save_model
 from tinylm_cli.model.checks.check import CheckContext, Outcome, check, passed_if, skip
+from tinylm_cli.model.initialization import initial_values_of
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 from tinylm_cli.quantities import counted
@@ -67,8 +68,8 @@ def untied(context: CheckContext) -> Outcome:
 def same_seed(context: CheckContext) -> Outcome:
     """Build the model again with the same seed, and once with the next seed.
 
-    The other seed must change every random tensor. Biases and norm weights are constants, and very small tensors may be
-    equal by chance.
+    The other seed must change every random tensor. Tensors with a constant initial value, such as biases and norm
+    weights, are not random, and very small tensors may be equal by chance.
     """
     model = context.model if context.newly_initialized else _build(context, context.seed)
     first, again = _named(model), _named(_build(context, context.seed))
@@ -77,8 +78,12 @@ def same_seed(context: CheckContext) -> Outcome:
             return passed_if(False, f"{name} differs between two builds with the same seed")
     del again
     other = _named(_build(context, context.seed + 1))
-    parameters = [name for name, tensor in first.items() if isinstance(tensor, Parameter) and tensor.dim() > 1]
-    drawn = [name for name in parameters if not name.endswith("bias")]  # expert biases are rows of a matrix
+    initial_values = initial_values_of(model)
+    drawn = [
+        name
+        for name, tensor in first.items()
+        if isinstance(tensor, Parameter) and (name not in initial_values or callable(initial_values[name]))
+    ]
     comparable = [name for name in drawn if first[name].numel() >= MIN_COMPARABLE]
     if not comparable:
         return skip("the tensors are too small to distinguish two draws")

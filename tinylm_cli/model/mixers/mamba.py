@@ -90,7 +90,9 @@ class Mamba(SequenceMixer):
         )
         self.dt_proj = _StepSize(dt_rank, d_inner)
         self.out_proj = Linear(d_inner, config.d_model, bias=settings.bias)
-        self.initial_values: dict[str, InitialValue] = {"D": 1.0, "A_log": _fill_log_decay}
+        # the logarithms of 1 to N (S4D-real; Gu et al. 2022, arXiv:2206.11893)
+        log_decay = torch.arange(1, settings.d_state + 1, device="cpu", dtype=torch.float32).log()  # (N)
+        self.initial_values: dict[str, InitialValue] = {"D": 1.0, "A_log": log_decay}
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
         """Yield the state."""
@@ -181,11 +183,6 @@ def _step(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor)
     state *= (dt[:, 0, :, None] * a).exp()  # (B, I, N)
     state.baddbmm_(x.transpose(1, 2), b)  # (B, I, N)
     return (state @ c.transpose(1, 2)).transpose(1, 2)  # (B, 1, I)
-
-
-def _fill_log_decay(values: Tensor, _: torch.Generator) -> None:
-    """Fill ``A_log`` (I, N) with the logarithms of 1 to N (S4D-real; Gu et al. 2022, arXiv:2206.11893)."""
-    values.copy_(torch.arange(1, values.shape[1] + 1, dtype=values.dtype).log())
 
 
 def _draw_dt_weight(values: Tensor, generator: torch.Generator) -> None:

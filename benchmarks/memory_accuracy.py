@@ -77,11 +77,14 @@ def built(config: ModelConfig, dtype: str, device: Device, *, fake: bool) -> Abs
 
 
 def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
-    """Return how the layers compute attention: ``fused``, ``written out``, or both."""
-    banded = {(kind.attention.window or seq_len) < seq_len for kind in layer_pattern(config).kinds}
+    """Return how the layers compute attention: ``fused``, ``written out``, or both; ``no attention`` without any."""
+    attending = [kind for kind in layer_pattern(config).kinds if kind.block.mixer == "attention"]
+    banded = {(kind.attention.window or seq_len) < seq_len for kind in attending}
     drops = config.dropout > 0
     ways = {attention_backend(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
-    return " and ".join(sorted({"fused" if backend == "fused" else "written out" for backend in ways}))
+    return (
+        " and ".join(sorted({"fused" if backend == "fused" else "written out" for backend in ways})) or "no attention"
+    )
 
 
 def saved_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str, *, fake: bool = False) -> Row:

@@ -22,24 +22,24 @@ def scaled_down(config: ModelConfig, *, width: int = WIDTH) -> ModelConfig:
         config: A published model.
         width: d_model, a multiple of 16.
     """
-    ratio = max(1, round(config.d_ff / config.d_model))
-    group = min(4, config.n_heads // config.n_kv_heads)
-    heads = 2 * group if group > 1 else width // HEAD
     values: dict[str, Any] = config.model_dump(exclude_unset=True)
     values |= {
         "vocab_size": 512,
         "d_model": width,
-        "n_heads": heads,
         "n_layers": max(4, len(config.attention.window_pattern)),
-        "d_ff": ratio * width,
         "max_len": LENGTH,
     }
     values.pop("nominal_params", None)
+    if any(kind.block.feed_forward for kind in layer_pattern(config).kinds):
+        values["d_ff"] = max(1, round(config.d_ff / config.d_model)) * width
+    if attends(config):
+        group = min(4, config.n_heads // config.n_kv_heads)
+        values["n_heads"] = 2 * group if group > 1 else width // HEAD
+        values["attention"] = values.get("attention", {}) | _attention(config, values["n_heads"] // group)
     if config.layers.kinds:
         names = layer_pattern(config).names * 2
         values["layers"] = {"pattern": ", ".join(names), "kinds": values["layers"]["kinds"]}
         values["n_layers"] = len(names)
-    values["attention"] = values.get("attention", {}) | _attention(config, heads // group)
     feed_forward = config.feed_forward
     if feed_forward.n_experts is not None:
         few = {"n_experts": 8, "top_k": min(feed_forward.top_k, 3), "d_expert": width}
@@ -86,12 +86,17 @@ _NUMBERS = {
 def _parts(config: ModelConfig) -> str:
     """Return the fields of a config at one size, with a placeholder for each number that only scales."""
     fields = flatten(scaled_down(config).model_dump())
-    fields["attention.n_kv_heads"] = config.n_kv_heads < config.n_heads
+    fields["attention.n_kv_heads"] = attends(config) and config.n_kv_heads < config.n_heads
     return repr({field: _scale(value) for field, value in fields.items() if field not in _NUMBERS})
 
 
 def _scale(value: Any) -> Any:
     return float if isinstance(value, float) and value not in (0.0, 1.0) else value
+
+
+def attends(config: ModelConfig) -> bool:
+    """Whether a layer of the model has attention."""
+    return any(kind.block.mixer == "attention" for kind in layer_pattern(config).kinds)
 
 
 def _attention(config: ModelConfig, kv_heads: int) -> dict[str, Any]:

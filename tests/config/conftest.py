@@ -137,7 +137,7 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) ->
     if scaling == "llama3":
         optional |= {"low_freq_factor": below, "high_freq_factor": above}
     if scaling == "yarn":
-        optional |= {"beta_slow": below, "beta_fast": above, "truncate": st.booleans()}
+        optional |= {"beta_slow": below | st.just(32.0), "beta_fast": above, "truncate": st.booleans()}
     if scaling == "longrope":
         factor = st.floats(min_value=0, max_value=1e9, exclude_min=True) | st.integers(1, 9)
         factors = st.lists(factor, min_size=rotated // 2, max_size=rotated // 2)

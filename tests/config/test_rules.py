@@ -199,7 +199,7 @@ SAID: list[tuple[Values, str, str, str]] = [
             "position.beta_slow": 40.0,
         },
         "contradiction",
-        "position.beta_slow 40 must be below position.beta_fast 32",
+        "position.beta_slow 40 must not exceed position.beta_fast 32",
         "write position.beta_slow: 1.0 and position.beta_fast: 32.0",
     ),
     (

@@ -137,6 +137,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "glm4_moe": {
         **LLAMA, "attention.d_head": 128, "position.rotary_fraction": 0.5, "attention.qk_norm": "none",
+        "attention.bias": True, "attention.out_bias": False, "position.theta": 1e6,
         "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
         "feed_forward.d_expert": 1408, "feed_forward.n_shared_experts": 1, "feed_forward.renormalize": True,
     },
@@ -213,7 +214,8 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "olmo3": {
         **LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "attention.window": 4096,
-        "attention.window_pattern": "LLLG", "position.theta": 5e5, "position.local_theta": None,
+        "attention.window_pattern": "LLLG", "position.theta": 5e5, "position.local_theta": 5e5,
+        "position.scaling": "yarn", "position.scaling_factor": 8.0, "position.original_max_len": 8192,
     },
     "olmoe": {
         **LLAMA, "attention.qk_norm": "full", "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
@@ -357,7 +359,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "layers.kinds": {"mamba": {"block": {"mixer": "mamba2"}}, "attention": {}},
     },
     "smollm3": {
-        **LLAMA, "position.theta": 2e6, "attention.n_kv_heads": 4, "tie_weights": True,
+        **LLAMA, "position.theta": 5e6, "attention.n_kv_heads": 4, "tie_weights": True,
         "layers.pattern": "3 rope, nope", "layers.kinds": {"rope": {}, "nope": {"position": {"kind": "none"}}},
     },
     "internlm3": {
@@ -613,7 +615,26 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
     }}),
     "olmo-2-7b": ("olmo2", {}),
     "deepseek-v2-lite": ("deepseek_v2", {}),
+    "deepseek-v3": ("deepseek_v3", {}),
+    "kimi-k2": ("deepseek_v3", {
+        "model_type": "kimi_k2", "vocab_size": 163840, "num_attention_heads": 64, "num_key_value_heads": 64,
+        "max_position_embeddings": 131072, "n_routed_experts": 384, "n_group": 1, "topk_group": 1,
+        "first_k_dense_replace": 1, "num_nextn_predict_layers": 0, "routed_scaling_factor": 2.827,
+        "rope_theta": 50000.0, "rope_scaling": {
+            "type": "yarn", "factor": 32.0, "beta_fast": 1.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+            "original_max_position_embeddings": 4096,
+        },
+    }),
+    "glm-4.5-air": ("glm4_moe", {}),
+    "minimax-m2": ("minimax_m2", {}),
     "gpt-oss-20b": ("gpt_oss", {}),
+    "gpt-oss-120b": ("gpt_oss", {
+        "num_hidden_layers": 36, "num_local_experts": 128, "layer_types": ["sliding_attention", "full_attention"] * 18,
+    }),
+    "nanochat-d20": ("nanochat", {
+        "vocab_size": 65536, "hidden_size": 1280, "num_hidden_layers": 20, "num_attention_heads": 10,
+        "num_key_value_heads": 10, "intermediate_size": 5120,
+    }),
     "lfm2-1.2b": ("lfm2", {}),
 }  # fmt: skip
 """The published config of each model: the one in ``configs`` of the same family, with the keys in which it differs."""

@@ -5,6 +5,7 @@ Rotary dimensions are pairs, and each kind of RoPE scaling requires other fields
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import ceil, isqrt
@@ -312,12 +313,13 @@ def _scaling_has_its_fields(value: Values) -> Iterator[Problem]:
 
 
 def _thresholds_are_ordered(value: Values) -> Iterator[Problem]:
-    for scaling, low, high in (
-        ("llama3", "position.low_freq_factor", "position.high_freq_factor"),
-        ("yarn", "position.beta_slow", "position.beta_fast"),
+    """Of llama3, the thresholds divide frequencies into three ranges; of yarn, the middle one may be empty (Kimi K2)."""
+    for scaling, low, high, is_wrong, relation in (
+        ("llama3", "position.low_freq_factor", "position.high_freq_factor", operator.ge, "must be below"),
+        ("yarn", "position.beta_slow", "position.beta_fast", operator.gt, "must not exceed"),
     ):
-        if value["position.scaling"] == scaling and value[low] >= value[high]:
-            message = f"{low} {value[low]:g} must be below {high} {value[high]:g}"
+        if value["position.scaling"] == scaling and is_wrong(value[low], value[high]):
+            message = f"{low} {value[low]:g} {relation} {high} {value[high]:g}"
             remedy = f"write {low}: {defaults()[low]} and {high}: {defaults()[high]}"
             yield Problem("contradiction", (low, high), message, remedy)
 

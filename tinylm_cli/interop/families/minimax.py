@@ -22,7 +22,12 @@ class MiniMaxM2Keys(key.LlamaLikeKeys, RopeKeys):
         tensors=(Fused(("feed_forward.router.score_correction",), "block_sparse_moe.e_score_correction_bias"),),
     )
     aliases = {"num_experts": "num_local_experts"}
-    ignored = ("router_jitter_noise",)  # training
+    ignored = (
+        "router_jitter_noise",  # training
+        "use_mtp",  # multi-token prediction layers, which are not loaded
+        "num_mtp_modules",
+        "mtp_transformer_layers",
+    )
 
     vocab_size: key.VocabSize = 200064
     hidden_size: key.DModel = 3072
@@ -38,10 +43,18 @@ class MiniMaxM2Keys(key.LlamaLikeKeys, RopeKeys):
     rms_norm_eps: key.NormEps = 1e-6
     num_local_experts: key.NExperts = 256
     num_experts_per_tok: key.TopK = 8
+    attn_type_list: key.IntegerList = None
+    use_qk_norm: bool = key.only(True, why="this family's code normalizes queries and keys")
+    qk_norm_type: str = key.only("per_layer", why="this family's code normalizes queries and keys over all heads")
+    scoring_func: str = key.only("sigmoid", why="this family's code weights experts with a sigmoid")
+    use_routing_bias: bool = key.only(True, why="this family's code corrects the scores of experts")
+    shared_intermediate_size: int = key.only(0, why="this family's code has no shared experts")
 
     def to_tinylm(self, to: Translation) -> None:
         """Map as Llama; ``rotary_dim`` is an older form of ``partial_rotary_factor``, which takes precedence."""
         super().to_tinylm(to)
+        if self.attn_type_list and set(self.attn_type_list) != {1}:
+            to.unsupported("attn_type_list", "this family's code has only softmax attention, which is 1")
         if self.rotary_dim is None or to.has_error("head_dim", "rotary_dim"):
             return
         block_key, _ = self.rope_block()

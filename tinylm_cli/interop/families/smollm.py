@@ -16,6 +16,7 @@ class SmolLM3Keys(key.LlamaLikeKeys, RopeKeys):
     """``SmolLM3Config``: by default, every fourth layer has no RoPE."""
 
     constants = key.LLAMA_LIKE
+    ignored = ("max_window_layers",)  # written by old versions, read by none
 
     vocab_size: key.VocabSize = 128256
     hidden_size: key.DModel = 2048

@@ -313,7 +313,7 @@ def _scaling_has_its_fields(value: Values) -> Iterator[Problem]:
 
 
 def _thresholds_are_ordered(value: Values) -> Iterator[Problem]:
-    """Of llama3, the thresholds divide frequencies into three ranges; of yarn, the middle one may be empty (Kimi K2)."""
+    """The thresholds of llama3 delimit a range of frequencies; those of yarn may be equal, as in Kimi K2."""
     for scaling, low, high, is_wrong, relation in (
         ("llama3", "position.low_freq_factor", "position.high_freq_factor", operator.ge, "must be below"),
         ("yarn", "position.beta_slow", "position.beta_fast", operator.gt, "must not exceed"),

@@ -22,15 +22,20 @@ MakeOptimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, ...]]
 
 
 def random_batch(config: ModelConfig, batch_size: int, seq_len: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return random tokens and targets (B, T), each in its own storage."""
+    """Return random tokens (B, T) and targets (B, T), each in its own storage; to classify sequences, targets (B)."""
     generator = torch.Generator().manual_seed(0)
-    tokens, targets = torch.randint(config.vocab_size, (2, batch_size, seq_len), generator=generator)
-    return tokens.clone().to(device), targets.clone().to(device)
+    tokens = torch.randint(config.vocab_size, (batch_size, seq_len), generator=generator)
+    shape = (batch_size,) if config.head.kind == "sequence_classification" else (batch_size, seq_len)
+    targets = torch.randint(max(config.n_outputs, 1), shape, generator=generator)
+    return tokens.to(device), targets.to(device)
 
 
-def training_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy, computed in float32 or wider."""
-    logits = model(tokens).flatten(0, 1)
+def training_loss(model: TinyTransformerLM, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy, computed in float32 or wider; without a head, the sum of the hidden states."""
+    outputs: Tensor = model(tokens)  # (B, T, V), (B, T, L), (B, L) or (B, T, D)
+    if model.config.head.kind == "none":
+        return outputs.sum()
+    logits = outputs.flatten(0, -2)
     return functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets.flatten())
 
 

@@ -64,6 +64,15 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 """The block of each sequence mixer other than attention."""
 
 
+OTHER_HEADS: list[dict[str, Any]] = [
+    {"kind": "sequence_classification", "n_labels": 1},
+    {"kind": "sequence_classification", "n_labels": 3},
+    {"kind": "token_classification", "n_labels": 1},
+    {"kind": "token_classification", "n_labels": 3},
+    {"kind": "none"},
+]
+
+
 @st.composite
 def small_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model."""
@@ -87,6 +96,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         rope = position["kind"] == "rope"
         attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head, rope=rope)
     feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
+    head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
     has_kinds = n_layers > 1 and draw(st.booleans())
     layers = _layers(draw, n_layers, mixer, position, attention, feed_forward) if has_kinds else {}
     return ModelConfig.model_validate(
@@ -98,7 +108,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
             "d_ff": 20,
             "max_len": 14,
             "dropout": 0.0,
-            "tie_weights": draw(st.booleans()),
+            "tie_weights": head["kind"] == "lm" and draw(st.booleans()),
             "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans())},
             "position": position,
             "norm": norm,
@@ -112,14 +122,18 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
             },
-            "head": {
-                "bias": draw(st.booleans()),
-                "logit_scale": draw(one_of([1.0, 0.25])),
-                "logit_softcap": draw(one_of([None, 10.0, 1e-3])),
-            },
+            "head": head | _head_options(draw, head["kind"]),
             "layers": layers,
         }
     )
+
+
+def _head_options(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"bias": draw(st.booleans())} if kind != "none" else {}
+    if kind == "lm":
+        found["logit_scale"] = draw(one_of([1.0, 0.25]))
+        found["logit_softcap"] = draw(one_of([None, 10.0, 1e-3]))
+    return found
 
 
 def _layers(

@@ -59,6 +59,12 @@ def test_odd_widths() -> None:
 # what is written beside the defaults, the code, the message, the remedy
 SAID: list[tuple[Values, str, str, str]] = [
     (
+        {"tie_weights": True, "head.kind": "none"},
+        "without-effect",
+        "tie_weights true has no effect: only an LM head is tied to the token embedding, head.kind is none",
+        "omit tie_weights, or write head.kind: lm",
+    ),
+    (
         {"attention.n_kv_heads": 3, "n_heads": 32},
         "kv-heads-do-not-divide",
         "n_heads 32 is not divisible by attention.n_kv_heads 3",

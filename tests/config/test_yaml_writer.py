@@ -80,6 +80,7 @@ block:
   parallel: false
   residual_multiplier: 1.0
 head:
+  kind: lm
   bias: false
   logit_scale: 1.0
 nominal_params: 500000

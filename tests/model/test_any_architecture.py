@@ -53,9 +53,26 @@ def test_closed_form(config: ModelConfig) -> None:
 
 @given(small_configs())
 @settings(max_examples=40)
+def test_meta_shapes(config: ModelConfig) -> None:
+    model = TinyTransformerLM.from_config(config, device="meta")
+    shapes = {
+        "lm": (2, 5, 29),
+        "token_classification": (2, 5, config.head.n_labels),
+        "sequence_classification": (2, config.head.n_labels),
+        "none": (2, 5, 16),
+    }
+    assert model(torch.zeros(2, 5, dtype=torch.int64, device="meta")).shape == shapes[config.head.kind]
+
+
+@given(small_configs())
+@settings(max_examples=40)
 def test_cache_changes_no_logits(config: ModelConfig) -> None:
     """From one token and from more than the window; past the length rotation was made for, and past max_len."""
     model = random_model(config)
+    if not config.has_lm_head:
+        with pytest.raises(ValueError, match="does not predict next tokens"):
+            decode(model, ids(1), 1, sampling=GREEDY)
+        return
     for read, steps in ((1, 15), (5, 3)):
         start = ids(read)
         cached = decode(model, start, steps, sampling=GREEDY)
@@ -76,7 +93,10 @@ def test_later_tokens_have_no_effect(config: ModelConfig) -> None:
     changed = tokens.clone()
     changed[:, 5:] = (changed[:, 5:] + 1) % 29
     with torch.no_grad():
-        assert near(model(changed)[:, :5], model(tokens)[:, :5])
+        outputs = [model.logits(model.hidden(each)) for each in (changed, tokens)]  # at every position
+        assert near(outputs[0][:, :5], outputs[1][:, :5])
+        if config.head.kind == "sequence_classification":
+            assert torch.equal(model(tokens), outputs[1][:, -1])
 
 
 @given(small_configs())

@@ -193,9 +193,9 @@ def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accele
     by_model = [_cluster_values(each) for each in estimates]
     figures = []
     for name, unit in by_model[0]:
-        values = tuple(value for each in by_model if (value := each[name, unit]) is not None)
-        if values:
-            figures.append(FigureDifference.of(name, unit, values))
+        values = [each[name, unit] for each in by_model]
+        if any(value is not None for value in values):  # a model without an LM head decodes 0 tokens
+            figures.append(FigureDifference.of(name, unit, tuple(0.0 if value is None else value for value in values)))
     return ClusterComparison(
         accelerator=accelerator.name,
         n_gpus=setups.training.n_gpus,

@@ -1,7 +1,7 @@
 """Memory of tinylm's own model on the CPU, to reject a model that does not fit before allocation.
 
 Follows the steps of ``model/lm.py``, ``model/forward_trace.py`` and ``model/generation.py``. Shapes: B batch_size,
-T seq_len, D d_model, V vocab_size.
+T seq_len, D d_model, V vocab_size, L n_labels.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def require_short_meta_pass(config: ModelConfig) -> None:
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
     """Return the peak working memory of a traced forward pass without gradients (``model/forward_trace.py``).
 
-    The peak is in a layer, at the LM head, or at the loss, which is computed one sequence at a time. The trace also
-    computes statistics of each stage's output in float64, in chunks.
+    The peak is in a layer, at the head, or at the loss of an LM head, which is computed one sequence at a time. The
+    trace also computes statistics of each stage's output in float64, in chunks.
 
     Args:
         config: A validated config.
@@ -85,7 +85,7 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     """
     element_bytes, rows = DTYPE_BYTES[dtype], batch_size * seq_len
     upcast_bytes = max(element_bytes, FLOAT32_BYTES)
-    hidden, logits = rows * config.d_model, rows * config.vocab_size  # B × T × D, B × T × V
+    hidden, logits = rows * config.d_model, rows * config.n_outputs  # B × T × D, B × T × V or B × T × L
     copies = 2 if config.head.logit_scale != 1 else 1  # before the scale, after it
     if config.head.logit_softcap is not None:
         copies = 3  # before the soft-cap, its tanh, after it
@@ -93,7 +93,8 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
     cast = upcast_bytes if element_bytes < upcast_bytes else 0
     # logits; T × V as cast, log-probabilities
-    loss = element_bytes * logits + seq_len * config.vocab_size * (cast + upcast_bytes)
+    log_probabilities = seq_len * config.vocab_size * (cast + upcast_bytes) if config.has_lm_head else 0
+    loss = element_bytes * logits + log_probabilities
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
     traced_stage = STAGE_TENSORS * element_bytes * hidden + _statistics_bytes(hidden)
     return SLACK + max(*layers, traced_stage, head, traced_head, loss)

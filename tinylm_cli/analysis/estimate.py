@@ -181,11 +181,12 @@ def _serving(
             prefill_flops=prefill_flops(config, batch_size=setup.batch_size, seq_len=seq_len, attention=attention),
             prefill_cache_bytes=memory.cache_bytes,
             context_tokens=seq_len,
+            decodes=config.has_lm_head,
         )
     return ServingEstimate(
         memory=memory,
         fit=fit,
-        cache=cache_shape(config, setup.kv_cache_dtype),
+        cache=cache_shape(config, setup.kv_cache_dtype) if config.has_lm_head else None,
         grid=serving_table(config, table_setup, accelerator),
         time=time,
     )
@@ -228,8 +229,8 @@ def _summarize_serving(
         seq_len=memory.seq_len,
         weights_bytes=memory.weights_bytes,
         weights_dtype=memory.quantization if quantized else memory.dtype,
-        kv_cache_bytes_per_token=estimate.cache.token_bytes,
-        state_bytes_per_sequence=estimate.cache.state_bytes,
+        kv_cache_bytes_per_token=0 if estimate.cache is None else estimate.cache.token_bytes,
+        state_bytes_per_sequence=0 if estimate.cache is None else estimate.cache.state_bytes,
         kv_cache_bytes=memory.cache_bytes,
         largest_batch_size=largest,
         decode_tokens_per_second=None if time is None else time.decode_tokens_per_second,

@@ -83,11 +83,15 @@ def _serve(config: ModelConfig, setups: Setups) -> int:
 
 
 def _decode(config: ModelConfig, setups: Setups) -> int:
+    if not config.has_lm_head:
+        return 0
     return decode_flops(config, context_len=setups.serving.length(config))
 
 
 def _decode_read(config: ModelConfig, setups: Setups) -> int:
     """Return the weights that one token reads, plus the KV cache of one sequence: they bound its decoding time."""
+    if not config.has_lm_head:
+        return 0
     return decode_step(config, setups.serving).moved_bytes(1)
 
 

@@ -101,7 +101,7 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
 
 
 def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
-    """Return the operations of reading ``batch_size`` prompts; the LM head reads the last token of each.
+    """Return the operations of reading ``batch_size`` sequences; an LM head reads the last token of each.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -177,7 +177,7 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
         train_flops_per_token=train / tokens,
         six_n_flops_per_token=six_n,
         six_n_ratio=(train - recomputed) / (six_n * tokens),
-        decode_flops_per_token=decode_flops(config, context_len=seq_len),
+        decode_flops_per_token=decode_flops(config, context_len=seq_len) if config.has_lm_head else 0,
         components=tuple(_by_component(groups, batch_size, forward)),
         layers=tuple(
             PartFlops(group.name, group.n_layers, batch_size * group.flops, batch_size * group.flops / forward)
@@ -204,6 +204,8 @@ def matmul_groups(
 def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTable) -> Iterator[MatmulGroup]:
     for section in table:
         weights = tuple(_weight_matmuls(section, counted.tokens))
+        if not section.tensors:  # a final norm without weights and no head
+            continue
         if section.layers is None:
             yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights, False)
             continue

@@ -26,7 +26,8 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
 
     The KV cache holds ``seq_len`` tokens per sequence. Prompts are read one after the other, in chunks of at most
     ``prefill_tokens`` (chunked prefill); the LM head reads the last token only. A decoding step reads one token per
-    sequence. The working memory is the peak of the larger pass.
+    sequence. The working memory is the peak of the larger pass. A model without an LM head decodes nothing: all
+    sequences are read in one pass, and no cache is kept.
 
     Args:
         config: A validated config.
@@ -43,7 +44,7 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
     check_sizes(config, setup)
     weights, quantized_params = quantized_weights(config, setup.dtype, setup.quantization)
     cache = cache_bytes(config, setup)
-    prefill, decode = max(_prefill_bytes(config, setup)), max(_decode_bytes(config, setup))
+    prefill, decode = max(_prefill_bytes(config, setup)), max(_decode_bytes(config, setup), default=0)
     parts = {"weights": weights, "cache": cache, "working memory": max(prefill, decode)}
     return InferenceMemory(
         batch_size=setup.batch_size,
@@ -66,7 +67,9 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
 
 
 def cache_bytes(config: ModelConfig, setup: ServingSetup) -> int:
-    """Return the bytes of the KV cache of all sequences together."""
+    """Return the bytes of the KV cache of all sequences together; 0 for a model that decodes nothing."""
+    if not config.has_lm_head:
+        return 0
     return kv_cache_bytes(config, batch_size=setup.batch_size, seq_len=setup.length(config), dtype=setup.kv_cache_dtype)
 
 
@@ -109,22 +112,31 @@ def _largest(config: ModelConfig, setup: ServingSetup, field: str, limit: int, a
 
 
 def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
-    """Return the working memory of a pass over the last chunk of one prompt, at each point that may be its peak."""
+    """Return the working memory of a pass over the last chunk of one prompt, at each point that may be its peak.
+
+    Without an LM head, the pass is over all sequences, and the head reads every token.
+    """
     seq_len = setup.length(config)
     element_bytes = DTYPE_BYTES[setup.dtype]
     layers = forward_working_bytes(
         config,
-        batch_size=1,
-        seq_len=min(seq_len, setup.prefill_tokens),
+        batch_size=1 if config.has_lm_head else setup.batch_size,
+        seq_len=min(seq_len, setup.prefill_tokens) if config.has_lm_head else seq_len,
         element_bytes=element_bytes,
         backend_of=_backends(setup, kv_len=seq_len),
         kv_len=seq_len,
     )
-    return tuple(SLACK + each for each in (*layers, sampling_bytes(config, element_bytes)))
+    # B × T × D before and after the final norm; without an LM head, its output (B × T × D) and B × T × L scores
+    final_norm = setup.batch_size * seq_len * 2 * config.d_model * element_bytes
+    scores = setup.batch_size * seq_len * (config.d_model + config.n_outputs) * element_bytes
+    outputs = (sampling_bytes(config, element_bytes),) if config.has_lm_head else (final_norm, scores)
+    return tuple(SLACK + each for each in (*layers, *outputs))
 
 
 def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     """Return the working memory of a pass over one token per sequence, at each point that may be its peak."""
+    if not config.has_lm_head:
+        return ()
     element_bytes = DTYPE_BYTES[setup.dtype]
     backend_of = _backends(setup, kv_len=1)  # the cache keeps only positions inside the window, so no mask is needed
     layers = decode_working_bytes(

@@ -182,7 +182,9 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
         Jiang et al. 2024 (active parameters), https://arxiv.org/abs/2401.04088
     """
     head = config.vocab_size * config.d_model if config.tie_weights else 0  # (V, D)
-    untied = "with a separate LM head, as without tie_weights" if head else "the LM head is not tied"
+    untied = "the LM head is not tied" if config.has_lm_head else "the model has no LM head"
+    if head:
+        untied = "with a separate LM head, as without tie_weights"
     vocabulary = "without token embedding, learned positions and LM head, as scaling laws count"
     routed = "no experts: a token uses all" if active == unique else "without the experts that a token is not routed to"
     differences: tuple[_Difference, ...] = (

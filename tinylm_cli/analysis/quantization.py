@@ -59,8 +59,8 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
 
 def is_quantized(tensor: Tensor, quantization: QuantizationConfig) -> bool:
     """Return whether the elements of ``tensor`` are quantized."""
-    if tensor.component == "lm_head":
-        return quantization.quantizes_head and tensor.name == "lm_head.weight"
+    if tensor.component in ("lm_head", "score"):
+        return quantization.quantizes_head and tensor.name.endswith(".weight")
     return quantization.method != "none" and tensor.name.endswith("_proj.weight")
 
 

@@ -176,8 +176,11 @@ def serving_time(
     prefill_flops: int,
     prefill_cache_bytes: int,
     context_tokens: int,
+    decodes: bool = True,
 ) -> ServingTime:
     """Return the minimum time of prefill and of one decoding step after it.
+
+    A model that decodes nothing reads all sequences in one pass.
 
     A pass takes ``max(FLOPs / peak, bytes / bandwidth)``. Prompts are read one after the other, in chunks of at most
     ``prefill_tokens``. Each chunk reads the weights that it uses once and writes the KV cache; activations are assumed
@@ -191,6 +194,7 @@ def serving_time(
         prefill_flops: FLOPs of prefill over all prompts.
         prefill_cache_bytes: KV cache bytes that prefill writes.
         context_tokens: Tokens that the decoded token attends to, including itself, >= 1.
+        decodes: Whether the model has an LM head.
 
     Raises:
         UsageError: If the GPU does not support matmuls in the setup's dtype.
@@ -200,8 +204,10 @@ def serving_time(
     full_chunks, rest = divmod(prompt_tokens, setup.prefill_tokens)
     chunks = [(full_chunks, setup.prefill_tokens), (1 if rest else 0, rest)]
     weights = batch_size * sum(count * step.weights.read_bytes(tokens) for count, tokens in chunks if count)
+    if not decodes:
+        weights = step.weights.read_bytes(batch_size * prompt_tokens)
     prefill = _pass_time(prefill_flops, weights + prefill_cache_bytes, peak, bandwidth)
-    decode = decode_clock(accelerator, setup)(step)
+    decode = decode_clock(accelerator, setup)(step) if decodes else None
     return ServingTime(
         accelerator=accelerator.name,
         dtype=setup.dtype,
@@ -214,9 +220,9 @@ def serving_time(
         prefill=prefill,
         prefill_tokens_per_second=batch_size * prompt_tokens / prefill.seconds,
         decode=decode,
-        decode_tokens_per_second=batch_size / decode.seconds,
-        sequence_tokens_per_second=1 / decode.seconds,
-        compute_bound_batch_size=_compute_bound_batch(step, peak, bandwidth),
+        decode_tokens_per_second=None if decode is None else batch_size / decode.seconds,
+        sequence_tokens_per_second=None if decode is None else 1 / decode.seconds,
+        compute_bound_batch_size=_compute_bound_batch(step, peak, bandwidth) if decodes else None,
     )
 
 

@@ -61,7 +61,7 @@ def serving_table(config: ModelConfig, setup: ServingSetup, accelerator: Acceler
 
 def _cell(config: ModelConfig, setup: ServingSetup, step: DecodeStep, accelerator: Accelerator | None) -> ServingCell:
     memory = inference_memory(config, setup)
-    decode = None if accelerator is None else decode_clock(accelerator, setup)(step)
+    decode = decode_clock(accelerator, setup)(step) if accelerator is not None and config.has_lm_head else None
     return ServingCell(
         batch_size=memory.batch_size,
         seq_len=memory.seq_len,

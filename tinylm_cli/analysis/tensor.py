@@ -22,6 +22,7 @@ Component = Literal[
     "experts",
     "norm",
     "lm_head",
+    "score",
 ]
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)

@@ -4,7 +4,7 @@ Identical layers are listed once, with the set of their indices, so a model of 1
 4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: two independent
 descriptions of one architecture make their comparison a proof.
 
-Shapes in comments: V vocab_size, D d_model, K d_head, F d_ff or d_expert, E n_experts, R d_rope.
+Shapes in comments: V vocab_size, L n_labels, D d_model, K d_head, F d_ff or d_expert, E n_experts, R d_rope.
 """
 
 from __future__ import annotations
@@ -71,15 +71,23 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         embedding.append(Tensor("embedding.positional_encoding.weight", (rows, d), "position"))  # (offset + max_len, D)
     if config.embedding.norm:
         embedding += norm("embedding.norm", config, d)  # (D)
-    tied_to = TOKEN_EMBEDDING if config.tie_weights else None
-    head = [Tensor("lm_head.weight", (v, d), "lm_head", tied_to)]  # (V, D)
-    if config.head.bias:
-        head.append(Tensor("lm_head.bias", (v,), "lm_head"))  # (V)
     return (
         Section(tuple(embedding)),
         *_layer_sections(group_layers(config, None)),
-        Section((*norm("ln_f", config, d), *head)),  # (D), (V, D)
+        Section((*norm("ln_f", config, d), *_head(config))),  # (D), (V, D)
     )
+
+
+def _head(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the tensors of the LM head, or of the scores of the labels, which transformers names so."""
+    d, settings = config.d_model, config.head
+    if settings.kind == "lm":
+        tied_to = TOKEN_EMBEDDING if config.tie_weights else None
+        yield Tensor("lm_head.weight", (config.vocab_size, d), "lm_head", tied_to)  # (V, D)
+        if settings.bias:
+            yield Tensor("lm_head.bias", (config.vocab_size,), "lm_head")  # (V)
+    elif settings.kind != "none":
+        yield from linear("score", d, settings.n_labels, "score", bias=settings.bias)  # (L, D)
 
 
 def _layer_sections(groups: Iterable[LayerGroup]) -> Iterator[Section]:

@@ -1,6 +1,6 @@
 """Training memory of one GPU that holds the full model: weights, gradients, optimizer, activations, and the peak.
 
-Shapes: B batch_size, T seq_len, V vocab_size.
+Shapes: B batch_size, T seq_len, V vocab_size, L n_labels.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
         training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, element_bytes))
     )
     peak = max(timeline, key=lambda phase: phase.held_bytes)
-    logits = run.tokens * config.vocab_size  # B × T × V
-    # logits and their gradient in the model's dtype, log-probabilities and their gradient in float32 or wider
-    logits_bytes = logits * (2 * run.element_bytes + 2 * run.upcast_bytes)
+    # logits (B × T × V, or B × T × L scores) and their gradient in the model's dtype; log-probabilities of those that
+    # the loss reads, and their gradient, in float32 or wider
+    logits_bytes = 2 * run.outputs * run.element_bytes + 2 * run.loss_inputs * run.upcast_bytes
     resident = weights + master_weights + state
     peak_bytes = resident + peak.held_bytes
     roots = state // MOMENTS if optimizer == "adamw" else 0  # foreach: square roots of all second moments at once

@@ -1,6 +1,6 @@
 """The memory timeline of a training step: gradients, activations and working memory of each phase that may peak.
 
-Autograd runs the backward pass of ``model/lm.py:TinyTransformerLM`` in this order: the loss, the LM head, each layer
+Autograd runs the backward pass of ``model/lm.py:TinyTransformerLM`` in this order: the loss, the head, each layer
 from the last to the first (its feed-forward part, then its mixer), the embedding. ``analysis/saved_tensors``
 defines the letters.
 """
@@ -46,7 +46,6 @@ def training_timeline(
     config, element_bytes, grad_element_bytes = run.config, run.element_bytes, run.setup.grad_element_bytes
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
-    logits = run.tokens * config.vocab_size  # B × T × V
     residual_stream = run.tokens * config.d_model * element_bytes  # bytes of B × T × D
     embedding = config.vocab_size * config.d_model  # V × D
     embedding_bytes = total_bytes(
@@ -65,14 +64,14 @@ def training_timeline(
     if is_last:
         saved_by_head = deduplicated(head(run))
         saved = embedding_bytes + _sum_over(saved_by, layers) + total_bytes(saved_by_head)
-        # the gradients of the log-probabilities and of the upcast logits, both in float32 or wider
-        yield PhaseMemory("loss", 0, saved, 2 * logits * run.upcast_bytes)
+        if config.n_outputs:
+            # the gradients of the log-probabilities and of the upcast logits, both in float32 or wider
+            yield PhaseMemory("loss", 0, saved, 2 * run.loss_inputs * run.upcast_bytes)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
         head_gradients = total_params(table[-1:]) + (embedding if config.tie_weights else 0)  # norm, head
-        # the gradients of the logits and of the head's input
-        yield PhaseMemory(
-            "head gradient", head_gradients * grad_element_bytes, saved, logits * element_bytes + residual_stream
-        )
+        # the gradients of the outputs (logits, scores, or without a head the hidden states) and of the head's input
+        outputs = run.outputs * element_bytes if config.n_outputs else residual_stream
+        yield PhaseMemory("head gradient", head_gradients * grad_element_bytes, saved, outputs + residual_stream)
     for of_layer, layer in _boundary_layers(run, table, layers):
         later = range(layer + 1, config.n_layers)
         gradients = (head_gradients + _sum_over(params_by, later)) * grad_element_bytes

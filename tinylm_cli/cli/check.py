@@ -87,7 +87,8 @@ def check(
     if weights is not None:
         report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
-    following = "forward" if report.failed else "generate"  # forward shows where values go wrong
+    # forward shows where values go wrong, and the scores of a classifier
+    following = "forward" if report.failed or not loaded.config.has_lm_head else "generate"
     return CommandOutput(
         report,
         lambda: verdict_view(report) if live else check_view(report, as_table=to.format_ != "text", full=full),

@@ -58,7 +58,7 @@ def forward(
     """Run tokens through the model; show what each stage computes.
 
     Shows the shape, mean and standard deviation of each stage's output, the most likely next tokens, the loss,
-    compared with ln(vocab_size), and the time of the pass.
+    compared with ln(vocab_size), and the time of the pass. A classifier has scores of its labels instead.
 
     \b
     Examples:
@@ -112,7 +112,7 @@ def forward(
     every = expand or to.format_ == "csv"  # CSV lists every stage, as JSON does
     following = (
         next_step("forward", "estimate", request.config_arguments())
-        if meta
+        if meta or not loaded.config.has_lm_head
         else next_step("forward", "generate", *request.build_arguments(), _prompt_arguments(tokens, text))
     )
     return CommandOutput(report, lambda: forward_view(report, expand=every), to, next_step=following)

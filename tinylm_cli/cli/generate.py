@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from tinylm_cli.interop.tokenizer import Tokenizer
 
 
+HEADS = {
+    "sequence_classification": "classifies sequences",
+    "token_classification": "classifies tokens",
+    "none": "has no head",
+}
+"""What a model without an LM head is."""
+
 MaxNewTokensOption = Annotated[
     int,
     amount_option(
@@ -79,6 +86,12 @@ def generate(
         raise UsageError("--tokens and --text cannot be combined", help="remove one of them")
     request = ModelRequest.of(model, device)
     loaded, weights = request.loaded, request.weights
+    if not loaded.config.has_lm_head:
+        raise UsageError(
+            f"{loaded.name} {HEADS[loaded.config.head.kind]} (head.kind {loaded.config.head.kind}): it does not predict"
+            " next tokens",
+            help="tinylm forward shows its outputs",
+        )
     vocab_size = loaded.config.vocab_size
     if stop_token is not None and not 0 <= stop_token < vocab_size:
         raise UsageError(

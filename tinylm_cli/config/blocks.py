@@ -57,6 +57,9 @@ EXPERTS = is_set("feed_forward.n_experts", "8")
 SHARED_EXPERTS = Requirement(
     "feed_forward.n_shared_experts", lambda value: value != 0, "feed_forward.n_shared_experts is above 0", "1"
 )
+LM = one_of("head.kind", "lm")
+CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classification")
+HEAD = Requirement("head.kind", lambda value: value != "none", "head.kind is not none", "lm")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
@@ -70,6 +73,7 @@ AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
+HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
 
@@ -344,11 +348,20 @@ class ResidualBlock(Block):
 
 
 class Head(Block):
-    """The LM head."""
+    """The head, which maps the hidden states after the final norm to the outputs of the model."""
 
-    bias: bool = Field(False, description="Whether the LM head has a bias.")
-    logit_scale: Factor = Field(1.0, description="Multiplier of the logits, before the soft-cap.")
-    logit_softcap: float | None = optional(
+    kind: HeadKind = Field(
+        "lm",
+        description="lm: the LM head, logits of the next token; sequence_classification: scores of the labels of a"
+        " sequence, at its last token, as in reward models; token_classification: scores of the labels of each token;"
+        " none: no head, the outputs are the hidden states.",
+    )
+    n_labels: Annotated[Dim, CLASSIFIES] = Field(
+        2, description="Labels of a classification head; a reward model has 1."
+    )
+    bias: Annotated[bool, HEAD] = Field(False, description="Whether the head has a bias.")
+    logit_scale: Annotated[Factor, LM] = Field(1.0, description="Multiplier of the logits, before the soft-cap.")
+    logit_softcap: Annotated[float | None, LM] = optional(
         30.0, "Soft-cap on the logits: cap × tanh(logit / cap).", gt=0, le=MAX_FACTOR
     )
 

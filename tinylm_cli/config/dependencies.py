@@ -7,12 +7,16 @@ from functools import cache
 from typing import Any
 
 from tinylm_cli.config.base import Requirement
-from tinylm_cli.config.blocks import ATTENTION, BLOCKS, FEED_FORWARD
+from tinylm_cli.config.blocks import ATTENTION, BLOCKS, FEED_FORWARD, LM
 from tinylm_cli.config.layers import overrides_by_kind
 
 _FIELDS = {f"{block}.{name}": info for block, part in BLOCKS.items() for name, info in part.model_fields.items()}
 
-_SIZES: dict[str, tuple[Requirement, ...]] = {"n_heads": (ATTENTION,), "d_ff": (FEED_FORWARD,)}
+FLAT_REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
+    "n_heads": (ATTENTION,),
+    "d_ff": (FEED_FORWARD,),
+    "tie_weights": (LM,),
+}
 """The requirements of flat fields, which a model without use for them may omit."""
 
 POSITIONS_IN_ATTENTION = ("rope", "alibi")
@@ -33,7 +37,7 @@ REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
 
 def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement]:
     """Return the requirements of ``name`` that ``values`` (dotted name to value) do not meet."""
-    needs = REQUIREMENTS.get(name) or _SIZES.get(name, ())
+    needs = REQUIREMENTS.get(name) or FLAT_REQUIREMENTS.get(name, ())
     return [need for need in needs if need.field in values and not need.met(values[need.field])]
 
 

@@ -180,13 +180,14 @@ def _drop_superseded(file_fields: Mapping[str, Any], root: Node) -> None:
 
     With ``attention.kind=latent``, ``n_kv_heads: 8`` of the file is dropped: latent attention has no KV heads.
     """
-    from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
+    from tinylm_cli.config.dependencies import FLAT_REQUIREMENTS, REQUIREMENTS, defaults
 
     before, now = {**defaults(), **file_fields}, {**defaults(), **flatten(root.plain())}
-    for name in file_fields.keys() & REQUIREMENTS.keys():
+    requirements = {**REQUIREMENTS, "tie_weights": FLAT_REQUIREMENTS["tie_weights"]}
+    for name in file_fields.keys() & requirements.keys():
         entry = find_entry(root, name.split("."))
         if entry is not None and entry.value.span.source != SET:
-            needs = [need for need in REQUIREMENTS[name] if need.field in now]
+            needs = [need for need in requirements[name] if need.field in now]
             if any(need.met(before.get(need.field)) and not need.met(now[need.field]) for need in needs):
                 _remove(root, name)
 

@@ -220,6 +220,15 @@ def _budget_fits_max_len(value: Values) -> Iterator[Problem]:
     yield from _at_most("budget.seq_len", "max_len", value, code="contradiction")
 
 
+def _only_lm_heads_are_tied(value: Values) -> Iterator[Problem]:
+    kind = value["head.kind"]
+    if value["tie_weights"] and kind != "lm":
+        message = f"tie_weights true has no effect: only an LM head is tied to the token embedding, head.kind is {kind}"
+        yield Problem(
+            "without-effect", ("tie_weights", "head.kind"), message, "omit tie_weights, or write head.kind: lm"
+        )
+
+
 def _sinusoidal_width_is_even(value: Values) -> Iterator[Problem]:
     d_model, n_heads = value["d_model"], value["n_heads"]
     if value["position.kind"] != "sinusoidal" or d_model % 2 == 0:
@@ -369,6 +378,7 @@ RULES = (
     _delta_value_heads_share_keys,
     _gate_blocks_divide_the_width,
     _budget_fits_max_len,
+    _only_lm_heads_are_tied,
     _sinusoidal_width_is_even,
     _rotary_width_is_even,
     _scaling_has_its_fields,

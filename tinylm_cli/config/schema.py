@@ -63,7 +63,9 @@ class ModelConfig(Block):
     max_len: Length = Field(1024, description="Context length in tokens.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout probability in training; 0 disables dropout.")
     tie_weights: bool = Field(
-        True, description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters."
+        True,
+        description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters; false for"
+        " another head.kind.",
     )
 
     embedding: Embedding = Field(Embedding.model_construct(), description="The token embedding.")
@@ -83,7 +85,7 @@ class ModelConfig(Block):
     block: ResidualBlock = Field(
         ResidualBlock.model_construct(), description="The parts of a layer and their residual connections."
     )
-    head: Head = Field(Head.model_construct(), description="The LM head.")
+    head: Head = Field(Head.model_construct(), description="The head: the LM head, a classification head, or none.")
     layers: Layers = Field(Layers.model_construct(), description="Layers that differ: their kinds and their order.")
 
     nominal_params: ParameterCount | None = optional(
@@ -140,6 +142,28 @@ class ModelConfig(Block):
     def d_shared_experts(self) -> int:
         """Hidden size of the network of all shared experts; 0 without them."""
         return self.feed_forward.n_shared_experts * (self.feed_forward.d_shared_expert or self.d_expert)
+
+    @property
+    def has_lm_head(self) -> bool:
+        """Whether the model predicts next tokens."""
+        return self.head.kind == "lm"
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the head for each token: vocab_size logits, scores of n_labels, or 0 without a head."""
+        if self.has_lm_head:
+            return self.vocab_size
+        return 0 if self.head.kind == "none" else self.head.n_labels
+
+    @model_validator(mode="before")
+    @classmethod
+    def _untied_without_lm_head(cls, values: Any) -> Any:
+        """Set tie_weights, if absent, to false in a model without an LM head."""
+        if not isinstance(values, dict) or "tie_weights" in values:
+            return values
+        head = values.get("head")
+        kind = head.get("kind") if isinstance(head, dict) else getattr(head, "kind", None)
+        return values if kind in (None, "lm") else {**values, "tie_weights": False}
 
     @model_validator(mode="before")
     @classmethod

@@ -213,6 +213,8 @@ def _valid_values(plain: dict[str, Any], wrong: Collection[str], root: Node) -> 
         reported = entry is not None and entry.value.reported
         if not reported and name not in wrong and name.partition(".")[0] not in wrong:
             values[name] = written.get(name, 1 if field.required else field.default)  # absent if it has no use
+    if "tie_weights" not in written and "tie_weights" in values:
+        values["tie_weights"] = values.get("head.kind", "lm") == "lm"
     return values
 
 

@@ -19,6 +19,7 @@ from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError
 from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readable
 from tinylm_cli.interop.families import FAMILIES, Family
+from tinylm_cli.interop.heads import class_name, head_keys
 from tinylm_cli.interop.load import SAVED_WEIGHTS
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
@@ -101,6 +102,8 @@ def express(config: ModelConfig) -> ExportedConfig:
     for family in FAMILIES.values():
         if family.keys.language_model_key:
             continue  # a multimodal family
+        if class_name(family, config.head.kind) is None:
+            continue
         document = to_config_json(config, family)
         fields_read_back, unsupported = _read_back(document)
         if fields_read_back is None:
@@ -136,6 +139,8 @@ def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
             "attention": {**values.get("attention", {}), "bias": True, "out_bias": None},
             "feed_forward": {**values.get("feed_forward", {}), "bias": True},
         }
+        if config.head.kind == "token_classification":
+            learned["head"] = {**values["head"], "bias": True}
         equivalent = ModelConfig.model_validate(values | unscaled | learned)
         if equivalent != config:
             yield equivalent
@@ -182,10 +187,12 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     """Return the config.json of a model in ``family``, even if the family cannot express all of it."""
     common = config.model_copy(update={"layers": Layers()})  # what kinds of layers do not override
     values = canonical_fields(common) | {"attention.d_head": config.d_head}
+    # fields without effect in a model without an LM head, whose keys may not be null
+    values |= {"tie_weights": config.tie_weights, "head.logit_scale": config.head.logit_scale}
     for kind in layer_pattern(config).kinds if config.layers.kinds else ():
         for name, value in canonical_fields(kind).items():
             values.setdefault(name, value)
-    document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
+    document: dict[str, Any] = {**head_keys(config, family), "model_type": family.model_type}
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
     document |= dict.fromkeys(tokens)  # the family's default ids may exceed this vocabulary
     keys = family.keys

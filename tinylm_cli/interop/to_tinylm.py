@@ -12,6 +12,7 @@ from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.family_lookup import find_family
+from tinylm_cli.interop.heads import read_head
 from tinylm_cli.interop.key_validation import validate_keys
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, filled_fields
 from tinylm_cli.interop.translation import Translation, as_tree
@@ -41,6 +42,7 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
         return Mapped(None, root, [family])
     to = validate_keys(root, family, source, overridden)
     _translate(family.keys, to)
+    read_head(root, family, to, overridden="head.kind" in overridden)
     assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.family_span)

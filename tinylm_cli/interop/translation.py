@@ -70,6 +70,11 @@ class Translation:
         node.written = "" if node.reported else scalar(value)
         self.fields[field] = node
 
+    def put_at(self, field: str, value: Any, span: Span, key: str) -> None:
+        """Set a tinylm field to the value of a key outside the family's schema, at its position."""
+        self.fields[field] = _scalar_node(span, value)
+        self.keys[field] = key
+
     def get(self, field: str) -> Any:
         """Return the current value of a tinylm field; None if it is unset or derived from an invalid key."""
         node = self.fields.get(field)

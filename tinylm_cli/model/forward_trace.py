@@ -1,4 +1,4 @@
-"""Report one forward pass: shape and statistics of each stage, next-token candidates, loss and speed."""
+"""Report one forward pass: shape and statistics of each stage, next tokens or scores of labels, loss and speed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tinylm_cli.model.feed_forward import FeedForward
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.sequence_mixer import SequenceMixer
+from tinylm_cli.quantities import counted
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
 REPLACEMENT = "\ufffd"
@@ -66,7 +67,7 @@ def run_forward(
         name: The model's name.
         source: Source of its config.
         untrained: Whether its weights are untrained.
-        top_k: Number of most likely next tokens to report, >= 0; V is the maximum.
+        top_k: Number of most likely next tokens to report, >= 0; V is the maximum. Without an LM head, none are.
         echo_tokens: Whether the report includes the ids.
         decode: Returns the text of ids, for the candidates; None without a tokenizer.
 
@@ -76,11 +77,15 @@ def run_forward(
     if top_k < 0:
         raise ValueError(f"top_k must be >= 0, not {top_k}")
     tokens = tokens.to(model.device)  # (B, T)
-    stages, logits = trace_forward(model, tokens)
-    values = model.device.type != "meta"
-    candidates = _candidates(logits[0, -1], top_k, decode) if values else ()
-    loss = _loss(logits, tokens) if values and tokens.shape[1] > 1 else None
-    del logits  # free memory for the timed passes
+    stages, outputs = trace_forward(model, tokens)
+    config, values = model.config, model.device.type != "meta"
+    predicts = values and config.has_lm_head
+    candidates = _candidates(outputs[0, -1], top_k, decode) if predicts else ()
+    loss = _loss(outputs, tokens) if predicts and tokens.shape[1] > 1 else None
+    # of the last token: the scores are (B, T, L), or (B, L) to classify sequences
+    classifies = values and config.head.kind not in ("lm", "none")
+    scores = tuple(outputs[0].reshape(-1, config.n_outputs)[-1].tolist()) if classifies else ()
+    del outputs  # free memory for the timed passes
     seconds = _seconds(model, tokens) if values else None
     return ForwardReport(
         name=name,
@@ -91,11 +96,12 @@ def run_forward(
         tokens=tuple(map(tuple, tokens.tolist())) if values and echo_tokens else (),
         batch_size=tokens.shape[0],
         seq_len=tokens.shape[1],
-        vocab_size=model.config.vocab_size,
+        vocab_size=config.vocab_size,
         stages=stages,
         candidates=candidates,
+        scores=scores,
         loss=loss,
-        uniform_loss=math.log(model.config.vocab_size),
+        uniform_loss=math.log(config.vocab_size) if config.has_lm_head else None,
         milliseconds=None if seconds is None else 1000 * seconds,
         tokens_per_second=None if seconds is None else tokens.numel() / seconds,
     )
@@ -135,10 +141,10 @@ def _seconds(model: TinyTransformerLM, tokens: Tensor) -> float:
     """Return the median seconds of a forward pass: one warm-up, then up to 9 timed passes within half a second."""
     times: list[float] = []
     with eval_mode(model.modules()), torch.no_grad():
-        float(model(tokens)[-1, -1, -1])
+        float(model(tokens).flatten()[-1])
         while not times or (len(times) < TIMED_RUNS and sum(times) < TIMED_SECONDS):
             start = perf_counter()
-            float(model(tokens)[-1, -1, -1])  # reading a value synchronizes with the device
+            float(model(tokens).flatten()[-1])  # reading a value synchronizes with the device
             times.append(perf_counter() - start)
     return statistics.median(times)
 
@@ -153,8 +159,8 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
         tokens: Ids (B, T) on the model's device, T <= max_len.
 
     Returns:
-        The stages in execution order, and the logits (B, T, V). Stages inside the embedding or a block precede the
-        stage of the embedding or block.
+        The stages in execution order, and the outputs, such as logits (B, T, V). Stages inside the embedding or a
+        block precede the stage of the embedding or block.
 
     Raises:
         ValueError: If the tokens are invalid for the model.
@@ -174,8 +180,8 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
     with ExitStack() as hooks, eval_mode(model.modules()), torch.no_grad():
         for name, kind in _traced(model):
             trace(name, kind)
-        logits: Tensor = model(tokens)  # (B, T, V)
-    return tuple(stages), logits
+        outputs: Tensor = model(tokens)  # (B, T, V), or of another head
+    return tuple(stages), outputs
 
 
 def mean_and_std(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, None]:
@@ -217,7 +223,10 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
             yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     yield "ln_f", f"final {NORMS[config.norm.kind]}"
-    yield "lm_head", "logits, from the tied embedding" if config.tie_weights else "logits"
+    if config.head.kind == "lm":
+        yield "lm_head", "logits, from the tied embedding" if config.tie_weights else "logits"
+    elif config.head.kind != "none":
+        yield "score", f"scores of {counted(config.head.n_labels, 'label')}"
 
 
 def _scale(multiplier: float | None) -> str:

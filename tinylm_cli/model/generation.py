@@ -83,11 +83,13 @@ def decode(
         use_cache: Whether to use the KV cache; without it, every step processes the full window.
 
     Raises:
-        ValueError: If start_tokens, max_new_tokens or stop_token is invalid, or the model is on meta.
+        ValueError: If start_tokens, max_new_tokens or stop_token is invalid, or the model is on meta or has no LM head.
         CapacityError: If the KV cache exceeds this machine's memory.
         WeightsError: In a step, if the logits are not finite.
     """
     config = model.config
+    if not config.has_lm_head:
+        raise ValueError(f"a model with head.kind {config.head.kind} does not predict next tokens")
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
     if tokens.device.type == "meta" or model.device.type == "meta":
         raise ValueError("a model on meta has no weights to decode with")

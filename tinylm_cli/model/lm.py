@@ -1,4 +1,4 @@
-"""The language model: embedding, transformer blocks, final norm and LM head."""
+"""The language model: embedding, transformer blocks, final norm and head."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class TinyTransformerLM(nn.Module):
     config: ModelConfig
     embedding: TransformerEmbedding
     blocks: nn.ModuleList
-    lm_head: Linear
+    lm_head: Linear  # with head.kind lm
+    score: Linear  # with a classification head
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class TinyTransformerLM(nn.Module):
         return self.embedding.token_embedding.embedding.weight.dtype
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the next-token logits at each position.
+        """Return the outputs of the head: with an LM head the next-token logits at each position.
 
         Args:
             tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
@@ -134,7 +135,8 @@ class TinyTransformerLM(nn.Module):
                 (T, T), (B, T, T) or (B, 1, T, T). Attention returns zeros for a fully masked query.
 
         Returns:
-            Logits (B, T, V).
+            Logits (B, T, V); scores of the labels, (B, T, L) to classify tokens, or (B, L) at the last token to
+            classify sequences; without a head, hidden states (B, T, D).
 
         Raises:
             ValueError: If tokens or mask have an invalid dtype or shape, an id is outside the vocabulary, or a mask is
@@ -144,7 +146,8 @@ class TinyTransformerLM(nn.Module):
         if mask is not None:
             self._require_attention()
             mask = checked_mask(mask, tokens=tokens, dtype=self.dtype)
-        return self.logits(self.hidden(tokens, mask))  # (B, T, V)
+        outputs = self.logits(self.hidden(tokens, mask))  # (B, T, V)
+        return outputs[:, -1] if self.config.head.kind == "sequence_classification" else outputs  # (B, L) or (B, T, V)
 
     def _require_attention(self) -> None:
         """Raise ValueError if some layer mixes positions without attention, which a mask cannot restrict."""
@@ -155,15 +158,24 @@ class TinyTransformerLM(nn.Module):
                 )
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Map vectors (..., D) after the final norm to logits (..., V)."""
+        """Map vectors (..., D) after the final norm to logits (..., V).
+
+        With a classification head, return scores of the labels (..., L); without a head, the vectors.
+        """
+        head = self.config.head
+        if head.kind == "none":
+            return hidden
+        if head.kind != "lm":
+            scores: Tensor = self.score(hidden)  # (..., L)
+            return scores
         logits: Tensor = self.lm_head(hidden)  # (..., V)
-        scale, cap = self.config.head.logit_scale, self.config.head.logit_softcap
+        scale, cap = head.logit_scale, head.logit_softcap
         if scale != 1:
             logits = logits * scale  # (..., V)
         return logits if cap is None else cap * torch.tanh(logits / cap)  # (..., V)
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Return the input of the LM head; arguments are not validated.
+        """Return the input of the head; arguments are not validated.
 
         Args:
             tokens: Ids (B, T), int64 or int32.
@@ -218,7 +230,7 @@ class TinyTransformerLM(nn.Module):
             Ids (B, T + n), int64, on the device of ``start_tokens``.
 
         Raises:
-            ValueError: If an argument has an invalid type, shape or value, or the model is on meta.
+            ValueError: If an argument has an invalid type, shape or value, or the model is on meta or has no LM head.
             CapacityError: If the KV cache exceeds this machine's memory.
         """
         steps = self.stream(start_tokens, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
@@ -244,8 +256,9 @@ class TinyTransformerLM(nn.Module):
         return (step.tokens for step in steps)
 
     def extra_repr(self) -> str:
-        """Return whether weights are tied, for ``print(model)``."""
-        return f"tie_weights={self.config.tie_weights}"
+        """Return whether the LM head is tied, or the kind of another head, for ``print(model)``."""
+        config = self.config
+        return f"tie_weights={config.tie_weights}" if config.has_lm_head else f"head={config.head.kind}"
 
     def _assemble(self, config: ModelConfig) -> None:
         super().__init__()
@@ -263,7 +276,10 @@ class TinyTransformerLM(nn.Module):
                 TransformerBlock(pattern.kinds[kind], pattern.names[kind]) for kind in self._kind_of_layer
             )
             self.ln_f = build_norm(config)
-            self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
+            if config.head.kind == "lm":
+                self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
+            elif config.head.kind != "none":
+                self.score = Linear(config.d_model, config.head.n_labels, bias=config.head.bias)
         self._tie()
         self.register_load_state_dict_post_hook(_tie_after_load)  # type: ignore[no-untyped-call]  # untyped in torch
 

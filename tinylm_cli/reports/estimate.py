@@ -39,15 +39,15 @@ class ServingSummary:
     needed_bytes: int  # Peak memory: weights, KV cache and working memory.
     capacity_bytes: int | None  # Memory that tensors may take on one GPU; None without a GPU.
     spare_bytes: int | None  # ``capacity_bytes - needed_bytes``, negative if it does not fit; None without a GPU.
-    batch_size: int  # Sequences decoded together.
-    seq_len: int  # Tokens in the KV cache per sequence.
+    batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.
+    seq_len: int  # Tokens per sequence, which the KV cache holds.
     weights_bytes: int  # All weights, as they are stored.
     weights_dtype: str  # Storage type of the weights, after quantization if there is any.
     kv_cache_bytes_per_token: int  # KV cache of one token, summed over layers.
     state_bytes_per_sequence: int  # Bytes of the states of layers that do not cache tokens; 0 if all layers do.
     kv_cache_bytes: int  # The KV cache of all sequences, states included.
     largest_batch_size: int | None  # Largest number of sequences of ``seq_len`` tokens that fits; None without a GPU.
-    # Upper bound on decode throughput, summed over the batch; None without a GPU.
+    # Upper bound on decode throughput, summed over the batch; None without a GPU or without an LM head.
     decode_tokens_per_second: float | None
 
 
@@ -84,7 +84,7 @@ class ServingEstimate:
 
     memory: InferenceMemory  # Inference memory of one GPU with the entire model.
     fit: Fit | None  # Whether that fits in the GPU; None without a GPU.
-    cache: CacheShape  # The kind of KV cache the model has.
+    cache: CacheShape | None  # The kind of KV cache the model has; None without an LM head: nothing is decoded.
     grid: ServingGrid  # Memory and decode speed by batch size and length.
     time: ServingTime | None  # Lower bounds on the time of prefill and of decoding; None without a GPU.
 

@@ -22,6 +22,7 @@ FlopsComponent = Literal[
     "router",
     "experts",
     "lm_head",
+    "score",
 ]
 
 COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
@@ -56,6 +57,6 @@ class ModelFlops:
     train_flops_per_token: float  # ``train_flops`` over the tokens of the step.
     six_n_flops_per_token: int  # Six times the active parameters, the usual estimate of ``train_flops_per_token``.
     six_n_ratio: float  # ``train_flops_per_token`` without recomputation, over ``six_n_flops_per_token``.
-    decode_flops_per_token: int  # Decoding one token with ``seq_len - 1`` tokens in the KV cache.
+    decode_flops_per_token: int  # Decoding one token with ``seq_len - 1`` tokens in the KV cache; 0 without an LM head.
     components: tuple[PartFlops, ...]  # By component, in the order of the model.
-    layers: tuple[PartFlops, ...]  # By layer, with identical layers in one row, and the LM head.
+    layers: tuple[PartFlops, ...]  # By layer, with identical layers in one row, and the head.

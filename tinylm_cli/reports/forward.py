@@ -43,9 +43,13 @@ class ForwardReport:
     seq_len: int  # T.
     vocab_size: int  # V.
     stages: tuple[Stage, ...]  # Every stage in the order it ran.
-    # Most likely next tokens of the first sequence, best first; empty on meta, and if logits are not finite.
+    # Most likely next tokens of the first sequence, best first; empty on meta, without an LM head, and if logits are
+    # not finite.
     candidates: tuple[Candidate, ...]
-    loss: float | None  # Mean cross-entropy in nats of the input's next tokens; None on meta, and if T is 1.
-    uniform_loss: float  # ln(V), the loss of a uniform prediction.
+    # Scores of the labels at the last token of the first sequence; empty on meta, and without a classification head.
+    scores: tuple[float, ...]
+    # Mean cross-entropy in nats of the input's next tokens; None on meta, without an LM head, and if T is 1.
+    loss: float | None
+    uniform_loss: float | None  # ln(V), the loss of a uniform prediction; None without an LM head.
     milliseconds: float | None  # Median time of a forward pass without hooks; None on meta.
     tokens_per_second: float | None  # B × T over that time; None on meta.

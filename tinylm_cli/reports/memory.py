@@ -25,7 +25,7 @@ class SavedPart:
     """Tensors that autograd saves in one part of a layer, or in one part outside the layers."""
 
     # ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``, ``dropout``;
-    # outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head``, ``loss``.
+    # outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head`` or ``score``, ``loss``.
     name: str
     saved_bytes: int  # Total bytes.
     tensor_parallel_bytes: int  # Bytes that tensor parallelism shards: heads and hidden units.
@@ -83,7 +83,7 @@ class MemoryPart:
 class PhaseMemory:
     """Memory of one phase of a training step, without weights and optimizer state."""
 
-    # ``loss``: gradient of the logits, with all activations allocated. ``head gradient``: gradient of the LM head.
+    # ``loss``: gradient of the logits, with all activations allocated. ``head gradient``: gradient of the head.
     # ``backward``: backward pass of one layer. ``embedding gradient``: the last gradient. ``optimizer step``.
     name: TrainingPhase
     gradients_bytes: int  # Parameter gradients allocated so far.
@@ -110,7 +110,9 @@ class TrainingMemory:
     gradients_bytes: int  # Gradients of all parameters.
     optimizer_bytes: int  # Optimizer state.
     activations: Activations  # Tensors that autograd saves, by layer.
-    logits_bytes: int  # Logits, log-probabilities and the gradients of both, in the phase of the loss.
+    # Logits, or scores of labels, log-probabilities and the gradients of both, in the phase of the loss; 0 without a
+    # head.
+    logits_bytes: int
     total_bytes: int  # The peak with gradient accumulation, which keeps gradients between passes.
     peak_bytes: int  # The peak of a step that starts without gradients.
     peak_phase: TrainingPhase  # The phase of the peak.
@@ -130,8 +132,8 @@ class TrainingMemory:
 class InferenceMemory:
     """Inference memory of one GPU that holds the entire model."""
 
-    batch_size: int  # Sequences decoded together.
-    seq_len: int  # Tokens in the KV cache per sequence.
+    batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.
+    seq_len: int  # Tokens per sequence, which the KV cache holds.
     dtype: str  # Storage type of activations and of weights that are not quantized.
     cache_dtype: str  # Storage type of the KV cache.
     attention_kernel: AttentionKernel  # As for ``Activations``.
@@ -140,9 +142,9 @@ class InferenceMemory:
     group_size: int  # int4: number of weights that share a scale and a zero point.
     weights_bytes: int  # Weights, scales and zero points.
     quantized_params: int  # Number of quantized parameters.
-    cache_bytes: int  # The KV cache.
+    cache_bytes: int  # The KV cache; 0 without an LM head: nothing is decoded.
     prefill_bytes: int  # Working memory of a pass over a prompt, or a chunk of it, at its peak.
-    decode_bytes: int  # Working memory of a pass over one token per sequence, at its peak.
+    decode_bytes: int  # Working memory of a pass over one token per sequence, at its peak; 0 without an LM head.
     working_bytes: int  # The larger of ``prefill_bytes`` and ``decode_bytes``.
     total_bytes: int  # Weights, KV cache and working memory.
     parts: tuple[MemoryPart, ...]  # The parts of ``total_bytes``.

@@ -43,14 +43,14 @@ class CacheShape:
 class ServingCell:
     """Memory and speed of serving one batch size and length."""
 
-    batch_size: int  # Sequences decoded together.
-    seq_len: int  # Tokens in the KV cache per sequence.
+    batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.
+    seq_len: int  # Tokens per sequence, which the KV cache holds.
     cache_bytes: int  # The KV cache.
     working_bytes: int  # Working memory of a pass at its peak.
     total_bytes: int  # Weights, KV cache and working memory.
     fits: bool | None  # Whether that fits in the GPU; None without one.
-    decode: PassTime | None  # Lower bound on the time of a decoding step; None without a GPU.
-    decode_tokens_per_second: float | None  # Tokens decoded per second, summed over the batch; None without a GPU.
+    decode: PassTime | None  # Lower bound on the time of a decoding step; None without a GPU or without an LM head.
+    decode_tokens_per_second: float | None  # Tokens decoded per second, summed over the batch; None like ``decode``.
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,13 @@ class ServingTime:
     memory_bytes_per_second: int  # Memory bandwidth of the GPU.
     # ``peak_flops_per_second / memory_bytes_per_second``: passes with more are compute-bound.
     balance_flops_per_byte: float
-    batch_size: int  # Sequences decoded together.
+    batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.
     prompt_tokens: int  # Tokens per prompt.
     context_tokens: int  # Tokens that the decoded token attends to, itself included.
     prefill: PassTime  # The passes that read the prompts.
     prefill_tokens_per_second: float  # Prompt tokens read per second, summed over the batch.
-    decode: PassTime  # One decoding step, a token per sequence.
-    decode_tokens_per_second: float  # Tokens decoded per second, summed over the batch.
-    sequence_tokens_per_second: float  # Tokens decoded per second and sequence.
+    decode: PassTime | None  # One decoding step, a token per sequence; None without an LM head: nothing is decoded.
+    decode_tokens_per_second: float | None  # Tokens decoded per second, summed over the batch; None like ``decode``.
+    sequence_tokens_per_second: float | None  # Tokens decoded per second and sequence; None like ``decode``.
     # The smallest batch at which decoding is compute-bound; None if there is none.
     compute_bound_batch_size: int | None

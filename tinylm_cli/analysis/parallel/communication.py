@@ -35,7 +35,7 @@ RECOMPUTED_COLLECTIVES = 2
 EMBEDDING_COLLECTIVES = 2
 """Reduce-scatter of the embeddings; all-gather of their gradient."""
 
-HEAD_COLLECTIVES = 3
+LM_HEAD_COLLECTIVES = 3
 """All-gather of the LM head's input, reduce-scatter of its gradient, all-gather of the input for the weight's."""
 
 RING_ATTENTION_PASSES = 3
@@ -139,8 +139,8 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
     collectives = sublayers * per_sublayer
     if stage == 0:
         collectives += EMBEDDING_COLLECTIVES
-    if stage == layout.pipeline - 1:
-        collectives += HEAD_COLLECTIVES
+    if stage == layout.pipeline - 1 and config.has_lm_head:  # other heads are replicated
+        collectives += LM_HEAD_COLLECTIVES
     n = layout.tensor
     per_collective = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
     sent = layout.micro_batches * collectives * per_collective

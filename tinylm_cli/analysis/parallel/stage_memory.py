@@ -31,7 +31,7 @@ from tinylm_cli.reports.plan import Layout, StageMemory
 _CACHE_SIZE = 2**14
 """Cached results per function; many layouts and setups share them."""
 
-_AFTER_LAYERS = ("ln_f", "lm_head", "loss")
+_AFTER_LAYERS = ("ln_f", "lm_head", "score", "loss")
 """Parts that the last stage saves after its layers."""
 
 
@@ -240,7 +240,7 @@ def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
 
     Every stage saves the activations of its layers and the rotary tables. The first stage adds the embedding; the
-    last stage adds the final norm, the LM head and the loss.
+    last stage adds the final norm, the head and the loss.
     """
     config, setup = run.config, run.setup
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)

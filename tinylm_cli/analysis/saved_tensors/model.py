@@ -1,4 +1,4 @@
-"""Tensors saved outside the layers (embedding, positions, LM head), and by one layer."""
+"""Tensors saved outside the layers (embedding, positions, head), and by one layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinylm_cli.analysis.dtypes import INT64_BYTES
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies
 from tinylm_cli.config.layer_kinds import layer_pattern
 
@@ -102,20 +102,24 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors that the final norm, the LM head and the cross-entropy loss save.
+    """Yield the tensors that the final norm, the head and the cross-entropy loss save.
 
     Follows ``model/lm.py:TinyTransformerLM.logits``, and the loss as ``torch.nn.functional.cross_entropy`` computes it
-    from logits cast to float32 or wider.
+    from logits or scores cast to float32 or wider. A model without a head has no loss of its own.
     """
     config = run.config
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
-    logits = run.tokens * config.vocab_size  # B × T × V
     source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
     yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")
-    yield SavedTensor("ln_f output", "lm_head", vectors, "sequence")
+    if config.head.kind == "none":
+        return
+    yield SavedTensor("ln_f output", "lm_head" if config.has_lm_head else "score", vectors, "sequence")
     if config.head.logit_softcap is not None:
-        yield SavedTensor("tanh", "lm_head", logits * run.element_bytes, "tensor")
-    yield SavedTensor("log-probabilities", "loss", logits * run.upcast_bytes, "tensor")
-    yield SavedTensor("targets", "loss", run.tokens * INT64_BYTES, "sequence")  # B × T
+        yield SavedTensor("tanh", "lm_head", run.outputs * run.element_bytes, "tensor")  # B × T × V
+    # tensor parallelism shards the vocabulary; scores are replicated, or computed on the GPU that has their tokens
+    sharding: Sharding = "tensor" if config.has_lm_head else "sequence" if run.loss_inputs == run.outputs else "none"
+    yield SavedTensor("log-probabilities", "loss", run.loss_inputs * run.upcast_bytes, sharding)
+    targets = run.loss_inputs // config.n_outputs  # B × T, or B
+    yield SavedTensor("targets", "loss", targets * INT64_BYTES, "none" if sharding == "none" else "sequence")
     # scalar: number of targets that are not ignored
     yield SavedTensor("total weight", "loss", run.upcast_bytes, "none")

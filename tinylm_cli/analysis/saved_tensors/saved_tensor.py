@@ -56,6 +56,17 @@ class ForwardPass(NamedTuple):
         return self.setup.batch_size * self.seq_len
 
     @property
+    def outputs(self) -> int:
+        """Elements of the head's outputs at all tokens: B · T · V logits, B · T · L scores, or 0 without a head."""
+        return self.tokens * self.config.n_outputs
+
+    @property
+    def loss_inputs(self) -> int:
+        """Elements of the outputs that the loss reads: those of the last token alone to classify sequences, B · L."""
+        of_last_token = self.config.head.kind == "sequence_classification"
+        return self.setup.batch_size * self.config.n_outputs if of_last_token else self.outputs
+
+    @property
     def element_bytes(self) -> int:
         """Bytes of one element of a weight or activation."""
         return self.setup.element_bytes

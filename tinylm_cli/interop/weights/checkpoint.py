@@ -11,9 +11,9 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
-from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs
+from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs, without_base
 from tinylm_cli.interop.weights.safetensors_folder import SafetensorsFolder
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.safetensors_file import DTYPES
@@ -41,7 +41,7 @@ class Checkpoint:
 
     def __init__(self, config: ModelConfig, family: str, folder: Path) -> None:
         model = TinyTransformerLM.from_config(config, device="meta")
-        names = FAMILIES[family].keys.tensor_names_for(config)
+        names = tensor_names_of(family, config)
         self._config = config
         self._stored = SafetensorsFolder(folder)
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
@@ -128,10 +128,8 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: SafetensorsFolder
         renamed = [pair._replace(stored=replace_prefix(prefix_map, pair.stored)) for pair in expected]
         if renamed[0].stored in stored.tensors:
             return renamed
-    first = expected[0].stored.partition(".")[0] + "."
-    if any(name.startswith(first) for name in stored.tensors):
-        return expected
-    return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
+    base = expected[0].stored.partition(".")[0] + "."
+    return expected if any(name.startswith(base) for name in stored.tensors) else without_base(expected)
 
 
 def _respelled(name: str, names: TensorNames) -> str:

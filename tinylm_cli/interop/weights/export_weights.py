@@ -14,8 +14,8 @@ from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.config_json import CONFIG_FILE
 from tinylm_cli.interop.export_config import EXPORT_MARKER, FILES, ExportedConfig
-from tinylm_cli.interop.families import FAMILIES
-from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs
+from tinylm_cli.interop.heads import tensor_names_of
+from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs, without_base
 from tinylm_cli.interop.weights.safetensors_folder import WEIGHTS_FILE
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
@@ -53,6 +53,7 @@ def export_model(
     values = _equivalent_values(model, config)
     shapes = {name: tuple(tensor.shape) for name, tensor in _on_meta(config).items()}
     dtypes = buffer_dtypes(model)
+    pairs = list(tensor_pairs(config, tensor_names_of(exported.family, config), shapes))
     planned = [
         LazyTensor(
             pair.stored,
@@ -60,7 +61,7 @@ def export_model(
             dtypes.get(pair.parts[0].name, dtype),
             partial(_stored, pair, values, config),
         )
-        for pair in tensor_pairs(config, FAMILIES[exported.family].keys.tensor_names_for(config), shapes)
+        for pair in (without_base(pairs) if config.head.kind == "none" else pairs)
     ]
     document = EXPORT_MARKER | exported.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
 

@@ -161,6 +161,12 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
             yield from _each_expert(block + module, prefix + stored, shapes)
 
 
+def without_base(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return pairs without the name of the module around all but the head, as a model without a head stores them."""
+    base = pairs[0].stored.partition(".")[0] + "."
+    return [pair._replace(stored=pair.stored.removeprefix(base)) for pair in pairs]
+
+
 def _modules(modules: Fused, shapes: Mapping[str, Shape], block: str = "", prefix: str = "") -> Iterator[Pair]:
     for kind in ("weight", "bias"):
         names = tuple(f"{name}.{kind}" for name in modules.names)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, skip
-from tinylm_cli.model.lm import TinyTransformerLM
 
 
 @check("causality-gradient", "no logit has a gradient with respect to a later token")
@@ -18,7 +17,7 @@ def causality_gradient(context: CheckContext) -> Outcome:
     length = context.tokens.shape[1]
     if length == 1:
         return skip("with max_len 1 no position has a later one")
-    logits, embedded = _logits_from_embedding(context.model, context.tokens)
+    logits, embedded = _logits_from_embedding(context)
     weights = torch.randn(logits.shape[2], generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")  # (V)
     leaks, flows = [], []
     for position in sorted({0, length // 2, length - 2, length - 1}):
@@ -58,7 +57,7 @@ def causality_perturbation(context: CheckContext) -> Outcome:
     return passed_if(leak <= limit, f"max change before the token {leak:.2g}, after it {influence:.2g}", leak, limit)
 
 
-def _logits_from_embedding(model: TinyTransformerLM, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _logits_from_embedding(context: CheckContext) -> tuple[Tensor, Tensor]:
     """Return logits (B, T, V) and the embedding output (B, T, D), a leaf tensor to differentiate by."""
     leaves: list[Tensor] = []
 
@@ -66,9 +65,9 @@ def _logits_from_embedding(model: TinyTransformerLM, tokens: Tensor) -> tuple[Te
         leaves.append(output.detach().requires_grad_())
         return leaves[0]
 
-    hook = model.embedding.register_forward_hook(cut)
+    hook = context.model.embedding.register_forward_hook(cut)
     try:
-        logits = model(tokens)  # (B, T, V)
+        logits = context.outputs(context.tokens)  # (B, T, V)
     finally:
         hook.remove()
     return logits, leaves[0]

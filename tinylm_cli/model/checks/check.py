@@ -134,11 +134,19 @@ class CheckContext:
             and not (half and config.d_model < MIN_SENSITIVE_D_MODEL)
         )
 
+    def outputs(self, tokens: Tensor) -> Tensor:
+        """Return the outputs of the head at every position of ids (B, T): logits (B, T, V), scores, or hidden states.
+
+        The model itself returns the scores of a sequence at its last position only.
+        """
+        of_one_position = self.config.head.kind == "sequence_classification"
+        outputs: Tensor = self.model.logits(self.model.hidden(tokens)) if of_one_position else self.model(tokens)
+        return outputs
+
     def logits(self, tokens: Tensor) -> Tensor:
-        """Return the logits (B, T, V) of ids (B, T), without gradients."""
+        """Return :meth:`outputs` without gradients."""
         with torch.no_grad():
-            logits: Tensor = self.model(tokens)  # (B, T, V)
-        return logits
+            return self.outputs(tokens)
 
     def tolerance(self, largest_logit: float) -> float:
         """Return the allowed difference between two computations of logits with this largest magnitude.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, passed_if_at_most, skip
 from tinylm_cli.model.generation import decode
+from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.sampling import SamplingParams
 from tinylm_cli.quantities import counted
 
@@ -20,17 +22,24 @@ def logits_shape(context: CheckContext) -> Outcome:
     """Run the full batch, and a single token."""
     for tokens in (context.tokens[:1, :1], context.tokens):
         logits = context.logits(tokens)  # (B, T, V)
-        expected = (*tokens.shape, context.config.vocab_size)
-        measured = f"{_shape(tokens.shape)} gives {_shape(logits.shape)}"
-        if logits.shape != expected:
-            return passed_if(False, f"{measured}, not {_shape(expected)}")
-        if logits.dtype != context.dtype:
-            return passed_if(
-                False, f"{measured} in {_name(logits.dtype)}, but the weights are in {_name(context.dtype)}"
-            )
-        if not logits.isfinite().all():
-            return passed_if(False, f"{measured}, {int((~logits.isfinite()).sum())} of them non-finite")
-    return passed_if(True, measured)
+        if outcome := _wrong_output(context, tokens, logits, (*tokens.shape, context.config.vocab_size)):
+            return outcome
+    return passed_if(True, f"{_shape(tokens.shape)} gives {_shape(logits.shape)}")
+
+
+@check("outputs-shape", "ids (B, T) give finite outputs of the head's shape")
+def outputs_shape(context: CheckContext) -> Outcome:
+    """Run the full batch, and a single token, through a model without an LM head."""
+    config = context.config
+    for tokens in (context.tokens[:1, :1], context.tokens):
+        with torch.no_grad():
+            outputs: Tensor = context.model(tokens)
+        kind = config.head.kind
+        of_one = (config.n_outputs,) if kind == "sequence_classification" else (tokens.shape[1], config.n_outputs)
+        expected = (len(tokens), *(of_one if kind != "none" else (tokens.shape[1], config.d_model)))
+        if outcome := _wrong_output(context, tokens, outputs, expected):
+            return outcome
+    return passed_if(True, f"{_shape(tokens.shape)} gives {_shape(outputs.shape)}")
 
 
 @check("cached-equals-uncached", "a KV cache gives the same logits and tokens")
@@ -71,6 +80,50 @@ def batch_invariance(context: CheckContext) -> Outcome:
     if reason := context.softcap_skip_reason(limit):
         return skip(reason)
     return passed_if_at_most(max_abs(logits - alone), limit, "max difference")
+
+
+@check("cached-equals-uncached", "a KV cache gives the same outputs")
+def cached_outputs_equal_uncached(context: CheckContext) -> Outcome:
+    """Read each sequence at once, and token by token after its first half, in a model that decodes nothing.
+
+    It ends early where RoPE scaling changes the frequencies, because the cached keys are then no longer valid.
+    """
+    model, tokens = context.model, context.tokens
+    if tokens.shape[1] == 1:
+        return skip("with max_len 1 no position has an earlier one")
+    prompt_len = max(1, tokens.shape[1] // 2)
+    key = model.rope_scaling_key(prompt_len)
+    later = range(prompt_len, tokens.shape[1])
+    n_steps = next((step for step, at in enumerate(later) if model.rope_scaling_key(at + 1) != key), len(later))
+    tokens = tokens[:, : prompt_len + n_steps]
+    differences, peaks = list[float](), list[float]()
+    for rows in (tokens, tokens[:1]):  # a single row uses other kernels
+        whole = context.logits(rows)  # (B, T, D)
+        cache = KVCache(
+            context.config, batch_size=len(rows), capacity=rows.shape[1], device=context.device, dtype=context.dtype
+        )
+        with torch.no_grad():
+            parts = torch.split(rows, [prompt_len, *[1] * n_steps], dim=1)
+            read = [model.hidden(part, cache=cache) for part in parts]  # (B, t, D) each
+            with_cache = model.logits(torch.cat(read, dim=1))  # (B, T, D)
+        differences.append(max_abs(with_cache - whole))
+        peaks.append(max_abs(whole))
+    measured = f"{counted(n_steps, 'step')}, max difference"
+    return passed_if_at_most(
+        max_abs(torch.tensor(differences)), context.tolerance(max_abs(torch.tensor(peaks))), measured
+    )
+
+
+def _wrong_output(context: CheckContext, tokens: Tensor, outputs: Tensor, expected: tuple[int, ...]) -> Outcome | None:
+    """Return a failed outcome if outputs have another shape or dtype or are not finite, else None."""
+    measured = f"{_shape(tokens.shape)} gives {_shape(outputs.shape)}"
+    if outputs.shape != expected:
+        return passed_if(False, f"{measured}, not {_shape(expected)}")
+    if outputs.dtype != context.dtype:
+        return passed_if(False, f"{measured} in {_name(outputs.dtype)}, but the weights are in {_name(context.dtype)}")
+    if not outputs.isfinite().all():
+        return passed_if(False, f"{measured}, {int((~outputs.isfinite()).sum())} of them non-finite")
+    return None
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Learning: the initial loss is near ln V, every parameter has a gradient, and training lowers the loss."""
+"""Learning: the initial loss is near ln V (labels: ln L), every parameter has a gradient, training lowers the loss."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.initialization import STD
+from tinylm_cli.model.lm import TinyTransformerLM
 
 STEPS = 8
 LEARNING_RATE = 3e-3
@@ -36,12 +37,15 @@ def initial_loss(context: CheckContext) -> Outcome:
     """
     if not context.newly_initialized:
         return skip("loaded weights are not expected to predict uniformly")
-    vocab_size = context.config.vocab_size
-    if vocab_size == 1:
-        return skip("with vocab_size 1 there is nothing to predict")
+    n_outputs = context.config.n_outputs
+    if n_outputs == 0:
+        return skip("a model without a head has no loss")
+    if n_outputs == 1:
+        size = "vocab_size" if context.config.has_lm_head else "head.n_labels"
+        return skip(f"with {size} 1 there is nothing to predict")
     logits, embedded, residual = _logits_and_residuals(context)
     excess = _excess(logits)
-    measured = f"ln {vocab_size} + {excess:.3f}"
+    measured = f"ln {n_outputs} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
         found = float(logits.gather(2, read).mean())
@@ -50,9 +54,9 @@ def initial_loss(context: CheckContext) -> Outcome:
         if not abs(found - expected) <= margin:
             return passed_if(False, measured, abs(found - expected), margin)
         others = torch.ones_like(logits, dtype=torch.bool).scatter(2, read, value=False)
-        excess = _excess(logits[others].view(*context.tokens.shape, vocab_size - 1))
+        excess = _excess(logits[others].view(*context.tokens.shape, n_outputs - 1))
     variance = context.initial_logit_std**2
-    deviation = math.sqrt(math.expm1(min(variance, MAX_EXPONENT)) / vocab_size)
+    deviation = math.sqrt(math.expm1(min(variance, MAX_EXPONENT)) / n_outputs)
     limit = variance / 2 + 6 * deviation + TOLERANCE[context.dtype]
     return passed_if(excess <= limit, measured, excess, limit)
 
@@ -116,7 +120,7 @@ def gradients_finite(context: CheckContext) -> Outcome:
     context.require_memory(context.dtype.itemsize, "holding a gradient for every parameter")
     names, parameters = zip(*context.model.named_parameters(), strict=True)
     generator = torch.Generator(device="cpu").manual_seed(0)
-    logits = context.model(context.tokens)  # (B, T, V)
+    logits = context.outputs(context.tokens)  # (B, T, V)
     mixture = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)  # (B, T, V)
     gradients = torch.autograd.grad(logits, parameters, mixture, allow_unused=True)
     everything_learns = _everything_learns(context)
@@ -140,6 +144,7 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
     """Train a copy of the model, in float32 if its dtype has lower precision, as in mixed-precision training.
 
     Targets are tokens of the other sequence instead of the next tokens, so that the check also works with max_len 1.
+    Labels are these ids modulo n_labels; a single label has a number to approximate, as in a regression.
     Adam changes every weight by about the learning rate, and a matrix's output by about the rate times its width;
     therefore a wider model gets a smaller rate. Weight decay is off, because it would lower the loss without learning.
 
@@ -148,6 +153,8 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
         Micikevicius et al. 2018 (a float32 copy to train), https://arxiv.org/abs/1710.03740;
         Yang et al. 2022 (rates by width), https://arxiv.org/abs/2203.03466
     """
+    if context.config.head.kind == "none":
+        return skip("a model without a head has no loss")
     if context.config.vocab_size == 1:
         return skip("with vocab_size 1 the loss is 0 from the start")
     if context.degenerate_norm:
@@ -159,10 +166,9 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
     context.require_memory(bytes_per_param, "training a copy: weights, gradients and two Adam moments")
     model = copy.deepcopy(context.model).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=min(LEARNING_RATE, 1 / context.config.d_model))
-    targets = context.tokens.flip(1).roll(1, 0)  # (B, T)
     losses: list[float] = []
     for _ in range(STEPS):
-        loss = functional.cross_entropy(model(context.tokens).flatten(0, 1), targets.flatten())  # ()
+        loss = _loss(model, context.tokens)  # ()
         losses.append(loss.item())
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -170,6 +176,18 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
     return passed_if(
         losses[-1] < losses[0], f"{losses[0]:.4f} to {losses[-1]:.4f} in {STEPS - 1} steps", losses[-1], losses[0]
     )
+
+
+def _loss(model: TinyTransformerLM, tokens: Tensor) -> Tensor:
+    """Return the loss of predicting ids of the other sequence, or labels made of them."""
+    outputs: Tensor = model(tokens)  # (B, T, V), (B, T, L) or (B, L)
+    n_outputs = outputs.shape[-1]
+    targets = tokens.flip(1).roll(1, 0)  # (B, T)
+    if outputs.dim() == 2:
+        targets = torch.arange(len(tokens), device=tokens.device)  # (B), the number of the sequence
+    if n_outputs == 1:
+        return functional.mse_loss(outputs.squeeze(-1), (targets % 2).to(outputs.dtype))
+    return functional.cross_entropy(outputs.reshape(-1, n_outputs), targets.flatten() % n_outputs)
 
 
 def _everything_learns(context: CheckContext) -> bool:

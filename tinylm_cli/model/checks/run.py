@@ -10,7 +10,13 @@ import torch
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
 from tinylm_cli.model.checks.check import Check, CheckContext, ExpectedParams, sample_tokens
-from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
+from tinylm_cli.model.checks.inference import (
+    batch_invariance,
+    cached_equals_uncached,
+    cached_outputs_equal_uncached,
+    logits_shape,
+    outputs_shape,
+)
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.checks.tensors import closed_form as closed_form_holds
 from tinylm_cli.model.checks.tensors import same_seed, tied_identity, untied
@@ -28,11 +34,11 @@ def checks_for(config: ModelConfig) -> tuple[Check, ...]:
         closed_form_holds,
         same_seed,
         tied_identity if config.tie_weights else untied,
-        logits_shape,
+        logits_shape if config.has_lm_head else outputs_shape,
         causality_gradient,
         causality_perturbation,
         batch_invariance,
-        cached_equals_uncached,
+        cached_equals_uncached if config.has_lm_head else cached_outputs_equal_uncached,
         initial_loss,
         gradients_finite,
         overfits_one_batch,

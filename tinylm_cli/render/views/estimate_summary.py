@@ -53,7 +53,8 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
     assert report.training is not None
     memory, plan = report.training.memory, report.training.plan
     batch = f"{counted(memory.batch_size, 'sequence')} of {counted(memory.seq_len, 'token')}"
-    yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}")
+    loss = "" if memory.logits_bytes else "; no head, so no loss is counted"
+    yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}{loss}")
     if plan is not None:
         tried, fitting = report.training.layouts_tried, report.training.layouts_fitting
         yield _row("plan", layout_text(plan.layout))
@@ -81,7 +82,8 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     batch = f"{counted(summary.batch_size, 'sequence')} of {counted(summary.seq_len, 'token')}"
     yield _row("memory", f"{_memory(summary)}, {batch}")
     yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}")
-    yield _cache_row(summary, report.serving.cache)
+    if report.serving.cache is not None:
+        yield _cache_row(summary, report.serving.cache)
     if summary.largest_batch_size is not None:
         largest = (
             counted(summary.largest_batch_size, "sequence")
@@ -91,6 +93,9 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
         yield _row("largest batch", f"{largest} of this length")
     if summary.fits and summary.decode_tokens_per_second is not None:
         yield _row("decode", f"at most {three_digits(summary.decode_tokens_per_second)} tokens/s")
+    time = report.serving.time
+    if summary.fits and time is not None and time.decode is None:
+        yield _row("pass", f"at most {three_digits(time.prefill_tokens_per_second)} tokens/s; nothing is decoded")
 
 
 def _cache_row(summary: ServingSummary, cache: CacheShape) -> Row:

@@ -61,8 +61,9 @@ def _per_token(report: ModelFlops) -> Table:
     rows += [
         _row("training", "train", report.train_flops_per_token, report.train_flops, note),
         _row("6N", "six_n", six_n, six_n * tokens, usual),
-        _row("decoding", "decode", report.decode_flops_per_token, None, cached),
     ]
+    if report.decode_flops_per_token:
+        rows.append(_row("decoding", "decode", report.decode_flops_per_token, None, cached))
     columns = (
         Column("FLOPs", key="name"),
         Column("per token", right=True, key="flops_per_token"),

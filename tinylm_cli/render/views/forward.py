@@ -22,13 +22,14 @@ _FINITE = {
 
 
 def forward_view(report: ForwardReport, *, expand: bool) -> View:
-    """Show the stages, the candidates for the next token, the loss and the time."""
+    """Show the stages, the candidates for the next token or the scores of the labels, the loss and the time."""
     weights = "shapes only, " if report.device == "meta" else "" if report.untrained else "loaded weights, "
     detail = f"{report.batch_size:,} × {counted(report.seq_len, 'token')}, {weights}{report.dtype} on {report.device}"
     return (
         Heading(report.name, detail),
         _stages(report.stages, expand=expand),
         *((_candidates(report),) if report.candidates else ()),
+        *((_scores(report),) if report.scores else ()),
         *_notes(report),
     )
 
@@ -88,6 +89,12 @@ def _candidates(report: ForwardReport) -> Table:
     return record_table(report.candidates, columns, name="candidates", caption="The most likely next tokens")
 
 
+def _scores(report: ForwardReport) -> Table:
+    columns = (Column("label", right=True), Column("score at the last token", right=True, key="score"))
+    rows = tuple((Cell(str(label), "name"), fixed(score, 4)) for label, score in enumerate(report.scores))
+    return Table(columns, rows, name="scores", caption="Scores of the labels at the last token of the first sequence")
+
+
 def _token_text(candidate: Candidate) -> str:
     """Return the id, and its text if it is known."""
     return str(candidate.token) if candidate.text is None else f"{candidate.token} {candidate.text!r}"
@@ -97,11 +104,12 @@ def _notes(report: ForwardReport) -> Iterator[Note]:
     if any(stage.finite is False for stage in report.stages):
         first = next(stage.name for stage in report.stages if stage.finite is False)
         yield Note(f"The first non-finite values are in the output of {first}.", "bad")
-    if report.loss is not None:
+    if report.loss is not None and report.uniform_loss is not None:
         uniform = f"ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
         yield Note(f"loss {report.loss:.3f}; uniform prediction: {uniform}")
     if report.untrained and report.device != "meta":
-        yield Note("The weights are untrained: these probabilities are random.", "warn")
+        random = "probabilities" if report.uniform_loss is not None else "scores" if report.scores else "hidden states"
+        yield Note(f"The weights are untrained: these {random} are random.", "warn")
     if report.milliseconds is not None and report.tokens_per_second is not None:
         time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
         yield Note(f"{time} ms per pass, {report.tokens_per_second:,.0f} tokens/s", "muted")

@@ -20,7 +20,7 @@ from tinylm_cli.reports.memory import (
 
 PHASES = {
     "loss": "at the loss gradient, when all activations are in memory",
-    "head gradient": "at the gradient of the LM head",
+    "head gradient": "at the gradient of the head",
     "backward": "in the backward pass of a layer",
     "embedding gradient": "at the embedding gradient, which is added last",
     "optimizer step": "at the optimizer step, when all gradients are in memory",
@@ -46,6 +46,8 @@ def training_memory_blocks(
     )
     kept = report.activations
     notes = [Note(f"The peak is {PHASES[report.peak_phase]}.")]
+    if not report.logits_bytes:
+        notes.append(Note("A model without a head has no loss: none is counted.", "muted"))
     attention = ATTENTION[kept.attention_kernel]
     if sdpa_overhead is not None and kept.attention_kernel == "flash":
         reasons = " and ".join(sdpa_overhead.reasons)
@@ -110,6 +112,8 @@ def inference_memory_blocks(
     )
     prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
     notes = [Note(f"Working memory: {prefill} for {piece}, {decode} for a decoding step.", "muted")]
+    if not report.decode_bytes:
+        notes = [Note("Nothing is decoded: one pass reads all sequences and keeps no KV cache.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
         rounded = f"{integer(report.quantized_params)} weights are quantized to {report.quantization}{groups}"

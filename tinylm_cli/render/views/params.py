@@ -82,6 +82,8 @@ def nominal_sentence(model: ModelParams) -> str:
 def tying_blocks(model: ModelParams) -> tuple[Block, ...]:
     """Return the savings from tying, and the nominal size compared with the exact count."""
     untied = Note("The LM head is not tied; tie_weights: true would tie it to the token embedding.", "muted")
+    if not any(part.name == "lm_head" for part in model.components):
+        return tuple(_nominal(model))
     return (_tying(model) if model.tying.saved.params else untied, *_nominal(model))
 
 

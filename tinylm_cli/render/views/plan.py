@@ -96,7 +96,7 @@ def _stages(plan: Plan) -> list[Block]:
     notes: list[Block] = [Note(f"{words}; the pipeline bubble is {percent(plan.bubble)} of a step.", "muted")]
     if plan.imbalance >= UNEVEN:
         slowest = f"Stage {plan.slowest_stage} has {plan.imbalance:.2f} times the mean FLOPs per stage"
-        why = " because of the LM head" if plan.slowest_stage == last else ""
+        why = " because of the head" if plan.slowest_stage == last else ""
         notes.append(Note(f"{slowest}{why}; the other stages wait for it. Fewer stages reduce the imbalance.", "warn"))
     return notes
 

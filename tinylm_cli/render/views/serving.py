@@ -16,7 +16,7 @@ _COLUMNS = 4
 
 
 def serving_grid_blocks(
-    grid: ServingGrid, cache: CacheShape, capacity_bytes: int | None = None, accelerator: str | None = None
+    grid: ServingGrid, cache: CacheShape | None, capacity_bytes: int | None = None, accelerator: str | None = None
 ) -> tuple[Block, ...]:
     """Show the memory of each batch size and length and, on a GPU, whether it fits and its decode speed."""
     padding = "  " if any(cell.fits is False for cell in grid.cells) else ""
@@ -40,8 +40,13 @@ def serving_grid_blocks(
     return tuple(blocks)
 
 
-def cache_text(cache: CacheShape) -> str:
-    """Return what each kind of layers keeps of earlier tokens, and its size per token or per sequence."""
+def cache_text(cache: CacheShape | None) -> str:
+    """Return what each kind of layers keeps of earlier tokens, and its size per token or per sequence.
+
+    None is the cache of a model that decodes nothing.
+    """
+    if cache is None:
+        return "Nothing is decoded: one pass reads all sequences and keeps no KV cache."
     sentences = [*_cached_tokens(cache), *_states(cache)]
     return " ".join(f"{sentence}." for sentence in sentences) or "No layer keeps anything of earlier tokens."
 

@@ -78,20 +78,19 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
         Column("bytes", right=True, keep=3, key="moved_bytes"),
         Column("FLOPs/byte", right=True, keep=4, key="intensity_flops_per_byte"),
     )
-    prompts = f"prefill {_size(time.batch_size, time.prompt_tokens)}"
-    step = f"decode {_size(time.batch_size, 1)} at {integer(time.context_tokens)}"
-    rows = (
-        _pass_row(Cell(prompts, "name", "prefill"), time.prefill, time.prefill_tokens_per_second),
-        _pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second),
-    )
+    reading = f"{'pass over' if time.decode is None else 'prefill'} {_size(time.batch_size, time.prompt_tokens)}"
+    rows = [_pass_row(Cell(reading, "name", "prefill"), time.prefill, time.prefill_tokens_per_second)]
     notes = [
         f"{time.accelerator} has a machine balance of {time.balance_flops_per_byte:,.0f} FLOPs per byte in"
         f" {time.dtype}; a pass with a lower arithmetic intensity is memory-bound.",
-        _compute_bound_from(time),
     ]
-    if time.batch_size > 1:
+    if time.decode is not None and time.decode_tokens_per_second is not None:
+        step = f"decode {_size(time.batch_size, 1)} at {integer(time.context_tokens)}"
+        rows.append(_pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second))
+        notes.append(_compute_bound_from(time))
+    if time.batch_size > 1 and time.sequence_tokens_per_second is not None:
         notes.insert(0, f"Each sequence decodes at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
-    table = Table(columns, rows, name="serving_time", caption=f"Minimum serving time on {time.accelerator}")
+    table = Table(columns, tuple(rows), name="serving_time", caption=f"Minimum serving time on {time.accelerator}")
     return (table, *(Note(note, "muted") for note in notes))
 
 

@@ -1,0 +1,175 @@
+"""The head that ``architectures`` of a config.json names, its class names on export, and its tensor names.
+
+Classes and module names follow the modeling files of transformers 5.24.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinylm_cli.config.blocks import HeadKind
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.yaml_nodes import Entry, Node
+from tinylm_cli.errors import Span
+from tinylm_cli.interop.families import FAMILIES, Family
+from tinylm_cli.interop.tensor_names import TensorNames
+from tinylm_cli.interop.translation import Translation
+
+ARCHITECTURES = "architectures"
+SUFFIXES: dict[str, HeadKind] = {
+    "ForCausalLM": "lm",
+    "LMHeadModel": "lm",
+    "ForConditionalGeneration": "lm",
+    "ForSequenceClassification": "sequence_classification",
+    "ForTokenClassification": "token_classification",
+    "Model": "none",
+}
+"""The head of a class by the end of its name; the first end that matches counts."""
+
+DEFAULT_LABELS = 2
+"""Labels of a config.json with neither ``num_labels`` nor ``id2label``."""
+
+_CLASSIFIES = {
+    "sequence_classification": """
+        arcee biogpt bloom ctrl deepseek_v2 deepseek_v3 exaone4 falcon gemma gemma2 gemma3 gemma3_text glm glm4 gpt2
+        gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe jamba llama ministral mistral
+        mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2 qwen3 qwen3_moe seed_oss smollm3
+        stablelm starcoder2
+    """,
+    "token_classification": """
+        arcee biogpt bloom deepseek_v3 exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss
+        helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen3 qwen3_moe seed_oss smollm3
+        stablelm starcoder2
+    """,
+}
+CLASSIFIERS: dict[str, frozenset[str]] = {kind: frozenset(names.split()) for kind, names in _CLASSIFIES.items()}
+"""The families that have a class for each kind of classification."""
+
+_CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
+    "sequence_classification": frozenset({"ctrl"}),
+    "token_classification": frozenset(
+        ["biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "mpt"]
+    ),
+}
+"""The families whose classification module is named ``classifier``; the others name it ``score``."""
+
+TOKEN_BIAS = "token_classification_bias"
+"""Whether the classification of tokens has a bias, by default true; families with a ``classifier`` do not read it."""
+
+
+def class_name(family: Family, kind: HeadKind) -> str | None:
+    """Return the class of a family with a kind of head; None if the family has none."""
+    if kind == "lm":
+        return family.architecture
+    if kind != "none" and family.model_type not in CLASSIFIERS[kind]:
+        return None
+    stem = family.architecture
+    for suffix in SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    if family.model_type == "gemma3_text":
+        stem = "Gemma3Text"  # Gemma3ForCausalLM, but Gemma3TextModel
+    return stem + next(suffix for suffix, of_kind in SUFFIXES.items() if of_kind == kind)
+
+
+def class_names(family: Family) -> tuple[str, ...]:
+    """Return the classes of a family, one for each kind of head that it has."""
+    return tuple(name for kind in dict.fromkeys(SUFFIXES.values()) if (name := class_name(family, kind)) is not None)
+
+
+def read_head(root: Node, family: Family, to: Translation, *, overridden: bool) -> None:
+    """Set the head of the class that ``architectures`` names; without the key, the head is an LM head.
+
+    Args:
+        root: The object of a config.json.
+        family: Its family.
+        to: The translation, in which the other fields are set.
+        overridden: Whether an override sets the kind, so that an unknown class is not reported.
+    """
+    entries = root.entries or {}
+    named = _first_name(entries.get(ARCHITECTURES))
+    if named is None:
+        return
+    name, span = named
+    kind = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+    if kind is None or (kind in CLASSIFIERS and family.model_type not in CLASSIFIERS[kind]):
+        if not overridden:
+            known = class_names(family)
+            listed = f"{', '.join(known[:-1])} and {known[-1]}"
+            message = f'architectures "{name}" is not supported: {family.model_type} has no such class in tinylm'
+            help_ = f"the classes of {family.model_type} are {listed}"
+            to.report("unsupported-setting", ARCHITECTURES, message, span, help_)
+        return
+    read = [ARCHITECTURES]
+    if kind != "lm":
+        _drop_lm_head(to)
+        to.put_at("head.kind", kind, span, ARCHITECTURES)
+    if kind in CLASSIFIERS:
+        read += _read_labels(entries, span, to)
+        bias_key = entries.get(TOKEN_BIAS) if family.model_type not in _CLASSIFIER_MODULES[kind] else None
+        has_bias = kind == "token_classification" and (bias_key is None or bias_key.value.plain() is not False)
+        to.put_at("head.bias", has_bias, span if bias_key is None else bias_key.value.span, TOKEN_BIAS)
+        read.append(TOKEN_BIAS)
+    to.ignored = [key for key in to.ignored if key not in read]
+
+
+def _first_name(entry: Entry | None) -> tuple[str, Span] | None:
+    """Return the first class that ``architectures`` lists, and its position."""
+    for item in (entry.value.items or []) if entry is not None else []:
+        if isinstance(item.scalar, str):
+            return item.scalar, item.span
+    return None
+
+
+def _drop_lm_head(to: Translation) -> None:
+    """Remove the fields that only an LM head has, and record the keys that set them as ignored."""
+    removed = ["head.logit_scale", "head.logit_softcap", "head.bias"]
+    if to.get("tie_weights"):
+        removed.append("tie_weights")
+    for field in removed:
+        node = to.fields.pop(field, None)
+        key = to.keys.pop(field, None)
+        if node is not None and key is not None and node.span != to.family_span:
+            to.ignored.append(key)
+
+
+def _read_labels(entries: dict[str, Entry], span: Span, to: Translation) -> list[str]:
+    """Set the number of labels, and return the keys that set it."""
+    given: dict[str, tuple[Any, Span]] = {}
+    for key in ("num_labels", "id2label"):
+        if key in entries and (value := entries[key].value.plain()) is not None:
+            given[key] = (
+                len(value) if key == "id2label" and isinstance(value, dict) else value,
+                entries[key].value.span,
+            )
+    numbers = {value for value, _ in given.values() if isinstance(value, int)}
+    if len(numbers) > 1:
+        message = f"num_labels {given['num_labels'][0]} contradicts id2label, which has {given['id2label'][0]} labels"
+        to.report("contradiction", "num_labels", message, given["num_labels"][1], "remove one of them")
+    key, (value, at) = next(iter(given.items()), ("num_labels", (DEFAULT_LABELS, span)))
+    to.put_at("head.n_labels", value, at, key)
+    return list(given)
+
+
+def head_keys(config: ModelConfig, family: Family) -> dict[str, Any]:
+    """Return the keys of a config.json that :func:`read_head` reads, as far as the family has them."""
+    head = config.head
+    keys: dict[str, Any] = {ARCHITECTURES: [class_name(family, head.kind) or family.architecture]}
+    if head.kind in CLASSIFIERS:
+        keys["num_labels"] = head.n_labels
+    if head.kind == "token_classification" and not head.bias:
+        keys[TOKEN_BIAS] = False
+    return keys
+
+
+def tensor_names_of(model_type: str, config: ModelConfig) -> TensorNames:
+    """Return the names of the tensors of a model, its head included.
+
+    A checkpoint of a class without a head stores its modules without the name of the module that holds them.
+    """
+    names, kind = FAMILIES[model_type].keys.tensor_names_for(config), config.head.kind
+    if kind == "lm":
+        return names
+    top_level = {module: stored for module, stored in names.top_level.items() if module != "lm_head"}
+    if kind in CLASSIFIERS:
+        top_level["score"] = "classifier" if model_type in _CLASSIFIER_MODULES[kind] else "score"
+    return names._replace(top_level=top_level)

@@ -14,11 +14,17 @@ CLOSED_PIPE = 141
 """Values of ``ExitCode``, which is not imported before signals are handled."""
 
 
+RESERVE_BYTES = 1 << 19
+"""Memory that is set aside to report an error when memory is exhausted; until then it takes address space only."""
+
+
 def main() -> None:
     """Run tinylm on ``sys.argv`` and exit."""
     gc.disable()  # imports create only long-lived objects; collection takes a tenth of the start-up time
     exit_code = INTERRUPTED
+    reserve = bytearray()
     try:
+        reserve = bytearray(RESERVE_BYTES)
         from tinylm_cli.interrupts import handle_interrupts, ignore_interrupts
 
         handle_interrupts()
@@ -45,6 +51,7 @@ def main() -> None:
         if isinstance(end.__context__, BrokenPipeError):  # converted to SystemExit by typer
             exit_code = CLOSED_PIPE
     except Exception as error:
+        reserve.clear()
         exit_code = _report_plainly(error)
     _leave(exit_code)
 

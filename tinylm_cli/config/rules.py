@@ -225,7 +225,7 @@ def _only_lm_heads_are_tied(value: Values) -> Iterator[Problem]:
     if value["tie_weights"] and kind != "lm":
         message = f"tie_weights true has no effect: only an LM head is tied to the token embedding, head.kind is {kind}"
         yield Problem(
-            "without-effect", ("tie_weights", "head.kind"), message, "omit tie_weights, or write head.kind: lm"
+            "without-effect", ("tie_weights", "head.kind"), message, "write tie_weights: false, or head.kind: lm"
         )
 
 

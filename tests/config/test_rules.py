@@ -62,7 +62,7 @@ SAID: list[tuple[Values, str, str, str]] = [
         {"tie_weights": True, "head.kind": "none"},
         "without-effect",
         "tie_weights true has no effect: only an LM head is tied to the token embedding, head.kind is none",
-        "omit tie_weights, or write head.kind: lm",
+        "write tie_weights: false, or head.kind: lm",
     ),
     (
         {"attention.n_kv_heads": 3, "n_heads": 32},

@@ -85,10 +85,11 @@ def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward
     """
     tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=model.device)
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter, torch.set_grad_enabled(backward):
-        logits = model(tokens)
-        assert logits.shape == (batch_size, seq_len, model.config.vocab_size)
+        outputs = model(tokens)
+        if model.config.has_lm_head:
+            assert outputs.shape == (batch_size, seq_len, model.config.vocab_size)
         if backward:
-            logits.sum().backward()
+            outputs.sum().backward()
     return int(counter.get_total_flops())
 
 

@@ -33,13 +33,13 @@ _CLASSIFIES = {
     "sequence_classification": """
         arcee biogpt bloom ctrl deepseek_v2 deepseek_v3 exaone4 falcon gemma gemma2 gemma3 gemma3_text glm glm4 gpt2
         gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe jamba llama ministral mistral
-        mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2 qwen3 qwen3_moe seed_oss smollm3
-        stablelm starcoder2
+        mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_moe
+        qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
     "token_classification": """
         arcee biogpt bloom deepseek_v3 exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss
-        helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen3 qwen3_moe seed_oss smollm3
-        stablelm starcoder2
+        helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_moe
+        qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
 }
 CLASSIFIERS: dict[str, frozenset[str]] = {kind: frozenset(names.split()) for kind, names in _CLASSIFIES.items()}
@@ -52,6 +52,9 @@ _CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
     ),
 }
 """The families whose classification module is named ``classifier``; the others name it ``score``."""
+
+_TEXT_CLASSES = ("gemma3_text", "qwen3_5_text", "qwen3_5_moe_text")
+"""The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""
 
 TOKEN_BIAS = "token_classification_bias"
 """Whether the classification of tokens has a bias, by default true; families with a ``classifier`` do not read it."""
@@ -66,8 +69,8 @@ def class_name(family: Family, kind: HeadKind) -> str | None:
     stem = family.architecture
     for suffix in SUFFIXES:
         stem = stem.removesuffix(suffix)
-    if family.model_type == "gemma3_text":
-        stem = "Gemma3Text"  # Gemma3ForCausalLM, but Gemma3TextModel
+    if family.model_type in _TEXT_CLASSES:
+        stem += "Text"
     return stem + next(suffix for suffix, of_kind in SUFFIXES.items() if of_kind == kind)
 
 

@@ -133,7 +133,7 @@ def test_nothing_is_said_of_kinds_with_invalid_fields() -> None:
 @pytest.mark.parametrize("written", ["", "3", "[]", "{kind: }", "{a: 1}"])
 def test_kinds_beside_an_invalid_block(block: str, written: str) -> None:
     """An invalid block is reported, and rules between it and the kinds are left out."""
-    kinds = "layers: {pattern: 'a, b', kinds: {a: {attention: {window: 4}}, b: {}}}\n"
+    kinds = "layers: {pattern: 'a, b', kinds: {a: {attention: {window: 4}}, b: {position: {kind: learned}}}}\n"
     sizes = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 2, "d_ff": 8}
     lines = [f"{name}: {size}\n" for name, size in sizes.items() if name != block]
     with contextlib.suppress(ConfigError):  # any other error fails

@@ -140,7 +140,9 @@ def _is_plain(case: Case) -> bool:
     # a misspelled field may begin as an option does
     fixed = case.kind != "set" and not case.kind.endswith("command line")
     return (
-        named == ["--format"] and words[-2] == "--format" and (fixed or not any(_is_option(w, others) for w in words))
+        named == ["--format"]
+        and words[-2:-1] == ("--format",)
+        and (fixed or not any(_is_option(w, others) for w in words))
     )
 
 

@@ -35,6 +35,7 @@ SOUND = [
         Case("set", ("sweep", "tiny", "-hort_conv.bias=1,2", "--format", "json")),
         Outcome(0, "Usage: tinylm sweep\n", ""),
     ),
+    (Case("command line", ("--format",)), Outcome(2, "", "error: --format needs a value\n")),
     (DESIGN, Outcome(1, "no designs\n", "", seconds=4)),
     (MODEL, Outcome(0, "built\n", "", seconds=15, peak_bytes=900 * 1024**2)),
 ]

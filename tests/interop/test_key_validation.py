@@ -314,6 +314,8 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
     ("gpt_neo", {"attention_layers": ..., "num_layers": 3}, (), "attention_types lists 12 layers", "one type per"),
     ("internlm3", {"bias": True}, (), "qkv_bias and bias differ", "the same value"),
     ("deepseek_v2", {"num_experts_per_tok": "six"}, (), "num_experts_per_tok must be an integer", "_per_tok: 6"),
+    ("mamba", {"time_step_rank": -1}, (), 'time_step_rank must be a whole number, or "auto", not -1', "_rank: 48"),
+    ("mamba", {"time_step_rank": "x"}, (), 'time_step_rank must be a whole number, or "auto", not "x"', "_rank: 48"),
     ("llama", {}, ("hidden_size=3",), 'unknown key "hidden_size"', "did you mean d_model?"),
     ("llama", {}, ("n_layer=3",), 'unknown key "n_layer"', "did you mean n_layers?"),
 ]

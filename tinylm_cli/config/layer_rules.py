@@ -128,7 +128,9 @@ def _layers_are_selected_once(values: Values, kinds: Mapping[str, Mapping[str, A
 def _positions_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Sinusoidal and learned positions are added to the embeddings, so that every layer has them."""
     field = "position.kind"
-    common = values.get(field)
+    if field not in values:  # its value is invalid
+        return
+    common = values[field]
     for name, overrides in kinds.items():
         own = overrides.get(field, common)
         if own != common and (own in _ADDED_POSITIONS or common in _ADDED_POSITIONS):

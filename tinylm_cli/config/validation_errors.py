@@ -192,7 +192,11 @@ def _diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sour
         for name, entry in list(places.items())[1:]
         if entry.value.entries is None
     ]
-    absent = {name: None if values[name] == {} else values[name] for name in problem.fields if name not in places}
+    absent = {
+        name: None if values[name] == {} else values[name]
+        for name in problem.fields
+        if name not in places and name in values
+    }
     if problem.code in ("needs-field", "without-effect"):  # their messages name the absent field
         absent = {name: value for name, value in absent.items() if value is not None}
     shown = {name: "absent" if value is None else f"{scalar(value)} by default" for name, value in absent.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -114,7 +114,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
         to.values = keys.model_validate(plain)
         return
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
+        errors = _at_keys(error.errors(include_url=False, include_input=False), plain)
     schema = Schema(keys, to.prefix.removesuffix("."))
     others: list[ErrorDetails] = []
     for detail in errors:
@@ -152,6 +152,27 @@ def _report_unknown(name: str, entry: Entry, help_: str, to: Translation) -> Non
 def _report_not_an_object(name: str, node: Node, to: Translation) -> None:
     message, help_ = f"{name} must be an object, not {describe(node)}", f'for example "{name}": {{…}}, or null'
     to.report("wrong-type", name, message, node.span, help_)
+
+
+def _at_keys(errors: Iterable[ErrorDetails], plain: dict[str, Any]) -> list[ErrorDetails]:
+    """Return the errors with the types that pydantic tried left out of their locations; the first of each location.
+
+    For a value of no type of a union, such as an integer or "auto", pydantic reports an error for each type.
+    """
+    found: dict[tuple[str | int, ...], ErrorDetails] = {}
+    for error in errors:
+        location: list[str | int] = []
+        inside: Any = plain
+        for part in error["loc"]:
+            if isinstance(inside, dict):
+                inside = inside.get(part)
+            elif isinstance(inside, list) and isinstance(part, int):
+                inside = inside[part]
+            else:
+                break
+            location.append(part)
+        found.setdefault(tuple(location), {**error, "loc": tuple(location)})
+    return list(found.values())
 
 
 def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:

@@ -243,6 +243,14 @@ def test_flatten() -> None:
     }
 
 
+def test_a_changed_copy_has_the_hash_of_its_fields() -> None:
+    config = _with()
+    before = hash(config)
+    copied = config.model_copy(update={"n_layers": 7})
+    assert (copied, hash(copied)) == (_with(n_layers=7), hash(_with(n_layers=7)))
+    assert (config, hash(config)) == (_with(), before)
+
+
 MAMBA2: dict[str, Any] = {"vocab_size": 9, "d_model": 128, "n_layers": 2, "position": {"kind": "none"}}
 OF_KINDS = {"pattern": "one, other", "kinds": {"one": {}, "other": {"block": {"mixer": "attention"}}}}
 

@@ -5,6 +5,7 @@ A config that names none of the blocks is exactly the course's model.
 
 # no deferred annotations, as in config.blocks
 
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -95,6 +96,20 @@ class ModelConfig(Block):
         Budget.model_construct(),
         description="Limits on the cost of the model, which tinylm validate checks; no effect on the model.",
     )
+
+    def __hash__(self) -> int:
+        """Return a hash of all fields, computed once: caches look a config up thousands of times."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, name) for name in type(self).model_fields))
+
+    def __copy__(self) -> Self:
+        """Return a copy without the cached hash, because ``model_copy`` changes fields of it."""
+        copied = super().__copy__()
+        copied.__dict__.pop("_hash", None)
+        return copied
 
     @property
     def d_head(self) -> int:

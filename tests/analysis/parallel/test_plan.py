@@ -142,7 +142,7 @@ def test_fastest_plan_of_many(name: str) -> None:
     run = (*job(name, n_gpus=96), load_hardware("h100"))
     found = fastest_plan(*run)
     assert found == plans(*run).best
-    assert count_calls(partial(fastest_plan, *run)) < count_calls(partial(plans, *run)) / 2
+    assert count_calls(partial(fastest_plan, *run)) < count_calls(partial(plans, *run)) / 4
 
 
 def test_ranked_plans() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import gcd, isqrt
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.parallel.sharding import missing_layers
@@ -13,10 +13,12 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout
+from tinylm_cli.reports.plan import Layout, ZeroStage
 
 LARGEST_TENSOR_PARALLEL = 8
 """Tensor parallelism beyond one node is limited by the network (Narayanan et al. 2021, section 3.2)."""
+
+ZERO_STAGES: tuple[ZeroStage, ...] = get_args(ZeroStage)
 
 MAX_MISSING_LAYERS = 2
 """The first and the last pipeline stage may each have one layer fewer than the others."""
@@ -96,8 +98,8 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
                     continue
                 replicas = data * context
                 for expert in _divisors(gcd(replicas, experts), replicas):
-                    layout = Layout(data, tensor, pipeline, context, expert, 0, micro_batches)
-                    yield from (replace(layout, zero=zero) for zero in ((0, 1, 2, 3) if replicas > 1 else (0,)))
+                    for zero in ZERO_STAGES if replicas > 1 else ZERO_STAGES[:1]:
+                        yield Layout(data, tensor, pipeline, context, expert, zero, micro_batches)
 
 
 def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Iterator[LayoutMismatch]:

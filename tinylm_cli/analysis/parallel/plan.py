@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
+from heapq import heapify, heappop, heappush
 from itertools import chain, groupby, islice
 from math import inf
 from typing import NamedTuple
@@ -117,8 +118,9 @@ def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator, *
 def fastest_plan(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plan:
     """Return ``plans(config, setup, accelerator).best``; costs only the layouts that may be the fastest.
 
-    The time of a step without communication is a lower bound: the search stops at the first bound that exceeds the
-    time of a plan that fits.
+    Lower bounds of the time of a step are the time without communication, and the time without the communication that
+    depends on the ZeRO stage. The search takes the layouts in the order of their bounds, and stops at the first bound
+    that exceeds the time of a plan that fits.
 
     Raises:
         AnalysisError: As :func:`plans`.
@@ -128,10 +130,15 @@ def fastest_plan(config: ModelConfig, setup: TrainingSetup, accelerator: Acceler
         (_Costs(config, setup, variants[0], accelerator), variants)
         for variants in (tuple(same) for _, same in groupby(tried, key=_degrees))
     ]
+    bounds = [(costs.compute_seconds, n) for n, (costs, _) in enumerate(by_degrees)]
+    heapify(bounds)
     fastest: _Candidate | None = None
-    for costs, variants in sorted(by_degrees, key=lambda each: each[0].compute_seconds):
-        if fastest is not None and costs.compute_seconds > fastest.seconds:
-            break
+    while bounds and (fastest is None or bounds[0][0] <= fastest.seconds):
+        bound, n = heappop(bounds)
+        costs, variants = by_degrees[n]
+        if bound < costs.least_seconds:
+            heappush(bounds, (costs.least_seconds, n))
+            continue
         for layout in variants:
             needed = costs.memory.peak_bytes(layout.zero)
             if needed <= accelerator.capacity_bytes:
@@ -284,14 +291,20 @@ class _Costs:
     @cached_property
     def compute_seconds(self) -> float:
         """The time of a step without communication; the GPU is known."""
-        assert self._peak is not None
-        silent: dict[int, tuple[Traffic, ...]] = {each.first: () for each in self._flops}
-        return step_seconds(self._setup, self._layout, self._peak, self._flops, silent)
+        return self._seconds(self._layout, {each.first: () for each in self._flops})
+
+    @cached_property
+    def least_seconds(self) -> float:
+        """The time of a step without the traffic that depends on the ZeRO stage; the GPU is known."""
+        return self._seconds(self._layout, {stage: sent for stage, (_, sent) in self._traffic.items()})
 
     def seconds(self, layout: Layout) -> float:
         """Return the time of a step with one of the layouts; the GPU is known."""
+        return self._seconds(layout, self._sent_by_stage(layout))
+
+    def _seconds(self, layout: Layout, sent_by_stage: Mapping[int, Iterable[Traffic]]) -> float:
         assert self._peak is not None
-        return step_seconds(self._setup, layout, self._peak, self._flops, self._sent_by_stage(layout))
+        return step_seconds(self._setup, layout, self._peak, self._flops, sent_by_stage)
 
     def plan(self, layout: Layout) -> Plan:
         """Return the plan of one of the layouts."""
@@ -306,7 +319,7 @@ class _Costs:
         slowest_stage, imbalance, bubble = balance(layout, self._flops)
         seconds = utilization = None
         if self._peak is not None:
-            seconds = step_seconds(setup, layout, self._peak, self._flops, sent_by)
+            seconds = self._seconds(layout, sent_by)
             model_flops = _sequence_flops(config, seq_len) * tokens // seq_len
             utilization = model_flops / (layout.n_gpus * self._peak * seconds)
         return Plan(

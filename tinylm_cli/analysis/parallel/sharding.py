@@ -150,6 +150,12 @@ class StageParams(NamedTuple):
 
 def stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams:
     """Return the parameters that a GPU of ``stage`` computes with."""
+    sharding = Layout(tensor=layout.tensor, pipeline=layout.pipeline, expert=layout.expert, virtual=layout.virtual)
+    return _stage_params(config, sharding, stage)
+
+
+@lru_cache(maxsize=4096)
+def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams:
     counts = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
     return StageParams(sum(n for routed, n in counts if not routed), sum(n for routed, n in counts if routed))
 

@@ -21,11 +21,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tinylm_cli import __version__
+from tinylm_cli.config.presets import gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = f"tinylm_cli-{__version__}"
 PRESETS = ("base", "medium", "small", "tiny")
-GALLERY = sorted(path.name for path in (ROOT / "configs" / "gallery").glob("*.yaml"))
+GALLERY = sorted(f"{name}.yaml" for name in gallery())
 
 
 class Built(NamedTuple):
@@ -91,7 +92,7 @@ def test_wheel_contents(built: Built) -> None:
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "tinylm_cli").rglob("*.py")}
     assert package | {"tinylm_cli/py.typed"} <= names
     shipped = {f"tinylm_cli/configs/{name}.yaml" for name in PRESETS} | {"tinylm_cli/configs/tinylm.schema.json"}
-    shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in GALLERY}
+    shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in (*GALLERY, "index.yaml")}
     shipped |= {"tinylm_cli/configs/hardware/accelerators.yaml"}
     assert {name for name in names if "/configs/" in name} == shipped
     assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.config.presets import gallery
+from tinylm_cli.config.publications import publications
+
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
@@ -50,6 +53,62 @@ def test_gallery_counts_are_exact(here: Here) -> None:
         assert Path(model["path"]).is_file()
     assert "the exact count equals it" in here("params", "--config", "gemma-2-2b").out
     assert here("list", "--gallery").err == "next: tinylm show llama-3-8b --origin\n"
+
+
+def test_every_published_model_is_in_the_index() -> None:
+    """The heading of each file states the year of the index."""
+    assert publications().keys() == gallery().keys()
+    for name, path in gallery().items():
+        heading = " ".join(path.read_text(encoding="utf-8").partition("Source")[0].split("#"))
+        assert str(publications()[name].year) in heading, name
+    assert {each.family for each in publications().values()} >= {"llama", "qwen", "gemma"}
+
+
+@pytest.mark.parametrize(
+    ("filters", "matching"),
+    [
+        (("--family", "gemma", "--max-params", "4B"), ["gemma-2-2b", "gemma-3-1b", "gemma-3-4b"]),
+        (("--mixer", "short_conv"), ["lfm2-1.2b"]),
+        (("--min-params", "1026408209408"), ["kimi-k2"]),
+        (("--min-params", "124439808", "--max-params", "124439808"), ["gpt2"]),
+        (("--gallery", "--family", "phi", "--mixer", "attention"), ["phi-3-mini"]),
+        (("--family", "phi", "--max-params", "1"), []),
+    ],
+)
+def test_filters(filters: tuple[str, ...], matching: list[str], here: Here) -> None:
+    asked = here("list", *filters, "--format", "json")
+    assert [each["name"] for each in json.loads(asked.out)["presets"]] == matching
+    shown = here("list", *filters).out
+    if matching:
+        assert [line.split()[0] for line in shown.splitlines()[1:]] == matching
+    else:
+        assert shown == "No published model matches.\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message", "remedy"),
+    [
+        (("--family", "qen"), "--family qen: no such name", "did you mean qwen?"),
+        (("--mixer", "mamba-2"), "--mixer mamba-2: no such name", "did you mean mamba2?"),
+        (("--mixer", "?"), "--mixer ?: no such name", "the names are attention, short_conv, mamba,"),
+        (("--min-params", "2B", "--max-params", "1b"), "--min-params 2B exceeds --max-params 1b", "exchange them"),
+        (("--max-params", "0"), "--max-params 0: expected an integer >= 1", "for example --max-params 8B"),
+        (("--hardware", "--mixer", "mamba2"), "--mixer cannot be combined with --hardware", "remove one of them"),
+    ],
+)
+def test_invalid_filters(wrong: tuple[str, ...], message: str, remedy: str, here: Here) -> None:
+    asked = here("list", *wrong)
+    assert asked.code == 2
+    assert message in asked.err
+    assert remedy in asked.err
+
+
+def test_cache_and_state_of_a_hybrid(here: Here) -> None:
+    (model,) = json.loads(here("list", "--mixer", "short_conv", "--format", "json").out)["presets"]
+    assert model["kv_cache_bytes_per_token"] == 6 * 2 * 8 * 64 * 2, (
+        "layers with attention × K and V × heads × d_head × 2"
+    )
+    assert model["state_bytes_per_sequence"] == 10 * 2048 * 2 * 2, "convolutions × channels × kernel - 1 × 2"
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

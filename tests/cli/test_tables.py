@@ -63,6 +63,7 @@ PAGES = (
 DERIVED = {
     "plans": {"name", "values.small", "values.tiny"},  # JSON has a list for each row, under its name
     "hardware": {"aliases"},  # JSON has a list
+    "presets": {"mixers"},  # JSON has a list
     "active": {"component", "active_params"},  # "all others" is their sum
     "formulas": {"modules"},  # q_proj, k_proj: JSON has a list
     "tying": {"tying"},  # JSON has an object for each

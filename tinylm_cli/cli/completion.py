@@ -126,6 +126,21 @@ def complete_device(incomplete: str) -> list[str]:
     return [name for name in ("cpu", "cuda", "mps") if name.startswith(incomplete)]
 
 
+def complete_family(incomplete: str) -> list[str]:
+    """Complete the family of a published model."""
+    from tinylm_cli.config.publications import publications
+
+    families = dict.fromkeys(each.family for each in publications().values())
+    return [name for name in families if name.startswith(incomplete)]
+
+
+def complete_mixer(incomplete: str) -> list[str]:
+    """Complete the kind of a sequence mixer."""
+    from tinylm_cli.analysis.mixers.registry import MIXERS
+
+    return [name for name in MIXERS if name.startswith(incomplete)]
+
+
 def complete_config(incomplete: str) -> list[str]:
     """Complete the names of presets and published models, and config files of the folder being typed."""
     from tinylm_cli.config.presets import gallery, presets

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from tinylm_cli.cli.completion import complete_family, complete_mixer
 from tinylm_cli.cli.next_steps import next_step
-from tinylm_cli.cli.options import ReportOutput, option
+from tinylm_cli.cli.options import MODEL_PANEL, ReportOutput, amount_option, as_typed, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
 
@@ -13,10 +15,40 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.presets import Preset
 
 
+def _size(text: str, name: str) -> Any:
+    return amount_option(text, name, "count", example="8B", metavar="COUNT", panel=MODEL_PANEL)
+
+
 def list_(
     *,
     published: Annotated[bool, option("List published models.", "--gallery")] = False,
     hardware: Annotated[bool, option("List GPUs with their peak FLOP/s and bandwidth.", "--hardware")] = False,
+    family: Annotated[
+        str | None,
+        option(
+            "Only published models of this family, e.g. qwen.",
+            "--family",
+            panel=MODEL_PANEL,
+            metavar="NAME",
+            complete=complete_family,
+        ),
+    ] = None,
+    mixer: Annotated[
+        str | None,
+        option(
+            "Only published models with layers of this mixer, e.g. mamba2.",
+            "--mixer",
+            panel=MODEL_PANEL,
+            metavar="NAME",
+            complete=complete_mixer,
+        ),
+    ] = None,
+    min_params: Annotated[
+        int | None, _size("Only published models with at least as many parameters.", "--min-params")
+    ] = None,
+    max_params: Annotated[
+        int | None, _size("Only published models with at most as many parameters.", "--max-params")
+    ] = None,
     to: ReportOutput,
 ) -> CommandOutput:
     """List the built-in presets, published models and GPUs.
@@ -27,48 +59,105 @@ def list_(
     Examples:
       tinylm list
       tinylm list --gallery
+      tinylm list --family llama --max-params 10B
       tinylm list --hardware
       tinylm list --format json
     """
-    if published and hardware:
-        raise UsageError("--gallery cannot be combined with --hardware", help="remove one of them")
-    return _hardware(to) if hardware else _configs(to, published=published)
+    filters = _Filters(family, mixer, min_params, max_params)
+    given = [f"--{name.replace('_', '-')}" for name, value in filters._asdict().items() if value is not None]
+    if hardware and (published or given):
+        option_ = "--gallery" if published else given[0]
+        raise UsageError(f"{option_} cannot be combined with --hardware", help="remove one of them")
+    if hardware:
+        return _hardware(to)
+    return _gallery(filters, to) if published or given else _presets(to)
 
 
-def _configs(to: ReportOutput, *, published: bool) -> CommandOutput:
-    from tinylm_cli.config.presets import gallery, presets
+class _Filters(NamedTuple):
+    """What the published models of a list have in common."""
+
+    family: str | None
+    mixer: str | None
+    min_params: int | None
+    max_params: int | None
+
+    def check(self) -> None:
+        """Raise UsageError if no model may match."""
+        from tinylm_cli.analysis.mixers.registry import MIXERS
+        from tinylm_cli.config.publications import publications
+
+        _require_known("--family", self.family, sorted({each.family for each in publications().values()}))
+        _require_known("--mixer", self.mixer, MIXERS)
+        if self.min_params is not None and self.max_params is not None and self.min_params > self.max_params:
+            sizes = f"--min-params {as_typed(self.min_params)} exceeds --max-params {as_typed(self.max_params)}"
+            raise UsageError(sizes, help="exchange them")
+
+    def match(self, preset: Preset) -> bool:
+        """Return whether a model is in the list."""
+        return (
+            self.family in (None, preset.family)
+            and (self.mixer is None or self.mixer in preset.mixers)
+            and (self.min_params is None or preset.total_params >= self.min_params)
+            and (self.max_params is None or preset.total_params <= self.max_params)
+        )
+
+
+def _require_known(option_: str, name: str | None, known: Iterable[str]) -> None:
+    if name is None or name in known:
+        return
+    from tinylm_cli.config.similar_names import suggest
+
+    meant = suggest(name, known)
+    remedy = f"did you mean {meant}?" if meant else f"the names are {', '.join(known)}"
+    raise UsageError(f"{option_} {name}: no such name", help=remedy)
+
+
+def _presets(to: ReportOutput) -> CommandOutput:
+    from tinylm_cli.config.presets import presets
     from tinylm_cli.render.views.presets import presets_view
     from tinylm_cli.reports.presets import PresetsReport
 
-    paths = gallery() if published else presets()
-    report = PresetsReport(tuple(_preset(name, str(path)) for name, path in paths.items()))
-    return CommandOutput(
-        report,
-        lambda: presets_view(report, "model" if published else "preset", others=_others(to, published=published)),
-        to,
-        next_step=next_step("list", "show", "llama-3-8b" if published else "small", "--origin"),
-    )
+    report = PresetsReport(tuple(_preset(name, str(path)) for name, path in presets().items()))
+    others = "--gallery lists published models, --hardware lists GPUs." if to.format_ == "text" else ""
+    next_ = next_step("list", "show", "small", "--origin")
+    return CommandOutput(report, lambda: presets_view(report, others=others), to, next_step=next_)
 
 
-def _others(to: ReportOutput, *, published: bool) -> str:
-    """Return a sentence on the screen about the other lists."""
-    return "" if published or to.format_ != "text" else "--gallery lists published models, --hardware lists GPUs."
+def _gallery(filters: _Filters, to: ReportOutput) -> CommandOutput:
+    from tinylm_cli.config.presets import gallery
+    from tinylm_cli.render.views.presets import gallery_view
+    from tinylm_cli.reports.presets import PresetsReport
+
+    filters.check()
+    models = (_preset(name, str(path)) for name, path in gallery().items())
+    report = PresetsReport(tuple(each for each in models if filters.match(each)))
+    shown = report.presets[0].name if report.presets and filters.family else "llama-3-8b"
+    next_ = next_step("list", "show", shown, "--origin")
+    return CommandOutput(report, lambda: gallery_view(report), to, next_step=next_)
 
 
 def _preset(name: str, path: str) -> Preset:
+    from tinylm_cli.analysis.kv_cache import cache_shape
     from tinylm_cli.analysis.params import active_params, total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
+    from tinylm_cli.config.layer_kinds import layer_pattern
+    from tinylm_cli.config.publications import publications
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.reports.presets import Preset
 
     config = load_config(name).config
     sizes = ("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "nominal_params", "max_len")
-    table = tensor_table(config)
+    table, cache, published = tensor_table(config), cache_shape(config, "bfloat16"), publications().get(name)
     return Preset(
         name=name,
         path=path,
         total_params=total_params(table),
         active_params=active_params(table),
+        kv_cache_bytes_per_token=cache.token_bytes,
+        state_bytes_per_sequence=cache.state_bytes,
+        mixers=tuple(dict.fromkeys(kind.block.mixer for kind in layer_pattern(config).kinds)),
+        family=None if published is None else published.family,
+        year=None if published is None else published.year,
         **{size: getattr(config, size) for size in sizes},
     )
 

@@ -28,10 +28,16 @@ def presets() -> dict[str, Path]:
     return {name: found[name] for name in dict.fromkeys((*PRESET_ORDER, *found)) if name in found}
 
 
+def gallery_index() -> Path:
+    """Return the file that states the family and the year of each published model."""
+    return presets_folder() / "gallery" / "index.yaml"
+
+
 @cache
 def gallery() -> dict[str, Path]:
     """Return the published models by name, in alphabetical order."""
-    found = {path.stem: path for path in (presets_folder() / "gallery").glob("*.yaml")}
+    index = gallery_index()
+    found = {path.stem: path for path in index.parent.glob("*.yaml") if path != index}
     return {name: found[name] for name in sorted(found)}
 
 

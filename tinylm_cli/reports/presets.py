@@ -21,13 +21,18 @@ class Preset:
     max_len: int  # Context length.
     total_params: int  # Parameters, tied weights counted once.
     active_params: int  # Parameters that one token uses: of the experts, only the selected ones.
+    kv_cache_bytes_per_token: int  # Bytes of the KV cache per token in bfloat16.
+    state_bytes_per_sequence: int  # Bytes of states of constant size per sequence in bfloat16.
+    mixers: tuple[str, ...]  # The sequence mixers of its layers, in the order in which they first occur.
+    family: str | None  # The family of a published model; None for the course's.
+    year: int | None  # The year in which it was published; None for the course's.
 
 
 @dataclass(frozen=True)
 class PresetsReport:
     """The built-in configs."""
 
-    presets: tuple[Preset, ...]  # The course's four first, in its order.
+    presets: tuple[Preset, ...]  # The course's four in its order, or the published models that match.
 
 
 @dataclass(frozen=True)

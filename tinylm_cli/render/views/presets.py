@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Note, View
 from tinylm_cli.render.units import csv_only, integer, stated_count
 from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.presets import Preset, PresetsReport
 
 
-def presets_view(report: PresetsReport, what: str = "preset", *, others: str = "") -> View:
-    """Show configs as a table, and a sentence about ``others``; ``what`` is the heading of their names."""
+def presets_view(report: PresetsReport, *, others: str = "") -> View:
+    """Show the presets as a table, and a sentence about ``others``."""
     columns = (
-        field(what, "name", style="name"),
+        field("preset", "name", style="name"),
         field("vocab_size", "vocab_size", integer, keep=3),
         field("d_model", "d_model", integer),
         field("n_heads", "n_heads", integer, keep=2),
@@ -20,10 +21,32 @@ def presets_view(report: PresetsReport, what: str = "preset", *, others: str = "
         field("max_len", "max_len", integer, keep=3),
         computed("nominal", "nominal_params", _nominal, right=True, keep=4),
         field("parameters", "total_params", integer, style="strong"),
-        computed("active", "active_params", _active, right=True, keep=4),
     )
-    table = record_table(report.presets, columns, name="presets", caption=f"Every {what}")
+    table = record_table(report.presets, columns, name="presets", caption="Every preset")
     return (table, Note(others, "muted")) if others else (table,)
+
+
+def gallery_view(report: PresetsReport) -> View:
+    """Show published models as a table."""
+    if not report.presets:
+        return (Note("No published model matches.", "muted"),)
+    columns = (
+        field("model", "name", style="name"),
+        field("year", "year", keep=5),
+        field("parameters", "total_params", integer, style="strong"),
+        computed("active", "active_params", _active, right=True, keep=6),
+        field("cache/token", "kv_cache_bytes_per_token", binary_bytes, keep=7),
+        field("context", "max_len", integer, keep=4),
+        field("mixers", "mixers", _mixers, right=False, keep=3),
+        field("d_model", "d_model", integer, keep=2),
+        field("n_layers", "n_layers", integer, keep=1),
+    )
+    return (record_table(report.presets, columns, name="presets", caption="Every published model"),)
+
+
+def _mixers(mixers: tuple[str, ...]) -> str:
+    """Return the mixers of a model that has others than attention."""
+    return ", ".join(mixers) if mixers != ("attention",) else ""
 
 
 def _nominal(preset: Preset) -> str:

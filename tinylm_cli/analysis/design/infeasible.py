@@ -178,7 +178,9 @@ def _nearest(
     measured = searchable(constraint, batch_size)
     best: tuple[Value, Value, Shape, int] | None = None
     constrained = [searchable(each, batch_size) for each in others]
-    is_least = not others and measured.lower <= 0  # the nearest miss of an upper bound is the smallest model
+    below = replace(measured, relation="at_most", value=measured.lower, tolerance=None)
+    # if every model exceeds the constraint, the smallest one is nearest
+    is_least = not others and next(search(space, [below], on_progress=on_progress), None) is None
     for found in search(space, constrained, [measured.figure], on_progress, smallest_d_ff=is_least):
         (form,) = found.forms
         above = len(found.depths) - len(depths_above(measured.lower, form, found.depths))

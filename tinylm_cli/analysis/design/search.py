@@ -38,7 +38,8 @@ def search(
 ) -> Iterator[MatchingShape]:
     """Yield every shape that satisfies all constraints at some depth, with all of those depths.
 
-    The search relies only on monotonicity: no figure decreases as a size grows. The depths that satisfy a constraint
+    The search relies only on monotonicity: no figure decreases as a size grows. Widths whose smallest model exceeds an
+    upper bound are skipped. The depths that satisfy a constraint
     are therefore consecutive, and bisection finds them. As d_ff grows, the maximum depth within the upper bounds can
     only decrease; once no depth remains, larger values are skipped. Values of d_ff whose deepest model is below a lower
     bound are skipped by bisection.
@@ -60,6 +61,9 @@ def search(
             for n_kv_heads in space.kv_heads(n_heads):
                 by_d_ff = partial(_forms_by_d_ff, space, d_head, d_model, n_heads, n_kv_heads)
                 constrained, requested = by_d_ff(names), None
+                smallest = [form.fix(d_ffs[0]).at(depths[0]) for form in constrained]
+                if any(upper is not None and value > upper for upper, value in zip(uppers, smallest, strict=True)):
+                    continue
                 large_d_ffs, allowed_depths = searched_d_ffs, depths
                 for lower, form in zip(lowers, constrained, strict=True):
                     large_d_ffs = _d_ffs_above(lower, form, large_d_ffs, depths[-1])

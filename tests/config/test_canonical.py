@@ -85,6 +85,17 @@ def test_equivalent_spellings(one: dict[str, Any], other: dict[str, Any]) -> Non
     assert said(**one) == said(**other) != said(**one, dropout=0.5)
 
 
+def test_layers_without_attention_narrower_than_their_heads() -> None:
+    """Their d_head would be 0; it has no effect."""
+    linear = {"linear": {"block": {"mixer": "short_conv"}}, "full": {"attention": {"d_head": 8}}}
+    config = ModelConfig.model_validate(
+        {"vocab_size": 8, "d_model": 3, "n_heads": 16, "n_layers": 2, "d_ff": 8, "position": {"kind": "none"}}
+        | {"layers": {"pattern": "linear, full", "kinds": linear}}
+    )
+    fields = canonical_fields(config)
+    assert fields["layers.pattern"] == [0, 1]
+
+
 def test_scaling_of_layers_with_windows() -> None:
     """RoPE scaling affects layers with a window unless they have a theta of their own, be it the same one."""
     scaled = {"kind": "rope", "theta": 1e4, "scaling": "linear", "scaling_factor": 2.0}

@@ -29,6 +29,9 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
     attention = config.attention
     # with RoPE scaling, an absent local_theta differs from theta: scaling then affects sliding-window layers
     local_theta = config.position.theta if config.position.scaling == "none" else None
+    scale = attention.scale
+    if scale is None and "attention.scale" in applying:  # layers without attention may have d_model < n_heads
+        scale = config.d_head**-0.5
     resolved = {
         "embedding.multiplier": math.sqrt(config.d_model)
         if config.embedding.multiplier is None
@@ -37,7 +40,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "attention.n_kv_heads": config.n_kv_heads,
         "attention.d_head": config.d_head,
         "attention.out_bias": attention.has_out_bias,
-        "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
+        "attention.scale": scale,
         "mamba.d_inner": config.mamba_d_inner,
         "mamba.dt_rank": config.mamba_dt_rank,
         "mamba.eps": config.norm.eps if config.mamba.eps is None else config.mamba.eps,

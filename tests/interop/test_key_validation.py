@@ -316,6 +316,7 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
     ("deepseek_v2", {"num_experts_per_tok": "six"}, (), "num_experts_per_tok must be an integer", "_per_tok: 6"),
     ("mamba", {"time_step_rank": -1}, (), 'time_step_rank must be a whole number, or "auto", not -1', "_rank: 48"),
     ("mamba", {"time_step_rank": "x"}, (), 'time_step_rank must be a whole number, or "auto", not "x"', "_rank: 48"),
+    ("mamba", {"time_step_rank": {"factor": 2}}, (), 'a whole number, or "auto", not a block of fields', "_rank: 48"),
     ("llama", {}, ("hidden_size=3",), 'unknown key "hidden_size"', "did you mean d_model?"),
     ("llama", {}, ("n_layer=3",), 'unknown key "n_layer"', "did you mean n_layers?"),
 ]

@@ -164,7 +164,7 @@ def _at_keys(errors: Iterable[ErrorDetails], plain: dict[str, Any]) -> list[Erro
         location: list[str | int] = []
         inside: Any = plain
         for part in error["loc"]:
-            if isinstance(inside, dict):
+            if isinstance(inside, dict) and (part in inside or error["type"] == "missing"):
                 inside = inside.get(part)
             elif isinstance(inside, list) and isinstance(part, int):
                 inside = inside[part]

@@ -43,15 +43,12 @@ def scaled_down(config: ModelConfig, *, width: int = WIDTH) -> ModelConfig:
     feed_forward = config.feed_forward
     if feed_forward.n_experts is not None:
         few = {"n_experts": 8, "top_k": min(feed_forward.top_k, 3), "d_expert": width}
+        if feed_forward.d_shared_expert is not None:
+            few["d_shared_expert"] = width
         values["feed_forward"] = values["feed_forward"] | few
-    if "mamba2" in values:
-        small = {
-            "n_heads": 2 * width // HEAD,
-            "d_head": HEAD,
-            "d_state": HEAD,
-            "n_groups": min(2, config.mamba2.n_groups),
-        }
-        values["mamba2"] = values["mamba2"] | small
+    for mixer, sizes in _mixers(config, width).items():
+        if mixer in values:
+            values[mixer] = values[mixer] | sizes
     return ModelConfig.model_validate(values)
 
 
@@ -97,6 +94,22 @@ def _scale(value: Any) -> Any:
 def attends(config: ModelConfig) -> bool:
     """Whether a layer of the model has attention."""
     return any(kind.block.mixer == "attention" for kind in layer_pattern(config).kinds)
+
+
+def _mixers(config: ModelConfig, width: int) -> dict[str, dict[str, int]]:
+    """Return the sizes of each mixer other than attention, by its block."""
+    heads = width // HEAD
+    return {
+        "mamba": {"dt_rank": heads},
+        "mamba2": {
+            "n_heads": 2 * heads,
+            "d_head": HEAD,
+            "d_state": HEAD,
+            "n_groups": min(2, config.mamba2.n_groups),
+        },
+        "gated_deltanet": {"n_key_heads": heads, "n_value_heads": 2 * heads, "d_key": HEAD, "d_value": HEAD},
+        "rg_lru": {"d_inner": width, "n_blocks": heads},
+    }
 
 
 def _attention(config: ModelConfig, kv_heads: int) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_every_published_model_is_in_the_index() -> None:
 @pytest.mark.parametrize(
     ("filters", "matching"),
     [
-        (("--family", "gemma", "--max-params", "4B"), ["gemma-2-2b", "gemma-3-1b", "gemma-3-4b"]),
+        (("--family", "gemma", "--max-params", "4B"), ["gemma-2-2b", "gemma-3-1b", "gemma-3-4b", "recurrentgemma-2b"]),
         (("--mixer", "short_conv"), ["lfm2-1.2b"]),
         (("--min-params", "1026408209408"), ["kimi-k2"]),
         (("--min-params", "124439808", "--max-params", "124439808"), ["gpt2"]),

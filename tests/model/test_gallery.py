@@ -50,6 +50,15 @@ PUBLISHED = {
     "gpt-oss-20b": 20_914_757_184,
     "gpt-oss-120b": 116_829_156_672,
     "lfm2-1.2b": 1_170_340_608,
+    "smollm3-3b": 3_075_098_624,
+    "olmo-3-7b": 7_298_011_136,
+    "qwen3-next-80b-a3b": 79_674_391_296,
+    "granite-4.0-h-small": 32_207_337_984,
+    "nemotron-nano-9b-v2": 8_888_227_328,
+    "jamba-v0.1": 51_570_323_328,
+    "recurrentgemma-2b": 2_682_862_080,
+    "falcon-mamba-7b": 7_272_665_088,
+    "mamba2-2.7b": 2_702_599_680,
 }
 """Numbers in the published checkpoint, without multi-token prediction and vision; a tied head counts once."""
 

@@ -137,12 +137,12 @@ X = SavedTensor("x", "residual", 99, "sequence")
 @pytest.mark.parametrize(("dtype", "element_bytes"), [("float32", 4), ("bfloat16", 2)])
 @pytest.mark.parametrize(("norm", "statistics"), [("none", 0), ("grouped", 2), ("full", 1)])
 def test_saved_tensors(norm: str, statistics: int, dtype: str, element_bytes: int) -> None:
-    """Of 2 sequences of 8 tokens, in 3 chunks of 3 positions each, without a fused kernel."""
-    run = ForwardPass(small(f"mamba2.norm={norm}"), TrainingSetup(2, 8, dtype=dtype, attention_kernel="math"))
+    """Of 2 sequences of 11 tokens, in 4 chunks of 3 positions each, without a fused kernel."""
+    run = ForwardPass(small(f"mamba2.norm={norm}"), TrainingSetup(2, 11, dtype=dtype, attention_kernel="math"))
     first, *rest = Mamba2().saved(run, X)
-    tokens, rows, is_cast = 2 * 8, 2 * 3 * 3, dtype == "bfloat16"
+    tokens, rows, is_cast = 2 * 11, 2 * 4 * 3, dtype == "bfloat16"
     outside = {
-        "convolution input": 2 * (3 + 8) * 32 * element_bytes,  # 3 positions before the first
+        "convolution input": 2 * (3 + 11) * 32 * element_bytes,  # 3 positions before the first
         "convolution output": tokens * 32 * element_bytes,
         "out_proj input": tokens * 12 * element_bytes,
     }
@@ -158,9 +158,9 @@ def test_saved_tensors(norm: str, statistics: int, dtype: str, element_bytes: in
         "scan x in chunks": rows * 12,
         "scan decay to the end": rows * 4,
         "scan x decayed to the end": rows * 12,
-        "scan decay of chunks": 2 * 3 * 4,
-        "scan states": 2 * (3 - 1) * 12 * 5,
-        "scan states before chunks": 2 * 3 * 12 * 5,
+        "scan decay of chunks": 2 * 4 * 4,
+        "scan states": 2 * (4 - 1) * 12 * 5,
+        "scan states before chunks": 2 * 4 * 12 * 5,
         "scan outputs of states": rows * 12,
         "scan decay from the start": rows * 4,
         "gated input": tokens * 12,

@@ -103,34 +103,6 @@ def test_window(backend: AttentionBackend, own: int, window: int) -> None:
     assert [more - less for less, more in zip(plain, windowed, strict=True)] == [3 * pairs, *attending, pairs]
 
 
-def test_scores() -> None:
-    """Keys and values repeated for every query; in the math backend, they and the query upcast and scaled."""
-    copied = 2 * QUERY * BF16
-    mask = T * S * 2
-    eager = forward(*GQA, backend="eager")
-    rows = B * T
-    points = (*of_rows(*OUTPUTS), rows * (HELD * BF16 + H * S * (BF16 + 2 * FP32)))
-    assert eager == (*of_rows(EMBEDDING), *(mask + B * S * copied + each for each in points), *of_rows(FEED_FORWARD))
-    mask = T * S * (1 + 2 * FP32)
-    copied += QUERY * (FP32 + FP32 + FP32)  # the key upcast and scaled, the value upcast
-    points = (*of_rows(*OUTPUTS), rows * (HELD * BF16 + H * S * 2 * FP32 + QUERY * 2 * FP32))
-    math = forward(*GQA, backend="math")
-    assert math == (*of_rows(EMBEDDING), *(mask + B * S * copied + each for each in points), *of_rows(FEED_FORWARD))
-
-
-def test_scores_in_float32() -> None:
-    """Nothing to upcast, and nothing to repeat with a key for every query."""
-    full = (f"attention.d_head={K}",)
-    held = 2 * D + 3 * QUERY
-    rows, outputs = B * T, of_rows(held + 2 * QUERY, held + QUERY + D, element_bytes=FP32)
-    *_, eager, _ = forward(*full, element_bytes=FP32, backend="eager")
-    assert eager == T * S * 2 + rows * (held * FP32 + H * S * 3 * FP32)
-    _, *points, _ = forward(*full, element_bytes=FP32, backend="math")
-    held_bytes = rows * (held * FP32 + H * S * 2 * FP32 + QUERY * FP32)
-    mask, copies = T * S * (1 + 2 * FP32), B * S * QUERY * FP32
-    assert points == [mask + copies + each for each in (*outputs, held_bytes)]
-
-
 @pytest.mark.parametrize("element_bytes", [BF16, FP32])
 @pytest.mark.parametrize(("windows", "kinds"), [((), 1), (("attention.window=4", "attention.window_pattern=LG"), 2)])
 def test_alibi(windows: tuple[str, ...], kinds: int, element_bytes: int) -> None:
@@ -221,22 +193,3 @@ def test_decoding() -> None:
     held = S * (copied + scores)
     expected = (*(held + copied + each for each in attending), held + feed_forward)
     assert decode(*GQA, seq_len=S, backend="eager") == expected
-
-
-def test_latent_decoding() -> None:
-    """The query in the latent space; the cached vectors concatenated, upcast and scaled."""
-    absorbed = H * (C + R) * (2 * BF16 + 2 * FP32)
-    outputs = (BF16 * (LATENT_HELD + 2 * H * V), BF16 * (LATENT_HELD + H * V + D))
-    splits = H * (C + 1) * FP32
-    kept: dict[AttentionBackend, int] = {"flash": splits, "fused": S * (C + R) * BF16}
-    for backend, held in kept.items():
-        expected = (*(held + absorbed + each for each in outputs), held + ONE_TOKEN[-1])
-        assert decode(*LATENT, seq_len=S, backend=backend) == expected
-    held = S * ((C + R) * (BF16 + FP32) + (C + R + C) * FP32 + H * 2 * FP32)
-    query, values = H * (N + R), H * V
-    attending = LATENT_HELD * BF16 + (2 * query + values) * FP32 + 2 * query * FP32 + H * 2 * FP32
-    expected = (held + absorbed + attending, held + ONE_TOKEN[-1])
-    assert decode(*LATENT, seq_len=S, backend="math") == expected
-    in_float32 = decode_working_bytes(make(*LATENT), seq_len=S, element_bytes=FP32, backend_of=everywhere("math"))
-    held = S * ((C + R) * 2 * FP32 + H * 2 * FP32)
-    assert in_float32[-1] == held + FP32 * FEED_FORWARD

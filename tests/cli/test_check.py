@@ -161,3 +161,17 @@ def test_global_generator_kept(here: Here) -> None:
     before = torch.get_rng_state()
     here(*TOY)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs"),
+    [("sequence_classification", "scores"), ("token_classification", "scores"), ("none", "hidden states")],
+)
+def test_other_heads(kind: str, outputs: str, here: Here) -> None:
+    """Statements name what the head returns, and what follows is a command that the model has."""
+    head = ("--set", f"head.kind={kind}", "--set", "tie_weights=false")
+    page = here(*TOY, *head)
+    assert page.code == 0
+    assert "logit" not in page.out
+    assert f"a sequence has the same {outputs} alone and in a batch" in " ".join(page.out.split())
+    assert page.err == f"next: tinylm forward toy.yaml {' '.join(head)}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -362,3 +363,30 @@ def test_recomputation_row(here: Here) -> None:
 
 def test_csv_is_the_summary(here: Here) -> None:
     assert here("estimate", "--format", "csv").out.splitlines()[0] == "figure,value"
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_labels"), [("sequence_classification", 2), ("token_classification", 2), ("none", 0)]
+)
+def test_other_heads(kind: str, n_labels: int, here: Here) -> None:
+    """Fewer parameters by the LM head, in all figures; nothing is decoded, so that there is no KV cache."""
+    d_model, vocab_size, tokens = 8, 256, 32
+    untied = ("estimate", "toy.yaml", "--set", "tie_weights=false", "--set", "nominal_params=null")
+    lm, other = (
+        json.loads(here(*untied, "--set", f"head.kind={each}", "--format", "json").out) for each in ("lm", kind)
+    )
+    head = d_model * (vocab_size - n_labels)
+    assert lm["total_params"] - other["total_params"] == head
+    assert lm["flops"]["forward_flops"] - other["flops"]["forward_flops"] == 2 * tokens * head
+    assert lm["serving"]["memory"]["weights_bytes"] - other["serving"]["memory"]["weights_bytes"] == 2 * head
+    read = {"sequence_classification": 1, "token_classification": tokens, "none": 0}[kind]  # by the loss
+    # scores in bfloat16 and log-probabilities in float32, with their gradients
+    assert other["training"]["memory"]["logits_bytes"] == 2 * tokens * n_labels * 2 + 2 * read * n_labels * 4
+    serving = other["serving"]
+    assert serving["cache"] is None
+    assert [serving["memory"][name] for name in ("cache_bytes", "decode_bytes")] == [0, 0]
+    assert other["flops"]["decode_flops_per_token"] == 0
+    page = here(*untied, "--set", f"head.kind={kind}").out
+    assert "logit" not in page
+    assert "KV" not in page
+    assert ("no head, so no loss is counted" in " ".join(page.split())) == (kind == "none")

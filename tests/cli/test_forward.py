@@ -264,3 +264,40 @@ class TestOptions:
         assert found["loss"] == pytest.approx(found["uniform_loss"], abs=0.2)
         assert report(here(*TOY, "--tokens", "5", "--format", "json"))["loss"] is None
         assert "loss" not in here(*TOY, "--tokens", "5").out
+
+
+HEAD = ("--set", "tie_weights=false", "--set")
+
+
+@pytest.mark.parametrize("kind", ["sequence_classification", "token_classification"])
+def test_scores(kind: str, here: Here) -> None:
+    """A score for each label at the last token, and no next tokens or loss."""
+    head = (*HEAD, f"head.kind={kind}", "--set", "head.n_labels=3")
+    found = json.loads(here(*TOY, *head, "--format", "json").out)
+    last = found["stages"][-1]
+    assert (last["name"], last["kind"], last["shape"]) == ("score", "scores of 3 labels", [1, 3, 3])
+    assert (found["candidates"], found["loss"], found["uniform_loss"]) == ([], None, None)
+    page = here(*TOY, *head)
+    table = page.out.splitlines()[page.out.splitlines().index("label  score at the last token") + 1 :][:3]
+    shown = [float(row.split()[1].replace("−", "-")) for row in table]
+    assert shown == pytest.approx(found["scores"], abs=1e-4)
+    assert "The weights are untrained: these scores are random." in page.out
+    assert "loss" not in page.out
+    assert page.err.startswith("next: tinylm estimate toy.yaml")
+
+
+def test_hidden_states(here: Here) -> None:
+    head = (*HEAD, "head.kind=none")
+    found = json.loads(here(*TOY, *head, "--format", "json").out)
+    assert found["stages"][-1]["name"] == "ln_f"
+    assert (found["candidates"], found["scores"], found["loss"]) == ([], [], None)
+    page = here(*TOY, *head).out
+    assert "The weights are untrained: these hidden states are random." in page
+    assert "score" not in page
+    assert "logit" not in page
+
+
+def test_shapes_of_scores(here: Here) -> None:
+    found = json.loads(here(*TOY, *HEAD, "head.kind=token_classification", "--meta", "--format", "json").out)
+    assert found["stages"][-1]["shape"] == [1, 3, 2]
+    assert found["scores"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -271,3 +272,20 @@ class TestNotFinite:
         result = here("generate", "--weights", "m", "-n", "4")
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith("error: the logits are not finite")
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("sequence_classification", "classifies sequences"),
+        ("token_classification", "classifies tokens"),
+        ("none", "has no head"),
+    ],
+)
+def test_other_heads_are_refused(kind: str, named: str, here: Here) -> None:
+    head = ("--set", f"head.kind={kind}", "--set", "tie_weights=false")
+    result = here("generate", "toy.yaml", *head, "--format", "json")
+    error = json.loads(result.out)["error"]
+    assert result.code == error["exit_code"] == 2
+    assert error["message"] == f"toy {named} (head.kind {kind}): it does not predict next tokens"
+    assert error["help"] == "tinylm forward shows its outputs"

@@ -156,6 +156,10 @@ foreign-mixtral               missing-key@2
 foreign-nanogpt               missing-key@2 unknown-key@3-6,8
 foreign-type-for-kind         unknown-key@8,10
 fullwidth-digits              wrong-type@3
+head-kind-class-name          unknown-choice@8 unknown-key@9
+head-labels-of-lm             without-effect@8
+head-lm-fields                without-effect@7,11-12 out-of-range@10
+head-none-with-bias           without-effect@10
 head-unknown-key              unknown-key@8,9,10
 heads-do-not-divide           heads-do-not-divide@4
 heads-exceed-width            heads-do-not-divide@4
@@ -206,6 +210,7 @@ layers-pattern-syntax         wrong-type@9,10
 layers-without-kinds          needs-field@9
 layers-without-pattern        needs-field@10
 learned-offset-in-rope        without-effect@9
+length-with-unit              wrong-type@7,9
 line-combining-marks          unknown-key@1 wrong-type@1
 line-ends-cr                  wrong-type@3 out-of-range@5
 line-ends-crlf                wrong-type@3 out-of-range@5

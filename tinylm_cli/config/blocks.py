@@ -59,7 +59,7 @@ SHARED_EXPERTS = Requirement(
 )
 LM = one_of("head.kind", "lm")
 CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classification")
-HEAD = Requirement("head.kind", lambda value: value != "none", "head.kind is not none", "lm")
+HEAD = one_of("head.kind", "lm", "sequence_classification", "token_classification")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]

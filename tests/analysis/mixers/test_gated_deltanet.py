@@ -7,9 +7,12 @@ import pytest
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -97,3 +100,101 @@ def test_tensor_parallel() -> None:
     assert shapes["gated_deltanet.o_proj.weight"] == (D, VALUES // 4)
     (mismatch,) = layout_mismatches(make("gated_deltanet.n_key_heads=2"), TrainingSetup(n_gpus=4), Layout(tensor=4))[:1]
     assert mismatch.config_field == "gated_deltanet.n_key_heads"
+
+
+def small(*overrides: str) -> ModelConfig:
+    """Return a config with D = 7, G = 2, H = 4, K = 3, V = 5, L = 4, and chunks of 3 positions.
+
+    Queries and keys take 2·G·K = 12 of 32 channels, values H·V = 20; the state of a sequence H·K·V = 60 elements.
+    """
+    sizes = ("d_model=7", "n_heads=1", "gated_deltanet.n_key_heads=2", "gated_deltanet.n_value_heads=4")
+    heads = ("gated_deltanet.d_key=3", "gated_deltanet.d_value=5", "gated_deltanet.chunk_len=3")
+    return make(*sizes, *heads, *overrides)
+
+
+X = SavedTensor("x", "residual", 99, "sequence")
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [("float32", 4), ("bfloat16", 2)])
+@pytest.mark.parametrize(("seq_len", "n_chunks"), [(8, 3), (3, 1)])
+def test_saved_tensors(seq_len: int, n_chunks: int, dtype: str, element_bytes: int) -> None:
+    """Of 2 sequences, without fused kernels."""
+    run = ForwardPass(small(), TrainingSetup(2, seq_len, dtype=dtype, attention_kernel="math"))
+    first, *rest = GatedDeltaNet().saved(run, X)
+    tokens, rows = 2 * seq_len, 2 * n_chunks * 3
+    outside = {
+        "convolution input": 2 * (3 + seq_len) * 32 * element_bytes,  # 3 positions before the first
+        "convolution output": tokens * 32 * element_bytes,
+        "queries, keys and values": tokens * 32 * 4,
+        "inverse lengths": tokens * 2 * 2 * 4,
+        "write strengths": tokens * 4 * 4,
+        "step sizes": 2 * tokens * 4 * 4,
+        "decay rates": 2 * 4 * 4,
+        "output": tokens * 20 * 2 if dtype == "bfloat16" else rows * 20 * 4,
+        "output norm statistics": tokens * 4 * 4,
+        "gate": 3 * tokens * 20 * element_bytes,
+        "o_proj input": tokens * 20 * element_bytes,
+    }
+    n_keys = 6 if n_chunks > 1 else 4  # the first state of zeros needs no gradient
+    rule = {
+        "chunk mask": 3 * 3,
+        "chunk decays": rows * 4 * 3 * 4,
+        "chunk vectors": 2 * rows * 4 * 4,
+        "chunk keys and queries": n_keys * rows * 4 * 3 * 4,
+        "chunk matrices": 5 * rows * 4 * 3 * 4,
+        "chunk values": 3 * rows * 20 * 4,
+        "chunk states": 2 * n_chunks * 60 * 4,
+    }
+    assert first == X
+    assert {tensor.name: tensor.nbytes for tensor in rest if not tensor.is_core_attention} == outside
+    assert {tensor.name: tensor.nbytes for tensor in rest if tensor.is_core_attention} == rule
+    assert {tensor.name for tensor in rest if tensor.sharding != "tensor"} == {"chunk mask"}
+
+
+def test_gradients() -> None:
+    """Those of keys and queries in chunks, decayed, of values, and of three matrices of pairs, padding included."""
+    run = ForwardPass(small(), TrainingSetup(2, 8, dtype="bfloat16"))
+    assert GatedDeltaNet().gradient_bytes(run) == (2 * 3 * 3) * 4 * (3 * 3 + 5 + 3 * 3) * 4
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+def test_prefill(element_bytes: int) -> None:
+    """Of 2 sequences of 8 tokens, in 3 chunks of 3."""
+    wide, tokens, rows = max(element_bytes, 4), 2 * 8, 2 * 3 * 3
+    stream = tokens * 2 * 7 * element_bytes  # x, norm(x)
+    # queries, keys and values: as projected, concatenated, padded, convolved
+    convolution = 2 * (8 * (1 + 1 + 1 + 1) + 3) * 32 * element_bytes
+    mixed = tokens * (32 + 2 * 4 * 3)  # queries, keys and values; queries and keys of each value head
+    square = 3 * 3 * (1 + wide)  # the mask, the identity
+    scoring = mixed + rows * 4 * (3 * 3 + 5 + 5 * 3 + 7)
+    rule = mixed + rows * 4 * (6 * 3 + 4 * 3 + 3 * 5 + 7) + 2 * 3 * 20  # what the last chunk writes
+    state, outputs = 2 * 60, rows * 20
+    points = (
+        convolution,
+        square + scoring * wide,
+        square + (rule + 3 * state) * wide,
+        square + (rule + state + 2 * outputs) * wide,
+        (mixed + tokens * 3 * 4) * wide + tokens * (20 + 7) * element_bytes,  # write strengths, …; y, its projection
+    )
+    found = GatedDeltaNet().prefill_bytes(small(), InferencePass(2, 8, 8, element_bytes, "fused"))
+    assert list(found) == [stream + each for each in points]
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+@pytest.mark.parametrize(("key_heads", "shared"), [(2, 1), (4, 0)])
+def test_decoding(key_heads: int, shared: int, element_bytes: int) -> None:
+    wide, stream = max(element_bytes, 4), 2 * 7 * element_bytes  # x, norm(x)
+    keys = key_heads * 3
+    channels, repeated = 2 * keys + 20, 2 * 4 * 3  # a query and a key for each value head
+    # queries, keys and values, as projected and concatenated; inputs, products, their sum
+    window = (1 + 1 + 4 + 4 + 1) * channels * element_bytes
+    lengths = (channels + 3 * keys + shared * repeated) * wide  # queries and keys of length 1, queries scaled
+    held = (channels + repeated + 3 * 4) * wide  # write strengths, step sizes, decays
+    cast = 1 if element_bytes == 2 else 0
+    # y, normalized, weighted, and cast to float32; inverse lengths; y in 16 bits
+    normed = ((3 + cast) * 20 + 4) * wide + cast * 20 * element_bytes
+    output = (20 + 7) * element_bytes  # y, its projection
+    found = GatedDeltaNet().decode_bytes(
+        small(f"gated_deltanet.n_key_heads={key_heads}"), InferencePass(1, 1, 9, element_bytes, "fused")
+    )
+    assert found == (0, tuple(stream + each for each in (window, lengths, held + normed, held + output)))

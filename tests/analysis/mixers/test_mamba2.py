@@ -7,10 +7,13 @@ import pytest
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, matmul_groups
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.mixers.mamba2 import Mamba2
+from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params, total_params
 from tinylm_cli.analysis.roofline import decode_step
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -117,3 +120,140 @@ def test_tensor_parallel() -> None:
     assert shapes["mamba2.out_proj.bias"] == (D,)
     (mismatch,) = layout_mismatches(make(), TrainingSetup(n_gpus=2), Layout(tensor=2))
     assert mismatch.config_field == "mamba2.n_groups"
+
+
+def small(*overrides: str) -> ModelConfig:
+    """Return a config with D = 7, H = 4, P = 3, N = 5, G = 2 and L = 4, and chunks of 3 positions.
+
+    I = 12 inner dimensions, 2·G·N = 20 of B and C, together 32 channels.
+    """
+    sizes = ("d_model=7", "n_heads=1", "mamba2.n_heads=4", "mamba2.d_head=3", "mamba2.d_state=5", "mamba2.n_groups=2")
+    return make(*sizes, "mamba2.chunk_len=3", *overrides)
+
+
+X = SavedTensor("x", "residual", 99, "sequence")
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [("float32", 4), ("bfloat16", 2)])
+@pytest.mark.parametrize(("norm", "statistics"), [("none", 0), ("grouped", 2), ("full", 1)])
+def test_saved_tensors(norm: str, statistics: int, dtype: str, element_bytes: int) -> None:
+    """Of 2 sequences of 11 tokens, in 4 chunks of 3 positions each, without a fused kernel."""
+    run = ForwardPass(small(f"mamba2.norm={norm}"), TrainingSetup(2, 11, dtype=dtype, attention_kernel="math"))
+    first, *rest = Mamba2().saved(run, X)
+    tokens, rows, is_cast = 2 * 11, 2 * 4 * 3, dtype == "bfloat16"
+    outside = {
+        "convolution input": 2 * (3 + 11) * 32 * element_bytes,  # 3 positions before the first
+        "convolution output": tokens * 32 * element_bytes,
+        "out_proj input": tokens * 12 * element_bytes,
+    }
+    elements = {
+        "Δ before softplus": tokens * 4,
+        "Δ": tokens * 4,
+        "per head": (3 if is_cast else 2) * 4,  # exp(A_log), its negative; D, if it is cast
+        "x, B and C": tokens * 32,
+        "scan decay between positions": rows * 3 * 4,
+        "scan B and C in chunks": rows * 20,
+        "scan scores": rows * 3 * 2,
+        "scan decayed scores": rows * 3 * 4,
+        "scan x in chunks": rows * 12,
+        "scan decay to the end": rows * 4,
+        "scan x decayed to the end": rows * 12,
+        "scan decay of chunks": 2 * 4 * 4,
+        "scan states": 2 * (4 - 1) * 12 * 5,
+        "scan states before chunks": 2 * 4 * 12 * 5,
+        "scan outputs of states": rows * 12,
+        "scan decay from the start": rows * 4,
+        "gated input": tokens * 12,
+        "activated gate": tokens * 12,
+    }
+    if is_cast:
+        elements["gate"] = tokens * 12
+    else:
+        outside["in_proj output"] = tokens * (12 + 32 + 4) * 4  # of which the gate is a view
+    if norm != "none":
+        elements |= {"norm input": tokens * 12, "norm statistics": tokens * statistics, "normalized": tokens * 12}
+        elements |= {"norm weight": 12} if is_cast else {}
+    scan = {name: 4 * number for name, number in elements.items()} | {"scan mask": 3 * 3}
+    assert first == X
+    assert {tensor.name: tensor.nbytes for tensor in rest if not tensor.is_core_attention} == outside
+    assert {tensor.name: tensor.nbytes for tensor in rest if tensor.is_core_attention} == scan
+    assert {tensor.name for tensor in rest if tensor.sharding != "tensor"} == {"scan mask"}
+
+
+@pytest.mark.parametrize(("overrides", "is_clamped"), [("min_dt=0.1", True), ("max_dt=0.1", True), ("min_dt=0", False)])
+def test_clamped_step_size(overrides: str, *, is_clamped: bool) -> None:
+    run = ForwardPass(small(f"mamba2.{overrides}"), TrainingSetup(2, 8, attention_kernel="math"))
+    found = {tensor.name: tensor.nbytes for tensor in Mamba2().saved(run, X)}
+    assert found.get("Δ before clamp") == (2 * 8 * 4 * 4 if is_clamped else None)
+
+
+def test_fused_norm_statistics() -> None:
+    setup = TrainingSetup(2, 8, dtype="bfloat16")
+    for norm, groups in (("none", 0), ("grouped", 2), ("full", 1)):
+        found = list(Mamba2().saved(ForwardPass(small(f"mamba2.norm={norm}"), setup), X))
+        outputs = 2 * 8 * (12 + 32 + 4 + 12) * 2  # of in_proj, of the scan
+        assert sum(tensor.nbytes for tensor in found) == X.nbytes + outputs + 2 * 8 * groups * 4
+
+
+def test_gradients() -> None:
+    """Those of in_proj's output, of y and of the gated y; in chunks, of decays, decayed scores and scores."""
+    run = ForwardPass(small(), TrainingSetup(2, 8, dtype="bfloat16", attention_kernel="math"))
+    narrow = (12 + 32 + 4) + 2 * 12
+    pairs = 3 * (4 + 4 + 2)  # with the positions of a chunk: of 4 heads twice, of 2 groups once
+    assert Mamba2().gradient_bytes(run) == 2 * 8 * (narrow * 2 + pairs * 4 + (32 + 2 * 12) * 4)
+    fused = run._replace(setup=run.setup._replace(attention_kernel="flash"))
+    assert Mamba2().gradient_bytes(fused) == 2 * 8 * narrow * 2
+    short = run._replace(setup=run.setup._replace(seq_len=1))
+    assert Mamba2().gradient_bytes(short) == 2 * (narrow * 2 + pairs // 3 * 4 + (32 + 2 * 12) * 4)
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+def test_prefill(element_bytes: int) -> None:
+    """Of 2 sequences of 8 tokens, in 3 chunks of 3: x and norm(x), in_proj's output, and what each point adds."""
+    wide, tokens, rows = max(element_bytes, 4), 2 * 8, 2 * 3 * 3
+    held = tokens * (2 * 7 + 12 + 32 + 4) * element_bytes
+    convolution = 2 * (8 * (1 + 1) + 3) * 32 * element_bytes  # its padded input and its output
+    assert list(Mamba2().prefill_bytes(small(), InferencePass(2, 8, 8, element_bytes, "flash"))) == [
+        held + convolution,
+        held + tokens * (32 + 2 * 12) * element_bytes,  # x, B and C; y, its gated norm
+    ]
+    in_float32 = 1 if element_bytes == 2 else 0
+    vectors = tokens * 32 * (element_bytes + in_float32 * wide)  # x, B and C, cast
+    inner, states = rows * 12 * wide, 2 * 3 * 12 * 5 * wide
+    in_chunks = rows * (2 * 12 + 20 + 4 * 4) * wide  # x twice; B and C; Δ, and three of its size
+    # decays before and after exp, scores; the mask
+    pairs = rows * 3 * (4 + 4 + 2) * wide + 3 * 3
+    steps = tokens * 2 * 4 * wide  # Δ, its decay
+    points = (
+        rows * (12 + 20 + 20 + 4 * 4) * wide,  # x; B and C twice; Δ, and three of its size
+        in_chunks + pairs + rows * 3 * 4 * wide + inner,  # decayed scores; y
+        in_chunks + pairs + 2 * inner + 3 * states,  # y, x decayed; states added, each, stacked
+        in_chunks + pairs + 5 * inner + 2 * states,  # y twice, x decayed, outputs of states twice
+        steps + tokens * 3 * 12 * wide + in_float32 * 12 * wide,  # y, normalized, weighted; the weight
+        steps + tokens * (12 * wide + (in_float32 * 12 + 7) * element_bytes),  # y, also cast; its projection
+    )
+    found = Mamba2().prefill_bytes(small(), InferencePass(2, 8, 8, element_bytes, "fused"))
+    assert list(found) == [held + convolution, *(held + vectors + each for each in points)]
+
+
+def test_prefill_of_one_short_chunk() -> None:
+    """A chunk is at most as long as the sequence: one token has one pair."""
+    first, second = (
+        list(Mamba2().prefill_bytes(small(f"mamba2.chunk_len={size}"), InferencePass(2, 1, 1, 4, "fused")))
+        for size in (1, 256)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+def test_decoding(element_bytes: int) -> None:
+    """x and norm(x), in_proj's output, and what each point adds."""
+    wide = max(element_bytes, 4)
+    held = (2 * 7 + 12 + 32 + 4) * element_bytes
+    window = (4 + 4 + 1) * 32 * element_bytes  # inputs, products, their sum
+    in_float32 = 1 if element_bytes == 2 else 0
+    vectors = 32 * (element_bytes + in_float32 * wide) + 2 * 4 * wide  # x, B and C, cast; Δ, its decay
+    normed = (3 + in_float32) * 12 * wide  # y, normalized, weighted; the weight, cast
+    output = 12 * wide + (in_float32 * 12 + 7) * element_bytes  # y, also cast; its projection
+    found = Mamba2().decode_bytes(small(), InferencePass(1, 1, 9, element_bytes, "fused"))
+    assert found == (0, (held + window, held + vectors + normed, held + vectors + output))

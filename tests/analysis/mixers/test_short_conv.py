@@ -7,9 +7,12 @@ import pytest
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, matmul_groups
 from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.mixers.mixer import InferencePass
+from tinylm_cli.analysis.mixers.short_conv import ShortConv
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches, layouts
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -88,3 +91,35 @@ def test_tensor_parallel() -> None:
     assert shapes["short_conv.conv.bias"] == (D // 4,)
     assert shapes["short_conv.out_proj.weight"] == (D, D // 4)
     assert shapes["short_conv.out_proj.bias"] == (D,)
+
+
+def small(*overrides: str) -> ModelConfig:
+    """Return a config with D = 7 and L = 4."""
+    return make("d_model=7", "n_heads=1", "short_conv.kernel_size=4", *overrides)
+
+
+X = SavedTensor("x", "residual", 99, "sequence")
+
+
+def test_saved_tensors() -> None:
+    """Of 2 sequences of 5 tokens, in bfloat16."""
+    run = ForwardPass(small(), TrainingSetup(2, 5, dtype="bfloat16"))
+    first, *rest = ShortConv().saved(run, X)
+    assert first == X
+    assert [(tensor.name, tensor.nbytes, tensor.sharding) for tensor in rest] == [
+        ("in_proj output", 2 * 5 * 3 * 7 * 2, "tensor"),
+        ("convolution input", 2 * (3 + 5) * 7 * 2, "tensor"),  # 3 positions before the first
+        ("convolution output", 2 * 5 * 7 * 2, "tensor"),
+        ("out_proj input", 2 * 5 * 7 * 2, "tensor"),
+    ]
+    # both gates and the values; input and output of the convolution
+    assert ShortConv().gradient_bytes(run) == 2 * 5 * (3 + 2) * 7 * 2
+
+
+def test_working_memory() -> None:
+    """x and norm(x), both gates and the values, the input of the convolution, also padded, and its output."""
+    prefill = ShortConv().prefill_bytes(small(), InferencePass(2, 5, 5, 4, "fused"))
+    assert list(prefill) == [2 * (5 * (2 + 3 + 1 + 1 + 1) + 3) * 7 * 4]
+    # in a step, the window of 4 inputs and their products in place of the padded input
+    held, points = ShortConv().decode_bytes(small(), InferencePass(1, 1, 9, 2, "fused"))
+    assert (held, points) == (0, ((2 + 3 + 1 + 4 + 4 + 1) * 7 * 2,))

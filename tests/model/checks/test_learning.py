@@ -85,9 +85,10 @@ def test_large_input_token_logit(make_context: MakeContext, kind: str, more: flo
     assert check.value > check.limit
 
 
-def test_statement_mentions_tying() -> None:
-    assert "near" not in initial_loss.statement
-    assert "tied" in initial_loss.statement
+def test_statement_mentions_tying(make_context: MakeContext) -> None:
+    statement = initial_loss(make_context()).statement
+    assert "near" not in statement
+    assert "tied" in statement
 
 
 @pytest.mark.parametrize("tied", [True, False])

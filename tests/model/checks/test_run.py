@@ -57,6 +57,35 @@ def test_names_and_statements(make_config: Make) -> None:
     assert max(len(check.name) for check in found) <= 24
 
 
+LABELS = {"n_labels": 3}
+OUTPUTS = {
+    "sequence_classification": ("score", "scores", "(B, L)", "(2, 16) gives (2, 3)"),
+    "token_classification": ("score", "scores", "(B, T, L)", "(2, 16) gives (2, 16, 3)"),
+    "none": ("hidden state", "hidden states", "(B, T, D)", "(2, 16) gives (2, 16, 32)"),
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_other_heads(kind: str, make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """Statements name what the head returns; without a head there is no loss, and only an LM head is tied."""
+    one, several, shape, measured = OUTPUTS[kind]
+    head = {"kind": kind} | ({} if kind == "none" else LABELS)
+    report = check(make_config(tie_weights=False, head=head, d_model=32, max_len=32))
+    assert (report.failed, report.skipped) == (0, 0)
+    found = {result.name: result for result in report.checks}
+    statements = {name: result.statement for name, result in found.items()}
+    without = {"tied-identity", "logits-shape"} | ({"initial-loss", "overfits-one-batch"} if kind == "none" else set())
+    assert set(statements) == {*NAMES, "outputs-shape"} - without
+    assert statements["outputs-shape"] == f"ids (B, T) give finite {several} {shape}"
+    assert found["outputs-shape"].measured == measured
+    assert statements["causality-gradient"] == f"no {one} has a gradient with respect to a later token"
+    assert statements["causality-perturbation"] == f"changing a token does not change earlier {several}"
+    assert statements["batch-invariance"] == f"a sequence has the same {several} alone and in a batch"
+    assert statements["cached-equals-uncached"] == f"a KV cache gives the same {several}"
+    assert statements.get("initial-loss") == (None if kind == "none" else "the initial loss is ln L")
+    assert not any("logit" in statement or "{" in statement for statement in statements.values())
+
+
 @pytest.mark.parametrize("position", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 def test_every_kind_passes(make_config: Make, check: Callable[..., CheckReport], position: str, norm: str) -> None:

@@ -125,37 +125,50 @@ class GatedDeltaNet(Mixer):
         return rows * sizes.heads * per_head * run.upcast_bytes
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-        """Yield the bytes of the delta rule: in the scores, the last chunk, and the concatenation of all outputs."""
+        """Yield the bytes of the convolution, the scores, the last chunk, all outputs, and the output projection."""
         settings, sizes = config.gated_deltanet, _sizes(config)
-        upcast_bytes = max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
         size, rows = _chunks(config, inference.batch_size, inference.seq_len)
-        residual_stream = 2 * config.d_model * inference.element_bytes  # x, norm(x)
+        residual_stream = 2 * config.d_model * element_bytes  # x, norm(x)
+        padding = inference.batch_size * (settings.kernel_size - 1) * sizes.channels * element_bytes
+        # queries, keys and values, concatenated, after those before them, convolved
+        yield padding + inference.tokens * (residual_stream + 4 * sizes.channels * element_bytes)
         # queries, keys and values; queries and keys of each value head
         mixed = sizes.channels + QUERIES_AND_KEYS * sizes.heads * settings.d_key
         # by chunk as for training: keys and queries (6·K), matrices (4·Q); values, times write strengths, and outputs
-        # (3·V); vectors: write strengths and decays in order and by chunk, the summed decays, their exponentials
-        per_head = 6 * settings.d_key + 4 * size + 3 * settings.d_value + 6
+        # (3·V); vectors: write strengths and decays in order and by chunk, step sizes, the summed decays, their powers
+        per_head = 6 * settings.d_key + 4 * size + 3 * settings.d_value + 7
         state = inference.batch_size * sizes.state  # B × H × K × V
         written = inference.batch_size * size * sizes.values  # what the last chunk writes, B × Q × H·V
         held = inference.tokens * mixed + rows * sizes.heads * per_head + written
         square = size * size * (BOOL_BYTES + upcast_bytes)  # the mask, and the identity (Q × Q each)
         # while the scores are computed: queries, keys, values, keys times write strengths; all 5 matrices
-        scoring = inference.tokens * mixed + rows * sizes.heads * (3 * settings.d_key + settings.d_value + 5 * size + 6)
+        scoring = inference.tokens * mixed + rows * sizes.heads * (3 * settings.d_key + settings.d_value + 5 * size + 7)
         yield inference.tokens * residual_stream + square + scoring * upcast_bytes
         # a state, the same decayed, and with what the chunk adds; or outputs as one tensor, and in order (H·V each)
         for transient in (3 * state, state + 2 * rows * sizes.values):
             yield inference.tokens * residual_stream + square + (held + transient) * upcast_bytes
+        output = (sizes.values + config.d_model) * element_bytes  # y, its projection
+        yield inference.tokens * (residual_stream + (mixed + 3 * sizes.heads) * upcast_bytes + output)
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of L inputs, multiplied with the weights, and of the vectors of a step."""
         settings, sizes = config.gated_deltanet, _sizes(config)
-        window = 2 * settings.kernel_size * sizes.channels  # the window, its products (L × (2·G·K + H·V) each)
-        # x, norm(x); queries, keys and values, concatenated, convolved, and after SiLU
-        held = 2 * config.d_model + 4 * sizes.channels
-        # queries, keys and values; scaled, and for each value head; read, written and returned values
-        wide = sizes.channels + 2 * QUERIES_AND_KEYS * sizes.heads * settings.d_key + 3 * sizes.values
-        upcast_bytes = max(inference.element_bytes, FLOAT32_BYTES)
-        return 0, ((held + window) * inference.element_bytes, held * inference.element_bytes + wide * upcast_bytes)
+        element_bytes, upcast_bytes = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        is_cast, is_shared = upcast_bytes > element_bytes, sizes.heads > sizes.key_heads
+        residual_stream = 2 * config.d_model * element_bytes  # x, norm(x)
+        # queries, keys and values, concatenated and convolved; L inputs, their products (L × (2·G·K + H·V) each)
+        window = (3 + 2 * settings.kernel_size) * sizes.channels * element_bytes
+        repeated = QUERIES_AND_KEYS * sizes.heads * settings.d_key  # a query and a key for each value head
+        # queries, keys and values; queries and keys of length 1, queries scaled
+        lengths = sizes.channels + 3 * sizes.keys + is_shared * repeated
+        # queries, keys and values; write strengths, step sizes, decays
+        held = sizes.channels + repeated + 3 * sizes.heads
+        # y, which is cast, and in float32 again; its inverse lengths; normalized, times the weight
+        normed = (held + (3 + is_cast) * sizes.values + sizes.heads) * upcast_bytes
+        normed += is_cast * sizes.values * element_bytes
+        output = held * upcast_bytes + (sizes.values + config.d_model) * element_bytes  # y, its projection
+        return 0, tuple(residual_stream + each for each in (window, lengths * upcast_bytes, normed, output))
 
 
 _RMSNORM = Norm(kind="rmsnorm")

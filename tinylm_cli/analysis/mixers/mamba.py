@@ -100,33 +100,37 @@ class Mamba(Mixer):
         element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
         held = inference.tokens * (2 * d + X_AND_Z * inner) * element_bytes  # x, norm(x); in_proj output
         padding = inference.batch_size * (settings.kernel_size - 1) * inner * element_bytes
-        # the inputs of the convolution with those before them; its output; the activated output
-        yield held + padding + inference.tokens * 3 * inner * element_bytes
+        # the inputs of the convolution with those before them; its output
+        yield held + padding + inference.tokens * 2 * inner * element_bytes
         if inference.backend == "flash":
             yield held + inference.tokens * 3 * inner * element_bytes  # x, Δ, y
             return
-        projected, n = sum(_projected(config).values()), settings.d_state
-        # x, and B and C, in float32; Δ, Δ·x
-        upcast = (inner if wide > element_bytes else 0) + 2 * n + 2 * inner
-        vectors = inference.tokens * ((inner + projected) * element_bytes + upcast * wide)
+        is_cast, n = wide > element_bytes, settings.d_state
+        held += inference.tokens * inner * element_bytes + inner * n * wide  # x (I); A (I × N)
+        held += inference.tokens * ((1 + is_cast) * inner + 2 * n) * wide  # Δ, x in float32 (I each); B, C (N each)
         chunk = inference.batch_size * min(settings.chunk_len, inference.seq_len)  # B × Q
         states = chunk * inner * n * wide  # B × Q × I × N
         copies = chunk * (inner + 2 * n) * wide  # Δ·x, B and C of the chunk
         outputs = inference.tokens * inner * wide
-        # decays, added inputs, each state, stacked
-        yield held + vectors + copies + 4 * states + outputs
-        # x, y, its sum with D · x, the gate, the gated output
-        yield held + vectors + 3 * outputs
+        state = inference.batch_size * inner * n * wide  # before a chunk or after the last one, B × I × N
+        # Δ·x, y; decays, added inputs, each state, stacked
+        yield held + 2 * outputs + copies + state + 4 * states
+        yield held + 3 * outputs + state  # Δ·x; y of each chunk, concatenated
+        # y, which is cast; the projected output
+        yield held + outputs + inference.tokens * (is_cast * inner + d) * element_bytes
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of the convolution, and of the decays of the states."""
         d, inner, settings = config.d_model, config.mamba_d_inner, config.mamba
         element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
         held = (2 * d + X_AND_Z * inner) * element_bytes  # x, norm(x); in_proj output
-        window = 2 * settings.kernel_size * inner * element_bytes  # L inputs, and their products
-        # Δ·A and its exponential; x, Δ, Δ·x, y and the gate
-        scan = (2 * inner * settings.d_state + 6 * inner) * wide
-        return 0, (held + window, held + scan)
+        window = (2 * settings.kernel_size + 1) * inner * element_bytes  # L inputs, their products (L × I), their sum
+        is_cast, decays = wide > element_bytes, inner * settings.d_state  # I × N
+        held_by_scan = (decays + ((1 + is_cast) * inner + 2 * settings.d_state)) * wide  # A; Δ, x in float32; B, C
+        held_by_scan += inner * element_bytes  # x
+        states = (2 * decays + inner) * wide  # Δ·A, its exponential; Δ·x
+        output = inner * wide + (is_cast * inner + d) * element_bytes  # y, which is cast; the projected output
+        return 0, (held + window, held + held_by_scan + states, held + held_by_scan + output)
 
 
 def _projected(config: ModelConfig) -> dict[str, int]:

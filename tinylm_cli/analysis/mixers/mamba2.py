@@ -132,8 +132,8 @@ class Mamba2(Mixer):
         projected = sizes.inner + sizes.channels + sizes.heads
         held = inference.tokens * (2 * d + projected) * element_bytes  # x, norm(x); in_proj output
         padding = inference.batch_size * (settings.kernel_size - 1) * sizes.channels * element_bytes
-        # the inputs of the convolution with those before them; its output; the activated output
-        yield held + padding + inference.tokens * 3 * sizes.channels * element_bytes
+        # the inputs of the convolution with those before them; its output
+        yield held + padding + inference.tokens * 2 * sizes.channels * element_bytes
         scanned = sizes.channels * element_bytes  # x, B and C
         if inference.backend == "flash":
             yield held + inference.tokens * (scanned + 2 * sizes.inner * element_bytes)  # y, its gated norm
@@ -142,28 +142,41 @@ class Mamba2(Mixer):
         chunk = min(settings.chunk_len, inference.seq_len)  # Q
         n_chunks = -(-inference.seq_len // chunk)
         rows = inference.batch_size * n_chunks * chunk  # B × c × Q
+        # x times Δ by head; B and C padded, and by group; Δ, its decay, padded, and summed
+        chunked = rows * (sizes.inner + 2 * B_AND_C * sizes.shared + 4 * sizes.heads) * wide
+        yield held + inference.tokens * scanned + chunked
         # x times Δ, and by head; B and C by group; Δ, its decay, the summed decay, a temporary
         in_chunks = (2 * sizes.inner + B_AND_C * sizes.shared + 4 * sizes.heads) * wide
         scanning = held + inference.tokens * scanned + rows * in_chunks
         inner, states = rows * sizes.inner * wide, inference.batch_size * n_chunks * sizes.state * wide  # B × c × I × N
         # decay from s to t, exponentiated; the scores of each group
-        pairs = rows * chunk * (2 * sizes.heads + settings.n_groups) * wide
+        pairs = rows * chunk * (2 * sizes.heads + settings.n_groups) * wide + chunk * chunk * BOOL_BYTES  # the mask
         yield scanning + pairs + rows * chunk * sizes.heads * wide + inner  # the decayed scores; y
         yield scanning + pairs + 2 * inner + 3 * states  # y, x decayed to the end; states added, each, stacked
         # y before and after the sum, x decayed, the outputs of states before and after their decay; two states
         yield scanning + pairs + 5 * inner + 2 * states
-        # y, its sum with D · x, the gate, the gated output, its square, the normalized output
-        yield held + inference.tokens * (scanned + 6 * sizes.inner * wide)
+        is_cast = wide > element_bytes
+        scanned += 2 * sizes.heads * wide  # Δ, its decay
+        # y, normalized, times the weight; the weight in float32
+        yield held + inference.tokens * (scanned + 3 * sizes.inner * wide) + is_cast * sizes.inner * wide
+        # y, which is cast; the projected output
+        output = sizes.inner * wide + (is_cast * sizes.inner + d) * element_bytes
+        yield held + inference.tokens * (scanned + output)
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of the convolution, and of the update of the states in place."""
         d, sizes, settings = config.d_model, _sizes(config), config.mamba2
         element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
         held = (2 * d + sizes.inner + sizes.channels + sizes.heads) * element_bytes  # x, norm(x); in_proj output
-        window = 2 * settings.kernel_size * sizes.channels * element_bytes  # L inputs, and their products
-        # x, B and C activated and in float32; x times Δ, y, the gate, the gated and the normalized output
-        scan = sizes.channels * (2 * element_bytes + wide) + 6 * sizes.inner * wide + 4 * sizes.heads * wide
-        return 0, (held + window, held + scan)
+        # L inputs of the convolution, their products (L each), their sum
+        window = (2 * settings.kernel_size + 1) * sizes.channels * element_bytes
+        is_cast = wide > element_bytes
+        # x, B and C, in float32 as well; Δ, its decay
+        held_by_scan = sizes.channels * (element_bytes + is_cast * wide) + 2 * sizes.heads * wide
+        scan = held_by_scan + (3 + is_cast) * sizes.inner * wide  # y, normalized, times the weight, which is cast
+        # y, which is cast; the projected output
+        output = held_by_scan + sizes.inner * wide + (is_cast * sizes.inner + d) * element_bytes
+        return 0, (held + window, held + scan, held + output)
 
 
 def _vectors(run: ForwardPass, name: str, dims: int, element_bytes: int) -> SavedTensor:

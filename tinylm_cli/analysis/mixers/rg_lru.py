@@ -93,15 +93,22 @@ class RgLru(Mixer):
         wide = max(element_bytes, FLOAT32_BYTES)
         held = inference.tokens * (2 * config.d_model + inner) * element_bytes  # x, norm(x); the GELU branch
         padding = inference.batch_size * (config.rg_lru.kernel_size - 1) * inner * element_bytes
-        # the input of the convolution before and after padding; its output by channel, and by token
-        yield held + padding + inference.tokens * 4 * inner * element_bytes
+        # the input of the convolution before and after padding; its output
+        yield held + padding + inference.tokens * 3 * inner * element_bytes
+        held += inner * wide  # the rate
         # x; the gate of the input, the decays, their scale, the added inputs; each state, stacked
-        yield held + inference.tokens * inner * (element_bytes + 7 * wide)
+        yield held + inference.tokens * inner * (element_bytes + 6 * wide)
+        # x, the gated states (I each), their projection (D); the same in float32, but the states only once
+        yield held + inference.tokens * ((2 * inner + config.d_model) * element_bytes + 5 * inner * wide)
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of the convolution, and of the vectors of a step."""
         inner, element_bytes = config.rg_lru_d_inner, inference.element_bytes
         wide = max(element_bytes, FLOAT32_BYTES)
         held = (2 * config.d_model + 2 * inner) * element_bytes  # x, norm(x); the GELU branch; in_proj output
-        window = 2 * config.rg_lru.kernel_size * inner * element_bytes  # L inputs, and their products
-        return 0, (held + window, held + 8 * inner * wide)
+        # L inputs, their products (L × I each), their sum
+        window = (2 * config.rg_lru.kernel_size + 1) * inner * element_bytes
+        # the gate of the input, the rate, the decay, its scale, the added input; the state, twice
+        recurrence = 7 * inner * wide
+        output = 6 * inner * wide + (inner + config.d_model) * element_bytes  # once; the gated state, its projection
+        return 0, (held + window, held + recurrence, held + output)

@@ -68,17 +68,15 @@ class ShortConv(Mixer):
         return run.tokens * branches * run.config.d_model * run.element_bytes
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-        """Yield the bytes of the convolution, and of the output projection."""
+        """Yield the bytes of the convolution; its output, the gated output and the projected output take no more."""
         d, kept = config.d_model, config.short_conv.kernel_size - 1
         held = 2 + BRANCHES  # x, norm(x); in_proj output (3·D)
         padding = inference.batch_size * kept * d * inference.element_bytes  # (L - 1) × D
-        # its input before and after padding; its output
+        # the input of the convolution before and after padding; its output
         yield padding + inference.tokens * (held + 3) * d * inference.element_bytes
-        # its output by channel; the gated output, and the same by token; the projected output
-        yield inference.tokens * (held + 4) * d * inference.element_bytes
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of L inputs, multiplied with the weights."""
         window = 2 * config.short_conv.kernel_size * config.d_model  # the window, its products (L × D each)
-        held = 2 + BRANCHES + 3  # x, norm(x); in_proj output (3·D); gated input, convolved, gated output
+        held = 2 + BRANCHES + 2  # x, norm(x); in_proj output (3·D); input and output of the convolution
         return 0, (inference.element_bytes * (held * config.d_model + window),)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, skip
 
 
-@check("causality-gradient", "no logit has a gradient with respect to a later token")
+@check("causality-gradient", "no {one} has a gradient with respect to a later token")
 def causality_gradient(context: CheckContext) -> Outcome:
     """Differentiate logits with respect to the output of the embedding.
 
@@ -31,7 +31,7 @@ def causality_gradient(context: CheckContext) -> Outcome:
     return passed_if(leak == 0, f"max leak {leak:.2g}", leak, 0.0)
 
 
-@check("causality-perturbation", "changing a token does not change earlier logits")
+@check("causality-perturbation", "changing a token does not change earlier {several}")
 def causality_perturbation(context: CheckContext) -> Outcome:
     """Change all tokens after a position, then the first token, and compare logits."""
     tokens, vocab_size = context.tokens, context.config.vocab_size
@@ -53,7 +53,7 @@ def causality_perturbation(context: CheckContext) -> Outcome:
     changed[:, 0] = (changed[:, 0] + 1) % vocab_size
     influence = max_abs((context.logits(changed) - logits)[:, 1:])
     if context.must_respond_to_tokens and not influence > 0:
-        return passed_if(False, "changing the first token does not change later logits", influence)
+        return passed_if(False, f"changing the first token does not change later {context.terms.several}", influence)
     return passed_if(leak <= limit, f"max change before the token {leak:.2g}, after it {influence:.2g}", leak, limit)
 
 

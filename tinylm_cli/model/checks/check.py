@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tinylm_cli.config.blocks import HeadKind
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError
@@ -32,6 +33,24 @@ TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, tor
 Allows a few rounding errors in half precision, which accumulates in float32, and several hundred in float32 and
 float64.
 """
+
+
+class OutputTerms(NamedTuple):
+    """How statements name the outputs of a head."""
+
+    one: str
+    several: str
+    shape: str  # V vocab_size, L n_labels
+    initial_loss: str = ""  # of equal probabilities; empty without a head
+
+
+_SCORES = OutputTerms("score", "scores", "(B, L)", "ln L")
+OUTPUT_TERMS: dict[HeadKind, OutputTerms] = {
+    "lm": OutputTerms("logit", "logits", "(B, T, V)", "ln V, adjusted for a tied head"),
+    "sequence_classification": _SCORES,
+    "token_classification": _SCORES._replace(shape="(B, T, L)"),
+    "none": OutputTerms("hidden state", "hidden states", "(B, T, D)"),
+}
 
 MIN_SENSITIVE_D_MODEL = 64
 """Minimum d_model at which the output of a newly initialized block exceeds the rounding error of half precision."""
@@ -72,6 +91,11 @@ class CheckContext:
     def config(self) -> ModelConfig:
         """The config of the model."""
         return self.model.config
+
+    @property
+    def terms(self) -> OutputTerms:
+        """The names of the model's outputs."""
+        return OUTPUT_TERMS[self.config.head.kind]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -219,7 +243,8 @@ class Check:
 
     Attributes:
         name: Stable name, e.g. ``causality-gradient``.
-        statement: The property that the check verifies, in one sentence.
+        statement: The property that the check verifies, in one sentence, with the fields of :class:`OutputTerms` in
+            braces.
         measure: Measures the property; may raise any exception.
     """
 
@@ -239,7 +264,7 @@ class Check:
         except Exception as error:  # a broken model may raise any exception
             reason = _machine_limit(error)
             outcome = skip(reason) if reason else Outcome("fail", f"{type(error).__name__}: {_first_line(error)}")
-        return CheckResult(self.name, self.statement, *outcome)
+        return CheckResult(self.name, self.statement.format(**context.terms._asdict()), *outcome)
 
 
 def check(name: str, statement: str) -> Callable[[Callable[[CheckContext], Outcome]], Check]:

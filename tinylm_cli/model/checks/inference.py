@@ -27,7 +27,7 @@ def logits_shape(context: CheckContext) -> Outcome:
     return passed_if(True, f"{_shape(tokens.shape)} gives {_shape(logits.shape)}")
 
 
-@check("outputs-shape", "ids (B, T) give finite outputs of the head's shape")
+@check("outputs-shape", "ids (B, T) give finite {several} {shape}")
 def outputs_shape(context: CheckContext) -> Outcome:
     """Run the full batch, and a single token, through a model without an LM head."""
     config = context.config
@@ -71,7 +71,7 @@ def cached_equals_uncached(context: CheckContext) -> Outcome:
     )
 
 
-@check("batch-invariance", "a sequence has the same logits alone and in a batch")
+@check("batch-invariance", "a sequence has the same {several} alone and in a batch")
 def batch_invariance(context: CheckContext) -> Outcome:
     """Run the batch at once and row by row."""
     logits = context.logits(context.tokens)  # (B, T, V)
@@ -82,7 +82,7 @@ def batch_invariance(context: CheckContext) -> Outcome:
     return passed_if_at_most(max_abs(logits - alone), limit, "max difference")
 
 
-@check("cached-equals-uncached", "a KV cache gives the same outputs")
+@check("cached-equals-uncached", "a KV cache gives the same {several}")
 def cached_outputs_equal_uncached(context: CheckContext) -> Outcome:
     """Read each sequence at once, and token by token after its first half, in a model that decodes nothing.
 

@@ -29,19 +29,23 @@ SMALL_PARAMS = 10_000_000
 
 
 def checks_for(config: ModelConfig) -> tuple[Check, ...]:
-    """Return the checks of a model in execution order: tensors, logits, learning."""
+    """Return the checks of a model in execution order: tensors, outputs, learning.
+
+    Only an LM head can be tied, and only a model with a head has a loss.
+    """
+    has_loss = config.head.kind != "none"
     return (
         closed_form_holds,
         same_seed,
-        tied_identity if config.tie_weights else untied,
+        *((tied_identity if config.tie_weights else untied,) if config.has_lm_head else ()),
         logits_shape if config.has_lm_head else outputs_shape,
         causality_gradient,
         causality_perturbation,
         batch_invariance,
         cached_equals_uncached if config.has_lm_head else cached_outputs_equal_uncached,
-        initial_loss,
+        *((initial_loss,) if has_loss else ()),
         gradients_finite,
-        overfits_one_batch,
+        *((overfits_one_batch,) if has_loss else ()),
     )
 
 

@@ -53,8 +53,6 @@ def tied_identity(context: CheckContext) -> Outcome:
 @check("untied", "LM head and token embedding are different tensors")
 def untied(context: CheckContext) -> Outcome:
     """Inspect the same copies as :func:`tied_identity`."""
-    if not context.config.has_lm_head:
-        return skip("the model has no LM head")
     head, embedding = context.model.lm_head.weight, _embedding(context.model)
     if head.untyped_storage().data_ptr() == embedding.untyped_storage().data_ptr():
         return passed_if(False, "two names for the same storage")

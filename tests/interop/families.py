@@ -813,7 +813,7 @@ def exaone_moe(draw: Draw) -> Keys:
     keys = routed(draw) | {"num_experts": 8, "num_shared_experts": draw(one_of(1, 2)), "sliding_window": WINDOW}
     del keys["n_routed_experts"], keys["n_shared_experts"], keys["attention_bias"]
     if draw(one_of(False, True)):
-        keys["mlp_layer_types"] = list(draw(permutations(["dense", "sparse", "sparse"])))[: keys["num_hidden_layers"]]
+        keys["mlp_layer_types"] = list(draw(permutations(["dense", *["sparse"] * 3])))[: keys["num_hidden_layers"]]
     return keys | {"sliding_window_pattern": draw(one_of(1, 2, 3))}
 
 

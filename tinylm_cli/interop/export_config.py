@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.dependencies import defaults
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.layers import Layers
-from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import MAX_BYTES
+from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError
 from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readable
@@ -22,7 +23,7 @@ from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.heads import class_name, head_keys
 from tinylm_cli.interop.load import SAVED_WEIGHTS
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
-from tinylm_cli.interop.to_tinylm import map_config
+from tinylm_cli.interop.to_tinylm import Mapped, map_config
 from tinylm_cli.regular_file import read_regular
 
 EXPORT_MARKER = {"_exported_by": "tinylm"}
@@ -76,17 +77,16 @@ def export_config(config: ModelConfig) -> ExportedConfig:
     """
     fields = canonical_fields(config)
     for candidate in (config, *_equivalents(config)):
-        try:
-            exported = express(candidate)
-        except UnableError as error:
-            last_error = error  # keep the error of the last candidate, which lacks the least
+        exported = _express(candidate)
+        if exported is None:
+            last = candidate  # the last candidate lacks the least
             continue
         changed = {
             name: value for name, value in canonical_fields(candidate).items() if value != fields.get(name, value)
         }
         changes = tuple(f"{name}: {brief(fields[name])} → {brief(value)}" for name, value in changed.items())
         return exported._replace(changes=changes)
-    raise last_error
+    raise _inexpressible(last)
 
 
 def express(config: ModelConfig) -> ExportedConfig:
@@ -97,28 +97,82 @@ def express(config: ModelConfig) -> ExportedConfig:
     Raises:
         UnableError: If none does; names the nearest family and the fields it cannot express.
     """
-    wanted = canonical_fields(config)
-    nearest: _Candidate | None = None
-    for family in FAMILIES.values():
-        if family.keys.language_model_key:
-            continue  # a multimodal family
-        if class_name(family, config.head.kind) is None:
+    exported = _express(config)
+    if exported is None:
+        raise _inexpressible(config)
+    return exported
+
+
+def _express(config: ModelConfig) -> ExportedConfig | None:
+    """Return the config.json of the model in the first family that expresses it exactly, or None."""
+    wanted, values = canonical_fields(config), _values_to_write(config)
+    for family in _exported_families(config):
+        if constants_differ(wanted, family):
             continue
-        document = to_config_json(config, family)
-        fields_read_back, unsupported = _read_back(document)
-        if fields_read_back is None:
+        document = _document(config, values, family)
+        mapped = _map(document)
+        if mapped is None or mapped.errors or _switches_differ(wanted, mapped.root):
             continue
-        differences = [field for field in wanted if not _equal(wanted[field], fields_read_back.get(field))]
-        if not differences and not unsupported:
+        fields_read_back = _validated_fields(mapped)
+        if fields_read_back is not None and not _differences(wanted, fields_read_back):
             return ExportedConfig(config, family.model_type, document)
-        candidate = _Candidate(family.model_type, sorted(differences, key=_by_importance), unsupported)
+    return None
+
+
+def _inexpressible(config: ModelConfig) -> UnableError:
+    """Return the error that names the nearest family of a model that none expresses."""
+    wanted, values = canonical_fields(config), _values_to_write(config)
+    nearest: _Candidate | None = None
+    for family in _exported_families(config):
+        mapped = _map(_document(config, values, family))
+        fields_read_back = None if mapped is None else _validated_fields(mapped)
+        if mapped is None or fields_read_back is None:
+            continue
+        differences = sorted(_differences(wanted, fields_read_back), key=_by_importance)
+        candidate = _Candidate(family.model_type, differences, [error.message for error in mapped.errors])
         if nearest is None or candidate.distance < nearest.distance:
             nearest = candidate
     assert nearest is not None, "gpt2 can write every config, with differences"
     lacks = nearest.unsupported_fields(config)
-    raise UnableError(
+    return UnableError(
         f"no Hugging Face family can express this model: the nearest, {nearest.family}, {lacks}",
         help="change these fields with --set, if the model may change",
+    )
+
+
+def _exported_families(config: ModelConfig) -> Iterator[Family]:
+    """Yield the families of language models alone that have a class with the head of the model."""
+    for family in FAMILIES.values():
+        if not family.keys.language_model_key and class_name(family, config.head.kind) is not None:
+            yield family
+
+
+def constants_differ(wanted: Mapping[str, Any], family: Family) -> bool:
+    """Return whether a constant of a family rules out the model with these canonical fields.
+
+    Only switches and kinds are compared. A key may set a constant to another value, copied or, for positions, derived:
+    families with RoPE can omit it in all layers, and some choose its pairing. Only an LM head has the constant bias.
+    """
+    keys = family.keys
+    filled = {field for key in keys.model_fields for field in filled_fields(keys, key)}
+    for name, value in keys.constants.items():
+        if not isinstance(value, bool | str) or name in filled or name in ("position.pairing", "head.bias"):
+            continue
+        accepted = (value, "none") if name == "position.kind" else (value,)
+        if wanted.get(name, value) not in accepted:
+            return True
+    return False
+
+
+def _switches_differ(wanted: Mapping[str, Any], root: Node) -> bool:
+    """Return whether a switch or kind that a config.json sets for all layers differs from the model's.
+
+    Other values are compared only in their canonical form, which takes longer to compute.
+    """
+    fields = flatten(root.plain())
+    return not fields.get("layers.kinds") and any(
+        isinstance(value, bool | str) and name != PATTERN and wanted.get(name, value) != value
+        for name, value in fields.items()
     )
 
 
@@ -185,6 +239,11 @@ def _by_importance(field: str) -> int:
 
 def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     """Return the config.json of a model in ``family``, even if the family cannot express all of it."""
+    return _document(config, _values_to_write(config), family)
+
+
+def _values_to_write(config: ModelConfig) -> dict[str, Any]:
+    """Return the values of the fields that keys are copied from, by dotted name."""
     common = config.model_copy(update={"layers": Layers()})  # what kinds of layers do not override
     values = canonical_fields(common) | {"attention.d_head": config.d_head}
     # fields without effect in a model without an LM head, whose keys may not be null
@@ -192,6 +251,10 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     for kind in layer_pattern(config).kinds if config.layers.kinds else ():
         for name, value in canonical_fields(kind).items():
             values.setdefault(name, value)
+    return values
+
+
+def _document(config: ModelConfig, values: Mapping[str, Any], family: Family) -> dict[str, Any]:
     document: dict[str, Any] = {**head_keys(config, family), "model_type": family.model_type}
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
     document |= dict.fromkeys(tokens)  # the family's default ids may exceed this vocabulary
@@ -218,13 +281,23 @@ def _equal(wanted: Any, actual: Any) -> bool:
     return bool(wanted == actual)
 
 
-def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the tinylm fields of a config.json (None if it is invalid), and messages about unsupported values."""
+def _map(document: dict[str, Any]) -> Mapped | None:
+    """Return a config.json translated to a tinylm config; None if it has too many values or an invalid one."""
     if not is_readable(document):
-        return None, []
+        return None
     try:
-        mapped = map_config(data_to_node(document, Span(CONFIG_FILE, 1, 1, 2, "")), CONFIG_FILE)
-        actual = canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
-        return actual, [error.message for error in mapped.errors]
+        return map_config(data_to_node(document, Span(CONFIG_FILE, 1, 1, 2, "")), CONFIG_FILE)
     except (ConfigError, ValueError):
-        return None, []
+        return None
+
+
+def _validated_fields(mapped: Mapped) -> dict[str, Any] | None:
+    """Return the canonical fields of a translated config.json; None if they are invalid."""
+    try:
+        return canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
+    except ValueError:
+        return None
+
+
+def _differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    return [field for field in wanted if not _equal(wanted[field], actual.get(field))]

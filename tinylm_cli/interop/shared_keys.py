@@ -104,7 +104,7 @@ class KeyBlock(Block):
 class Keys(KeyBlock):
     """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set."""
 
-    constants: ClassVar[Mapping[str, Any]]  # tinylm fields with the same value in every model of the family.
+    constants: ClassVar[Mapping[str, Any]]  # tinylm fields with the same value in every model, unless a key sets them.
     tensor_names: ClassVar[TensorNames]  # Its tensor names.
     aliases: ClassVar[Mapping[str, str]] = {}  # Alternative names of keys.
     ignored: ClassVar[Collection[str]] = ()  # Keys without effect on the model, in addition to ``HARMLESS``.

@@ -615,6 +615,18 @@ def youtu(draw: Draw) -> Keys:
     return {name: value for name, value in keys.items() if name not in experts and "_experts" not in name}
 
 
+def minicpm3(draw: Draw) -> Keys:
+    keys = youtu(draw) | rms(draw)
+    del keys["rope_interleave"]
+    return keys | {
+        "mlp_bias": draw(one_of(False, True)),
+        "v_head_dim": draw(one_of(None, 10)),
+        "scale_emb": draw(one_of(1, 3.5)),
+        "scale_depth": draw(one_of(None, 1.4)),
+        "dim_model_base": draw(one_of(None, 3)),
+    }
+
+
 def hunyuan_v1_dense(draw: Draw) -> Keys:
     keys = (
         sizes(draw)
@@ -902,6 +914,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,
     "mamba2": mamba2,
+    "minicpm3": minicpm3,
     "ministral": ministral,
     "mistral": mistral,
     "mixtral": mixtral,

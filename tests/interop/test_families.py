@@ -417,6 +417,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "position.kind": "rope", "position.rotary_fraction": 0.5, "attention.qk_norm": "per_head", "d_ff": 16384,
         "attention.bias": True, "norm.kind": "layernorm", "feed_forward.activation": "relu2", "tie_weights": False,
     },
+    "minicpm3": {
+        **LLAMA, "attention.kind": "latent", "attention.kv_rank": 256, "attention.q_rank": 768, "attention.d_value": 64,
+        "attention.latent_norm_eps": 1e-6, "norm.eps": 1e-5, "tie_weights": True, "embedding.multiplier": 12.0,
+        "block.residual_multiplier": 1.4 / math.sqrt(62), "head.logit_scale": 0.1,
+    },
     "youtu": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.q_rank": 1536,
         "attention.kv_rank": 512, "feed_forward.n_experts": None, "tie_weights": True,

@@ -117,6 +117,7 @@ FAMILIES = {
         Family("deepseek_v2", "deepseek.DeepseekV2Keys", "DeepseekV2ForCausalLM", "DeepSeek V2"),
         Family("deepseek_v3", "deepseek.DeepseekV3Keys", "DeepseekV3ForCausalLM", "DeepSeek V3"),
         Family("youtu", "deepseek.YoutuKeys", "YoutuForCausalLM", "Youtu-LLM"),
+        Family("minicpm3", "minicpm3.MiniCPM3Keys", "MiniCPM3ForCausalLM", "MiniCPM3"),
         Family("helium", "helium.HeliumKeys", "HeliumForCausalLM", "Helium"),
         Family("ernie4_5", "ernie.Ernie45Keys", "Ernie4_5ForCausalLM", "ERNIE 4.5 without experts"),
         Family("glm", "glm.GlmKeys", "GlmForCausalLM", "GLM-4"),

@@ -382,6 +382,17 @@ def cohere2(draw: Draw) -> Keys:
     return keys
 
 
+def cohere_compass_text(draw: Draw) -> Keys:
+    keys = cohere2(draw) | {"logit_scale": draw(one_of(None, 0.8))}
+    del keys["sliding_window_pattern"]
+    local = {"rope_type": "default", "rope_theta": draw(one_of(100.0, 1e4))}
+    full = draw(one_of(None, {"rope_type": "default", "rope_theta": 1e4}))
+    order = draw(one_of(["full_attention"], ["sliding_attention", "full_attention"], ["sliding_attention"]))
+    types = (order * keys["num_hidden_layers"])[: keys["num_hidden_layers"]]
+    blocks = {"full_attention": full, "sliding_attention": local}
+    return keys | {"layer_types": types, "rope_parameters": {name: blocks[name] for name in set(types)}}
+
+
 def exaone4(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | scaling(draw) | {"head_dim": draw(one_of(4, 6))}
     if draw(one_of(False, True)):
@@ -867,6 +878,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "codegen": gptj,
     "cohere": cohere,
     "cohere2": cohere2,
+    "cohere_compass_text": cohere_compass_text,
     "ctrl": ctrl,
     "cwm": cwm,
     "deepseek_v2": deepseek_v2,

@@ -100,7 +100,7 @@ def express(config: ModelConfig) -> ExportedConfig:
     wanted = canonical_fields(config)
     nearest: _Candidate | None = None
     for family in FAMILIES.values():
-        if family.keys.language_model_key:
+        if family.keys.ignored_outer_keys:
             continue  # a multimodal family
         if class_name(family, config.head.kind) is None:
             continue

@@ -31,7 +31,7 @@ class MiniCPM3Keys(LatentKeys):
     q_lora_rank: Annotated[int | None, *key.fills("attention.q_rank")] = 768
     qk_nope_head_dim: Annotated[int, *key.fills("attention.d_nope")] = 64
     qk_rope_head_dim: Annotated[int, *key.fills("attention.d_rope")] = 32
-    v_head_dim: Annotated[int | None, *key.like("attention.d_value")] = None
+    v_head_dim: Annotated[int | None, *key.like("attention.d_value")] = None  # type: ignore[assignment]
     scale_emb: Annotated[float, *key.fills("embedding.multiplier")] = 12.0
     scale_depth: Annotated[float | None, *key.like("block.residual_multiplier")] = 1.4
     dim_model_base: key.OptionalSize = 256

@@ -237,6 +237,7 @@ def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
         "d_nope": draw(one_of([1, 6])),
         "d_rope": d_rope,
         "d_value": draw(one_of([1, 6, 8])),
+        "latent_norm_eps": draw(one_of([None, 1e-2])),
         "bias": draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
     }

@@ -193,6 +193,7 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
 
 def _latent() -> st.SearchStrategy[dict[str, Any]]:
     own = {"kv_rank": DIMS, "q_rank": st.none() | DIMS, "d_nope": DIMS, "d_value": DIMS}
+    own["latent_norm_eps"] = st.sampled_from([None, 1e-6, 0.1])
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 
 

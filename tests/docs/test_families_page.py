@@ -25,7 +25,7 @@ from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.families import FAMILIES
-from tinylm_cli.interop.family_lookup import ALIASES
+from tinylm_cli.interop.family_lookup import ALIASES, REASONS
 from tinylm_cli.interop.load import import_config
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
@@ -39,7 +39,9 @@ KINDS = {
 }
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
-COMPLETED = {
+COMPLETED: dict[str, dict[str, Any]] = {
+    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
+    "emu3": {"vocabulary_map": {"<image>": 0}},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "glm4_moe": {"head_dim": 128},  # the default rotates 21 dimensions of a head, an odd number
     "hunyuan_v1_dense": {"head_dim": 128},
@@ -100,6 +102,8 @@ def read_family(model_type: str, folder: Path) -> Row:
     if kind in (ENCODER, ENCODER_DECODER):
         return Row(model_type, kind, REFUSED, f"an {kind}")
     family = FAMILIES.get(ALIASES.get(model_type, model_type))
+    if model_type in REASONS:
+        return Row(model_type, kind, REFUSED, REASONS[model_type])
     if family is None:
         return Row(model_type, kind, REFUSED, _traits(config))
     config.save_pretrained(folder)
@@ -107,7 +111,7 @@ def read_family(model_type: str, folder: Path) -> Row:
         counted = total_params(tensor_table(import_config(str(folder)).loaded.config))
     except ConfigError as error:
         return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
-    classes = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES | MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    classes = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     module_class = getattr(transformers, classes[model_type])
     with torch.device("meta"), no_init_weights():
         module = module_class(config)
@@ -121,7 +125,7 @@ def read_family(model_type: str, folder: Path) -> Row:
     expected = sum(size for size, is_other in parameters if not is_other)
     left = sum(size for size, is_other in parameters if is_other)
     if counted == expected:
-        more = f"; {left:,} of its vision part are not counted" if left else ""
+        more = f"; {left:,} of its other parts are not counted" if left else ""
         return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
     return Row(model_type, kind, WRONG, f"{counted:,} parameters instead of {expected:,}")
 

@@ -382,6 +382,17 @@ def cohere2(draw: Draw) -> Keys:
     return keys
 
 
+def cohere_compass_text(draw: Draw) -> Keys:
+    keys = cohere2(draw) | {"logit_scale": draw(one_of(None, 0.8))}
+    del keys["sliding_window_pattern"]
+    local = {"rope_type": "default", "rope_theta": draw(one_of(100.0, 1e4))}
+    full = draw(one_of(None, {"rope_type": "default", "rope_theta": 1e4}))
+    order = draw(one_of(["full_attention"], ["sliding_attention", "full_attention"], ["sliding_attention"]))
+    types = (order * keys["num_hidden_layers"])[: keys["num_hidden_layers"]]
+    blocks = {"full_attention": full, "sliding_attention": local}
+    return keys | {"layer_types": types, "rope_parameters": {name: blocks[name] for name in set(types)}}
+
+
 def exaone4(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | scaling(draw) | {"head_dim": draw(one_of(4, 6))}
     if draw(one_of(False, True)):
@@ -613,6 +624,18 @@ def youtu(draw: Draw) -> Keys:
     keys = _deepseek(draw) | _sharpened(draw) | {"rope_interleave": draw(one_of(False, True))}
     experts = ("moe_intermediate_size", "routed_scaling_factor", "num_experts_per_tok", "first_k_dense_replace")
     return {name: value for name, value in keys.items() if name not in experts and "_experts" not in name}
+
+
+def minicpm3(draw: Draw) -> Keys:
+    keys = youtu(draw) | rms(draw)
+    del keys["rope_interleave"]
+    return keys | {
+        "mlp_bias": draw(one_of(False, True)),
+        "v_head_dim": draw(one_of(None, 10)),
+        "scale_emb": draw(one_of(1, 3.5)),
+        "scale_depth": draw(one_of(None, 1.4)),
+        "dim_model_base": draw(one_of(None, 3)),
+    }
 
 
 def hunyuan_v1_dense(draw: Draw) -> Keys:
@@ -855,6 +878,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "codegen": gptj,
     "cohere": cohere,
     "cohere2": cohere2,
+    "cohere_compass_text": cohere_compass_text,
     "ctrl": ctrl,
     "cwm": cwm,
     "deepseek_v2": deepseek_v2,
@@ -902,6 +926,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,
     "mamba2": mamba2,
+    "minicpm3": minicpm3,
     "ministral": ministral,
     "mistral": mistral,
     "mixtral": mixtral,

@@ -15,7 +15,7 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES, Family
-from tinylm_cli.interop.family_lookup import ALIASES, UNSUPPORTED
+from tinylm_cli.interop.family_lookup import ALIASES, REASONS, UNSUPPORTED
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -63,6 +63,12 @@ def test_unsupported_family(name: str, changed: Change) -> None:
     assert found.help == SUPPORTED
 
 
+@pytest.mark.parametrize("name", REASONS)
+def test_reason(name: str) -> None:
+    assert name in UNSUPPORTED
+    assert _told(json.dumps({"model_type": name})).message == f"the family {name} is not supported: {REASONS[name]}"
+
+
 def test_listed_families() -> None:
     assert not UNSUPPORTED & FAMILIES.keys()
     page = (Path(__file__).resolve().parents[2] / "docs" / "architectures.md").read_text(encoding="utf-8")
@@ -71,7 +77,7 @@ def test_listed_families() -> None:
     assert re.split(r",\s+|\s+and\s+", listed[1]) == sorted(
         name
         for name, family in FAMILIES.items()
-        if name == "gemma3" or (name != "gemma3_text" and not family.keys.language_model_key)
+        if name == "gemma3" or (name != "gemma3_text" and not family.keys.ignored_outer_keys)
     )
 
 

@@ -60,7 +60,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v2", {"norm_topk_prob": True}),
     ("deepseek_v2", {"topk_method": "noaux_tc"}),
     ("deepseek_v2", {"moe_layer_freq": 2}),
-    ("deepseek_v2", {"rms_norm_eps": 1e-5}),
     ("deepseek_v3", {"num_key_value_heads": 8}),
     ("deepseek_v3", {"topk_method": "greedy"}),
     ("mamba2", {"hidden_act": "gelu"}),

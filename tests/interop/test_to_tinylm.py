@@ -97,6 +97,7 @@ def test_text_config(changed: Change) -> None:
     assert "vision_config" in import_config(changed("gemma3")).ignored
     assert not flat(changed("gemma3", tie_word_embeddings=False))["tie_weights"]
     assert flat(changed("gemma3", text_config=...))["d_model"] == 2304
+    assert import_config(changed("fuyu")).loaded.left_out == "only the language model of fuyu is counted"
     assert import_config(changed("gemma3")).loaded.left_out == (
         "only the language model of gemma3 is counted; vision_config is not"
     )

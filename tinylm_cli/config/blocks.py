@@ -249,6 +249,12 @@ class Attention(Block):
         64, description="latent: dimensions per head with RoPE; all heads share one key."
     )
     d_value: Annotated[Dim, LATENT] = Field(128, description="latent: value dimensions per head.")
+    latent_norm_eps: Annotated[float | None, LATENT] = optional(
+        1e-6,
+        "latent: added to the variance in the norms of the compressed keys and values and queries; default: norm.eps.",
+        gt=0,
+        le=0.1,
+    )
 
     @property
     def has_out_bias(self) -> bool:

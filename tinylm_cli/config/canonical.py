@@ -40,6 +40,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "attention.n_kv_heads": config.n_kv_heads,
         "attention.d_head": config.d_head,
         "attention.out_bias": attention.has_out_bias,
+        "attention.latent_norm_eps": attention.latent_norm_eps or config.norm.eps,
         "attention.scale": scale,
         "mamba.d_inner": config.mamba_d_inner,
         "mamba.dt_rank": config.mamba_dt_rank,

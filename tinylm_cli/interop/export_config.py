@@ -143,7 +143,7 @@ def _inexpressible(config: ModelConfig) -> UnableError:
 def _exported_families(config: ModelConfig) -> Iterator[Family]:
     """Yield the families of language models alone that have a class with the head of the model."""
     for family in FAMILIES.values():
-        if not family.keys.language_model_key and class_name(family, config.head.kind) is not None:
+        if not family.keys.ignored_outer_keys and class_name(family, config.head.kind) is not None:
             yield family
 
 

@@ -12,26 +12,21 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
-albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bart beam bert
-bert-generation big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm
-cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant data2vec-text dbrx deberta
-deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory
-dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 falcon_h1
-flint flava fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
-gemma4_unified_assistant gemma4_unified_text git glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga got_ocr2
-granite_speech
-hrm_text hy_v3 hy_v4 idefics2
-idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
-jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text
-llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert mellum mimo_v2_flash minicpm
-minicpm3 minimax minimax_m3_vl_text ministral3 mistral4 mllama modernbert
-modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
-nemotron_h_omni openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
-qwen qwen2_5_omni qwen2_audio qwen3_5 qwen3_5_moe
-qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text reformer rembert roberta
-roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smolvlm
-switch_transformers t5 t5gemma t5gemma2 trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm
-xmod zamba zamba2 zaya
+albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bart beam bert bert-generation
+big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm cohere2_moe cohere2_vision
+cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text dbrx deberta deberta-v2 deepseek_ocr2
+deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots3_note dots3_note_text
+electra ernie ernie4_5_moe exaone4_5 falcon_h1 flava flint gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text
+gemma4_unified gemma4_unified_assistant gemma4_unified_text git glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga
+granite_speech hrm_text hy_v3 hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm
+internlm2 internvl jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text llava_next
+llava_onevision longcat_flash longt5 marian mbart megatron-bert mellum mimo_v2_flash minicpm minimax
+minimax_m3_vl_text ministral3 mistral4 mllama modernbert modernbert-decoder molmo2 moshi moss_transcribe_diarize_audio
+mpnet mt5 musicgen musicgen_melody mvp nemotron_h_omni openai-gpt paligemma pegasus phi4_multimodal_audio
+phi4_multimodal_vision phimoe pixtral plbart prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision
+qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text reformer rembert roberta roberta-prelayernorm roc_bert roformer
+rwkv sarvam_mla sarvam_moe smolvlm switch_transformers t5 t5gemma t5gemma2 trocr umt5 vipllava whisper xlm xlm-roberta
+xlm-roberta-xl xlnet xlstm xmod zamba zamba2 zaya
 """
 
 UNSUPPORTED = frozenset(_UNSUPPORTED.split())
@@ -39,6 +34,15 @@ UNSUPPORTED = frozenset(_UNSUPPORTED.split())
 
 Holds every text-generation family of transformers 5.24 and the most common others.
 """
+
+REASONS = {
+    "cpmant": "its attention is not causal: every token attends to the whole sequence",
+    "dory": "its middle layers run several times per token, each time with keys and values of their own",
+    "hrm_text": "its layers run several times per token, each time with keys and values of their own",
+    "trocr": "its layers have cross-attention to an image encoder",
+    "xlnet": "its attention is not causal: it models permutations of the tokens",
+}
+"""Why some of these families have no place in tinylm, to follow "is not supported:"; all have causal-LM classes."""
 
 ALIASES = {"gpt-sw3": "gpt2", "kimi_k2": "deepseek_v3"}
 """Other values of ``model_type``, each with the family whose code their publishers or transformers use."""
@@ -83,7 +87,9 @@ def _with_language_model(family: Family, root: Node, source: str) -> Family | Di
     path = [family.keys.language_model_key, "model_type"]
     entry = find_entry(root, path)
     if entry is None or not isinstance(entry.value.scalar, str):
-        return family
+        inner = find_entry(root, path[:1])
+        given = inner is not None and inner.value.entries is not None
+        return family._replace(keys_class=next(iter(family.language_models.values()))) if given else family
     keys_class = family.language_models.get(entry.value.scalar)
     if keys_class is not None:
         return family._replace(keys_class=keys_class)
@@ -97,7 +103,8 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
     name = str(value.scalar)
     help_ = f"the supported families are {_listed()}"
     if name in UNSUPPORTED:
-        message = f"the family {name} is not supported"
+        reason = f": {REASONS[name]}" if name in REASONS else ""
+        message = f"the family {name} is not supported{reason}"
     else:
         message = f"unknown family {clip(name) or '(empty)'}"
         meant = _misspelled(name, keys)

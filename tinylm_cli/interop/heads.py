@@ -31,15 +31,15 @@ DEFAULT_LABELS = 2
 
 _CLASSIFIES = {
     "sequence_classification": """
-        arcee biogpt bloom ctrl deepseek_v2 deepseek_v3 exaone4 falcon gemma gemma2 gemma3 gemma3_text glm glm4 gpt2
-        gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe jamba llama ministral mistral
-        mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_moe
-        qwen3_next seed_oss smollm3 stablelm starcoder2
+        arcee biogpt bloom cohere_compass_text ctrl deepseek_v2 deepseek_v3 exaone4 falcon gemma gemma2 gemma3
+        gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe
+        jamba llama minicpm3 ministral mistral mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2
+        qwen2_moe qwen3 qwen3_5 qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
     "token_classification": """
-        arcee biogpt bloom deepseek_v3 exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss
-        helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_moe
-        qwen3_next seed_oss smollm3 stablelm starcoder2
+        arcee biogpt bloom deepseek_v3 exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox
+        gpt_oss helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5
+        qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
 }
 CLASSIFIERS: dict[str, frozenset[str]] = {kind: frozenset(names.split()) for kind, names in _CLASSIFIES.items()}
@@ -53,7 +53,7 @@ _CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
 }
 """The families whose classification module is named ``classifier``; the others name it ``score``."""
 
-_TEXT_CLASSES = ("gemma3_text", "qwen3_5_text", "qwen3_5_moe_text")
+_TEXT_CLASSES = ("cohere_compass_text", "gemma3_text", "qwen3_5_text", "qwen3_5_moe_text")
 """The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""
 
 TOKEN_BIAS = "token_classification_bias"

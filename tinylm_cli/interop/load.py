@@ -163,11 +163,12 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
 
 def left_out(family: Family) -> str:
     """Return a sentence about the parts of a multimodal model that are not read; empty for a text model."""
-    parts = [key for key in family.keys.ignored_outer_keys if key.endswith("_config")]
-    if not parts:
+    if not family.keys.ignored_outer_keys:
         return ""
+    parts = [key for key in family.keys.ignored_outer_keys if key.endswith("_config")]
     are_not = "is not" if len(parts) == 1 else "are not"
-    return f"only the language model of {family.model_type} is counted; {' and '.join(parts)} {are_not}"
+    others = f"; {' and '.join(parts)} {are_not}" if parts else ""
+    return f"only the language model of {family.model_type} is counted{others}"
 
 
 def _model_name(source: str) -> str:

@@ -111,7 +111,7 @@ class Keys(KeyBlock):
     # Key of the object that holds the language model's keys in a multimodal config; else empty. tinylm does not
     # export multimodal configs.
     language_model_key: ClassVar[str] = ""
-    # Top-level keys of a multimodal config without effect on the language model.
+    # Top-level keys of a multimodal config without effect on the language model; empty for a text model.
     ignored_outer_keys: ClassVar[Collection[str]] = ()
     # Whether a multimodal config without that object has the language model's keys at its top level.
     reads_flat_configs: ClassVar[bool] = False

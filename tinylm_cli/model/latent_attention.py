@@ -79,11 +79,11 @@ class LatentAttention(SequenceMixer):
             self.q_proj = Linear(config.d_model, d_query, bias=False)
         else:
             self.q_a_proj = Linear(config.d_model, attention.q_rank, bias=attention.bias)
-            self.q_a_norm = build_norm(config, attention.q_rank)
+            self.q_a_norm = build_norm(config, attention.q_rank, eps=attention.latent_norm_eps)
             self.q_b_proj = Linear(attention.q_rank, d_query, bias=False)
         self.compresses_queries = attention.q_rank is not None
         self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
-        self.kv_a_norm = build_norm(config, self.kv_rank)
+        self.kv_a_norm = build_norm(config, self.kv_rank, eps=attention.latent_norm_eps)
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
 

@@ -20,7 +20,8 @@ class Family(NamedTuple):
     keys_class: str  # File and name of the class of its keys.
     architecture: str  # Class name of the language model in ``architectures``.
     title: str  # Its display name.
-    # Of a multimodal family: the class of its keys, by the ``model_type`` of its language model.
+    # Of a multimodal family: the class of its keys, by the ``model_type`` of its language model, the default first.
+    # ``keys_class`` then has the defaults of a config without a language model.
     language_models: Mapping[str, str] = {}
 
     @property
@@ -85,6 +86,54 @@ FAMILIES = {
             "Qwen3-VL, its language model",
             {"qwen3_vl_text": "multimodal.Qwen3VLKeys"},
         ),
+        Family(
+            "qwen3_5",
+            "qwen_hybrid.Qwen35Keys",
+            "Qwen3_5ForConditionalGeneration",
+            "Qwen3.5 with vision, its language model",
+            {"qwen3_5_text": "qwen_hybrid.Qwen35Keys"},
+        ),
+        Family(
+            "qwen3_5_moe",
+            "qwen_hybrid.Qwen35MoeKeys",
+            "Qwen3_5MoeForConditionalGeneration",
+            "Qwen3.5 with vision and experts, its language model",
+            {"qwen3_5_moe_text": "qwen_hybrid.Qwen35MoeKeys"},
+        ),
+        Family(
+            "emu3",
+            "multimodal.Emu3Keys",
+            "Emu3ForConditionalGeneration",
+            "Emu3, its language model",
+            {"emu3_text_model": "multimodal.Emu3Keys"},
+        ),
+        Family(
+            "fuyu",
+            "multimodal.FuyuKeys",
+            "FuyuForCausalLM",
+            "Fuyu, its language model",
+            {"persimmon": "multimodal.FuyuKeys"},
+        ),
+        Family(
+            "got_ocr2",
+            "multimodal.GotOcr2Keys",
+            "GotOcr2ForConditionalGeneration",
+            "GOT-OCR 2.0, its language model",
+            {"qwen2": "multimodal.GotOcr2QwenKeys"},
+        ),
+        Family(
+            "moss_transcribe_diarize",
+            "multimodal.MossKeys",
+            "MossTranscribeDiarizeForConditionalGeneration",
+            "MOSS-Transcribe-Diarize, its language model",
+            {"qwen3": "multimodal.MossQwenKeys"},
+        ),
+        Family(
+            "phi4_multimodal",
+            "phi.Phi4MultimodalKeys",
+            "Phi4MultimodalForCausalLM",
+            "Phi-4-multimodal, its language model",
+        ),
         Family("mixtral", "llama.MixtralKeys", "MixtralForCausalLM", "Mixtral"),
         Family("qwen3_moe", "qwen.Qwen3MoeKeys", "Qwen3MoeForCausalLM", "Qwen3 with experts"),
         Family("qwen2_moe", "qwen.Qwen2MoeKeys", "Qwen2MoeForCausalLM", "Qwen1.5 and Qwen2 with experts"),
@@ -117,6 +166,7 @@ FAMILIES = {
         Family("deepseek_v2", "deepseek.DeepseekV2Keys", "DeepseekV2ForCausalLM", "DeepSeek V2"),
         Family("deepseek_v3", "deepseek.DeepseekV3Keys", "DeepseekV3ForCausalLM", "DeepSeek V3"),
         Family("youtu", "deepseek.YoutuKeys", "YoutuForCausalLM", "Youtu-LLM"),
+        Family("minicpm3", "minicpm3.MiniCPM3Keys", "MiniCPM3ForCausalLM", "MiniCPM3"),
         Family("helium", "helium.HeliumKeys", "HeliumForCausalLM", "Helium"),
         Family("ernie4_5", "ernie.Ernie45Keys", "Ernie4_5ForCausalLM", "ERNIE 4.5 without experts"),
         Family("glm", "glm.GlmKeys", "GlmForCausalLM", "GLM-4"),
@@ -129,6 +179,7 @@ FAMILIES = {
         Family("exaone4", "exaone.Exaone4Keys", "Exaone4ForCausalLM", "EXAONE 4.0"),
         Family("exaone", "exaone.ExaoneKeys", "ExaoneForCausalLM", "EXAONE 3"),
         Family("cohere2", "cohere.Cohere2Keys", "Cohere2ForCausalLM", "Command R7B and A"),
+        Family("cohere_compass_text", "cohere.CohereCompassTextKeys", "CohereCompassForCausalLM", "Cohere Compass"),
         Family("lfm2", "lfm2.Lfm2Keys", "Lfm2ForCausalLM", "LFM2"),
         Family("bamba", "bamba.BambaKeys", "BambaForCausalLM", "Bamba"),
         Family("nemotron_h", "nemotron_h.NemotronHKeys", "NemotronHForCausalLM", "Nemotron-H"),

@@ -63,9 +63,8 @@ class LatentKeys(key.LlamaLikeKeys, RopeKeys):
 
     def to_tinylm(self, to: Translation) -> None:
         super().to_tinylm(to)
-        if self.rms_norm_eps != 1e-6:
-            why = "norms inside attention always use 1e-6 in this family"
-            to.unsupported("rms_norm_eps", why, "tinylm supports only rms_norm_eps: 1e-06")
+        if self.rms_norm_eps != 1e-6:  # the norms inside attention always use 1e-6
+            to.put("attention.latent_norm_eps", 1e-6)
         if self.num_key_value_heads not in (None, self.num_attention_heads) and not to.has_error("num_attention_heads"):
             to.unsupported("num_key_value_heads", "latent attention expands keys and values for every head")
         self._score_scale(to)
@@ -216,18 +215,18 @@ def _with_mscale(keys: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
         return keys
     per_weight = mscale(factor) - 1.0
     score_mscale = math.sqrt(scale / config.d_head**-0.5)
-    all_dim = _shortest_float((score_mscale - 1.0) / per_weight, scale, lambda w: _scale(config.d_head, factor, w))
+    all_dim = shortest_float((score_mscale - 1.0) / per_weight, scale, lambda w: _scale(config.d_head, factor, w))
     scaling: dict[str, Any] = {**keys["rope_scaling"], "mscale_all_dim": all_dim}
     target = config.position.attention_factor
     if target is not None and (divisor := mscale(factor, all_dim)) > 0:
-        weight = _shortest_float((target * divisor - 1.0) / per_weight, target, lambda w: mscale(factor, w) / divisor)
+        weight = shortest_float((target * divisor - 1.0) / per_weight, target, lambda w: mscale(factor, w) / divisor)
         if weight != 0 and mscale(factor, weight) / divisor == target:
             scaling["mscale"] = weight
             del scaling["attention_factor"]
     return {**keys, "rope_scaling": scaling}
 
 
-def _shortest_float(estimate: float, target: float, read: Callable[[float], float]) -> float:
+def shortest_float(estimate: float, target: float, read: Callable[[float], float]) -> float:
     """Return the shortest number near ``estimate`` for which ``read`` returns ``target``, or the closest value."""
     rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
     adjacent = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]

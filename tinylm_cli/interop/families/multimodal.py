@@ -1,4 +1,6 @@
-"""Multimodal families, of which tinylm reads the language model: LLaVA, Mistral 3, and Qwen with vision.
+"""Multimodal families, of which tinylm reads the language model.
+
+LLaVA, Mistral 3 and Qwen read images, as do Fuyu and GOT-OCR 2.0; Emu3 generates them, and MOSS reads audio.
 
 For text, the three axes of Qwen's M-RoPE have the same positions, so that it equals RoPE.
 """
@@ -7,9 +9,11 @@ from typing import ClassVar
 
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys, MistralKeys
+from tinylm_cli.interop.families.persimmon import PersimmonKeys
 from tinylm_cli.interop.families.qwen import Qwen2Keys, Qwen3Keys
 from tinylm_cli.interop.rope_scaling import Theta
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorNames
+from tinylm_cli.interop.translation import Translation
 
 LLAVA_PREFIXES = (
     {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
@@ -111,3 +115,97 @@ class Qwen3VLKeys(Qwen3Keys):
     num_key_value_heads: key.NKVHeads = 32
     max_position_embeddings: key.MaxLen = 128000
     rope_theta: Theta = 500_000.0
+
+
+class GotOcr2QwenKeys(Qwen2Keys):
+    """``GotOcr2Config`` with a Qwen2 under ``text_config``."""
+
+    tensor_names = llava_names(LLAMA_NAMES)
+    language_model_key = "text_config"
+    ignored_outer_keys = ("vision_config", "image_token_id", "image_token_index", "image_seq_length")
+
+    tie_word_embeddings: key.TieWeights = True
+
+
+class GotOcr2Keys(GotOcr2QwenKeys):
+    """``GotOcr2Config`` without ``text_config``."""
+
+    vocab_size: key.VocabSize = 151860
+    hidden_size: key.DModel = 1024
+    intermediate_size: key.DFF = 2816
+    num_hidden_layers: key.NLayers = 24
+    num_attention_heads: key.NHeads = 16
+    num_key_value_heads: key.NKVHeads = 16
+    rope_theta: Theta = 1e6
+
+
+class MossQwenKeys(Qwen3Keys):
+    """``MossTranscribeDiarizeConfig`` with a Qwen3 under ``text_config``."""
+
+    tensor_names = LLAMA_NAMES.override(
+        prefix_maps=({"model.": "model.language_model."},),
+        skipped_prefixes=("model.audio_tower.", "model.multi_modal_projector."),
+    )
+    language_model_key = "text_config"
+    ignored_outer_keys = (
+        *("audio_config", "audio_chunk_size", "audio_merge_size", "audio_token_id"),
+        *("projector_bias", "projector_hidden_act"),
+    )
+
+    tie_word_embeddings: key.TieWeights = True
+
+
+class MossKeys(MossQwenKeys):
+    """``MossTranscribeDiarizeConfig`` without ``text_config``."""
+
+    hidden_size: key.DModel = 1024
+    intermediate_size: key.DFF = 3072
+    num_hidden_layers: key.NLayers = 28
+    num_attention_heads: key.NHeads = 16
+    num_key_value_heads: key.NKVHeads = 8
+    max_position_embeddings: key.MaxLen = 131072
+    rope_theta: Theta = 1e6
+
+
+class FuyuKeys(PersimmonKeys):
+    """``FuyuConfig``, without vision encoder; published configs have the language model's keys at the top level."""
+
+    tensor_names = PersimmonKeys.tensor_names.override(
+        prefix_maps=(
+            {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
+            {"model.": "model.language_model."},
+        ),
+        skipped_prefixes=("vision_embed_tokens.", "model.vision_embed_tokens."),
+    )
+    language_model_key = "text_config"
+    ignored_outer_keys = ("image_size", "image_token_id", "num_channels", "patch_size")
+    reads_flat_configs = True
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map as Persimmon; without ``text_config``, half of each head's dimensions rotate."""
+        super().to_tinylm(to)
+        if not to.prefix and self.partial_rotary_factor not in (None, 0.5):
+            why = "without text_config, this family's code rotates half of the dimensions of a head"
+            to.unsupported("partial_rotary_factor", why)
+
+
+class Emu3Keys(LlamaKeys):
+    """``Emu3Config``: images are tokens of the vocabulary, which a VQ-VAE encodes and decodes."""
+
+    tensor_names = LLAMA_NAMES.override(
+        prefix_maps=(
+            {"model.": "text_model.model.", "lm_head.": "text_model.lm_head."},
+            {"model.": "model.text_model."},
+        ),
+        skipped_prefixes=("vqmodel.", "model.vqmodel."),
+    )
+    language_model_key = "text_config"
+    ignored_outer_keys = ("vq_config", "vocabulary_map", "image_token_id")
+
+    vocab_size: key.VocabSize = 184622
+    intermediate_size: key.DFF = 14336
+    num_key_value_heads: key.NKVHeads = 8
+    max_position_embeddings: key.MaxLen = 9216
+    rms_norm_eps: key.NormEps = 1e-5
+    rope_theta: Theta = 1e6
+    attention_dropout: key.Dropout = 0.1  # this family's code uses it for the residual branches, too

@@ -84,3 +84,14 @@ class Phi3Keys(key.LlamaLikeKeys, RopeKeys):
         original = config.position.original_max_len
         length = {} if original is None else {"original_max_position_embeddings": original}
         return super().from_tinylm(config) | length
+
+
+class Phi4MultimodalKeys(Phi3Keys):
+    """``Phi4MultimodalConfig``, which has the keys of the language model at its top level."""
+
+    tensor_names = Phi3Keys.tensor_names.override(skipped_prefixes=("model.embed_tokens_extend.",))
+    ignored_outer_keys = ("vision_config", "audio_config")
+
+    vocab_size: key.VocabSize = 200064
+    num_key_value_heads: key.NKVHeads = 8
+    max_position_embeddings: key.MaxLen = 131072

@@ -152,6 +152,7 @@ _SEPARATE = (
     Fused(_of_delta_net("a"), "linear_attn.in_proj_a"),
 )
 _IN_MULTIMODAL = ({"model.": "model.language_model."},)
+_MULTIMODAL_KEYS = ("vision_config", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _SKIPPED = ("mtp.", "model.visual.")
 
 
@@ -170,6 +171,13 @@ class Qwen35TextKeys(_QwenHybridKeys):
     hidden_size: key.DModel = 4096
     intermediate_size: key.DFF = 12288
     num_key_value_heads: key.NKVHeads = 4
+
+
+class Qwen35Keys(Qwen35TextKeys):
+    """``Qwen3_5Config``: a multimodal model, whose language model is under ``text_config``."""
+
+    language_model_key = "text_config"
+    ignored_outer_keys = _MULTIMODAL_KEYS
 
 
 class Qwen35MoeTextKeys(SharedExpertKeys, _QwenHybridKeys):
@@ -197,6 +205,13 @@ class Qwen35MoeTextKeys(SharedExpertKeys, _QwenHybridKeys):
         to.put("feed_forward.d_expert", None)
         to.ignore("intermediate_size")
         super().to_tinylm(to)
+
+
+class Qwen35MoeKeys(Qwen35MoeTextKeys):
+    """``Qwen3_5MoeConfig``: a multimodal model, whose language model is under ``text_config``."""
+
+    language_model_key = "text_config"
+    ignored_outer_keys = _MULTIMODAL_KEYS
 
 
 def _channels(config: ModelConfig) -> tuple[int, int, int]:

@@ -107,7 +107,7 @@ def read_family(model_type: str, folder: Path) -> Row:
         counted = total_params(tensor_table(import_config(str(folder)).loaded.config))
     except ConfigError as error:
         return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
-    classes = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES | MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    classes = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     module_class = getattr(transformers, classes[model_type])
     with torch.device("meta"), no_init_weights():
         module = module_class(config)

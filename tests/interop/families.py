@@ -848,6 +848,34 @@ def granitemoe_swa(draw: Draw) -> Keys:
     return keys | {"shared_intermediate_size": draw(one_of(0, 8, 24))}
 
 
+def ministral3(draw: Draw) -> Keys:
+    keys = mistral(draw) | {"sliding_window": draw(one_of(None, WINDOW)), "head_dim": draw(one_of(4, 8))}
+    beta = {"llama_4_scaling_beta": draw(one_of(0.1, 2.0)), "original_max_position_embeddings": draw(one_of(4, 7))}
+    return keys | {"rope_parameters": keys["rope_parameters"] | beta}
+
+
+def llama4_text(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"num_hidden_layers": draw(one_of(3, 4))}
+    if draw(one_of(False, True)):
+        keys["layer_types"] = (["full_attention", "chunked_attention"] * 2)[: keys["num_hidden_layers"]]
+    if draw(one_of(False, True)):
+        keys["moe_layers"] = [0, 2]
+    return keys | {
+        "head_dim": draw(one_of(4, 8)),
+        "intermediate_size_mlp": draw(one_of(16, 20)),
+        "num_local_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "interleave_moe_layer_step": draw(one_of(1, 2)),
+        "use_qk_norm": draw(one_of(False, True)),
+        "no_rope_layer_interval": draw(one_of(2, 3)),
+        "attention_chunk_size": draw(one_of(4, WINDOW)),
+        "attn_temperature_tuning": draw(one_of(True, False, True)),
+        "floor_scale": draw(one_of(1, 4)),
+        "attn_scale": draw(one_of(0.1, 2.0)),
+        "attention_bias": draw(one_of(False, True)),
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -897,12 +925,14 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "llama": llama,
+    "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,
     "mamba": mamba,
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,
     "mamba2": mamba2,
     "ministral": ministral,
+    "ministral3": ministral3,
     "mistral": mistral,
     "mixtral": mixtral,
     "mpt": mpt,

@@ -409,6 +409,37 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.activation": "relu2", "feed_forward.gated": False, "head.logit_softcap": 15.0,
     },
     "ministral": {**LLAMA, "attention.window": 4096, "attention.window_pattern": "L", "attention.n_kv_heads": 8},
+    "ministral3": {
+        **LLAMA, "attention.n_kv_heads": 8, "position.scaling": "yarn", "position.scaling_factor": 16.0,
+        "position.attention_factor": 1.0, "position.theta": 1e6, "attention.temperature_scale": 0.1,
+        "attention.temperature_len": 16384, "attention.temperature_offset": 0,
+    },
+    "mistral3-ministral3": {
+        **LLAMA, "d_model": 3072, "d_ff": 9216, "n_layers": 26, "attention.d_head": 128, "tie_weights": True,
+        "attention.temperature_scale": 0.1, "attention.temperature_len": 16384,
+    },
+    "llama4": {
+        **LLAMA, "position.pairing": "adjacent", "position.scaling": "llama3", "position.low_freq_factor": 1.0,
+        "position.high_freq_factor": 1.0, "d_ff": 16384, "feed_forward.d_expert": 8192, "feed_forward.n_experts": 16,
+        "feed_forward.top_k": 1, "feed_forward.router": "sigmoid", "feed_forward.router_weight_on_input": True,
+        "feed_forward.n_shared_experts": 1, "layers.pattern": "3 rope_chunked, nope",
+        "layers.kinds": {
+            "rope_chunked": {
+                "attention": {
+                    "qk_norm": "per_head", "qk_norm_weight": False, "qk_norm_after_rope": True, "window": 8192,
+                    "chunked": True,
+                },
+            },
+            "nope": {
+                "position": {"kind": "none"},
+                "attention": {"temperature_scale": 0.1, "temperature_len": 8192, "temperature_offset": 1},
+            },
+        },
+    },
+    "llama4_text": {
+        **LLAMA, "position.pairing": "adjacent", "position.scaling": "none", "feed_forward.n_experts": 128,
+        "layers.pattern": "rope_chunked_dense, rope_chunked, rope_chunked_dense, nope",
+    },
     "nemotron": {
         **LLAMA, "norm.kind": "layernorm", "norm.zero_centered": True, "norm.bias": None,
         "feed_forward.activation": "relu2", "feed_forward.gated": False, "position.rotary_fraction": 0.5,
@@ -626,6 +657,7 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
         },
     }),
     "glm-4.5-air": ("glm4_moe", {}),
+    "llama-4-scout": ("llama4", {}),
     "minimax-m2": ("minimax_m2", {}),
     "gpt-oss-20b": ("gpt_oss", {}),
     "gpt-oss-120b": ("gpt_oss", {

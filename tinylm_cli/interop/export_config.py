@@ -108,7 +108,10 @@ def express(config: ModelConfig) -> ExportedConfig:
         fields_read_back, unsupported = _read_back(document)
         if fields_read_back is None:
             continue
-        differences = [field for field in wanted if not _equal(wanted[field], fields_read_back.get(field))]
+        # a field without effect in the other model has its default there
+        differences = [
+            field for field in wanted if not _equal(wanted[field], fields_read_back.get(field, defaults().get(field)))
+        ]
         if not differences and not unsupported:
             return ExportedConfig(config, family.model_type, document)
         candidate = _Candidate(family.model_type, sorted(differences, key=_by_importance), unsupported)

@@ -38,6 +38,7 @@ FAMILIES = {
         Family("llama", "llama.LlamaKeys", "LlamaForCausalLM", "Llama"),
         Family("mistral", "llama.MistralKeys", "MistralForCausalLM", "Mistral"),
         Family("ministral", "llama.MinistralKeys", "MinistralForCausalLM", "Ministral"),
+        Family("ministral3", "ministral3.Ministral3Keys", "Ministral3ForCausalLM", "Ministral 3"),
         Family("qwen2", "qwen.Qwen2Keys", "Qwen2ForCausalLM", "Qwen2 and Qwen2.5"),
         Family("qwen3", "qwen.Qwen3Keys", "Qwen3ForCausalLM", "Qwen3"),
         Family("gemma", "gemma.GemmaKeys", "GemmaForCausalLM", "Gemma"),
@@ -62,7 +63,7 @@ FAMILIES = {
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",
             "Mistral with vision, its language model",
-            {"mistral": "multimodal.Mistral3Keys"},
+            {"mistral": "multimodal.Mistral3Keys", "ministral3": "ministral3.Mistral3Ministral3Keys"},
         ),
         Family(
             "qwen2_vl",
@@ -177,6 +178,14 @@ FAMILIES = {
             "Granite 4.0 with Mamba-2 layers",
         ),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
+        Family("llama4_text", "llama4.Llama4TextKeys", "Llama4ForCausalLM", "Llama 4"),
+        Family(
+            "llama4",
+            "llama4.Llama4Keys",
+            "Llama4ForConditionalGeneration",
+            "Llama 4 with vision, its language model",
+            {"llama4_text": "llama4.Llama4Keys"},
+        ),
     )
 }
 """Every family by ``model_type``, in the order in which export tries them."""

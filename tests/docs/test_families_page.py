@@ -39,11 +39,12 @@ KINDS = {
 }
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
-COMPLETED = {
+COMPLETED: dict[str, dict[str, Any]] = {
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "glm4_moe": {"head_dim": 128},  # the default rotates 21 dimensions of a head, an odd number
     "hunyuan_v1_dense": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 48},
 }

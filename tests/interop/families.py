@@ -876,6 +876,56 @@ def llama4_text(draw: Draw) -> Keys:
     }
 
 
+def lfm2_moe(draw: Draw) -> Keys:
+    keys = lfm2(draw)
+    for name in ("block_multiple_of", "block_ffn_dim_multiplier", "block_auto_adjust_ff_dim"):
+        keys.pop(name, None)
+    return keys | {
+        "num_dense_layers": draw(one_of(0, 1)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "use_expert_bias": draw(one_of(False, True)),
+        "norm_topk_prob": draw(one_of(False, True)),
+        "routed_scaling_factor": draw(one_of(1.0, 2.5)),
+    }
+
+
+def hy_v3(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"num_hidden_layers": draw(one_of(2, 3))}
+    if draw(one_of(False, True)):
+        keys["mlp_layer_types"] = list(draw(permutations(["dense", "sparse", "sparse"])))[: keys["num_hidden_layers"]]
+    return keys | {
+        "head_dim": draw(one_of(4, 8)),
+        "attention_bias": draw(one_of(False, True)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "num_shared_experts": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "router_scaling_factor": draw(one_of(1.0, 2.5)),
+    }
+
+
+def mellum(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"num_hidden_layers": 3, "head_dim": draw(one_of(4, 8))}
+    full = scaling(draw)["rope_parameters"]
+    rope = {"full_attention": full, "sliding_attention": {"rope_type": "default", "rope_theta": draw(one_of(1e3, 1e4))}}
+    types = draw(
+        permutations(["full_attention", "sliding_attention", draw(one_of("full_attention", "sliding_attention"))])
+    )
+    return keys | {
+        "rope_parameters": rope,
+        "layer_types": list(types),
+        "mlp_layer_types": list(draw(permutations(["dense", "sparse", "sparse"]))),
+        "sliding_window": WINDOW,
+        "attention_bias": draw(one_of(False, True)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "norm_topk_prob": draw(one_of(False, True)),
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -903,6 +953,9 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gpt_neox_japanese": gpt_neox_japanese,
     "granitemoe": granitemoe,
     "hunyuan_v1_moe": hunyuan_v1_moe,
+    "hy_v3": hy_v3,
+    "lfm2_moe": lfm2_moe,
+    "mellum": mellum,
     "flex_olmo": flex_olmo,
     "dots1": dots1,
     "glm4_moe": glm4_moe,

@@ -317,6 +317,22 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "d_ff": 8192, "short_conv.kernel_size": 3, "layers.pattern": "3 (2 conv, full), 3 (conv, full), conv",
         "layers.kinds": {"conv": {"block": {"mixer": "short_conv"}}, "full": {}}, "norm.eps": 1e-5,
     },
+    "lfm2_moe": {
+        **LLAMA, "position.theta": 1e6, "attention.qk_norm": "per_head", "tie_weights": True, "d_ff": 7168,
+        "feed_forward.n_experts": 32, "feed_forward.top_k": 4, "feed_forward.d_expert": 1792,
+        "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.renormalize": True,
+        "layers.pattern": "2 conv_dense, 4 (full, 3 conv), 2 (full, 2 conv)",
+    },
+    "hy_v3": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.qk_norm_after_rope": False, "position.theta": 11158840.0,
+        "feed_forward.n_experts": 192, "feed_forward.d_expert": 1536, "feed_forward.n_shared_experts": 1,
+        "feed_forward.routed_scale": 2.826, "feed_forward.score_correction": True, "feed_forward.n_dense_layers": 1,
+    },
+    "mellum": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.window": 1024, "attention.window_pattern": "LLLG",
+        "position.theta": 5e5, "position.local_theta": 1e4, "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
+        "feed_forward.router": "softmax", "feed_forward.n_dense_layers": 0, "feed_forward.d_expert": 896,
+    },
     "nemotron_h": {
         "position.kind": "none", "norm.kind": "rmsnorm", "norm.eps": 1e-5, "attention.n_kv_heads": 8, "d_ff": 21504,
         "tie_weights": False, "feed_forward.activation": "relu2", "mamba2.n_heads": 128, "mamba2.n_groups": 8,
@@ -527,7 +543,7 @@ DEFAULTED = sorted(
     set(FAMILIES)
     - {family.model_type for family in FAMILIES.values() if family.language_models}
     - {"deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"}
-    - {"nemotron"}
+    - {"lfm2_moe", "nemotron"}
 )
 
 

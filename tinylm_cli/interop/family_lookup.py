@@ -20,10 +20,10 @@ dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 falcon_h1
 flint flava fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
 gemma4_unified_assistant gemma4_unified_text git glm4_moe_lite glm4v glm4v_moe glm4v_text glm_moe_dsa glmga got_ocr2
 granite_speech
-hrm_text hy_v3 hy_v4 idefics2
+hrm_text hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
-jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3
-llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert mellum mimo_v2_flash minicpm
+jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm3
+llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert mimo_v2_flash minicpm
 minicpm3 minimax minimax_m3_vl_text mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
 nemotron_h_omni openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet

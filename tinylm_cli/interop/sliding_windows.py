@@ -170,9 +170,11 @@ class LayerRopeKeys(LayerWindowKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys, with one block of RoPE for each kind of layers."""
-        position = config.position
-        full = {"rope_theta": position.theta, **(rope_scaling_key(config) or {"rope_type": "default"})}
-        local = {"rope_theta": position.local_theta or position.theta, "rope_type": "default"}
+        kinds = layer_pattern(config).kinds
+        of_full = next((kind for kind in kinds if kind.attention.window is None), config)
+        of_local = next((kind for kind in kinds if kind.attention.window is not None), config)
+        full = {"rope_theta": of_full.position.theta, **(rope_scaling_key(of_full) or {"rope_type": "default"})}
+        local = {"rope_theta": of_local.position.theta, "rope_type": "default"}
         blocks = {"full_attention": full, "sliding_attention": local}
         return super().from_tinylm(config) | {"rope_parameters": blocks}
 

@@ -64,6 +64,18 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 """The block of each sequence mixer other than attention."""
 
 
+LAYER_ATTENTION: list[dict[str, Any]] = [
+    {},
+    {"window": 2},
+    {"window": 3, "chunked": True},
+    {"window": None},
+    {"n_kv_heads": 1},
+    {"sinks": True},
+    {"temperature_scale": 2.0, "temperature_len": 2},
+]
+"""Fields of attention in which a kind of layers may differ."""
+
+
 OTHER_HEADS: list[dict[str, Any]] = [
     {"kind": "sequence_classification", "n_labels": 1},
     {"kind": "sequence_classification", "n_labels": 3},
@@ -94,7 +106,9 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     attention: dict[str, Any] = {}
     if mixer == "attention":
         rope = position["kind"] == "rope"
-        attention = _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head, rope=rope)
+        weighted = bool(norm["weight"])
+        many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted) if not latent else {}
+        attention = _latent(draw, d_rope) if latent else many
     feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
     head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
     has_kinds = n_layers > 1 and draw(st.booleans())
@@ -156,7 +170,7 @@ def _layers(
     elif change == "no feed_forward" and mixer != "none":
         other = {"block": {"feed_forward": False}}
     elif mixer == "attention" and attention.get("kind") != "latent":
-        other["attention"] = draw(one_of([{}, {"window": 2}, {"window": None}, {"n_kv_heads": 1}, {"sinks": True}]))
+        other["attention"] = draw(one_of(LAYER_ATTENTION))
         if position["kind"] in ("rope", "alibi"):
             other["position"] = draw(one_of([{}, {"kind": "none"}]))
         if position["kind"] == "rope":
@@ -201,7 +215,7 @@ def _position(draw: st.DrawFn, mixer: str, *, rope: bool, pairs: int) -> dict[st
     return {"kind": kind, "theta": 100.0, "pairing": draw(one_of(["half", "adjacent"])), **scaling}
 
 
-def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool) -> dict[str, Any]:
+def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weighted_norms: bool) -> dict[str, Any]:
     window: dict[str, Any] = draw(
         one_of(
             [
@@ -210,6 +224,8 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool) -> dic
                 {"window": 1},
                 {"window": 1, "window_pattern": "GL"},
                 {"window": 3, "window_pattern": "LG"},
+                {"window": 4, "chunked": True},
+                {"window": 5, "chunked": True, "window_pattern": "LG"},
             ]
         )
     )
@@ -219,6 +235,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool) -> dic
         "bias": draw(st.booleans()),
         "out_bias": draw(one_of([None, True, False])),
         "qk_norm": (qk_norm := draw(one_of(["none", "per_head", "full"]))),
+        "qk_norm_weight": not (weighted_norms and qk_norm != "none" and draw(st.booleans())),
         "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "clip_qkv": draw(one_of([None, 0.5])),
         "gate": draw(st.booleans()),
@@ -226,6 +243,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool) -> dic
         "scale": draw(one_of([None, 0.3])),
         "sinks": draw(st.booleans()),
         **window,
+        **_temperature(draw),
     }
 
 
@@ -240,7 +258,15 @@ def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
         "latent_norm_eps": draw(one_of([None, 1e-2])),
         "bias": draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
+        **_temperature(draw),
     }
+
+
+def _temperature(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw factors of the scores that grow with the position, or none."""
+    length, offset = draw(one_of([1, 4])), draw(one_of([0, 1]))
+    tuned = {"temperature_scale": 0.3, "temperature_len": length, "temperature_offset": offset}
+    return tuned if draw(st.booleans()) else {}
 
 
 def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
@@ -270,5 +296,6 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "router_bias": draw(st.booleans()),
         "renormalize": router != "topk_softmax" and draw(st.booleans()),
         "score_correction": router == "sigmoid" and draw(st.booleans()),
+        "router_weight_on_input": draw(st.booleans()),
         "routed_scale": draw(one_of([1.0, 2.5])),
     }

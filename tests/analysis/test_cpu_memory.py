@@ -59,9 +59,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "wide heads": {**LLAMA, "d_ff": 64, "attention": {"d_head": 256, "n_kv_heads": 1}},
     "windowed": {**LLAMA, "attention": {"n_kv_heads": 2, "window": 16}},
     "windows in turn": {**LLAMA, "attention": {"window": 16, "window_pattern": "LG", "qk_norm": "per_head"}},
+    "chunked": {**LLAMA, "attention": {"n_kv_heads": 2, "window": 20, "chunked": True, "temperature_scale": 0.1}},
+    "temperatures": {"position": ROPE, "attention": {"temperature_scale": 0.1, "window": 16, "window_pattern": "LG"}},
+    "latent temperatures": {"position": ROPE, "attention": {**LATENT, "temperature_scale": 0.1}},
+    "weighted inputs of experts": {**LLAMA, "feed_forward": {"n_experts": 8, "router_weight_on_input": True}},
     "fading": {"position": {"kind": "alibi"}},
     "fading in windows": {"position": {"kind": "alibi"}, "attention": {"window": 16, "window_pattern": "LG"}},
-    "experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 256}},
+    "experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192}},
     "many experts": {
         "feed_forward": {
             "n_experts": 64, "top_k": 6, "d_expert": 32, "n_shared_experts": 2, "n_dense_layers": 1,

@@ -42,6 +42,15 @@ def test_window_pattern_cut_short() -> None:
     assert found == (14 * 4096 + 13 * 5000) * 2 * 4 * 256 * 2
 
 
+def test_chunks() -> None:
+    config = load_config("llama-4-scout").config
+    chunks, full = cache_shape(config, "bfloat16").layers
+    assert (chunks.n_layers, chunks.window, chunks.chunked) == (36, 8192, True)
+    assert (full.n_layers, full.window, full.chunked) == (12, None, False)
+    found = kv_cache_bytes(config, batch_size=1, seq_len=20_000, dtype="bfloat16")
+    assert found == (36 * 8192 + 12 * 20_000) * 2 * 8 * 128 * 2
+
+
 NAMES = ("llama-3-8b", "gemma-2-2b", "deepseek-v2-lite", "gpt2")
 
 

@@ -78,6 +78,10 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     }
     if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":
         blocks["attention"] |= draw(_some({"qk_norm_after_rope": st.booleans()}))
+    if blocks["attention"].get("qk_norm", "none") != "none" and norm.get("weight", True):
+        blocks["attention"] |= draw(_some({"qk_norm_weight": st.booleans()}))
+    if mixer == "attention":
+        blocks["attention"] |= draw(_temperature())
     assert list(blocks) == list(BLOCKS)
     text = st.characters(exclude_categories=["Cs"])
     course: dict[str, st.SearchStrategy[Any]] = {
@@ -135,7 +139,7 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) ->
         optional["attention_factor"] = st.none() | NUMBERS
     below, above = NUMBERS.filter(lambda n: n < 4), st.floats(33, 1e6)
     if scaling == "llama3":
-        optional |= {"low_freq_factor": below, "high_freq_factor": above}
+        optional |= {"low_freq_factor": below | st.just(4.0), "high_freq_factor": above | st.just(4.0)}
     if scaling == "yarn":
         optional |= {"beta_slow": below | st.just(32.0), "beta_fast": above, "truncate": st.booleans()}
     if scaling == "longrope":
@@ -173,6 +177,13 @@ EITHER_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
+def _temperature(draw: st.DrawFn) -> dict[str, Any]:
+    scale = draw(st.none() | NUMBERS)
+    others = {"temperature_len": st.integers(1, 10**9), "temperature_offset": st.integers(0, 1024)}
+    return {} if scale is None else {"temperature_scale": scale, **draw(_some(others))}
+
+
+@st.composite
 def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
     divisors = [n for n in range(1, n_heads + 1) if n_heads % n == 0]
     optional: dict[str, st.SearchStrategy[Any]] = {
@@ -187,7 +198,8 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
     values = draw(_some(optional))
     if draw(st.booleans()):
         values["window"] = draw(st.integers(1, 10**9))
-        values |= draw(_some({"window_pattern": st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")}))
+        pattern = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")
+        values |= draw(_some({"window_pattern": pattern, "chunked": st.booleans()}))
     return values
 
 
@@ -277,6 +289,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "d_expert": st.none() | st.integers(1, 2**24),
         "n_dense_layers": st.integers(0, n_layers - 1),
         "router_bias": st.booleans(),
+        "router_weight_on_input": st.booleans(),
         "routed_scale": NUMBERS,
     }
     if router != "topk_softmax":

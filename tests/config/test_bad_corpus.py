@@ -36,7 +36,9 @@ anchor-without-name           yaml-syntax@3
 anchor                        anchor@3
 arithmetic                    wrong-type@6
 attention-as-word             wrong-type@7
+attention-chunked-alone       without-effect@8
 attention-fields-at-top       unknown-key@7,8,9,10
+attention-floor-scale         unknown-key@8,9
 attention-kind-gqa-full       contradiction@8
 attention-kind-gqa            needs-field@8
 attention-kind-mha-grouped    contradiction@8
@@ -46,6 +48,8 @@ attention-kv-heads-uneven     kv-heads-do-not-divide@8
 attention-kv-heads-zero       out-of-range@8
 attention-qk-norm-true        wrong-type@8
 attention-scale-root          wrong-type@8
+attention-temperature-alone   without-effect@8,9
+attention-temperature-zero    out-of-range@8
 bad-escape                    yaml-syntax@8
 bidi-in-key                   unknown-key@7
 bidi-in-value                 unknown-choice@8
@@ -136,6 +140,7 @@ experts-score-correction      without-effect@9
 experts-shared-gate-alone     without-effect@9
 experts-top-k-above           top-k-above-experts@9
 experts-top-k-default         top-k-above-experts@8
+experts-weight-on-input-alone without-effect@8
 experts-without-number        without-effect@8,9,10,11
 experts-zero                  out-of-range@8
 feed-forward-clamp-plain      without-effect@9
@@ -270,6 +275,8 @@ position-kind-relative        unknown-choice@8
 position-unknown-key          unknown-key@9
 python-dict                   not-a-mapping@1
 qk-norm-after-rope-alone      without-effect@10
+qk-norm-weight-alone          without-effect@8
+qk-norm-weight-without-weights without-effect@11
 question-mark-value           yaml-syntax@3
 reserved-at-sign              yaml-syntax@3
 reserved-backtick             yaml-syntax@3

@@ -871,6 +871,84 @@ def granitemoe_swa(draw: Draw) -> Keys:
     return keys | {"shared_intermediate_size": draw(one_of(0, 8, 24))}
 
 
+def ministral3(draw: Draw) -> Keys:
+    keys = mistral(draw) | {"sliding_window": draw(one_of(None, WINDOW)), "head_dim": draw(one_of(4, 8))}
+    beta = {"llama_4_scaling_beta": draw(one_of(0.1, 2.0)), "original_max_position_embeddings": draw(one_of(4, 7))}
+    return keys | {"rope_parameters": keys["rope_parameters"] | beta}
+
+
+def llama4_text(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"num_hidden_layers": draw(one_of(3, 4))}
+    if draw(one_of(False, True)):
+        keys["layer_types"] = (["full_attention", "chunked_attention"] * 2)[: keys["num_hidden_layers"]]
+    if draw(one_of(False, True)):
+        keys["moe_layers"] = [0, 2]
+    return keys | {
+        "head_dim": draw(one_of(4, 8)),
+        "intermediate_size_mlp": draw(one_of(16, 20)),
+        "num_local_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "interleave_moe_layer_step": draw(one_of(1, 2)),
+        "use_qk_norm": draw(one_of(False, True)),
+        "no_rope_layer_interval": draw(one_of(2, 3)),
+        "attention_chunk_size": draw(one_of(4, WINDOW)),
+        "attn_temperature_tuning": draw(one_of(True, False, True)),
+        "floor_scale": draw(one_of(1, 4)),
+        "attn_scale": draw(one_of(0.1, 2.0)),
+        "attention_bias": draw(one_of(False, True)),
+    }
+
+
+def lfm2_moe(draw: Draw) -> Keys:
+    keys = lfm2(draw)
+    for name in ("block_multiple_of", "block_ffn_dim_multiplier", "block_auto_adjust_ff_dim"):
+        keys.pop(name, None)
+    return keys | {
+        "num_dense_layers": draw(one_of(0, 1)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "use_expert_bias": draw(one_of(False, True)),
+        "norm_topk_prob": draw(one_of(False, True)),
+        "routed_scaling_factor": draw(one_of(1.0, 2.5)),
+    }
+
+
+def hy_v3(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"num_hidden_layers": draw(one_of(2, 3))}
+    if draw(one_of(False, True)):
+        keys["mlp_layer_types"] = list(draw(permutations(["dense", "sparse", "sparse"])))[: keys["num_hidden_layers"]]
+    return keys | {
+        "head_dim": draw(one_of(4, 8)),
+        "attention_bias": draw(one_of(False, True)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "num_shared_experts": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "router_scaling_factor": draw(one_of(1.0, 2.5)),
+    }
+
+
+def mellum(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"num_hidden_layers": 3, "head_dim": draw(one_of(4, 8))}
+    full = scaling(draw)["rope_parameters"]
+    rope = {"full_attention": full, "sliding_attention": {"rope_type": "default", "rope_theta": draw(one_of(1e3, 1e4))}}
+    types = draw(
+        permutations(["full_attention", "sliding_attention", draw(one_of("full_attention", "sliding_attention"))])
+    )
+    return keys | {
+        "rope_parameters": rope,
+        "layer_types": list(types),
+        "mlp_layer_types": list(draw(permutations(["dense", "sparse", "sparse"]))),
+        "sliding_window": WINDOW,
+        "attention_bias": draw(one_of(False, True)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "norm_topk_prob": draw(one_of(False, True)),
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -899,6 +977,9 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gpt_neox_japanese": gpt_neox_japanese,
     "granitemoe": granitemoe,
     "hunyuan_v1_moe": hunyuan_v1_moe,
+    "hy_v3": hy_v3,
+    "lfm2_moe": lfm2_moe,
+    "mellum": mellum,
     "flex_olmo": flex_olmo,
     "dots1": dots1,
     "glm4_moe": glm4_moe,
@@ -921,6 +1002,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "llama": llama,
+    "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,
     "mamba": mamba,
     "falcon_mamba": falcon_mamba,
@@ -928,6 +1010,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "mamba2": mamba2,
     "minicpm3": minicpm3,
     "ministral": ministral,
+    "ministral3": ministral3,
     "mistral": mistral,
     "mixtral": mixtral,
     "mpt": mpt,

@@ -136,7 +136,7 @@ def test_unscaled_scores(scale: float | None, *, scaled: bool) -> None:
         ("deepseek_v2", {"feed_forward__router": "sigmoid"}, "deepseek_v3", "feed_forward.score_correction false"),
         ("deepseek_v2", {"feed_forward__router": "topk_softmax"}, "deepseek_v2", "feed_forward.router topk_softmax"),
         ("deepseek_v3", {"norm__eps": 1e-5}, "deepseek_v3", "attention.latent_norm_eps 1e-05"),
-        ("mixtral", {"feed_forward__router": "sigmoid"}, "glm4_moe", "feed_forward.score_correction false"),
+        ("mixtral", {"feed_forward__router": "sigmoid"}, "lfm2_moe", "attention.qk_norm none"),
         ("qwen3_moe", {"attention__qk_norm": "none", "norm__bias": None}, "qwen3_moe", "attention.qk_norm none"),
         ("olmoe", {"feed_forward__n_shared_experts": 1}, "qwen2_moe", "feed_forward.shared_expert_gate false"),
         ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),

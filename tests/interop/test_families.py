@@ -345,6 +345,22 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "d_ff": 8192, "short_conv.kernel_size": 3, "layers.pattern": "3 (2 conv, full), 3 (conv, full), conv",
         "layers.kinds": {"conv": {"block": {"mixer": "short_conv"}}, "full": {}}, "norm.eps": 1e-5,
     },
+    "lfm2_moe": {
+        **LLAMA, "position.theta": 1e6, "attention.qk_norm": "per_head", "tie_weights": True, "d_ff": 7168,
+        "feed_forward.n_experts": 32, "feed_forward.top_k": 4, "feed_forward.d_expert": 1792,
+        "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.renormalize": True,
+        "layers.pattern": "2 conv_dense, 4 (full, 3 conv), 2 (full, 2 conv)",
+    },
+    "hy_v3": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.qk_norm_after_rope": False, "position.theta": 11158840.0,
+        "feed_forward.n_experts": 192, "feed_forward.d_expert": 1536, "feed_forward.n_shared_experts": 1,
+        "feed_forward.routed_scale": 2.826, "feed_forward.score_correction": True, "feed_forward.n_dense_layers": 1,
+    },
+    "mellum": {
+        **LLAMA, "attention.qk_norm": "per_head", "attention.window": 1024, "attention.window_pattern": "LLLG",
+        "position.theta": 5e5, "position.local_theta": 1e4, "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
+        "feed_forward.router": "softmax", "feed_forward.n_dense_layers": 0, "feed_forward.d_expert": 896,
+    },
     "nemotron_h": {
         "position.kind": "none", "norm.kind": "rmsnorm", "norm.eps": 1e-5, "attention.n_kv_heads": 8, "d_ff": 21504,
         "tie_weights": False, "feed_forward.activation": "relu2", "mamba2.n_heads": 128, "mamba2.n_groups": 8,
@@ -437,6 +453,37 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.activation": "relu2", "feed_forward.gated": False, "head.logit_softcap": 15.0,
     },
     "ministral": {**LLAMA, "attention.window": 4096, "attention.window_pattern": "L", "attention.n_kv_heads": 8},
+    "ministral3": {
+        **LLAMA, "attention.n_kv_heads": 8, "position.scaling": "yarn", "position.scaling_factor": 16.0,
+        "position.attention_factor": 1.0, "position.theta": 1e6, "attention.temperature_scale": 0.1,
+        "attention.temperature_len": 16384, "attention.temperature_offset": 0,
+    },
+    "mistral3-ministral3": {
+        **LLAMA, "d_model": 3072, "d_ff": 9216, "n_layers": 26, "attention.d_head": 128, "tie_weights": True,
+        "attention.temperature_scale": 0.1, "attention.temperature_len": 16384,
+    },
+    "llama4": {
+        **LLAMA, "position.pairing": "adjacent", "position.scaling": "llama3", "position.low_freq_factor": 1.0,
+        "position.high_freq_factor": 1.0, "d_ff": 16384, "feed_forward.d_expert": 8192, "feed_forward.n_experts": 16,
+        "feed_forward.top_k": 1, "feed_forward.router": "sigmoid", "feed_forward.router_weight_on_input": True,
+        "feed_forward.n_shared_experts": 1, "layers.pattern": "3 rope_chunked, nope",
+        "layers.kinds": {
+            "rope_chunked": {
+                "attention": {
+                    "qk_norm": "per_head", "qk_norm_weight": False, "qk_norm_after_rope": True, "window": 8192,
+                    "chunked": True,
+                },
+            },
+            "nope": {
+                "position": {"kind": "none"},
+                "attention": {"temperature_scale": 0.1, "temperature_len": 8192, "temperature_offset": 1},
+            },
+        },
+    },
+    "llama4_text": {
+        **LLAMA, "position.pairing": "adjacent", "position.scaling": "none", "feed_forward.n_experts": 128,
+        "layers.pattern": "rope_chunked_dense, rope_chunked, rope_chunked_dense, nope",
+    },
     "nemotron": {
         **LLAMA, "norm.kind": "layernorm", "norm.zero_centered": True, "norm.bias": None,
         "feed_forward.activation": "relu2", "feed_forward.gated": False, "position.rotary_fraction": 0.5,
@@ -537,7 +584,7 @@ def test_params_equal_transformers(name: str) -> None:
 
 UNDEFAULTED = {
     *("cohere_compass_text", "deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense"),
-    *("hunyuan_v1_moe", "ministral", "nemotron"),
+    *("hunyuan_v1_moe", "lfm2_moe", "ministral", "nemotron"),
 }
 """Families whose default config transformers cannot build, or tinylm refuses."""
 
@@ -673,6 +720,7 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
         },
     }),
     "glm-4.5-air": ("glm4_moe", {}),
+    "llama-4-scout": ("llama4", {}),
     "minimax-m2": ("minimax_m2", {}),
     "gpt-oss-20b": ("gpt_oss", {}),
     "gpt-oss-120b": ("gpt_oss", {

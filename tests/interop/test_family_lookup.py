@@ -47,7 +47,6 @@ def test_missing_family(changed: Change) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "llama4",
         "gemma3n",
         "qwen4_exp",
         "deepseek_v32",

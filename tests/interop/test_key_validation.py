@@ -72,6 +72,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("granitemoehybrid", {"layer_types": ["sliding_attention"] * 40}),
     ("gpt_oss", {"swiglu_alpha": 1.0}),
     ("gpt_oss", {"layer_types": ["chunked_attention"] * 24}),
+    ("llama4_text", {"layer_types": ["sliding_attention"] * 48}),
 ]
 
 
@@ -91,7 +92,12 @@ def test_unsupported_value(family: str, keys: dict[str, Any], changed: Change) -
 
 @pytest.mark.parametrize(
     ("family", "key", "value"),
-    [("smollm3", "no_rope_layers", [1, 0]), ("cohere2", "layer_types", ["sliding_attention"] * 3)],
+    [
+        ("smollm3", "no_rope_layers", [1, 0]),
+        ("llama4_text", "no_rope_layers", [1, 0]),
+        ("llama4_text", "layer_types", ["chunked_attention"] * 2),
+        ("cohere2", "layer_types", ["sliding_attention"] * 3),
+    ],
 )
 def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change) -> None:
     with pytest.raises(ConfigError) as raised:

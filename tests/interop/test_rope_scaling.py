@@ -84,3 +84,37 @@ def test_gemma3_rope_parameters(changed: Change) -> None:
     assert (found["position.scaling"], found["position.scaling_factor"]) == ("linear", 8.0)
     rope["sliding_attention"] = {"rope_type": "linear", "factor": 2.0}
     assert refused(changed("gemma3_text", rope_parameters=rope, **old))[0][0] == "unsupported-setting"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"llama_4_scaling_beta": ...}, "llama_4_scaling_beta", "missing-key"),
+        ({"llama_4_scaling_beta": -0.1}, "llama_4_scaling_beta", "unsupported-setting"),
+        (
+            {"rope_type": "default", "type": "default", "original_max_position_embeddings": ...},
+            "original_max_position_embeddings",
+            "missing-key",
+        ),
+    ],
+)
+def test_wrong_temperature(changes: dict[str, Any], field: str, code: str, changed: Change) -> None:
+    block = {
+        "rope_type": "yarn",
+        "factor": 16.0,
+        "original_max_position_embeddings": 16384,
+        "llama_4_scaling_beta": 0.1,
+    }
+    kept = {name: value for name, value in {**block, **changes}.items() if value is not ...}
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("ministral3", rope_parameters=kept))
+    assert (raised.value.diagnostics[0].field, raised.value.diagnostics[0].code) == (f"rope_parameters.{field}", code)
+
+
+def test_temperature_of_other_scalings(changed: Change) -> None:
+    """The length of the temperature is that of pretraining, and a scale of 0 is none."""
+    linear = {"rope_type": "linear", "factor": 2.0, "original_max_position_embeddings": 512}
+    found = flat(changed("ministral3", rope_parameters={**linear, "llama_4_scaling_beta": 0.5}))
+    assert (found["attention.temperature_scale"], found["attention.temperature_len"]) == (0.5, 512)
+    found = flat(changed("ministral3", rope_parameters={**linear, "llama_4_scaling_beta": 0.0}))
+    assert found["attention.temperature_scale"] is None

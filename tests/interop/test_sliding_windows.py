@@ -35,3 +35,18 @@ def test_windows(family: str, keys: dict[str, Any], expected: tuple[int | None, 
 def test_contradictory_layer_types(changed: Change) -> None:
     assert refused(changed("gpt_oss", layer_types=["full_attention"]))[0][0] == "contradiction"
     assert refused(changed("qwen2", layer_types=["sliding_attention"] * 24))[0][0] == "contradiction"
+
+
+def test_chunks_of_any_layers(changed: Change) -> None:
+    """Those that ``layer_types`` names, with RoPE or without it; by default those with RoPE."""
+    types = ["full_attention", "chunked_attention"]
+    shared = {"num_hidden_layers": 4, "moe_layers": []}
+    found = flat(changed("llama4_text", **shared, layer_types=types * 2, no_rope_layers=[1, 0, 0, 1]))
+    assert found["layers.pattern"] == "rope, nope_chunked, nope, rope_chunked"
+    assert found["feed_forward.n_experts"] is None
+    found = flat(changed("llama4_text", **shared, attention_chunk_size=None, no_rope_layers=[1, 1, 1, 1]))
+    assert (found["attention.window"], found["layers.kinds"]) == (None, {})
+    path = changed("llama4_text", **shared, layer_types=types * 2, attention_chunk_size=None)
+    ((code, line),) = refused(path)
+    assert code == "contradiction"
+    assert line.startswith('"layer_types"')

@@ -13,6 +13,7 @@ from tinylm_cli.model.attention_mask import (
     alibi_bias,
     alibi_slopes,
     attention_masks,
+    chunked_mask,
     sliding_window_mask,
 )
 
@@ -30,6 +31,36 @@ def test_sliding_window_mask(window: int | None) -> None:
     mask = sliding_window_mask(5, window, torch.device("cpu"))
     for query, key in product(range(5), range(5)):
         assert bool(mask[query, key]) == (key <= query and (window is None or query - key < window))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 9])
+def test_chunked_mask(chunk: int) -> None:
+    mask = chunked_mask(7, chunk, torch.device("cpu"))
+    for query, key in product(range(7), range(7)):
+        assert bool(mask[query, key]) == (key <= query and query // chunk == key // chunk)
+
+
+def test_chunks_and_windows_have_masks_of_their_own(make_config: Make) -> None:
+    kinds = [make_config(attention={"window": 2, "chunked": chunked}) for chunked in (False, True, True)]
+    window, chunks, same = attention_masks(kinds, start=0, length=4, **PLACE)  # type: ignore[arg-type]
+    assert window.values is not None
+    assert chunks.values is not None
+    assert torch.equal(chunks.values[0, 0], chunked_mask(4, 2, torch.device("cpu")))
+    assert not torch.equal(window.values, chunks.values)
+    assert chunks is same
+
+
+def test_temperature(make_config: Make) -> None:
+    """The factor of Llama 4 grows at the last token of each period, and that of Ministral 3 at the next."""
+    tuning = {"temperature_scale": 0.5, "temperature_len": 3}
+    kinds = [make_config(attention={**tuning, "temperature_offset": offset}) for offset in (0, 1)] + [make_config()]
+    for start, length in ((0, 8), (7, 1)):
+        own, next_one, without = attention_masks(kinds, start=start, length=length, **PLACE)  # type: ignore[arg-type]
+        assert without.query_scale is None
+        for mask, offset in ((own, 0), (next_one, 1)):
+            assert mask.query_scale is not None
+            expected = [1 + 0.5 * math.log(1 + (t + offset) // 3) for t in range(start, start + length)]
+            assert mask.query_scale[:, 0].tolist() == pytest.approx(expected)
 
 
 def test_full_attention_needs_no_values(make_config: Make) -> None:
@@ -73,6 +104,14 @@ def test_alibi_of_a_cached_step(make_config: Make, window: int | None) -> None:
     assert mask.values is not None
     positions = list(range(8)) if window is None else [6, 7, 5]
     assert mask.values[0, 0, 0].tolist() == [(position - 7) / 16 for position in positions]
+
+
+def test_alibi_of_a_cached_step_in_a_chunk(make_config: Make) -> None:
+    """The first slots hold positions 6 and 7, when 7 is read; those after them are of the chunk before."""
+    config = make_config(position={"kind": "alibi"}, n_heads=2, attention={"window": 3, "chunked": True})
+    (mask,) = attention_masks([config], start=7, length=1, **PLACE)  # type: ignore[arg-type]
+    assert mask.values is not None
+    assert mask.values[0, 0, 0].tolist() == [-1 / 16, 0]
 
 
 @pytest.mark.parametrize("length", [2, 5])

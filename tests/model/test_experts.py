@@ -36,6 +36,13 @@ def one_expert(module: ExpertFeedForward, expert: int, x: Tensor, make_config: M
     return out
 
 
+def weighted_expert(module: ExpertFeedForward, expert: int, x: Tensor, weight: Tensor, make_config: Make) -> Tensor:
+    """Return what an expert adds for a vector: its weight multiplies the output, or the input."""
+    if module.experts.weights_input:
+        return one_expert(module, expert, weight * x[None], make_config)[0]
+    return weight * one_expert(module, expert, x[None], make_config)[0]
+
+
 @pytest.mark.parametrize("length", [1, 7])
 @pytest.mark.parametrize(
     "shared",
@@ -44,9 +51,10 @@ def one_expert(module: ExpertFeedForward, expert: int, x: Tensor, make_config: M
         {"n_shared_experts": 2},
         {"n_shared_experts": 2, "d_shared_expert": 5},
         {"n_shared_experts": 1, "shared_expert_gate": True},
+        {"n_shared_experts": 1, "router": "sigmoid", "router_weight_on_input": True},
     ],
 )
-def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, length: int, shared: dict[str, int]) -> None:
+def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, length: int, shared: dict[str, Any]) -> None:
     module = make_experts(make_config, randomized, **shared)
     x = torch.randn(2, length, 16)
     flat = x.flatten(0, 1)
@@ -55,7 +63,7 @@ def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, lengt
         expected = torch.stack(
             [
                 sum(
-                    (w * one_expert(module, int(e), row[None], make_config)[0] for e, w in zip(es, ws, strict=True)),
+                    (weighted_expert(module, int(e), row, w, make_config) for e, w in zip(es, ws, strict=True)),
                     start=torch.zeros(16),
                 )
                 for row, es, ws in zip(flat, chosen, weights, strict=True)

@@ -28,6 +28,21 @@ def test_positions_come_back_in_order(config: ModelConfig) -> None:
         assert cache.length == stop
 
 
+@pytest.mark.parametrize("prompt", [1, 2, 3, 4, 6])
+def test_positions_of_a_chunk(make_config: Callable[..., ModelConfig], prompt: int) -> None:
+    """After a prompt of any length, a step sees the positions of its chunk of 3, in order, and no others."""
+    config = make_config(attention={"window": 3, "chunked": True})
+    cache = KVCache(config, batch_size=1, capacity=11, device=torch.device("cpu"), dtype=torch.float32)
+    positions = torch.arange(11.0).view(1, 1, 11, 1).expand(1, 4, 11, 4)  # (B, H, S, K)
+    for start, stop in [(0, prompt), *((t, t + 1) for t in range(prompt, 11))]:
+        read = positions[:, :, start:stop]
+        for part in cache.extend(stop - start):
+            assert isinstance(part, LayerKVCache)
+            found, _ = part.update(read, read)
+            if stop - start == 1:
+                assert torch.equal(found, positions[:, :, start // 3 * 3 : stop])
+
+
 def test_extend_after_positions(config: ModelConfig) -> None:
     cache = KVCache(config, batch_size=1, capacity=5, device=torch.device("meta"), dtype=torch.float32)
     cache.extend(2)

@@ -18,7 +18,7 @@ from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.mixers.registry import mixer_of
-from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 
@@ -101,7 +101,8 @@ def _shared_inputs(
 ) -> tuple[int, int]:
     """Return the bytes of the inputs that layers share: throughout the pass, and while the last one is computed.
 
-    These are one rotary table for each encoding and, without a flash kernel, one ALiBi bias or mask for each window:
+    These are one rotary table for each encoding, the factors of the queries for each temperature and, without a flash
+    kernel, one ALiBi bias or mask for each window:
     ``model/rope.py:RotaryPosition.rotation``, ``model/attention_mask.py:attention_masks``.
     """
     pairs = seq_len * kv_len  # T × S
@@ -110,16 +111,23 @@ def _shared_inputs(
         table = seq_len * COS_AND_SIN * frequencies  # elements of cos and sin, (T, R/2) each
         held += table * element_bytes
         peak = max(peak, 3 * table * FLOAT32_BYTES)  # at most: the angles; their cos and sin before and after scaling
+    for _ in temperatures(config):
+        held += seq_len * element_bytes  # (T, 1)
+        peak = max(peak, 2 * seq_len * (INT64_BYTES + FLOAT32_BYTES))  # positions and steps; its logarithm, the sum
     masked = [kind for kind in layer_pattern(config).kinds if backend_of(kind) != "flash"]
-    for n_heads, _ in {(kind.n_heads, kind.attention.window) for kind in masked if kind.position.kind == "alibi"}:
+    local = {
+        (kind.attention.window or kv_len, kind.attention.chunked, kind.n_heads if kind.position.kind == "alibi" else 0)
+        for kind in masked
+    }
+    for n_heads in (n_heads for _, _, n_heads in local if n_heads):
         bias = n_heads * pairs  # elements of (1, H, T, S)
         held += bias * element_bytes
         # in float32: the bias and its masked copy (H, T, S); at most 3 of (T, S): distances, mask, its complement
         temporaries = 2 * bias * FLOAT32_BYTES + 3 * pairs * FLOAT32_BYTES
         cast = 0 if element_bytes != FLOAT32_BYTES else -bias * element_bytes  # the bias itself, or a copy in the dtype
         peak = max(peak, temporaries + cast)
-    windows = {kind.attention.window or kv_len for kind in masked if kind.position.kind != "alibi"}
-    masks = sum(window < kv_len for window in windows) * pairs * BOOL_BYTES  # (1, 1, T, S) each
+    n_masks = sum(window < kv_len and not n_heads for window, _, n_heads in local)
+    masks = n_masks * pairs * BOOL_BYTES  # (1, 1, T, S) each
     if masks:
         peak += 2 * pairs * BOOL_BYTES  # ones and tril, besides triu
     return held + masks, held + masks + peak
@@ -146,8 +154,9 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     indices = top_k * (4 * INT64_BYTES + upcast_bytes + element_bytes)
     # dispatched tokens and expert outputs (k × D each), the output of one expert (D), its hidden tensors (F)
     one_expert = (2 * top_k + 1) * d * element_bytes + hidden * config.d_expert
-    # dispatched tokens, expert outputs, weighted outputs (k × D each); the zeros and the sum (D each)
-    weighted_sum = (3 * top_k + 2) * d * element_bytes
+    # dispatched tokens, the output of each expert, all outputs together (k × D each); or then the zeros and the sum (D
+    # each) without the outputs of each
+    weighted_sum = max(3 * top_k, 2 * top_k + 2) * d * element_bytes
     # routed output and shared-expert output (D each), hidden tensors of the shared experts
     shared = 2 * d * element_bytes + hidden * config.d_shared_experts
     peaks = (routing, indices + one_expert, indices + weighted_sum, shared)

@@ -231,18 +231,19 @@ def _cost_fields(config: ModelConfig, seq_len: int | None) -> ModelConfig:
     """Return the config of a kind of layers without the fields that do not change the cost of a layer."""
     attention, position = config.attention, config.position
     if attention.window is not None and seq_len is not None and attention.window >= seq_len:
-        attention = attention.model_copy(update={"window": None})
+        attention = attention.model_copy(update={"window": None, "chunked": False})
     position = Position(kind=position.kind, rotary_fraction=position.rotary_fraction)  # no bases, no scaling
     return config.model_copy(update={"attention": attention, "position": position})
 
 
 def _names(configs: tuple[ModelConfig, ...]) -> Iterator[str]:
     """Yield the properties of each config that only some of the configs have: ``window 4096, experts``."""
-    windows = {config.attention.window for config in configs}
+    windows = {(config.attention.window, config.attention.chunked) for config in configs}
     with_experts = {config.feed_forward.n_experts is not None for config in configs}
     for config in configs:
         window, experts = config.attention.window, config.feed_forward.n_experts
-        parts = ["full attention" if window is None else f"window {window}"] if len(windows) > 1 else []
+        local = f"chunks of {window}" if config.attention.chunked else f"window {window}"
+        parts = ["full attention" if window is None else local] if len(windows) > 1 else []
         parts += ["dense" if experts is None else "experts"] if len(with_experts) > 1 else []
         yield ", ".join(parts)
 

@@ -20,10 +20,15 @@ class SequencePass(NamedTuple):
     attention: AttentionCount = "causal"  # the pairs of positions that count
     decodes: bool = False  # whether it reads one token, and the earlier ones from the cache
 
-    def pairs(self, window: int | None) -> int:
-        """Return the (query, key) pairs that count in a layer with this window."""
+    def pairs(self, window: int | None, *, chunked: bool = False) -> int:
+        """Return the (query, key) pairs that count in a layer with this window, or with chunks of this length.
+
+        With chunks, the token that is decoded attends to those before it in its chunk, and to itself.
+        """
         if self.decodes:
-            return min(self.kv_len, window or self.kv_len)
+            return (self.kv_len - 1) % window + 1 if window and chunked else min(self.kv_len, window or self.kv_len)
+        if window and chunked and self.attention == "causal":
+            return self.pairs_in_chunks(window)
         return attended_pairs(self.tokens, window) if self.attention == "causal" else self.tokens**2
 
     def chunk(self, chunk_len: int) -> int:

@@ -165,6 +165,16 @@ def rotary_pairs(config: ModelConfig) -> int:
     return int(config.d_head * config.position.rotary_fraction) // PAIR  # rotary_fraction × K / 2
 
 
+def temperatures(config: ModelConfig) -> frozenset[tuple[float, int, int]]:
+    """Return the scale, length and offset of each temperature tuning; layers with equal ones share their factors."""
+    tuned = (kind.attention for kind in layer_pattern(config).kinds)
+    return frozenset(
+        (each.temperature_scale, each.temperature_len, each.temperature_offset)
+        for each in tuned
+        if each.temperature_scale is not None
+    )
+
+
 def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
     """Yield the up and down projections (Vaswani et al. 2017), and the gate of a gated unit.
 

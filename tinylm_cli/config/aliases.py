@@ -32,8 +32,10 @@ _FIELDS = {
     "attention.bias": "attention_bias attn_bias qkv_bias",
     "attention.out_bias": "o_bias",
     "attention.qk_norm": "use_qk_norm",
-    "attention.window": "sliding_window",
+    "attention.window": "attention_chunk_size sliding_window",
     "attention.window_pattern": "layer_types sliding_window_pattern",
+    "attention.temperature_scale": "attn_scale llama_4_scaling_beta",
+    "attention.temperature_len": "floor_scale",
     "attention.logit_softcap": "attn_logit_softcapping",
     "attention.scale": "attention_multiplier query_pre_attn_scalar",
     "attention.sinks": "attention_sinks",
@@ -75,6 +77,7 @@ _FIELDS = {
     "feed_forward.n_dense_layers": "first_k_dense_replace",
     "feed_forward.router": "scoring_func",
     "feed_forward.renormalize": "norm_topk_prob",
+    "feed_forward.router_weight_on_input": "apply_router_weight_on_input moe_apply_probs_on_input",
     "feed_forward.routed_scale": "routed_scaling_factor",
     "feed_forward.n_groups": "n_group",
     "feed_forward.top_k_groups": "topk_group",
@@ -124,7 +127,17 @@ FIELD_ALIASES, BLOCK_ALIASES, CHOICE_ALIASES = (
 
 INEXACT_ALIASES = frozenset(
     {
-        *("attention_dropout", "embd_pdrop", "resid_pdrop", "factor", "hidden_dim", "layer_types", "multi_query"),
+        *(
+            "attention_chunk_size",
+            "attn_scale",
+            "attention_dropout",
+            "embd_pdrop",
+            "resid_pdrop",
+            "factor",
+            "hidden_dim",
+            "layer_types",
+            "multi_query",
+        ),
         *("norm_first", "position_embedding_type", "positional_encoding", "query_pre_attn_scalar", "rms_norm"),
         *("rope_scaling", "rope_type", "rotary_dim", "scoring_func", "sliding_window_pattern", "swiglu_limit", "type"),
         *("use_qk_norm", "layer_norm", "layernorm", "moe", "rmsnorm", "rope", "rope_parameters"),

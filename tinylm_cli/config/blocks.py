@@ -27,6 +27,7 @@ from tinylm_cli.config.base import (
     ExpertCount,
     Factor,
     Factors,
+    Length,
     Requirement,
     RopeBase,
     is_set,
@@ -48,7 +49,9 @@ LLAMA3 = one_of("position.scaling", "llama3")
 LONGROPE = one_of("position.scaling", "longrope")
 ATTENTION = one_of("block.mixer", "attention")
 MULTI_HEAD = one_of("attention.kind", "multi_head")
+QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "attention.qk_norm is not none", "per_head")
 NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
+TEMPERATURE = is_set("attention.temperature_scale", "0.1")
 LATENT = one_of("attention.kind", "latent")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
@@ -211,6 +214,9 @@ class Attention(Block):
     qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
         "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
     )
+    qk_norm_weight: Annotated[bool, MULTI_HEAD, QK_NORM, is_true("norm.weight")] = Field(
+        True, description="Whether these norms learn weights, and biases if the other norms do; false in Llama 4."
+    )
     qk_norm_after_rope: Annotated[bool, MULTI_HEAD, NORM_PER_HEAD, ROPE] = Field(
         False, description="Normalize queries and keys after RoPE rather than before it."
     )
@@ -229,11 +235,29 @@ class Attention(Block):
         examples=["LG"],
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
+    chunked: Annotated[bool, WINDOW] = Field(
+        False,
+        description="Local layers attend within consecutive chunks of window positions, not over a sliding window"
+        " (Llama 4).",
+    )
     logit_softcap: float | None = optional(
         50.0, "Soft-cap on the attention scores: cap × tanh(score / cap).", gt=0, le=MAX_FACTOR
     )
     scale: float | None = optional(
         0.125, "Multiplier of the attention scores; default: 1/√d_head.", gt=0, le=MAX_FACTOR
+    )
+    temperature_scale: float | None = optional(
+        0.1,
+        "Temperature tuning by position (Llama 4): multiply the scores of the query at position t, from 0, by 1 +"
+        " temperature_scale × ln(1 + floor((t + temperature_offset) / temperature_len)).",
+        gt=0,
+        le=MAX_FACTOR,
+    )
+    temperature_len: Annotated[Length, TEMPERATURE] = Field(
+        8192, description="Temperature tuning: positions after which the multiplier of the scores grows."
+    )
+    temperature_offset: Annotated[int, TEMPERATURE] = Field(
+        0, ge=0, le=1024, description="Temperature tuning: added to each position; 1 in Llama 4, 0 in Ministral 3."
     )
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
@@ -314,7 +338,12 @@ class FeedForward(Block):
     renormalize: Annotated[bool, EXPERTS, one_of("feed_forward.router", "softmax", "sigmoid")] = Field(
         False, description="Normalize the weights of the selected experts to sum to 1."
     )
-    routed_scale: Annotated[Factor, EXPERTS] = Field(1.0, description="Multiplier of the output of the routed experts.")
+    router_weight_on_input: Annotated[bool, EXPERTS] = Field(
+        False, description="Multiply the input of an expert, rather than its output, by its routing weight (Llama 4)."
+    )
+    routed_scale: Annotated[Factor, EXPERTS] = Field(
+        1.0, description="Multiplier of the weights of the routed experts."
+    )
     n_groups: Annotated[ExpertCount, EXPERTS] = Field(
         1, description="Number of expert groups; the router first selects top_k_groups of them."
     )

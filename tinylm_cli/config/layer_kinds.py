@@ -147,7 +147,7 @@ def _kind_config(config: ModelConfig, letter: str, *, is_dense: bool) -> ModelCo
     attention, position, feed_forward = config.attention, config.position, config.feed_forward
     local_theta = position.local_theta
     if letter == GLOBAL:
-        attention = attention.model_copy(update={"window": None})
+        attention = attention.model_copy(update={"window": None, "chunked": False})
     elif local_theta is not None:  # RoPE scaling does not affect layers with another theta
         rope = {name: getattr(position, name) for name in ("kind", "rotary_fraction", "pairing")}
         position = Position(theta=local_theta, **rope)

@@ -26,7 +26,9 @@ _NOT_COUNTED = frozenset(
         "norm.eps",
         "feed_forward.activation",
         *(f"position.{name}" for name in Position.model_fields if name not in ("kind", "offset")),
-        *("attention.window", "attention.window_pattern", "attention.logit_softcap", "head.logit_softcap"),
+        *("attention.window", "attention.window_pattern", "attention.chunked"),
+        *("attention.temperature_scale", "attention.temperature_len", "attention.temperature_offset"),
+        *("attention.logit_softcap", "head.logit_softcap"),
     }
 )
 """Fields that never change the parameter count; ``max_len`` does with learned positions."""

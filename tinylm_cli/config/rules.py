@@ -5,7 +5,6 @@ Rotary dimensions are pairs, and each kind of RoPE scaling requires other fields
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import ceil, isqrt
@@ -322,13 +321,13 @@ def _scaling_has_its_fields(value: Values) -> Iterator[Problem]:
 
 
 def _thresholds_are_ordered(value: Values) -> Iterator[Problem]:
-    """The thresholds of llama3 delimit a range of frequencies; those of yarn may be equal, as in Kimi K2."""
-    for scaling, low, high, is_wrong, relation in (
-        ("llama3", "position.low_freq_factor", "position.high_freq_factor", operator.ge, "must be below"),
-        ("yarn", "position.beta_slow", "position.beta_fast", operator.gt, "must not exceed"),
+    """The thresholds delimit a range of frequencies; they may be equal, as in Kimi K2 and Llama 4 Scout."""
+    for scaling, low, high in (
+        ("llama3", "position.low_freq_factor", "position.high_freq_factor"),
+        ("yarn", "position.beta_slow", "position.beta_fast"),
     ):
-        if value["position.scaling"] == scaling and is_wrong(value[low], value[high]):
-            message = f"{low} {value[low]:g} {relation} {high} {value[high]:g}"
+        if value["position.scaling"] == scaling and value[low] > value[high]:
+            message = f"{low} {value[low]:g} must not exceed {high} {value[high]:g}"
             remedy = f"write {low}: {defaults()[low]} and {high}: {defaults()[high]}"
             yield Problem("contradiction", (low, high), message, remedy)
 

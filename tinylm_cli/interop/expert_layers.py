@@ -3,13 +3,15 @@
 # no deferred annotations, as in config.blocks
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from tinylm_cli.config.layer_kinds import LOCAL, layer_pattern
 from tinylm_cli.config.layers import read_sequence
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.layer_order import put_layers
+from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.tensor_names import ROUTED_EXPERT_NAMES
 from tinylm_cli.interop.translation import Translation
 
@@ -62,10 +64,15 @@ def _kinds_so_far(to: Translation, n_layers: int) -> tuple[list[str], dict[str, 
     """Return the kind of each layer, and the fields of each kind, and remove both from the translation."""
     letters, window = to.get("attention.window_pattern"), to.get("attention.window")
     if letters is not None:
-        to.put("attention.window_pattern", None)
-        to.put("attention.window", None)
+        local: dict[str, Any] = {"attention.window": window}
+        theta = to.get("position.local_theta")
+        if theta is not None:
+            local["position.theta"] = theta
+            local |= {"position.scaling": "none"} if to.get("position.scaling") is not None else {}
+        for field in ("attention.window_pattern", "attention.window", "position.local_theta"):
+            to.put(field, None)
         names = ["local" if letter == LOCAL else "full" for letter in (letters * n_layers)[:n_layers]]
-        return names, {"local": {"attention.window": window}, "full": {}}
+        return names, {"local": local, "full": {}}
     first, pattern, last = (read_sequence(to.get(f"layers.{part}") or "") for part in ("first", "pattern", "last"))
     if not first and not pattern:
         return [_DEFAULT_NAME] * n_layers, {_DEFAULT_NAME: {}}
@@ -98,6 +105,41 @@ def dense_layers(config: ModelConfig) -> list[bool]:
 def n_leading_dense(config: ModelConfig) -> int:
     """Return the number of dense layers before the first that has experts; all if none has."""
     return [*dense_layers(config), False].index(False)
+
+
+class MlpLayerTypeKeys(key.Keys):
+    """Keys of a family that lists which layers have experts: ``dense`` or ``sparse`` in ``mlp_layer_types``."""
+
+    mlp_layer_types: Annotated[key.LayerTypes, Field(examples=[["dense", "sparse"]])] = None
+
+    def put_sparse_layers(
+        self, to: Translation, n_experts: int | None, count_key: str, n_dense: int, *keys: str
+    ) -> None:
+        """Set the layers that have experts, after the fields in which layers differ otherwise.
+
+        Args:
+            to: The translation.
+            n_experts: Experts of a layer that has them.
+            count_key: The key of ``n_experts``.
+            n_dense: Leading dense layers in the absence of ``mlp_layer_types``.
+            *keys: The keys that determine ``n_dense``.
+        """
+        if to.has_error("num_hidden_layers", "mlp_layer_types", "layer_types", *keys):
+            return
+        n_layers, types = to.get("n_layers"), self.mlp_layer_types
+        if types is None:
+            types = ["dense" if layer < n_dense else "sparse" for layer in range(n_layers)]
+        names = {name: name for name in ("dense", "sparse")}
+        kinds = kinds_of_types(to, "mlp_layer_types", types, names, n_layers)
+        if kinds:
+            is_dense = [kind == "dense" for kind in kinds]
+            put_expert_layers(to, n_experts, count_key, is_dense, "mlp_layer_types", *keys)
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with the type of each layer."""
+        types = ["dense" if is_dense else "sparse" for is_dense in dense_layers(config)]
+        return super().from_tinylm(config) | {"mlp_layer_types": types}
 
 
 class RoutedExpertKeys(key.LlamaLikeKeys):

@@ -300,4 +300,5 @@ def _validated_fields(mapped: Mapped) -> dict[str, Any] | None:
 
 
 def _differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
-    return [field for field in wanted if not _equal(wanted[field], actual.get(field))]
+    # a field without effect in the other model has its default there
+    return [field for field in wanted if not _equal(wanted[field], actual.get(field, defaults().get(field)))]

@@ -33,13 +33,13 @@ _CLASSIFIES = {
     "sequence_classification": """
         arcee biogpt bloom cohere_compass_text ctrl deepseek_v2 deepseek_v3 exaone4 falcon gemma gemma2 gemma3
         gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe
-        jamba llama minicpm3 ministral mistral mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2
-        qwen2_moe qwen3 qwen3_5 qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
+        jamba llama minicpm3 ministral ministral3 mistral mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi
+        phi3 qwen2 qwen2_moe qwen3 qwen3_5 qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
     "token_classification": """
         arcee biogpt bloom deepseek_v3 exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox
-        gpt_oss helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5
-        qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
+        gpt_oss helium llama ministral ministral3 mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe
+        qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
 }
 CLASSIFIERS: dict[str, frozenset[str]] = {kind: frozenset(names.split()) for kind, names in _CLASSIFIES.items()}
@@ -53,8 +53,11 @@ _CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
 }
 """The families whose classification module is named ``classifier``; the others name it ``score``."""
 
-_TEXT_CLASSES = ("cohere_compass_text", "gemma3_text", "qwen3_5_text", "qwen3_5_moe_text")
+_TEXT_CLASSES = ("cohere_compass_text", "gemma3_text", "llama4_text", "qwen3_5_moe_text", "qwen3_5_text")
 """The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""
+
+_WITHOUT_BASE = ("llama4",)
+"""The families without a class without a head."""
 
 TOKEN_BIAS = "token_classification_bias"
 """Whether the classification of tokens has a bias, by default true; families with a ``classifier`` do not read it."""
@@ -64,6 +67,8 @@ def class_name(family: Family, kind: HeadKind) -> str | None:
     """Return the class of a family with a kind of head; None if the family has none."""
     if kind == "lm":
         return family.architecture
+    if kind == "none" and family.model_type in _WITHOUT_BASE:
+        return None
     if kind != "none" and family.model_type not in CLASSIFIERS[kind]:
         return None
     stem = family.architecture
@@ -94,7 +99,7 @@ def read_head(root: Node, family: Family, to: Translation, *, overridden: bool) 
         return
     name, span = named
     kind = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
-    if kind is None or (kind in CLASSIFIERS and family.model_type not in CLASSIFIERS[kind]):
+    if kind is None or class_name(family, kind) is None:
         if not overridden:
             known = class_names(family)
             listed = f"{', '.join(known[:-1])} and {known[-1]}"

@@ -7,7 +7,7 @@ References:
 # no deferred annotations, as in config.blocks
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
@@ -50,6 +50,8 @@ class RopeParameters(KeyBlock):
     finetuned: bool | None = None  # written by older versions
     mrope_section: NumberList = None  # M-RoPE, which equals RoPE for text
     mrope_interleaved: bool | None = None
+    llama_4_scaling_beta: Number = None
+    max_position_embeddings: OptionalSize = None  # a duplicate
 
 
 class RopeBlocks(Keys):
@@ -60,6 +62,7 @@ class RopeBlocks(Keys):
     # dimensions of a head.
     fraction_key: ClassVar[str] = "partial_rotary_factor"
     scaling_names: ClassVar[Mapping[str, str]] = {}  # Scaling types that have another name in this family.
+    read_in_block: ClassVar[Collection[str]] = ()  # Keys of a block that ``to_tinylm`` reads, whatever the scaling.
 
     max_position_embeddings: MaxLen = 2048
     original_max_position_embeddings: OptionalSize = None
@@ -81,7 +84,7 @@ class RopeBlocks(Keys):
         if block is None:
             to.ignore("original_max_position_embeddings")
         else:
-            rope_scaling(self, block, block_key, to, self.scaling_names)
+            rope_scaling(self, block, block_key, to, self.scaling_names, self.read_in_block)
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
@@ -160,9 +163,17 @@ _REQUIRED = {
 
 
 def rope_scaling(
-    keys: Any, block: RopeParameters, block_key: str, to: Translation, names: Mapping[str, str] | None = None
+    keys: Any,
+    block: RopeParameters,
+    block_key: str,
+    to: Translation,
+    names: Mapping[str, str] | None = None,
+    also_read: Collection[str] = (),
 ) -> None:
-    """Map the scaling in ``block``, the value of the key ``block_key``; ``names`` renames scaling types."""
+    """Map the scaling in ``block``, the value of the key ``block_key``.
+
+    ``names`` renames scaling types, and keys in ``also_read`` are never ignored.
+    """
     type_key = f"{block_key}.type" if block.rope_type is None and block.type is not None else f"{block_key}.rope_type"
     written = block.rope_type or block.type or "default"
     scaling = _SCALINGS.get((names or {}).get(written, written))
@@ -171,7 +182,7 @@ def rope_scaling(
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
         to.unsupported(type_key, "tinylm does not support this RoPE scaling", help_)
         return
-    read = {*_READ_BY[scaling], *_READ_ALWAYS, *(_MSCALES if scaling == "yarn" else ())}
+    read = {*_READ_BY[scaling], *_READ_ALWAYS, *also_read, *(_MSCALES if scaling == "yarn" else ())}
     to.ignore(*(f"{block_key}.{key}" for key in RopeParameters.model_fields if key not in read))
     if "original_max_position_embeddings" not in read:
         to.ignore("original_max_position_embeddings")

@@ -1,6 +1,6 @@
 """Read and write the layers that have a sliding window: ``sliding_window`` and ``layer_types`` in a config.json.
 
-In some families, layers with a window have a RoPE of their own.
+In some families, layers with a window have a RoPE of their own, or some layers have no RoPE.
 """
 
 # no deferred annotations, as in config.blocks
@@ -13,8 +13,16 @@ from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, layer_pattern, repeated
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
-from tinylm_cli.interop.shared_keys import KeyBlock, LayerTypes, LayerWindow, LlamaLikeKeys, OptionalSize
+from tinylm_cli.interop.shared_keys import (
+    IntegerList,
+    KeyBlock,
+    LayerTypes,
+    LayerWindow,
+    LlamaLikeKeys,
+    OptionalSize,
+)
 from tinylm_cli.interop.translation import Translation
+from tinylm_cli.quantities import counted
 
 LETTERS = {"sliding_attention": LOCAL, "full_attention": GLOBAL}
 """The letter of each layer type."""
@@ -71,6 +79,33 @@ class LayerWindowKeys(LlamaLikeKeys):
         windows = (kind.attention.window for kind in layer_pattern(config).kinds)
         window = next((window for window in windows if window is not None), config.max_len)
         return super().from_tinylm(config) | {"sliding_window": window, "layer_types": layer_names(config, LETTERS)}
+
+
+class RopeLayerKeys(LlamaLikeKeys):
+    """Keys of a family in which some layers have no RoPE: those of 0 in ``no_rope_layers``, by default every n-th."""
+
+    no_rope_layers: IntegerList = None
+    no_rope_layer_interval: OptionalSize = 4
+
+    def rope_layers(self, to: Translation) -> list[bool]:
+        """Return whether each layer has RoPE; empty if that is reported."""
+        n_layers = self.num_hidden_layers
+        if to.has_error("num_hidden_layers", "no_rope_layers"):
+            return []
+        interval = self.no_rope_layer_interval or 1
+        ropes = self.no_rope_layers or [int((layer + 1) % interval != 0) for layer in range(n_layers)]
+        if len(ropes) < n_layers:
+            listed = counted(len(ropes), "layer")
+            message = f"{to.display('no_rope_layers')} lists {listed}, but n_layers is {n_layers:,}"
+            to.contradiction("no_rope_layers", message, "give 1 or 0 for each layer")
+            return []
+        return list(map(bool, ropes[:n_layers]))
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with a number for each layer."""
+        ropes = [int(kind.position.kind == "rope") for kind in layer_pattern(config)]
+        return super().from_tinylm(config) | {"no_rope_layers": ropes}
 
 
 class WindowPeriodKeys(LayerWindowKeys):
@@ -135,9 +170,11 @@ class LayerRopeKeys(LayerWindowKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys, with one block of RoPE for each kind of layers."""
-        position = config.position
-        full = {"rope_theta": position.theta, **(rope_scaling_key(config) or {"rope_type": "default"})}
-        local = {"rope_theta": position.local_theta or position.theta, "rope_type": "default"}
+        kinds = layer_pattern(config).kinds
+        of_full = next((kind for kind in kinds if kind.attention.window is None), config)
+        of_local = next((kind for kind in kinds if kind.attention.window is not None), config)
+        full = {"rope_theta": of_full.position.theta, **(rope_scaling_key(of_full) or {"rope_type": "default"})}
+        local = {"rope_theta": of_local.position.theta, "rope_type": "default"}
         blocks = {"full_attention": full, "sliding_attention": local}
         return super().from_tinylm(config) | {"rope_parameters": blocks}
 

@@ -14,7 +14,7 @@ from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
-from tinylm_cli.model.sequence_mixer import Buffer, SequenceMixer, position_views
+from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SequenceMixer, position_views
 
 
 class LayerKVCache(NamedTuple):
@@ -54,8 +54,21 @@ class LayerKVCache(NamedTuple):
         return [cls(*layer) for layer in zip(new[::2], new[1::2], cached[::2], cached[1::2], strict=True)]
 
 
+class LayerChunkCache(LayerKVCache):
+    """The cache of a layer that attends within chunks: it holds the positions of the last chunk, from slot 0 on."""
+
+    @classmethod
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
+        """Return the cache of each layer, from views of its new slots and of the positions in the same chunk."""
+        size = buffers[0].shape[-2]
+        return super().of_layers(buffers, start=start % size if count == 1 else start, count=count)
+
+
 class SelfAttention(SequenceMixer):
     """Multi-head attention: each of H heads averages values, weighted by softmax(q·k / √d_head).
+
+    Llama 4 attends within chunks in most layers, and multiplies scores by a factor that grows with the position in the
+    others (``model/attention_mask.py``).
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm (of queries and keys)
@@ -91,10 +104,16 @@ class SelfAttention(SequenceMixer):
         self.norms_after_rope = attention.qk_norm_after_rope
         self.q_norm = self.k_norm = None
         if attention.qk_norm != "none":
-            self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query)
-            self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv)
+            learns = attention.qk_norm_weight
+            self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query, learns=learns)
+            self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
+
+    @classmethod
+    def state_class(cls, config: ModelConfig) -> type[LayerState]:
+        """Return the cache of a chunk, or of all positions or those of a window."""
+        return LayerChunkCache if config.attention.chunked else LayerKVCache
 
     @classmethod
     def reads_earlier_positions(cls, config: ModelConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Attention masks (causal, sliding-window, ALiBi), built once per forward pass and shared by layers."""
+"""Attention masks (causal, sliding-window, chunked, ALiBi) and temperatures, built once per forward pass and shared."""
 
 from __future__ import annotations
 
@@ -18,10 +18,20 @@ class AttentionMask(NamedTuple):
         values: Boolean (True where a query may attend) or floating (added to the scores), (B or 1, H or 1, T, S). None
             if ``is_causal`` suffices.
         is_causal: Whether each of T queries attends to the keys up to its own position; then S = T.
+        query_scale: Factor on each query, (T, 1); None if it is 1.
     """
 
     values: Tensor | None = None
     is_causal: bool = False
+    query_scale: Tensor | None = None
+
+
+class _Local(NamedTuple):
+    """The positions that the layers of a kind attend to, and the number of their heads with ALiBi biases."""
+
+    window: int | None
+    chunked: bool
+    n_alibi_heads: int
 
 
 def attention_masks(
@@ -33,33 +43,65 @@ def attention_masks(
     dtype: torch.dtype,
     mask: Tensor | None = None,
 ) -> list[AttentionMask]:
-    """Return the mask of each kind of layers; kinds with the same window and ALiBi biases share one.
+    """Return the mask of each kind of layers; kinds with the same window or chunks and ALiBi biases share one.
 
     Args:
-        kinds: The config of each kind; uses attention.window, n_heads and position.
+        kinds: The config of each kind; uses attention.window, .chunked and .temperature_scale, n_heads and position.
         start: Positions already in the KV cache; nonzero only if length is 1.
         length: Number of new positions, T. A single position attends to everything in the cache.
         device: Device of the masks.
         dtype: Floating type of the model, for ALiBi biases.
-        mask: A mask (B or 1, 1, T, T) that replaces the causal and sliding-window masks.
+        mask: A mask (B or 1, 1, T, T) that replaces the causal, sliding-window and chunked masks.
     """
-    masks: dict[tuple[int | None, int], AttentionMask] = {}
+    masks: dict[_Local, AttentionMask] = {}
+    scales: dict[_Temperature, Tensor] = {}
+    found = []
     for kind in kinds:
-        key = _mask_key(kind)
-        if key not in masks:
-            values = _mask_values(*key, start=start, length=length, device=device, dtype=dtype, mask=mask)
-            masks[key] = AttentionMask(values, is_causal=values is None and length > 1)
-    return [masks[_mask_key(kind)] for kind in kinds]
+        attention = kind.attention
+        local = _Local(attention.window, attention.chunked, kind.n_heads if kind.position.kind == "alibi" else 0)
+        if local not in masks:
+            values = _mask_values(local, start=start, length=length, device=device, dtype=dtype, mask=mask)
+            masks[local] = AttentionMask(values, is_causal=values is None and length > 1)
+        own = masks[local]
+        if attention.temperature_scale is not None:
+            tuning = _Temperature(attention.temperature_scale, attention.temperature_len, attention.temperature_offset)
+            if tuning not in scales:
+                scales[tuning] = query_scale(*tuning, start=start, length=length, device=device).to(dtype)
+            own = own._replace(query_scale=scales[tuning])
+        found.append(own)
+    return found
 
 
-def _mask_key(kind: ModelConfig) -> tuple[int | None, int]:
-    """Return the window of a kind of layers, and the number of its heads with ALiBi biases."""
-    return kind.attention.window, kind.n_heads if kind.position.kind == "alibi" else 0
+class _Temperature(NamedTuple):
+    """The fields of a kind of layers that determine the factors on its queries."""
+
+    scale: float
+    period: int
+    offset: int
+
+
+def query_scale(scale: float, period: int, offset: int, *, start: int, length: int, device: torch.device) -> Tensor:
+    """Return the factor on the query of each position, ``1 + scale · ln(1 + ⌊(t + offset) / period⌋)``, (T, 1).
+
+    Args:
+        scale: ``attention.temperature_scale``.
+        period: ``attention.temperature_len``.
+        offset: ``attention.temperature_offset``.
+        start: First position.
+        length: Number of positions, T.
+        device: Device of the factors, which are in float32.
+
+    References:
+        Nakanishi 2025 (Scalable-Softmax), https://arxiv.org/abs/2501.19399;
+        Meta 2025 (Llama 4), https://ai.meta.com/blog/llama-4-multimodal-intelligence/
+    """
+    positions = torch.arange(start + offset, start + offset + length, device=device)  # (T)
+    steps = torch.div(positions, period, rounding_mode="floor")  # (T)
+    return (1 + scale * torch.log1p(steps.float()))[:, None]  # (T, 1)
 
 
 def _mask_values(
-    window: int | None,
-    n_alibi_heads: int,
+    local: _Local,
     *,
     start: int,
     length: int,
@@ -67,13 +109,17 @@ def _mask_values(
     dtype: torch.dtype,
     mask: Tensor | None,
 ) -> Tensor | None:
+    window, chunked, n_alibi_heads = local
     end = start + length
     if length > 1 and mask is None and (n_alibi_heads or (window is not None and window < length)):
-        mask = sliding_window_mask(length, window, device)[None, None]  # (1, 1, T, T)
+        if window is not None and chunked:
+            mask = chunked_mask(length, window, device)[None, None]  # (1, 1, T, T)
+        else:
+            mask = sliding_window_mask(length, window, device)[None, None]  # (1, 1, T, T)
     if not n_alibi_heads:
         return mask
     queries = torch.arange(start, end, device=device, dtype=torch.float32)  # (T)
-    keys = queries if length > 1 else _cached_positions(end, window, device)  # (S)
+    keys = queries if length > 1 else _cached_positions(end, window, device, chunked=chunked)  # (S)
     bias = alibi_bias(n_alibi_heads, queries, keys)  # (1, H, T, S)
     if mask is None:
         return bias.to(dtype)
@@ -96,8 +142,28 @@ def sliding_window_mask(length: int, window: int | None, device: torch.device) -
     return causal if window is None else causal.triu(1 - window)  # (T, T)
 
 
-def _cached_positions(end: int, window: int | None, device: torch.device) -> Tensor:
-    """Return the position in each KV cache slot (S) after ``end`` positions; sliding-window caches are ring buffers."""
+def chunked_mask(length: int, chunk: int, device: torch.device) -> Tensor:
+    """Return the boolean causal mask (T, T): True for a position itself and those before it in the same chunk.
+
+    Args:
+        length: T.
+        chunk: Positions of a chunk; the first chunk begins at position 0.
+        device: Device of the mask.
+
+    References:
+        Meta 2025 (Llama 4), https://ai.meta.com/blog/llama-4-multimodal-intelligence/
+    """
+    chunks = torch.arange(length, device=device) // chunk  # (T)
+    return (chunks[:, None] == chunks).tril()  # (T, T)
+
+
+def _cached_positions(end: int, window: int | None, device: torch.device, *, chunked: bool) -> Tensor:
+    """Return the position in each KV cache slot (S) after ``end`` positions.
+
+    Sliding-window caches are ring buffers, and caches of chunks hold the last chunk.
+    """
+    if window is not None and chunked:
+        return torch.arange((end - 1) // window * window, end, device=device).float()  # (S)
     size = end if window is None else min(window, end)
     slots = torch.arange(size, device=device)  # (S)
     last = end - 1

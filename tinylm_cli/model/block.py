@@ -27,7 +27,7 @@ class TransformerBlock(nn.Module):
 
     Attributes:
         kind: The name of its kind of layers.
-        window: Sliding window in positions, or None; applied by the mask passed to ``forward``.
+        window: Positions of its sliding window or of a chunk, or None; applied by the mask passed to ``forward``.
 
     References:
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
@@ -50,6 +50,7 @@ class TransformerBlock(nn.Module):
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
         self.post_ln_2 = build_norm(config) if after and has_feed_forward else None
         self.window = config.attention.window
+        self.chunked = config.attention.chunked
         self.parallel = config.block.parallel
         self.shared_norm = config.block.shared_norm
         self.multiplier = config.block.residual_multiplier
@@ -86,8 +87,8 @@ class TransformerBlock(nn.Module):
         return x + feed_forward_out  # (B, T, D)
 
     def extra_repr(self) -> str:
-        """Return the window for ``print(model)``."""
-        return "" if self.window is None else f"window={self.window}"
+        """Return the window, or the length of a chunk, for ``print(model)``."""
+        return "" if self.window is None else f"{'chunk' if self.chunked else 'window'}={self.window}"
 
     def _branch(self, x: Tensor, norm: nn.Module | None) -> Tensor:
         """Return the residual branch (B, T, D) of a sub-layer's output: normalized, scaled, with dropout."""

@@ -132,6 +132,8 @@ class ExpertLinear(nn.Module):
 class Experts(nn.Module):
     """The routed experts: E feed-forward networks.
 
+    The weight of a token multiplies the output of its expert, or with ``router_weight_on_input`` its input.
+
     Args:
         config: Uses d_model, d_ff and feed_forward.
     """
@@ -142,28 +144,33 @@ class Experts(nn.Module):
         assert feed_forward.n_experts is not None
         n, bias = feed_forward.n_experts, feed_forward.bias
         self.n_experts = n
+        self.weights_input = feed_forward.router_weight_on_input
         self.gate_proj = ExpertLinear(n, d, d_hidden, bias=bias) if feed_forward.gated else None
         self.up_proj = ExpertLinear(n, d, d_hidden, bias=bias)
         self.down_proj = ExpertLinear(n, d_hidden, d, bias=bias)
         self.activation = build_activation(config)
 
     def forward(self, x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighted sum (N, D) of each token's experts.
+        """Return the sum (N, D) of each token's experts, with their weights.
 
         ``x`` are the vectors (N, D), ``indices`` the experts of each token (N, k), ``weights`` their weights (N, k).
         """
         apply_expert = self._per_expert()  # first, so that backward stacks the gradients last, when memory use is low
         order = indices.flatten().argsort(stable=True)  # (N·k), sorted by expert
         rows = order // indices.shape[1]  # (N·k)
+        weights = weights.flatten()[order, None]  # (N·k, 1)
         inputs = x[rows]  # (N·k, D)
+        if self.weights_input:
+            inputs = inputs * weights  # (N·k, D)
         if x.is_meta:  # counts per expert are unknown on meta, but neither shapes nor total FLOPs depend on them
             counts = [len(inputs), *[0] * (self.n_experts - 1)]
         else:
             counts = torch.bincount(indices.flatten(), minlength=self.n_experts).tolist()
         parts = enumerate(torch.split(inputs, counts))
         outputs = torch.cat([apply_expert(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
-        weighted = outputs * weights.flatten()[order, None]  # (N·k, D)
-        return torch.zeros_like(x).index_add(0, rows, weighted)  # (N, D)
+        if not self.weights_input:
+            outputs = outputs * weights  # (N·k, D)
+        return torch.zeros_like(x).index_add(0, rows, outputs)  # (N, D)
 
     def _per_expert(self) -> ApplyExpert:
         gate = self.gate_proj.per_expert() if self.gate_proj is not None else None

@@ -27,7 +27,7 @@ class _LayerGroup(NamedTuple):
 class KVCache:
     """Keys and values, or states, of every layer, preallocated: shared buffers for all layers with the same shapes.
 
-    A layer with a sliding window uses a ring buffer of that many positions.
+    A layer with a sliding window uses a ring buffer of that many positions, and a layer with chunks a buffer of one.
 
     Args:
         config: Uses n_layers and, of each kind of layers, the sequence mixer and its sizes.
@@ -94,4 +94,7 @@ class KVCache:
 def _state_kind(kind: ModelConfig, batch_size: int, capacity: int) -> _StateKind | None:
     """Return the decoding state of a layer of this kind and its buffers; None without a sequence mixer."""
     mixer = mixer_class(kind)
-    return None if mixer is None else (mixer.State, mixer.State.buffers(kind, batch_size=batch_size, capacity=capacity))
+    if mixer is None:
+        return None
+    state = mixer.state_class(kind)
+    return state, state.buffers(kind, batch_size=batch_size, capacity=capacity)

@@ -124,7 +124,7 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
     if isinstance(module, SequenceMixer):
         yield from module.shown_settings()
     elif isinstance(module, TransformerBlock) and module.window is not None:
-        yield "window", module.window
+        yield "chunk" if module.chunked else "window", module.window
     elif isinstance(module, ExpertFeedForward):
         yield "n_experts", module.experts.n_experts
         yield "top_k", module.router.top_k

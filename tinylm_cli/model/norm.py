@@ -66,17 +66,19 @@ class RMSNorm(Norm):
         return torch.rms_norm(x, self.shape, gain, self.eps)  # (..., D)
 
 
-def build_norm(config: ModelConfig, dim: int | None = None, *, eps: float | None = None) -> LayerNorm | RMSNorm:
+def build_norm(
+    config: ModelConfig, dim: int | None = None, *, eps: float | None = None, learns: bool = True
+) -> LayerNorm | RMSNorm:
     """Return the norm of ``config.norm`` over vectors of ``dim`` elements (d_model if None), on meta.
 
-    ``eps`` replaces that of the config.
+    ``eps`` replaces that of the config. Unless it ``learns``, it has neither weight nor bias.
     """
     norm = config.norm
     kind = RMSNorm if norm.kind == "rmsnorm" else LayerNorm
     return kind(
         config.d_model if dim is None else dim,
         eps=eps or norm.eps,
-        weight=norm.weight,
-        bias=norm.has_bias,
-        zero_centered=norm.zero_centered,
+        weight=norm.weight and learns,
+        bias=norm.has_bias and learns,
+        zero_centered=norm.zero_centered and learns,
     )

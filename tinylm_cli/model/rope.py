@@ -204,7 +204,8 @@ def _llama3(frequencies: Tensor, position: Position) -> Tensor:
     assert position.original_max_len is not None
     low, high = position.low_freq_factor, position.high_freq_factor
     turns = position.original_max_len * frequencies / (2 * math.pi)  # (R/2), over the original length
-    kept = ((turns - low) / (high - low)).clamp(0.0, 1.0)  # (R/2), 1 for short wavelengths
+    # (R/2), 1 for short wavelengths
+    kept = ((turns - low) / (high - low)).clamp(0.0, 1.0) if low < high else (turns >= low).to(turns.dtype)
     return frequencies * (kept + (1 - kept) / position.stretch)
 
 

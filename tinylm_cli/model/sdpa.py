@@ -34,7 +34,7 @@ def sdpa(
         q: Queries (B, H, T, K).
         k: Keys (B, G, S, K), G dividing H.
         v: Values (B, G, S, V).
-        mask: Which keys each query attends to.
+        mask: Which keys each query attends to, and the factor on each query.
         scale: Factor on the scores; 1/√K if None.
         dropout: Dropout probability of the attention weights, in training.
         softcap: Bound c on the scores, ``c · tanh(scores / c)``, applied before the mask.
@@ -49,6 +49,8 @@ def sdpa(
         Gemma Team 2024 (soft-capping), https://arxiv.org/abs/2408.00118;
         Xiao et al. 2024 (sinks), https://arxiv.org/abs/2309.17453
     """
+    if mask.query_scale is not None:
+        q, mask = q * mask.query_scale, mask._replace(query_scale=None)  # (B, H, T, K)
     groups = q.shape[1] // k.shape[1]
     if softcap is None and sinks is None:
         if groups > 1 and q.device.type == "cpu" and not FUSED_GQA_ON_CPU:

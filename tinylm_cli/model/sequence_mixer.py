@@ -48,6 +48,11 @@ class SequenceMixer(nn.Module):
     State: ClassVar[type[LayerState]]
 
     @classmethod
+    def state_class(cls, config: ModelConfig) -> type[LayerState]:  # noqa: ARG003
+        """Return the decoding state of layers of this kind."""
+        return cls.State
+
+    @classmethod
     def reads_earlier_positions(cls, config: ModelConfig) -> bool:  # noqa: ARG003
         """Return whether the output of a position depends on earlier ones."""
         return True

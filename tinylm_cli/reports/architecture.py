@@ -23,7 +23,7 @@ class ModuleNode:
     share: float  # ``params`` over the model's total, 0 to 1.
     tied_to: str | None  # Name of the module that owns its weight, or None.
     # Settings that its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` if fewer,
-    # ``kv_rank``, ``n_experts`` and ``top_k``, ``window``.
+    # ``kv_rank``, ``n_experts`` and ``top_k``, ``window``, or ``chunk`` for a window that is chunked.
     settings: Mapping[str, int]
     layer_kind: str  # Name of the kind of layers that it is of; empty for other modules, and for kinds without a name.
     children: tuple[ModuleNode, ...]  # Its children; for several modules, the children of one.

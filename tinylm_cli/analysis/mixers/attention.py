@@ -44,10 +44,11 @@ class Attention(Mixer):
 
     def matmuls(self, config: ModelConfig, counted: SequencePass) -> Iterator[Matmul]:
         """Yield the two matmuls without weights: scores, and scores times values."""
-        return _matmuls(config, counted.pairs(config.attention.window), absorbed=counted.decodes)
+        pairs = counted.pairs(config.attention.window, chunked=config.attention.chunked)
+        return _matmuls(config, pairs, absorbed=counted.decodes)
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
-        """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window.
+        """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window or chunk.
 
         Latent attention caches ``C + R`` elements per position. The shapes match
         ``model/attention.py:LayerKVCache.buffers``.
@@ -103,7 +104,7 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     if attention.gate:
         yield from linear("attention.gate_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
     yield from linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
-    if attention.qk_norm != "none":
+    if attention.qk_norm != "none" and attention.qk_norm_weight:
         per_head = attention.qk_norm == "per_head"
         yield from norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
         yield from norm("attention.k_norm", config, config.d_head if per_head else d_kv)  # (K) or (G·K)

@@ -95,6 +95,8 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
     if config.attention.kind == "latent":
         return _latent_attention(config, kv_len, element_bytes, backend)
     d_query, _, held = _projections(config)
+    if config.attention.temperature_scale is not None:
+        held += d_query  # q times its factor
     peaks = [
         element_bytes * (held + d_query + d_query),  # held, the output (B, H, T, K), the output (B, T, H·K)
         element_bytes * (held + d_query + config.d_model),  # held, the output (B, T, H·K), its projection (B, T, D)
@@ -127,6 +129,8 @@ def _latent_attention(
         + (attention.q_rank or 0)  # the compressed query
         + (heads * attention.d_nope + d_values)  # k_nope and v from kv_b_proj
     )
+    if attention.temperature_scale is not None:
+        held += d_query  # q times its factor
     if backend in ("flash", "fused"):
         held += d_values  # the output (B, H, T, K_v)
         return (
@@ -154,8 +158,9 @@ def _concatenated_latent_kv(config: ModelConfig, element_bytes: int, backend: At
 def _absorbed_query(config: ModelConfig, element_bytes: int) -> int:
     """Return the bytes of the absorbed query: decoding projects it to the latent space, H × (C + R) elements."""
     d_key, upcast_bytes = config.attention.kv_rank + config.attention.d_rope, max(element_bytes, FLOAT32_BYTES)
+    tuned = element_bytes if config.attention.temperature_scale is not None else 0  # times its factor
     # projected, concatenated; upcast, times √scale
-    return config.n_heads * d_key * (2 * element_bytes + 2 * upcast_bytes)
+    return config.n_heads * d_key * (2 * element_bytes + tuned + 2 * upcast_bytes)
 
 
 def _copied_keys_and_values(config: ModelConfig, element_bytes: int, backend: AttentionBackend) -> int:

@@ -26,12 +26,14 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         yield from _latent_attention(run)
         return
     per_head = config.attention.qk_norm == "per_head"
+    without_weight = {"weight": False, "zero_centered": False}
+    qk_norm = config.norm if config.attention.qk_norm_weight else config.norm.model_copy(update=without_weight)
     for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads)):
         if config.attention.qk_norm != "none":
             d_norm = config.d_head if per_head else heads * config.d_head  # K, or H·K
             rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
             projected = _of_heads(run, f"{name} projected", heads, config.d_head)
-            yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor")
+            yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor", settings=qk_norm)
     if config.attention.clip_qkv is not None:  # a clamp saves its input
         for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
             yield _of_heads(run, f"{name} before clamp", heads, config.d_head)

@@ -69,9 +69,12 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     yield router("rows", routed * INT64_BYTES)  # token index of each routed copy
     yield router("expert weights", routed * run.element_bytes)  # B·T × k
     yield vectors("routed tokens")
+    if settings.router_weight_on_input:
+        yield vectors("weighted tokens")
     yield from feed_forward(run, "experts", routed, config.d_expert)
     yield vectors("expert outputs")
-    yield vectors("weighted outputs")  # index_add saves its source
+    if not settings.router_weight_on_input:
+        yield vectors("weighted outputs")  # index_add saves its source
     if settings.n_shared_experts:
         yield from feed_forward(run, "shared experts", tokens, config.d_shared_experts)
     if settings.shared_expert_gate:  # the product saves both factors: B·T × 1, B·T × D

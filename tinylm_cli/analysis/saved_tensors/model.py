@@ -10,7 +10,7 @@ from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
-from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
 
 
@@ -42,14 +42,16 @@ def position(run: ForwardPass) -> Iterator[SavedTensor]:
         table = run.seq_len * COS_AND_SIN * pairs * run.element_bytes  # T × R/2, each
         yield SavedTensor(f"rotary table {index}", "position", table, "none")
     biases = {
-        (kind.n_heads, kind.attention.window): run._replace(config=kind)
+        (kind.n_heads, kind.attention.window, kind.attention.chunked): run._replace(config=kind)
         for kind in layer_pattern(run.config).kinds
         if kind.position.kind == "alibi"
     }
-    for (n_heads, window), of_kind in biases.items():
+    for index in range(len(temperatures(run.config))):
+        yield SavedTensor(f"query scale {index}", "position", run.seq_len * run.element_bytes, "none")  # T × 1
+    for index, ((n_heads, _, _), of_kind) in enumerate(biases.items()):
         if of_kind.backend == "fused":
             bias = n_heads * run.seq_len * run.keys * run.element_bytes  # H × T × S
-            yield SavedTensor(f"ALiBi bias {n_heads} {window}", "position", bias, "tensor")
+            yield SavedTensor(f"ALiBi bias {index}", "position", bias, "tensor")
 
 
 @lru_cache(maxsize=1024)

@@ -39,6 +39,7 @@ FAMILIES = {
         Family("llama", "llama.LlamaKeys", "LlamaForCausalLM", "Llama"),
         Family("mistral", "llama.MistralKeys", "MistralForCausalLM", "Mistral"),
         Family("ministral", "llama.MinistralKeys", "MinistralForCausalLM", "Ministral"),
+        Family("ministral3", "ministral3.Ministral3Keys", "Ministral3ForCausalLM", "Ministral 3"),
         Family("qwen2", "qwen.Qwen2Keys", "Qwen2ForCausalLM", "Qwen2 and Qwen2.5"),
         Family("qwen3", "qwen.Qwen3Keys", "Qwen3ForCausalLM", "Qwen3"),
         Family("gemma", "gemma.GemmaKeys", "GemmaForCausalLM", "Gemma"),
@@ -63,7 +64,7 @@ FAMILIES = {
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",
             "Mistral with vision, its language model",
-            {"mistral": "multimodal.Mistral3Keys"},
+            {"mistral": "multimodal.Mistral3Keys", "ministral3": "ministral3.Mistral3Ministral3Keys"},
         ),
         Family(
             "qwen2_vl",
@@ -181,6 +182,7 @@ FAMILIES = {
         Family("cohere2", "cohere.Cohere2Keys", "Cohere2ForCausalLM", "Command R7B and A"),
         Family("cohere_compass_text", "cohere.CohereCompassTextKeys", "CohereCompassForCausalLM", "Cohere Compass"),
         Family("lfm2", "lfm2.Lfm2Keys", "Lfm2ForCausalLM", "LFM2"),
+        Family("lfm2_moe", "lfm2.Lfm2MoeKeys", "Lfm2MoeForCausalLM", "LFM2 with experts"),
         Family("bamba", "bamba.BambaKeys", "BambaForCausalLM", "Bamba"),
         Family("nemotron_h", "nemotron_h.NemotronHKeys", "NemotronHForCausalLM", "Nemotron-H"),
         Family("smollm3", "smollm.SmolLM3Keys", "SmolLM3ForCausalLM", "SmolLM3"),
@@ -202,6 +204,8 @@ FAMILIES = {
         Family("mamba2", "mamba2.Mamba2Keys", "Mamba2ForCausalLM", "Mamba-2"),
         Family("granitemoe", "granite.GraniteMoeKeys", "GraniteMoeForCausalLM", "Granite with experts"),
         Family("hunyuan_v1_moe", "hunyuan.HunYuanMoEV1Keys", "HunYuanMoEV1ForCausalLM", "HunYuan with experts"),
+        Family("hy_v3", "hunyuan.HYV3Keys", "HYV3ForCausalLM", "Hy3"),
+        Family("mellum", "mellum.MellumKeys", "MellumForCausalLM", "Mellum with experts"),
         Family("flex_olmo", "olmo.FlexOlmoKeys", "FlexOlmoForCausalLM", "FlexOlmo"),
         Family("dots1", "dots.Dots1Keys", "Dots1ForCausalLM", "dots.llm1"),
         Family("glm4_moe", "glm.Glm4MoeKeys", "Glm4MoeForCausalLM", "GLM-4.5"),
@@ -228,6 +232,14 @@ FAMILIES = {
             "Granite 4.0 with Mamba-2 layers",
         ),
         Family("gpt_oss", "gpt_oss.GptOssKeys", "GptOssForCausalLM", "gpt-oss"),
+        Family("llama4_text", "llama4.Llama4TextKeys", "Llama4ForCausalLM", "Llama 4"),
+        Family(
+            "llama4",
+            "llama4.Llama4Keys",
+            "Llama4ForConditionalGeneration",
+            "Llama 4 with vision, its language model",
+            {"llama4_text": "llama4.Llama4Keys"},
+        ),
     )
 }
 """Every family by ``model_type``, in the order in which export tries them."""

@@ -2,13 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import dense_layers, expert_kind, n_leading_dense, put_expert_layers
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, n_leading_dense
 from tinylm_cli.interop.families.llama import LlamaKeys
-from tinylm_cli.interop.layer_order import kinds_of_types
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
 from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, WindowPeriodKeys
 from tinylm_cli.interop.tensor_names import EMBEDDING, POST_NORM_NAMES, ROUTED_EXPERT_NAMES, Fused, TensorNames
@@ -76,7 +73,7 @@ class Exaone4Keys(WindowPeriodKeys, RopeKeys):
         return keys | {"sliding_window": config.max_len if config.position.kind == "none" else None}
 
 
-class ExaoneMoeKeys(Exaone4Keys):
+class ExaoneMoeKeys(MlpLayerTypeKeys, Exaone4Keys):
     """``ExaoneMoeConfig``: as in 4.0, but with norms before each sub-layer, and DeepSeek V3's experts."""
 
     constants = {
@@ -99,29 +96,20 @@ class ExaoneMoeKeys(Exaone4Keys):
     n_group: Annotated[int, *key.fills("feed_forward.n_groups")] = 1
     topk_group: key.OptionalSize = 1
     first_k_dense_replace: key.OptionalCount = 1
-    mlp_layer_types: Annotated[key.LayerTypes, Field(examples=[["dense", "sparse"]])] = None
 
     def to_tinylm(self, to: Translation) -> None:
         """Map as 4.0, and the layers that have experts."""
         super().to_tinylm(to)
         if self.n_group > 1:
             to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")
-        if to.has_error("num_hidden_layers", "mlp_layer_types", "layer_types"):
-            return
-        n_layers, n_dense = self.num_hidden_layers, self.first_k_dense_replace or 0
-        types = self.mlp_layer_types
-        if types is not None:
-            types = kinds_of_types(to, "mlp_layer_types", types, {name: name for name in ("dense", "sparse")}, n_layers)
-        is_dense = [layer < n_dense for layer in range(n_layers)] if types is None else [t == "dense" for t in types]
-        if is_dense:
-            put_expert_layers(to, self.num_experts, "num_experts", is_dense, "mlp_layer_types", "first_k_dense_replace")
+        n_dense = self.first_k_dense_replace or 0
+        self.put_sparse_layers(to, self.num_experts, "num_experts", n_dense, "first_k_dense_replace")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        experts, is_dense = expert_kind(config).feed_forward, dense_layers(config)
+        experts = expert_kind(config).feed_forward
         return super().from_tinylm(config) | {
             "num_experts": experts.n_experts,
             "topk_group": experts.top_k_groups,
             "first_k_dense_replace": n_leading_dense(config),
-            "mlp_layer_types": ["dense" if dense else "sparse" for dense in is_dense],
         }

@@ -1,13 +1,15 @@
-"""Tencent's HunYuan, dense or with experts: Llama with norms on queries and keys after RoPE."""
+"""Tencent's HunYuan, dense or with experts: Llama with norms on queries and keys, after RoPE up to Hunyuan 1."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind
 from tinylm_cli.interop.families.llama import LlamaKeys
-from tinylm_cli.interop.rope_scaling import RopeParameters
-from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, mlp
+from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, Fused, mlp
 from tinylm_cli.interop.translation import Translation
 
 
@@ -74,3 +76,56 @@ class HunYuanMoEV1Keys(HunYuanDenseV1Keys):
 
     num_experts: key.NExperts = 1
     moe_topk: key.TopK = 1
+
+
+class HYV3Keys(MlpLayerTypeKeys, key.LlamaLikeKeys, RopeKeys):
+    """``HYV3Config``: by default, the first layer has no experts."""
+
+    constants = {
+        **key.LLAMA_LIKE,
+        "attention.qk_norm": "per_head",
+        "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True,
+        "feed_forward.renormalize": True,
+    }
+    tensor_names = LLAMA_NAMES.override(
+        layer={"feed_forward.router": "mlp.router.gate", **mlp("feed_forward.shared_experts", "mlp.shared_mlp")},
+        experts=EXPERT_NAMES.experts,
+        tensors=(Fused(("feed_forward.router.score_correction",), "mlp.expert_bias"),),
+        other_spellings={
+            "mlp.router.gate": "mlp.gate",
+            "mlp.shared_mlp": "mlp.shared_experts",
+            "mlp.expert_bias": "mlp.e_score_correction_bias",
+        },
+    )
+    aliases = {"num_local_experts": "num_experts"}
+    ignored = (
+        "enable_moe_fp32_combine",  # the dtype of a sum
+        *("num_nextn_predict_layers", "num_mtp_layers"),  # multi-token prediction layers, which are not loaded
+    )
+
+    vocab_size: key.VocabSize = 120832
+    intermediate_size: key.DFF = 13312
+    num_hidden_layers: key.NLayers = 80
+    num_attention_heads: key.NHeads = 64
+    num_key_value_heads: key.NKVHeads = 8
+    head_dim: key.DHead = 128
+    max_position_embeddings: key.MaxLen = 131072
+    rms_norm_eps: key.NormEps = 1e-5
+    attention_bias: key.AttentionBias = False
+    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
+    rope_theta: Theta = 11_158_840.0
+    num_experts: key.NExperts = 192
+    num_experts_per_tok: key.TopK = 8
+    num_shared_experts: Annotated[int, Field(ge=1), *key.fills("feed_forward.n_shared_experts")] = 1
+    moe_intermediate_size: key.DExpert = 1536
+    router_scaling_factor: key.RoutedScale = 2.826
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map RoPE, and the layers that have experts."""
+        super().to_tinylm(to)
+        self.put_sparse_layers(to, self.num_experts, "num_experts", 1)
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return super().from_tinylm(config) | {"num_experts": expert_kind(config).feed_forward.n_experts}

@@ -7,12 +7,11 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.layer_order import put_layers
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
-from tinylm_cli.interop.sliding_windows import LETTERS, WITHOUT_ROPE, layer_names, window_letters
+from tinylm_cli.interop.sliding_windows import LETTERS, WITHOUT_ROPE, RopeLayerKeys, layer_names, window_letters
 from tinylm_cli.interop.translation import Translation
-from tinylm_cli.quantities import counted
 
 
-class SmolLM3Keys(key.LlamaLikeKeys, RopeKeys):
+class SmolLM3Keys(RopeLayerKeys, RopeKeys):
     """``SmolLM3Config``: by default, every fourth layer has no RoPE."""
 
     constants = key.LLAMA_LIKE
@@ -32,30 +31,20 @@ class SmolLM3Keys(key.LlamaLikeKeys, RopeKeys):
     mlp_bias: key.FeedForwardBias = False
     use_sliding_window: bool = False
     sliding_window: key.LayerWindow = None
-    no_rope_layers: key.IntegerList = None
-    no_rope_layer_interval: key.OptionalSize = 4
     layer_types: key.LayerTypes = None
 
     def to_tinylm(self, to: Translation) -> None:
         """Map the layers without RoPE (0 in ``no_rope_layers``) and the layers with a window."""
         super().to_tinylm(to)
         n_layers = self.num_hidden_layers
-        if to.has_error("num_hidden_layers", "no_rope_layers", "layer_types"):
+        if to.has_error("layer_types") or not (ropes := self.rope_layers(to)):
             return
-        interval = self.no_rope_layer_interval or 1
-        ropes = self.no_rope_layers or [int((layer + 1) % interval != 0) for layer in range(n_layers)]
         window = self.sliding_window if self.use_sliding_window else None
-        if len(ropes) < n_layers:
-            message = (
-                f"{to.display('no_rope_layers')} lists {counted(len(ropes), 'layer')}, but n_layers is {n_layers:,}"
-            )
-            to.contradiction("no_rope_layers", message, "give 1 or 0 for each layer")
-            return
         if window is None:
             to.ignore("sliding_window", "layer_types")
             is_local = [False] * n_layers
         elif self.layer_types is None:
-            is_local = [not rope for rope in ropes[:n_layers]]
+            is_local = [not rope for rope in ropes]
         else:
             letters = window_letters(to, "layer_types", self.layer_types, LETTERS, n_layers)
             if not letters:
@@ -69,7 +58,7 @@ class SmolLM3Keys(key.LlamaLikeKeys, RopeKeys):
             for rope in (True, False)
             for local in (True, False)
         }
-        names = [_name(rope=bool(rope), local=local) for rope, local in zip(ropes, is_local, strict=False)]
+        names = [_name(rope=rope, local=local) for rope, local in zip(ropes, is_local, strict=True)]
         put_layers(to, names, kinds, "no_rope_layers", "no_rope_layer_interval")
 
     @classmethod
@@ -77,7 +66,6 @@ class SmolLM3Keys(key.LlamaLikeKeys, RopeKeys):
         kinds = list(layer_pattern(config))
         windows = {kind.attention.window for kind in kinds} - {None}
         return super().from_tinylm(config) | {
-            "no_rope_layers": [int(kind.position.kind == "rope") for kind in kinds],
             "layer_types": layer_names(config, LETTERS),
             "use_sliding_window": bool(windows),
             "sliding_window": next(iter(windows), None),

@@ -112,6 +112,11 @@ LAYOUTS = {
         lambda stored, shapes, _: stored.split_with_sizes([shape[1] for shape in shapes], dim=1),
         lambda parts, _: torch.cat(tuple(parts), dim=1),
     ),
+    TensorLayout.stacked_transposed: Layout(
+        lambda shapes: _transposed_shape([_stacked_shape(shapes)]),
+        lambda stored, shapes, _: stored.mT.split_with_sizes([shape[1] for shape in shapes], dim=1),
+        lambda parts, _: torch.cat(tuple(parts), dim=1).mT,
+    ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }
 

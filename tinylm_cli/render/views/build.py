@@ -21,6 +21,7 @@ _SETTINGS: Mapping[str, Callable[[int], str]] = {
     "n_kv_heads": "{} kv".format,
     "kv_rank": lambda _: "latent",
     "window": lambda positions: f"window {integer(positions)}",
+    "chunk": lambda positions: f"chunks of {integer(positions)}",
 }
 
 

@@ -75,13 +75,17 @@ def _cached_tokens(cache: CacheShape) -> Iterator[str]:
 
 
 def window_sentences(cache: CacheShape) -> Iterator[str]:
-    """Yield which layers cache only the tokens of their window: ``layers 0..4 cache only the last 512 tokens``."""
+    """Yield which layers cache only the tokens of their window or chunk.
+
+    For example ``layers 0..4 cache only the last 512 tokens``.
+    """
     for each in cache.layers:
         if each.window is not None:
             which = "all layers cache" if len(cache.layers) == 1 else f"layers {each.layers} cache"
             if each.n_layers == 1:
                 which = f"layer {each.layers} caches"
-            yield f"{which} only the last {counted(each.window, 'token')}"
+            tokens = counted(each.window, "token")
+            yield f"{which} only a chunk of at most {tokens}" if each.chunked else f"{which} only the last {tokens}"
 
 
 def _states(cache: CacheShape) -> Iterator[str]:

@@ -12,24 +12,24 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
-albert apertus apertus1p5_text aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bart beam bert
+albert apertus apertus1p5_text axk1 axk2 aya_vision baichuan bailing_hybrid bart beam bert
 bert-generation big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm
 cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant data2vec-text dbrx deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory
 dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 falcon_h1
-flint flava fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
+flava fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
 gemma4_unified_assistant gemma4_unified_text git glm4_moe_lite glm4v glm4v_moe glm_moe_dsa glmga got_ocr2
 granite_speech
 hrm_text hy_v3 hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
 jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text
 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert mellum mimo_v2_flash minicpm
-minicpm3 minimax minimax_m3_vl_text ministral3 mistral4 mllama modernbert
+minicpm3 minimax minimax_m3_vl ministral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
 nemotron_h_omni openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
 qwen qwen2_5_omni qwen2_audio qwen3_5 qwen3_5_moe
 qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text reformer rembert roberta
-roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe smolvlm
+roberta-prelayernorm roc_bert roformer rwkv smolvlm
 switch_transformers t5 t5gemma t5gemma2 trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm
 xmod zamba zamba2 zaya
 """

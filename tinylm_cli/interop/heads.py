@@ -53,7 +53,7 @@ _CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
 }
 """The families whose classification module is named ``classifier``; the others name it ``score``."""
 
-_TEXT_CLASSES = ("gemma3_text", "qwen3_5_text", "qwen3_5_moe_text")
+_TEXT_CLASSES = ("gemma3_text", "minimax_m3_vl_text", "qwen3_5_text", "qwen3_5_moe_text")
 """The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""
 
 TOKEN_BIAS = "token_classification_bias"

@@ -37,6 +37,8 @@ class TensorLayout(StrEnum):
     """The second half of each head before the first: rotating by an angle then is rotating by its negative."""
     stacked = "stacked"
     """Gate and up projections of all experts, concatenated along the output dimension of each expert."""
+    stacked_transposed = "stacked_transposed"
+    """Like ``stacked``, but the matrix of each expert is stored (in, out)."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 

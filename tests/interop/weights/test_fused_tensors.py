@@ -28,6 +28,7 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.by_shard: [[(8, 6)] * 3],
     TensorLayout.swapped_halves: [[(32, 32)], [(16,)]],
     TensorLayout.stacked: [[(3, 6, 4), (3, 6, 4)]],
+    TensorLayout.stacked_transposed: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }
 

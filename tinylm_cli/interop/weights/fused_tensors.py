@@ -91,6 +91,20 @@ def _stacked_shape(shapes: Sequence[Shape]) -> Shape:
     return (experts, sum(shape[1] for shape in shapes), d_model)
 
 
+def _split_stacked(stored: Tensor, shapes: Sequence[Shape], _: ModelConfig) -> Sequence[Tensor]:
+    return stored.split_with_sizes([shape[1] for shape in shapes], dim=1)
+
+
+def _join_stacked(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
+    return torch.cat(tuple(parts), dim=1)
+
+
+def _stacked_transposed_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return (E, D, 2F) for two weights of (E, F, D)."""
+    experts, d_out, d_in = _stacked_shape(shapes)
+    return (experts, d_in, d_out)
+
+
 LAYOUTS = {
     TensorLayout.plain: Layout(_plain_shape, _split, _join),
     TensorLayout.transposed: Layout(
@@ -107,10 +121,11 @@ LAYOUTS = {
         lambda stored, _, config: [_swap_halves(stored, config)],
         lambda parts, config: _swap_halves(parts[0], config),
     ),
-    TensorLayout.stacked: Layout(
-        _stacked_shape,
-        lambda stored, shapes, _: stored.split_with_sizes([shape[1] for shape in shapes], dim=1),
-        lambda parts, _: torch.cat(tuple(parts), dim=1),
+    TensorLayout.stacked: Layout(_stacked_shape, _split_stacked, _join_stacked),
+    TensorLayout.stacked_transposed: Layout(
+        _stacked_transposed_shape,
+        lambda stored, shapes, config: _split_stacked(_transpose(stored), shapes, config),
+        lambda parts, config: _transpose(_join_stacked(parts, config)),
     ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }

@@ -880,6 +880,31 @@ def minimax_m3_vl_text(draw: Draw) -> Keys:
     return keys | {"dense_intermediate_size": 20, "shared_intermediate_size": draw(one_of(6, 10))}
 
 
+def dbrx(draw: Draw) -> Keys:
+    keys, stretched = sizes(draw), scaling(draw, dynamic=True)
+    attention = {"clip_qkv": draw(one_of(0.1, 0.3)), "kv_n_heads": keys["num_key_value_heads"]}
+    experts = {
+        "ffn_act_fn": draw(one_of(None, {"name": "gelu"})),
+        "ffn_hidden_size": keys["intermediate_size"],
+        "moe_num_experts": 4,
+        "moe_top_k": draw(one_of(1, 2)),
+        "moe_normalize_expert_weights": draw(one_of(None, 1.0)),
+    }
+    return {
+        "vocab_size": VOCAB,
+        "d_model": keys["hidden_size"],
+        "n_heads": keys["num_attention_heads"],
+        "n_layers": keys["num_hidden_layers"],
+        "max_seq_len": MAX_LEN,
+        "attn_config": {
+            **attention,
+            "rope_theta": stretched["rope_parameters"]["rope_theta"],
+        },  # required, but not read
+        "ffn_config": experts,
+        **stretched,
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -913,6 +938,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,
+    "dbrx": dbrx,
     "flint": flint,
     "aria_text": aria_text,
     "minimax_m3_vl_text": minimax_m3_vl_text,

@@ -152,6 +152,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_groups": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
         "feed_forward.score_correction": True, "attention.scale": 192**-0.5 * _sharper(1.0) * _sharper(1.0),
     },
+    "dbrx": {
+        **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "attention.clip_qkv": 8.0, "attention.n_kv_heads": 8,
+        "d_ff": 10752, "feed_forward.n_experts": 16, "feed_forward.top_k": 4, "feed_forward.router": "softmax",
+        "feed_forward.renormalize": True, "position.theta": 5e5, "tie_weights": False,
+    },
     "flint": {
         **LLAMA, "attention.sinks": True, "attention.qk_norm": "per_head", "feed_forward.router": "sigmoid",
         "feed_forward.n_experts": 256, "feed_forward.d_shared_expert": 1024, "feed_forward.shared_expert_gate": False,
@@ -520,7 +525,16 @@ def test_params_equal_transformers(name: str) -> None:
 DEFAULTED = sorted(
     set(FAMILIES)
     - {family.model_type for family in FAMILIES.values() if family.language_models}
-    - {"deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"}
+    - {
+        "dbrx",
+        "deepseek_v2",
+        "dots1",
+        "glm4_moe",
+        "granitemoehybrid",
+        "hunyuan_v1_dense",
+        "hunyuan_v1_moe",
+        "ministral",
+    }
     - {"nemotron"}
 )
 

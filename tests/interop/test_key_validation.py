@@ -106,6 +106,23 @@ def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change
     assert f"lists {len(value)} layers, but n_layers is" in found.message
 
 
+def test_theta_without_effect(changed: Change) -> None:
+    """DBRX's code reads ``rope_theta`` beside ``attn_config`` only, and published configs have it inside."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("dbrx", rope_theta=...))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", "attn_config.rope_theta")
+    assert found.message.startswith("attn_config.rope_theta 500000 contradicts rope_theta 10000")
+
+
+@pytest.mark.parametrize("power", [2.0, 3])
+def test_power_of_expert_weights(power: float, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("dbrx", ffn_config={"moe_normalize_expert_weights": power}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("unsupported-setting", "ffn_config.moe_normalize_expert_weights")
+
+
 def test_required_key_that_the_reader_reports(changed: Change) -> None:
     path = Path(changed("deepseek_v2"))
     text = path.read_text(encoding="utf-8")

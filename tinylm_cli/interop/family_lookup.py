@@ -14,7 +14,7 @@ from tinylm_cli.interop.families import FAMILIES, Family
 _UNSUPPORTED = """
 albert apertus apertus1p5_text axk1 axk2 aya_vision baichuan bailing_hybrid bart beam bert
 bert-generation big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm
-cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant data2vec-text dbrx deberta
+cohere2_moe cohere2_vision cohere_asr cohere_compass_text colqwen2 cpmant data2vec-text deberta
 deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory
 dots3_note dots3_note_text electra emu3 ernie ernie4_5_moe exaone4_5 falcon_h1
 flava fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified

@@ -157,6 +157,7 @@ FAMILIES = {
         Family("solar_open", "glm.SolarOpenKeys", "SolarOpenForCausalLM", "Solar Open"),
         Family("sarvam_moe", "sarvam.SarvamMoEKeys", "Glm4MoeForCausalLM", "Sarvam"),
         Family("sarvam_mla", "sarvam.SarvamMLAKeys", "DeepseekV3ForCausalLM", "Sarvam with latent attention"),
+        Family("dbrx", "dbrx.DbrxKeys", "DbrxForCausalLM", "DBRX"),
         Family("flint", "flint.FlintKeys", "FlintForCausalLM", "Flint"),
         Family("aria_text", "aria.AriaTextKeys", "AriaTextForCausalLM", "Aria, its language model"),
         Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),

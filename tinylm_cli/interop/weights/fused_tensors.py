@@ -105,6 +105,18 @@ def _stacked_transposed_shape(shapes: Sequence[Shape]) -> Shape:
     return (experts, d_in, d_out)
 
 
+def _flattened_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return (E·F, D) for a weight of (E, F, D)."""
+    experts, d_out, d_in = shapes[0]
+    return (experts * d_out, d_in)
+
+
+def _flattened_transposed_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return (E·F, D) for a weight of (E, D, F)."""
+    experts, d_out, d_in = shapes[0]
+    return (experts * d_in, d_out)
+
+
 LAYOUTS = {
     TensorLayout.plain: Layout(_plain_shape, _split, _join),
     TensorLayout.transposed: Layout(
@@ -126,6 +138,16 @@ LAYOUTS = {
         _stacked_transposed_shape,
         lambda stored, shapes, config: _split_stacked(_transpose(stored), shapes, config),
         lambda parts, config: _transpose(_join_stacked(parts, config)),
+    ),
+    TensorLayout.flattened: Layout(
+        _flattened_shape,
+        lambda stored, shapes, _: [stored.view(shapes[0])],
+        lambda parts, _: parts[0].flatten(0, 1),
+    ),
+    TensorLayout.flattened_transposed: Layout(
+        _flattened_transposed_shape,
+        lambda stored, shapes, _: [torch.unflatten(stored, 0, (shapes[0][0], -1)).mT],
+        lambda parts, _: parts[0].mT.flatten(0, 1),
     ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }

@@ -42,6 +42,8 @@ EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 COMPLETED: dict[str, dict[str, Any]] = {
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
     "emu3": {"vocabulary_map": {"<image>": 0}},
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "deepseek_v2": {"num_experts_per_tok": 6},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "glm4_moe": {"head_dim": 128},  # the default rotates 21 dimensions of a head, an odd number
     "hunyuan_v1_dense": {"head_dim": 128},
@@ -50,7 +52,7 @@ COMPLETED: dict[str, dict[str, Any]] = {
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 48},
 }
-"""Keys that transformers needs to build a module, although they are null in its default config."""
+"""Keys that transformers needs to build or run a module, although they are absent or null in its default config."""
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "moe_intermediate_size")
 STATE_KEYS = ("state_size", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "linear_num_key_heads", "conv_kernel")

@@ -949,6 +949,63 @@ def mellum(draw: Draw) -> Keys:
     }
 
 
+def sarvam_moe(draw: Draw) -> Keys:
+    return glm4_moe(draw) | {"head_dim": draw(one_of(4, 8))}
+
+
+def sarvam_mla(draw: Draw) -> Keys:
+    return deepseek_v3(draw) | {"q_lora_rank": draw(one_of(None, 6))}
+
+
+def flint(draw: Draw) -> Keys:
+    keys = qwen3_moe(draw) | {"sliding_window": WINDOW, "shared_expert_intermediate_size": draw(one_of(6, 10))}
+    for name in ("use_sliding_window", "decoder_sparse_step", "mlp_only_layers"):
+        keys.pop(name, None)
+    layers = keys["num_hidden_layers"] = draw(one_of(2, 3, 4))
+    listed = {
+        "layer_types": [draw(one_of("sliding_attention", "full_attention")) for _ in range(layers)],
+        "mlp_only_layers": draw(one_of([], [1])),
+    }
+    return keys | (listed if draw(one_of(False, True)) else {})
+
+
+def aria_text(draw: Draw) -> Keys:
+    keys = llama(draw) | {"moe_num_experts": 4, "moe_topk": draw(one_of(1, 2))}
+    return keys | {"mlp_bias": False, "moe_num_shared_experts": draw(one_of(1, 2))}
+
+
+def minimax_m3_vl_text(draw: Draw) -> Keys:
+    keys = minimax_m2(draw) | {"swiglu_limit": draw(one_of(0.5, 7.0)), "routed_scaling_factor": draw(one_of(1.0, 2.0))}
+    layers = keys["num_hidden_layers"]
+    keys["mlp_layer_types"] = list(draw(permutations(["dense", "sparse", draw(one_of("dense", "sparse"))])))[:layers]
+    return keys | {"dense_intermediate_size": 20, "shared_intermediate_size": draw(one_of(6, 10))}
+
+
+def dbrx(draw: Draw) -> Keys:
+    keys, stretched = sizes(draw), scaling(draw, dynamic=True)
+    attention = {"clip_qkv": draw(one_of(0.1, 0.3)), "kv_n_heads": keys["num_key_value_heads"]}
+    experts = {
+        "ffn_act_fn": draw(one_of(None, {"name": "gelu"})),
+        "ffn_hidden_size": keys["intermediate_size"],
+        "moe_num_experts": 4,
+        "moe_top_k": draw(one_of(1, 2)),
+        "moe_normalize_expert_weights": draw(one_of(None, 1.0)),
+    }
+    return {
+        "vocab_size": VOCAB,
+        "d_model": keys["hidden_size"],
+        "n_heads": keys["num_attention_heads"],
+        "n_layers": keys["num_hidden_layers"],
+        "max_seq_len": MAX_LEN,
+        "attn_config": {
+            **attention,
+            "rope_theta": stretched["rope_parameters"]["rope_theta"],
+        },  # required, but not read
+        "ffn_config": experts,
+        **stretched,
+    }
+
+
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "biogpt": biogpt,
@@ -984,6 +1041,12 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "dots1": dots1,
     "glm4_moe": glm4_moe,
     "solar_open": solar_open,
+    "sarvam_moe": sarvam_moe,
+    "sarvam_mla": sarvam_mla,
+    "dbrx": dbrx,
+    "flint": flint,
+    "aria_text": aria_text,
+    "minimax_m3_vl_text": minimax_m3_vl_text,
     "minimax_m2": minimax_m2,
     "exaone_moe": exaone_moe,
     "afmoe": afmoe,

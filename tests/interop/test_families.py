@@ -143,6 +143,36 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
         "feed_forward.d_expert": 1408, "feed_forward.n_shared_experts": 1, "feed_forward.renormalize": True,
     },
+    "sarvam_moe": {
+        **LLAMA, "attention.d_head": None, "position.rotary_fraction": 1.0, "attention.qk_norm": "per_head",
+        "position.theta": 8e6, "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 6,
+        "feed_forward.d_expert": 1024, "feed_forward.n_shared_experts": 1, "feed_forward.routed_scale": 2.5,
+    },
+    "sarvam_mla": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": None, "attention.kv_rank": 512, "d_ff": 16384,
+        "position.scaling": "yarn", "position.pairing": "adjacent", "feed_forward.n_dense_layers": 1,
+        "feed_forward.n_groups": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
+        "feed_forward.score_correction": True, "attention.scale": 192**-0.5 * _sharper(1.0) * _sharper(1.0),
+    },
+    "dbrx": {
+        **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "attention.clip_qkv": 8.0, "attention.n_kv_heads": 8,
+        "d_ff": 10752, "feed_forward.n_experts": 16, "feed_forward.top_k": 4, "feed_forward.router": "softmax",
+        "feed_forward.renormalize": True, "position.theta": 5e5, "tie_weights": False,
+    },
+    "flint": {
+        **LLAMA, "attention.sinks": True, "attention.qk_norm": "per_head", "feed_forward.router": "sigmoid",
+        "feed_forward.n_experts": 256, "feed_forward.d_shared_expert": 1024, "feed_forward.shared_expert_gate": False,
+        "layers.pattern": "2 full_dense, 11 (3 local, full), 2 local, full",
+    },
+    "aria_text": {
+        **LLAMA, "attention.d_head": None, "d_ff": 1664, "feed_forward.n_experts": 64, "feed_forward.top_k": 6,
+        "feed_forward.router": "topk_softmax", "feed_forward.n_shared_experts": 2, "feed_forward.d_expert": None,
+    },
+    "minimax_m3_vl_text": {
+        **LLAMA, "attention.qk_norm": "per_head", "norm.zero_centered": True, "position.rotary_fraction": 0.5,
+        "d_ff": 12288, "feed_forward.d_expert": 3072, "feed_forward.d_shared_expert": 3072,
+        "feed_forward.n_dense_layers": 3, "feed_forward.activation": "quick_gelu", "feed_forward.clamp": 7.0,
+    },
     "solar_open": {
         **LLAMA, "attention.d_head": 128, "position.theta": 1e6, "d_ff": 1280, "feed_forward.n_dense_layers": 0,
         "feed_forward.n_experts": 128, "feed_forward.n_shared_experts": 1, "feed_forward.score_correction": True,
@@ -583,7 +613,7 @@ def test_params_equal_transformers(name: str) -> None:
 
 
 UNDEFAULTED = {
-    *("cohere_compass_text", "deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense"),
+    *("cohere_compass_text", "dbrx", "deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense"),
     *("hunyuan_v1_moe", "lfm2_moe", "ministral", "nemotron"),
 }
 """Families whose default config transformers cannot build, or tinylm refuses."""

@@ -24,6 +24,10 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     ("minimax_m2", {"attn_type_list": [0, 1]}),
     ("minimax_m2", {"use_qk_norm": False}),
+    ("minimax_m3_vl_text", {"layer_types": ["full_attention"] * 59 + ["minimax_m3_sparse"]}),
+    ("minimax_m3_vl_text", {"sparse_attention_config": {"sparse_attention_freq": [0, 1]}}),
+    ("aria_text", {"mlp_bias": True}),
+    ("sarvam_moe", {"use_bias": True}),
     ("gpt2", {"add_cross_attention": True}),
     ("gptj", {"rotary_dim": None}),
     ("gptj", {"rotary": False}),
@@ -105,6 +109,23 @@ def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change
     (found,) = raised.value.diagnostics
     assert (found.code, found.field) == ("contradiction", key)
     assert f"lists {len(value)} layers, but n_layers is" in found.message
+
+
+def test_theta_without_effect(changed: Change) -> None:
+    """DBRX's code reads ``rope_theta`` beside ``attn_config`` only, and published configs have it inside."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("dbrx", rope_theta=...))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", "attn_config.rope_theta")
+    assert found.message.startswith("attn_config.rope_theta 500000 contradicts rope_theta 10000")
+
+
+@pytest.mark.parametrize("power", [2.0, 3])
+def test_power_of_expert_weights(power: float, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("dbrx", ffn_config={"moe_normalize_expert_weights": power}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("unsupported-setting", "ffn_config.moe_normalize_expert_weights")
 
 
 def test_required_key_that_the_reader_reports(changed: Change) -> None:

@@ -16,7 +16,7 @@ from tinylm_cli.interop.tensor_names import ROUTED_EXPERT_NAMES
 from tinylm_cli.interop.translation import Translation
 
 _DENSE = {"feed_forward.n_experts": None}
-_OF_DENSE_NETWORKS = ("feed_forward.activation", "feed_forward.gated", "feed_forward.bias")
+_OF_DENSE_NETWORKS = tuple(f"feed_forward.{name}" for name in ("activation", "gated", "bias", "clamp"))
 _DEFAULT_NAME = "experts"
 
 

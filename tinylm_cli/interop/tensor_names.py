@@ -38,7 +38,11 @@ class TensorLayout(StrEnum):
     stacked = "stacked"
     """Gate and up projections of all experts, concatenated along the output dimension of each expert."""
     stacked_transposed = "stacked_transposed"
-    """Like ``stacked``, but stored (in, out)."""
+    """Like ``stacked``, but the matrix of each expert is stored (in, out)."""
+    flattened = "flattened"
+    """The matrices of all experts below each other, as one matrix."""
+    flattened_transposed = "flattened_transposed"
+    """Like ``flattened``, but the matrix of each expert is transposed first, (in, out)."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 

@@ -29,6 +29,8 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.swapped_halves: [[(32, 32)], [(16,)]],
     TensorLayout.stacked: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.stacked_transposed: [[(3, 6, 4), (3, 6, 4)]],
+    TensorLayout.flattened: [[(3, 6, 4)]],
+    TensorLayout.flattened_transposed: [[(3, 6, 4)]],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }
 

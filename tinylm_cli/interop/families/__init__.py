@@ -210,7 +210,18 @@ FAMILIES = {
         Family("dots1", "dots.Dots1Keys", "Dots1ForCausalLM", "dots.llm1"),
         Family("glm4_moe", "glm.Glm4MoeKeys", "Glm4MoeForCausalLM", "GLM-4.5"),
         Family("solar_open", "glm.SolarOpenKeys", "SolarOpenForCausalLM", "Solar Open"),
+        Family("sarvam_moe", "sarvam.SarvamMoEKeys", "Glm4MoeForCausalLM", "Sarvam"),
+        Family("sarvam_mla", "sarvam.SarvamMLAKeys", "DeepseekV3ForCausalLM", "Sarvam with latent attention"),
+        Family("dbrx", "dbrx.DbrxKeys", "DbrxForCausalLM", "DBRX"),
+        Family("flint", "flint.FlintKeys", "FlintForCausalLM", "Flint"),
+        Family("aria_text", "aria.AriaTextKeys", "AriaTextForCausalLM", "Aria, its language model"),
         Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),
+        Family(
+            "minimax_m3_vl_text",
+            "minimax.MiniMaxM3TextKeys",
+            "MiniMaxM3VLForCausalLM",
+            "MiniMax-M3 without sparse attention",
+        ),
         Family("exaone_moe", "exaone.ExaoneMoeKeys", "ExaoneMoeForCausalLM", "EXAONE with experts"),
         Family("afmoe", "afmoe.AfmoeKeys", "AfmoeForCausalLM", "Trinity (AFMoE)"),
         Family(

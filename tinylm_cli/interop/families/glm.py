@@ -1,6 +1,7 @@
 """Zhipu's GLM: RoPE on half of each head, biases on q, k and v; then sandwich norms, or experts; and Solar Open."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
@@ -55,7 +56,8 @@ class _GlmExpertKeys(RoutedExpertKeys, RopeKeys):
 class Glm4MoeKeys(_GlmExpertKeys):
     """``Glm4MoeConfig``."""
 
-    ignored = ("num_nextn_predict_layers", "num_mtp_layers")  # multi-token prediction layers, which are not loaded
+    # multi-token prediction layers, which are not loaded
+    ignored: ClassVar[Collection[str]] = ("num_nextn_predict_layers", "num_mtp_layers")
 
     vocab_size: key.VocabSize = 151552
     intermediate_size: key.DFF = 10944

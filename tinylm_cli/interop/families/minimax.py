@@ -1,8 +1,15 @@
-"""MiniMax-M2: Mixtral with DeepSeek V3's router, norms on all queries and keys, and RoPE on a part of each head."""
+"""MiniMax-M2 and M3: Mixtral with DeepSeek V3's router, norms on queries and keys, and RoPE on a part of each head."""
 
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.expert_layers import dense_layers, expert_kind, put_expert_layers
+from tinylm_cli.interop.layer_order import kinds_of_types
 from tinylm_cli.interop.rope_scaling import RopeKeys, RotaryFraction, Theta
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES, MIXTRAL_EXPERTS, Fused
+from tinylm_cli.interop.tensor_names import GATE_UP, LLAMA_NAMES, MIXTRAL_EXPERTS, Fused, TensorLayout
 from tinylm_cli.interop.translation import Translation
 
 
@@ -63,3 +70,119 @@ class MiniMaxM2Keys(key.LlamaLikeKeys, RopeKeys):
         else:
             d_head = self.head_dim or self.hidden_size // self.num_attention_heads
             to.put("position.rotary_fraction", self.rotary_dim / d_head, "rotary_dim")
+
+
+_OF_EXPERTS = (
+    "intermediate_size",
+    "num_local_experts",
+    "num_experts_per_tok",
+    "routed_scaling_factor",
+    "shared_intermediate_size",
+)
+_SPARSE = "minimax_m3_sparse"
+_SHARED = "feed_forward.shared_experts"
+_EXPERTS = "feed_forward.experts"
+
+
+class SparseAttention(key.KeyBlock):
+    """The object under ``sparse_attention_config``."""
+
+    use_sparse_attention: bool | None = None
+    sparse_attention_freq: key.IntegerList = None
+    sparse_num_index_heads: key.OptionalSize = None
+    sparse_index_dim: key.OptionalSize = None
+    sparse_block_size: key.OptionalSize = None
+    sparse_topk_blocks: key.OptionalSize = None
+    sparse_local_block: key.OptionalCount = None
+
+
+class MiniMaxM3TextKeys(key.LlamaLikeKeys, RopeKeys):
+    """``MiniMaxM3VLTextConfig``, without its sparse attention: a shared expert, and gpt-oss's clamped activation."""
+
+    constants = {
+        **key.LLAMA_LIKE,
+        "norm.zero_centered": True,
+        "attention.qk_norm": "per_head",
+        "feed_forward.activation": "quick_gelu",
+        "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True,
+        "feed_forward.renormalize": True,
+        "feed_forward.n_shared_experts": 1,
+    }
+    tensor_names = LLAMA_NAMES.override(
+        layer={"feed_forward.router": "mlp.gate", f"{_SHARED}.down_proj": "mlp.shared_experts.down_proj"},
+        fused=(GATE_UP, Fused((f"{_SHARED}.gate_proj", f"{_SHARED}.up_proj"), "mlp.shared_experts.gate_up_proj")),
+        tensors=(
+            Fused(("feed_forward.router.score_correction",), "mlp.gate.e_score_correction_bias"),
+            Fused(
+                (f"{_EXPERTS}.gate_proj.weight", f"{_EXPERTS}.up_proj.weight"),
+                "mlp.experts.gate_up_proj",
+                TensorLayout.stacked,
+            ),
+            Fused((f"{_EXPERTS}.down_proj.weight",), "mlp.experts.down_proj"),
+        ),
+    )
+    ignored = (
+        "router_jitter_noise",  # training
+        "rotary_dim",  # this family's code reads partial_rotary_factor only
+        *("index_n_heads", "index_head_dim", "index_block_size", "index_topk_blocks", "index_local_blocks"),
+    )
+
+    vocab_size: key.VocabSize = 200064
+    hidden_size: key.DModel = 6144
+    intermediate_size: Annotated[int, *key.fills("feed_forward.d_expert")] = 3072
+    dense_intermediate_size: key.DFF = 12288
+    shared_intermediate_size: Annotated[int, *key.fills("feed_forward.d_shared_expert")] = 3072
+    num_hidden_layers: key.NLayers = 60
+    num_attention_heads: key.NHeads = 64
+    num_key_value_heads: key.NKVHeads = 4
+    head_dim: key.DHead = 128
+    max_position_embeddings: key.MaxLen = 524288
+    rope_theta: Theta = 5e6
+    partial_rotary_factor: RotaryFraction = 1.0
+    rms_norm_eps: key.NormEps = 1e-6
+    num_local_experts: key.NExperts = 128
+    num_experts_per_tok: key.TopK = 4
+    routed_scaling_factor: key.RoutedScale = 2.0
+    hidden_act: str = key.only("silu", "swigluoai", why="this family's code hard-codes its activation")
+    swiglu_limit: Annotated[float, *key.fills("feed_forward.clamp")] = 7.0
+    swiglu_alpha: float = key.only(1.702, why="quick_gelu's slope is 1.702")
+    mlp_layer_types: Annotated[key.LayerTypes, Field(examples=[["dense", "sparse"]])] = None
+    moe_layer_freq: key.IntegerList = None  # an older form: 0 for a dense layer
+    layer_types: Annotated[key.LayerTypes, Field(examples=[["full_attention"]])] = None
+    sparse_attention_config: SparseAttention | None = None  # an older form, with a 1 for a sparse layer
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the layers that have experts, if none has sparse attention."""
+        super().to_tinylm(to)
+        self._refuse_sparse_attention(to)
+        n_layers, types, place = self.num_hidden_layers, self.mlp_layer_types, "mlp_layer_types"
+        if types is None and self.moe_layer_freq is not None:
+            place, types = (
+                "moe_layer_freq",
+                ["sparse" if has_experts else "dense" for has_experts in self.moe_layer_freq],
+            )
+        if to.has_error("num_hidden_layers", place):
+            return
+        if types is not None:
+            types = kinds_of_types(to, place, types, {name: name for name in ("dense", "sparse")}, n_layers)
+        is_dense = [False] * n_layers if types is None else [each == "dense" for each in types]
+        if is_dense:
+            put_expert_layers(to, self.num_local_experts, "num_local_experts", is_dense, place)
+
+    def _refuse_sparse_attention(self, to: Translation) -> None:
+        older = self.sparse_attention_config or SparseAttention()
+        place = "layer_types" if self.layer_types is not None else "sparse_attention_config"
+        if _SPARSE in (self.layer_types or ()) or (self.layer_types is None and any(older.sparse_attention_freq or ())):
+            to.unsupported(place, "tinylm does not support attention to blocks of keys that an indexer selects")
+        elif self.layer_types is not None and not to.has_error("num_hidden_layers", "layer_types"):
+            kinds_of_types(to, place, self.layer_types, {"full_attention": "full"}, self.num_hidden_layers)
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        keys, experts = super().from_tinylm(config), expert_kind(config)
+        keys["mlp_layer_types"] = ["dense" if dense else "sparse" for dense in dense_layers(config)]
+        if experts.feed_forward.n_experts is None:  # the keys of experts may not be null
+            return keys | {name: cls.model_fields[name].default for name in _OF_EXPERTS}
+        sizes = {"num_local_experts": experts.feed_forward.n_experts}
+        return keys | sizes | {"shared_intermediate_size": experts.d_shared_experts}

@@ -1,6 +1,6 @@
 """Qwen 2 and 2.5 (biases on q, k and v), and Qwen 3 (norms on q and k), each dense or with experts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
@@ -73,6 +73,7 @@ class SparseStepKeys(key.Keys):
     """Keys of experts in every ``decoder_sparse_step``-th layer, except those in ``mlp_only_layers``."""
 
     aliases: ClassVar[Mapping[str, str]] = {"num_local_experts": "num_experts"}
+    default_dense_layers: ClassVar[Collection[int]] = ()  # In the absence of ``mlp_only_layers``.
 
     num_experts: key.Count = 128
     num_experts_per_tok: key.TopK = 8
@@ -88,7 +89,8 @@ class SparseStepKeys(key.Keys):
         super().to_tinylm(to)
         if to.has_error("num_hidden_layers", "layer_types"):
             return
-        step, dense = self.decoder_sparse_step or 1, set(self.mlp_only_layers or [])
+        step, given = self.decoder_sparse_step or 1, self.mlp_only_layers
+        dense = set(self.default_dense_layers if given is None else given)
         is_dense = [layer in dense or bool((layer + 1) % step) for layer in range(to.get("n_layers"))]
         put_expert_layers(to, self.num_experts, "num_experts", is_dense, "mlp_only_layers", "decoder_sparse_step")
 

@@ -91,6 +91,26 @@ def _stacked_shape(shapes: Sequence[Shape]) -> Shape:
     return (experts, sum(shape[1] for shape in shapes), d_model)
 
 
+def _split_stacked(stored: Tensor, shapes: Sequence[Shape], _: ModelConfig) -> Sequence[Tensor]:
+    return stored.split_with_sizes([shape[1] for shape in shapes], dim=1)
+
+
+def _join_stacked(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
+    return torch.cat(tuple(parts), dim=1)
+
+
+def _flattened_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return (E·F, D) for a weight of (E, F, D)."""
+    experts, d_out, d_in = shapes[0]
+    return (experts * d_out, d_in)
+
+
+def _flattened_transposed_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return (E·F, D) for a weight of (E, D, F)."""
+    experts, d_out, d_in = shapes[0]
+    return (experts * d_in, d_out)
+
+
 LAYOUTS = {
     TensorLayout.plain: Layout(_plain_shape, _split, _join),
     TensorLayout.transposed: Layout(
@@ -107,15 +127,21 @@ LAYOUTS = {
         lambda stored, _, config: [_swap_halves(stored, config)],
         lambda parts, config: _swap_halves(parts[0], config),
     ),
-    TensorLayout.stacked: Layout(
-        _stacked_shape,
-        lambda stored, shapes, _: stored.split_with_sizes([shape[1] for shape in shapes], dim=1),
-        lambda parts, _: torch.cat(tuple(parts), dim=1),
-    ),
+    TensorLayout.stacked: Layout(_stacked_shape, _split_stacked, _join_stacked),
     TensorLayout.stacked_transposed: Layout(
         lambda shapes: _transposed_shape([_stacked_shape(shapes)]),
-        lambda stored, shapes, _: stored.mT.split_with_sizes([shape[1] for shape in shapes], dim=1),
-        lambda parts, _: torch.cat(tuple(parts), dim=1).mT,
+        lambda stored, shapes, config: _split_stacked(_transpose(stored), shapes, config),
+        lambda parts, config: _transpose(_join_stacked(parts, config)),
+    ),
+    TensorLayout.flattened: Layout(
+        _flattened_shape,
+        lambda stored, shapes, _: [stored.view(shapes[0])],
+        lambda parts, _: parts[0].flatten(0, 1),
+    ),
+    TensorLayout.flattened_transposed: Layout(
+        _flattened_transposed_shape,
+        lambda stored, shapes, _: [torch.unflatten(stored, 0, (shapes[0][0], -1)).mT],
+        lambda parts, _: parts[0].mT.flatten(0, 1),
     ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }

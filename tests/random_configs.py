@@ -121,6 +121,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "parallel": parallel,
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
+                "skip_multiplier": draw(one_of([1.0, 1.5])),
+                "normed_residual": norm["placement"] != "post" and not parallel and draw(st.booleans()),
             },
             "head": head | _head_options(draw, head["kind"]),
             "layers": layers,

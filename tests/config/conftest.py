@@ -292,7 +292,11 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
 @st.composite
 def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: bool) -> dict[str, Any]:
     parallel = placement == "pre" and mixer != "none" and has_feed_forward and draw(st.booleans())
-    optional = {"residual_multiplier": NUMBERS, **({"shared_norm": st.booleans()} if parallel else {})}
+    optional = {"residual_multiplier": NUMBERS, "skip_multiplier": NUMBERS}
+    if parallel:
+        optional["shared_norm"] = st.booleans()
+    elif placement != "post":
+        optional["normed_residual"] = st.booleans()
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     return parts | ({"parallel": True} if parallel else {}) | draw(_some(optional))

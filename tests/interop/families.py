@@ -118,6 +118,7 @@ def bloom(draw: Draw) -> Keys:
         "hidden_size": heads * 4,
         "n_head": heads,
         "n_layer": draw(one_of(1, 2)),
+        "apply_residual_connection_post_layernorm": draw(one_of(False, True)),
         "seq_length": MAX_LEN,
         "bos_token_id": None,
         "eos_token_id": None,

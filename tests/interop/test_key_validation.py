@@ -30,7 +30,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"do_layer_norm_before": False}),
     ("opt", {"_remove_final_layer_norm": True}),
     ("opt", {"word_embed_proj_dim": 512}),
-    ("bloom", {"apply_residual_connection_post_layernorm": True}),
+    ("falcon", {"apply_residual_connection_post_layernorm": True}),
     ("falcon", {"alibi": True}),
     ("falcon", {"num_ln_in_parallel_attn": 2}),
     ("falcon-new", {"parallel_attn": False}),

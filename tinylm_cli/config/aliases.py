@@ -79,6 +79,7 @@ _FIELDS = {
     "feed_forward.n_groups": "n_group",
     "feed_forward.top_k_groups": "topk_group",
     "block.parallel": "parallel_attn parallel_residual use_parallel_residual",
+    "block.normed_residual": "apply_residual_connection_post_layernorm",
     "head.n_labels": "num_classes num_labels",
     "head.bias": "lm_head_bias",
     "head.logit_softcap": "final_logit_softcapping",

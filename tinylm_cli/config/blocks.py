@@ -52,6 +52,8 @@ NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
 LATENT = one_of("attention.kind", "latent")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
+SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
+NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
 MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
 EXPERTS = is_set("feed_forward.n_experts", "8")
 SHARED_EXPERTS = Requirement(
@@ -334,6 +336,14 @@ class ResidualBlock(Block):
     )
     residual_multiplier: Factor = Field(
         1.0, description="Multiplier of each sub-layer's output before the residual addition."
+    )
+    skip_multiplier: Factor = Field(
+        1.0, description="Multiplier of the other term of the residual addition, α in DeepNorm (MiniMax-Text)."
+    )
+    normed_residual: Annotated[bool, NORM_BEFORE, SEQUENTIAL] = Field(
+        False,
+        description="Add the output of each sub-layer to its normalized input instead of its input (MiniMax-Text; in"
+        " BLOOM, apply_residual_connection_post_layernorm).",
     )
 
     @property

@@ -50,6 +50,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba",
         "mamba2",
         "gated_deltanet",
+        "lightning_attention",
         "rg_lru",
         "none",
     ]
@@ -70,6 +71,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba": draw(_mamba()) if mixer == "mamba" else {},
         "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
+        "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
@@ -196,6 +198,12 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 
 
+LIGHTNING_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
+    "n_heads": st.integers(1, 2**16),
+    "d_head": DIMS,
+    "o_norm_eps": st.none() | st.floats(0, 0.1, exclude_min=True),
+    "chunk_len": st.integers(1, 10**9),
+}
 SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1024), "bias": st.booleans()}
 
 

@@ -94,6 +94,7 @@ _BLOCKS = {
     "mamba": "mamba1 s6",
     "mamba2": "ssd ssm ssm_cfg",
     "gated_deltanet": "delta_net deltanet gated_delta_net gdn",
+    "lightning_attention": "lightning_attn linear_attention linear_attn",
     "rg_lru": "griffin lru rglru",
     "feed_forward": "ffn mlp moe",
     "head": "lm_head",

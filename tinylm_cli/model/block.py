@@ -25,6 +25,7 @@ class TransformerBlock(nn.Module):
         config: The config of the block's kind of layers; uses all fields except vocab_size, max_len, tie_weights,
             embedding and head.
         kind: The name of that kind in ``layers.kinds``; empty if it has none.
+        layer: The index of the block.
 
     Attributes:
         kind: The name of its kind of layers.
@@ -38,7 +39,7 @@ class TransformerBlock(nn.Module):
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
 
-    def __init__(self, config: ModelConfig, kind: str = "") -> None:
+    def __init__(self, config: ModelConfig, kind: str = "", layer: int = 0) -> None:
         super().__init__()
         self.kind = kind
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
@@ -46,7 +47,9 @@ class TransformerBlock(nn.Module):
         self._mixer_name = config.block.mixer
         self.ln_1 = build_norm(config) if before and mixer is not None else None
         if mixer is not None:
-            self.register_module(self._mixer_name, mixer(config))
+            module = mixer(config)
+            module.set_layer(layer)
+            self.register_module(self._mixer_name, module)
         self.post_ln_1 = build_norm(config) if after and mixer is not None else None
         self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None

@@ -22,6 +22,9 @@ from tinylm_cli.interop.to_tinylm import map_config
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    ("minimax", {"linear_attn_alpha_factor": 2.0}),
+    ("minimax", {"hidden_act": "gelu"}),
+    ("minimax", {"layer_types": ["linear_attention", "sliding_attention"] * 40}),
     ("minimax_m2", {"attn_type_list": [0, 1]}),
     ("minimax_m2", {"use_qk_norm": False}),
     ("gpt2", {"add_cross_attention": True}),

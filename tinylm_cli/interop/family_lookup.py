@@ -24,7 +24,7 @@ hrm_text hy_v3 hy_v4 idefics2
 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internvl
 jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2_moe lfm3 llama4 llama4_text
 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert mellum mimo_v2_flash minicpm
-minicpm3 minimax minimax_m3_vl_text ministral3 mistral4 mllama modernbert
+minicpm3 minimax_m3_vl_text ministral3 mistral4 mllama modernbert
 modernbert-decoder molmo2 moshi moss_transcribe_diarize mpnet mt5 musicgen musicgen_melody mvp
 nemotron_h_omni openai-gpt paligemma pegasus phi4_multimodal phimoe pixtral plbart prophetnet
 qwen qwen2_5_omni qwen2_audio qwen3_5 qwen3_5_moe

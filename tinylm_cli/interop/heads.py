@@ -32,14 +32,14 @@ DEFAULT_LABELS = 2
 _CLASSIFIES = {
     "sequence_classification": """
         arcee biogpt bloom ctrl deepseek_v2 deepseek_v3 exaone4 falcon gemma gemma2 gemma3 gemma3_text glm glm4 gpt2
-        gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe jamba llama ministral mistral
-        mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_moe
-        qwen3_next seed_oss smollm3 stablelm starcoder2
+        gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium hunyuan_v1_dense hunyuan_v1_moe jamba llama minimax
+        ministral mistral mixtral mpt nemotron olmo olmo2 olmo3 opt persimmon phi phi3 qwen2 qwen2_moe qwen3
+        qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
     "token_classification": """
         arcee biogpt bloom deepseek_v3 exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss
-        helium llama ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_moe
-        qwen3_next seed_oss smollm3 stablelm starcoder2
+        helium llama minimax ministral mistral mixtral mpt nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3
+        qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
 }
 CLASSIFIERS: dict[str, frozenset[str]] = {kind: frozenset(names.split()) for kind, names in _CLASSIFIES.items()}

@@ -155,6 +155,7 @@ FAMILIES = {
         Family("dots1", "dots.Dots1Keys", "Dots1ForCausalLM", "dots.llm1"),
         Family("glm4_moe", "glm.Glm4MoeKeys", "Glm4MoeForCausalLM", "GLM-4.5"),
         Family("solar_open", "glm.SolarOpenKeys", "SolarOpenForCausalLM", "Solar Open"),
+        Family("minimax", "minimax.MiniMaxKeys", "MiniMaxForCausalLM", "MiniMax-Text-01 and M1"),
         Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),
         Family("exaone_moe", "exaone.ExaoneMoeKeys", "ExaoneMoeForCausalLM", "EXAONE with experts"),
         Family("afmoe", "afmoe.AfmoeKeys", "AfmoeForCausalLM", "Trinity (AFMoE)"),

@@ -24,7 +24,7 @@ class Pair(NamedTuple):
     ours: Any
     theirs: Any
     config: Any  # of ours
-    their_config: Any
+    their_cache: Any
 
 
 def mixers(options: Options) -> Iterator[Row]:
@@ -49,9 +49,19 @@ def mixers(options: Options) -> Iterator[Row]:
             yield Row(f"{name}: {work}", against, "s", rounds, figures["ours"], figures["theirs"], Target(NOISE))
 
 
-def _pair(fields: dict[str, Any], theirs: Any, their_config: Any, rename: Callable[[str], str] = str) -> Pair:
-    """Return tinylm's mixer of a config with these fields, with the random weights of the mixer of transformers."""
+def _pair(
+    fields: dict[str, Any],
+    theirs: Any,
+    their_config: Any,
+    rename: Callable[[str], str] = str,
+    separate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> Pair:
+    """Return tinylm's mixer of a config with these fields, with the random weights of the mixer of transformers.
+
+    ``separate`` returns its tensors with separate projections; ``rename`` returns our name of a tensor.
+    """
     import torch
+    from transformers.cache_utils import DynamicCache
 
     from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.model.mixers.registry import mixer_class
@@ -65,8 +75,8 @@ def _pair(fields: dict[str, Any], theirs: Any, their_config: Any, rename: Callab
         for parameter in theirs.parameters():
             parameter.normal_(0.0, 0.1)
     ours = make(config).to_empty(device="cpu")
-    ours.load_state_dict({rename(name): tensor for name, tensor in theirs.state_dict().items()})
-    return Pair(ours.eval(), theirs.eval(), config, their_config)
+    ours.load_state_dict({rename(name): tensor for name, tensor in separate(theirs.state_dict()).items()})
+    return Pair(ours.eval(), theirs.eval(), config, DynamicCache(config=their_config))
 
 
 def _short_conv() -> Pair:
@@ -158,12 +168,49 @@ def _gated_deltanet() -> Pair:
     )
 
 
+def _lightning_attention() -> Pair:
+    from transformers import MiniMaxConfig
+    from transformers.models.minimax.modeling_minimax import MiniMaxCache, MiniMaxLightningAttention
+
+    class LightningAttention(MiniMaxLightningAttention):
+        """The module of transformers with the signature of the others."""
+
+        def forward(self, x: Any, cache: Any = None) -> Any:
+            return super().forward(x, (x, x), None, cache)[0]
+
+    heads, d_head = 8, 64
+    config = MiniMaxConfig(
+        hidden_size=D_MODEL,
+        num_attention_heads=heads,
+        head_dim=d_head,
+        num_hidden_layers=1,
+        layer_types=["linear_attention"],
+    )
+
+    def separate(tensors: dict[str, Any]) -> dict[str, Any]:
+        fused = tensors["qkv_proj.weight"].view(heads, 3, d_head, D_MODEL)
+        return {
+            **{f"{part}_proj.weight": fused[:, index].flatten(0, 1) for index, part in enumerate("qkv")},
+            "gate_proj.weight": tensors["output_gate.weight"],
+            "o_norm.weight": tensors["norm.weight"],
+            "o_proj.weight": tensors["out_proj.weight"],
+        }
+
+    fields = {
+        "block": {"mixer": "lightning_attention"},
+        "lightning_attention": {"n_heads": heads, "d_head": d_head, "o_norm_eps": 1e-6},
+    }
+    pair = _pair(fields, LightningAttention(config, 0), config, separate=separate)
+    return pair._replace(their_cache=MiniMaxCache())  # type: ignore[no-untyped-call]  # untyped in transformers
+
+
 MIXERS: dict[str, Callable[[], Pair]] = {
     "short_conv": _short_conv,
     "mamba": _mamba,
     "mamba2": _mamba2,
     "rg_lru": _rg_lru,
     "gated_deltanet": _gated_deltanet,
+    "lightning_attention": _lightning_attention,
 }
 
 
@@ -193,16 +240,14 @@ def _read(pair: Pair) -> tuple[Callable[[], None], Callable[[], None]]:
 def _decode(pair: Pair) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return the decoding of tokens by each, after a prompt."""
     import torch
-    from transformers.cache_utils import DynamicCache
 
     from tinylm_cli.model.kv_cache import KVCache
 
     prompt, token = _vectors(8), _vectors(1)
     cache = KVCache(pair.config, batch_size=1, capacity=9, device=torch.device("cpu"), dtype=torch.float32)
-    theirs_cache = DynamicCache(config=pair.their_config)
     with torch.inference_mode():
         (state,) = cache.extend(8)
-        torch.testing.assert_close(pair.ours(prompt, cache=state), pair.theirs(prompt, cache=theirs_cache))
+        torch.testing.assert_close(pair.ours(prompt, cache=state), pair.theirs(prompt, cache=pair.their_cache))
         (state,) = cache.extend(1)
 
     def ours() -> None:
@@ -213,6 +258,6 @@ def _decode(pair: Pair) -> tuple[Callable[[], None], Callable[[], None]]:
     def theirs() -> None:
         with torch.inference_mode():
             for _ in range(STEPS):
-                pair.theirs(token, cache=theirs_cache)
+                pair.theirs(token, cache=pair.their_cache)
 
     return ours, theirs

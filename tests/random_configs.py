@@ -52,6 +52,14 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "chunk_len": one_of([1, 3, 4, 64]),
         }
     ),
+    "lightning_attention": st.fixed_dictionaries(
+        {
+            "n_heads": one_of([1, 2, 4]),
+            "d_head": one_of([1, 4, 6]),
+            "o_norm_eps": one_of([None, 1e-3]),
+            "chunk_len": one_of([1, 3, 4, 256]),
+        }
+    ),
     "rg_lru": st.fixed_dictionaries(
         {
             "d_inner": one_of([None, 4, 12]),
@@ -135,6 +143,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "parallel": parallel,
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
+                "skip_multiplier": draw(one_of([1.0, 1.5])),
+                "normed_residual": norm["placement"] != "post" and not parallel and draw(st.booleans()),
             },
             "head": head | _head_options(draw, head["kind"]),
             "layers": layers,

@@ -107,6 +107,15 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "gated_deltanet", "feed_forward": False},
         "gated_deltanet": {"n_key_heads": 4, "n_value_heads": 8, "d_key": 32, "d_value": 16, "chunk_len": 32},
     },
+    "constant decays": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "lightning_attention"}},
+    "constant decays in chunks": {
+        "block": {"mixer": "lightning_attention", "feed_forward": False},
+        "lightning_attention": {"n_heads": 8, "d_head": 16, "chunk_len": 32},
+    },
+    "constant decays of large states": {
+        "block": {"mixer": "lightning_attention"},
+        "lightning_attention": {"n_heads": 1, "d_head": 512, "chunk_len": 256},
+    },
     "only attention": {"block": {"feed_forward": False}},
     "only feed-forward": {"block": {"mixer": "none"}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},

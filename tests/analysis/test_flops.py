@@ -58,7 +58,7 @@ def test_parts_sum_to_total(config: ModelConfig, length: int, batch: int) -> Non
     assert again == sorted(again)
     head = sum(part.forward_flops for part in report.components if part.name in ("lm_head", "score"))
     assert again[2] - again[0] == report.forward_flops - head, "all but the head is computed again"
-    unweighted = ("attention_scores", "mamba_scan", "mamba2_scan", "delta_rule")
+    unweighted = ("attention_scores", "mamba_scan", "mamba2_scan", "delta_rule", "linear_attention")
     scores = sum(part.forward_flops for part in report.components if part.name in unweighted)
     assert again[1] - again[0] == scores
 
@@ -73,7 +73,8 @@ def test_causal_is_at_most_full(config: ModelConfig, length: int) -> None:
 @given(config=small_configs().filter(lambda config: config.attention.kind == "multi_head"))
 def test_decoding_sums_to_a_causal_pass(config: ModelConfig) -> None:
     """Except where the parallel form computes other sums than the steps: in chunks."""
-    assume(all(kind.block.mixer not in ("mamba2", "gated_deltanet") for kind in layer_pattern(config).kinds))
+    in_chunks = ("mamba2", "gated_deltanet", "lightning_attention")
+    assume(all(kind.block.mixer not in in_chunks for kind in layer_pattern(config).kinds))
     decoded = sum(decode_flops(config, context_len=length) for length in range(1, config.max_len + 1))
     assert decoded == forward_flops(config, batch_size=1, seq_len=config.max_len)
 

@@ -50,6 +50,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba",
         "mamba2",
         "gated_deltanet",
+        "lightning_attention",
         "rg_lru",
         "none",
     ]
@@ -70,6 +71,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba": draw(_mamba()) if mixer == "mamba" else {},
         "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
+        "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
@@ -209,6 +211,12 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 
 
+LIGHTNING_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
+    "n_heads": st.integers(1, 2**16),
+    "d_head": DIMS,
+    "o_norm_eps": st.none() | st.floats(0, 0.1, exclude_min=True),
+    "chunk_len": st.integers(1, 10**9),
+}
 SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1024), "bias": st.booleans()}
 
 
@@ -306,7 +314,11 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
 @st.composite
 def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: bool) -> dict[str, Any]:
     parallel = placement == "pre" and mixer != "none" and has_feed_forward and draw(st.booleans())
-    optional = {"residual_multiplier": NUMBERS, **({"shared_norm": st.booleans()} if parallel else {})}
+    optional = {"residual_multiplier": NUMBERS, "skip_multiplier": NUMBERS}
+    if parallel:
+        optional["shared_norm"] = st.booleans()
+    elif placement != "post":
+        optional["normed_residual"] = st.booleans()
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     return parts | ({"parallel": True} if parallel else {}) | draw(_some(optional))

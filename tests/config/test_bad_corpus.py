@@ -56,6 +56,7 @@ bidi-in-value                 unknown-choice@8
 binary-number                 wrong-type@3
 block-field-at-top            unknown-key@7-10
 block-parallel-at-top         unknown-key@7,8
+block-normed-residual-parallel without-effect@9
 block-scalar-broken           yaml-syntax@3
 block-scalar                  wrong-type@5
 block-shared-norm-alone       without-effect@8

@@ -79,6 +79,8 @@ block:
   feed_forward: true
   parallel: false
   residual_multiplier: 1.0
+  skip_multiplier: 1.0
+  normed_residual: false
 head:
   kind: lm
   bias: false

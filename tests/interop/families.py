@@ -118,6 +118,7 @@ def bloom(draw: Draw) -> Keys:
         "hidden_size": heads * 4,
         "n_head": heads,
         "n_layer": draw(one_of(1, 2)),
+        "apply_residual_connection_post_layernorm": draw(one_of(False, True)),
         "seq_length": MAX_LEN,
         "bos_token_id": None,
         "eos_token_id": None,
@@ -809,6 +810,14 @@ def dots1(draw: Draw) -> Keys:
     return routed(draw) | window
 
 
+def minimax(draw: Draw) -> Keys:
+    keys = mixtral(draw) | {"block_size": draw(one_of(2, 4, 256)), "head_dim": draw(one_of(4, 6))}
+    factors = {"alpha": draw(one_of(1, 3.5)), "beta": draw(one_of(1.0, 0.5))}
+    keys |= {f"{part}_{name}_factor": factors[name] for part in ("full_attn", "linear_attn", "mlp") for name in factors}
+    types = [draw(one_of("linear_attention", "full_attention")) for _ in range(keys["num_hidden_layers"])]
+    return keys | ({"layer_types": types} if draw(one_of(False, True)) else {})
+
+
 def minimax_m2(draw: Draw) -> Keys:
     experts = {"num_local_experts": 4, "num_experts_per_tok": draw(one_of(1, 2)), "head_dim": 8}
     keys = sizes(draw) | rms(draw) | scaling(draw) | experts
@@ -1047,6 +1056,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "flint": flint,
     "aria_text": aria_text,
     "minimax_m3_vl_text": minimax_m3_vl_text,
+    "minimax": minimax,
     "minimax_m2": minimax_m2,
     "exaone_moe": exaone_moe,
     "afmoe": afmoe,

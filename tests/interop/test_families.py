@@ -177,6 +177,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.d_head": 128, "position.theta": 1e6, "d_ff": 1280, "feed_forward.n_dense_layers": 0,
         "feed_forward.n_experts": 128, "feed_forward.n_shared_experts": 1, "feed_forward.score_correction": True,
     },
+    "minimax": {
+        **LLAMA, "n_layers": 80, "d_ff": 9216, "attention.d_head": 128, "position.theta": 1e7,
+        "feed_forward.n_experts": 32, "feed_forward.top_k": 2, "feed_forward.router": "topk_softmax",
+        "block.normed_residual": True, "block.skip_multiplier": 3.5565588200778455,
+        "lightning_attention.n_heads": 64, "lightning_attention.d_head": 128, "lightning_attention.o_norm_eps": 1e-6,
+        "layers.pattern": "7 linear, full",
+        "layers.kinds": {"linear": {"block": {"mixer": "lightning_attention"}}, "full": {}},
+    },
     "minimax_m2": {
         **LLAMA, "attention.qk_norm": "full", "attention.d_head": 128, "position.rotary_fraction": 0.5,
         "position.theta": 5e6, "feed_forward.n_experts": 256, "feed_forward.score_correction": True,

@@ -22,6 +22,9 @@ from tinylm_cli.interop.to_tinylm import map_config
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    ("minimax", {"linear_attn_alpha_factor": 2.0}),
+    ("minimax", {"hidden_act": "gelu"}),
+    ("minimax", {"layer_types": ["linear_attention", "sliding_attention"] * 40}),
     ("minimax_m2", {"attn_type_list": [0, 1]}),
     ("minimax_m2", {"use_qk_norm": False}),
     ("minimax_m3_vl_text", {"layer_types": ["full_attention"] * 59 + ["minimax_m3_sparse"]}),
@@ -34,7 +37,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"do_layer_norm_before": False}),
     ("opt", {"_remove_final_layer_norm": True}),
     ("opt", {"word_embed_proj_dim": 512}),
-    ("bloom", {"apply_residual_connection_post_layernorm": True}),
+    ("falcon", {"apply_residual_connection_post_layernorm": True}),
     ("falcon", {"alibi": True}),
     ("falcon", {"num_ln_in_parallel_attn": 2}),
     ("falcon-new", {"parallel_attn": False}),

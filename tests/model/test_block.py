@@ -26,6 +26,21 @@ def test_pre_norm_residual(make_config: Make, randomized: Randomize) -> None:
     torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 
 
+def test_residual_of_the_normalized_input(make_config: Make, randomized: Randomize) -> None:
+    """DeepNorm in MiniMax-Text: the norm is applied to the residual stream, which is multiplied by α."""
+    fields = {"normed_residual": True, "skip_multiplier": 3.5, "residual_multiplier": 0.5}
+    block = TransformerBlock(make_config(block=fields))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert block.ln_1 is not None
+    assert block.ln_2 is not None
+    assert block.mixer is not None
+    assert block.feed_forward is not None
+    normed = block.ln_1(x)
+    normed = block.ln_2(3.5 * normed + 0.5 * block.mixer(normed, mask=CAUSAL))
+    torch.testing.assert_close(block(x, CAUSAL), 3.5 * normed + 0.5 * block.feed_forward(normed))
+
+
 def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(dropout=0.999))
     randomized(block)

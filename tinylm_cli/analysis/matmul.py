@@ -40,12 +40,12 @@ class SequencePass(NamedTuple):
         size = self.chunk(chunk_len)
         return self.tokens if self.attention == "causal" else -(-self.tokens // size) * size
 
-    def pairs_in_chunks(self, chunk_len: int) -> int:
-        """Return the pairs of positions in the same chunk that count."""
+    def pairs_in_chunks(self, chunk_len: int, *, is_padded: bool = True) -> int:
+        """Return the pairs of positions in the same chunk that count; ``is_padded``: every chunk is of full size."""
         size = self.chunk(chunk_len)
-        if self.attention == "full":
-            return self.tokens_in_chunks(chunk_len) * size
         full_chunks, rest = divmod(self.tokens, size)
+        if self.attention == "full":
+            return self.tokens_in_chunks(chunk_len) * size if is_padded else full_chunks * size**2 + rest**2
         return full_chunks * attended_pairs(size, None) + attended_pairs(rest, None)
 
 

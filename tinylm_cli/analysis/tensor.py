@@ -16,6 +16,7 @@ Component = Literal[
     "mamba",
     "mamba2",
     "gated_deltanet",
+    "lightning_attention",
     "rg_lru",
     "feed_forward",
     "router",

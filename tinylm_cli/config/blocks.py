@@ -37,6 +37,7 @@ from tinylm_cli.config.base import (
 )
 from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.rg_lru import RgLru
@@ -55,6 +56,8 @@ TEMPERATURE = is_set("attention.temperature_scale", "0.1")
 LATENT = one_of("attention.kind", "latent")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
+SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
+NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
 MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
 EXPERTS = is_set("feed_forward.n_experts", "8")
 SHARED_EXPERTS = Requirement(
@@ -71,7 +74,9 @@ Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich"]
-MixerKind = Literal["attention", "short_conv", "mamba", "mamba2", "gated_deltanet", "rg_lru", "none"]
+MixerKind = Literal[
+    "attention", "short_conv", "mamba", "mamba2", "gated_deltanet", "lightning_attention", "rg_lru", "none"
+]
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
@@ -357,8 +362,9 @@ class ResidualBlock(Block):
         "attention",
         description="The part of a layer that moves information between positions. attention: causal self-attention;"
         " short_conv: a gated short convolution (LFM2); mamba: a selective state-space model; mamba2: one with scalar"
-        " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next); rg_lru: a"
-        " gated linear recurrence (Griffin); none: only the feed-forward network.",
+        " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next);"
+        " lightning_attention: linear attention with constant decays (MiniMax-Text); rg_lru: a gated linear recurrence"
+        " (Griffin); none: only the feed-forward network.",
     )
     feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
@@ -369,6 +375,14 @@ class ResidualBlock(Block):
     )
     residual_multiplier: Factor = Field(
         1.0, description="Multiplier of each sub-layer's output before the residual addition."
+    )
+    skip_multiplier: Factor = Field(
+        1.0, description="Multiplier of the other term of the residual addition, α in DeepNorm (MiniMax-Text)."
+    )
+    normed_residual: Annotated[bool, NORM_BEFORE, SEQUENTIAL] = Field(
+        False,
+        description="Add the output of each sub-layer to its normalized input instead of its input (MiniMax-Text; in"
+        " BLOOM, apply_residual_connection_post_layernorm).",
     )
 
     @property
@@ -428,6 +442,7 @@ BLOCKS: dict[str, type[Block]] = {
     "mamba": Mamba,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,
+    "lightning_attention": LightningAttention,
     "rg_lru": RgLru,
     "feed_forward": FeedForward,
     "block": ResidualBlock,

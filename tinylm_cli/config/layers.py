@@ -13,6 +13,7 @@ from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
 from tinylm_cli.config.blocks import Attention, FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.rg_lru import RgLru
@@ -77,6 +78,9 @@ class LayerKind(Block):
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Fields of mamba2 that differ.")
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Fields of gated_deltanet that differ."
+    )
+    lightning_attention: LightningAttention = Field(
+        LightningAttention.model_construct(), description="Fields of lightning_attention that differ."
     )
     rg_lru: RgLru = Field(RgLru.model_construct(), description="Fields of rg_lru that differ.")
     feed_forward: FeedForward = Field(FeedForward.model_construct(), description="Fields of feed_forward that differ.")

@@ -233,9 +233,6 @@ HARMLESS = frozenset(_HARMLESS.split())
 QK_NORM_PER_HEAD = "tinylm does not support query and key norms with separate weights per head"
 """Why the query and key norms of some families are not supported."""
 
-POST_NORM_RESIDUAL = "the residual branch would start at the normalized input"
-"""Why ``apply_residual_connection_post_layernorm`` is not supported."""
-
 
 def filled_fields(keys: type[Keys], key: str) -> tuple[str, ...]:
     """Return the tinylm fields that ``key`` is copied to; empty if only ``to_tinylm`` reads it."""

@@ -31,6 +31,8 @@ class TensorLayout(StrEnum):
     """Fused queries and gate of attention: of each head, its queries, then its gate."""
     by_key_head = "by_key_head"
     """Fused projections of gated DeltaNet: of each key head, its rows of every projection."""
+    by_lightning_head = "by_lightning_head"
+    """Fused projections of lightning attention: of each head, its queries, keys and values."""
     by_shard = "by_shard"
     """Several projections in ``CODEGEN_SHARDS`` shards, each with a part of the rows of every projection."""
     swapped_halves = "swapped_halves"

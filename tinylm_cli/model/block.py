@@ -19,11 +19,13 @@ class TransformerBlock(nn.Module):
 
     With post-norm, the norms follow the sub-layers (``post_ln_1``, ``post_ln_2``); with sandwich norm, norms precede
     and follow them. In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
+    With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
 
     Args:
         config: The config of the block's kind of layers; uses all fields except vocab_size, max_len, tie_weights,
             embedding and head.
         kind: The name of that kind in ``layers.kinds``; empty if it has none.
+        layer: The index of the block.
 
     Attributes:
         kind: The name of its kind of layers.
@@ -33,10 +35,11 @@ class TransformerBlock(nn.Module):
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
         OLMo Team 2024 (post-norm), https://arxiv.org/abs/2501.00656;
         Gemma Team 2024 (sandwich norm), https://arxiv.org/abs/2408.00118;
+        Wang et al. 2022 (DeepNorm, multiplier of the skip connection), https://arxiv.org/abs/2203.00555;
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
 
-    def __init__(self, config: ModelConfig, kind: str = "") -> None:
+    def __init__(self, config: ModelConfig, kind: str = "", layer: int = 0) -> None:
         super().__init__()
         self.kind = kind
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
@@ -44,7 +47,9 @@ class TransformerBlock(nn.Module):
         self._mixer_name = config.block.mixer
         self.ln_1 = build_norm(config) if before and mixer is not None else None
         if mixer is not None:
-            self.register_module(self._mixer_name, mixer(config))
+            module = mixer(config)
+            module.set_layer(layer)
+            self.register_module(self._mixer_name, module)
         self.post_ln_1 = build_norm(config) if after and mixer is not None else None
         self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
@@ -53,7 +58,8 @@ class TransformerBlock(nn.Module):
         self.chunked = config.attention.chunked
         self.parallel = config.block.parallel
         self.shared_norm = config.block.shared_norm
-        self.multiplier = config.block.residual_multiplier
+        self.multiplier, self.skip_multiplier = config.block.residual_multiplier, config.block.skip_multiplier
+        self.normed_residual = config.block.normed_residual
         self.dropout = config.dropout
 
     @property
@@ -76,12 +82,13 @@ class TransformerBlock(nn.Module):
             normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
             mixed = self._branch(mixer(normed, mask=mask, rotation=rotation, cache=cache), self.post_ln_1)  # (B, T, D)
             if not self.parallel:
-                x = x + mixed  # (B, T, D)
+                x = self._skip(x, normed) + mixed  # (B, T, D)
         if self.feed_forward is None:
             return x
         if not self.shared_norm:
             normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
         feed_forward_out = self._branch(self.feed_forward(normed), self.post_ln_2)  # (B, T, D)
+        x = self._skip(x, normed)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)
         return x + feed_forward_out  # (B, T, D)
@@ -89,6 +96,12 @@ class TransformerBlock(nn.Module):
     def extra_repr(self) -> str:
         """Return the window, or the length of a chunk, for ``print(model)``."""
         return "" if self.window is None else f"{'chunk' if self.chunked else 'window'}={self.window}"
+
+    def _skip(self, x: Tensor, normed: Tensor) -> Tensor:
+        """Return the other term (B, T, D) of the residual addition, given the input of a sub-layer and its norm."""
+        if self.normed_residual:
+            x = normed
+        return x if self.skip_multiplier == 1 else x * self.skip_multiplier  # (B, T, D)
 
     def _branch(self, x: Tensor, norm: nn.Module | None) -> Tensor:
         """Return the residual branch (B, T, D) of a sub-layer's output: normalized, scaled, with dropout."""

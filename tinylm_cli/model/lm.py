@@ -273,7 +273,8 @@ class TinyTransformerLM(nn.Module):
         with _gc_paused():
             self.embedding = TransformerEmbedding(config)
             self.blocks = nn.ModuleList(
-                TransformerBlock(pattern.kinds[kind], pattern.names[kind]) for kind in self._kind_of_layer
+                TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer)
+                for layer, kind in enumerate(self._kind_of_layer)
             )
             self.ln_f = build_norm(config)
             if config.head.kind == "lm":

@@ -57,6 +57,9 @@ class SequenceMixer(nn.Module):
         """Return whether the output of a position depends on earlier ones."""
         return True
 
+    def set_layer(self, layer: int) -> None:
+        """Set the index of its layer, on which the decays of some mixers depend."""
+
     def shown_settings(self) -> Iterator[tuple[str, int]]:
         """Yield the settings that are not visible in the shapes of its parameters."""
         yield from ()

@@ -17,6 +17,8 @@ FlopsComponent = Literal[
     "mamba2_scan",
     "gated_deltanet",
     "delta_rule",
+    "lightning_attention",
+    "linear_attention",
     "rg_lru",
     "feed_forward",
     "router",
@@ -32,8 +34,8 @@ COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 class PartFlops:
     """One row of a breakdown."""
 
-    # A component (``attention_scores``, ``mamba_scan``, ``mamba2_scan`` and ``delta_rule`` are matmuls without
-    # weights), or identical layers: ``blocks.{0..5}``.
+    # A component (``attention_scores``, ``mamba_scan``, ``mamba2_scan``, ``delta_rule`` and ``linear_attention`` are
+    # matmuls without weights), or identical layers: ``blocks.{0..5}``.
     name: str
     count: int  # Number of layers in the row.
     forward_flops: int  # FLOPs of a forward pass, for all ``count`` layers together.

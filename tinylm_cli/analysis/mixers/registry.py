@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.mixers.attention import Attention
 from tinylm_cli.analysis.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.analysis.mixers.lightning_attention import LightningAttention
 from tinylm_cli.analysis.mixers.mamba import Mamba
 from tinylm_cli.analysis.mixers.mamba2 import Mamba2
 from tinylm_cli.analysis.mixers.mixer import Mixer
@@ -19,6 +20,7 @@ MIXERS: dict[MixerKind, Mixer] = {
     "mamba": Mamba(),
     "mamba2": Mamba2(),
     "gated_deltanet": GatedDeltaNet(),
+    "lightning_attention": LightningAttention(),
     "rg_lru": RgLru(),
     "none": NoMixer(),
 }

@@ -215,6 +215,7 @@ FAMILIES = {
         Family("dbrx", "dbrx.DbrxKeys", "DbrxForCausalLM", "DBRX"),
         Family("flint", "flint.FlintKeys", "FlintForCausalLM", "Flint"),
         Family("aria_text", "aria.AriaTextKeys", "AriaTextForCausalLM", "Aria, its language model"),
+        Family("minimax", "minimax.MiniMaxKeys", "MiniMaxForCausalLM", "MiniMax-Text-01 and M1"),
         Family("minimax_m2", "minimax.MiniMaxM2Keys", "MiniMaxM2ForCausalLM", "MiniMax-M2"),
         Family(
             "minimax_m3_vl_text",

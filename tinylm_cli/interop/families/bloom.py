@@ -1,5 +1,7 @@
 """BLOOM: ALiBi, and a norm after the embedding."""
 
+from typing import Annotated
+
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES
 from tinylm_cli.interop.translation import Translation
@@ -34,7 +36,7 @@ class BloomKeys(key.Keys):
     hidden_dropout: key.Dropout = 0.0
     layer_norm_epsilon: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = True
-    apply_residual_connection_post_layernorm: bool = key.only(False, why=key.POST_NORM_RESIDUAL)
+    apply_residual_connection_post_layernorm: Annotated[bool, *key.fills("block.normed_residual")] = False
 
     def to_tinylm(self, to: Translation) -> None:
         """Map the feed-forward width, 4 · ``hidden_size``."""

@@ -32,7 +32,7 @@ class FalconKeys(RopeKeys):
     multi_query: bool | None = True
     num_ln_in_parallel_attn: key.OptionalSize = None
     alibi: bool = key.only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
-    apply_residual_connection_post_layernorm: bool = key.only(False, why=key.POST_NORM_RESIDUAL)
+    apply_residual_connection_post_layernorm: bool = key.only(False, why="this family's code does not read it")
 
     def to_tinylm(self, to: Translation) -> None:
         super().to_tinylm(to)

@@ -1,16 +1,118 @@
-"""MiniMax-M2 and M3: Mixtral with DeepSeek V3's router, norms on queries and keys, and RoPE on a part of each head."""
+"""MiniMax: Mixtral with lightning attention in some layers; M2 and M3 with DeepSeek V3's router and QK norms."""
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import dense_layers, expert_kind, put_expert_layers
-from tinylm_cli.interop.layer_order import kinds_of_types
+from tinylm_cli.interop.families.llama import MixtralKeys
+from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.rope_scaling import RopeKeys, RotaryFraction, Theta
 from tinylm_cli.interop.tensor_names import GATE_UP, LLAMA_NAMES, MIXTRAL_EXPERTS, Fused, TensorLayout
 from tinylm_cli.interop.translation import Translation
+
+_TYPES = {"linear_attention": "linear", "full_attention": "full"}
+"""The kind of each layer type."""
+
+_FACTORS = {"alpha": "block.skip_multiplier", "beta": "block.residual_multiplier"}
+"""The fields of the factors of a residual addition: of the normalized input, and of the output of the sub-layer."""
+
+Multiplier = Annotated[float, *key.like("block.skip_multiplier"), Field(examples=[3.5])]
+
+
+class MiniMaxKeys(MixtralKeys):
+    """``MiniMaxConfig``: by default, every second layer has lightning attention; residuals of normalized inputs."""
+
+    constants = {**MixtralKeys.constants, "block.normed_residual": True}
+    tensor_names = MixtralKeys.tensor_names.override(
+        layer={
+            "lightning_attention.gate_proj": "self_attn.output_gate",
+            "lightning_attention.o_norm": "self_attn.norm",
+            "lightning_attention.o_proj": "self_attn.out_proj",
+        },
+        fused=(
+            Fused(
+                tuple(f"lightning_attention.{part}_proj" for part in "qkv"),
+                "self_attn.qkv_proj",
+                TensorLayout.by_lightning_head,
+            ),
+        ),
+        recomputed_suffixes=(
+            *MixtralKeys.tensor_names.recomputed_suffixes,
+            *(f"self_attn.{name}" for name in ("slope_rate", "query_decay", "key_decay", "diagonal_decay")),
+        ),
+    )
+
+    hidden_act: key.Activation = key.only(
+        "silu", "swish", why="tinylm activates queries, keys and values of lightning attention with SiLU"
+    )
+    layer_types: key.LayerTypes = None
+    block_size: Annotated[int, *key.like("lightning_attention.chunk_len")] = 256
+    full_attn_alpha_factor: Multiplier = 1.0
+    full_attn_beta_factor: Multiplier = 1.0
+    linear_attn_alpha_factor: Multiplier = 1.0
+    linear_attn_beta_factor: Multiplier = 1.0
+    mlp_alpha_factor: Multiplier = 1.0
+    mlp_beta_factor: Multiplier = 1.0
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map as Mixtral, with the kinds of layers, and the factors of their residual additions."""
+        super().to_tinylm(to)
+        if to.has_error("num_hidden_layers", "layer_types"):
+            return
+        types = self.layer_types
+        if types is None:
+            types = ["linear_attention" if layer % 2 else "full_attention" for layer in range(self.num_hidden_layers)]
+        names = kinds_of_types(to, "layer_types", types, _TYPES, self.num_hidden_layers)
+        if "linear" in names and not to.has_error("hidden_size", "num_attention_heads", "head_dim", "block_size"):
+            to.put("lightning_attention.n_heads", self.num_attention_heads, "num_attention_heads")
+            d_head = self.head_dim or self.hidden_size // self.num_attention_heads
+            to.put("lightning_attention.d_head", d_head, "head_dim", "hidden_size")
+            to.put("lightning_attention.chunk_len", self.block_size, "block_size")
+            to.put("lightning_attention.o_norm_eps", 1e-6)
+        self._put_factors(to, set(names))
+        put_layers(to, names, {"linear": {"block.mixer": "lightning_attention"}, "full": {}}, "layer_types")
+
+    def _put_factors(self, to: Translation, kinds: set[str]) -> None:
+        """Set the factors of residual additions, which must be the same after attention and after experts."""
+        for factor, field in _FACTORS.items():
+            shared = f"mlp_{factor}_factor"
+            to.put(field, getattr(self, shared), shared)
+            for kind in ("full", "linear"):
+                name = f"{kind}_attn_{factor}_factor"
+                if kind not in kinds:
+                    to.ignore(name)
+                elif getattr(self, name) != getattr(self, shared) and not to.has_error(name, shared):
+                    why = f"tinylm has one factor for attention and experts, {shared}"
+                    to.unsupported(name, why, f"write the value of {shared}")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with the type of each layer."""
+        kinds = layer_pattern(config)
+        linear = next((kind for kind in kinds.kinds if kind.block.mixer == "lightning_attention"), None)
+        names = {kind: name for name, kind in _TYPES.items()}
+        keys = super().from_tinylm(config) | {
+            "layer_types": [names["linear" if kind.block.mixer == "lightning_attention" else "full"] for kind in kinds],
+            **{
+                f"{part}_{factor}_factor": getattr(config.block, field.removeprefix("block."))
+                for factor, field in _FACTORS.items()
+                for part in ("full_attn", "linear_attn", "mlp")
+            },
+        }
+        if linear is not None:
+            settings = linear.lightning_attention
+            keys |= {
+                "num_attention_heads": settings.n_heads,
+                "head_dim": settings.d_head,
+                "block_size": settings.chunk_len,
+            }
+            if all(kind.block.mixer == "lightning_attention" for kind in kinds.kinds):
+                keys["num_key_value_heads"] = settings.n_heads  # without effect, but transformers requires a number
+        return keys
 
 
 class MiniMaxM2Keys(key.LlamaLikeKeys, RopeKeys):

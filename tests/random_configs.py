@@ -289,10 +289,13 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     }
     if draw(st.booleans()):
         return found
-    router = draw(one_of(["softmax", "topk_softmax", "sigmoid"]))
+    router = draw(one_of(["softmax", "topk_softmax", "sigmoid", "sparsemixer"]))
     shared: dict[str, Any] = draw(
         one_of([{}, {"n_shared_experts": 2}, {"n_shared_experts": 2, "d_shared_expert": 7, "shared_expert_gate": True}])
     )
+    corrected: dict[str, Any] = {}
+    if router == "sigmoid" and draw(st.booleans()):
+        corrected = {"score_correction": True, "correct_logits": draw(st.booleans())}
     groups: dict[str, Any] = draw(one_of([{}, {"n_groups": 4, "top_k_groups": 2}]))
     return {
         **found,
@@ -304,8 +307,9 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "n_dense_layers": draw(st.integers(0, n_layers - 1)),
         "router": router,
         "router_bias": draw(st.booleans()),
-        "renormalize": router != "topk_softmax" and draw(st.booleans()),
-        "score_correction": router == "sigmoid" and draw(st.booleans()),
+        "renormalize": router in ("softmax", "sigmoid") and draw(st.booleans()),
+        **({"router_jitter": draw(one_of([0.01, 0.5]))} if router == "sparsemixer" else {}),
+        **corrected,
         "router_weight_on_input": draw(st.booleans()),
         "routed_scale": draw(one_of([1.0, 2.5])),
     }

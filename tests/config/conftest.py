@@ -291,7 +291,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         return values
     n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))
     groups = draw(st.integers(1, n_groups))
-    router = draw(st.sampled_from(["topk_softmax", "softmax", "sigmoid"]))
+    router = draw(st.sampled_from(["topk_softmax", "softmax", "sigmoid", "sparsemixer"]))
     optional: dict[str, st.SearchStrategy[Any]] = {
         "top_k": st.integers(1, size * groups),
         "d_expert": st.none() | st.integers(1, 2**24),
@@ -300,13 +300,15 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "router_weight_on_input": st.booleans(),
         "routed_scale": NUMBERS,
     }
-    if router != "topk_softmax":
+    if router == "sparsemixer":
+        optional["router_jitter"] = st.floats(0, 1e6)
+    elif router != "topk_softmax":
         optional["renormalize"] = st.booleans()
-    if router == "sigmoid":
-        optional["score_correction"] = st.booleans()
     shared = {"d_shared_expert": st.none() | st.integers(1, 2**24), "shared_expert_gate": st.booleans()}
     n_shared = draw(st.integers(0, 2**16))
     values |= {"n_shared_experts": n_shared, **(draw(_some(shared)) if n_shared else {})} if draw(st.booleans()) else {}
+    if router == "sigmoid" and draw(st.booleans()):
+        values |= {"score_correction": True, "correct_logits": draw(st.booleans())}
     chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}
     return {**values, "n_experts": n_groups * size, "router": router, **chosen, **draw(_some(optional))}
 

@@ -131,11 +131,13 @@ every-field-too-large         out-of-range@2-9,11
 every-field-zero              out-of-range@2-7,9,14 wrong-type@8,11,13,16,18-19
 experts-all-dense             contradiction@9
 experts-block-moe             unknown-key@7
+experts-correct-logits        without-effect@10
 experts-groups-alone          without-effect@10
 experts-groups-too-few        expert-groups@9
 experts-groups-too-many       expert-groups@12
 experts-groups-uneven         expert-groups@11
 experts-renormalize-chosen    without-effect@9
+experts-router-jitter         without-effect@9
 experts-router-noaux          unknown-choice@10
 experts-score-correction      without-effect@9
 experts-shared-gate-alone     without-effect@9

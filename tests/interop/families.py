@@ -990,6 +990,42 @@ def minimax_m3_vl_text(draw: Draw) -> Keys:
     return keys | {"dense_intermediate_size": 20, "shared_intermediate_size": draw(one_of(6, 10))}
 
 
+def phimoe(draw: Draw) -> Keys:
+    keys = mixtral(draw) | {"num_experts_per_tok": 2, "router_jitter_noise": draw(one_of(0.01, 0.3))}
+    keys |= {"attention_bias": draw(one_of(False, True)), "lm_head_bias": draw(one_of(False, True))}
+    keys["rope_parameters"] = {"rope_type": "default", "rope_theta": draw(one_of(100.0, 10_000.0))}
+    pairs = keys["hidden_size"] // keys["num_attention_heads"] // 2
+    scaled = {
+        "rope_type": "longrope",
+        "original_max_position_embeddings": 8,
+        "short_factor": [1.0 + 0.25 * i for i in range(pairs)],
+        "long_factor": [1.0 + 2.0 * i for i in range(pairs)],
+        "short_mscale": 1.2,
+        "long_mscale": 1.2,
+    }
+    if draw(one_of(False, True)):
+        keys["rope_parameters"] |= scaled
+    return keys
+
+
+def kolibri1(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"num_experts": 4, "head_dim": draw(one_of(4, 8))}
+    del keys["intermediate_size"]
+    keys |= {"num_experts_per_tok": draw(one_of(1, 2)), "norm_topk_prob": draw(one_of(False, True))}
+    keys |= {"moe_intermediate_size": 10, "shared_expert_intermediate_size": draw(one_of(6, 10))}
+    layers = keys["num_hidden_layers"]
+    keys["sliding_window"] = WINDOW
+    listed = {"layer_types": [draw(one_of("sliding_attention", "full_attention")) for _ in range(layers)]}
+    return keys | (listed if draw(one_of(False, True)) else {})
+
+
+def lara_mini(draw: Draw) -> Keys:
+    keys = qwen3_5_moe_text(draw) | {"sliding_window": WINDOW, "norm_topk_prob": draw(one_of(False, True))}
+    del keys["rope_parameters"]["partial_rotary_factor"]
+    types = ["linear_attention", "sliding_attention", "full_attention"]
+    return keys | {"layer_types": list(draw(permutations(types))), "num_hidden_layers": 3}
+
+
 def dbrx(draw: Draw) -> Keys:
     keys, stretched = sizes(draw), scaling(draw, dynamic=True)
     attention = {"clip_qkv": draw(one_of(0.1, 0.3)), "kv_n_heads": keys["num_key_value_heads"]}
@@ -1052,6 +1088,9 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,
+    "lara_mini": lara_mini,
+    "phimoe": phimoe,
+    "kolibri1": kolibri1,
     "dbrx": dbrx,
     "flint": flint,
     "aria_text": aria_text,

@@ -154,6 +154,24 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_groups": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
         "feed_forward.score_correction": True, "attention.scale": 192**-0.5 * _sharper(1.0) * _sharper(1.0),
     },
+    "lara_mini": {
+        **LLAMA, "attention.d_head": 128, "attention.qk_norm": "per_head", "d_ff": 512, "feed_forward.n_experts": 128,
+        "tie_weights": True, "feed_forward.top_k": 4, "feed_forward.d_shared_expert": 512,
+        "feed_forward.shared_expert_gate": False, "gated_deltanet.n_key_heads": 8, "gated_deltanet.n_value_heads": 16,
+        "feed_forward.renormalize": True,
+        "layers.pattern": "linear, local, linear, full, local", "layers.last": "linear, local, linear, full",
+    },
+    "phimoe": {
+        **LLAMA, "norm.kind": "layernorm", "norm.bias": None, "attention.bias": True, "head.bias": True,
+        "feed_forward.n_experts": 16, "feed_forward.top_k": 2, "feed_forward.router": "sparsemixer", "d_ff": 6400,
+        "feed_forward.router_jitter": 0.01, "position.scaling": "longrope", "position.original_max_len": 4096,
+        "position.attention_factor": 1.243163121016122,
+    },
+    "kolibri1": {
+        **LLAMA, "norm.placement": "sandwich", "attention.qk_norm": "per_head", "attention.d_head": 128, "d_ff": 512,
+        "feed_forward.n_experts": 384, "feed_forward.d_shared_expert": 512, "feed_forward.score_correction": True,
+        "feed_forward.correct_logits": True, "feed_forward.renormalize": False, "layers.pattern": "4 local, full",
+    },
     "dbrx": {
         **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "attention.clip_qkv": 8.0, "attention.n_kv_heads": 8,
         "d_ff": 10752, "feed_forward.n_experts": 16, "feed_forward.top_k": 4, "feed_forward.router": "softmax",

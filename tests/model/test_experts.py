@@ -119,6 +119,27 @@ def test_correction_bias_selects_only(make_config: Make) -> None:
     assert chosen(router, x) == pytest.approx({3: float(sigmoid[3]), 1: float(sigmoid[1])})
 
 
+def test_correction_of_logits(make_config: Make) -> None:
+    """1.5 raises the lowest sigmoid score above the highest, but its logit only above the third."""
+    fields = {"router": "sigmoid", "score_correction": True}
+    for corrects_logits, selected in ((False, {3, 1}), (True, {1, 2})):
+        router, x = make_router(make_config, SCORES, correct_logits=corrects_logits, **fields)
+        assert router.score_correction is not None
+        router.score_correction[3] = 1.5
+        found = chosen(router, x)
+        assert found == pytest.approx({i: float(torch.tensor(SCORES[i]).sigmoid()) for i in selected})
+
+
+def test_sparsemixer(make_config: Make) -> None:
+    """Logit 2 is similar to 3, a third higher; once 3 is selected, no other is similar to 2."""
+    found = chosen(*make_router(make_config, SCORES, router="sparsemixer", router_jitter=0.2))
+    assert found == pytest.approx({1: float(torch.tensor([3.0, 2.0]).softmax(0)[0]), 2: 1.0})
+    everything = chosen(*make_router(make_config, SCORES, router="sparsemixer", router_jitter=10.0, routed_scale=2.0))
+    first = float(torch.tensor(SCORES).softmax(0)[1])
+    second = float(torch.tensor([1.0, 2.0, 0.0]).softmax(0)[1])
+    assert everything == pytest.approx({1: 2 * first, 2: 2 * second})
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_correction_bias_stays_float32(make_config: Make, dtype: torch.dtype) -> None:
     router, _ = make_router(make_config, SCORES, router="sigmoid", score_correction=True)

@@ -78,6 +78,7 @@ _FIELDS = {
     "feed_forward.router": "scoring_func",
     "feed_forward.renormalize": "norm_topk_prob",
     "feed_forward.router_weight_on_input": "apply_router_weight_on_input moe_apply_probs_on_input",
+    "feed_forward.router_jitter": "router_jitter_noise",
     "feed_forward.routed_scale": "routed_scaling_factor",
     "feed_forward.n_groups": "n_group",
     "feed_forward.top_k_groups": "topk_group",

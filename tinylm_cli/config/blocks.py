@@ -82,7 +82,7 @@ ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
 HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
-Router = Literal["softmax", "topk_softmax", "sigmoid"]
+Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
 
 
@@ -333,12 +333,23 @@ class FeedForward(Block):
     router: Annotated[Router, EXPERTS] = Field(
         "topk_softmax",
         description="Expert scores. topk_softmax: softmax over the selected logits; softmax: over all logits, then"
-        " select; sigmoid: of each logit.",
+        " select; sigmoid: of each logit; sparsemixer: select one after another, and weight each by a softmax over the"
+        " similar logits among those not selected before (Phi-3.5-MoE, as in evaluation).",
+    )
+    router_jitter: Annotated[float, EXPERTS, one_of("feed_forward.router", "sparsemixer")] = Field(
+        0.01,
+        ge=0,
+        le=MAX_FACTOR,
+        description="sparsemixer: logits are similar if they differ by at most twice this share of the higher one, or"
+        " of the absolute value of the lower one if that is larger.",
     )
     router_bias: Annotated[bool, EXPERTS] = Field(False, description="Whether the router has a bias.")
     score_correction: Annotated[bool, EXPERTS, one_of("feed_forward.router", "sigmoid")] = Field(
         False,
         description="sigmoid: a bias per expert that affects only the selection; not trained by gradients.",
+    )
+    correct_logits: Annotated[bool, EXPERTS, is_true("feed_forward.score_correction")] = Field(
+        False, description="Select by the logits plus this bias, instead of the sigmoid scores plus it (Kolibri-1)."
     )
     renormalize: Annotated[bool, EXPERTS, one_of("feed_forward.router", "softmax", "sigmoid")] = Field(
         False, description="Normalize the weights of the selected experts to sum to 1."

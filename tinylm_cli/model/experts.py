@@ -23,14 +23,20 @@ class Router(Linear):
     """Scores E experts for each token and selects the top k.
 
     A correction bias (``score_correction``, DeepSeek-V3's ``e_score_correction_bias``) affects the selection of
-    experts, but not their weights. With groups, experts are selected from the top groups only. The score of a group is
+    experts, but not their weights; with ``correct_logits``, it is added to the logits instead of the scores. With
+    groups, experts are selected from the top groups only. The score of a group is
     that of its best expert, or with sigmoid scores the sum of its best two.
+
+    SparseMixer selects experts one after another. Each is weighted by a softmax over its logit and those similar to it,
+    among the experts not selected before. Its training samples experts from this softmax, and estimates the gradient of
+    the selection; this module selects the highest in training, too.
 
     Args:
         config: Uses d_model and feed_forward.
 
     References:
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538;
+        Liu et al. 2024 (SparseMixer-v2), https://arxiv.org/abs/2409.12136;
         DeepSeek-AI 2024 (groups), https://arxiv.org/abs/2405.04434;
         DeepSeek-AI 2024 (sigmoid scores, correction bias), section 2.1.2, https://arxiv.org/abs/2412.19437
     """
@@ -44,6 +50,7 @@ class Router(Linear):
         self.kind = feed_forward.router
         self.top_k = feed_forward.top_k
         self.n_groups, self.top_k_groups = feed_forward.n_groups, feed_forward.top_k_groups
+        self.jitter, self.corrects_logits = feed_forward.router_jitter, feed_forward.correct_logits
         self.renormalize, self.scale = feed_forward.renormalize, feed_forward.routed_scale
         correction = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)
         self.register_buffer("score_correction", correction if feed_forward.score_correction else None)
@@ -70,14 +77,20 @@ class Router(Linear):
             Indices of experts (N, k), and their weights (N, k) in the dtype of ``x``.
         """
         scores = self(x)  # (N, E)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # (N, E)
+        scores = logits = scores.to(torch.promote_types(scores.dtype, torch.float32))  # (N, E)
         if self.kind == "softmax":
             scores = scores.softmax(-1)  # (N, E)
         elif self.kind == "sigmoid":
             scores = scores.sigmoid()  # (N, E)
-        corrected = scores if self.score_correction is None else scores + self.score_correction  # (N, E)
+        corrected = logits if self.corrects_logits else scores  # (N, E)
+        del logits
+        if self.score_correction is not None:
+            corrected = corrected + self.score_correction  # (N, E)
         if self.n_groups > 1:
             corrected = self._mask_other_groups(corrected)  # (N, E)
+        if self.kind == "sparsemixer":
+            indices, weights = self._sparsemixer(scores, corrected)  # (N, k) each
+            return indices, (weights * self.scale).to(x.dtype)  # (N, k) each
         indices = corrected.topk(self.top_k, dim=-1).indices  # (N, k)
         weights = scores.gather(-1, indices)  # (N, k)
         if self.kind == "topk_softmax":
@@ -85,6 +98,25 @@ class Router(Linear):
         elif self.renormalize:
             weights = weights / (weights.sum(-1, keepdim=True) + EPSILON)  # (N, k)
         return indices, (weights * self.scale).to(x.dtype)  # (N, k) each
+
+    def _sparsemixer(self, logits: Tensor, remaining: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the experts (N, k) of the ``logits`` (N, E) and their weights (N, k).
+
+        ``remaining`` are the logits of the experts to select from (N, E), and -inf for others.
+        """
+        selected: list[Tensor] = []
+        weights: list[Tensor] = []
+        for _ in range(self.top_k):
+            if selected:
+                remaining = remaining.scatter(-1, selected[-1], -torch.inf)  # (N, E)
+            with torch.no_grad():
+                highest, best = remaining.max(-1, keepdim=True)  # (N, 1) each
+                larger = logits.abs().clamp_(min=highest)  # (N, E)
+                differs = (highest - logits).div_(larger) > 2 * self.jitter  # (N, E)
+            shares = remaining.masked_fill(differs, -torch.inf).softmax(-1)  # (N, E)
+            selected.append(best)
+            weights.append(shares.gather(-1, best))  # (N, 1)
+        return torch.cat(selected, -1), torch.cat(weights, -1)  # (N, k) each
 
     def _mask_other_groups(self, scores: Tensor) -> Tensor:
         """Return ``scores`` (N, E) with -inf for every expert outside the top groups."""

@@ -53,7 +53,11 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     def vectors(name: str) -> SavedTensor:
         return SavedTensor(name, "experts", routed * config.d_model * run.element_bytes, "sequence")  # B·T·k × D
 
-    yield router("scores", tokens * settings.n_experts * run.upcast_bytes)  # B·T × E
+    n_scores = tokens * settings.n_experts  # B·T × E
+    if settings.router == "sparsemixer":  # a softmax and the mask of its logits for each selected expert
+        yield router("similar scores", settings.top_k * n_scores * (run.upcast_bytes + BOOL_BYTES))
+    else:
+        yield router("scores", n_scores * run.upcast_bytes)
     if settings.n_groups > 1:
         n_best = min(2 if settings.router == "sigmoid" else 1, settings.n_experts // settings.n_groups)
         yield router("best of each group", tokens * settings.n_groups * n_best * INT64_BYTES)

@@ -1,6 +1,6 @@
 """Qwen3-Next, Qwen3.5 and OLMo Hybrid: gated DeltaNet in three of four layers, attention in the others."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.layer_kinds import layer_pattern
@@ -22,10 +22,12 @@ _CONSTANTS: dict[str, Any] = {
     "attention.qk_norm": "per_head",
     "attention.gate": True,
 }
-_VECTORS = (
+DELTA_NET_VECTORS = (
     Fused(("gated_deltanet.A_log",), "linear_attn.A_log"),
     Fused(("gated_deltanet.dt_bias",), "linear_attn.dt_bias"),
 )
+"""The decays of gated DeltaNet."""
+
 _DELTA_NET = {
     "gated_deltanet.conv": "linear_attn.conv1d",
     "gated_deltanet.o_norm": "linear_attn.norm",
@@ -33,12 +35,15 @@ _DELTA_NET = {
 }
 
 
-def _of_delta_net(*names: str) -> tuple[str, ...]:
+def of_delta_net(*names: str) -> tuple[str, ...]:
+    """Return the names of some projections of gated DeltaNet."""
     return tuple(f"gated_deltanet.{name}_proj" for name in names)
 
 
 class DeltaNetKeys(key.LlamaLikeKeys, RopeKeys):
     """Keys of a family whose layers are gated DeltaNet or attention."""
+
+    type_kinds: ClassVar[Mapping[str, str]] = LINEAR  # The kind of each layer type.
 
     num_key_value_heads: key.NKVHeads = 2
     max_position_embeddings: key.MaxLen = 32768
@@ -67,7 +72,7 @@ class DeltaNetKeys(key.LlamaLikeKeys, RopeKeys):
         if to.has_error("num_hidden_layers", "layer_types"):
             return
         types, listed = (self.layer_types, "layer_types") if self.layer_types is not None else self.default_types()
-        names = kinds_of_types(to, listed, types, LINEAR, self.num_hidden_layers)
+        names = kinds_of_types(to, listed, types, self.type_kinds, self.num_hidden_layers)
         if "linear" in names:
             self.put_sizes(to)
         put_layers(to, names, self.kinds(), listed)
@@ -127,10 +132,10 @@ class Qwen3NextKeys(SparseStepKeys, SharedExpertKeys, _QwenHybridKeys):
         layer=_DELTA_NET,
         fused=(
             _GATED_QUERIES,
-            Fused(_of_delta_net("q", "k", "v", "gate"), "linear_attn.in_proj_qkvz", TensorLayout.by_key_head),
-            Fused(_of_delta_net("b", "a"), "linear_attn.in_proj_ba", TensorLayout.by_key_head),
+            Fused(of_delta_net("q", "k", "v", "gate"), "linear_attn.in_proj_qkvz", TensorLayout.by_key_head),
+            Fused(of_delta_net("b", "a"), "linear_attn.in_proj_ba", TensorLayout.by_key_head),
         ),
-        tensors=_VECTORS,
+        tensors=DELTA_NET_VECTORS,
         skipped_prefixes=("mtp.",),
     )
 
@@ -146,10 +151,10 @@ class Qwen3NextKeys(SparseStepKeys, SharedExpertKeys, _QwenHybridKeys):
 
 _SEPARATE = (
     _GATED_QUERIES,
-    Fused(_of_delta_net("q", "k", "v"), "linear_attn.in_proj_qkv"),
-    Fused(_of_delta_net("gate"), "linear_attn.in_proj_z"),
-    Fused(_of_delta_net("b"), "linear_attn.in_proj_b"),
-    Fused(_of_delta_net("a"), "linear_attn.in_proj_a"),
+    Fused(of_delta_net("q", "k", "v"), "linear_attn.in_proj_qkv"),
+    Fused(of_delta_net("gate"), "linear_attn.in_proj_z"),
+    Fused(of_delta_net("b"), "linear_attn.in_proj_b"),
+    Fused(of_delta_net("a"), "linear_attn.in_proj_a"),
 )
 _IN_MULTIMODAL = ({"model.": "model.language_model."},)
 _MULTIMODAL_KEYS = ("vision_config", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
@@ -163,7 +168,7 @@ class Qwen35TextKeys(_QwenHybridKeys):
     tensor_names = LLAMA_NAMES.override(
         layer=_DELTA_NET,
         fused=_SEPARATE,
-        tensors=_VECTORS,
+        tensors=DELTA_NET_VECTORS,
         prefix_maps=_IN_MULTIMODAL,
         skipped_prefixes=_SKIPPED,
     )
@@ -187,7 +192,7 @@ class Qwen35MoeTextKeys(SharedExpertKeys, _QwenHybridKeys):
     tensor_names = SHARED_EXPERT_NAMES.override(
         layer=_DELTA_NET,
         fused=_SEPARATE,
-        tensors=_VECTORS,
+        tensors=DELTA_NET_VECTORS,
         prefix_maps=_IN_MULTIMODAL,
         skipped_prefixes=_SKIPPED,
     )
@@ -233,7 +238,7 @@ class OlmoHybridKeys(DeltaNetKeys):
             "ln_1": "attention_layer_norm",
             "ln_2": "feedforward_layer_norm",
         },
-        tensors=_VECTORS,
+        tensors=DELTA_NET_VECTORS,
         splits=(
             Split(
                 "gated_deltanet.conv.weight", tuple(f"linear_attn.{part}_conv1d.weight" for part in "qkv"), _channels

@@ -190,14 +190,15 @@ def _everything_learns(context: CheckContext) -> bool:
     """Return whether a gradient of zero is certainly an error.
 
     It may be legitimate if training has deactivated units, all positions are equal, float16 rounds small gradients to
-    zero, ReLU deactivates all units initially, a router weights a single expert (always 1), or attention weights do not
-    depend on queries and keys.
+    zero, ReLU deactivates all units initially, a router weights a single expert (always 1, and with SparseMixer if no
+    logit is similar), or attention weights do not depend on queries and keys.
     """
     config, feed_forward = context.config, context.config.feed_forward
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
     active = feed_forward.activation not in ("relu", "relu2") or config.d_ff >= MIN_RELU_UNITS
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
-    routing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
+    is_weighted = not shares or min(feed_forward.top_k, feed_forward.n_experts or 1) > 1
+    routing = feed_forward.n_experts is None or (is_weighted and feed_forward.router != "sparsemixer")
     learns = varied and active and routing and _attention_depends_on_keys(context) and context.dtype != torch.float16
     return context.newly_initialized and context.must_respond_to_tokens and learns
 

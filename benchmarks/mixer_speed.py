@@ -64,12 +64,11 @@ def _pair(
     from transformers.cache_utils import DynamicCache
 
     from tinylm_cli.config.schema import ModelConfig
-    from tinylm_cli.model.mixers.registry import mixer_class
+    from tinylm_cli.model.mixers.registry import mixer_classes
 
     sizes = {"vocab_size": 9, "d_model": D_MODEL, "n_heads": 8, "n_layers": 1, "d_ff": 9, "position": {"kind": "none"}}
     config = ModelConfig.model_validate({**sizes, **fields})
-    make = mixer_class(config)
-    assert make is not None
+    (make,) = mixer_classes(config).values()
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in theirs.parameters():

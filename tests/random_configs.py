@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tinylm_cli.config.blocks import MixerKind, ResidualBlock
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from
@@ -96,13 +97,15 @@ OTHER_HEADS: list[dict[str, Any]] = [
 @st.composite
 def small_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model."""
-    mixer = draw(one_of(["attention", "attention", "attention", *OTHER_MIXERS, "none"]))
+    mixer: MixerKind = draw(one_of(["attention", "attention", "attention", "attention_mamba2", *OTHER_MIXERS, "none"]))
+    mixers = ResidualBlock(mixer=mixer).mixers
+    attends = "attention" in mixers
     has_feed_forward = mixer == "none" or draw(one_of([True, True, True, False]))
-    latent = mixer == "attention" and draw(st.booleans())
+    latent = attends and draw(st.booleans())
     groups, heads_each = draw(one_of([1, 2])), draw(one_of([1, 2]))
     heads, d_head = groups * heads_each, draw(one_of([1, 4, 8]))
     d_rope = draw(one_of([2, 4]))
-    position = _position(draw, mixer, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
+    position = _position(draw, attends=attends, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
     parallel = mixer != "none" and has_feed_forward and draw(st.booleans())
     norm = {
         "kind": draw(one_of(["layernorm", "rmsnorm"])),
@@ -112,7 +115,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
     n_layers = draw(one_of([1, 2, 3]))
     attention: dict[str, Any] = {}
-    if mixer == "attention":
+    if attends:
         rope = position["kind"] == "rope"
         weighted = bool(norm["weight"])
         many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted) if not latent else {}
@@ -135,7 +138,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
             "position": position,
             "norm": norm,
             "attention": attention,
-            **({mixer: draw(OTHER_MIXERS[mixer])} if mixer in OTHER_MIXERS else {}),
+            **{name: draw(OTHER_MIXERS[name]) for name in mixers if name in OTHER_MIXERS},
             "feed_forward": feed_forward,
             "block": {
                 "mixer": mixer,
@@ -192,9 +195,9 @@ def _layers(
     return {sequences[0]: sequences[1], "kinds": {"one": {}, "other": other}}
 
 
-def _position(draw: st.DrawFn, mixer: str, *, rope: bool, pairs: int) -> dict[str, Any]:
+def _position(draw: st.DrawFn, *, attends: bool, rope: bool, pairs: int) -> dict[str, Any]:
     """Draw positions; those inside attention only with it, and rotary ones only if a head has ``pairs``."""
-    inside = ["alibi", *(["rope"] if pairs else [])] if mixer == "attention" else []
+    inside = ["alibi", *(["rope"] if pairs else [])] if attends else []
     kinds = ["sinusoidal", "learned", "none", *inside]
     kind = "rope" if rope else draw(one_of(kinds))
     if kind == "learned":

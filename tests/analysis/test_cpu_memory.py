@@ -116,6 +116,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "lightning_attention"},
         "lightning_attention": {"n_heads": 1, "d_head": 512, "chunk_len": 256},
     },
+    "attention beside state spaces": {**LLAMA, "block": {"mixer": "attention_mamba2"}},
     "only attention": {"block": {"feed_forward": False}},
     "only feed-forward": {"block": {"mixer": "none"}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},

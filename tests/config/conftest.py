@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from tinylm_cli.config.base import WITH_ATTENTION, WITH_MAMBA2
 from tinylm_cli.config.blocks import BLOCKS
 
 MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
@@ -52,16 +53,18 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "gated_deltanet",
         "lightning_attention",
         "rg_lru",
+        "attention_mamba2",
         "none",
     ]
     mixer = draw(st.sampled_from(mixers))
+    attends = mixer in WITH_ATTENTION
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
-    latent = mixer == "attention" and draw(st.booleans())
+    latent = attends and draw(st.booleans())
     head = {"d_rope": 2 * draw(st.integers(1, 64))} if latent else {}
-    if mixer == "attention" and not latent and draw(st.booleans()):
+    if attends and not latent and draw(st.booleans()):
         head["d_head"] = 2 * draw(st.integers(1, 64))
     norm = draw(_norm())
-    attention = draw(_latent() if latent else _multi_head(n_heads)) | head if mixer == "attention" else None
+    attention = draw(_latent() if latent else _multi_head(n_heads)) | head if attends else None
     blocks = {
         "embedding": draw(_some({"multiplier": st.none() | NUMBERS, "norm": st.booleans()})),
         "position": draw(_position(head.get("d_rope") or head.get("d_head") or d_head, attention)),
@@ -69,7 +72,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "attention": attention or {},
         "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
         "mamba": draw(_mamba()) if mixer == "mamba" else {},
-        "mamba2": draw(_mamba2()) if mixer == "mamba2" else {},
+        "mamba2": draw(_mamba2()) if mixer in WITH_MAMBA2 else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
         "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
@@ -101,7 +104,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "vocab_size": draw(st.integers(1, 10**8)),
         "d_model": n_heads * d_head,
-        **({"n_heads": n_heads} if mixer == "attention" else {}),
+        **({"n_heads": n_heads} if attends else {}),
         "n_layers": n_layers,
         **({"d_ff": draw(st.integers(1, 2**24))} if has_feed_forward else {}),
         **values,

@@ -296,7 +296,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"block.mixer": "short_conv", "attention.window": 8},
         "without-effect",
-        "attention.window has no effect unless block.mixer is attention",
+        "attention.window has no effect unless block.mixer is attention or attention_mamba2",
         "omit attention.window, or write block.mixer: attention",
     ),
     (

@@ -20,9 +20,8 @@ def test_pre_norm_residual(make_config: Make, randomized: Randomize) -> None:
     x = torch.randn(2, 5, 16)
     assert block.ln_1 is not None
     assert block.ln_2 is not None
-    assert block.mixer is not None
     assert block.feed_forward is not None
-    middle = x + block.mixer(block.ln_1(x), mask=CAUSAL)
+    middle = x + block.mixers[0](block.ln_1(x), mask=CAUSAL)
     torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 
 
@@ -34,10 +33,9 @@ def test_residual_of_the_normalized_input(make_config: Make, randomized: Randomi
     x = torch.randn(2, 5, 16)
     assert block.ln_1 is not None
     assert block.ln_2 is not None
-    assert block.mixer is not None
     assert block.feed_forward is not None
     normed = block.ln_1(x)
-    normed = block.ln_2(3.5 * normed + 0.5 * block.mixer(normed, mask=CAUSAL))
+    normed = block.ln_2(3.5 * normed + 0.5 * block.mixers[0](normed, mask=CAUSAL))
     torch.testing.assert_close(block(x, CAUSAL), 3.5 * normed + 0.5 * block.feed_forward(normed))
 
 
@@ -51,9 +49,9 @@ def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:
 
 def test_mixer_is_named_in_the_config(make_config: Make) -> None:
     block = TransformerBlock(make_config())
-    assert block.mixer is block.get_submodule("attention")
+    assert block.mixers[0] is block.get_submodule("attention")
     block = TransformerBlock(make_config(block={"mixer": "short_conv"}))
-    assert block.mixer is block.get_submodule("short_conv")
+    assert block.mixers[0] is block.get_submodule("short_conv")
 
 
 def test_only_a_mixer(make_config: Make, randomized: Randomize) -> None:
@@ -62,8 +60,22 @@ def test_only_a_mixer(make_config: Make, randomized: Randomize) -> None:
     x = torch.randn(2, 5, 16)
     assert {name for name, _ in block.named_children()} == {"ln_1", "short_conv"}
     assert block.ln_1 is not None
-    assert block.mixer is not None
-    torch.testing.assert_close(block(x, CAUSAL), x + block.mixer(block.ln_1(x)))
+    torch.testing.assert_close(block(x, CAUSAL), x + block.mixers[0](block.ln_1(x)))
+
+
+def test_mixers_in_parallel(make_config: Make, randomized: Randomize) -> None:
+    """Attention and Mamba-2 read one normalized input, and their outputs are added, as in Falcon-H1."""
+    block = TransformerBlock(make_config(block={"mixer": "attention_mamba2"}, mamba2={"n_heads": 2, "d_head": 4}))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert [name for name, _ in block.named_children()] == ["ln_1", "attention", "mamba2", "ln_2", "feed_forward"]
+    assert block.ln_1 is not None
+    assert block.ln_2 is not None
+    assert block.feed_forward is not None
+    attention, mamba2 = block.mixers
+    normed = block.ln_1(x)
+    middle = x + attention(normed, mask=CAUSAL) + mamba2(normed)
+    torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 
 
 def test_only_a_feed_forward(make_config: Make, randomized: Randomize) -> None:
@@ -71,7 +83,7 @@ def test_only_a_feed_forward(make_config: Make, randomized: Randomize) -> None:
     randomized(block)
     x = torch.randn(2, 5, 16)
     assert {name for name, _ in block.named_children()} == {"ln_2", "feed_forward"}
-    assert block.mixer is None
+    assert not block.mixers
     assert block.ln_2 is not None
     assert block.feed_forward is not None
     torch.testing.assert_close(block(x, CAUSAL), x + block.feed_forward(block.ln_2(x)))

@@ -221,10 +221,10 @@ def test_any_model_flops(config: ModelConfig) -> None:
 
 
 def _backward_is_twice_forward(kind: ModelConfig, seq_len: int) -> bool:
-    mixer = kind.block.mixer
-    if mixer == "mamba2":
-        return kind.mamba2.chunk_len < seq_len
-    return mixer not in ("gated_deltanet", "lightning_attention")
+    mixers = kind.block.mixers
+    if "mamba2" in mixers and kind.mamba2.chunk_len >= seq_len:
+        return False
+    return not {"gated_deltanet", "lightning_attention"} & set(mixers)
 
 
 def in_several_chunks(config: ModelConfig) -> ModelConfig:

@@ -95,6 +95,7 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
     if not mixer.caches_tokens:
         kind: CacheKind = "state" if kept else "none"
         return CacheLayers(1, "", kind, None, None, None, None, None, False, token_bytes=0, state_bytes=kept)
+    states = mixer.state_bytes(config, dtype=dtype)
     latent = config.attention.kind == "latent"
     return CacheLayers(
         n_layers=1,
@@ -106,8 +107,8 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
         d_rope=config.attention.d_rope if latent else None,
         window=config.attention.window,
         chunked=config.attention.chunked,
-        token_bytes=kept,
-        state_bytes=0,
+        token_bytes=kept - states,
+        state_bytes=states,
     )
 
 

@@ -112,7 +112,7 @@ def _layer(
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
     if config.block.has_mixer:
-        last = max(index for index, tensor in enumerate(tensors) if tensor.part == config.block.mixer)
+        last = max(index for index, tensor in enumerate(tensors) if tensor.part in config.block.mixers)
         # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
         freed = (GATE, GATED_OUTPUT, *([OUTPUT] if run.materializes_scores else []))
         until_mixer = total_bytes(tensor for tensor in tensors[: last + 1] if tensor.name not in freed)

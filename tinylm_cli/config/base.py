@@ -65,6 +65,13 @@ def one_of(field: str, *values: str) -> Requirement:
     return Requirement(field, values.__contains__, f"{field} is {either(values)}", values[0])
 
 
+WITH_ATTENTION = ("attention", "attention_mamba2")
+"""Values of ``block.mixer`` with attention."""
+
+WITH_MAMBA2 = ("mamba2", "attention_mamba2")
+"""Values of ``block.mixer`` with Mamba-2."""
+
+
 def is_set(field: str, example: str) -> Requirement:
     """Return the requirement that ``field`` is set."""
     return Requirement(field, lambda value: value is not None, f"{field} is set", example)

@@ -22,6 +22,7 @@ from tinylm_cli.config.base import (
     MAX_N_LAYERS,
     MAX_ROPE_BASE,
     MAX_WINDOW_PATTERN,
+    WITH_ATTENTION,
     Block,
     Dim,
     ExpertCount,
@@ -48,7 +49,7 @@ SCALED = Requirement("position.scaling", lambda value: value != "none", "positio
 YARN = one_of("position.scaling", "yarn")
 LLAMA3 = one_of("position.scaling", "llama3")
 LONGROPE = one_of("position.scaling", "longrope")
-ATTENTION = one_of("block.mixer", "attention")
+ATTENTION = one_of("block.mixer", *WITH_ATTENTION)
 MULTI_HEAD = one_of("attention.kind", "multi_head")
 QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "attention.qk_norm is not none", "per_head")
 NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
@@ -75,8 +76,18 @@ Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich"]
 MixerKind = Literal[
-    "attention", "short_conv", "mamba", "mamba2", "gated_deltanet", "lightning_attention", "rg_lru", "none"
+    "attention",
+    "short_conv",
+    "mamba",
+    "mamba2",
+    "gated_deltanet",
+    "lightning_attention",
+    "rg_lru",
+    "attention_mamba2",
+    "none",
 ]
+_MIXERS: dict[MixerKind, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
+"""The mixers of the layers whose ``block.mixer`` is not the name of a single one."""
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
@@ -375,7 +386,8 @@ class ResidualBlock(Block):
         " short_conv: a gated short convolution (LFM2); mamba: a selective state-space model; mamba2: one with scalar"
         " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next);"
         " lightning_attention: linear attention with constant decays (MiniMax-Text); rg_lru: a gated linear recurrence"
-        " (Griffin); none: only the feed-forward network.",
+        " (Griffin); attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1); none: only the"
+        " feed-forward network.",
     )
     feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
@@ -395,6 +407,11 @@ class ResidualBlock(Block):
         description="Add the output of each sub-layer to its normalized input instead of its input (MiniMax-Text; in"
         " BLOOM, apply_residual_connection_post_layernorm).",
     )
+
+    @property
+    def mixers(self) -> tuple[str, ...]:
+        """The sequence mixers of a layer, in parallel on one input; empty if it has none."""
+        return _MIXERS.get(self.mixer, (self.mixer,))
 
     @property
     def has_mixer(self) -> bool:

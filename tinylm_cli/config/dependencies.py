@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from tinylm_cli.config.base import Requirement
+from tinylm_cli.config.base import WITH_ATTENTION, Requirement
 from tinylm_cli.config.blocks import ATTENTION, BLOCKS, FEED_FORWARD, LM
 from tinylm_cli.config.layers import overrides_by_kind
 
@@ -61,7 +61,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     """
     merged = {**values, **overrides}
     in_attention = merged.get("position.kind") in POSITIONS_IN_ATTENTION and "position.kind" not in overrides
-    if in_attention and merged.get("block.mixer", "attention") != "attention":
+    if in_attention and merged.get("block.mixer", "attention") not in WITH_ATTENTION:
         merged["position.kind"] = "none"
     names = [name for name in REQUIREMENTS if name in merged and name not in overrides]
     while idle := {

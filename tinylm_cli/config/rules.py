@@ -10,7 +10,7 @@ from contextlib import suppress
 from math import ceil, isqrt
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.base import MAX_DIM, MAX_FACTOR, MAX_N_HEADS
+from tinylm_cli.config.base import MAX_DIM, MAX_FACTOR, MAX_N_HEADS, WITH_ATTENTION, WITH_MAMBA2
 from tinylm_cli.config.dependencies import (
     POSITIONS_IN_ATTENTION,
     REQUIREMENTS,
@@ -36,7 +36,7 @@ class Problem(NamedTuple):
 
 def _heads_divide_model(value: Values) -> Iterator[Problem]:
     n_heads, d_model = value["n_heads"], value["d_model"]
-    if value["block.mixer"] != "attention":
+    if value["block.mixer"] not in WITH_ATTENTION:
         return
     if d_model % n_heads == 0 or value["attention.d_head"] is not None or value["attention.kind"] == "latent":
         return
@@ -163,7 +163,7 @@ def _layer_has_a_part(value: Values) -> Iterator[Problem]:
 
 def _positions_inside_attention(value: Values) -> Iterator[Problem]:
     kind, mixer = value["position.kind"], value["block.mixer"]
-    if kind in POSITIONS_IN_ATTENTION and mixer != "attention":
+    if kind in POSITIONS_IN_ATTENTION and mixer not in WITH_ATTENTION:
         message = f"position.kind {kind} has no effect: it acts inside attention, and block.mixer is {mixer}"
         remedy = "write position.kind: none, or block.mixer: attention"
         yield Problem("without-effect", ("position.kind", "block.mixer"), message, remedy)
@@ -172,7 +172,7 @@ def _positions_inside_attention(value: Values) -> Iterator[Problem]:
 def _mamba2_heads_fit(value: Values) -> Iterator[Problem]:
     n_heads, d_head, d_model = value["mamba2.n_heads"], value["mamba2.d_head"], value["d_model"]
     n_groups = value["mamba2.n_groups"]
-    if value["block.mixer"] != "mamba2":
+    if value["block.mixer"] not in WITH_MAMBA2:
         return
     if n_heads is None and EXPAND * d_model % d_head:
         message = f"{EXPAND} × d_model {d_model} is not divisible by mamba2.d_head {d_head}"

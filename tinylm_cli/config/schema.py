@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.base import MAX_N_LAYERS, Block, Dim, HeadCount, HiddenSize, Length, optional
+from tinylm_cli.config.base import MAX_N_LAYERS, WITH_ATTENTION, Block, Dim, HeadCount, HiddenSize, Length, optional
 from tinylm_cli.config.blocks import (
     BLOCKS,
     Attention,
@@ -202,19 +202,22 @@ class ModelConfig(Block):
         return self
 
 
-_USED_BY = (("n_heads", "mixer", "attention"), ("d_ff", "feed_forward", True))
-"""The sizes that a model needs only if a field of ``block`` has a value, which is its default."""
+_USED_BY: tuple[tuple[str, str, tuple[object, ...]], ...] = (
+    ("n_heads", "mixer", WITH_ATTENTION),
+    ("d_ff", "feed_forward", (True,)),
+)
+"""The sizes that a model needs only if a field of ``block`` has one of some values; the first is its default."""
 
 
-def _uses(values: dict[str, Any], field: str, needed: object) -> bool:
-    """Return whether the layers of a config, or those of one of its kinds, have a value of a field of ``block``."""
+def _uses(values: dict[str, Any], field: str, needed: tuple[object, ...]) -> bool:
+    """Return whether the layers of a config, or those of one of its kinds, have one of some values of a field."""
     layers = values.get("layers")
     kinds = layers.get("kinds") if isinstance(layers, dict) else None
     own = list(kinds.values()) if isinstance(kinds, dict) else []
     blocks = [each.get("block") for each in (values, *own) if isinstance(each, dict)]
     found = [block[field] for block in blocks if isinstance(block, dict) and field in block]
     is_default = not (isinstance(blocks[0], dict) and field in blocks[0])
-    return is_default or needed in found
+    return is_default or any(value in needed for value in found)
 
 
 def flatten(values: dict[str, Any]) -> dict[str, Any]:
@@ -237,7 +240,7 @@ def json_schema() -> dict[str, Any]:
         "required": [name for name in schema["required"] if name not in dict(each[:2] for each in _USED_BY)],
         "allOf": [
             {
-                "if": {"properties": {"block": {"properties": {field: {"const": needed}}}}},
+                "if": {"properties": {"block": {"properties": {field: {"enum": list(needed)}}}}},
                 "then": {"required": [name]},
             }
             for name, field, needed in _USED_BY

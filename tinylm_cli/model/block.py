@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import repeat
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import build_feed_forward
-from tinylm_cli.model.mixers.registry import mixer_class
+from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
-from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer
+from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
 
 
 class TransformerBlock(nn.Module):
@@ -19,6 +24,7 @@ class TransformerBlock(nn.Module):
 
     With post-norm, the norms follow the sub-layers (``post_ln_1``, ``post_ln_2``); with sandwich norm, norms precede
     and follow them. In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
+    Several mixers read the same ``norm(x)``, and their outputs are added.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
 
     Args:
@@ -34,6 +40,7 @@ class TransformerBlock(nn.Module):
     References:
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
         OLMo Team 2024 (post-norm), https://arxiv.org/abs/2501.00656;
+        Zuo et al. 2025 (Falcon-H1, mixers in parallel), https://arxiv.org/abs/2507.22448;
         Gemma Team 2024 (sandwich norm), https://arxiv.org/abs/2408.00118;
         Wang et al. 2022 (DeepNorm, multiplier of the skip connection), https://arxiv.org/abs/2203.00555;
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
@@ -43,14 +50,14 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.kind = kind
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
-        mixer, has_feed_forward = mixer_class(config), config.block.feed_forward
-        self._mixer_name = config.block.mixer
-        self.ln_1 = build_norm(config) if before and mixer is not None else None
-        if mixer is not None:
+        mixers, has_feed_forward = mixer_classes(config), config.block.feed_forward
+        self._mixer_names = tuple(mixers)
+        self.ln_1 = build_norm(config) if before and mixers else None
+        for name, mixer in mixers.items():
             module = mixer(config)
             module.set_layer(layer)
-            self.register_module(self._mixer_name, module)
-        self.post_ln_1 = build_norm(config) if after and mixer is not None else None
+            self.register_module(name, module)
+        self.post_ln_1 = build_norm(config) if after and mixers else None
         self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
         self.post_ln_2 = build_norm(config) if after and has_feed_forward else None
@@ -63,24 +70,28 @@ class TransformerBlock(nn.Module):
         self.dropout = config.dropout
 
     @property
-    def mixer(self) -> SequenceMixer | None:
-        """The sequence mixer, a submodule with the name in ``block.mixer``; None if there is none."""
-        mixer = self._modules.get(self._mixer_name)
-        assert mixer is None or isinstance(mixer, SequenceMixer)
-        return mixer
+    def mixers(self) -> tuple[SequenceMixer, ...]:
+        """The sequence mixers, submodules with their names in ``block.mixer``; empty if there is none."""
+        mixers = tuple(self._modules[name] for name in self._mixer_names)
+        return cast("tuple[SequenceMixer, ...]", mixers)
 
     def forward(
         self,
         x: Tensor,
         mask: AttentionMask,
         rotation: Rotation | None = None,
-        cache: LayerState | None = None,
+        cache: LayerState | SideBySideState | None = None,
     ) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the mixer."""
-        mixer, normed, mixed = self.mixer, x, None
-        if mixer is not None:
+        mixers, normed, mixed = self.mixers, x, None
+        if mixers:
             normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
-            mixed = self._branch(mixer(normed, mask=mask, rotation=rotation, cache=cache), self.post_ln_1)  # (B, T, D)
+            caches = cache if isinstance(cache, SideBySideState) else repeat(cache)
+            outputs = (
+                mixer(normed, mask=mask, rotation=rotation, cache=own)
+                for mixer, own in zip(mixers, caches, strict=False)
+            )
+            mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1)  # (B, T, D)
             if not self.parallel:
                 x = self._skip(x, normed) + mixed  # (B, T, D)
         if self.feed_forward is None:

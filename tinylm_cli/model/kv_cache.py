@@ -9,18 +9,18 @@ from torch import Tensor
 
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.mixers.registry import mixer_class
-from tinylm_cli.model.sequence_mixer import Buffer, LayerState
+from tinylm_cli.model.mixers.registry import mixer_classes
+from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SideBySideState
 
-_StateKind = tuple[type[LayerState], tuple[Buffer, ...]]
-"""The decoding state of a layer, and its buffers."""
+_StateKind = tuple[tuple[type[LayerState], tuple[Buffer, ...]], ...]
+"""The decoding state of each sequence mixer of a layer, and its buffers."""
 
 
 class _LayerGroup(NamedTuple):
     """Layers that share buffers."""
 
-    state: type[LayerState]  # their decoding state
-    buffers: tuple[Tensor, ...]  # one layer after the other along the first dimension
+    # the decoding state of each mixer, and its buffers: one layer after the other along the first dimension
+    states: tuple[tuple[type[LayerState], tuple[Tensor, ...]], ...]
     layers: list[int]  # their indices
 
 
@@ -52,38 +52,47 @@ class KVCache:
         self._groups: list[_LayerGroup] = []
         layers_of: dict[_StateKind, list[int]] = {}
         pattern = layer_pattern(config)
-        states = [_state_kind(kind, batch_size, capacity) for kind in pattern.kinds]
+        state_kinds = [_state_kind(kind, batch_size, capacity) for kind in pattern.kinds]
         for layer in range(config.n_layers):
-            kind = states[pattern.kind(layer)]
-            if kind is not None:
+            kind = state_kinds[pattern.kind(layer)]
+            if kind:
                 layers_of.setdefault(kind, []).append(layer)
-        for (state, buffers), layers in layers_of.items():
-            wide = torch.promote_types(dtype, torch.float32)
-            allocated = tuple(
-                torch.empty((len(layers) * shape[0], *shape[1:]), device=device, dtype=wide if is_upcast else dtype)
-                for shape, is_upcast in buffers
+        wide = torch.promote_types(dtype, torch.float32)
+        for kind, layers in layers_of.items():
+            allocated = (
+                tuple(
+                    torch.empty((len(layers) * shape[0], *shape[1:]), device=device, dtype=wide if is_upcast else dtype)
+                    for shape, is_upcast in buffers
+                )
+                for _, buffers in kind
             )
-            self._groups.append(_LayerGroup(state, allocated, layers))
+            states = (state for state, _ in kind)
+            self._groups.append(_LayerGroup(tuple(zip(states, allocated, strict=True)), layers))
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers."""
-        return sum(buffer.nbytes for group in self._groups for buffer in group.buffers)
+        return sum(buffer.nbytes for group in self._groups for _, of_mixer in group.states for buffer in of_mixer)
 
     def reset(self) -> None:
         """Discard all positions."""
         self.length = 0
 
-    def extend(self, count: int) -> list[LayerState | None]:
+    def extend(self, count: int) -> list[LayerState | SideBySideState | None]:
         """Reserve slots for the next ``count`` positions, and return each layer's state; None if it has none.
 
         The cache must be empty or ``count`` 1; several positions after cached ones would need another mask.
         """
         assert count == 1 or self.length == 0
         start, self.length = self.length, self.length + count
-        states: list[LayerState | None] = [None] * self._n_layers
+        states: list[LayerState | SideBySideState | None] = [None] * self._n_layers
         for group in self._groups:
-            of_group = group.state.of_layers(group.buffers, start=start, count=count)
+            of_mixers = [state.of_layers(buffers, start=start, count=count) for state, buffers in group.states]
+            of_group: list[LayerState | SideBySideState] = (
+                [*of_mixers[0]]
+                if len(of_mixers) == 1
+                else [SideBySideState(each) for each in zip(*of_mixers, strict=True)]
+            )
             if len(of_group) == self._n_layers:
                 return list(of_group)
             for layer, state in zip(group.layers, of_group, strict=True):
@@ -91,10 +100,7 @@ class KVCache:
         return states
 
 
-def _state_kind(kind: ModelConfig, batch_size: int, capacity: int) -> _StateKind | None:
-    """Return the decoding state of a layer of this kind and its buffers; None without a sequence mixer."""
-    mixer = mixer_class(kind)
-    if mixer is None:
-        return None
-    state = mixer.state_class(kind)
-    return state, state.buffers(kind, batch_size=batch_size, capacity=capacity)
+def _state_kind(kind: ModelConfig, batch_size: int, capacity: int) -> _StateKind:
+    """Return the decoding states of a layer of this kind and their buffers; empty without a sequence mixer."""
+    states = (mixer.state_class(kind) for mixer in mixer_classes(kind).values())
+    return tuple((state, state.buffers(kind, batch_size=batch_size, capacity=capacity)) for state in states)

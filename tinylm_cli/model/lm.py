@@ -152,7 +152,7 @@ class TinyTransformerLM(nn.Module):
     def _require_attention(self) -> None:
         """Raise ValueError if some layer mixes positions without attention, which a mask cannot restrict."""
         for kind in self._kinds:
-            if kind.block.has_mixer and kind.block.mixer != "attention":
+            if set(kind.block.mixers) - {"attention"}:
                 raise ValueError(
                     f"a mask applies to attention only; this model has layers of block.mixer {kind.block.mixer}"
                 )

@@ -33,6 +33,12 @@ class LayerState(Protocol):
         """Return the state of each layer, with slots for ``count`` positions after the ``start`` cached ones."""
 
 
+class SideBySideState(tuple[LayerState, ...]):
+    """The decoding states of one layer with several mixers, in their order."""
+
+    __slots__ = ()
+
+
 class SequenceMixer(nn.Module):
     """The part of a layer that moves information between positions.
 

@@ -7,17 +7,20 @@ from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.latent_attention import LatentAttention
-from tinylm_cli.model.mixers.registry import MIXERS, mixer_class
+from tinylm_cli.model.mixers.registry import MIXERS, mixer_classes
 
 
 def test_every_mixer_of_the_schema_has_a_module(make_config: Callable[..., ModelConfig]) -> None:
-    assert list(MIXERS) == list(get_args(MixerKind))
-    for name in get_args(MixerKind):
-        sizes = {"mamba2": {"d_head": 8}} if name == "mamba2" else {}
-        assert mixer_class(make_config(block={"mixer": name}, **sizes)) is MIXERS[name]
+    of_kinds = {"attention_mamba2": ["attention", "mamba2"], "none": []}
+    for kind in get_args(MixerKind):
+        names = of_kinds.get(kind, [kind])
+        sizes = {"mamba2": {"d_head": 8}} if "mamba2" in names else {}
+        found = mixer_classes(make_config(block={"mixer": kind}, **sizes))
+        assert found == {name: MIXERS[name] for name in names}
+        assert list(found) == names
 
 
 def test_kinds_of_attention(make_config: Callable[..., ModelConfig]) -> None:
     latent = make_config(position={"kind": "rope"}, attention={"kind": "latent"})
-    assert mixer_class(latent) is LatentAttention
-    assert mixer_class(make_config()) is SelfAttention
+    assert mixer_classes(latent) == {"attention": LatentAttention}
+    assert mixer_classes(make_config()) == {"attention": SelfAttention}

@@ -223,7 +223,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     yield from _scan(run, core)
     yield core("gated input", run.tokens * sizes.inner)  # y
     if is_cast:
-        yield core("gate", run.tokens * sizes.inner)  # z
+        yield core("z", run.tokens * sizes.inner)
     else:
         yield _projected(run)  # of which z is a view
     yield core("activated gate", run.tokens * sizes.inner)  # SiLU(z)

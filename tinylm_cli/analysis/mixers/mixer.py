@@ -71,6 +71,10 @@ class Mixer(ABC):
         ``dtype`` is a key of ``DTYPE_BYTES``, ``float8`` or ``int8``; the last two only store keys and values.
         """
 
+    def state_bytes(self, config: ModelConfig, *, dtype: str) -> int:
+        """Return the bytes of its cache that do not depend on the number of tokens."""
+        return 0 if self.caches_tokens else self.cache_bytes(config, seq_len=1, dtype=dtype)
+
     @abstractmethod
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the name and value of each size that tensor parallelism divides."""

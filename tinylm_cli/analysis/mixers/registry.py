@@ -11,6 +11,7 @@ from tinylm_cli.analysis.mixers.mixer import Mixer
 from tinylm_cli.analysis.mixers.nothing import NoMixer
 from tinylm_cli.analysis.mixers.rg_lru import RgLru
 from tinylm_cli.analysis.mixers.short_conv import ShortConv
+from tinylm_cli.analysis.mixers.side_by_side import SideBySide
 from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
@@ -22,6 +23,7 @@ MIXERS: dict[MixerKind, Mixer] = {
     "gated_deltanet": GatedDeltaNet(),
     "lightning_attention": LightningAttention(),
     "rg_lru": RgLru(),
+    "attention_mamba2": SideBySide(Attention(), Mamba2()),
     "none": NoMixer(),
 }
 

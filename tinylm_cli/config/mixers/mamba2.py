@@ -11,6 +11,7 @@ from tinylm_cli.config.base import (
     MAX_KERNEL_SIZE,
     MAX_LEN,
     MAX_N_HEADS,
+    WITH_MAMBA2,
     Block,
     Dim,
     HeadCount,
@@ -33,7 +34,7 @@ class Mamba2(Block):
         Dao and Gu 2024 (Mamba-2), https://arxiv.org/abs/2405.21060
     """
 
-    requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", "mamba2"),)
+    requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", *WITH_MAMBA2),)
 
     n_heads: int | None = optional(
         32, "Heads, each with its own decay; default: 2 × d_model / d_head.", ge=1, le=MAX_N_HEADS

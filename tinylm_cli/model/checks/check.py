@@ -17,7 +17,7 @@ from tinylm_cli.errors import CapacityError, OutputError
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.initialization import STD, is_out_of_memory
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.mixers.registry import mixer_class
+from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.state_dict import unique_params
 from tinylm_cli.reports.check import CheckResult, Status
 
@@ -146,10 +146,10 @@ class CheckContext:
         """
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
-        mixers = [(mixer, kind) for kind in layer_pattern(config).kinds if (mixer := mixer_class(kind)) is not None]
+        mixers = [(mixer, kind) for kind in layer_pattern(config).kinds for mixer in mixer_classes(kind).values()]
         if not any(mixer.reads_earlier_positions(kind) for mixer, kind in mixers):
             return False
-        if half and not any(kind.block.mixer == "attention" for _, kind in mixers):
+        if half and not any("attention" in kind.block.mixers for _, kind in mixers):
             return False
         constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
         return (

@@ -211,7 +211,7 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
     saturate to the last bit.
     """
     config, attention = context.config, context.config.attention
-    if not any(kind.block.mixer == "attention" for kind in layer_pattern(config).kinds):
+    if not any("attention" in kind.block.mixers for kind in layer_pattern(config).kinds):
         return True
     normalized = attention.qk_norm != "none"
     if attention.kind == "latent":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tinylm_cli.config.blocks import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.latent_attention import LatentAttention
@@ -14,7 +13,7 @@ from tinylm_cli.model.mixers.rg_lru import RgLru
 from tinylm_cli.model.mixers.short_conv import ShortConv
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 
-MIXERS: dict[MixerKind, type[SequenceMixer] | None] = {
+MIXERS: dict[str, type[SequenceMixer]] = {
     "attention": SelfAttention,
     "short_conv": ShortConv,
     "mamba": Mamba,
@@ -22,11 +21,12 @@ MIXERS: dict[MixerKind, type[SequenceMixer] | None] = {
     "gated_deltanet": GatedDeltaNet,
     "lightning_attention": LightningAttention,
     "rg_lru": RgLru,
-    "none": None,
 }
 
 
-def mixer_class(config: ModelConfig) -> type[SequenceMixer] | None:
-    """Return the class of the sequence mixer of the layers that ``config`` describes, or None if they have none."""
-    mixer = config.block.mixer
-    return LatentAttention if mixer == "attention" and config.attention.kind == "latent" else MIXERS[mixer]
+def mixer_classes(config: ModelConfig) -> dict[str, type[SequenceMixer]]:
+    """Return the class of each sequence mixer of the layers that ``config`` describes, by the mixer's name."""
+    classes = {name: MIXERS[name] for name in config.block.mixers}
+    if "attention" in classes and config.attention.kind == "latent":
+        classes["attention"] = LatentAttention
+    return classes

@@ -38,6 +38,8 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "norm": one_of(["grouped", "full", "none"]),
             "min_dt": one_of([0.0, 0.2]),
             "max_dt": one_of([None, 0.9]),
+            "multipliers": one_of([None, (0.5, 2.0, 1.5, 0.75, 3.0)]),
+            "out_multiplier": one_of([1.0, 0.5]),
             "chunk_len": one_of([1, 3, 4, 256]),
         }
     ),
@@ -254,6 +256,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
         "gate": draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
+        "out_multiplier": draw(one_of([1.0, 0.5])),
         "sinks": draw(st.booleans()),
         **window,
         **_temperature(draw),
@@ -291,7 +294,11 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "clamp": draw(one_of([None, 7.0])) if gated else None,
     }
     if draw(st.booleans()):
-        return found
+        factors = {
+            "out_multiplier": draw(one_of([1.0, 0.5])),
+            "gate_multiplier": draw(one_of([1.0, 0.7])) if gated else 1.0,
+        }
+        return found | factors
     router = draw(one_of(["softmax", "topk_softmax", "sigmoid", "sparsemixer"]))
     shared: dict[str, Any] = draw(
         one_of([{}, {"n_shared_experts": 2}, {"n_shared_experts": 2, "d_shared_expert": 7, "shared_expert_gate": True}])

@@ -198,6 +198,7 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         "qk_norm": st.sampled_from(["none", "per_head", "full"]),
         "clip_qkv": st.none() | NUMBERS,
         "gate": st.booleans(),
+        "out_multiplier": NUMBERS,
         "sinks": st.booleans(),
     }
     values = draw(_some(optional))
@@ -250,6 +251,8 @@ def _mamba2(draw: st.DrawFn) -> dict[str, Any]:
         "bias": st.booleans(),
         "conv_bias": st.booleans(),
         "norm": st.sampled_from(["grouped", "full", "none"]),
+        "multipliers": st.none() | st.lists(NUMBERS, min_size=5, max_size=5),
+        "out_multiplier": NUMBERS,
         "chunk_len": st.integers(1, 10**9),
         **bounds,
     }
@@ -291,7 +294,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if values.get("gated"):
         values |= draw(_some({"clamp": st.none() | NUMBERS}))
     if draw(st.booleans()):
-        return values
+        gate = {"gate_multiplier": NUMBERS} if values.get("gated") else {}
+        return values | draw(_some({"out_multiplier": NUMBERS, **gate}))
     n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))
     groups = draw(st.integers(1, n_groups))
     router = draw(st.sampled_from(["topk_softmax", "softmax", "sigmoid", "sparsemixer"]))

@@ -69,11 +69,13 @@ attention:
   bias: true
   qk_norm: none
   gate: false
+  out_multiplier: 1.0
   sinks: false
 feed_forward:
   activation: gelu
   gated: false
   bias: true
+  out_multiplier: 1.0
 block:
   mixer: attention
   feed_forward: true

@@ -748,6 +748,37 @@ def mamba(draw: Draw) -> Keys:
     }
 
 
+def falcon_h1(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw)
+    heads, groups = draw(one_of(2, 4)), draw(one_of(1, 2))
+    has_bias, has_mamba_bias, has_norm = (draw(one_of(False, True)) for _ in range(3))
+    keys |= {
+        "mamba_d_ssm": heads * 4,
+        "mamba_n_heads": heads,
+        "mamba_n_groups": groups,
+        "mamba_d_state": draw(one_of(3, 8)),
+        "mamba_chunk_size": draw(one_of(4, 256)),
+        "mamba_conv_bias": draw(one_of(False, True)),
+        "mamba_proj_bias": has_mamba_bias,
+        "projectors_bias": has_mamba_bias,
+        "mamba_rms_norm": has_norm,
+        "mamba_norm_before_gate": not has_norm,
+        "attention_bias": has_bias,
+        "mlp_bias": draw(one_of(False, True)),
+    }
+    return keys | {
+        "embedding_multiplier": draw(one_of(1.0, 5.5)),
+        "lm_head_multiplier": draw(one_of(1.0, 0.25)),
+        "key_multiplier": draw(one_of(1.0, 0.39)),
+        "attention_in_multiplier": 1.0 if has_bias else draw(one_of(1.0, 1.5)),
+        "attention_out_multiplier": draw(one_of(1.0, 0.9375)),
+        "ssm_in_multiplier": 1.0 if has_mamba_bias else draw(one_of(1.0, 1.25)),
+        "ssm_out_multiplier": draw(one_of(1.0, 0.23)),
+        "mlp_multipliers": draw(one_of(None, [0.88, 0.58])),
+        "ssm_multipliers": draw(one_of(None, [0.35, 0.25, 0.3, 0.5, 0.4])),
+    }
+
+
 def falcon_mamba(draw: Draw) -> Keys:
     return mamba(draw) | {"mixer_rms_eps": draw(one_of(1e-6, 1e-2))}
 
@@ -1117,6 +1148,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,
     "mamba": mamba,
+    "falcon_h1": falcon_h1,
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,
     "mamba2": mamba2,

@@ -223,6 +223,16 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_shared_experts": 1, "feed_forward.d_shared_expert": 5632, "feed_forward.renormalize": False,
         "feed_forward.shared_expert_gate": True, "feed_forward.router": "softmax",
     },
+    "falcon_h1": {
+        **LLAMA, "block.mixer": "attention_mamba2", "position.theta": 1e11, "embedding.multiplier": 5.656854249492381,
+        "attention.d_head": 64, "attention.n_kv_heads": 2, "attention.scale": 0.39062499999999994 / 8,
+        "attention.out_multiplier": 0.9375, "mamba2.n_heads": 24, "mamba2.d_state": 128, "mamba2.norm": "none",
+        "mamba2.multipliers": (
+            *(1.25 * each for each in (0.3535533905932738, 0.25, 0.3535533905932738, 0.5, 0.3535533905932738)),
+        ),
+        "mamba2.out_multiplier": 0.23570226039551587, "feed_forward.gate_multiplier": 0.8838834764831844,
+        "feed_forward.out_multiplier": 0.5859375, "head.logit_scale": 0.0390625,
+    },
     "qwen3_next": {
         **LLAMA, "position.theta": 1e7, "position.rotary_fraction": 0.25, "norm.zero_centered": True,
         "attention.gate": True, "attention.n_kv_heads": 2, "attention.d_head": 256, "attention.qk_norm": "per_head",

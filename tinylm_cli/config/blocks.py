@@ -61,6 +61,7 @@ SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.paral
 NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
 MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
 EXPERTS = is_set("feed_forward.n_experts", "8")
+DENSE = Requirement("feed_forward.n_experts", lambda value: value is None, "feed_forward.n_experts is not set", "null")
 SHARED_EXPERTS = Requirement(
     "feed_forward.n_shared_experts", lambda value: value != 0, "feed_forward.n_shared_experts is above 0", "1"
 )
@@ -275,6 +276,7 @@ class Attention(Block):
     temperature_offset: Annotated[int, TEMPERATURE] = Field(
         0, ge=0, le=1024, description="Temperature tuning: added to each position; 1 in Llama 4, 0 in Ministral 3."
     )
+    out_multiplier: Factor = Field(1.0, description="Multiplier of the attention output, after the output projection.")
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
     )
@@ -323,6 +325,10 @@ class FeedForward(Block):
         gt=0,
         le=MAX_FACTOR,
     )
+    gate_multiplier: Annotated[Factor, is_true("feed_forward.gated"), DENSE] = Field(
+        1.0, description="gated: multiplier of the gate projection, before the activation (Falcon-H1)."
+    )
+    out_multiplier: Annotated[Factor, DENSE] = Field(1.0, description="Multiplier of the output of a dense network.")
     n_experts: int | None = optional(8, "Routed experts; default: a dense network.", ge=1, le=MAX_N_EXPERTS)
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
     d_expert: Annotated[int | None, EXPERTS] = optional(

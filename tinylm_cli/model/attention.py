@@ -94,6 +94,7 @@ class SelfAttention(SequenceMixer):
         self.scale = attention.scale
         self.softcap = attention.logit_softcap
         self.clip = attention.clip_qkv
+        self.out_multiplier = attention.out_multiplier
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
@@ -165,7 +166,7 @@ class SelfAttention(SequenceMixer):
         if self.gate_proj is not None:
             attended = attended * torch.sigmoid(self.gate_proj(x))  # (B, T, H·K)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
-        return out
+        return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
     def _normalize(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries and keys, normalized if the config has norms for them; same shapes."""

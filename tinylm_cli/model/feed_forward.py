@@ -65,6 +65,7 @@ class HiddenActivation(NamedTuple):
     Attributes:
         function: Applied to the gate projection or, without a gate, to the up projection.
         clamp: Bound on both projections of a gated unit; if set, 1 is added to the up projection.
+        gate_multiplier: Multiplier of the gate projection.
 
     References:
         Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
@@ -73,11 +74,14 @@ class HiddenActivation(NamedTuple):
 
     function: Callable[[Tensor], Tensor]
     clamp: float | None
+    gate_multiplier: float = 1.0
 
     def __call__(self, up: Tensor, gate: Tensor | None) -> Tensor:
         """Return the hidden layer (..., F) from the up and gate projections (..., F)."""
         if gate is None:
             return self.function(up)  # (..., F)
+        if self.gate_multiplier != 1:
+            gate = gate * self.gate_multiplier  # (..., F)
         if self.clamp is not None:
             gate = gate.clamp(max=self.clamp)  # (..., F)
             up = up.clamp(-self.clamp, self.clamp) + 1  # (..., F)
@@ -86,7 +90,8 @@ class HiddenActivation(NamedTuple):
 
 def build_activation(config: ModelConfig) -> HiddenActivation:
     """Return the activation of ``config.feed_forward``."""
-    return HiddenActivation(ACTIVATIONS[config.feed_forward.activation], config.feed_forward.clamp)
+    settings = config.feed_forward
+    return HiddenActivation(ACTIVATIONS[settings.activation], settings.clamp, settings.gate_multiplier)
 
 
 class FeedForward(nn.Module):
@@ -107,11 +112,11 @@ class FeedForward(nn.Module):
         self.gate_proj = Linear(config.d_model, d_hidden, bias=bias) if config.feed_forward.gated else None
         self.up_proj = Linear(config.d_model, d_hidden, bias=bias)
         self.down_proj = Linear(d_hidden, config.d_model, bias=bias)
-        self.activation = build_activation(config)
+        self.activation, self.out_multiplier = build_activation(config), config.feed_forward.out_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (..., D) to (..., D)."""
         gate = self.gate_proj(x) if self.gate_proj is not None else None  # (..., F)
         hidden = self.activation(self.up_proj(x), gate)  # (..., F)
         out: Tensor = self.down_proj(hidden)  # (..., D)
-        return out
+        return out if self.out_multiplier == 1 else out * self.out_multiplier  # (..., D)

@@ -85,6 +85,7 @@ class LatentAttention(SequenceMixer):
         self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
         self.kv_a_norm = build_norm(config, self.kv_rank, eps=attention.latent_norm_eps)
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
+        self.out_multiplier = attention.out_multiplier
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
@@ -116,7 +117,7 @@ class LatentAttention(SequenceMixer):
         else:
             attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
         out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(batch, length, -1))  # (B, T, D)
-        return out
+        return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
     def _attend_to_expanded(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask

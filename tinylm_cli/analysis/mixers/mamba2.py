@@ -105,6 +105,10 @@ class Mamba2(Mixer):
             https://github.com/state-spaces/mamba/blob/main/mamba_ssm/ops/triton/ssd_combined.py
         """
         yield x
+        if run.config.mamba2.multipliers is not None:
+            sizes = _sizes(run.config)  # of each part of the output of in_proj: 2·I + 2·G·N + H
+            factors = (sizes.inner + sizes.channels + sizes.heads) * run.element_bytes
+            yield SavedTensor("multipliers", "mamba2", factors, "tensor")
         if run.backend == "flash":
             yield from _fused(run)
         else:

@@ -2,7 +2,7 @@
 
 # no deferred annotations, as in config.base
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from tinylm_cli.config.base import (
     WITH_MAMBA2,
     Block,
     Dim,
+    Factor,
+    Factors,
     HeadCount,
     Requirement,
     one_of,
@@ -22,6 +24,11 @@ from tinylm_cli.config.base import (
 
 GatedNorm = Literal["grouped", "full", "none"]
 
+
+N_MULTIPLIED = 5
+"""Parts of the output of the input projection: z, x, B, C and Δ."""
+
+Multipliers = Annotated[Factors, Field(min_length=N_MULTIPLIED, max_length=N_MULTIPLIED)]
 
 EXPAND = 2
 """By default, a state-space mixer has twice the dimensions of the residual stream."""
@@ -54,6 +61,12 @@ class Mamba2(Block):
     )
     min_dt: float = Field(0.0, ge=0, le=MAX_FACTOR, description="Lower bound of the step size Δ.")
     max_dt: float | None = optional(0.1, "Upper bound of the step size Δ; default: unbounded.", gt=0, le=MAX_FACTOR)
+    multipliers: Multipliers | None = optional(
+        (0.5, 1.0, 1.0, 1.0, 2.0),
+        "Multipliers of the five parts of the output of the input projection: z, x, B, C and Δ (Falcon-H1); default: 1"
+        " each.",
+    )
+    out_multiplier: Factor = Field(1.0, description="Multiplier of the output, after the output projection.")
     chunk_len: int = Field(
         256, ge=1, le=MAX_LEN, description="Positions that the parallel form computes at once; no effect on the result."
     )

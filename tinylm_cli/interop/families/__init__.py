@@ -184,6 +184,7 @@ FAMILIES = {
         Family("lfm2", "lfm2.Lfm2Keys", "Lfm2ForCausalLM", "LFM2"),
         Family("lfm2_moe", "lfm2.Lfm2MoeKeys", "Lfm2MoeForCausalLM", "LFM2 with experts"),
         Family("bamba", "bamba.BambaKeys", "BambaForCausalLM", "Bamba"),
+        Family("falcon_h1", "falcon_h1.FalconH1Keys", "FalconH1ForCausalLM", "Falcon-H1"),
         Family("nemotron_h", "nemotron_h.NemotronHKeys", "NemotronHForCausalLM", "Nemotron-H"),
         Family("smollm3", "smollm.SmolLM3Keys", "SmolLM3ForCausalLM", "SmolLM3"),
         Family("cwm", "cwm.CwmKeys", "CwmForCausalLM", "Code World Model"),

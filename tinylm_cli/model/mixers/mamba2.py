@@ -80,6 +80,8 @@ class Mamba2(SequenceMixer):
         self.chunk_len, self.min_dt, self.max_dt = settings.chunk_len, settings.min_dt, settings.max_dt
         d_inner, d_shared = self.n_heads * self.d_head, self.n_groups * self.d_state  # I, G·N
         self.splits = [d_inner, d_inner + 2 * d_shared, self.n_heads]  # z; x, B and C; Δ
+        self.parts = [d_inner, d_inner, d_shared, d_shared, self.n_heads]  # z, x, B, C, Δ
+        self.multipliers, self.out_multiplier = settings.multipliers, settings.out_multiplier
         self.in_proj = Linear(config.d_model, sum(self.splits), bias=settings.bias)
         self.conv = CausalConv(d_inner + 2 * d_shared, settings.kernel_size, bias=settings.conv_bias)
         self.conv.initial_values["weight"] = draw_conv
@@ -101,7 +103,11 @@ class Mamba2(SequenceMixer):
     def forward(self, x: Tensor, *, cache: Mamba2State | None = None, **_attention: object) -> Tensor:
         """Mix ``x`` (B, T, D) with the positions before it, which ``cache`` summarizes, and return (B, T, D)."""
         batch, length, _ = x.shape
-        z, x_b_c, dt = torch.split(self.in_proj(x), self.splits, dim=-1)  # (B, T, I), (B, T, I + 2·G·N), (B, T, H)
+        projected = self.in_proj(x)  # (B, T, 2·I + 2·G·N + H)
+        if self.multipliers is not None:
+            parts = zip(self.parts, self.multipliers, strict=True)
+            projected = projected * torch.cat([x.new_full((size,), factor) for size, factor in parts])
+        z, x_b_c, dt = torch.split(projected, self.splits, dim=-1)  # (B, T, I), (B, T, I + 2·G·N), (B, T, H)
         x_b_c = self.conv(x_b_c, None if cache is None else cache.inputs).contiguous()  # (B, T, I + 2·G·N)
         x_b_c = functional.silu(x_b_c)  # (B, T, I + 2·G·N)
         wide = torch.promote_types(x_b_c.dtype, torch.float32)
@@ -124,7 +130,7 @@ class Mamba2(SequenceMixer):
         if self.norm is not None:
             y = self.norm(y)  # (B, T, I)
         out: Tensor = self.out_proj(y.to(x_b_c.dtype))  # (B, T, D)
-        return out
+        return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
 
 class GroupedRMSNorm(nn.Module):

@@ -143,7 +143,7 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
     """Yield every comparison, or a few small ones if ``quick``."""
     small = {name: load_yaml_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
     published = architectures()
-    dense = {name: config for name, config in published.items() if config.feed_forward.n_experts is None}
+    dense = {name: config for name, config in published.items() if _is_measured_whole(config)}
     scaled = {f"{name}, scaled down": scaled_down(config, width=128) for name, config in published.items()}
     chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled
     for name, config in small.items():
@@ -171,6 +171,12 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
             yield peak_row(name, load_yaml_config(name).config, 4, 1024, "bfloat16", device="cuda")
 
 
+def _is_measured_whole(config: ModelConfig) -> bool:
+    """Return whether a model is measured at full size: experts and recurrences take minutes with fake tensors."""
+    mixers = {kind.block.mixer for kind in layer_pattern(config).kinds}
+    return config.feed_forward.n_experts is None and mixers <= {"attention", "short_conv", "none"}
+
+
 def page(found: Sequence[Row]) -> str:
     """Return the text of docs/accuracy.md."""
     worst = {figure: max(abs(row.error) for row in found if row.figure == figure) for figure in ("saved", "peak")}
@@ -184,8 +190,8 @@ def page(found: Sequence[Row]) -> str:
 {torch.__version__}, Python {platform.python_version()}, {_device()}. *Saved* is the size of the tensors that
 autograd saves for the backward pass, counted by its hooks on the real module. *Peak* is the most memory that a training
 step holds at once, the optimizer step included. torch's `MemTracker` measures it in the phase named in the row.
-The smallest published model of each architecture is measured: without experts at full size with fake tensors, which
-torch runs as on the CPU without allocating memory, and scaled down to a width of 128 with real tensors.
+The smallest published model of each architecture is measured: without experts and recurrences at full size with fake
+tensors, which torch runs as on the CPU without allocating memory, and scaled down to a width of 128 with real tensors.
 Attention is the model's own (`sdpa`): a fused CPU kernel of torch if there is one (*fused*), otherwise separate matmuls
 and softmax (*written out*). [costs.md](costs.md#memory) explains the predictions.
 

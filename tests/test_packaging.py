@@ -92,7 +92,7 @@ def test_wheel_contents(built: Built) -> None:
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "tinylm_cli").rglob("*.py")}
     assert package | {"tinylm_cli/py.typed"} <= names
     shipped = {f"tinylm_cli/configs/{name}.yaml" for name in PRESETS} | {"tinylm_cli/configs/tinylm.schema.json"}
-    shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in (*GALLERY, "index.yaml")}
+    shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in (*GALLERY, "index.csv")}
     shipped |= {"tinylm_cli/configs/hardware/accelerators.yaml"}
     assert {name for name in names if "/configs/" in name} == shipped
     assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}

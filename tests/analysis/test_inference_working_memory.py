@@ -145,12 +145,12 @@ EXPERTS = (
 
 @pytest.mark.parametrize("element_bytes", [BF16, FP32])
 def test_experts(element_bytes: int) -> None:
-    """Scores of six experts; two hidden tensors of one expert, which all tokens may select; sums; shared experts."""
+    """Scores of six experts; two hidden tensors of one expert, which all tokens may select; outputs; shared experts."""
     indices = 3 * (4 * 8 + FP32 + element_bytes)
     points = (
         6 * (element_bytes + 4 * FP32),
         indices + ((2 * 3 + 1) * D + 2 * 11) * element_bytes,
-        indices + (3 * 3 + 2) * D * element_bytes,
+        indices + 3 * 3 * D * element_bytes,
         (2 * D + 2 * 2 * 11) * element_bytes,
     )
     expected = [B * T * (STREAM * element_bytes + each) for each in points]

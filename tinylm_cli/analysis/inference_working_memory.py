@@ -154,8 +154,8 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     indices = top_k * (4 * INT64_BYTES + upcast_bytes + element_bytes)
     # dispatched tokens and expert outputs (k × D each), the output of one expert (D), its hidden tensors (F)
     one_expert = (2 * top_k + 1) * d * element_bytes + hidden * config.d_expert
-    # dispatched tokens, the output of each expert, all outputs together (k × D each); or then the zeros and the sum (D
-    # each) without the outputs of each
+    # dispatched tokens, the outputs of single experts, and all outputs (k × D each); then, in place of the outputs of
+    # single experts, the zeros and the sum (D each)
     weighted_sum = max(3 * top_k, 2 * top_k + 2) * d * element_bytes
     # routed output and shared-expert output (D each), hidden tensors of the shared experts
     shared = 2 * d * element_bytes + hidden * config.d_shared_experts

@@ -406,7 +406,7 @@ class ResidualBlock(Block):
         1.0, description="Multiplier of each sub-layer's output before the residual addition."
     )
     skip_multiplier: Factor = Field(
-        1.0, description="Multiplier of the other term of the residual addition, α in DeepNorm (MiniMax-Text)."
+        1.0, description="Multiplier of the other term of the residual addition, alpha in DeepNorm (MiniMax-Text)."
     )
     normed_residual: Annotated[bool, NORM_BEFORE, SEQUENTIAL] = Field(
         False,

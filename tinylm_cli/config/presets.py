@@ -30,14 +30,13 @@ def presets() -> dict[str, Path]:
 
 def gallery_index() -> Path:
     """Return the file that states the family and the year of each published model."""
-    return presets_folder() / "gallery" / "index.yaml"
+    return presets_folder() / "gallery" / "index.csv"
 
 
 @cache
 def gallery() -> dict[str, Path]:
     """Return the published models by name, in alphabetical order."""
-    index = gallery_index()
-    found = {path.stem: path for path in index.parent.glob("*.yaml") if path != index}
+    found = {path.stem: path for path in gallery_index().parent.glob("*.yaml")}
     return {name: found[name] for name in sorted(found)}
 
 

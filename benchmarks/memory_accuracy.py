@@ -78,7 +78,7 @@ def built(config: ModelConfig, dtype: str, device: Device, *, fake: bool) -> Abs
 
 def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
     """Return how the layers compute attention: ``fused``, ``written out``, or both; ``no attention`` without any."""
-    attending = [kind for kind in layer_pattern(config).kinds if kind.block.mixer == "attention"]
+    attending = [kind for kind in layer_pattern(config).kinds if "attention" in kind.block.mixers]
     banded = {(kind.attention.window or seq_len) < seq_len for kind in attending}
     drops = config.dropout > 0
     ways = {attention_backend(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
@@ -173,8 +173,8 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
 
 def _is_measured_whole(config: ModelConfig) -> bool:
     """Return whether a model is measured at full size: experts and recurrences take minutes with fake tensors."""
-    mixers = {kind.block.mixer for kind in layer_pattern(config).kinds}
-    return config.feed_forward.n_experts is None and mixers <= {"attention", "short_conv", "none"}
+    mixers = {mixer for kind in layer_pattern(config).kinds for mixer in kind.block.mixers}
+    return config.feed_forward.n_experts is None and mixers <= {"attention", "short_conv"}
 
 
 def page(found: Sequence[Row]) -> str:

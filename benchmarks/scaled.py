@@ -93,7 +93,7 @@ def _scale(value: Any) -> Any:
 
 def attends(config: ModelConfig) -> bool:
     """Whether a layer of the model has attention."""
-    return any(kind.block.mixer == "attention" for kind in layer_pattern(config).kinds)
+    return any("attention" in kind.block.mixers for kind in layer_pattern(config).kinds)
 
 
 def _mixers(config: ModelConfig, width: int) -> dict[str, dict[str, int]]:

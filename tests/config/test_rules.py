@@ -561,8 +561,8 @@ def _assignments(text: str) -> list[tuple[str, Any]]:
 
 
 def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
+    if text in ("true", "false", "null"):
+        return {"true": True, "false": False, "null": None}[text]
     amount = read_amount(text, "count")
     return amount or (int(text) if text.isdigit() else float(text) if text[0].isdigit() else text)
 

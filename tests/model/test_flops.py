@@ -148,13 +148,15 @@ def test_gallery_forward_flops(name: str) -> None:
     expected: Counter[str] = Counter({"lm_head": by_module["lm_head"]})
     kinds = list(layer_pattern(config))
     for layer, kind in enumerate(kinds):
-        mixer, feed_forward = f"blocks.{layer}.{kind.block.mixer}", f"blocks.{layer}.feed_forward"
-        maps = sum(count for module, count in by_module.items() if module.startswith(f"{mixer}."))
-        if kind.block.mixer in OUTSIDE_MAPS:
-            expected[kind.block.mixer] += maps
-            expected[OUTSIDE_MAPS[kind.block.mixer]] += by_module[mixer] - maps
-        elif kind.block.mixer != "none":
-            expected[kind.block.mixer] += by_module[mixer]
+        for mixed_by in kind.block.mixers:
+            mixer = f"blocks.{layer}.{mixed_by}"
+            maps = sum(count for module, count in by_module.items() if module.startswith(f"{mixer}."))
+            if mixed_by in OUTSIDE_MAPS:
+                expected[mixed_by] += maps
+                expected[OUTSIDE_MAPS[mixed_by]] += by_module[mixer] - maps
+            else:
+                expected[mixed_by] += by_module[mixer]
+        feed_forward = f"blocks.{layer}.feed_forward"
         if not kind.block.feed_forward:
             continue
         router = by_module.get(f"{feed_forward}.router", 0)

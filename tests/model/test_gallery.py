@@ -58,6 +58,7 @@ PUBLISHED = {
     "nemotron-nano-9b-v2": 8_888_227_328,
     "jamba-v0.1": 51_570_323_328,
     "recurrentgemma-2b": 2_682_862_080,
+    "falcon-h1-0.5b": 521_411_104,
     "falcon-mamba-7b": 7_272_665_088,
     "mamba2-2.7b": 2_702_599_680,
 }

@@ -167,7 +167,7 @@ def test_saved_tensors(norm: str, statistics: int, dtype: str, element_bytes: in
         "activated gate": tokens * 12,
     }
     if is_cast:
-        elements["gate"] = tokens * 12
+        elements["z"] = tokens * 12
     else:
         outside["in_proj output"] = tokens * (12 + 32 + 4) * 4  # of which the gate is a view
     if norm != "none":

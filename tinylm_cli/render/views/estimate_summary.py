@@ -85,12 +85,9 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     if report.serving.cache is not None:
         yield _cache_row(summary, report.serving.cache)
     if summary.largest_batch_size is not None:
-        largest = (
-            counted(summary.largest_batch_size, "sequence")
-            if summary.largest_batch_size
-            else "none: one sequence does not fit"
-        )
-        yield _row("largest batch", f"{largest} of this length")
+        largest = counted(summary.largest_batch_size, "sequence")
+        none = "none: one sequence of this length does not fit"
+        yield _row("largest batch", f"{largest} of this length" if summary.largest_batch_size else none)
     if summary.fits and summary.decode_tokens_per_second is not None:
         yield _row("decode", f"at most {three_digits(summary.decode_tokens_per_second)} tokens/s")
     time = report.serving.time

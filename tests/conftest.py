@@ -23,7 +23,7 @@ TINYLM = Path(sys.executable).parent / "tinylm"
 
 # the same examples on every run, so that a failure is reproducible
 settings.register_profile(
-    "tinylm", deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+    "tinylm", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tinylm")
 

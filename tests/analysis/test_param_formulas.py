@@ -40,7 +40,7 @@ def test_published_models(name: str) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_any_architecture(config: ModelConfig) -> None:
     hold(config)
 

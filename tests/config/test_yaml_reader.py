@@ -35,7 +35,7 @@ def _codes(text: str) -> list[str]:
         return [found.code for found in error.diagnostics]
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.one_of(yamlish, st.text(max_size=60)), st.sampled_from([(), ("n_layers=2",), ("a.b.c.d=[",), ("norm=",)]))
 @example('"\\UFFFFFFFF', ())
 @example("%YAML 1." + "1" * 5000 + "\n--- {}", ())

@@ -38,7 +38,7 @@ transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 TOLERANCE = 1e-5
-EXAMPLES = 3
+EXAMPLES = 2
 LENGTH = 20
 
 WITHOUT_CACHE_IN_OUTPUT = ("recurrent_gemma",)

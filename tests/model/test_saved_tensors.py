@@ -42,7 +42,7 @@ def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math
 
 @SAVED_BY_TORCH_2_9
 @given(small_configs(), st.sampled_from([1, 2]), st.sampled_from(["float64", "bfloat16"]), st.booleans(), st.booleans())
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
     """In types in which no activation takes another way for small sizes."""
     config = config.model_copy(update={"dropout": 0.1 if drops else 0.0})

@@ -48,10 +48,10 @@ def largest_error(figure: str, model: str) -> float:
     if figure == "saved":
         return SAVED_LIMIT
     config = architectures().get(model.partition(",")[0])
-    return PEAK_LIMIT if config is None or not _recurs(config) else RECURRENT_PEAK_LIMIT
+    return PEAK_LIMIT if config is None or not _has_recurrence(config) else RECURRENT_PEAK_LIMIT
 
 
-def _recurs(config: ModelConfig) -> bool:
+def _has_recurrence(config: ModelConfig) -> bool:
     """Return whether a layer of a model has a recurrence."""
     mixers = {mixer for kind in layer_pattern(config).kinds for mixer in kind.block.mixers}
     return not mixers <= {"attention", "short_conv"}
@@ -163,7 +163,7 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
     dense = {
         name: config
         for name, config in published.items()
-        if config.feed_forward.n_experts is None and not _recurs(config)
+        if config.feed_forward.n_experts is None and not _has_recurrence(config)
     }
     scaled = {f"{name}, scaled down": scaled_down(config, width=128) for name, config in published.items()}
     chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled

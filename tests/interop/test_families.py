@@ -835,6 +835,8 @@ def test_gallery_equals_published_configs(name: str, changed: Change) -> None:
     if not any("attention" in kind.block.mixers for kind in layer_pattern(shown).kinds):
         published = published.model_copy(update={"max_len": shown.max_len})  # such a config.json states no length
     assert canonical_fields(shown) == canonical_fields(published)
+    if shown.block.mixer == "attention" and not shown.layers.kinds:  # names of kinds are ours, and sizes may be implied
+        assert shown == published.model_copy(update={"nominal_params": shown.nominal_params})
 
 
 @pytest.mark.parametrize("absent", ["n_group", "topk_group"])

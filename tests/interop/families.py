@@ -361,6 +361,15 @@ def deepseek_v3(draw: Draw) -> Keys:
     return _deepseek(draw) | {"n_group": 4, "topk_group": 2} | _sharpened(draw) | flags
 
 
+def glm4_moe_lite(draw: Draw) -> Keys:
+    groups: Keys = draw(one_of({"n_group": 1, "topk_group": 1}, {"n_group": 4, "topk_group": 2}))
+    keys = deepseek_v3(draw) | rms(draw) | groups
+    del keys["first_k_dense_replace"]
+    types = list(draw(permutations(["dense", "sparse", "sparse"])))[: keys["num_hidden_layers"]]
+    listed: Keys = draw(one_of({}, {"mlp_layer_types": types}))
+    return keys | listed
+
+
 def granite(draw: Draw) -> Keys:
     multipliers = ("embedding", "residual", "attention")
     scales = {f"{name}_multiplier": draw(one_of(0.22, 1.0, 3.0)) for name in multipliers}
@@ -1116,6 +1125,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "flex_olmo": flex_olmo,
     "dots1": dots1,
     "glm4_moe": glm4_moe,
+    "glm4_moe_lite": glm4_moe_lite,
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,

@@ -143,6 +143,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 8,
         "feed_forward.d_expert": 1408, "feed_forward.n_shared_experts": 1, "feed_forward.renormalize": True,
     },
+    "glm4_moe_lite": {
+        **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.q_rank": 768,
+        "attention.kv_rank": 512, "attention.d_nope": 192, "attention.d_rope": 64, "attention.d_value": 256,
+        "attention.latent_norm_eps": 1e-6, "norm.eps": 1e-5, "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True, "feed_forward.renormalize": True, "feed_forward.n_experts": 64,
+        "feed_forward.top_k": 4, "feed_forward.d_expert": 1536, "feed_forward.n_shared_experts": 1,
+        "feed_forward.n_dense_layers": 1, "feed_forward.routed_scale": 1.8, "position.theta": 1e6,
+    },
     "sarvam_moe": {
         **LLAMA, "attention.d_head": None, "position.rotary_fraction": 1.0, "attention.qk_norm": "per_head",
         "position.theta": 8e6, "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 6,

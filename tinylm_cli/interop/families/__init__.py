@@ -166,6 +166,7 @@ FAMILIES = {
         Family("stablelm", "stablelm.StableLmKeys", "StableLmForCausalLM", "StableLM"),
         Family("deepseek_v2", "deepseek.DeepseekV2Keys", "DeepseekV2ForCausalLM", "DeepSeek V2"),
         Family("deepseek_v3", "deepseek.DeepseekV3Keys", "DeepseekV3ForCausalLM", "DeepSeek V3"),
+        Family("glm4_moe_lite", "latent_experts.Glm4MoeLiteKeys", "Glm4MoeLiteForCausalLM", "GLM-4.7-Flash"),
         Family("youtu", "deepseek.YoutuKeys", "YoutuForCausalLM", "Youtu-LLM"),
         Family("minicpm3", "minicpm3.MiniCPM3Keys", "MiniCPM3ForCausalLM", "MiniCPM3"),
         Family("helium", "helium.HeliumKeys", "HeliumForCausalLM", "Helium"),

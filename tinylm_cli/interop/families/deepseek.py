@@ -84,7 +84,9 @@ class LatentKeys(key.LlamaLikeKeys, RopeKeys):
         return _with_mscale(super().from_tinylm(config), config) | {"num_key_value_heads": config.n_heads}
 
 
-class _InterleavedKeys(LatentKeys):
+class InterleavedKeys(LatentKeys):
+    """The keys of latent attention in which ``rope_interleave`` selects the pairs of RoPE."""
+
     rope_interleave: bool | None = True
 
     def to_tinylm(self, to: Translation) -> None:
@@ -98,7 +100,7 @@ class _InterleavedKeys(LatentKeys):
         return super().from_tinylm(config) | {"rope_interleave": config.position.pairing == "adjacent"}
 
 
-class YoutuKeys(_InterleavedKeys):
+class YoutuKeys(InterleavedKeys):
     """``YoutuConfig``."""
 
     ignored = (*_IGNORED, "embedding_initializer_range")
@@ -174,7 +176,7 @@ class DeepseekV2Keys(LatentKeys):
         }
 
 
-class DeepseekV3Keys(DeepseekV2Keys, _InterleavedKeys):
+class DeepseekV3Keys(DeepseekV2Keys, InterleavedKeys):
     """``DeepseekV3Config``."""
 
     constants = {**_LATENT, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True}

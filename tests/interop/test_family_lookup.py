@@ -50,7 +50,7 @@ def test_missing_family(changed: Change) -> None:
         "gemma3n",
         "qwen4_exp",
         "deepseek_v32",
-        "rwkv",
+        "chatglm",
         "qwen",
     ],
 )

@@ -17,7 +17,7 @@ bigbird_pegasus bitnet blenderbot blenderbot-small blt camembert chatglm cohere2
 cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2 deepseek_ocr2 deepseek_v32
 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots3_note dots3_note_text electra ernie
 ernie4_5_moe exaone4_5 flava gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
-gemma4_unified_assistant gemma4_unified_text git glm4v glm4v_moe glm4v_text glm_moe_dsa glmga
+gemma4_unified_assistant gemma4_unified_text git glm4v glm4v_moe glm4v_moe_text glm4v_text glm_moe_dsa glmga
 granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm
 internlm2 internvl jetmoe kimi_k25 kimi_linear laguna lfm3 llava_next llava_onevision longcat_flash longt5 marian
 mbart megatron-bert mimo_v2_flash minicpm minimax_m3_vl mistral4 mllama modernbert modernbert-decoder molmo2 moshi
@@ -35,11 +35,26 @@ Holds every text-generation family of transformers 5.24 and the most common othe
 """
 
 REASONS = {
+    "beam": "the factors of its residual additions depend on the layer",
+    "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
     "cpmant": "its attention is not causal: every token attends to the whole sequence",
+    "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",
+    "doge": "its attention adds a mask computed from the values to the scores, and keeps only the highest",
     "dory": "its middle layers run several times per token, each time with keys and values of their own",
     "hrm_text": "its layers run several times per token, each time with keys and values of their own",
+    "inkling2_loop_text": "its middle layers run several times, on attention over the sums of earlier layers",
+    "inkling2_text": "the inputs of its layers are attention over the sums of earlier layers",
+    "inkling_text": "its attention adds learned biases of the distance, and its sub-layers end in convolutions",
+    "jetmoe": "its attention is a mixture of experts, each with query and output projections of its own",
+    "longcat_flash": "each of its layers has two attentions and two dense networks, and some experts compute nothing",
+    "mllama": "some of its layers have cross-attention to an image encoder",
+    "moshi": "its embedding has one token more than its LM head",
+    "rwkv": "its layers are RWKV's time mixing and channel mixing, which shift tokens by one position",
     "trocr": "its layers have cross-attention to an image encoder",
     "xlnet": "its attention is not causal: it models permutations of the tokens",
+    "xlstm": "its layers are mLSTM cells, a recurrence with exponential gates that is not one of tinylm's mixers",
+    "zamba": "its attention layers share one set of weights, and also read the token embeddings",
+    "zaya": "its attention convolves queries and keys, and its routers are networks with a state across layers",
 }
 """Why some of these families have no place in tinylm, to follow "is not supported:"; all have causal-LM classes."""
 

@@ -203,12 +203,41 @@ def _lightning_attention() -> Pair:
     return pair._replace(their_cache=MiniMaxCache())  # type: ignore[no-untyped-call]  # untyped in transformers
 
 
+def _kimi_delta_attention() -> Pair:
+    from transformers import KimiLinearConfig
+    from transformers.models.kimi_linear.modeling_kimi_linear import KimiLinearDeltaAttention
+
+    heads, d_head = 8, 64
+    config = KimiLinearConfig(
+        hidden_size=D_MODEL,
+        linear_num_heads=heads,
+        linear_head_dim=d_head,
+        num_hidden_layers=1,
+        layer_types=["linear_attention"],
+    )
+    names = {"f_a_proj": "decay_a_proj", "f_b_proj": "decay_b_proj", "g_a_proj": "gate_a_proj"}
+    names |= {"g_b_proj": "gate_b_proj", "conv1d": "conv"}
+
+    def rename(name: str) -> str:
+        return ".".join(names.get(part, part) for part in name.removeprefix("forget_gate.").split("."))
+
+    settings = {"n_heads": heads, "d_head": d_head, "gate_rank": d_head}
+    return _pair(
+        {"block": {"mixer": "kimi_delta_attention"}, "kimi_delta_attention": settings},
+        KimiLinearDeltaAttention(config, 0),
+        config,
+        rename,
+        lambda tensors: tensors | {"forget_gate.A_log": tensors["forget_gate.A_log"].flatten()},
+    )
+
+
 MIXERS: dict[str, Callable[[], Pair]] = {
     "short_conv": _short_conv,
     "mamba": _mamba,
     "mamba2": _mamba2,
     "rg_lru": _rg_lru,
     "gated_deltanet": _gated_deltanet,
+    "kimi_delta_attention": _kimi_delta_attention,
     "lightning_attention": _lightning_attention,
 }
 

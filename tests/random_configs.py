@@ -55,6 +55,17 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "chunk_len": one_of([1, 3, 4, 64]),
         }
     ),
+    "kimi_delta_attention": st.fixed_dictionaries(
+        {
+            "n_heads": one_of([1, 2, 4]),
+            "d_head": one_of([1, 4, 6]),
+            "gate_rank": one_of([None, 1, 3]),
+            "kernel_size": one_of([1, 4]),
+            "max_decay_rate": one_of([None, 5.0]),
+            "o_norm_eps": one_of([None, 1e-3]),
+            "chunk_len": one_of([1, 3, 4, 64]),
+        }
+    ),
     "lightning_attention": st.fixed_dictionaries(
         {
             "n_heads": one_of([1, 2, 4]),

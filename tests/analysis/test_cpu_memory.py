@@ -107,6 +107,15 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "gated_deltanet", "feed_forward": False},
         "gated_deltanet": {"n_key_heads": 4, "n_value_heads": 8, "d_key": 32, "d_value": 16, "chunk_len": 32},
     },
+    "channel decays": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "kimi_delta_attention"}},
+    "bounded channel decays in long chunks": {
+        "block": {"mixer": "kimi_delta_attention"},
+        "kimi_delta_attention": {"n_heads": 1, "d_head": 8, "chunk_len": 256, "max_decay_rate": 5.0, "gate_rank": 8},
+    },
+    "channel decays of many heads": {
+        "block": {"mixer": "kimi_delta_attention", "feed_forward": False},
+        "kimi_delta_attention": {"n_heads": 8, "d_head": 16, "chunk_len": 32},
+    },
     "constant decays": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "lightning_attention"}},
     "constant decays in chunks": {
         "block": {"mixer": "lightning_attention", "feed_forward": False},

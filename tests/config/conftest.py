@@ -51,6 +51,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba",
         "mamba2",
         "gated_deltanet",
+        "kimi_delta_attention",
         "lightning_attention",
         "rg_lru",
         "attention_mamba2",
@@ -74,6 +75,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "mamba": draw(_mamba()) if mixer == "mamba" else {},
         "mamba2": draw(_mamba2()) if mixer in WITH_MAMBA2 else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
+        "kimi_delta_attention": draw(_some(KIMI_DELTA_ATTENTION)) if mixer == "kimi_delta_attention" else {},
         "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
@@ -215,6 +217,15 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 
 
+KIMI_DELTA_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
+    "n_heads": st.integers(1, 2**16),
+    "d_head": DIMS,
+    "gate_rank": st.none() | DIMS,
+    "kernel_size": st.integers(1, 1024),
+    "max_decay_rate": st.none() | st.floats(0, 1e4, exclude_min=True),
+    "o_norm_eps": st.none() | st.floats(0, 0.1, exclude_min=True),
+    "chunk_len": st.integers(1, 10**9),
+}
 LIGHTNING_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
     "n_heads": st.integers(1, 2**16),
     "d_head": DIMS,

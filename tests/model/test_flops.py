@@ -28,10 +28,13 @@ from tinylm_cli.model.kv_cache import KVCache
 MODELS = [*presets(), *architectures()]
 WINDOWED = [name for name, config in architectures().items() if config.attention.window is not None]
 
+SYSTEMS = {"gated_deltanet", "kimi_delta_attention"}
+"""Mixers that solve a triangular system."""
+
 TWICE_BACKWARD = [
     name
     for name in MODELS
-    if not any(kind.block.mixer == "gated_deltanet" for kind in layer_pattern(load_config(name).config).kinds)
+    if SYSTEMS.isdisjoint(kind.block.mixer for kind in layer_pattern(load_config(name).config).kinds)
 ]
 """Models without triangular systems, whose gradient adds matmuls."""
 
@@ -40,6 +43,7 @@ OUTSIDE_MAPS = {
     "mamba": "mamba_scan",
     "mamba2": "mamba2_scan",
     "gated_deltanet": "delta_rule",
+    "kimi_delta_attention": "delta_rule",
 }
 """Of each mixer, the component that counts its matmuls outside linear maps and convolutions."""
 
@@ -226,7 +230,7 @@ def _backward_is_twice_forward(kind: ModelConfig, seq_len: int) -> bool:
     mixers = kind.block.mixers
     if "mamba2" in mixers and kind.mamba2.chunk_len >= seq_len:
         return False
-    return not {"gated_deltanet", "lightning_attention"} & set(mixers)
+    return not {*SYSTEMS, "lightning_attention"} & set(mixers)
 
 
 def in_several_chunks(config: ModelConfig) -> ModelConfig:

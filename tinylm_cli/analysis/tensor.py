@@ -16,6 +16,7 @@ Component = Literal[
     "mamba",
     "mamba2",
     "gated_deltanet",
+    "kimi_delta_attention",
     "lightning_attention",
     "rg_lru",
     "feed_forward",

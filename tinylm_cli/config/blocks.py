@@ -38,6 +38,7 @@ from tinylm_cli.config.base import (
 )
 from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
@@ -82,6 +83,7 @@ MixerKind = Literal[
     "mamba",
     "mamba2",
     "gated_deltanet",
+    "kimi_delta_attention",
     "lightning_attention",
     "rg_lru",
     "attention_mamba2",
@@ -390,10 +392,10 @@ class ResidualBlock(Block):
         "attention",
         description="The part of a layer that moves information between positions. attention: causal self-attention;"
         " short_conv: a gated short convolution (LFM2); mamba: a selective state-space model; mamba2: one with scalar"
-        " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next);"
-        " lightning_attention: linear attention with constant decays (MiniMax-Text); rg_lru: a gated linear recurrence"
-        " (Griffin); attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1); none: only the"
-        " feed-forward network.",
+        " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next); kimi_delta_attention:"
+        " the same with a decay for each channel (Kimi Linear); lightning_attention: linear attention with constant"
+        " decays (MiniMax-Text); rg_lru: a gated linear recurrence (Griffin); attention_mamba2: attention and Mamba-2"
+        " on one input, added (Falcon-H1); none: only the feed-forward network.",
     )
     feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
@@ -476,6 +478,7 @@ BLOCKS: dict[str, type[Block]] = {
     "mamba": Mamba,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,
+    "kimi_delta_attention": KimiDeltaAttention,
     "lightning_attention": LightningAttention,
     "rg_lru": RgLru,
     "feed_forward": FeedForward,

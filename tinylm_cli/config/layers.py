@@ -13,6 +13,7 @@ from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
 from tinylm_cli.config.blocks import Attention, FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
@@ -78,6 +79,9 @@ class LayerKind(Block):
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Fields of mamba2 that differ.")
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Fields of gated_deltanet that differ."
+    )
+    kimi_delta_attention: KimiDeltaAttention = Field(
+        KimiDeltaAttention.model_construct(), description="Fields of kimi_delta_attention that differ."
     )
     lightning_attention: LightningAttention = Field(
         LightningAttention.model_construct(), description="Fields of lightning_attention that differ."

@@ -27,6 +27,7 @@ from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import DT_RANK_DIVISOR, Mamba
 from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
@@ -79,6 +80,9 @@ class ModelConfig(Block):
     mamba2: Mamba2 = Field(Mamba2.model_construct(), description="Mamba-2, a state-space model.")
     gated_deltanet: GatedDeltaNet = Field(
         GatedDeltaNet.model_construct(), description="Gated DeltaNet, a linear attention."
+    )
+    kimi_delta_attention: KimiDeltaAttention = Field(
+        KimiDeltaAttention.model_construct(), description="Kimi delta attention, a linear attention."
     )
     lightning_attention: LightningAttention = Field(
         LightningAttention.model_construct(), description="Lightning attention, a linear attention."

@@ -16,6 +16,7 @@ FlopsComponent = Literal[
     "mamba2",
     "mamba2_scan",
     "gated_deltanet",
+    "kimi_delta_attention",
     "delta_rule",
     "lightning_attention",
     "linear_attention",

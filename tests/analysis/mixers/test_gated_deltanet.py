@@ -173,7 +173,7 @@ def test_prefill(element_bytes: int) -> None:
         convolution,
         square + scoring * wide,
         square + (rule + 3 * state) * wide,
-        square + (rule + state + 2 * outputs) * wide,
+        square + (rule + state + outputs) * wide,
         (mixed + tokens * 3 * 4) * wide + tokens * (20 + 7) * element_bytes,  # write strengths, …; y, its projection
     )
     found = GatedDeltaNet().prefill_bytes(small(), InferencePass(2, 8, 8, element_bytes, "fused"))

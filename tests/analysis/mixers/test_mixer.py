@@ -51,6 +51,20 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
         "gated_deltanet", ("n_key_heads=1", "n_value_heads=1", "d_key=1", "d_value=1", "chunk_len=1", "kernel_size=1"),
     ),
     "delta rule with a long convolution": ("gated_deltanet", ("kernel_size=1024", "d_key=4", "d_value=4")),
+    "channel decays": ("kimi_delta_attention", ("n_heads=4", "d_head=16", "chunk_len=8")),
+    "channel decays of wide states": ("kimi_delta_attention", ("n_heads=1", "d_head=256", "chunk_len=4")),
+    "channel decays of full rank": ("kimi_delta_attention", ("n_heads=4", "d_head=16", "gate_rank=null")),
+    "channel decays of long chunks": ("kimi_delta_attention", ("n_heads=4", "d_head=4", "chunk_len=256")),
+    "channel decays of few dimensions": (
+        "kimi_delta_attention", ("n_heads=1", "d_head=1", "gate_rank=1", "chunk_len=1", "kernel_size=1"),
+    ),
+    "channel decays of a high rank": (
+        "kimi_delta_attention", ("n_heads=1", "d_head=1", "gate_rank=512", "chunk_len=1", "kernel_size=1"),
+    ),
+    "bounded channel decays": (
+        "kimi_delta_attention", ("n_heads=2", "d_head=32", "max_decay_rate=5", "gate_rank=16", "chunk_len=16"),
+    ),
+    "channel decays with a long convolution": ("kimi_delta_attention", ("kernel_size=1024", "n_heads=4", "d_head=4")),
 }  # fmt: skip
 
 

@@ -145,8 +145,8 @@ class GatedDeltaNet(Mixer):
         # while the scores are computed: queries, keys, values, keys times write strengths; all 5 matrices
         scoring = inference.tokens * mixed + rows * sizes.heads * (3 * settings.d_key + settings.d_value + 5 * size + 7)
         yield inference.tokens * residual_stream + square + scoring * upcast_bytes
-        # a state, the same decayed, and with what the chunk adds; or outputs as one tensor, and in order (H·V each)
-        for transient in (3 * state, state + 2 * rows * sizes.values):
+        # a state, the same decayed, and with what the chunk adds; or outputs as one tensor (H·V)
+        for transient in (3 * state, state + rows * sizes.values):
             yield inference.tokens * residual_stream + square + (held + transient) * upcast_bytes
         output = (sizes.values + config.d_model) * element_bytes  # y, its projection
         yield inference.tokens * (residual_stream + (mixed + 3 * sizes.heads) * upcast_bytes + output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.mixers.attention import Attention
 from tinylm_cli.analysis.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.analysis.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.analysis.mixers.lightning_attention import LightningAttention
 from tinylm_cli.analysis.mixers.mamba import Mamba
 from tinylm_cli.analysis.mixers.mamba2 import Mamba2
@@ -21,6 +22,7 @@ MIXERS: dict[MixerKind, Mixer] = {
     "mamba": Mamba(),
     "mamba2": Mamba2(),
     "gated_deltanet": GatedDeltaNet(),
+    "kimi_delta_attention": KimiDeltaAttention(),
     "lightning_attention": LightningAttention(),
     "rg_lru": RgLru(),
     "attention_mamba2": SideBySide(Attention(), Mamba2()),

@@ -24,11 +24,9 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
+from tinylm_cli.model.mixers.delta_rule import by_head, chunks_of, in_order, inverse_of, over_chunks, step, unit
 from tinylm_cli.model.norm import RMSNorm
 from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
-
-L2_EPS = 1e-6
-"""Added to the squared length of queries and keys, in the reference implementation."""
 
 INITIAL_DECAY = (0.01, 16.0)
 """Range of the initial -A, drawn uniformly, in Qwen3-Next."""
@@ -114,15 +112,15 @@ class GatedDeltaNet(SequenceMixer):
         mixed = self.conv(torch.cat((q, k, v), dim=-1), None if cache is None else cache.inputs)
         mixed = functional.silu(mixed).to(wide)  # (B, T, 2·G·K + H·V)
         q, k, v = torch.split(mixed, [q.shape[-1], k.shape[-1], v.shape[-1]], dim=-1)
-        q, k = (_unit(_by_head(each, self.n_key_heads)) for each in (q, k))  # (B, T, G, K) each
+        q, k = (unit(by_head(each, self.n_key_heads)) for each in (q, k))  # (B, T, G, K) each
         q, k = (self._repeated(each) for each in (q * self.d_key**-0.5, k))  # (B, T, H, K) each
-        v = _by_head(v, self.n_value_heads)  # (B, T, H, V)
+        v = by_head(v, self.n_value_heads)  # (B, T, H, V)
         beta = self.max_beta * self.b_proj(x).to(wide).sigmoid()  # (B, T, H)
         dt = functional.softplus(self.a_proj(x).to(wide) + self.dt_bias.to(wide))  # (B, T, H)
         decay = dt * -self.A_log.to(wide).exp()  # (B, T, H), log α
         memory = None if cache is None else cache.memory
         if memory is not None and x.shape[1] == 1:
-            y = _step(q, k, v, decay, beta, memory)  # (B, 1, H, V)
+            y = step(q, k, v, decay[..., None], beta, memory)  # (B, 1, H, V)
         else:
             y = chunked_delta_rule(q, k, v, decay, beta, chunk_len=self.chunk_len, memory=memory)  # (B, T, H, V)
         y = self.o_norm(y.to(x.dtype)).flatten(2)  # (B, T, H·V)
@@ -158,59 +156,22 @@ def chunked_delta_rule(
     References:
         Yang et al. 2024, section 3.3, https://arxiv.org/abs/2412.06464
     """
-    batch, length, heads, d_value = v.shape
+    batch, length = v.shape[:2]
     size = min(chunk_len, length)  # Q
-    q, k, v, decay, beta = (_chunks(x, size) for x in (q, k, v, decay[..., None], beta[..., None]))  # (c, M, Q, …)
+    q, k, v, decay, beta = (chunks_of(x, size) for x in (q, k, v, decay[..., None], beta[..., None]))  # (c, M, Q, …)
     total = decay.cumsum(2)  # (c, M, Q, 1), log a
     later = torch.ones(size, size, dtype=torch.bool, device=q.device).triu(1)  # (Q, Q), s after t
     between = (total - total.transpose(-1, -2)).masked_fill(later, -math.inf).exp()  # (c, M, Q, Q), a[t] / a[s]
     from_start, to_end = total.exp(), between[:, :, -1, :, None]  # (c, M, Q, 1) each
     k_written = beta * k  # (c, M, Q, K)
     system = (k_written @ k.transpose(-1, -2)) * between  # (c, M, Q, Q); only what is below the diagonal is read
-    identity = torch.eye(size, dtype=q.dtype, device=q.device)  # (Q, Q)
-    inverse = torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)  # (c, M, Q, Q)
+    inverse = inverse_of(system)  # (c, M, Q, Q)
     scores = (q @ k.transpose(-1, -2)) * between  # (c, M, Q, Q)
     values, reads = beta * v, k_written * from_start  # (c, M, Q, V), (c, M, Q, K)
     queries, keys = q * from_start, (k * to_end).transpose(-1, -2)  # (c, M, Q, K), (c, M, K, Q)
-    state = v.new_zeros(v.shape[1], k.shape[-1], d_value) if memory is None else memory.flatten(0, 1)  # (M, K, V)
-    outputs = []
-    # unbind, because the gradient of an index would be a tensor of all chunks for each of them
-    chunks = zip(*(x.unbind() for x in (values, reads, inverse, scores, queries, keys, from_start)), strict=True)
-    for value, read, solve, score, query, key, decayed in chunks:
-        written = solve @ torch.baddbmm(value, read, state, alpha=-1)  # (M, Q, V), u
-        outputs.append(torch.baddbmm(score @ written, query, state))  # (M, Q, V)
-        state = torch.baddbmm(state * decayed[:, -1:], key, written)  # (M, K, V)
-    if memory is not None:
-        memory.copy_(state.view_as(memory))
-    y = torch.stack(outputs).view(-1, batch, heads, size, d_value)  # (c, B, H, Q, V)
-    return y.permute(1, 0, 3, 2, 4).flatten(1, 2)[:, :length]  # (B, T, H, V)
-
-
-def _step(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, memory: Tensor) -> Tensor:
-    """Return the output (B, 1, H, V) of one position, and update ``memory`` (B, H, K, V); arguments as above."""
-    memory *= decay[:, 0, :, None, None].exp()  # (B, H, K, V)
-    state = memory.flatten(0, 1)  # (M, K, V)
-    q, k, new = (x.flatten(0, 2).unsqueeze(1) for x in (q, k, v))  # (M, 1, K), (M, 1, K), (M, 1, V)
-    state.baddbmm_(k.transpose(1, 2), beta.view(-1, 1, 1) * (new - k @ state))  # (M, K, V)
-    return (q @ state).view_as(v)  # (B, 1, H, V)
-
-
-def _by_head(x: Tensor, heads: int) -> Tensor:
-    """View (B, T, heads·K) as (B, T, heads, K)."""
-    return x.view(*x.shape[:-1], heads, -1)
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Scale each vector to length 1."""
-    return x * (x.square().sum(-1, keepdim=True) + L2_EPS).rsqrt()
-
-
-def _chunks(x: Tensor, size: int) -> Tensor:
-    """Copy (B, T, H, …) to chunks (c, M, Q, …), with zeros after the last position."""
-    if padding := -x.shape[1] % size:
-        x = functional.pad(x, (0, 0, 0, 0, 0, padding))  # (B, c·Q, H, …)
-    chunks = x.view(x.shape[0], -1, size, *x.shape[2:]).permute(1, 0, 3, 2, 4)  # (c, B, H, Q, …)
-    return chunks.clone(memory_format=torch.contiguous_format).flatten(1, 2)  # (c, M, Q, …)
+    kept = from_start[:, :, -1:]  # (c, M, 1, 1)
+    y = over_chunks(values, reads, inverse, scores, queries, keys, kept, memory=memory)  # (c, M, Q, V)
+    return in_order(y, batch)[:, :length]  # (B, T, H, V)
 
 
 def _draw_log_decay(values: Tensor, generator: torch.Generator) -> None:

@@ -6,6 +6,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.mixers.gated_deltanet import GatedDeltaNet
+from tinylm_cli.model.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.model.mixers.lightning_attention import LightningAttention
 from tinylm_cli.model.mixers.mamba import Mamba
 from tinylm_cli.model.mixers.mamba2 import Mamba2
@@ -19,6 +20,7 @@ MIXERS: dict[str, type[SequenceMixer]] = {
     "mamba": Mamba,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,
+    "kimi_delta_attention": KimiDeltaAttention,
     "lightning_attention": LightningAttention,
     "rg_lru": RgLru,
 }

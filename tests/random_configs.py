@@ -299,12 +299,12 @@ def _temperature(draw: st.DrawFn) -> dict[str, Any]:
 def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     gated = draw(st.booleans())
     found: dict[str, Any] = {
-        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "relu2", "silu"])),
+        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "relu2", "silu", "xielu"])),
         "gated": gated,
         "bias": draw(st.booleans()),
         "clamp": draw(one_of([None, 7.0])) if gated else None,
     }
-    if draw(st.booleans()):
+    if found["activation"] == "xielu" or draw(st.booleans()):
         factors = {
             "out_multiplier": draw(one_of([1.0, 0.5])),
             "gate_multiplier": draw(one_of([1.0, 0.7])) if gated else 1.0,

@@ -128,6 +128,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "attention beside state spaces": {**LLAMA, "block": {"mixer": "attention_mamba2"}},
     "only attention": {"block": {"feed_forward": False}},
     "only feed-forward": {"block": {"mixer": "none"}},
+    "of xIELU": {"feed_forward": {"activation": "xielu"}},
+    "of gated xIELU": {"feed_forward": {"activation": "xielu", "gated": True}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},
 }  # fmt: skip
 DTYPES = [torch.float32, torch.bfloat16]

@@ -66,7 +66,9 @@ def test_layer() -> None:
         ((), 2),
         (("feed_forward.activation=quick_gelu",), 3),
         (("feed_forward.activation=relu2",), 3),
+        (("feed_forward.activation=xielu",), 5),
         (("feed_forward.activation=silu", "feed_forward.gated=true"), 4),
+        (("feed_forward.activation=xielu", "feed_forward.gated=true"), 6),
         (("feed_forward.activation=silu", "feed_forward.gated=true", "feed_forward.clamp=7"), 6),
     ],
 )

@@ -300,11 +300,11 @@ def _gated_deltanet(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
-    activations = ["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
+    activations = ["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "xielu"]
     values = draw(_some({"activation": st.sampled_from(activations), "gated": st.booleans(), "bias": st.booleans()}))
     if values.get("gated"):
         values |= draw(_some({"clamp": st.none() | NUMBERS}))
-    if draw(st.booleans()):
+    if values.get("activation") == "xielu" or draw(st.booleans()):
         gate = {"gate_multiplier": NUMBERS} if values.get("gated") else {}
         return values | draw(_some({"out_multiplier": NUMBERS, **gate}))
     n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))

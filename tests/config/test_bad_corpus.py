@@ -146,6 +146,7 @@ experts-top-k-above           top-k-above-experts@9
 experts-top-k-default         top-k-above-experts@8
 experts-weight-on-input-alone without-effect@8
 experts-without-number        without-effect@8,9,10,11
+experts-xielu                 contradiction@8
 experts-zero                  out-of-range@8
 feed-forward-clamp-plain      without-effect@9
 feed-forward-geglu-inline     wrong-type@7

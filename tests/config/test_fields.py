@@ -53,7 +53,7 @@ def test_expected_states_type_and_range() -> None:
         "attention.n_kv_heads": "an integer from 1 to 65,536",
         "attention.qk_norm": "one of none, per_head, full",
         "attention.window_pattern": "a pattern of L and G, such as LLLLLG",
-        "feed_forward.activation": "one of gelu, gelu_tanh, quick_gelu, relu, relu2, silu",
+        "feed_forward.activation": "one of gelu, gelu_tanh, quick_gelu, relu, relu2, silu, xielu",
         "feed_forward.n_shared_experts": "an integer from 0 to 65,536",
         "nominal_params": "a count such as 125M or 124439808",
         "budget.max_params": "a count such as 125M or 124439808",

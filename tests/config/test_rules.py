@@ -270,6 +270,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit attention.qk_norm_weight, or write norm.weight: true",
     ),
     (
+        {"feed_forward.activation": "xielu", "feed_forward.n_experts": 8},
+        "contradiction",
+        "feed_forward.activation xielu requires a dense network, but feed_forward.n_experts is set",
+        "write feed_forward.activation: silu",
+    ),
+    (
         {"feed_forward.router_weight_on_input": True},
         "without-effect",
         "feed_forward.router_weight_on_input has no effect unless feed_forward.n_experts is set",

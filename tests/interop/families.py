@@ -669,6 +669,14 @@ def arcee(draw: Draw) -> Keys:
     return llama(draw) | {"hidden_act": draw(one_of("relu2", "silu"))}
 
 
+def apertus(draw: Draw) -> Keys:
+    keys = llama(draw) | {"hidden_act": draw(one_of("xielu", "xielu", "silu"))}
+    del keys["mlp_bias"]
+    if keys["head_dim"] is None:  # the code of this family reads null as a size
+        del keys["head_dim"]
+    return keys
+
+
 def jais2(draw: Draw) -> Keys:
     keys = arcee(draw)
     del keys["rms_norm_eps"]
@@ -1092,6 +1100,8 @@ def dbrx(draw: Draw) -> Keys:
 
 
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {
+    "apertus": apertus,
+    "apertus1p5_text": apertus,
     "arcee": arcee,
     "biogpt": biogpt,
     "bloom": bloom,

@@ -489,6 +489,15 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.n_kv_heads": 8, "attention.window": 8192, "attention.window_pattern": "GLLL",
         "position.scaling": "llama3", "position.scaling_factor": 16.0, "position.theta": 1e6,
     },
+    "apertus": {
+        **LLAMA, "feed_forward.gated": False, "feed_forward.activation": "xielu", "attention.qk_norm": "per_head",
+        "attention.n_kv_heads": 8, "position.scaling": "llama3", "position.scaling_factor": 8.0,
+        "position.theta": 12e6, "norm.eps": 1e-5, "d_ff": 21504,
+    },
+    "apertus1p5_text": {
+        **LLAMA, "feed_forward.gated": False, "feed_forward.activation": "xielu", "attention.qk_norm": "per_head",
+        "attention.n_kv_heads": 8, "vocab_size": 266752, "position.scaling": "llama3",
+    },
     "arcee": {
         **LLAMA, "feed_forward.gated": False, "feed_forward.activation": "relu2", "attention.n_kv_heads": 4,
         "position.scaling": "yarn", "position.scaling_factor": 20.0, "max_len": 65536,

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.feed_forward import ACTIVATIONS, MIN_ONEDNN_ELEMENTS, FeedForward, exact_gelu
+from tinylm_cli.model.feed_forward import ACTIVATIONS, MIN_ONEDNN_ELEMENTS, XIELU, FeedForward, exact_gelu
 
 FORMULAS: dict[str, Callable[[float], float]] = {
     "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
@@ -26,6 +26,27 @@ def test_activations_equal_formulas(name: str) -> None:
     points = torch.linspace(-6, 6, 97)
     expected = torch.tensor([FORMULAS[name](float(point)) for point in points])
     torch.testing.assert_close(ACTIVATIONS[name](points), expected, atol=1e-6, rtol=1e-6)  # type: ignore[index]
+
+
+def test_xielu_equals_its_formula() -> None:
+    module, points = XIELU().to_empty(device="cpu"), torch.linspace(-6, 6, 97)
+    above, below = 0.3, -1.2
+    nn.init.constant_(module.alpha_p, above)
+    nn.init.constant_(module.alpha_n, below)
+    slope, decay = math.log1p(math.exp(above)), 0.5 + math.log1p(math.exp(below))
+
+    def formula(x: float) -> float:
+        return 0.5 * x + (slope * x * x if x > 0 else decay * (math.expm1(min(x, -1e-6)) - x))
+
+    expected = torch.tensor([formula(float(point)) for point in points])
+    torch.testing.assert_close(module(points), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_xielu_begins_with_equal_slopes() -> None:
+    """Of the two slopes, the one below 0 includes beta, 0.5."""
+    values = XIELU().initial_values
+    slopes = [functional.softplus(torch.tensor(values[name])) for name in ("alpha_p", "alpha_n")]
+    torch.testing.assert_close(torch.stack(slopes), torch.tensor([0.8, 0.3]))
 
 
 @pytest.mark.parametrize("size", [1, MIN_ONEDNN_ELEMENTS - 1, MIN_ONEDNN_ELEMENTS, MIN_ONEDNN_ELEMENTS + 1])

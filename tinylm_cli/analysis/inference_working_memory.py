@@ -166,6 +166,9 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
 def _hidden_tensors(config: ModelConfig) -> int:
     """Return the number of tensors of F elements that ``model/feed_forward.py:FeedForward.forward`` holds at once."""
     feed_forward = config.feed_forward
+    # of xIELU: the sign, which is smaller than an element, its two parts, and a temporary of the second
+    inside = {"quick_gelu": 1, "relu2": 1, "xielu": 3}.get(feed_forward.activation, 0)  # sigmoid, or ReLU
     if feed_forward.gated:
-        return 4 if feed_forward.clamp is None else 6  # gate, up, activation, product; clamped gate and up
-    return 3 if feed_forward.activation in ("quick_gelu", "relu2") else 2  # up, (sigmoid or ReLU of up,) activation
+        # gate, up, activation, product; clamped gate and up
+        return max(4, 3 + inside) + (0 if feed_forward.clamp is None else 2)
+    return 2 + inside  # up, activation

@@ -10,12 +10,14 @@ from tinylm_cli.analysis.layer_kinds import kind_names
 from tinylm_cli.analysis.optimizer_state import MOMENTS
 from tinylm_cli.analysis.tensor import COMPONENTS, Component, Tensor
 from tinylm_cli.analysis.tensor_table import (
+    XIELU_CONSTANTS,
     TensorTable,
     in_order,
     rotary_frequencies,
     rotary_pairs,
     score_corrections,
     tensor_table,
+    xielu_constants,
 )
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import LoadedConfig
@@ -199,18 +201,20 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
 
 def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
     """Yield the counts of checkpoints, which may store buffers, or a tied head twice."""
-    layers, corrections = config.n_layers, score_corrections(config)
-    if corrections:
-        buffers = f"{config.feed_forward.n_experts} corrections of each router, stored but not trained"
-        yield "hub", corrections, f"checkpoints: parameters and {buffers}"
+    layers, corrections, constants = config.n_layers, score_corrections(config), xielu_constants(config)
+    stored = [f"{config.feed_forward.n_experts} corrections of each router"] if corrections else []
+    stored += [f"{XIELU_CONSTANTS} constants of each xIELU"] if constants else []
+    buffers = corrections + constants
+    if stored:
+        yield "hub", buffers, f"checkpoints: parameters and {' and '.join(stored)}, stored but not trained"
     else:
         yield "hub", 0, "checkpoints: parameters only"
     if head:
-        yield "hub-tied-head", corrections + head, "checkpoints that also store a tied head"
+        yield "hub-tied-head", buffers + head, "checkpoints that also store a tied head"
     if config.position.kind == "rope" and config.attention.kind == "multi_head":
         pairs = rotary_pairs(config)
         why = f"checkpoints that store rotary frequencies in each layer, {layers} × {pairs}"
-        yield "hub-rotary", corrections + layers * pairs, why
+        yield "hub-rotary", buffers + layers * pairs, why
     if config.position.kind == "learned":
         why = f"checkpoints that store a causal mask in each layer, {layers} × {config.max_len}²"
-        yield "hub-masks", corrections + layers * config.max_len**2, why
+        yield "hub-masks", buffers + layers * config.max_len**2, why

@@ -150,6 +150,18 @@ def score_corrections(config: ModelConfig) -> int:
     return sum(corrected)
 
 
+XIELU_CONSTANTS = 2
+"""A checkpoint stores the constants beta and eps of each xIELU, beside its two scalars."""
+
+
+def xielu_constants(config: ModelConfig) -> int:
+    """Return the constants that checkpoints store of the xIELU of each feed-forward network; the model has none."""
+    groups = group_layers(config, None)
+    activated = (each for each in groups if each.config.block.feed_forward)
+    n_layers = sum(len(each.layers) for each in activated if each.config.feed_forward.activation == "xielu")
+    return XIELU_CONSTANTS * n_layers
+
+
 def rotary_frequencies(config: ModelConfig) -> tuple[int, ...]:
     """Return the number of frequencies of each rotary encoding; layers with equal encodings share one."""
     kinds = layer_pattern(config).kinds
@@ -176,12 +188,16 @@ def temperatures(config: ModelConfig) -> frozenset[tuple[float, int, int]]:
 
 
 def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
-    """Yield the up and down projections (Vaswani et al. 2017), and the gate of a gated unit.
+    """Yield the scalars of xIELU, the gate of a gated unit, and the up and down projections (Vaswani et al. 2017).
 
     References:
-        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202
+        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
+        Huang and Schlag 2024 (xIELU), https://arxiv.org/abs/2411.13010
     """
     d, bias = config.d_model, config.feed_forward.bias
+    if config.feed_forward.activation == "xielu":
+        yield Tensor(f"{name}.xielu.alpha_p", (1,), component)  # (1)
+        yield Tensor(f"{name}.xielu.alpha_n", (1,), component)  # (1)
     if config.feed_forward.gated:
         yield from linear(f"{name}.gate_proj", d, d_hidden, component, bias=bias)  # (F, D)
     yield from linear(f"{name}.up_proj", d, d_hidden, component, bias=bias)  # (F, D)

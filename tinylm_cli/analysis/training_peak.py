@@ -108,6 +108,10 @@ def _layer(
         yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_parallel)
     elif config.block.feed_forward:
         n_hidden = 2 if config.feed_forward.gated else 1  # gradients of gate and up, or of up
+        if config.feed_forward.activation == "xielu":
+            # gradients of its output, of the parts above and below 0, and of a product; a gated unit has freed the
+            # saved output of the activation by then
+            n_hidden = 3 if config.feed_forward.gated else 4
         hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)

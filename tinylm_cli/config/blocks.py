@@ -94,7 +94,7 @@ _MIXERS: dict[MixerKind, tuple[str, ...]] = {"attention_mamba2": ("attention", "
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
-Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "xielu"]
 HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
 Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
@@ -314,7 +314,8 @@ class FeedForward(Block):
     activation: Activation = Field(
         "gelu",
         description="gelu: exact, with erf; gelu_tanh: GPT-2's tanh approximation; quick_gelu: x × sigmoid(1.702 x);"
-        " relu; relu2: its square; silu: x × sigmoid(x).",
+        " relu; relu2: its square; silu: x × sigmoid(x); xielu: quadratic above 0, exponential below, with two"
+        " learned scalars per layer (Apertus).",
     )
     gated: bool = Field(
         False,

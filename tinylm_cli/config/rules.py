@@ -103,6 +103,15 @@ def _groups_hold_experts(value: Values) -> Iterator[Problem]:
     yield Problem("expert-groups", fields, message, remedy)
 
 
+def _xielu_is_dense(value: Values) -> Iterator[Problem]:
+    activation, n_experts = value["feed_forward.activation"], value["feed_forward.n_experts"]
+    if activation == "xielu" and n_experts is not None:
+        message = "feed_forward.activation xielu requires a dense network, but feed_forward.n_experts is set"
+        fields = ("feed_forward.activation", "feed_forward.n_experts")
+        remedy = "write feed_forward.activation: silu"
+        yield Problem("contradiction", fields, message, remedy)
+
+
 def _dense_layers_exist(value: Values) -> Iterator[Problem]:
     n_dense_layers, n_layers = value["feed_forward.n_dense_layers"], value["n_layers"]
     if value["feed_forward.n_experts"] is not None and n_dense_layers >= n_layers:
@@ -365,6 +374,7 @@ RULES = (
     _kv_heads_divide_heads,
     _enough_experts,
     _groups_hold_experts,
+    _xielu_is_dense,
     _dense_layers_exist,
     _latent_attention_rotates,
     _norm_bias_fits,

@@ -22,7 +22,7 @@ from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readabl
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.heads import class_name, head_keys
 from tinylm_cli.interop.load import SAVED_WEIGHTS
-from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
+from tinylm_cli.interop.shared_keys import ACTIVATIONS, activation_name, filled_fields
 from tinylm_cli.interop.to_tinylm import Mapped, map_config
 from tinylm_cli.regular_file import read_regular
 
@@ -39,7 +39,6 @@ KINDS_OF_LAYERS, ORDER = "layers.kinds", "layers.pattern"
 WINDOW, PATTERN = "attention.window", "attention.window_pattern"
 
 _MAX_LISTED = 3
-_ACTIVATION_NAMES = {activation: name for name, activation in reversed(ACTIVATIONS.items())}
 _ROUNDING = 4 * sys.float_info.epsilon
 
 
@@ -264,7 +263,7 @@ def _document(config: ModelConfig, values: Mapping[str, Any], family: Family) ->
             value = values.get(name)
             # the family's own name of the function, if there are several
             if name == "feed_forward.activation" and value is not None:
-                value = info.default if ACTIVATIONS.get(info.default) == value else _ACTIVATION_NAMES[str(value)]
+                value = info.default if ACTIVATIONS.get(info.default) == value else activation_name(value)
             document[key] = value
     return document | keys.from_tinylm(config)
 

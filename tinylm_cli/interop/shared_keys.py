@@ -38,6 +38,13 @@ ACTIVATIONS = {
 }
 """Maps transformers names to tinylm activations; several names are one function, such as gelu_new and gelu_fast."""
 
+_ACTIVATION_NAMES = {activation: name for name, activation in reversed(ACTIVATIONS.items())}
+
+
+def activation_name(activation: str) -> str:
+    """Return the name in transformers of a tinylm activation; xIELU, which only Apertus supports, has the same name."""
+    return _ACTIVATION_NAMES.get(activation, activation)
+
 
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
@@ -87,7 +94,8 @@ def fills(*names: str) -> tuple[Any, ...]:
     return (Fills(names), *(bounds if optional else bounds[:-1]))  # the family's default is a better example
 
 
-def _known_activation(name: str | None) -> str | None:
+def known_activation(name: str | None) -> str | None:
+    """Return the name of an activation that families share; raise the error of any other."""
     if name is not None and name not in ACTIVATIONS:
         meant = suggest(name, ACTIVATIONS)
         help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
@@ -162,7 +170,7 @@ Window = Annotated[int | None, *fills("attention.window")]
 LogitSoftcap = Annotated[float | None, *fills("head.logit_softcap")]
 
 # keys whose meaning depends on other keys; ``to_tinylm`` reads them
-ActivationName = Annotated[str, AfterValidator(_known_activation), FieldType("text", "the name of an activation")]
+ActivationName = Annotated[str, AfterValidator(known_activation), FieldType("text", "the name of an activation")]
 Activation = Annotated[ActivationName, Fills(("feed_forward.activation",))]
 Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 Size = Annotated[int, Field(ge=1, le=MAX_NUMBER)]

@@ -77,6 +77,9 @@ class TensorNames(NamedTuple):
     # Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
     tensors: tuple[Fused, ...] = ()
     splits: tuple[Split, ...] = ()  # Tensors of a layer that are stored as several.
+    # Scalars of a layer that checkpoints store and the code of the family does not train, with the value that the
+    # tinylm model has in its code.
+    constants: dict[str, float] = {}  # noqa: RUF012 - read only
     matrices: TensorLayout = TensorLayout.plain  # Layout of the weights of ``layer``.
     # Parts of stored names mapped to the spelling of some checkpoints.
     other_spellings: dict[str, str] = {}  # noqa: RUF012 - read only

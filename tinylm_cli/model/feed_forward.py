@@ -49,6 +49,34 @@ def relu_squared(x: Tensor) -> Tensor:
     return functional.relu(x).square()
 
 
+class XIELU(nn.Module):
+    """``β x + α_p x²`` above 0, and ``β x + α_n (exp(min(x, ε)) - 1 - x)`` below, with learned slopes.
+
+    ``α_p = softplus(alpha_p)`` and ``α_n = β + softplus(alpha_n)``, so that both are positive. ε is just below 0.
+
+    References:
+        Huang and Schlag 2024, https://arxiv.org/abs/2411.13010
+    """
+
+    BETA, EPS = 0.5, -1e-6
+    INITIAL_SLOPE = 0.8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha_p, self.alpha_n = (nn.Parameter(torch.empty(1, device="meta", dtype=torch.float32)) for _ in "pn")
+        self.initial_values = {
+            "alpha_p": math.log(math.expm1(self.INITIAL_SLOPE)),
+            "alpha_n": math.log(math.expm1(self.INITIAL_SLOPE - self.BETA)),
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` to the same shape."""
+        above = functional.softplus(self.alpha_p) * (x * x)  # (..., F)
+        below = torch.expm1(x.clamp(max=self.EPS)) - x  # (..., F)
+        below = (self.BETA + functional.softplus(self.alpha_n)) * below  # (..., F)
+        return torch.where(x > 0, above, below).add_(x, alpha=self.BETA)  # (..., F)
+
+
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": exact_gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
@@ -57,6 +85,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu2": relu_squared,
     "silu": functional.silu,
 }
+"""The activations without parameters."""
 
 
 class HiddenActivation(NamedTuple):
@@ -88,10 +117,10 @@ class HiddenActivation(NamedTuple):
         return self.function(gate) * up  # (..., F)
 
 
-def build_activation(config: ModelConfig) -> HiddenActivation:
-    """Return the activation of ``config.feed_forward``."""
+def build_activation(config: ModelConfig, xielu: XIELU | None = None) -> HiddenActivation:
+    """Return the activation of ``config.feed_forward``, or ``xielu`` in its place."""
     settings = config.feed_forward
-    return HiddenActivation(ACTIVATIONS[settings.activation], settings.clamp, settings.gate_multiplier)
+    return HiddenActivation(xielu or ACTIVATIONS[settings.activation], settings.clamp, settings.gate_multiplier)
 
 
 class FeedForward(nn.Module):
@@ -109,10 +138,12 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig, d_hidden: int) -> None:
         super().__init__()
         bias = config.feed_forward.bias
+        self.xielu = XIELU() if config.feed_forward.activation == "xielu" else None
         self.gate_proj = Linear(config.d_model, d_hidden, bias=bias) if config.feed_forward.gated else None
         self.up_proj = Linear(config.d_model, d_hidden, bias=bias)
         self.down_proj = Linear(d_hidden, config.d_model, bias=bias)
-        self.activation, self.out_multiplier = build_activation(config), config.feed_forward.out_multiplier
+        self.activation = build_activation(config, self.xielu)
+        self.out_multiplier = config.feed_forward.out_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (..., D) to (..., D)."""

@@ -14,6 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.export_config import export_config
 from tinylm_cli.interop.load import import_config
+from tinylm_cli.interop.weights.checkpoint import Checkpoint
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.model import TinyTransformerLM
@@ -95,6 +96,41 @@ def test_double_precision_score_correction(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"e_score_correction_bias is F64, .* stored in F32"):
         converted(tmp_path / "hub")
     assert not (tmp_path / "ours").exists()
+
+
+XIELU = ModelConfig.model_validate(
+    {
+        "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 2, "d_ff": 12, "max_len": 16, "dropout": 0.0,
+        "tie_weights": False, "embedding": {"multiplier": 1.0}, "norm": {"kind": "rmsnorm"},
+        "position": {"kind": "rope"}, "attention": {"bias": False, "qk_norm": "per_head"},
+        "feed_forward": {"activation": "xielu", "bias": False},
+    }
+)  # fmt: skip
+"""A model that Apertus has the words for."""
+
+BETA = "model.layers.1.mlp.act_fn.beta"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_constants_of_xielu(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Checkpoints store them, and the model has them in its code: another value is an error."""
+    model = TinyTransformerLM.from_config(XIELU, dtype=dtype)
+    export_model(model, export_config(XIELU), tmp_path / "hub")
+    held = load_file(tmp_path / "hub/model.safetensors")
+    constants = {name: tensor for name, tensor in held.items() if name.endswith((".beta", ".eps"))}
+    assert len(constants) == 4
+    assert {(tensor.shape, tensor.dtype) for tensor in constants.values()} == {(torch.Size([]), dtype)}
+    ours = load_model(XIELU, converted(tmp_path / "hub"))
+    assert all(map(torch.equal, ours.state_dict().values(), model.state_dict().values()))
+    others = {name: tensor for name, tensor in held.items() if name not in constants}
+    save_file(others, tmp_path / "hub/model.safetensors")
+    Checkpoint(XIELU, "apertus", tmp_path / "hub")
+    save_file(held | {BETA: torch.tensor(0.25, dtype=dtype)}, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=rf"{BETA} is 0.25, but tinylm has the constant 0.5"):
+        converted(tmp_path / "hub")
+    save_file(held | {BETA: torch.tensor([0.5], dtype=dtype)}, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=rf"{BETA} has shape \(1,\)"):
+        converted(tmp_path / "hub")
 
 
 @pytest.mark.parametrize(

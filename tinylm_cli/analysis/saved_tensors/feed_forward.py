@@ -31,6 +31,11 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
         yield hidden("activation input")
     if settings.activation == "quick_gelu":
         yield hidden("sigmoid")
+    elif settings.activation == "xielu":
+        yield hidden("square")  # for the gradient of alpha_p
+        yield hidden("exponential")
+        yield hidden("negative part")  # for the gradient of alpha_n
+        yield SavedTensor(f"{part} sign", part, rows * d_hidden * BOOL_BYTES, "tensor")  # rows × F
     if settings.gated:
         yield hidden("activation output")
         yield hidden("up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import isclose
 from pathlib import Path
 
 import torch
@@ -13,13 +14,16 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
-from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs, without_base
+from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, constant_tensors, tensor_pairs, without_base
 from tinylm_cli.interop.weights.safetensors_folder import SafetensorsFolder
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.safetensors_file import DTYPES
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
 
 MAX_PROBLEMS = 5
+
+CONSTANT_TOLERANCE = 0.02
+"""Relative difference of a stored constant that half precision explains."""
 
 
 class Checkpoint:
@@ -104,7 +108,15 @@ class Checkpoint:
                 yield f"{pair.stored} is {tensor.dtype}; supported dtypes are {', '.join(DTYPES)}"
             elif pair.parts[0].name in self.buffer_dtypes and tensor.dtype == "F64":
                 yield f"{pair.stored} is F64, but the router's score correction is stored in F32"
-        known = {pair.stored for pair in self._pairs} | set(self.skipped)
+        constants = {
+            stored_name: value
+            for name, value in constant_tensors(self._config, names).items()
+            for stored_name in _spellings(name, names)
+            if stored_name in stored.tensors
+        }
+        for name, value in constants.items():
+            yield from _other_constant(name, value, stored)
+        known = {pair.stored for pair in self._pairs} | set(self.skipped) | constants.keys()
         for name in stored.tensors:
             if name in known or names.is_recomputed(name):
                 continue
@@ -157,6 +169,22 @@ def _with_stored_rows(expected: list[Pair], stored: SafetensorsFolder) -> list[P
                 shape = (length, *part.shape[1:])
                 found[pair.stored] = pair._replace(parts=(part._replace(shape=shape),))
     return [found.get(pair.stored, pair) for pair in expected]
+
+
+def _spellings(name: str, names: TensorNames) -> Iterator[str]:
+    """Yield the names that a stored tensor may have: with and without the base module, or in a larger model."""
+    yield name
+    yield name.partition(".")[2]
+    yield from (replace_prefix(prefix_map, name) for prefix_map in names.prefix_maps)
+
+
+def _other_constant(name: str, value: float, stored: SafetensorsFolder) -> Iterator[str]:
+    """Yield the difference, if any, between a stored constant and the value in the code of the model."""
+    tensor = stored.tensors[name]
+    if tensor.shape != () or tensor.dtype not in DTYPES:
+        yield f"{name} has shape {tensor.shape} and dtype {tensor.dtype}, but is one number"
+    elif not isclose(found := stored.read(name).item(), value, rel_tol=CONSTANT_TOLERANCE):
+        yield f"{name} is {found:g}, but tinylm has the constant {value:g}"
 
 
 def _other_head(name: str, embedding: str, stored: SafetensorsFolder) -> Iterator[str]:

@@ -193,6 +193,12 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
             yield from _each_expert(block + module, prefix + stored, shapes)
 
 
+def constant_tensors(config: ModelConfig, names: TensorNames) -> dict[str, float]:
+    """Return the value of each scalar that a checkpoint of this family and model stores as a constant, by full name."""
+    prefixes = [names.prefix.format(i=layer) for layer in range(config.n_layers)] if names.constants else []
+    return {prefix + name: value for prefix in prefixes for name, value in names.constants.items()}
+
+
 def without_base(pairs: Sequence[Pair]) -> list[Pair]:
     """Return pairs without the name of the module around all but the head, as a model without a head stores them."""
     base = pairs[0].stored.partition(".")[0] + "."

@@ -119,6 +119,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     heads, d_head = groups * heads_each, draw(one_of([1, 4, 8]))
     d_rope = draw(one_of([2, 4]))
     position = _position(draw, attends=attends, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
+    if latent and draw(one_of([False, False, True])):
+        position = {"kind": "none"}
     parallel = mixer != "none" and has_feed_forward and draw(st.booleans())
     norm = {
         "kind": draw(one_of(["layernorm", "rmsnorm"])),

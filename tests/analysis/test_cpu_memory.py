@@ -77,6 +77,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "sinks": {"position": ROPE, "attention": {"sinks": True, "n_kv_heads": 2}},
     "gated attention": {**LLAMA, "attention": {"d_head": 128, "n_kv_heads": 1, "gate": True}},
     "latent": {"position": ROPE, "attention": LATENT},
+    "latent without RoPE": {"position": {"kind": "none"}, "attention": LATENT},
     "latent, wider": {"position": ROPE, "attention": {**LATENT, "kv_rank": 256, "q_rank": 96, "d_nope": 128}},
     "norms on both sides": {"norm": {"placement": "sandwich"}, "feed_forward": {"gated": True, "clamp": 7.0}},
     "side by side": {"block": {"parallel": True}, "feed_forward": {"activation": "quick_gelu"}},

@@ -122,7 +122,7 @@ def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[s
 def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) -> dict[str, Any]:
     latent = attention is not None and attention.get("kind") == "latent"
     kinds = ["sinusoidal", "learned", "none", *(["rope", "alibi"] if attention is not None else [])]
-    kind = "rope" if latent else draw(st.sampled_from(kinds))
+    kind = draw(st.sampled_from(["rope", "rope", "none"] if latent else kinds))
     if kind != "rope":
         added = {"offset": st.integers(0, 1024)} if kind in ("learned", "sinusoidal") else {}
         if kind == "sinusoidal":

@@ -139,7 +139,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"attention.kind": "latent"},
         "contradiction",
-        "attention.kind latent requires position.kind rope, for its attention.d_rope dimensions",
+        "attention.kind latent requires position.kind rope, for its attention.d_rope dimensions, or none",
         "write position.kind: rope, or attention.kind: multi_head",
     ),
     (
@@ -463,6 +463,7 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
 
 
 ANY = {name: _any_of(field) for name, field in fields().items() if not name.startswith("layers.")}
+ANY["mamba2.multipliers"] = st.none() | st.tuples(*[st.floats(0.5, 64)] * 5)  # its length is fixed
 FEW = st.lists(st.sampled_from(sorted(ANY)), max_size=12, unique=True)
 
 

@@ -290,7 +290,9 @@ class Attention(Block):
     )
     d_nope: Annotated[Dim, LATENT] = Field(128, description="latent: dimensions per head without RoPE.")
     d_rope: Annotated[Dim, LATENT] = Field(
-        64, description="latent: dimensions per head with RoPE; all heads share one key."
+        64,
+        description="latent: dimensions per head with RoPE; all heads share one key. With position.kind none, they are"
+        " not rotated.",
     )
     d_value: Annotated[Dim, LATENT] = Field(128, description="latent: value dimensions per head.")
     latent_norm_eps: Annotated[float | None, LATENT] = optional(

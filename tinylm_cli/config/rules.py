@@ -127,8 +127,8 @@ def _latent_attention_rotates(value: Values) -> Iterator[Problem]:
     kind, fraction = value["position.kind"], value["position.rotary_fraction"]
     if value["attention.kind"] != "latent":
         return
-    if kind != "rope":
-        message = "attention.kind latent requires position.kind rope, for its attention.d_rope dimensions"
+    if kind not in ("rope", "none"):
+        message = "attention.kind latent requires position.kind rope, for its attention.d_rope dimensions, or none"
         remedy = "write position.kind: rope, or attention.kind: multi_head"
         yield Problem("contradiction", ("attention.kind", "position.kind"), message, remedy)
     elif fraction != 1:

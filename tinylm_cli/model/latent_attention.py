@@ -51,9 +51,9 @@ class LatentKVCache(NamedTuple):
 class LatentAttention(SequenceMixer):
     """Compress each token to a latent of kv_rank dimensions, and expand it to keys and values of all heads.
 
-    RoPE rotates d_rope extra dimensions of each query and of one key shared by all heads. Decoding does not expand the
-    cached latents. It absorbs the key expansion into the query, and applies the value expansion to the attended latent,
-    which computes the same sums in another order.
+    RoPE, if any, rotates d_rope extra dimensions of each query and of one key shared by all heads. Decoding does not
+    expand the cached latents. It absorbs the key expansion into the query, and applies the value expansion to the
+    attended latent, which computes the same sums in another order.
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm and attention.
@@ -94,22 +94,21 @@ class LatentAttention(SequenceMixer):
         yield "kv_rank", self.kv_rank
 
     def forward(
-        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None, cache: LatentKVCache | None = None
+        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None = None, cache: LatentKVCache | None = None
     ) -> Tensor:
         """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        ``rotation`` is the RoPE of these T positions, and ``cache`` has slots for them. Shapes use N = d_nope,
-        R = d_rope, C = kv_rank and V = d_value.
+        ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Shapes use
+        N = d_nope, R = d_rope, C = kv_rank and V = d_value.
         """
-        assert rotation is not None
         batch, length, _ = x.shape
         q = self.q_b_proj(self.q_a_norm(self.q_a_proj(x))) if self.compresses_queries else self.q_proj(x)
         q = q.view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + R)
         q_nope, q_rope = q.split((self.d_nope, self.d_rope), dim=-1)  # (B, H, T, N), (B, H, T, R)
-        q_rope = rotation.rotate(q_rope)  # (B, H, T, R)
         latent, k_rope = self.kv_a_proj(x).split((self.kv_rank, self.d_rope), dim=-1)  # (B, T, C), (B, T, R)
         latent = self.kv_a_norm(latent)  # (B, T, C)
-        k_rope = rotation.rotate(k_rope[:, None])[:, 0]  # (B, T, R)
+        if rotation is not None:
+            q_rope, k_rope = rotation.rotate(q_rope), rotation.rotate(k_rope[:, None])[:, 0]  # (B, H, T, R), (B, T, R)
         if cache is not None:
             latent, k_rope = cache.update(latent, k_rope)  # (B, S, C), (B, S, R)
         if cache is not None and length == 1:

@@ -102,6 +102,8 @@ def test_latent_prefill(element_bytes: int) -> None:
     upcast = (2 * LATENT_QUERY + VALUES) * wide if element_bytes == 2 else 0
     attended = LATENT_HELD * element_bytes + upcast + 2 * LATENT_QUERY * wide + H * S * 2 * wide
     assert prefill(make(*LATENT), "math", element_bytes) == [T * S * (1 + 2 * wide) + B * T * attended]
+    unrotated = of_tokens(*(each - H * R - R for each in (LATENT_HELD + 2 * VALUES, LATENT_HELD + VALUES + D)))
+    assert prefill(make(*LATENT, "position.kind=none"), "fused") == unrotated
     direct = make(*LATENT, "attention.q_rank=null")  # without a compressed query
     expected = of_tokens(LATENT_HELD - Q + 2 * VALUES, LATENT_HELD - Q + VALUES + D, element_bytes=element_bytes)
     assert prefill(direct, "fused", element_bytes) == expected

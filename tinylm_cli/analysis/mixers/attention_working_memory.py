@@ -121,11 +121,13 @@ def _latent_attention(
     """
     attention, heads, upcast_bytes = config.attention, config.n_heads, max(element_bytes, FLOAT32_BYTES)
     d_query, d_values = heads * config.d_head, heads * attention.d_value  # H·(N + R), H·K_v
+    d_rotated = attention.d_rope if config.position.kind == "rope" else 0
     held = (
         2 * config.d_model  # x, norm(x)
         + 3 * d_query  # the projected q; the concatenated q and k
-        + heads * attention.d_rope  # q_rope, rotated
-        + 2 * (attention.kv_rank + attention.d_rope)  # kv_a_proj output; normalized (C) and rotated (R)
+        + heads * d_rotated  # q_rope, rotated
+        + (attention.kv_rank + attention.d_rope)  # kv_a_proj output
+        + (attention.kv_rank + d_rotated)  # normalized (C) and rotated (R)
         + (attention.q_rank or 0)  # the compressed query
         + (heads * attention.d_nope + d_values)  # k_nope and v from kv_b_proj
     )

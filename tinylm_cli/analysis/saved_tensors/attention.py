@@ -97,9 +97,11 @@ def _has_head_major_queries(run: ForwardPass) -> bool:
     """Return whether queries are contiguous as (B, H, T, K), so that the attention output must be copied.
 
     Torch's fused kernels write their output in the memory layout of the queries. The query projection writes
-    (B, T, H, K), which the output projection reads without a copy; RoPE and per-head norms write (B, H, T, K).
+    (B, T, H, K), which the output projection reads without a copy; RoPE, per-head norms and the concatenation of latent
+    attention write (B, H, T, K).
     """
-    return run.config.position.kind == "rope" or run.config.attention.qk_norm == "per_head"
+    attention = run.config.attention
+    return run.config.position.kind == "rope" or attention.qk_norm == "per_head" or attention.kind == "latent"
 
 
 def _math_scores(run: ForwardPass) -> Iterator[SavedTensor]:

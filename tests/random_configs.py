@@ -137,6 +137,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         attention = _latent(draw, d_rope) if latent else many
     feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
     head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
+    if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
+        feed_forward["out_norm"] = draw(st.booleans())
     has_kinds = n_layers > 1 and draw(st.booleans())
     layers = _layers(draw, n_layers, mixer, position, attention, feed_forward) if has_kinds else {}
     return ModelConfig.model_validate(
@@ -316,6 +318,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     shared: dict[str, Any] = draw(
         one_of([{}, {"n_shared_experts": 2}, {"n_shared_experts": 2, "d_shared_expert": 7, "shared_expert_gate": True}])
     )
+    if shared:
+        shared |= {"shared_scale": draw(one_of([1.0, 0.5]))}
     corrected: dict[str, Any] = {}
     if router == "sigmoid" and draw(st.booleans()):
         corrected = {"score_correction": True, "correct_logits": draw(st.booleans())}

@@ -89,6 +89,8 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         blocks["attention"] |= draw(_some({"qk_norm_weight": st.booleans()}))
     if mixer == "attention":
         blocks["attention"] |= draw(_temperature())
+    if "n_experts" in blocks["feed_forward"] and norm.get("placement", "pre") == "pre" and mixer != "none":
+        blocks["feed_forward"] |= draw(_some({"out_norm": st.booleans()}))
     assert list(blocks) == list(BLOCKS)
     text = st.characters(exclude_categories=["Cs"])
     course: dict[str, st.SearchStrategy[Any]] = {
@@ -322,7 +324,11 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         optional["router_jitter"] = st.floats(0, 1e6)
     elif router != "topk_softmax":
         optional["renormalize"] = st.booleans()
-    shared = {"d_shared_expert": st.none() | st.integers(1, 2**24), "shared_expert_gate": st.booleans()}
+    shared = {
+        "d_shared_expert": st.none() | st.integers(1, 2**24),
+        "shared_expert_gate": st.booleans(),
+        "shared_scale": NUMBERS,
+    }
     n_shared = draw(st.integers(0, 2**16))
     values |= {"n_shared_experts": n_shared, **(draw(_some(shared)) if n_shared else {})} if draw(st.booleans()) else {}
     if router == "sigmoid" and draw(st.booleans()):

@@ -141,7 +141,9 @@ experts-router-jitter         without-effect@9
 experts-router-noaux          unknown-choice@10
 experts-score-correction      without-effect@9
 experts-gate-multiplier        without-effect@11
+experts-out-norm-twice        without-effect@11
 experts-shared-gate-alone     without-effect@9
+experts-shared-scale-alone    without-effect@9
 experts-top-k-above           top-k-above-experts@9
 experts-top-k-default         top-k-above-experts@8
 experts-weight-on-input-alone without-effect@8

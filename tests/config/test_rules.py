@@ -282,6 +282,18 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.router_weight_on_input, or write feed_forward.n_experts: 8",
     ),
     (
+        {"feed_forward.n_experts": 8, "feed_forward.shared_scale": 0.5},
+        "without-effect",
+        "feed_forward.shared_scale has no effect unless feed_forward.n_shared_experts is above 0",
+        "omit feed_forward.shared_scale, or write feed_forward.n_shared_experts: 1",
+    ),
+    (
+        {"norm.placement": "sandwich", "feed_forward.n_experts": 8, "feed_forward.out_norm": True},
+        "without-effect",
+        "feed_forward.out_norm has no effect unless norm.placement is pre",
+        "omit feed_forward.out_norm, or write norm.placement: pre",
+    ),
+    (
         {"feed_forward.top_k_groups": 4},
         "without-effect",
         "feed_forward.top_k_groups has no effect unless feed_forward.n_groups is above 1",
@@ -442,12 +454,14 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
         word: float(number.replace(",", ""))
         for word, number in re.findall(r"(from|to|above|below|at most) ([\d.,]*\d)", field.expected)
     }
+    least = max(getattr(each, "min_length", 0) for each in (None, *field.constraints))
+    most = min(getattr(each, "max_length", 40) for each in (None, *field.constraints))
     strategies: dict[str, Any] = {
         "boolean": st.booleans,
         "choice": lambda: st.sampled_from(field.choices),
         **dict.fromkeys(("count", "size", "flops"), lambda: st.integers(1, 10**18)),
         "pattern": lambda: st.text("LG", min_size=1, max_size=8),
-        "numbers": lambda: st.lists(st.floats(0.5, 64), max_size=40).map(tuple),
+        "numbers": lambda: st.lists(st.floats(0.5, 64), min_size=least, max_size=most).map(tuple),
         "integer": lambda: st.integers(int(bounds["from"]), 64) | st.integers(int(bounds["from"]), int(bounds["to"])),
         "share": lambda: st.floats(0, 1),
         "text": lambda: st.text("a b", min_size=1),

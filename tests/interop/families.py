@@ -370,6 +370,12 @@ def glm4_moe_lite(draw: Draw) -> Keys:
     return keys | listed
 
 
+def axk1(draw: Draw) -> Keys:
+    keys = glm4_moe_lite(draw) | {"q_lora_rank": draw(one_of(6, 10))}
+    dense = {"first_k_dense_replace": draw(one_of(0, 1, 2))}
+    return keys if "mlp_layer_types" in keys else keys | dense
+
+
 def granite(draw: Draw) -> Keys:
     multipliers = ("embedding", "residual", "attention")
     scales = {f"{name}_multiplier": draw(one_of(0.22, 1.0, 3.0)) for name in multipliers}
@@ -390,6 +396,30 @@ def cohere2(draw: Draw) -> Keys:
     keys = cohere(draw) | {"sliding_window": WINDOW, "sliding_window_pattern": draw(one_of(1, 2, 3))}
     del keys["head_dim"]
     return keys
+
+
+def cohere2_moe(draw: Draw) -> Keys:
+    """In the words of transformers, or with the types of each layer."""
+    keys = cohere2(draw) | {
+        "num_hidden_layers": draw(one_of(2, 3)),
+        "head_dim": draw(one_of(4, 6)),
+        "rms_norm_eps": draw(one_of(None, 1e-3)),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "num_shared_experts": draw(one_of(1, 0, 2)),
+        "shared_expert_combination_strategy": draw(one_of("average", "sum")),
+        "expert_selection_fn": draw(one_of("softmax", "sigmoid")),
+        "norm_topk_prob": draw(one_of(False, True)),
+        "prefix_dense_sliding_window_pattern": draw(one_of(1, 2)),
+        "prefix_dense_intermediate_size": draw(one_of(None, 10)),
+    }
+    n_layers = keys["num_hidden_layers"]
+    listed = {
+        "layer_types": list(draw(product(("sliding_attention", "full_attention"), repeat=n_layers))),
+        "mlp_layer_types": list(draw(product(("dense", "sparse"), repeat=n_layers))),
+    }
+    layers: Keys = draw(one_of({"first_k_dense_replace": 1}, listed))
+    return keys | layers
 
 
 def cohere_compass_text(draw: Draw) -> Keys:
@@ -1103,11 +1133,13 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "apertus": apertus,
     "apertus1p5_text": apertus,
     "arcee": arcee,
+    "axk1": axk1,
     "biogpt": biogpt,
     "bloom": bloom,
     "codegen": gptj,
     "cohere": cohere,
     "cohere2": cohere2,
+    "cohere2_moe": cohere2_moe,
     "cohere_compass_text": cohere_compass_text,
     "ctrl": ctrl,
     "cwm": cwm,

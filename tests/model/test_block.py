@@ -39,6 +39,19 @@ def test_residual_of_the_normalized_input(make_config: Make, randomized: Randomi
     torch.testing.assert_close(block(x, CAUSAL), 3.5 * normed + 0.5 * block.feed_forward(normed))
 
 
+def test_norm_after_the_experts(make_config: Make, randomized: Randomize) -> None:
+    block = TransformerBlock(make_config(feed_forward={"n_experts": 4, "out_norm": True}))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert block.ln_1 is not None
+    assert block.ln_2 is not None
+    assert block.feed_forward is not None
+    assert block.post_ln_1 is None
+    assert block.post_ln_2 is not None
+    middle = x + block.mixers[0](block.ln_1(x), mask=CAUSAL)
+    torch.testing.assert_close(block(x, CAUSAL), middle + block.post_ln_2(block.feed_forward(block.ln_2(middle))))
+
+
 def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(dropout=0.999))
     randomized(block)

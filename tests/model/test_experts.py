@@ -51,6 +51,7 @@ def weighted_expert(module: ExpertFeedForward, expert: int, x: Tensor, weight: T
         {"n_shared_experts": 2},
         {"n_shared_experts": 2, "d_shared_expert": 5},
         {"n_shared_experts": 1, "shared_expert_gate": True},
+        {"n_shared_experts": 1, "shared_scale": 0.5, "routed_scale": 0.5},
         {"n_shared_experts": 1, "router": "sigmoid", "router_weight_on_input": True},
     ],
 )
@@ -71,7 +72,7 @@ def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, lengt
         ).view_as(x)
         if module.shared_experts is not None:
             gate = 1.0 if module.shared_expert_gate is None else torch.sigmoid(module.shared_expert_gate(x))
-            expected = expected + gate * module.shared_experts(x)
+            expected = expected + shared.get("shared_scale", 1.0) * gate * module.shared_experts(x)
         torch.testing.assert_close(module(x), expected, atol=1e-5, rtol=1e-5)
 
 

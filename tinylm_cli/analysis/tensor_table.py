@@ -116,7 +116,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
             yield from _experts(config)
         else:
             yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
-        if after:
+        if after or config.feed_forward.out_norm:
             yield from norm("post_ln_2", config, d)
 
 

@@ -59,6 +59,7 @@ LATENT = one_of("attention.kind", "latent")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
 SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
+PRE_NORM = one_of("norm.placement", "pre")
 NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
 MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
 EXPERTS = is_set("feed_forward.n_experts", "8")
@@ -348,6 +349,12 @@ class FeedForward(Block):
     shared_expert_gate: Annotated[bool, EXPERTS, SHARED_EXPERTS] = Field(
         False,
         description="Multiply the output of the shared experts by a sigmoid gate, a number per token (Qwen1.5-MoE).",
+    )
+    shared_scale: Annotated[Factor, EXPERTS, SHARED_EXPERTS] = Field(
+        1.0, description="Multiplier of the output of the shared experts (Command A+)."
+    )
+    out_norm: Annotated[bool, EXPERTS, MIXES, PRE_NORM] = Field(
+        False, description="Normalize the sum of all experts, although no norm follows the mixer (A.X K1)."
     )
     n_dense_layers: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."

@@ -25,6 +25,7 @@ class TransformerBlock(nn.Module):
     With post-norm, the norms follow the sub-layers (``post_ln_1``, ``post_ln_2``); with sandwich norm, norms precede
     and follow them. In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
     Several mixers read the same ``norm(x)``, and their outputs are added.
+    With ``feed_forward.out_norm``, a norm follows the experts only.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
 
     Args:
@@ -50,6 +51,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.kind = kind
         before, after = config.norm.placement != "post", config.norm.placement != "pre"
+        after_feed_forward = after or config.feed_forward.out_norm
         mixers, has_feed_forward = mixer_classes(config), config.block.feed_forward
         self._mixer_names = tuple(mixers)
         self.ln_1 = build_norm(config) if before and mixers else None
@@ -60,7 +62,7 @@ class TransformerBlock(nn.Module):
         self.post_ln_1 = build_norm(config) if after and mixers else None
         self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
-        self.post_ln_2 = build_norm(config) if after and has_feed_forward else None
+        self.post_ln_2 = build_norm(config) if after_feed_forward and has_feed_forward else None
         self.window = config.attention.window
         self.chunked = config.attention.chunked
         self.parallel = config.block.parallel

@@ -235,6 +235,7 @@ class ExpertFeedForward(nn.Module):
         self.router = Router(config)
         self.experts = Experts(config)
         self.shared_experts = FeedForward(config, d_shared) if d_shared else None
+        self.shared_scale = config.feed_forward.shared_scale
         self.shared_expert_gate = Linear(config.d_model, 1, bias=False) if has_gate else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -246,6 +247,8 @@ class ExpertFeedForward(nn.Module):
         shared: Tensor = self.shared_experts(x)  # (B, T, D)
         if self.shared_expert_gate is not None:
             shared = torch.sigmoid(self.shared_expert_gate(x)) * shared  # (B, T, D)
+        if self.shared_scale != 1:
+            shared = shared * self.shared_scale  # (B, T, D)
         return out + shared  # (B, T, D)
 
 

@@ -13,6 +13,9 @@ from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTen
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
 
+MIXER, FEED_FORWARD = 1, 2
+"""The sub-layers of a layer, as its norms and dropouts are numbered."""
+
 
 def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return the tensors saved before the first layer: by the embedding, and by positions."""
@@ -74,7 +77,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
 
     def sublayer_end(index: int) -> Iterator[SavedTensor]:
         """Yield the tensors that the post-norm and the dropout of a sub-layer save."""
-        if has_post_norm:
+        if has_post_norm or (index == FEED_FORWARD and config.feed_forward.out_norm):
             output = vectors(f"sub-layer {index} output", "norm")
             yield from norm(run, f"post_ln_{index}", output, run.tokens, config.d_model)
         if config.dropout:
@@ -87,7 +90,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             normed = vectors("ln_1 output", "norm")
             yield from norm(run, "ln_1", x, run.tokens, config.d_model)
         yield from mixer_of(config).saved(run, normed)
-        yield from sublayer_end(1)
+        yield from sublayer_end(MIXER)
         if not config.block.parallel:
             x = vectors("after mixer", "residual")
     if config.block.feed_forward:
@@ -100,7 +103,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from experts(run)
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
-        yield from sublayer_end(2)
+        yield from sublayer_end(FEED_FORWARD)
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:

@@ -33,15 +33,15 @@ class _CommonKeys(key.LlamaLikeKeys):
     attention_bias: key.AttentionBias = False
 
 
-class _CohereKeys(_CommonKeys, RopeKeys):
-    """The keys that ``CohereConfig`` and ``Cohere2Config`` share."""
+class CohereRopeKeys(_CommonKeys, RopeKeys):
+    """The keys of the families with RoPE that pairs adjacent dimensions."""
 
     constants = {**_CommonKeys.constants, "position.pairing": "adjacent"}
 
     logit_scale: Annotated[float, *key.fills("head.logit_scale")] = 0.0625
 
 
-class CohereKeys(_CohereKeys):
+class CohereKeys(CohereRopeKeys):
     """``CohereConfig``."""
 
     ignored = ("model_max_length",)  # of the tokenizer
@@ -51,7 +51,7 @@ class CohereKeys(_CohereKeys):
     use_qk_norm: bool = key.only(False, why=key.QK_NORM_PER_HEAD)
 
 
-class Cohere2Keys(_CohereKeys, WindowPeriodKeys):
+class Cohere2Keys(CohereRopeKeys, WindowPeriodKeys):
     """``Cohere2Config``: the layers without a window, by default every fourth, have no RoPE."""
 
     # the architecture implies them; transformers does not read them

@@ -376,6 +376,20 @@ def axk1(draw: Draw) -> Keys:
     return keys if "mlp_layer_types" in keys else keys | dense
 
 
+def kimi_linear(draw: Draw) -> Keys:
+    keys = _deepseek(draw) | rms(draw) | {"num_local_experts": 8, "tie_word_embeddings": False}
+    del keys["n_routed_experts"]
+    types = ["linear_attention", draw(one_of("linear_attention", "full_attention")), "full_attention"]
+    keys["layer_types"] = list(draw(permutations(types)))[: keys["num_hidden_layers"]]
+    linear = {
+        "linear_num_heads": 2,
+        "linear_head_dim": draw(one_of(1, 6)),
+        "linear_conv_kernel_dim": draw(one_of(1, 4)),
+    }
+    groups: Keys = draw(one_of({"n_group": 1, "topk_group": 1}, {"n_group": 4, "topk_group": 2}))
+    return keys | linear | groups | {"norm_topk_prob": draw(one_of(False, True))}
+
+
 def granite(draw: Draw) -> Keys:
     multipliers = ("embedding", "residual", "attention")
     scales = {f"{name}_multiplier": draw(one_of(0.22, 1.0, 3.0)) for name in multipliers}
@@ -1168,6 +1182,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "dots1": dots1,
     "glm4_moe": glm4_moe,
     "glm4_moe_lite": glm4_moe_lite,
+    "kimi_linear": kimi_linear,
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,

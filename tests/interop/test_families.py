@@ -158,6 +158,24 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_dense_layers": 1, "feed_forward.out_norm": True, "feed_forward.routed_scale": 2.5,
         "position.scaling": "yarn", "position.scaling_factor": 32.0,
     },
+    "kimi_linear": {
+        **LLAMA, "attention.kind": "latent", "position.kind": "none", "attention.kv_rank": 512,
+        "attention.q_rank": None, "attention.d_nope": 128, "attention.d_rope": 64, "attention.d_value": 128,
+        "attention.latent_norm_eps": 1e-6, "norm.eps": 1e-5, "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True, "feed_forward.renormalize": True, "feed_forward.n_experts": 256,
+        "feed_forward.top_k": 8, "feed_forward.d_expert": 1024, "feed_forward.n_shared_experts": 1,
+        "feed_forward.routed_scale": 2.446, "kimi_delta_attention.n_heads": 32, "kimi_delta_attention.d_head": 128,
+        "kimi_delta_attention.gate_rank": 128, "kimi_delta_attention.kernel_size": 4,
+        "kimi_delta_attention.max_decay_rate": None,
+        "layers.pattern": "linear_dense, 2 linear, 5 (full, 3 linear), full, 2 linear, full",
+        "layers.kinds": {
+            "linear_dense": {
+                "block": {"mixer": "kimi_delta_attention"}, "feed_forward": {"n_experts": None},
+            },
+            "linear": {"block": {"mixer": "kimi_delta_attention"}},
+            "full": {},
+        },
+    },
     "sarvam_moe": {
         **LLAMA, "attention.d_head": None, "position.rotary_fraction": 1.0, "attention.qk_norm": "per_head",
         "position.theta": 8e6, "feed_forward.n_dense_layers": 1, "feed_forward.n_experts": 128, "feed_forward.top_k": 6,

@@ -107,6 +107,20 @@ def n_leading_dense(config: ModelConfig) -> int:
     return [*dense_layers(config), False].index(False)
 
 
+def idle_expert_keys(keys: type[key.Keys], config: ModelConfig) -> dict[str, Any]:
+    """Return the keys of experts with the family's defaults for a model without experts; none for other models."""
+    if expert_kind(config).feed_forward.n_experts is not None:
+        return {}
+
+    def is_of_experts(name: str) -> bool:
+        return any(
+            field.startswith("feed_forward.") and field not in _OF_DENSE_NETWORKS
+            for field in key.filled_fields(keys, name)
+        )
+
+    return {name: field.default for name, field in keys.model_fields.items() if is_of_experts(name)}
+
+
 class MlpLayerTypeKeys(key.Keys):
     """Keys of a family that lists which layers have experts: ``dense`` or ``sparse`` in ``mlp_layer_types``."""
 

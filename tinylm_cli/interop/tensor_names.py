@@ -33,6 +33,8 @@ class TensorLayout(StrEnum):
     """Fused projections of gated DeltaNet: of each key head, its rows of every projection."""
     by_lightning_head = "by_lightning_head"
     """Fused projections of lightning attention: of each head, its queries, keys and values."""
+    broadcast = "broadcast"
+    """A vector with an element for each head, stored as (1, 1, heads, 1)."""
     by_shard = "by_shard"
     """Several projections in ``CODEGEN_SHARDS`` shards, each with a part of the rows of every projection."""
     swapped_halves = "swapped_halves"

@@ -13,8 +13,8 @@ from tinylm_cli.interop.rope_scaling import RopeKeys, mscale
 from tinylm_cli.interop.tensor_names import ROUTED_EXPERT_NAMES
 from tinylm_cli.interop.translation import Translation
 
-_LATENT: dict[str, Any] = {**key.LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
-_IGNORED = (
+LATENT: dict[str, Any] = {**key.LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
+IGNORED = (
     "head_dim",  # derived from qk_rope_head_dim and qk_nope_head_dim
     "qk_head_dim",
     "ep_size",  # training
@@ -23,7 +23,7 @@ _IGNORED = (
     "num_nextn_predict_layers",  # multi-token prediction layers, which are not loaded
     "num_mtp_layers",
 )
-_NAMES = ROUTED_EXPERT_NAMES.override(
+LATENT_NAMES = ROUTED_EXPERT_NAMES.override(
     layer={
         **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
         "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
@@ -45,12 +45,11 @@ _NO_EXPERTS: dict[str, Any] = {
 """The expert keys of a model without experts."""
 
 
-class LatentKeys(key.LlamaLikeKeys, RopeKeys):
-    """The keys of latent attention that DeepSeek and its descendants share."""
+class LatentAttentionKeys(key.LlamaLikeKeys):
+    """The keys of latent attention, with or without RoPE."""
 
-    constants = _LATENT
-    tensor_names = _NAMES
-    ignored: ClassVar[Collection[str]] = _IGNORED
+    tensor_names = LATENT_NAMES
+    ignored: ClassVar[Collection[str]] = IGNORED
 
     num_key_value_heads: key.OptionalSize = None
     rms_norm_eps: key.NormEps = 1e-6
@@ -67,6 +66,19 @@ class LatentKeys(key.LlamaLikeKeys, RopeKeys):
             to.put("attention.latent_norm_eps", 1e-6)
         if self.num_key_value_heads not in (None, self.num_attention_heads) and not to.has_error("num_attention_heads"):
             to.unsupported("num_key_value_heads", "latent attention expands keys and values for every head")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return super().from_tinylm(config) | {"num_key_value_heads": config.n_heads}
+
+
+class LatentKeys(LatentAttentionKeys, RopeKeys):
+    """The keys of latent attention that DeepSeek and its descendants share."""
+
+    constants = LATENT
+
+    def to_tinylm(self, to: Translation) -> None:
+        super().to_tinylm(to)
         self._score_scale(to)
 
     def _score_scale(self, to: Translation) -> None:
@@ -81,7 +93,7 @@ class LatentKeys(key.LlamaLikeKeys, RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return _with_mscale(super().from_tinylm(config), config) | {"num_key_value_heads": config.n_heads}
+        return _with_mscale(super().from_tinylm(config), config)
 
 
 class InterleavedKeys(LatentKeys):
@@ -103,7 +115,7 @@ class InterleavedKeys(LatentKeys):
 class YoutuKeys(InterleavedKeys):
     """``YoutuConfig``."""
 
-    ignored = (*_IGNORED, "embedding_initializer_range")
+    ignored = (*IGNORED, "embedding_initializer_range")
 
     vocab_size: key.VocabSize = 128256
     hidden_size: key.DModel = 2048
@@ -116,7 +128,7 @@ class YoutuKeys(InterleavedKeys):
 class DeepseekV2Keys(LatentKeys):
     """``DeepseekV2Config``."""
 
-    constants = {**_LATENT, "feed_forward.router": "softmax"}
+    constants = {**LATENT, "feed_forward.router": "softmax"}
     aliases = {"num_experts": "n_routed_experts"}
 
     # The values of ``topk_method`` that the family's code supports, its default first.
@@ -179,7 +191,7 @@ class DeepseekV2Keys(LatentKeys):
 class DeepseekV3Keys(DeepseekV2Keys, InterleavedKeys):
     """``DeepseekV3Config``."""
 
-    constants = {**_LATENT, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True}
+    constants = {**LATENT, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True}
     aliases = {"num_local_experts": "n_routed_experts"}
 
     topk_methods: ClassVar[tuple[str, ...]] = ("noaux_tc",)

@@ -123,6 +123,11 @@ LAYOUTS = {
     TensorLayout.by_key_head: _interleaved(lambda config: config.gated_deltanet.n_key_heads),
     TensorLayout.by_lightning_head: _interleaved(lambda config: config.lightning_attention.n_heads),
     TensorLayout.by_shard: _interleaved(lambda _: CODEGEN_SHARDS),
+    TensorLayout.broadcast: Layout(
+        lambda shapes: (1, 1, *shapes[0], 1),
+        lambda stored, shapes, _: [stored.view(shapes[0])],
+        lambda parts, _: parts[0][None, None, :, None],
+    ),
     TensorLayout.swapped_halves: Layout(
         _plain_shape,
         lambda stored, _, config: [_swap_halves(stored, config)],

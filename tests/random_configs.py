@@ -200,7 +200,11 @@ def _layers(
     elif change == "no feed_forward" and mixer != "none":
         other = {"block": {"feed_forward": False}}
     elif mixer == "attention" and attention.get("kind") != "latent":
-        other["attention"] = draw(one_of(LAYER_ATTENTION))
+        paired = attention.get("differential")
+        changes = [each for each in LAYER_ATTENTION if not (paired and "n_kv_heads" in each)]
+        if attention["n_kv_heads"] % 2 == 0:
+            changes.append({"differential": not paired})
+        other["attention"] = draw(one_of(changes))
         if position["kind"] in ("rope", "alibi"):
             other["position"] = draw(one_of([{}, {"kind": "none"}]))
         if position["kind"] == "rope":
@@ -259,7 +263,9 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
             ]
         )
     )
+    differential = groups % 2 == 0 and draw(one_of([False, False, True]))
     return {
+        **({"differential": True} if differential else {}),
         "n_kv_heads": groups,
         "d_head": d_head,
         "bias": draw(st.booleans()),

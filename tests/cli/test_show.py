@@ -112,7 +112,8 @@ def test_origins_of_fields_with_effect(here: Here) -> None:
     latent = fields("position.kind=rope", "attention.kind=latent")
     positions = {"position.sinusoids", "position.offset"}
     # nominal_params is the size of another model
-    assert plain - latent == {"attention.qk_norm", "attention.gate", "attention.sinks", "nominal_params", *positions}
+    switches = {f"attention.{name}" for name in ("qk_norm", "gate", "differential", "sinks")}
+    assert plain - latent == {*switches, "nominal_params", *positions}
 
 
 def test_json_gives_line_and_column(here: Here) -> None:

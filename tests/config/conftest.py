@@ -206,6 +206,8 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         "sinks": st.booleans(),
     }
     values = draw(_some(optional))
+    if not (values.get("n_kv_heads") or n_heads) % 2:
+        values |= draw(_some({"differential": st.booleans()}))
     if draw(st.booleans()):
         values["window"] = draw(st.integers(1, 10**9))
         pattern = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")

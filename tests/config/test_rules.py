@@ -270,6 +270,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit attention.qk_norm_weight, or write norm.weight: true",
     ),
     (
+        {"n_heads": 3, "d_model": 6, "attention.differential": True},
+        "heads-do-not-divide",
+        "n_heads 3 is odd: attention.differential subtracts pairs of heads",
+        "omit attention.differential",
+    ),
+    (
         {"feed_forward.activation": "xielu", "feed_forward.n_experts": 8},
         "contradiction",
         "feed_forward.activation xielu requires a dense network, but feed_forward.n_experts is set",

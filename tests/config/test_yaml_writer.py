@@ -70,6 +70,7 @@ attention:
   qk_norm: none
   gate: false
   out_multiplier: 1.0
+  differential: false
   sinks: false
 feed_forward:
   activation: gelu

@@ -713,6 +713,14 @@ def arcee(draw: Draw) -> Keys:
     return llama(draw) | {"hidden_act": draw(one_of("relu2", "silu"))}
 
 
+def diffllama(draw: Draw) -> Keys:
+    pairs, heads_each, width = draw(one_of(1, 2)), draw(one_of(1, 2)), draw(one_of(4, 8))
+    heads = {"num_key_value_heads": 2 * pairs, "num_attention_heads": 2 * pairs * heads_each}
+    keys = llama(draw) | heads | {"hidden_size": heads["num_attention_heads"] * width}
+    del keys["mlp_bias"]
+    return keys
+
+
 def apertus(draw: Draw) -> Keys:
     keys = llama(draw) | {"hidden_act": draw(one_of("xielu", "xielu", "silu"))}
     del keys["mlp_bias"]
@@ -1159,6 +1167,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "cwm": cwm,
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
+    "diffllama": diffllama,
     "ernie4_5": ernie4_5,
     "exaone": llama,
     "exaone4": exaone4,

@@ -523,6 +523,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "feed_forward.gated": False, "feed_forward.activation": "xielu", "attention.qk_norm": "per_head",
         "attention.n_kv_heads": 8, "vocab_size": 266752, "position.scaling": "llama3",
     },
+    "diffllama": {
+        **LLAMA, "attention.differential": True, "attention.n_kv_heads": 8, "max_len": 2048, "position.theta": 1e4,
+        "norm.eps": 1e-5, "tie_weights": False,
+    },
     "arcee": {
         **LLAMA, "feed_forward.gated": False, "feed_forward.activation": "relu2", "attention.n_kv_heads": 4,
         "position.scaling": "yarn", "position.scaling_factor": 20.0, "max_len": 65536,

@@ -93,7 +93,7 @@ def _cpu_backend(config: ModelConfig) -> AttentionBackend:
     """Return the backend of tinylm's own model on the CPU; ``math`` if torch's fused kernels may reject the shapes."""
     if needs_eager_attention(config):
         return "eager"
-    return "math" if config.attention.kind == "latent" else "fused"
+    return "math" if config.d_value != config.d_head or config.attention.kind == "latent" else "fused"
 
 
 def _shared_inputs(

@@ -39,6 +39,7 @@ _FIELDS = {
     "attention.logit_softcap": "attn_logit_softcapping",
     "attention.scale": "attention_multiplier query_pre_attn_scalar",
     "attention.out_multiplier": "attention_out_multiplier",
+    "attention.differential": "diff_attention differential_attention",
     "attention.sinks": "attention_sinks",
     "attention.kv_rank": "kv_lora_rank",
     "attention.q_rank": "q_lora_rank",

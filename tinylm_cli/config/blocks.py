@@ -280,6 +280,11 @@ class Attention(Block):
         0, ge=0, le=1024, description="Temperature tuning: added to each position; 1 in Llama 4, 0 in Ministral 3."
     )
     out_multiplier: Factor = Field(1.0, description="Multiplier of the attention output, after the output projection.")
+    differential: Annotated[bool, MULTI_HEAD] = Field(
+        False,
+        description="Differential attention: each pair of heads subtracts one softmax from another, times a learned"
+        " factor, and attends to the values of both (DiffLlama).",
+    )
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
     )

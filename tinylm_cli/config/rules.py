@@ -65,6 +65,20 @@ def _kv_heads_divide_heads(value: Values) -> Iterator[Problem]:
     yield Problem("kv-heads-do-not-divide", ("attention.n_kv_heads", "n_heads"), message, remedy)
 
 
+def _differential_heads_are_pairs(value: Values) -> Iterator[Problem]:
+    n_kv_heads, n_heads = value["attention.n_kv_heads"], value["n_heads"]
+    if (
+        not value["attention.differential"]
+        or value["attention.kind"] != "multi_head"
+        or not (n_kv_heads or n_heads) % 2
+    ):
+        return
+    name = "n_heads" if n_kv_heads is None else "attention.n_kv_heads"
+    message = f"{name} {n_kv_heads or n_heads} is odd: attention.differential subtracts pairs of heads"
+    fields = (name, "attention.differential")
+    yield Problem("heads-do-not-divide", fields, message, "omit attention.differential")
+
+
 def _at_most(name: str, maximum: str, value: Values, *, code: str) -> Iterator[Problem]:
     """Yield a problem if the field ``name`` exceeds the field ``maximum``, and both are set."""
     number, limit = value[name], value[maximum]
@@ -372,6 +386,7 @@ def _divisors_near(number: int, target: int) -> str:
 RULES = (
     _heads_divide_model,
     _kv_heads_divide_heads,
+    _differential_heads_are_pairs,
     _enough_experts,
     _groups_hold_experts,
     _xielu_is_dense,

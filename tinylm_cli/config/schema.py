@@ -128,8 +128,10 @@ class ModelConfig(Block):
 
     @property
     def d_value(self) -> int:
-        """Value dimensions per head."""
-        return self.attention.d_value if self.attention.kind == "latent" else self.d_head
+        """Value dimensions that a head attends to; in differential attention, those of two KV heads."""
+        if self.attention.kind == "latent":
+            return self.attention.d_value
+        return 2 * self.d_head if self.attention.differential else self.d_head
 
     @property
     def n_kv_heads(self) -> int:

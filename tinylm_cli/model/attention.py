@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -15,6 +16,11 @@ from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
 from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SequenceMixer, position_views
+
+LAMBDAS = ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
+"""The vectors of differential attention whose products give the factor λ."""
+
+LAMBDA_STD = 0.1
 
 
 class LayerKVCache(NamedTuple):
@@ -78,13 +84,18 @@ class SelfAttention(SequenceMixer):
         Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762;
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
         Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245;
-        Qiu et al. 2025 (output gate), https://arxiv.org/abs/2505.06708
+        Qiu et al. 2025 (output gate), https://arxiv.org/abs/2505.06708;
+        Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258
     """
 
     label = "self-attention"
     State = LayerKVCache
 
     sinks: nn.Parameter | None
+    lambda_q1: nn.Parameter
+    lambda_k1: nn.Parameter
+    lambda_q2: nn.Parameter
+    lambda_k2: nn.Parameter
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -110,6 +121,16 @@ class SelfAttention(SequenceMixer):
             self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
+        for name in LAMBDAS if attention.differential else ():
+            values = torch.empty(config.d_head, device="meta", dtype=torch.float32)  # (K)
+            self.register_parameter(name, nn.Parameter(values))
+        self.is_differential = attention.differential
+        self.initial_values = dict.fromkeys(LAMBDAS, _draw_lambda) if attention.differential else {}
+        self._lambda_init, self.eps = initial_lambda(0), config.norm.eps
+
+    def set_layer(self, layer: int) -> None:
+        """Set the constant part of λ, which depends on the layer."""
+        self._lambda_init = initial_lambda(layer)
 
     @classmethod
     def state_class(cls, config: ModelConfig) -> type[LayerState]:
@@ -152,6 +173,8 @@ class SelfAttention(SequenceMixer):
             q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
         if cache is not None:
             k, v = cache.update(k, v)  # (B, G, S, K) each, S positions so far
+        if self.is_differential:
+            v = torch.cat(v.chunk(2, dim=1), dim=-1).repeat(1, 2, 1, 1)  # (B, G, S, 2·K)
         attended = sdpa(
             q,
             k,
@@ -161,12 +184,28 @@ class SelfAttention(SequenceMixer):
             dropout=self.dropout if self.training else 0.0,
             softcap=self.softcap,
             sinks=self.sinks,
-        )  # (B, H, T, K)
+        )  # (B, H, T, K), or (B, H, T, 2·K) in differential attention
+        if self.is_differential:
+            attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
         attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K)
         if self.gate_proj is not None:
             attended = attended * torch.sigmoid(self.gate_proj(x))  # (B, T, H·K)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
+
+    def _subtract_pairs(self, attended: Tensor) -> Tensor:
+        """Return the normalized difference (B, H/2, T, 2·K) of each head and the one H/2 heads later, times λ.
+
+        ``λ = exp(λ_q1·λ_k1) - exp(λ_q2·λ_k2) + λ_init``.
+        """
+        dtype = torch.promote_types(attended.dtype, torch.float32)
+        first = (self.lambda_q1 * self.lambda_k1).sum(dtype=dtype).exp()  # ()
+        second = (self.lambda_q2 * self.lambda_k2).sum(dtype=dtype).exp()  # ()
+        factor = (first - second + self._lambda_init).to(attended.dtype)  # ()
+        positive, negative = attended.chunk(2, dim=1)  # (B, H/2, T, 2·K) each
+        difference = positive - factor * negative  # (B, H/2, T, 2·K)
+        normed = torch.rms_norm(difference, difference.shape[-1:], None, self.eps)  # (B, H/2, T, 2·K)
+        return normed * (1 - self._lambda_init)  # (B, H/2, T, 2·K)
 
     def _normalize(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries and keys, normalized if the config has norms for them; same shapes."""
@@ -180,6 +219,19 @@ class SelfAttention(SequenceMixer):
         if length == 1:  # decoding: a single position needs no transpose
             return x.view(batch, d_query // self.d_head, 1, self.d_head)  # (B, H, 1, K)
         return x.view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H, T, K)
+
+
+def initial_lambda(layer: int) -> float:
+    """Return the constant part of λ in a layer, from 0.
+
+    References:
+        Ye et al. 2024, section 3.1, https://arxiv.org/abs/2410.05258
+    """
+    return 0.8 - 0.6 * math.exp(-0.3 * layer)
+
+
+def _draw_lambda(values: Tensor, generator: torch.Generator) -> None:
+    values.normal_(0.0, LAMBDA_STD, generator=generator)
 
 
 def _ring_slots(x: Tensor, size: int) -> Tensor:

@@ -59,7 +59,9 @@ class Attention(Mixer):
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the heads; all heads share the latent vector."""
         yield "n_heads", config.n_heads
-        if config.attention.kind != "latent":
+        if config.attention.differential:
+            yield "pairs of KV heads", config.n_kv_heads // 2
+        elif config.attention.kind != "latent":
             yield "attention.n_kv_heads", config.n_kv_heads
 
     def ring_elements(self, config: ModelConfig, *, tensor_parallel: int) -> int:
@@ -67,7 +69,7 @@ class Attention(Mixer):
         attention = config.attention
         if attention.kind == "latent":
             return attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
-        return config.n_kv_heads * (config.d_head + config.d_value) // tensor_parallel  # G × (K + K_v)
+        return KEYS_AND_VALUES * config.n_kv_heads * config.d_head // tensor_parallel  # 2 × G × K
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the inputs of the projections, and the tensors of core attention."""
@@ -92,12 +94,16 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     Grouped-query attention has G < H key/value heads, so the key and value projections are smaller.
 
     References:
-        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245
+        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
+        Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258
     """
     d, attention = config.d_model, config.attention
     d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
     if attention.sinks:
         yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
+    if attention.differential:
+        for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
+            yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
     yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
     yield from linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
     yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)

@@ -101,11 +101,16 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
         element_bytes * (held + d_query + d_query),  # held, the output (B, H, T, K), the output (B, T, H·K)
         element_bytes * (held + d_query + config.d_model),  # held, the output (B, T, H·K), its projection (B, T, D)
     ]
+    if config.attention.differential:
+        # held; the outputs of both heads (2·H·K); of all pairs, the difference, normalized and scaled (H·K each)
+        peaks.append(element_bytes * (held + 5 * d_query))
     if config.attention.gate:
         peaks.append(element_bytes * (held + 3 * d_query))  # held, the output, the gate, the same before its sigmoid
     if backend in ("math", "eager"):
         scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
         upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0
+        if config.attention.differential:  # the output, upcast and in the model's dtype
+            upcast_query += config.n_heads * config.d_value * (element_bytes + max(element_bytes, FLOAT32_BYTES))
         peaks.append(element_bytes * held + scores + upcast_query)
     return tuple(peaks)
 
@@ -167,14 +172,20 @@ def _absorbed_query(config: ModelConfig, element_bytes: int) -> int:
 
 def _copied_keys_and_values(config: ModelConfig, element_bytes: int, backend: AttentionBackend) -> int:
     """Return the bytes per position of the copies that attention makes of keys and values."""
-    if backend in ("flash", "fused") or config.attention.kind == "latent":
+    if config.attention.kind == "latent":
         return 0
-    d_query = config.n_heads * config.d_head  # H·K: keys and values repeated for every query head
-    repeated = 2 * d_query * element_bytes if config.n_kv_heads < config.n_heads else 0  # key and value
+    # differential attention: the values of pairs of KV heads (G·K), repeated for both heads of a pair (G·2·K)
+    paired = 3 * config.n_kv_heads * config.d_head * element_bytes if config.attention.differential else 0
+    if backend in ("flash", "fused"):
+        return paired
+    d_query, d_values = config.n_heads * config.d_head, config.n_heads * config.d_value  # H·K, H·K_v
+    # key and value repeated for every query head
+    repeated = (d_query + d_values) * element_bytes if config.n_kv_heads < config.n_heads else 0
     if backend == "eager":
-        return repeated
+        return paired + repeated
     # the key upcast and scaled; the value upcast, not scaled
-    return repeated + d_query * (2 * _upcast_and_scaled(element_bytes) - max(element_bytes, FLOAT32_BYTES))
+    upcast_values = d_values * (_upcast_and_scaled(element_bytes) - max(element_bytes, FLOAT32_BYTES))
+    return paired + repeated + d_query * _upcast_and_scaled(element_bytes) + upcast_values
 
 
 def _upcast_and_scaled(element_bytes: int) -> int:

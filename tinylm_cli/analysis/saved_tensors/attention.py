@@ -14,6 +14,12 @@ OUTPUT = "attention output"
 GATE, GATED_OUTPUT = "gate", "gated output"
 """The factor of the attention output, and their product, which are freed before the backward pass of core attention."""
 
+DIFFERENCE, DIFFERENCE_NORM, NORMALIZED_DIFFERENCE = "difference", "difference norm", "normalized difference"
+DIFFERENCES = (
+    *(DIFFERENCE, f"{DIFFERENCE_NORM} input upcast", f"{DIFFERENCE_NORM} statistics", NORMALIZED_DIFFERENCE),
+)
+"""The tensors of differential attention after core attention, which are freed before its backward pass."""
+
 
 def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     """Yield the tensors that attention over the vectors ``x`` saves.
@@ -37,10 +43,22 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     if config.attention.clip_qkv is not None:  # a clamp saves its input
         for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
             yield _of_heads(run, f"{name} before clamp", heads, config.d_head)
-    yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
+    yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_value, d_value_storage=config.d_value)
+    if config.attention.differential:
+        yield from _differences(run)
     if config.attention.gate:  # B × T × H·K each
         yield _of_heads(run, GATE, config.n_heads, config.d_head)
         yield _of_heads(run, GATED_OUTPUT, config.n_heads, config.d_head)  # read by o_proj
+
+
+def _differences(run: ForwardPass) -> Iterator[SavedTensor]:
+    """Yield the tensors that the differences between pairs of heads save, after the attention output of both."""
+    config, pairs = run.config, run.config.n_heads // 2
+    difference = _of_heads(run, DIFFERENCE, pairs, config.d_value)  # B × T × H/2 × 2·K
+    unweighted = config.norm.model_copy(update={"kind": "rmsnorm", "weight": False, "zero_centered": False})
+    rows = run.tokens * pairs  # B·T × H/2
+    yield from norm(run, DIFFERENCE_NORM, difference, rows, config.d_value, sharding="tensor", settings=unweighted)
+    yield _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, config.d_head)  # read by o_proj or the gate
 
 
 def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -77,7 +95,8 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
         yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
         yield _of_heads(run, "v", kv_heads, d_value_storage)  # B × T × G × K_v
         yield _core("log-sum-exp", run.tokens * heads * run.upcast_bytes)  # B × T × H
-        if backend == "fused" and heads > 1 and run.seq_len > 1 and _has_head_major_queries(run):
+        is_copied = not config.attention.differential and _has_head_major_queries(run)
+        if backend == "fused" and heads > 1 and run.seq_len > 1 and is_copied:
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
         if backend == "fused" and run.is_banded and config.position.kind != "alibi":
             yield _core("mask bias", run.seq_len * run.keys * run.element_bytes, "none")  # T × S

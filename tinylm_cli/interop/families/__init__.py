@@ -195,6 +195,7 @@ FAMILIES = {
         Family("internlm3", "internlm3.InternLM3Keys", "InternLM3ForCausalLM", "InternLM 3"),
         Family("iquestcoder", "iquestcoder.IQuestCoderKeys", "IQuestCoderForCausalLM", "IQuest-Coder"),
         Family("arcee", "arcee.ArceeKeys", "ArceeForCausalLM", "Arcee AFM"),
+        Family("diffllama", "diffllama.DiffLlamaKeys", "DiffLlamaForCausalLM", "DiffLlama"),
         Family("apertus", "apertus.ApertusKeys", "ApertusForCausalLM", "Apertus"),
         Family("apertus1p5_text", "apertus.Apertus15TextKeys", "Apertus1p5TextForCausalLM", "Apertus 1.5"),
         Family("jais2", "jais2.Jais2Keys", "Jais2ForCausalLM", "Jais 2"),

@@ -166,7 +166,9 @@ def _kind(annotation: Any, constraints: tuple[Any, ...]) -> tuple[Kind, str]:
         return "pattern", "a pattern of L and G, such as LLLLLG"
     if get_origin(annotation) is tuple:
         item, bounds = _unwrap(get_args(annotation)[0])
-        return "numbers", _kind(item, bounds)[1].replace("a number", "a list of numbers")
+        lengths = [each.min_length for each in constraints if hasattr(each, "min_length")]
+        count = f"{lengths[0]} " if lengths else ""  # a list with a minimum is of one length
+        return "numbers", _kind(item, bounds)[1].replace("a number", f"a list of {count}numbers")
     limits = {
         name: getattr(each, name) for each in constraints for name in ("gt", "ge", "lt", "le") if hasattr(each, name)
     }

@@ -6,10 +6,10 @@ Reads ruamel.yaml's events instead of its nodes, so aliases are never expanded, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Literal, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.source import Source
@@ -74,13 +74,26 @@ def _short(text: str) -> str:
     return text
 
 
+class Event(NamedTuple):
+    """One step of a parser through a document; ``start`` and ``end`` are indexes in its text."""
+
+    kind: Literal["other", "document", "mapping", "sequence", "end", "scalar", "alias"]
+    start: int
+    end: int
+    value: str = ""
+    quoted: bool = False
+    flow: bool = False  # in [ ] or { }
+    anchor: str | None = None
+    tag: str | None = None
+
+
 class _Frame:
     """A collection under construction, and the key whose value comes next."""
 
-    def __init__(self, node: Node, event: Any) -> None:
+    def __init__(self, node: Node, event: Event) -> None:
         self.node = node
-        self.start: int = event.start_mark.index
-        self.flow = bool(event.flow_style)  # in [ ] or { }
+        self.start = event.start
+        self.flow = event.flow
         self.key: str | None = None
         self.key_span: Span | None = None  # None if the value of a wrong key is dropped
 
@@ -111,75 +124,105 @@ def read_yaml(source: Source) -> Document:
 @lru_cache(maxsize=64)
 def _read_document(source: Source) -> Document:
     """Return the document of a source; cached, because a sweep reads it for each of its configs."""
-    bad = _FORBIDDEN.search(source.text)
-    if bad:
-        message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
-        help_ = "delete it, or write it as an escape in double quotes"
-        raise config_error(
-            [diagnostic("control-character", message, source.name, source.span(*bad.span()), help=help_)]
-        )
-    return _Builder(source).build()
+    builder = DocumentBuilder(source)
+    return builder.build(_yaml_events(source, builder.document))
 
 
-class _Builder:
+_KINDS: dict[str, Literal["document", "mapping", "sequence", "end", "scalar", "alias"]] = {
+    "DocumentStartEvent": "document",
+    "MappingStartEvent": "mapping",
+    "SequenceStartEvent": "sequence",
+    "MappingEndEvent": "end",
+    "SequenceEndEvent": "end",
+    "ScalarEvent": "scalar",
+    "AliasEvent": "alias",
+}
+
+
+def _yaml_events(source: Source, document: Document) -> Iterator[Event]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        for event in YAML(typ="safe", pure=True).parse(source.text):
+            yield Event(
+                _KINDS.get(type(event).__name__, "other"),
+                event.start_mark.index,
+                event.end_mark.index,
+                getattr(event, "value", ""),
+                quoted=getattr(event, "style", None) is not None,
+                flow=bool(getattr(event, "flow_style", False)),
+                anchor=getattr(event, "anchor", None),
+                tag=getattr(event, "tag", None),
+            )
+    # ruamel also raises AssertionError for an unknown version, and errors of int() and chr() for escapes
+    except (YAMLError, AssertionError, ValueError, OverflowError) as error:
+        from tinylm_cli.config.syntax_errors import syntax_error
+
+        document.diagnostics.append(syntax_error(error, source))
+        raise config_error(document.diagnostics) from error
+
+
+class DocumentBuilder:
+    """Makes the nodes of a document from the events of a parser."""
+
     def __init__(self, source: Source) -> None:
         self.source = source
         self.document = Document()
         self.stack: list[_Frame] = []
         self.documents = 0
 
-    def build(self) -> Document:
-        for number, event in enumerate(self._events()):
+    def build(self, events: Iterable[Event]) -> Document:
+        """Return the document.
+
+        Raises:
+            ConfigError: As :func:`read_yaml` does.
+        """
+        bad = _FORBIDDEN.search(self.source.text)
+        if bad:
+            message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
+            help_ = "delete it, or write it as an escape in double quotes"
+            raise config_error(
+                [diagnostic("control-character", message, self.source.name, self.source.span(*bad.span()), help=help_)]
+            )
+        for number, event in enumerate(events):
             if number == MAX_EVENTS:
                 message = f"a config may have at most {MAX_EVENTS:,} keys and values"
                 self._fail("too-many-values", message, event, "a model config is about a page of YAML")
             self._take(event)
         return self.document
 
-    def _events(self) -> Iterator[Any]:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
-        try:
-            yield from YAML(typ="safe", pure=True).parse(self.source.text)
-        # ruamel also raises AssertionError for an unknown version, and errors of int() and chr() for escapes
-        except (YAMLError, AssertionError, ValueError, OverflowError) as error:
-            from tinylm_cli.config.syntax_errors import syntax_error
-
-            self.document.diagnostics.append(syntax_error(error, self.source))
-            raise config_error(self.document.diagnostics) from error
-
-    def _take(self, event: Any) -> None:
-        match type(event).__name__:
-            case "DocumentStartEvent":
+    def _take(self, event: Event) -> None:
+        match event.kind:
+            case "document":
                 self.documents += 1
                 if self.documents > 1:
                     message = "a config must be one YAML document, but a second one starts here"
                     self._fail("several-documents", message, event, "keep one document")
-            case "MappingStartEvent":
+            case "mapping":
                 self._open(event, Node(self._span(event), entries={}))
-            case "SequenceStartEvent":
+            case "sequence":
                 self._open(event, Node(self._span(event), items=[]))
-            case "MappingEndEvent" | "SequenceEndEvent":
+            case "end":
                 frame = self.stack.pop()
                 if frame.flow:
-                    frame.node.span = self.source.span(frame.start, event.end_mark.index)
+                    frame.node.span = self.source.span(frame.start, event.end)
                 self._add(frame.node)
-            case "ScalarEvent":
+            case "scalar":
                 self._scalar(event)
-            case "AliasEvent":
+            case "alias":
                 message = f"YAML aliases are not supported: {clip(f'*{event.anchor}')}"
                 self._add(self._report("alias", message, Node(self._span(event)), "write the value"))
 
-    def _open(self, event: Any, node: Node) -> None:
+    def _open(self, event: Event, node: Node) -> None:
         self._reject_anchor_and_tag(event, node)
         if len(self.stack) == MAX_DEPTH:
             message = f"a config may nest at most {MAX_DEPTH} levels deep"
             self._fail("too-deep", message, event, "a field belongs at the top level or in one block")
         self.stack.append(_Frame(node, event))
 
-    def _scalar(self, event: Any) -> None:
-        node = Node(self._span(event), written=event.value, quoted=event.style is not None)
+    def _scalar(self, event: Event) -> None:
+        node = Node(self._span(event), written=event.value, quoted=event.quoted)
         self._reject_anchor_and_tag(event, node)
         half = _SURROGATE.search(event.value)
         if half:
@@ -227,8 +270,8 @@ class _Builder:
             self._report("duplicate-key", message, node, "remove one of them", Label(first, "first set here"))
         return node.reported
 
-    def _reject_anchor_and_tag(self, event: Any, node: Node) -> None:
-        start = event.start_mark.index
+    def _reject_anchor_and_tag(self, event: Event, node: Node) -> None:
+        start = event.start
         if event.anchor is not None:
             anchor = f"&{event.anchor}"
             at = max(self.source.text.find(anchor, start), start)
@@ -236,12 +279,12 @@ class _Builder:
             self._report("anchor", f"YAML anchors are not supported: {clip(anchor)}", place, "delete it")
         if event.tag is not None:
             tag = re.compile(_TAG).search(self.source.text, start)
-            written, span = (tag.group(), self.source.span(*tag.span())) if tag else (str(event.tag), node.span)
+            written, span = (tag.group(), self.source.span(*tag.span())) if tag else (event.tag, node.span)
             self._report("tag", f"YAML tags are not supported: {clip(written)}", Node(span), "delete it")
             node.reported = True
 
-    def _span(self, event: Any) -> Span:
-        return self.source.span(event.start_mark.index, event.end_mark.index)
+    def _span(self, event: Event) -> Span:
+        return self.source.span(event.start, event.end)
 
     def _report(self, code: str, message: str, node: Node, remedy: str, *labels: Label) -> Node:
         """Report an error at the place of ``node``, and return the node, marked as reported."""
@@ -251,6 +294,6 @@ class _Builder:
         node.reported = True
         return node
 
-    def _fail(self, code: str, message: str, event: Any, remedy: str) -> None:
+    def _fail(self, code: str, message: str, event: Event, remedy: str) -> None:
         self._report(code, message, Node(self._span(event)), remedy)
         raise config_error(self.document.diagnostics)

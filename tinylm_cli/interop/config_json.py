@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Entry, Node
-from tinylm_cli.config.yaml_reader import MAX_EVENTS, Document, read_yaml
+from tinylm_cli.config.yaml_reader import MAX_EVENTS, Document, DocumentBuilder, Event, read_yaml
 from tinylm_cli.errors import ConfigError, Span
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ CONFIG_FILE = "config.json"
 """Name of the config file in a Hugging Face folder."""
 
 _FAMILY_KEYS = ("model_type", "architectures")
-_PAIR = r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-_PADDING = "\ue000\ue000"
-"""Private characters that fill the two columns by which a YAML escape is shorter than a pair of JSON escapes."""
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -37,7 +35,7 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
     if not expected and not any(key in source.text for key in _FAMILY_KEYS):
         return False
     try:
-        root = read_yaml(_as_yaml(source)).root
+        root = (_read_valid_json(source) or read_yaml(_without_tabs(source))).root
     except ConfigError:
         return expected
     if root is None or root.entries is None:
@@ -56,17 +54,17 @@ def _has_d_model(model_type: Any) -> bool:
 
 
 def read_json(source: Source) -> Document:
-    """Read a JSON document with the YAML reader, which keeps source positions; convert tabs, surrogate pairs and NaN.
+    """Read a JSON document into a tree with source positions; ``NaN`` and ``Infinity`` are numbers, as in Python.
 
     Raises:
-        ConfigError: If the text starts like JSON but is not valid JSON, or if ``read_yaml`` rejects it.
+        ConfigError: If the text is not JSON, is nested too deep, or has too many keys and values.
     """
-    if source.text.lstrip().startswith(("{", "[")):
-        _require_json(Source(source.name, source.text.replace("\t", " "), original=source.text))
-    document = read_yaml(_as_yaml(source))
-    if document.root is not None:
-        _resolve(document.root)
-    return document
+    document = _read_valid_json(source)
+    if document is not None:
+        return document
+    if _looks_like_json(source):
+        _require_json(source)
+    return read_yaml(_without_tabs(source))  # reports the place of a number too long, or of nesting too deep
 
 
 def data_to_node(value: Any, span: Span) -> Node:
@@ -83,29 +81,70 @@ def data_to_node(value: Any, span: Span) -> Node:
 
 def is_readable(value: Any) -> bool:
     """Return whether JSON data has few enough keys and values for :func:`read_json`."""
-    return _ENDS + _n_events(value) <= MAX_EVENTS
-
-
-_ENDS = 4
-"""The events at the start and at the end of the stream and of the document."""
+    return _n_events(value) <= MAX_EVENTS
 
 
 def _n_events(value: Any) -> int:
-    """Return the number of YAML events: one for each scalar and key, two for each list and object."""
+    """Return the number of events: one for each scalar and key, two for each list and object."""
     if isinstance(value, dict):
         return 2 + sum(1 + _n_events(inner) for inner in value.values())
     return 2 + sum(map(_n_events, value)) if isinstance(value, list) else 1
 
 
+def _looks_like_json(source: Source) -> bool:
+    return source.text.lstrip().startswith(("{", "["))
+
+
+def _without_tabs(source: Source) -> Source:
+    """Replace tabs, which YAML rejects in indentation, without moving any column."""
+    return Source(source.name, source.text.replace("\t", " "), original=source.text)
+
+
+def _read_valid_json(source: Source) -> Document | None:
+    """Return the document of an object or list in JSON, or None if the text is not one that Python reads."""
+    document = _read_events(source) if _looks_like_json(source) else None
+    if document is None or document.root is None:
+        return None
+    return Document(document.root.copy(), [*document.diagnostics])
+
+
 @lru_cache(maxsize=8)
-def _as_yaml(source: Source) -> Source:
-    """Replace characters that YAML rejects, without moving any column."""
-    return Source(source.name, re.sub(_PAIR, _joined, source.text.replace("\t", " ")), original=source.text)
+def _read_events(source: Source) -> Document | None:
+    import json
+
+    try:
+        json.loads(source.text)
+    except (ValueError, RecursionError):
+        return None
+    document = DocumentBuilder(source).build(_events(source.text))
+    if document.root is not None and any(name in source.text for name in _NOT_FINITE):
+        _resolve_not_finite(document.root)
+    return document
 
 
-def _joined(pair: re.Match[str]) -> str:
-    high, low = int(pair[1], 16), int(pair[2], 16)
-    return f"\\U{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:08x}{_PADDING}"
+_TOKEN = re.compile(r'[{}\[\]"]|[^\s{}\[\]:,"]+')
+
+
+def _events(text: str) -> Iterator[Event]:
+    """Return the events of a text that is known to be JSON."""
+    import json
+
+    strings = json.JSONDecoder()
+    position = 0
+    while token := _TOKEN.search(text, position):
+        start, position = token.span()
+        match token.group():
+            case "{":
+                yield Event("mapping", start, position, flow=True)
+            case "[":
+                yield Event("sequence", start, position, flow=True)
+            case "}" | "]":
+                yield Event("end", start, position)
+            case '"':
+                value, position = strings.raw_decode(text, start)
+                yield Event("scalar", start, position, value, quoted=True)
+            case number_or_word:
+                yield Event("scalar", start, position, number_or_word)
 
 
 def _require_json(source: Source) -> None:
@@ -140,13 +179,11 @@ def _remedy(text: str, error: json.JSONDecodeError) -> str:
     return 'a config.json is {"key": value, …}, with every key in double quotes'
 
 
-def _resolve(root: Node) -> None:
-    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as numbers; remove the padding of pairs."""
+def _resolve_not_finite(root: Node) -> None:
+    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as numbers."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
         waiting += [entry.value for entry in (node.entries or {}).values()] + (node.items or [])
-        if isinstance(node.scalar, str):
-            node.scalar = node.scalar.replace(_PADDING, "")
         if not node.quoted and node.written in _NOT_FINITE and node.entries is None and node.items is None:
             node.scalar = _NOT_FINITE[node.written]

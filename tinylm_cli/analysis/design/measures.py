@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing, Value, fit_closed_form
@@ -43,7 +42,6 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
         heads: The models that the forms hold for.
     """
 
-    @cache  # one config serves all figures
     def config(d_model: int, n_heads: int, n_kv_heads: int, d_ff: int, n_layers: int) -> ModelConfig:
         return space.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
 

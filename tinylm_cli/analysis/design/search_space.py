@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
@@ -206,10 +206,21 @@ class SearchSpace:
         )
 
     def config(self, shape: Shape, n_layers: int) -> ModelConfig:
-        """Return a model as a config; sizes that equal their defaults are omitted."""
+        """Return a model as a config, the same object each time; sizes that equal their defaults are omitted."""
+        return self._config(shape, n_layers)
+
+    @cached_property
+    def _config(self) -> Callable[[Shape, int], ModelConfig]:
+        return cache(self._new_config)
+
+    @cached_property
+    def _fields_of_family(self) -> dict[str, Any]:
+        return self.family.config.model_dump(exclude={"nominal_params", "budget"})
+
+    def _new_config(self, shape: Shape, n_layers: int) -> ModelConfig:
         grouped = shape.n_kv_heads != shape.n_heads
         is_derived = shape.n_heads * shape.d_head == shape.d_model
-        base = self.family.config.model_dump(exclude={"nominal_params", "budget"})
+        base = self._fields_of_family
         values: dict[str, Any] = {
             **base,
             "vocab_size": self.vocab_size,

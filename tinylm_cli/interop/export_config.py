@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readabl
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.heads import class_name, head_keys
 from tinylm_cli.interop.load import SAVED_WEIGHTS
-from tinylm_cli.interop.shared_keys import ACTIVATIONS, activation_name, filled_fields
+from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, activation_name, filled_fields
 from tinylm_cli.interop.to_tinylm import Mapped, map_config
 from tinylm_cli.regular_file import read_regular
 
@@ -152,15 +153,20 @@ def constants_differ(wanted: Mapping[str, Any], family: Family) -> bool:
     Only switches and kinds are compared. A key may set a constant to another value, copied or, for positions, derived:
     families with RoPE can omit it in all layers, and some choose its pairing. Only an LM head has the constant bias.
     """
-    keys = family.keys
+    return any(
+        wanted.get(name, value) not in (value, alternative) for name, value, alternative in _constants(family.keys)
+    )
+
+
+@cache
+def _constants(keys: type[Keys]) -> list[tuple[str, bool | str, bool | str]]:
+    """Return the switches and kinds that no key of a family sets: name, value, and another value that it can have."""
     filled = {field for key in keys.model_fields for field in filled_fields(keys, key)}
-    for name, value in keys.constants.items():
-        if not isinstance(value, bool | str) or name in filled or name in ("position.pairing", "head.bias"):
-            continue
-        accepted = (value, "none") if name == "position.kind" else (value,)
-        if wanted.get(name, value) not in accepted:
-            return True
-    return False
+    return [
+        (name, value, "none" if name == "position.kind" else value)
+        for name, value in keys.constants.items()
+        if isinstance(value, bool | str) and name not in filled and name not in ("position.pairing", "head.bias")
+    ]
 
 
 def _switches_differ(wanted: Mapping[str, Any], root: Node) -> bool:

@@ -3,6 +3,7 @@
 # no deferred annotations, as in config.blocks
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
@@ -242,6 +243,7 @@ QK_NORM_PER_HEAD = "tinylm does not support query and key norms with separate we
 """Why the query and key norms of some families are not supported."""
 
 
+@cache
 def filled_fields(keys: type[Keys], key: str) -> tuple[str, ...]:
     """Return the tinylm fields that ``key`` is copied to; empty if only ``to_tinylm`` reads it."""
     return next((each.fields for each in keys.model_fields[key].metadata if isinstance(each, Fills)), ())

@@ -7,6 +7,7 @@ Keys, their meanings and defaults follow the configuration and modeling files of
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
@@ -27,9 +28,14 @@ class Family(NamedTuple):
     @property
     def keys(self) -> type[Keys]:
         """The keys of its config.json, with the conversion in both directions; imports only its file."""
-        file, name = self.keys_class.split(".")
-        keys: type[Keys] = getattr(import_module(f"{__name__}.{file}"), name)
-        return keys
+        return _import_keys(self.keys_class)
+
+
+@cache
+def _import_keys(keys_class: str) -> type[Keys]:
+    file, name = keys_class.split(".")
+    keys: type[Keys] = getattr(import_module(f"{__name__}.{file}"), name)
+    return keys
 
 
 FAMILIES = {

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+_is_expired = torch.UntypedStorage._expired  # of the storage at an address that a StorageWeakRef keeps from reuse
+
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
     """Tracks the storages that operations create, until they are freed."""
@@ -21,15 +23,15 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        created = {storage._cdata: storage for storage in _storages(out)}
+        created = {storage._cdata: storage for storage in _storages(out) if storage._cdata not in self._held}
         if created:
             for storage in _storages((args, list((kwargs or {}).values()))):
-                created.pop(storage._cdata, None)  # the output is the input, or a view of it
+                created.pop(storage._cdata, None)  # the output is a view of an input from outside
         if created:  # nothing else can raise the peak
-            self._held = {key: held for key, held in self._held.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
+            self._held = {key: held for key, held in self._held.items() if not _is_expired(key)}
             for key, storage in created.items():
                 self._held[key] = StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
-            self.peak_bytes = max(self.peak_bytes, sum(nbytes for _, nbytes in self._held.values()))
+            self.peak_bytes = max(self.peak_bytes, sum([nbytes for _, nbytes in self._held.values()]))
         return out
 
 

@@ -327,8 +327,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if shared:
         shared |= {"shared_scale": draw(one_of([1.0, 0.5]))}
     corrected: dict[str, Any] = {}
-    if router == "sigmoid" and draw(st.booleans()):
-        corrected = {"score_correction": True, "correct_logits": draw(st.booleans())}
+    if router in ("sigmoid", "softmax") and draw(st.booleans()):
+        corrected = {"score_correction": True, "correct_logits": router == "sigmoid" and draw(st.booleans())}
     groups: dict[str, Any] = draw(one_of([{}, {"n_groups": 4, "top_k_groups": 2}]))
     return {
         **found,

@@ -333,8 +333,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     }
     n_shared = draw(st.integers(0, 2**16))
     values |= {"n_shared_experts": n_shared, **(draw(_some(shared)) if n_shared else {})} if draw(st.booleans()) else {}
-    if router == "sigmoid" and draw(st.booleans()):
-        values |= {"score_correction": True, "correct_logits": draw(st.booleans())}
+    if router in ("sigmoid", "softmax") and draw(st.booleans()):
+        values |= {"score_correction": True} | ({"correct_logits": draw(st.booleans())} if router == "sigmoid" else {})
     chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}
     return {**values, "n_experts": n_groups * size, "router": router, **chosen, **draw(_some(optional))}
 

@@ -575,6 +575,19 @@ def ernie4_5(draw: Draw) -> Keys:
     )
 
 
+def ernie4_5_moe(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"num_hidden_layers": draw(one_of(3, 4))}
+    return keys | {
+        "moe_num_experts": 4,
+        "moe_k": draw(one_of(1, 2)),
+        "moe_num_shared_experts": draw(one_of(0, 1, 2)),
+        "moe_intermediate_size": 10,
+        "moe_layer_start_index": draw(one_of(0, 1, 2)),
+        "moe_layer_end_index": draw(one_of(-1, 1, 2)),
+        "moe_layer_interval": draw(one_of(1, 2)),
+    }
+
+
 def seed_oss(draw: Draw) -> Keys:
     return llama(draw) | {"attention_out_bias": draw(one_of(False, True)), "residual_dropout": draw(one_of(0.0, 0.1))}
 
@@ -1169,6 +1182,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "deepseek_v3": deepseek_v3,
     "diffllama": diffllama,
     "ernie4_5": ernie4_5,
+    "ernie4_5_moe": ernie4_5_moe,
     "exaone": llama,
     "exaone4": exaone4,
     "falcon": falcon,

@@ -151,6 +151,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.top_k": 4, "feed_forward.d_expert": 1536, "feed_forward.n_shared_experts": 1,
         "feed_forward.n_dense_layers": 1, "feed_forward.routed_scale": 1.8, "position.theta": 1e6,
     },
+    "ernie4_5_moe": {
+        **LLAMA, "tie_weights": True, "position.pairing": "adjacent", "position.theta": 5e5,
+        "attention.n_kv_heads": 4, "feed_forward.router": "softmax", "feed_forward.score_correction": True,
+        "feed_forward.renormalize": True, "feed_forward.n_experts": 64, "feed_forward.top_k": 6,
+        "feed_forward.d_expert": 1536, "feed_forward.n_shared_experts": 2, "feed_forward.n_dense_layers": 1,
+    },
     "axk1": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.q_rank": 1536,
         "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.renormalize": True,

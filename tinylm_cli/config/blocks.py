@@ -378,11 +378,13 @@ class FeedForward(Block):
         " of the absolute value of the lower one if that is larger.",
     )
     router_bias: Annotated[bool, EXPERTS] = Field(False, description="Whether the router has a bias.")
-    score_correction: Annotated[bool, EXPERTS, one_of("feed_forward.router", "sigmoid")] = Field(
+    score_correction: Annotated[bool, EXPERTS, one_of("feed_forward.router", "sigmoid", "softmax")] = Field(
         False,
-        description="sigmoid: a bias per expert that affects only the selection; not trained by gradients.",
+        description="sigmoid, softmax: a bias per expert that affects only the selection; not trained by gradients.",
     )
-    correct_logits: Annotated[bool, EXPERTS, is_true("feed_forward.score_correction")] = Field(
+    correct_logits: Annotated[
+        bool, EXPERTS, one_of("feed_forward.router", "sigmoid"), is_true("feed_forward.score_correction")
+    ] = Field(
         False, description="Select by the logits plus this bias, instead of the sigmoid scores plus it (Kolibri-1)."
     )
     renormalize: Annotated[bool, EXPERTS, one_of("feed_forward.router", "softmax", "sigmoid")] = Field(

@@ -47,6 +47,8 @@ class TensorLayout(StrEnum):
     """The matrices of all experts below each other, as one matrix."""
     flattened_transposed = "flattened_transposed"
     """Like ``flattened``, but the matrix of each expert is transposed first, (in, out)."""
+    one_row = "one_row"
+    """A vector, stored as a matrix of one row."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 

@@ -31,6 +31,7 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.stacked: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.stacked_transposed: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.flattened: [[(3, 6, 4)]],
+    TensorLayout.one_row: [[(6,)]],
     TensorLayout.flattened_transposed: [[(3, 6, 4)]],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }

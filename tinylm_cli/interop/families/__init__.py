@@ -179,6 +179,7 @@ FAMILIES = {
         Family("minicpm3", "minicpm3.MiniCPM3Keys", "MiniCPM3ForCausalLM", "MiniCPM3"),
         Family("helium", "helium.HeliumKeys", "HeliumForCausalLM", "Helium"),
         Family("ernie4_5", "ernie.Ernie45Keys", "Ernie4_5ForCausalLM", "ERNIE 4.5 without experts"),
+        Family("ernie4_5_moe", "ernie.Ernie45MoeKeys", "Ernie4_5_MoeForCausalLM", "ERNIE 4.5 with experts"),
         Family("glm", "glm.GlmKeys", "GlmForCausalLM", "GLM-4"),
         Family("glm4", "glm.Glm4Keys", "Glm4ForCausalLM", "GLM-4-0414"),
         Family("seed_oss", "seed_oss.SeedOssKeys", "SeedOssForCausalLM", "Seed-OSS"),

@@ -149,6 +149,11 @@ LAYOUTS = {
         lambda stored, shapes, _: [torch.unflatten(stored, 0, (shapes[0][0], -1)).mT],
         lambda parts, _: parts[0].mT.flatten(0, 1),
     ),
+    TensorLayout.one_row: Layout(
+        lambda shapes: (1, *shapes[0]),
+        lambda stored, _, __: [stored[0]],
+        lambda parts, _: parts[0][None],
+    ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }
 

@@ -98,6 +98,10 @@ LAYER_ATTENTION: list[dict[str, Any]] = [
 """Fields of attention in which a kind of layers may differ."""
 
 
+GATES: list[dict[str, Any]] = [{}, {"gate": True}, {"gate": True, "gate_per_head": True}]
+"""Gates of the attention output."""
+
+
 OTHER_HEADS: list[dict[str, Any]] = [
     {"kind": "sequence_classification", "n_labels": 1},
     {"kind": "sequence_classification", "n_labels": 3},
@@ -274,7 +278,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
         "qk_norm_weight": not (weighted_norms and qk_norm != "none" and draw(st.booleans())),
         "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "clip_qkv": draw(one_of([None, 0.5])),
-        "gate": draw(st.booleans()),
+        **draw(one_of(GATES)),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
         "out_multiplier": draw(one_of([1.0, 0.5])),
@@ -294,6 +298,7 @@ def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
         "d_value": draw(one_of([1, 6, 8])),
         "latent_norm_eps": draw(one_of([None, 1e-2])),
         "bias": draw(st.booleans()),
+        **draw(one_of(GATES)),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         **_temperature(draw),
     }

@@ -112,7 +112,7 @@ def test_origins_of_fields_with_effect(here: Here) -> None:
     latent = fields("position.kind=rope", "attention.kind=latent")
     positions = {"position.sinusoids", "position.offset"}
     # nominal_params is the size of another model
-    switches = {f"attention.{name}" for name in ("qk_norm", "gate", "differential", "sinks")}
+    switches = {f"attention.{name}" for name in ("qk_norm", "differential", "sinks")}
     assert plain - latent == {*switches, "nominal_params", *positions}
 
 

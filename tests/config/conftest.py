@@ -85,6 +85,8 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     }
     if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":
         blocks["attention"] |= draw(_some({"qk_norm_after_rope": st.booleans()}))
+    if blocks["attention"].get("gate"):
+        blocks["attention"] |= draw(_some({"gate_per_head": st.booleans()}))
     if blocks["attention"].get("qk_norm", "none") != "none" and norm.get("weight", True):
         blocks["attention"] |= draw(_some({"qk_norm_weight": st.booleans()}))
     if mixer == "attention":
@@ -182,6 +184,7 @@ EITHER_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
     "out_bias": st.none() | st.booleans(),
     "logit_softcap": st.none() | NUMBERS,
     "scale": st.none() | NUMBERS,
+    "gate": st.booleans(),
 }
 
 
@@ -201,7 +204,6 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         "n_kv_heads": st.none() | st.sampled_from(divisors),
         "qk_norm": st.sampled_from(["none", "per_head", "full"]),
         "clip_qkv": st.none() | NUMBERS,
-        "gate": st.booleans(),
         "out_multiplier": NUMBERS,
         "sinks": st.booleans(),
     }

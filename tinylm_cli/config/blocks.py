@@ -243,8 +243,11 @@ class Attention(Block):
     clip_qkv: Annotated[float | None, MULTI_HEAD] = optional(
         8.0, "Clamp queries, keys and values to this bound, before RoPE and per-head norms.", gt=0, le=MAX_FACTOR
     )
-    gate: Annotated[bool, MULTI_HEAD] = Field(
+    gate: bool = Field(
         False, description="Multiply the attention output by a sigmoid gate, computed from the input (Qwen3-Next)."
+    )
+    gate_per_head: Annotated[bool, is_true("attention.gate")] = Field(
+        False, description="The gate has one factor for each head, not one for each of its dimensions (Ling 3)."
     )
     window: Annotated[int | None, MULTI_HEAD] = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN

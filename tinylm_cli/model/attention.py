@@ -110,7 +110,8 @@ class SelfAttention(SequenceMixer):
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
         self.v_proj = Linear(config.d_model, d_kv, bias=attention.bias)
-        self.gate_proj = Linear(config.d_model, d_query, bias=attention.bias) if attention.gate else None
+        d_gate = config.n_heads if attention.gate_per_head else d_query  # H or H·K
+        self.gate_proj = Linear(config.d_model, d_gate, bias=attention.bias) if attention.gate else None
         self.o_proj = Linear(d_query, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
         self.norms_after_rope = attention.qk_norm_after_rope
@@ -189,7 +190,7 @@ class SelfAttention(SequenceMixer):
             attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
         attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K)
         if self.gate_proj is not None:
-            attended = attended * torch.sigmoid(self.gate_proj(x))  # (B, T, H·K)
+            attended = gated(attended, torch.sigmoid(self.gate_proj(x)))  # (B, T, H·K)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
@@ -232,6 +233,14 @@ def initial_lambda(layer: int) -> float:
 
 def _draw_lambda(values: Tensor, generator: torch.Generator) -> None:
     values.normal_(0.0, LAMBDA_STD, generator=generator)
+
+
+def gated(attended: Tensor, gate: Tensor) -> Tensor:
+    """Multiply the output of all heads (B, T, H·K) by the gate of each dimension (B, T, H·K) or head (B, T, H)."""
+    if gate.shape == attended.shape:
+        return attended * gate  # (B, T, H·K)
+    by_head = attended.view(*gate.shape, -1)  # (B, T, H, K)
+    return (by_head * gate[..., None]).flatten(2)  # (B, T, H·K)
 
 
 def _ring_slots(x: Tensor, size: int) -> Tensor:

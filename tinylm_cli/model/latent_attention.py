@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention import gated
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
@@ -85,6 +86,8 @@ class LatentAttention(SequenceMixer):
         self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
         self.kv_a_norm = build_norm(config, self.kv_rank, eps=attention.latent_norm_eps)
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
+        d_gate = config.n_heads * (1 if attention.gate_per_head else self.d_value)  # H or H·V
+        self.gate_proj = Linear(config.d_model, d_gate, bias=False) if attention.gate else None
         self.out_multiplier = attention.out_multiplier
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
 
@@ -115,7 +118,10 @@ class LatentAttention(SequenceMixer):
             attended = self._attend_to_latents(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
         else:
             attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
-        out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(batch, length, -1))  # (B, T, D)
+        attended = attended.transpose(1, 2).reshape(batch, length, -1)  # (B, T, H·V)
+        if self.gate_proj is not None:
+            attended = gated(attended, torch.sigmoid(self.gate_proj(x)))  # (B, T, H·V)
+        out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
     def _attend_to_expanded(

@@ -50,6 +50,12 @@ def test_prefill() -> None:
     assert prefill(multi_head("attention.gate=true"), "flash") == gated
 
 
+def test_gate_of_heads() -> None:
+    """The output, the product, and one factor of each head."""
+    gated = of_tokens(*OUTPUTS, HELD + 2 * QUERY + H)
+    assert prefill(multi_head("attention.gate=true", "attention.gate_per_head=true"), "flash") == gated
+
+
 def test_norm_and_rotation() -> None:
     """Queries rotated as the sum of two products, or normalized; keys alike, after the queries."""
     rotated = of_tokens(HELD + 2 * QUERY + KEY, *OUTPUTS)

@@ -108,7 +108,9 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     yield from linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
     yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
     if attention.gate:
-        yield from linear("attention.gate_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
+        yield from linear(
+            "attention.gate_proj", d, _d_gate(config, d_query), "attention", bias=attention.bias
+        )  # (H·K or H, D)
     yield from linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
     if attention.qk_norm != "none" and attention.qk_norm_weight:
         per_head = attention.qk_norm == "per_head"
@@ -136,7 +138,16 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
     d_expanded = heads * (attention.d_nope + attention.d_value)
     yield from linear("attention.kv_b_proj", attention.kv_rank, d_expanded, "attention", bias=False)  # (H·(N + K_v), C)
     d_values = heads * attention.d_value
+    if attention.gate:
+        yield from linear(
+            "attention.gate_proj", d, _d_gate(config, d_values), "attention", bias=False
+        )  # (H·K_v or H, D)
     yield from linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
+
+
+def _d_gate(config: ModelConfig, d_values: int) -> int:
+    """Return the factors of the output gate per token: one for each of ``d_values`` dimensions of all heads, or H."""
+    return config.n_heads if config.attention.gate_per_head else d_values
 
 
 def _matmuls(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:

@@ -105,7 +105,9 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
         # held; the outputs of both heads (2·H·K); of all pairs, the difference, normalized and scaled (H·K each)
         peaks.append(element_bytes * (held + 5 * d_query))
     if config.attention.gate:
-        peaks.append(element_bytes * (held + 3 * d_query))  # held, the output, the gate, the same before its sigmoid
+        d_gate = config.n_heads if config.attention.gate_per_head else d_query
+        # held, the output; the gate, before and after its sigmoid; or the gate, and the product
+        peaks.append(element_bytes * (held + d_query + d_gate + max(d_gate, d_query)))
     if backend in ("math", "eager"):
         scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
         upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0

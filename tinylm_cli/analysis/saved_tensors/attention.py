@@ -46,9 +46,15 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_value, d_value_storage=config.d_value)
     if config.attention.differential:
         yield from _differences(run)
-    if config.attention.gate:  # B × T × H·K each
-        yield _of_heads(run, GATE, config.n_heads, config.d_head)
-        yield _of_heads(run, GATED_OUTPUT, config.n_heads, config.d_head)  # read by o_proj
+    yield from _gate(run, config.d_head)
+
+
+def _gate(run: ForwardPass, d_value: int) -> Iterator[SavedTensor]:
+    """Yield the gate of the attention output, and their product, which o_proj reads: ``d_value`` elements per head."""
+    config = run.config
+    if config.attention.gate:
+        yield _of_heads(run, GATE, config.n_heads, 1 if config.attention.gate_per_head else d_value)
+        yield _of_heads(run, GATED_OUTPUT, config.n_heads, d_value)
 
 
 def _differences(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -76,6 +82,7 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
     yield vectors("kv_a_norm output", settings.kv_rank)  # read by kv_b_proj
     d_storage = settings.d_nope + settings.d_value
     yield from _sdpa(run, kv_heads=config.n_heads, d_value=settings.d_value, d_value_storage=d_storage)
+    yield from _gate(run, settings.d_value)
 
 
 def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:

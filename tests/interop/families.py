@@ -376,18 +376,29 @@ def axk1(draw: Draw) -> Keys:
     return keys if "mlp_layer_types" in keys else keys | dense
 
 
-def kimi_linear(draw: Draw) -> Keys:
+def _delta_layers(draw: Draw) -> Keys:
     keys = _deepseek(draw) | rms(draw) | {"num_local_experts": 8, "tie_word_embeddings": False}
     del keys["n_routed_experts"]
     types = ["linear_attention", draw(one_of("linear_attention", "full_attention")), "full_attention"]
     keys["layer_types"] = list(draw(permutations(types)))[: keys["num_hidden_layers"]]
+    groups: Keys = draw(one_of({"n_group": 1, "topk_group": 1}, {"n_group": 4, "topk_group": 2}))
+    return keys | groups | {"norm_topk_prob": draw(one_of(False, True))}
+
+
+def kimi_linear(draw: Draw) -> Keys:
+    keys = _delta_layers(draw)
     linear = {
         "linear_num_heads": 2,
         "linear_head_dim": draw(one_of(1, 6)),
         "linear_conv_kernel_dim": draw(one_of(1, 4)),
     }
-    groups: Keys = draw(one_of({"n_group": 1, "topk_group": 1}, {"n_group": 4, "topk_group": 2}))
-    return keys | linear | groups | {"norm_topk_prob": draw(one_of(False, True))}
+    return keys | linear
+
+
+def bailing_hybrid(draw: Draw) -> Keys:
+    bound = {"kda_safe_gate": draw(one_of(True, False)), "kda_lower_bound": draw(one_of(-5.0, -0.5))}
+    width: Keys = draw(one_of({"head_dim": 6}, {"linear_head_dim": 6, "linear_num_heads": 3}))
+    return _delta_layers(draw) | _sharpened(draw) | bound | width | {"short_conv_kernel_size": draw(one_of(1, 4))}
 
 
 def granite(draw: Draw) -> Keys:
@@ -1206,6 +1217,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "glm4_moe": glm4_moe,
     "glm4_moe_lite": glm4_moe_lite,
     "kimi_linear": kimi_linear,
+    "bailing_hybrid": bailing_hybrid,
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,

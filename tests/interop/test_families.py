@@ -164,6 +164,24 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_dense_layers": 1, "feed_forward.out_norm": True, "feed_forward.routed_scale": 2.5,
         "position.scaling": "yarn", "position.scaling_factor": 32.0,
     },
+    "bailing_hybrid": {
+        **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "position.theta": 6e6,
+        "attention.kv_rank": 512, "attention.q_rank": None, "attention.gate": True, "attention.gate_per_head": True,
+        "norm.eps": 1e-6, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True,
+        "feed_forward.renormalize": True, "feed_forward.n_experts": 512, "feed_forward.top_k": 8,
+        "feed_forward.d_expert": 768, "feed_forward.n_shared_experts": 1, "feed_forward.n_groups": 8,
+        "feed_forward.top_k_groups": 4, "feed_forward.routed_scale": 2.5, "kimi_delta_attention.n_heads": 32,
+        "kimi_delta_attention.d_head": 128, "kimi_delta_attention.gate_rank": None,
+        "kimi_delta_attention.max_decay_rate": 5.0, "layers.first": "2 linear_dense, 3 linear",
+        "layers.pattern": "full, 5 linear", "layers.last": "full",
+        "layers.kinds": {
+            "linear_dense": {
+                "block": {"mixer": "kimi_delta_attention"}, "feed_forward": {"n_experts": None},
+            },
+            "linear": {"block": {"mixer": "kimi_delta_attention"}},
+            "full": {},
+        },
+    },
     "kimi_linear": {
         **LLAMA, "attention.kind": "latent", "position.kind": "none", "attention.kv_rank": 512,
         "attention.q_rank": None, "attention.d_nope": 128, "attention.d_rope": 64, "attention.d_value": 128,

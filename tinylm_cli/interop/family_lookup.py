@@ -12,7 +12,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
-albert axk2 aya_vision baichuan bailing_hybrid bart beam bert bert-generation big_bird bigbird_pegasus bitnet
+albert axk2 aya_vision baichuan bart beam bert bert-generation big_bird bigbird_pegasus bitnet
 blenderbot blenderbot-small blt camembert chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision
 colqwen2 cpmant data2vec-text deberta deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid
 distilbert doge dory dots3_note dots3_note_text electra ernie ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava

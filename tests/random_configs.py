@@ -128,7 +128,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     parallel = mixer != "none" and has_feed_forward and draw(st.booleans())
     norm = {
         "kind": draw(one_of(["layernorm", "rmsnorm"])),
-        "placement": "pre" if parallel else draw(one_of(["pre", "post", "sandwich"])),
+        "placement": "pre" if parallel else draw(one_of(["pre", "post", "sandwich", "post_residual"])),
         "weight": draw(st.booleans()),
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
@@ -168,7 +168,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
-                "normed_residual": norm["placement"] != "post" and not parallel and draw(st.booleans()),
+                "normed_residual": norm["placement"] in ("pre", "sandwich") and not parallel and draw(st.booleans()),
             },
             "head": head | _head_options(draw, head["kind"]),
             "layers": layers,

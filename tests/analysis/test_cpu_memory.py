@@ -65,6 +65,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "weighted inputs of experts": {**LLAMA, "feed_forward": {"n_experts": 8, "router_weight_on_input": True}},
     "fading": {"position": {"kind": "alibi"}},
     "fading in windows": {"position": {"kind": "alibi"}, "attention": {"window": 16, "window_pattern": "LG"}},
+    "norms after the additions": {"norm": {"placement": "post_residual", "kind": "rmsnorm"}},
     "norm after experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192, "out_norm": True}},
     "experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192}},
     "many experts": {

@@ -167,7 +167,7 @@ def _norm(draw: st.DrawFn) -> dict[str, Any]:
             {
                 "kind": st.sampled_from(["layernorm", "rmsnorm"]),
                 "eps": st.floats(min_value=0, max_value=0.1, exclude_min=True, allow_subnormal=True),
-                "placement": st.sampled_from(["pre", "post", "sandwich"]),
+                "placement": st.sampled_from(["pre", "post", "sandwich", "post_residual"]),
                 "weight": st.booleans(),
             }
         )
@@ -347,7 +347,7 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
     optional = {"residual_multiplier": NUMBERS, "skip_multiplier": NUMBERS}
     if parallel:
         optional["shared_norm"] = st.booleans()
-    elif placement != "post":
+    elif placement in ("pre", "sandwich"):
         optional["normed_residual"] = st.booleans()
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}

@@ -40,6 +40,7 @@ KINDS = {
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
 COMPLETED: dict[str, dict[str, Any]] = {
+    "bert-generation": {"is_decoder": True},  # an encoder otherwise
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
     "emu3": {"vocabulary_map": {"<image>": 0}},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},

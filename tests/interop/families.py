@@ -107,8 +107,20 @@ def gpt_neox(draw: Draw) -> Keys:
 
 
 def opt(draw: Draw) -> Keys:
-    keys = alike_heads(draw)
+    keys = alike_heads(draw) | {"do_layer_norm_before": draw(one_of(True, False))}
     return keys | {"ffn_dim": keys.pop("intermediate_size"), "word_embed_proj_dim": keys["hidden_size"]}
+
+
+def openai_gpt(draw: Draw) -> Keys:
+    keys = gpt2(draw)
+    for name in ("n_inner", "activation_function", "scale_attn_weights"):
+        del keys[name]
+    return keys | {"afn": draw(one_of("gelu", "relu", "swish"))}
+
+
+def bert_generation(draw: Draw) -> Keys:
+    activation = {"hidden_act": draw(one_of("gelu", "relu")), "layer_norm_eps": draw(one_of(1e-12, 1e-2))}
+    return alike_heads(draw) | activation | {"is_decoder": True, "tie_word_embeddings": True}
 
 
 def bloom(draw: Draw) -> Keys:
@@ -1181,6 +1193,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "arcee": arcee,
     "axk1": axk1,
     "biogpt": biogpt,
+    "bert-generation": bert_generation,
     "bloom": bloom,
     "codegen": gptj,
     "cohere": cohere,
@@ -1266,6 +1279,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "olmo2": olmo2,
     "olmo3": olmo3,
     "olmoe": olmoe,
+    "openai-gpt": openai_gpt,
     "opt": opt,
     "persimmon": persimmon,
     "phi": phi,

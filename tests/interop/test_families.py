@@ -54,6 +54,16 @@ def _sharper(weight: float) -> float:
 
 
 EXPECTED: dict[str, dict[str, Any]] = {
+    "openai-gpt": {
+        "vocab_size": 40478, "d_ff": 3072, "max_len": 512, "dropout": 0.1, "tie_weights": True,
+        "position.kind": "learned", "feed_forward.activation": "gelu_tanh", "norm.kind": "layernorm",
+        "norm.placement": "post_residual",
+    },
+    "bert-generation": {
+        "vocab_size": 50358, "d_model": 1024, "n_layers": 24, "d_ff": 4096, "max_len": 512, "tie_weights": True,
+        "position.kind": "learned", "embedding.norm": True, "norm.eps": 1e-12, "norm.placement": "post_residual",
+        "feed_forward.activation": "gelu", "head.bias": True,
+    },
     "gpt2": {
         "vocab_size": 50257, "d_ff": 3072, "max_len": 1024, "dropout": 0.1, "tie_weights": True,
         "embedding.multiplier": 1.0, "position.kind": "learned", "feed_forward.activation": "gelu_tanh",
@@ -727,7 +737,16 @@ def test_params_equal_transformers(name: str) -> None:
 
 
 UNDEFAULTED = {
-    *("cohere_compass_text", "dbrx", "deepseek_v2", "dots1", "glm4_moe", "granitemoehybrid", "hunyuan_v1_dense"),
+    *(
+        "bert-generation",
+        "cohere_compass_text",
+        "dbrx",
+        "deepseek_v2",
+        "dots1",
+        "glm4_moe",
+        "granitemoehybrid",
+        "hunyuan_v1_dense",
+    ),
     *("hunyuan_v1_moe", "lfm2_moe", "ministral", "nemotron"),
 }
 """Families whose default config transformers cannot build, or tinylm refuses."""
@@ -774,7 +793,8 @@ def test_record(family: Family) -> None:
     keys = family.keys.model_fields.keys()
     filled = [name for key in keys for name in filled_fields(family.keys, key)]
     assert {*filled, *family.keys.constants} <= fields().keys()
-    ignored = HARMLESS.difference(["attention_dropout"]).union(family.keys.ignored)  # that of Emu3 is on residuals, too
+    # the dropout of attention in Emu3 is on residuals, too; BERT is causal only if it is a decoder
+    ignored = HARMLESS.difference(["attention_dropout", "is_decoder"]).union(family.keys.ignored)
     assert not keys & ignored, "in the schema, and said to be ignored"
     assert set(family.keys.aliases.values()) <= keys
     assert not family.keys.aliases.keys() & keys

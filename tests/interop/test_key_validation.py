@@ -34,7 +34,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {"add_cross_attention": True}),
     ("gptj", {"rotary_dim": None}),
     ("gptj", {"rotary": False}),
-    ("opt", {"do_layer_norm_before": False}),
     ("opt", {"_remove_final_layer_norm": True}),
     ("opt", {"word_embed_proj_dim": 512}),
     ("falcon", {"apply_residual_connection_post_layernorm": True}),

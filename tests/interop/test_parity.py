@@ -44,6 +44,9 @@ LENGTH = 20
 WITHOUT_CACHE_IN_OUTPUT = ("recurrent_gemma",)
 """Families whose code in transformers does not return the cache, so that it is given an empty one to fill."""
 
+WITHOUT_CACHE = ("openai-gpt",)
+"""Families whose code in transformers has no cache."""
+
 WITHOUT_START = ("bamba",)
 """Families whose code in transformers begins at position 0 with a cache too, unless it is given the positions."""
 
@@ -121,7 +124,8 @@ def compare_decoding_with_a_cache(theirs: Any, loaded: LoadedConfig, ours: TinyT
     read = ids(3)
     kept = None
     unread = read
-    whole = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
+    is_rescaled = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
+    whole = is_rescaled or theirs.config.model_type in WITHOUT_CACHE
     for step in decode(ours, read, 12, sampling=SamplingParams(temperature=0.0)):
         if whole:
             logits = theirs(read, use_cache=False).logits

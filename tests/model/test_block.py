@@ -39,6 +39,20 @@ def test_residual_of_the_normalized_input(make_config: Make, randomized: Randomi
     torch.testing.assert_close(block(x, CAUSAL), 3.5 * normed + 0.5 * block.feed_forward(normed))
 
 
+def test_norms_after_the_residual_additions(make_config: Make, randomized: Randomize) -> None:
+    """The original transformer, where norms follow the additions (Vaswani et al. 2017, section 3.1)."""
+    block = TransformerBlock(make_config(norm={"placement": "post_residual"}))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert block.ln_1 is None
+    assert block.ln_2 is None
+    assert block.feed_forward is not None
+    assert block.post_ln_1 is not None
+    assert block.post_ln_2 is not None
+    middle = block.post_ln_1(x + block.mixers[0](x, mask=CAUSAL))
+    torch.testing.assert_close(block(x, CAUSAL), block.post_ln_2(middle + block.feed_forward(middle)))
+
+
 def test_norm_after_the_experts(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(feed_forward={"n_experts": 4, "out_norm": True}))
     randomized(block)

@@ -127,7 +127,7 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
         kv_len=seq_len,
     )
     # B × T × D before and after the final norm; without an LM head, its output (B × T × D) and B × T × L scores
-    final_norm = setup.batch_size * seq_len * 2 * config.d_model * element_bytes
+    final_norm = setup.batch_size * seq_len * (1 + config.norm.is_final) * config.d_model * element_bytes
     scores = setup.batch_size * seq_len * (config.d_model + config.n_outputs) * element_bytes
     outputs = (sampling_bytes(config, element_bytes),) if config.has_lm_head else (final_norm, scores)
     return tuple(SLACK + each for each in (*layers, *outputs))

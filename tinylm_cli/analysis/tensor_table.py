@@ -74,7 +74,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
     return (
         Section(tuple(embedding)),
         *_layer_sections(group_layers(config, None)),
-        Section((*norm("ln_f", config, d), *_head(config))),  # (D), (V, D)
+        Section((*(norm("ln_f", config, d) if config.norm.is_final else ()), *_head(config))),  # (D), (V, D)
     )
 
 
@@ -102,7 +102,7 @@ def _layer_sections(groups: Iterable[LayerGroup]) -> Iterator[Section]:
 def _layer(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the tensors of a layer of the kind that ``config`` describes."""
     d, placement = config.d_model, config.norm.placement
-    before, after = placement != "post", placement != "pre"
+    before, after = config.norm.precedes_sublayers, placement != "pre"
     if config.block.has_mixer:
         if before:
             yield from norm("ln_1", config, d)

@@ -77,7 +77,7 @@ Sinusoids = Literal["interleaved", "concatenated", "tensor2tensor"]
 Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
-Placement = Literal["pre", "post", "sandwich"]
+Placement = Literal["pre", "post", "sandwich", "post_residual"]
 MixerKind = Literal[
     "attention",
     "short_conv",
@@ -196,7 +196,8 @@ class Norm(Block):
     eps: float = Field(1e-5, gt=0, le=0.1, description="Added to the variance, against division by zero.")
     placement: Placement = Field(
         "pre",
-        description="pre: before each sub-layer; post: on its output, before the residual addition; sandwich: both.",
+        description="pre: before each sub-layer; post: on its output, before the residual addition; sandwich: both;"
+        " post_residual: after the residual addition, without a final norm, as in the original transformer and GPT.",
     )
     weight: bool = Field(True, description="Learn a weight for each dimension.")
     bias: bool | None = optional(False, "Learn a bias for each dimension; default: only for layernorm with a weight.")
@@ -208,6 +209,16 @@ class Norm(Block):
     def has_bias(self) -> bool:
         """Whether each norm learns a bias."""
         return self.kind == "layernorm" and self.weight if self.bias is None else self.bias
+
+    @property
+    def precedes_sublayers(self) -> bool:
+        """Whether a norm precedes each sub-layer."""
+        return self.placement in ("pre", "sandwich")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a final norm follows the last layer; norms after the residual additions replace it."""
+        return self.placement != "post_residual"
 
 
 class Attention(Block):

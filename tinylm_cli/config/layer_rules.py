@@ -24,6 +24,7 @@ LAYER_SELECTORS = {
 
 _MOST_NAMED = 3
 
+_AFTER_RESIDUAL = "post_residual"
 _ADDED_POSITIONS = ("sinusoidal", "learned")
 
 
@@ -43,6 +44,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
     kinds = overrides_by_kind(values[KINDS])
     yield from _layers_are_selected_once(values, kinds)
     yield from _positions_agree(values, kinds)
+    yield from _final_norms_agree(values, kinds)
     if kinds:
         yield from _broken_rules_of_kinds(values, kinds)
 
@@ -137,6 +139,21 @@ def _positions_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> 
             added = own if own in _ADDED_POSITIONS else common
             message = f"{KINDS}.{name}.{field} {own} contradicts {field} {common}: {added} positions are in every layer"
             remedy = f"omit {KINDS}.{name}.{field}, or write {field}: rope"
+            yield Problem("contradiction", (f"{KINDS}.{name}.{field}", field), message, remedy)
+
+
+def _final_norms_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """Norms after the residual additions replace the final norm, so that every layer has them or none."""
+    field = "norm.placement"
+    if field not in values:  # its value is invalid
+        return
+    common = values[field]
+    for name, overrides in kinds.items():
+        own = overrides.get(field, common)
+        if own != common and _AFTER_RESIDUAL in (own, common):
+            contradicted = f"{KINDS}.{name}.{field} {own} contradicts {field} {common}"
+            message = f"{contradicted}: all layers have these norms, or none"
+            remedy = f"omit {KINDS}.{name}.{field}"
             yield Problem("contradiction", (f"{KINDS}.{name}.{field}", field), message, remedy)
 
 

@@ -31,16 +31,16 @@ DEFAULT_LABELS = 2
 
 _CLASSIFIES = {
     "sequence_classification": """
-        arcee biogpt bloom cohere_compass_text ctrl deepseek_v2 deepseek_v3 diffllama exaone4 falcon gemma
+        arcee axk1 biogpt bloom cohere_compass_text ctrl deepseek_v2 deepseek_v3 diffllama exaone4 falcon gemma
         gemma2 gemma3 gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium
         hunyuan_v1_dense hunyuan_v1_moe jamba llama minicpm3 minimax ministral ministral3 mistral mixtral mpt
-        nemotron olmo olmo2 olmo3 opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5 qwen3_5_text
-        qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
+        nemotron olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5
+        qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
     "token_classification": """
-        apertus arcee biogpt bloom deepseek_v3 diffllama exaone4 falcon gemma gemma2 glm glm4 gpt2 gpt_bigcode
-        gpt_neo gpt_neox gpt_oss helium llama minimax ministral ministral3 mistral mixtral mpt nemotron
-        persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3 stablelm
+        apertus arcee axk1 biogpt bloom deepseek_v3 diffllama exaone4 falcon gemma gemma2 glm glm4 gpt2
+        gpt_bigcode gpt_neo gpt_neox gpt_oss helium llama minimax ministral ministral3 mistral mixtral mpt
+        nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3 stablelm
         starcoder2
     """,
 }
@@ -63,6 +63,9 @@ _TEXT_CLASSES = (
 _WITHOUT_BASE = ("llama4",)
 """The families without a class without a head."""
 
+_BASES = {"bert-generation": "BertGenerationEncoder"}
+"""Classes without a head that are not named after the class with an LM head."""
+
 TOKEN_BIAS = "token_classification_bias"
 """Whether the classification of tokens has a bias, by default true; families with a ``classifier`` do not read it."""
 
@@ -73,6 +76,8 @@ def class_name(family: Family, kind: HeadKind) -> str | None:
         return family.architecture
     if kind == "none" and family.model_type in _WITHOUT_BASE:
         return None
+    if kind == "none" and family.model_type in _BASES:
+        return _BASES[family.model_type]
     if kind != "none" and family.model_type not in CLASSIFIERS[kind]:
         return None
     stem = family.architecture
@@ -102,7 +107,8 @@ def read_head(root: Node, family: Family, to: Translation, *, overridden: bool) 
     if named is None:
         return
     name, span = named
-    kind = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+    own: dict[str | None, HeadKind] = {class_name(family, "lm"): "lm", class_name(family, "none"): "none"}
+    kind = own.get(name) or next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
     if kind is None or class_name(family, kind) is None:
         if not overridden:
             known = class_names(family)

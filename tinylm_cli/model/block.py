@@ -23,7 +23,8 @@ class TransformerBlock(nn.Module):
     """``x + mixer(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on both branches.
 
     With post-norm, the norms follow the sub-layers (``post_ln_1``, ``post_ln_2``); with sandwich norm, norms precede
-    and follow them. In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
+    and follow them. With ``norm.placement: post_residual``, ``post_ln_1`` and ``post_ln_2`` follow the additions.
+    In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
     Several mixers read the same ``norm(x)``, and their outputs are added.
     With ``feed_forward.out_norm``, a norm follows the experts only.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
@@ -39,6 +40,7 @@ class TransformerBlock(nn.Module):
         window: Positions of its sliding window or of a chunk, or None; applied by the mask passed to ``forward``.
 
     References:
+        Vaswani et al. 2017, section 3.1 (norms after the additions), https://arxiv.org/abs/1706.03762;
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
         OLMo Team 2024 (post-norm), https://arxiv.org/abs/2501.00656;
         Zuo et al. 2025 (Falcon-H1, mixers in parallel), https://arxiv.org/abs/2507.22448;
@@ -50,7 +52,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: ModelConfig, kind: str = "", layer: int = 0) -> None:
         super().__init__()
         self.kind = kind
-        before, after = config.norm.placement != "post", config.norm.placement != "pre"
+        before, after = config.norm.precedes_sublayers, config.norm.placement != "pre"
         after_feed_forward = after or config.feed_forward.out_norm
         mixers, has_feed_forward = mixer_classes(config), config.block.feed_forward
         self._mixer_names = tuple(mixers)
@@ -69,6 +71,7 @@ class TransformerBlock(nn.Module):
         self.shared_norm = config.block.shared_norm
         self.multiplier, self.skip_multiplier = config.block.residual_multiplier, config.block.skip_multiplier
         self.normed_residual = config.block.normed_residual
+        self.norms_sums = config.norm.placement == "post_residual"
         self.dropout = config.dropout
 
     @property
@@ -95,7 +98,7 @@ class TransformerBlock(nn.Module):
             )
             mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1)  # (B, T, D)
             if not self.parallel:
-                x = self._skip(x, normed) + mixed  # (B, T, D)
+                x = self._add(self._skip(x, normed), mixed, self.post_ln_1)  # (B, T, D)
         if self.feed_forward is None:
             return x
         if not self.shared_norm:
@@ -104,7 +107,7 @@ class TransformerBlock(nn.Module):
         x = self._skip(x, normed)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)
-        return x + feed_forward_out  # (B, T, D)
+        return self._add(x, feed_forward_out, self.post_ln_2)  # (B, T, D)
 
     def extra_repr(self) -> str:
         """Return the window, or the length of a chunk, for ``print(model)``."""
@@ -116,9 +119,14 @@ class TransformerBlock(nn.Module):
             x = normed
         return x if self.skip_multiplier == 1 else x * self.skip_multiplier  # (B, T, D)
 
+    def _add(self, x: Tensor, branch: Tensor, norm: nn.Module | None) -> Tensor:
+        """Return the sum (B, T, D) of both terms of a residual addition, normalized if the norms follow it."""
+        x = x + branch  # (B, T, D)
+        return norm(x) if norm is not None and self.norms_sums else x  # (B, T, D)
+
     def _branch(self, x: Tensor, norm: nn.Module | None) -> Tensor:
         """Return the residual branch (B, T, D) of a sub-layer's output: normalized, scaled, with dropout."""
-        if norm is not None:
+        if norm is not None and not self.norms_sums:
             x = norm(x)  # (B, T, D)
         if self.multiplier != 1:
             x = x * self.multiplier  # (B, T, D)

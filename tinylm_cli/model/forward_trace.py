@@ -222,7 +222,8 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
         for name, part in block.named_children():
             yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
-    yield "ln_f", f"final {NORMS[config.norm.kind]}"
+    if config.norm.is_final:
+        yield "ln_f", f"final {NORMS[config.norm.kind]}"
     if config.head.kind == "lm":
         yield "lm_head", "logits, from the tied embedding" if config.tie_weights else "logits"
     elif config.head.kind != "none":

@@ -21,7 +21,7 @@ from tinylm_cli.model.initialization import initialize, materialize
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.linear import Linear
-from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.norm import LayerNorm, RMSNorm, build_norm
 from tinylm_cli.model.rope import RotaryPosition, rotary_configs, rotary_key, rotary_positions
 from tinylm_cli.model.sampling import SamplingParams
 
@@ -58,6 +58,7 @@ class TinyTransformerLM(nn.Module):
     config: ModelConfig
     embedding: TransformerEmbedding
     blocks: nn.ModuleList
+    ln_f: LayerNorm | RMSNorm  # unless norm.placement is post_residual
     lm_head: Linear  # with head.kind lm
     score: Linear  # with a classification head
 
@@ -183,7 +184,7 @@ class TinyTransformerLM(nn.Module):
             cache: KV cache of the positions before ``tokens``, to which those of ``tokens`` are appended.
 
         Returns:
-            Vectors (B, T, D) after the final norm.
+            Vectors (B, T, D) after the final norm, if the model has one.
         """
         start, length = cache.length if cache else 0, tokens.shape[1]
         x = self.embedding(tokens, start)  # (B, T, D)
@@ -193,7 +194,7 @@ class TinyTransformerLM(nn.Module):
         caches = cache.extend(length) if cache else repeat(None)
         for block, kind, layer_cache in zip(self.blocks, self._kind_of_layer, caches, strict=False):
             x = block(x, masks[kind], rotation_of[kind], layer_cache)  # (B, T, D)
-        out: Tensor = self.ln_f(x)  # (B, T, D)
+        out: Tensor = self.ln_f(x) if self.config.norm.is_final else x  # (B, T, D)
         return out
 
     def rope_scaling_key(self, length: int) -> tuple[int, ...]:
@@ -276,7 +277,8 @@ class TinyTransformerLM(nn.Module):
                 TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer)
                 for layer, kind in enumerate(self._kind_of_layer)
             )
-            self.ln_f = build_norm(config)
+            if config.norm.is_final:
+                self.ln_f = build_norm(config)
             if config.head.kind == "lm":
                 self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
             elif config.head.kind != "none":

@@ -69,20 +69,22 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
     Follows ``model/block.py:TransformerBlock.forward``.
     """
     config = run.config
-    has_pre_norm, has_post_norm = config.norm.placement != "post", config.norm.placement != "pre"
+    has_pre_norm, has_post_norm = config.norm.precedes_sublayers, config.norm.placement in ("post", "sandwich")
     elements = run.tokens * config.d_model  # B × T × D
 
     def vectors(name: str, part: str) -> SavedTensor:
         return SavedTensor(name, part, elements * run.element_bytes, "sequence")
 
     def sublayer_end(index: int) -> Iterator[SavedTensor]:
-        """Yield the tensors that the post-norm and the dropout of a sub-layer save."""
+        """Yield the tensors that the norm after a sub-layer, or after its residual addition, and the dropout save."""
         if has_post_norm or (index == FEED_FORWARD and config.feed_forward.out_norm):
             output = vectors(f"sub-layer {index} output", "norm")
             yield from norm(run, f"post_ln_{index}", output, run.tokens, config.d_model)
         if config.dropout:
             mask = elements * run.dropout_mask_element_bytes(run.element_bytes)
             yield SavedTensor(f"dropout mask {index}", "dropout", mask, "sequence")
+        if config.norm.placement == "post_residual":
+            yield from norm(run, f"post_ln_{index}", vectors(f"sum {index}", "norm"), run.tokens, config.d_model)
 
     x = normed = vectors("input", "residual")
     if config.block.has_mixer:
@@ -114,11 +116,12 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     """
     config = run.config
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
-    source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
-    yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")
+    if config.norm.is_final:
+        source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
+        yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")
     if config.head.kind == "none":
         return
-    yield SavedTensor("ln_f output", "lm_head" if config.has_lm_head else "score", vectors, "sequence")
+    yield SavedTensor("head input", "lm_head" if config.has_lm_head else "score", vectors, "sequence")
     if config.head.logit_softcap is not None:
         yield SavedTensor("tanh", "lm_head", run.outputs * run.element_bytes, "tensor")  # B × T × V
     # tensor parallelism shards the vocabulary; scores are replicated, or computed on the GPU that has their tokens

@@ -152,6 +152,8 @@ FAMILIES = {
         Family("olmo2", "olmo.Olmo2Keys", "Olmo2ForCausalLM", "OLMo 2"),
         Family("olmo3", "olmo.Olmo3Keys", "Olmo3ForCausalLM", "OLMo 3"),
         Family("olmoe", "olmo.OlmoeKeys", "OlmoeForCausalLM", "OLMoE"),
+        Family("openai-gpt", "openai_gpt.OpenAIGPTKeys", "OpenAIGPTLMHeadModel", "GPT, the first"),
+        Family("bert-generation", "bert_generation.BertGenerationKeys", "BertGenerationDecoder", "BERT as a decoder"),
         Family("gpt_neox", "gpt.GPTNeoXKeys", "GPTNeoXForCausalLM", "GPT-NeoX and Pythia"),
         Family("gpt_neox_japanese", "gpt.GPTNeoXJapaneseKeys", "GPTNeoXJapaneseForCausalLM", "GPT-NeoX Japanese"),
         Family("gptj", "gpt.GPTJKeys", "GPTJForCausalLM", "GPT-J"),

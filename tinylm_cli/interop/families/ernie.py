@@ -1,6 +1,8 @@
 """Baidu's ERNIE 4.5: Llama with RoPE that pairs adjacent dimensions, and with experts."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
@@ -66,7 +68,7 @@ class Ernie45MoeKeys(key.LlamaLikeKeys, RopeKeys):
     moe_num_experts: key.NExperts = 64
     moe_num_shared_experts: key.NSharedExperts = 2
     moe_layer_start_index: key.Count = 1
-    moe_layer_end_index: int = -1
+    moe_layer_end_index: Annotated[int, Field(ge=-1, le=key.MAX_NUMBER)] = -1
     moe_layer_interval: key.Size = 1
     moe_norm_min: float = key.only(1e-12, why="tinylm has no other bound on the sum of the weights")
     moe_use_aux_free: bool = key.only(True, why="this family's code always corrects the scores of experts")

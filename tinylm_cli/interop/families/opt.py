@@ -25,6 +25,8 @@ class OPTKeys(key.Keys):
             "attention.o_proj": "self_attn.out_proj",
             "ln_1": "self_attn_layer_norm",
             "ln_2": "final_layer_norm",
+            "post_ln_1": "self_attn_layer_norm",
+            "post_ln_2": "final_layer_norm",
             "feed_forward.up_proj": "fc1",
             "feed_forward.down_proj": "fc2",
         },
@@ -42,16 +44,18 @@ class OPTKeys(key.Keys):
     tie_word_embeddings: key.TieWeights = True
     enable_bias: key.AllBiases = True
     layer_norm_elementwise_affine: Annotated[bool, *key.fills("norm.weight")] = True
-    do_layer_norm_before: bool = key.only(True, why="it would make the model post-norm, without a final norm")
+    do_layer_norm_before: bool = True
     remove_final_layer_norm: bool = key.only(False, why="the model would have no final norm")
     word_embed_proj_dim: key.OptionalSize = None
 
     def to_tinylm(self, to: Translation) -> None:
-        """Report an embedding width other than d_model, which needs input and output projections."""
+        """Map the place of norms, and report an embedding width other than d_model, which needs projections."""
+        if not self.do_layer_norm_before:
+            to.put("norm.placement", "post_residual", "do_layer_norm_before")
         if self.word_embed_proj_dim not in (None, self.hidden_size):
             why = "embeddings narrower than the model need input and output projections"
             to.unsupported("word_embed_proj_dim", why)
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}
+        return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": config.norm.precedes_sublayers}

@@ -108,6 +108,8 @@ def _mixers(config: ModelConfig, width: int) -> dict[str, dict[str, int]]:
             "n_groups": min(2, config.mamba2.n_groups),
         },
         "gated_deltanet": {"n_key_heads": heads, "n_value_heads": 2 * heads, "d_key": HEAD, "d_value": HEAD},
+        "kimi_delta_attention": {"n_heads": heads, "d_head": HEAD, "gate_rank": HEAD},
+        "lightning_attention": {"n_heads": heads, "d_head": HEAD},
         "rg_lru": {"d_inner": width, "n_blocks": heads},
     }
 

@@ -900,6 +900,15 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm3-3b": ("smollm3", {}),
     "olmo-3-7b": ("olmo3", {}),
     "qwen3-next-80b-a3b": ("qwen3_next", {}),
+    "qwen3.5-9b": ("qwen3_5", {"text_config": {
+        "model_type": "qwen3_5_text", "max_position_embeddings": 262144,
+        "rope_parameters": {
+            "rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25, "mrope_section": [11, 11, 10],
+            "mrope_interleaved": True,
+        },
+    }}),
+    "qwen3.5-35b-a3b": ("qwen3_5_moe", {}),
+    "kimi-linear-48b-a3b": ("kimi_linear", {}),
     "granite-4.0-h-small": ("granitemoehybrid", {
         "vocab_size": 100352, "num_key_value_heads": 8, "num_local_experts": 72, "num_experts_per_tok": 10,
         "intermediate_size": 768, "shared_intermediate_size": 1536, "mamba_d_state": 128,

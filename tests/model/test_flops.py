@@ -29,15 +29,17 @@ from tinylm_cli.model.kv_cache import KVCache
 MODELS = [*presets(), *architectures()]
 WINDOWED = [name for name, config in architectures().items() if config.attention.window is not None]
 
-SYSTEMS = {"gated_deltanet", "kimi_delta_attention"}
-"""Mixers that solve a triangular system."""
+OTHER_BACKWARD = {"gated_deltanet", "kimi_delta_attention", "lightning_attention"}
+"""Mixers whose backward pass does not have twice the matmuls of the forward one.
+
+The gradient of a triangular system adds matmuls; the initial state of lightning attention has no gradient.
+"""
 
 TWICE_BACKWARD = [
     name
     for name in MODELS
-    if SYSTEMS.isdisjoint(kind.block.mixer for kind in layer_pattern(load_config(name).config).kinds)
+    if OTHER_BACKWARD.isdisjoint(kind.block.mixer for kind in layer_pattern(load_config(name).config).kinds)
 ]
-"""Models without triangular systems, whose gradient adds matmuls."""
 
 OUTSIDE_MAPS = {
     "attention": "attention_scores",
@@ -45,6 +47,7 @@ OUTSIDE_MAPS = {
     "mamba2": "mamba2_scan",
     "gated_deltanet": "delta_rule",
     "kimi_delta_attention": "delta_rule",
+    "lightning_attention": "linear_attention",
 }
 """Of each mixer, the component that counts its matmuls outside linear maps and convolutions."""
 
@@ -216,9 +219,8 @@ def convolution_step_flops(config: ModelConfig) -> int:
 def test_any_model_flops(config: ModelConfig) -> None:
     """Of a forward pass, of both passes, and of a decoding step, on the CPU: small tensors are slower on meta.
 
-    Both passes are not compared where the backward pass is not twice the forward one: a single chunk of a state-space
-    model leaves its state unused, the initial state of lightning attention has no gradient, and that of a triangular
-    system adds matmuls.
+    Both passes are not compared where the backward pass is not twice the forward one: beside ``OTHER_BACKWARD``, a
+    single chunk of a state-space model leaves its state unused.
     """
     config = without_dropout(config)
     model = TinyTransformerLM.from_config(config)
@@ -241,7 +243,7 @@ def _backward_is_twice_forward(kind: ModelConfig, seq_len: int) -> bool:
     mixers = kind.block.mixers
     if "mamba2" in mixers and kind.mamba2.chunk_len >= seq_len:
         return False
-    return not {*SYSTEMS, "lightning_attention"} & set(mixers)
+    return OTHER_BACKWARD.isdisjoint(mixers)
 
 
 def in_several_chunks(config: ModelConfig) -> ModelConfig:

@@ -43,7 +43,7 @@ OPTIONS = {
 """The option that constrains each figure."""
 
 
-Family = Literal["course", "gpt2", "llama", "qwen3", "gemma2", "mixtral", "qwen3-moe"]
+Family = Literal["course", "gpt2", "llama", "qwen3", "gemma2", "mixtral", "qwen3-moe", "qwen3.5"]
 """The names of ``analysis.design.families``."""
 
 

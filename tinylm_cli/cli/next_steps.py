@@ -124,8 +124,12 @@ def design_arguments(config: ModelConfig) -> str:
 
 def _family(config: ModelConfig) -> str:
     """Return the design family nearest to a config, by the fields that distinguish the families."""
+    from tinylm_cli.config.layer_kinds import layer_pattern
+
     normalized = config.attention.qk_norm != "none"
     experts = config.feed_forward.n_experts
+    if not experts and any(kind.block.mixer == "gated_deltanet" for kind in layer_pattern(config).kinds):
+        return "qwen3.5"
     if experts:
         return "qwen3-moe" if normalized or experts > MANY_EXPERTS else "mixtral"
     if config.norm.placement == "sandwich":

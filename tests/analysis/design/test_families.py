@@ -23,6 +23,7 @@ OWN = {
     "Llama 3.2 1B": (128256, True),
     "Llama 3.2 3B": (128256, True),
     **{f"Qwen3 {size}B": (151936, False) for size in (8, 14, 32)},
+    **{f"Qwen3.5 {size}B": (248320, True) for size in (0.8, 2, 4)},
 }
 """vocab_size and tie_weights of published models, if they differ from the family's base config."""
 
@@ -43,6 +44,7 @@ SHIPPED = {
     "Gemma 2 2B": "gemma-2-2b",
     "Mixtral 8x7B": "mixtral-8x7b",
     "Qwen3 30B-A3B": "qwen3-30b-a3b",
+    "Qwen3.5 9B": "qwen3.5-9b",
 }
 """Published models with a built-in config."""
 

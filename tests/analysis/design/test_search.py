@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
@@ -25,13 +26,17 @@ SMALL = Grid(
     aspects=(32, 128),
     d_ff_steps=((0, 128), (384, 512)),
 )
+PATTERNS = {"qwen3.5": 4}
+"""Layers in the pattern of the families with several kinds of layers."""
+
 Model = tuple[Shape, int]
 RELATIONS: tuple[Relation, ...] = ("at_most", "at_least", "within")
 
 
 def small(family: str) -> SearchSpace:
     setups, gpu = Setups.of(batch_size=2, seq_len=5000), load_hardware("l4")
-    return SearchSpace(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=SMALL, accelerator=gpu)
+    grid = replace(SMALL, n_layers=range(2, 17), aspects=(16, 128)) if family in PATTERNS else SMALL
+    return SearchSpace(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=grid, accelerator=gpu)
 
 
 @cache
@@ -44,7 +49,11 @@ def evaluated(family: str) -> dict[Model, dict[str, float]]:
     for d_head, d_model in product(template.d_heads, (128, 192, 256, 384, 512)):
         step = 128 if d_model < 384 else 512
         d_ffs = [n for n in range(step, 8 * d_model + 1, step) if _between(n / d_model, template.d_ff_ratios)]
-        depths = [n for n in range(2, 9) if 32 <= d_model / n <= 128]
+        if family in PATTERNS:
+            period = PATTERNS[family]
+            depths = [n for n in range(2 * period, 17, period) if 16 <= d_model / n <= 128]
+        else:
+            depths = [n for n in range(2, 9) if 32 <= d_model / n <= 128]
         for n_heads in _heads(template, d_model / d_head):
             groups = [group for group in template.groups if n_heads % group == 0]
             for group, d_ff, n_layers in product(groups, d_ffs, depths):

@@ -22,7 +22,8 @@ Evaluate = Callable[..., Sequence[int]]
 """Returns the counts of the config with the given d_model, n_heads, n_kv_heads, d_ff and n_layers, in this order."""
 
 MIN_LAYERS = 2
-"""Minimum n_layers for which the polynomials are exact: a single layer is both the first and the last."""
+"""Minimum n_layers for which the polynomials are exact, or of periods of a pattern of kinds of layers: a single layer,
+or period, is both the first and the last."""
 
 HeadSharing = Literal["grouped", "multi_head", "one_head"]
 """Grouped-query, multi-head or single-head attention. Figures may be discontinuous between these cases, so each has its
@@ -60,26 +61,28 @@ class ClosedForm(NamedTuple):
         n_counts: Number of counts.
         period: Length of the window pattern.
         combine: Computes the figure from the counts; never decreases as one of them grows.
+        depth_step: Number that divides n_layers: the length of a pattern of kinds of layers, which repeats as a whole.
     """
 
     coefficients: Sequence[int]
     n_counts: int = 1
     period: int = 1
     combine: Callable[[Sequence[int]], Value] = max
+    depth_step: int = 1
 
     def fix(self, size: int) -> ClosedForm:
         """Return the form with its next size fixed."""
         half = len(self.coefficients) // 2
         values = zip(self.coefficients[:half], self.coefficients[half:], strict=True)
-        return ClosedForm([a + size * b for a, b in values], self.n_counts, self.period, self.combine)
+        return ClosedForm([a + size * b for a, b in values], self.n_counts, self.period, self.combine, self.depth_step)
 
     def at(self, n_layers: int) -> Value:
-        """Return the figure at ``n_layers >= MIN_LAYERS``, once all other sizes are fixed."""
+        """Return the figure at a multiple ``n_layers >= MIN_LAYERS`` of the step, once all other sizes are fixed."""
         return self.combine(self.counts(n_layers))
 
     def counts(self, n_layers: int) -> list[int]:
-        """Return the counts at ``n_layers >= MIN_LAYERS``, once all other sizes are fixed."""
-        periods, phase = divmod(n_layers - MIN_LAYERS, self.period)
+        """Return the counts at a multiple ``n_layers >= MIN_LAYERS`` of the step, once all other sizes are fixed."""
+        periods, phase = divmod(n_layers // self.depth_step - MIN_LAYERS, self.period)
         half = len(self.coefficients) // 2
         starts = self.coefficients[phase : half : self.period]
         slopes = self.coefficients[half + phase :: self.period]
@@ -101,13 +104,15 @@ class ClosedForm(NamedTuple):
             if not any(bounds(other, index) for other in kept):
                 kept = [other for other in kept if not bounds(index, other)] + [index]
         chosen = (part for index, part in enumerate(parts) if index % self.n_counts in kept)
-        return ClosedForm(list(chain.from_iterable(chosen)), len(kept), self.period, self.combine)
+        return ClosedForm(list(chain.from_iterable(chosen)), len(kept), self.period, self.combine, self.depth_step)
 
 
 def fit_closed_form(
     evaluate: Evaluate,
     *,
     period: int = 1,
+    depth_step: int = 1,
+    heads_step: int = 1,
     heads: HeadSharing = "grouped",
     combine: Callable[[Sequence[int]], Value] = max,
 ) -> ClosedForm:
@@ -116,6 +121,8 @@ def fit_closed_form(
     Args:
         evaluate: Returns the counts.
         period: Length of the window pattern that layers repeat.
+        depth_step: Number that divides n_layers.
+        heads_step: Number that divides n_heads and n_kv_heads.
         heads: The models to fit.
         combine: Computes the figure from the counts.
 
@@ -127,12 +134,17 @@ def fit_closed_form(
 
     def by_phase(*sizes: int) -> list[int]:
         *others, periods = sizes
-        phases = [evaluate(*others, MIN_LAYERS + phase + period * periods) for phase in range(period)]
+        depths = [depth_step * (MIN_LAYERS + phase + period * periods) for phase in range(period)]
+        phases = [evaluate(*others, n_layers) for n_layers in depths]
         return list(chain.from_iterable(zip(*phases, strict=True)))
 
-    check, n_layers = _CHECK[heads], MIN_LAYERS + 3 * period
+    scale = (1, heads_step, heads_step, 1)
+    check = [step * size for step, size in zip(scale, _CHECK[heads], strict=True)]
+    pairs = [(step * low, step * high) for step, (low, high) in zip(scale, _PAIRS[heads], strict=True)]
+    n_layers = depth_step * (MIN_LAYERS + 3 * period)
     expected = evaluate(*check, n_layers)
-    form = ClosedForm(_interpolate(by_phase, (*_PAIRS[heads], (0, 1))), len(expected), period, combine)
+    coefficients = _interpolate(by_phase, (*pairs, (0, 1)))
+    form = ClosedForm(coefficients, len(expected), period, combine, depth_step)
     fixed = form
     for size in check:
         fixed = fixed.fix(size)

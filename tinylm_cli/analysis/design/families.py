@@ -40,6 +40,8 @@ class Family:
     # d_model. n_heads is rounded to a multiple of ``heads_step``.
     head_ratios: tuple[float, ...] = ()
     heads_step: int = 8
+    # Sizes of other mixers that are a multiple of n_heads: the field and the multiple.
+    sizes_by_heads: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def config(self) -> ModelConfig:
@@ -156,6 +158,24 @@ FAMILIES: dict[str, Family] = {
             groups=(4, 8, 16),
             d_ff_ratios=(0.25, 0.5),
             head_ratios=(1.0, 1.5, 2.0),
+        ),
+        Family(
+            "qwen3.5",
+            base="qwen3.5-9b",
+            title="Qwen3.5: Gated DeltaNet in three of four layers, gated attention in the fourth",
+            source="Qwen Team 2026, https://huggingface.co/Qwen/Qwen3.5-9B",
+            published_sizes=(  # the language models at https://huggingface.co/Qwen, without multi-token prediction
+                PublishedModel("Qwen3.5 0.8B", 752_393_024, Sizes(1024, 24, 8, 2, 256, 3584)),
+                PublishedModel("Qwen3.5 2B", 1_881_825_088, Sizes(2048, 24, 8, 2, 256, 6144)),
+                PublishedModel("Qwen3.5 4B", 4_205_751_296, Sizes(2560, 32, 16, 4, 256, 9216)),
+                PublishedModel("Qwen3.5 9B", 8_953_803_264, Sizes(4096, 32, 16, 4, 256, 12288)),
+                PublishedModel("Qwen3.5 27B", 26_895_998_464, Sizes(5120, 64, 24, 4, 256, 17408)),
+            ),
+            d_heads=(256,),
+            groups=(4, 6, 8),
+            d_ff_ratios=(2.0, 4.0),
+            head_ratios=(1.0, 1.25, 1.5, 2.0),
+            sizes_by_heads=(("gated_deltanet.n_value_heads", 2),),
         ),
     )
 }

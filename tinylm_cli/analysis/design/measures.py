@@ -51,6 +51,8 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
             form = fit_closed_form(
                 lambda *sizes, counts=counts: counts(config(*sizes), space),
                 period=space.period,
+                depth_step=space.depth_step,
+                heads_step=space.family.heads_step if space.family.sizes_by_heads else 1,
                 heads=heads,
                 combine=combine,
             )

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing
+from tinylm_cli.analysis.design.closed_form import MIN_LAYERS, ClosedForm, HeadSharing
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
@@ -158,7 +158,16 @@ class SearchSpace:
 
     @property
     def period(self) -> int:
-        """Number of layers after which the kinds of layers repeat."""
+        """Number of layers after which a window pattern repeats, which may end within a period."""
+        return 1 if self.depth_step > 1 else self._cycle
+
+    @property
+    def depth_step(self) -> int:
+        """Number of layers in a pattern of kinds of layers, which must divide n_layers; 1 without kinds."""
+        return self._cycle if self.family.config.layers.kinds else 1
+
+    @cached_property
+    def _cycle(self) -> int:
         return len(layer_pattern(self.family.config).stretches[-1].cycle)
 
     @property
@@ -178,7 +187,8 @@ class SearchSpace:
 
     def depths(self, d_model: int) -> range:
         """Return the values of n_layers for a d_model, in equal steps; may be empty."""
-        return self.grid.depths(d_model, self.layout.pipeline * self.layout.virtual)
+        depths = self.grid.depths(d_model, lcm(self.depth_step, self.layout.pipeline * self.layout.virtual))
+        return depths[bisect_left(depths, MIN_LAYERS * self.depth_step) :]
 
     def d_ffs(self, d_model: int) -> range:
         """Return the values of d_ff for a d_model."""
@@ -237,6 +247,9 @@ class SearchSpace:
             },
             "feed_forward": {**base["feed_forward"], "d_expert": None},
         }
+        for name, per_head in self.family.sizes_by_heads:
+            block, field = name.split(".")
+            values[block] = {**values[block], field: per_head * shape.n_heads}
         return ModelConfig.model_validate(values)
 
     def axes(self) -> Iterator[GridAxis]:
@@ -258,6 +271,8 @@ class SearchSpace:
         yield GridAxis("d_ff", ", ".join(_multiples(grid.d_ff_steps)), _NVIDIA)
         if self.layout.tensor > 1:
             yield GridAxis("n_heads, n_kv_heads, d_ff", f"multiples of tp {self.layout.tensor}", _SHOEYBI)
+        if self.depth_step > 1:
+            yield GridAxis("n_layers", f"multiples of {self.depth_step}, the pattern of its layers", family.source)
         if self.layout.pipeline > 1:
             chunks = self.layout.pipeline * self.layout.virtual
             yield GridAxis("n_layers", f"multiples of {chunks} pipeline chunks", _NARAYANAN)

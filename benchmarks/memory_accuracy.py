@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +43,16 @@ SAVED_LIMIT, PEAK_LIMIT = 0.02, 0.05
 RECURRENT_PEAK_LIMIT = 0.15
 """Of models with recurrences, the gradients inside whose backward pass are all counted as held at once."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+Key = tuple[str, str, str]
+"""Figure, model and detail of a row."""
+LINE = re.compile(r"^\| (saved|peak) \| ([^|]+) \| ([^|]+) \| [\d,]+ \| ([\d,]+) \|", re.MULTILINE)
+
+
+def measured_before(text: str) -> dict[Key, int]:
+    """Return the measured bytes of each row of a page."""
+    return {(figure, model, detail): int(size.replace(",", "")) for figure, model, detail, size in LINE.findall(text)}
 
 
 def largest_error(figure: str, model: str) -> float:
@@ -103,16 +115,27 @@ def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
     )
 
 
-def saved_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str, *, fake: bool = False) -> Row:
-    """Compare the bytes that autograd saves on the CPU."""
+def saved_row(
+    model: str,
+    config: ModelConfig,
+    batch_size: int,
+    seq_len: int,
+    dtype: str,
+    *,
+    fake: bool = False,
+    known: dict[Key, int] | None = None,
+) -> Row:
+    """Compare the bytes that autograd saves on the CPU, measured unless ``known`` has them."""
     found = activation_bytes(
         config,
         TrainingSetup(batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel="sdpa", device="cpu"),
     )
-    with built(config, dtype, "cpu", fake=fake) as made:
-        measured = saved_bytes(made, batch_size, seq_len)
-    backend = attention_of(config, seq_len, "cpu")
-    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {backend}", found.saved_bytes, measured)
+    detail = f"{batch_size} × {seq_len}, {dtype}, {attention_of(config, seq_len, 'cpu')}"
+    measured = (known or {}).get(("saved", model, detail))
+    if measured is None:
+        with built(config, dtype, "cpu", fake=fake) as made:
+            measured = saved_bytes(made, batch_size, seq_len)
+    return Row("saved", model, detail, found.saved_bytes, measured)
 
 
 def peak_row(
@@ -127,8 +150,9 @@ def peak_row(
     device: Device = "cpu",
     fake: bool = False,
     foreach: bool = False,
+    known: dict[Key, int] | None = None,
 ) -> Row:
-    """Compare the peak of a training step; ``foreach`` selects that implementation of AdamW."""
+    """Compare the peak of a training step, measured unless known; ``foreach`` selects that implementation of AdamW."""
     found = training_memory(
         config,
         TrainingSetup(
@@ -142,21 +166,28 @@ def peak_row(
             device=device,
         ),
     )
-    measure = cuda_peak_bytes if device == "cuda" else peak_bytes
-    with built(config, dtype, device, fake=fake) as made:
-        make_optimizer = foreach_adamw if foreach else OPTIMIZERS[optimizer]
-        measured = measure(made, make_optimizer, batch_size, seq_len, recompute=recompute == "full")
     predicted, phase = (found.foreach_peak_bytes, "optimizer step") if foreach else (found.peak_bytes, found.peak_phase)
     implementation = " by foreach" if foreach else ""
     again = ", full recompute" if recompute == "full" else ""
     where = ", cuda" if device == "cuda" else ""
     backend = attention_of(config, seq_len, device)
     detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, {optimizer}{implementation}{again}{where}: {phase}"
+    measured = (known or {}).get(("peak", model, detail))
+    if measured is None:
+        measure = cuda_peak_bytes if device == "cuda" else peak_bytes
+        with built(config, dtype, device, fake=fake) as made:
+            make_optimizer = foreach_adamw if foreach else OPTIMIZERS[optimizer]
+            measured = measure(made, make_optimizer, batch_size, seq_len, recompute=recompute == "full")
     return Row("peak", model, detail, predicted, measured)
 
 
-def rows(*, quick: bool = False) -> Iterator[Row]:
-    """Yield every comparison, or a few small ones if ``quick``."""
+def rows(*, quick: bool = False, known: dict[Key, int] | None = None) -> Iterator[Row]:
+    """Yield every comparison, or a few small ones if ``quick``; measurements in ``known`` are not repeated."""
+    for compare in _comparisons(quick=quick):
+        yield compare(known=known)
+
+
+def _comparisons(*, quick: bool) -> Iterator[partial[Row]]:
     small = {name: load_yaml_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
     published = architectures()
     # experts and recurrences take minutes with fake tensors
@@ -171,25 +202,25 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
         for dropout in (0.0, 0.1):
             changed = config.model_copy(update={"dropout": dropout})
             for dtype in DTYPES:
-                yield saved_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
-                yield peak_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+                yield partial(saved_row, f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+                yield partial(peak_row, f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
     for name, config in ({"pythia-160m": dense["pythia-160m"]} if quick else dense).items():
         length = min(config.max_len, LENGTH)
-        yield saved_row(name, config, 1, length, "bfloat16", fake=True)
-        yield peak_row(name, config, 1, length, "bfloat16", fake=True)
+        yield partial(saved_row, name, config, 1, length, "bfloat16", fake=True)
+        yield partial(peak_row, name, config, 1, length, "bfloat16", fake=True)
     for name, config in chosen.items():
-        yield saved_row(name, config, 4, 64, "float32")
-        yield saved_row(name, config, 4, 64, "bfloat16")
-        yield peak_row(name, config, 4, 64, "float32")
-        yield peak_row(name, config, 1, 16, "float32")
+        yield partial(saved_row, name, config, 4, 64, "float32")
+        yield partial(saved_row, name, config, 4, 64, "bfloat16")
+        yield partial(peak_row, name, config, 4, 64, "float32")
+        yield partial(peak_row, name, config, 1, 16, "float32")
     for optimizer in OPTIMIZERS:
-        yield peak_row("tiny", small["tiny"], 1, 32, "float32", optimizer=optimizer)
+        yield partial(peak_row, "tiny", small["tiny"], 1, 32, "float32", optimizer=optimizer)
     for dtype in DTYPES:
-        yield peak_row("tiny", small["tiny"], 1, 32, dtype, foreach=True)
-    yield peak_row("tiny", small["tiny"], 4, 128, "float32", recompute="full")
+        yield partial(peak_row, "tiny", small["tiny"], 1, 32, dtype, foreach=True)
+    yield partial(peak_row, "tiny", small["tiny"], 4, 128, "float32", recompute="full")
     if torch.cuda.is_available():
         for name in presets():
-            yield peak_row(name, load_yaml_config(name).config, 4, 1024, "bfloat16", device="cuda")
+            yield partial(peak_row, name, load_yaml_config(name).config, 4, 1024, "bfloat16", device="cuda")
 
 
 def page(found: Sequence[Row]) -> str:
@@ -243,10 +274,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the page, and return 1 if an error is out of its bound."""
     parser = argparse.ArgumentParser(prog="benchmarks/memory_accuracy.py", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few small models, for trying the script out")
+    parser.add_argument("--keep", action="store_true", help="measure only what the page in docs does not have")
     parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help="Markdown (default: %(default)s)")
     options = parser.parse_args(arguments)
     found = []
-    for row in rows(quick=options.quick):
+    known = measured_before(PAGE.read_text(encoding="utf-8")) if options.keep else {}
+    for row in rows(quick=options.quick, known=known):
         print(f"{row.error:+8.2%}  {row.figure}  {row.model}: {row.detail}", file=sys.stderr)
         found.append(row)
     options.output.write_text(page(found), encoding="utf-8")

@@ -112,6 +112,19 @@ OTHER_HEADS: list[dict[str, Any]] = [
 
 
 @st.composite
+def mtp_configs(draw: st.DrawFn) -> ModelConfig:
+    """Draw a valid config of a small model with multi-token prediction modules."""
+    config = draw(small_configs().filter(lambda config: config.has_lm_head))
+    return with_mtp(config, draw(one_of([1, 2, 3])))
+
+
+def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
+    """Return the config of a language model with so many multi-token prediction modules."""
+    head = config.head.model_copy(update={"n_mtp_layers": n_mtp_layers})
+    return ModelConfig.model_validate(config.model_copy(update={"head": head}).model_dump(exclude_unset=True))
+
+
+@st.composite
 def small_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model."""
     mixer: MixerKind = draw(one_of(["attention", "attention", "attention", "attention_mamba2", *OTHER_MIXERS, "none"]))

@@ -72,3 +72,32 @@ def test_checkpoints_hold_router_corrections() -> None:
     model = TinyTransformerLM.from_config(loaded.config, device="meta")
     held = {id(tensor): tensor.numel() for tensor in model.state_dict(keep_vars=True).values()}
     assert sum(held.values()) == sizes["hub"].params
+
+
+def test_multi_token_prediction_of_deepseek() -> None:
+    """The checkpoint stores 684,489,830,400 weights in float8 and bfloat16, as its safetensors headers add up.
+
+    https://huggingface.co/deepseek-ai/DeepSeek-V3 shows 685B. Its layer 61 is the module, with a copy of the embedding
+    and of the LM head; 256 corrections of its router are stored in float32.
+    """
+    loaded = load_config(str(CONFIGS / "deepseek_v3.json"), ["head.n_mtp_layers=1"])
+    model = analyze_params(loaded)
+    sizes = {count.convention: count.params for count in model.counts}
+    assert sizes["hub-mtp"] - 59 * 256 == 684_489_830_400
+    assert sizes["without-mtp"] == 671_026_404_352
+    assert model.active_params == analyze_params(load_config(str(CONFIGS / "deepseek_v3.json"))).active_params
+    latent = 1536 * 7168 + 1536 + 24576 * 1536 + 576 * 7168 + 512 + 32768 * 512 + 7168 * 16384
+    experts = 256 * 7168 + (256 + 1) * 3 * 2048 * 7168
+    (component,) = (part for part in model.components if part.name == "mtp")
+    assert component.params == latent + experts + 2 * 7168 * 7168 + 5 * 7168 == 11_610_067_968
+    assert component.params == sizes["unique"] - sizes["without-mtp"]
+
+
+def test_tied_head_and_modules() -> None:
+    model = analyze_params(load_config("tiny", ["head.n_mtp_layers=2"]))
+    sizes = {count.convention: count.params for count in model.counts}
+    table = 256 * 128
+    assert sizes["untied"] - sizes["unique"] == table
+    assert sizes["hub-mtp"] - sizes["unique"] == 2 * 2 * table
+    assert sizes["active"] == sizes["without-mtp"] == 826_112
+    assert sum(part.params for part in model.components) == sizes["unique"] == model.total_params

@@ -172,6 +172,9 @@ fullwidth-digits              wrong-type@3
 head-kind-class-name          unknown-choice@8 unknown-key@9
 head-labels-of-lm             without-effect@8
 head-lm-fields                without-effect@7,11-12 out-of-range@10
+head-mtp-alias                unknown-key@8
+head-mtp-of-classifier        without-effect@10
+head-mtp-too-many             out-of-range@8
 head-none-with-bias           without-effect@10
 head-unknown-key              unknown-key@8,9,10
 heads-do-not-divide           heads-do-not-divide@4

@@ -88,6 +88,7 @@ head:
   kind: lm
   bias: false
   logit_scale: 1.0
+  n_mtp_layers: 0
 nominal_params: 500000
 """
 

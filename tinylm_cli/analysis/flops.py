@@ -9,6 +9,8 @@ For one sequence of T tokens a forward pass computes
   V, where ``pairs`` is T² if every pair of query and key counts, and about T² / 2 if only causal pairs do.
 
 A training step adds the backward pass, twice the forward pass: the gradient of each matmul's input and of its weight.
+It also runs the multi-token prediction modules, each over all T positions and with the LM head: a forward pass of the
+model for inference does not.
 Norms, activations, softmax, RoPE and the loss are not counted, as in torch's FlopCounterMode and PaLM's convention:
 they are a small share of the arithmetic, and memory traffic determines their time. Unlike ``6 · N``, this count
 includes attention's matmuls and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.
@@ -31,6 +33,7 @@ from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, layers_prefix, tensor_table
+from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 from tinylm_cli.reports.flops import COMPONENTS, FlopsComponent, ModelFlops, PartFlops
@@ -135,6 +138,7 @@ def train_flops(
         AnalysisError: If seq_len is outside 1..max_len.
     """
     groups = list(matmul_groups(config, seq_len=seq_len, attention=attention, table=table))
+    groups += mtp_matmul_groups(config, seq_len=seq_len, attention=attention, table=table)
     forward = sum(group.flops for group in groups)
     recomputed = sum(_recomputed(group, recompute) for group in groups)
     return batch_size * (TRAIN_PER_FORWARD * forward + recomputed)
@@ -159,10 +163,12 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
     """
     batch_size, seq_len, recompute = setup.batch_size, setup.length(config), setup.recompute
     groups = list(matmul_groups(config, seq_len=seq_len, attention=attention))
+    mtp_groups = list(mtp_matmul_groups(config, seq_len=seq_len, attention=attention))
     tokens = batch_size * seq_len
     forward = batch_size * sum(group.flops for group in groups)
-    recomputed = batch_size * sum(_recomputed(group, recompute) for group in groups)
-    train = TRAIN_PER_FORWARD * forward + recomputed
+    mtp = batch_size * sum(group.flops for group in mtp_groups)
+    recomputed = batch_size * sum(_recomputed(group, recompute) for group in (*groups, *mtp_groups))
+    train = TRAIN_PER_FORWARD * (forward + mtp) + recomputed
     six_n = TRAIN_FLOPS_PER_PARAM * active_params(tensor_table(config))
     return ModelFlops(
         batch_size=batch_size,
@@ -170,7 +176,8 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
         attention=attention,
         recompute=recompute,
         forward_flops=forward,
-        backward_flops=BACKWARD_PER_FORWARD * forward,
+        mtp_flops=mtp,
+        backward_flops=BACKWARD_PER_FORWARD * (forward + mtp),
         recompute_flops=recomputed,
         train_flops=train,
         forward_flops_per_token=forward / tokens,
@@ -201,10 +208,38 @@ def matmul_groups(
     return _matmul_groups(config, counted, tensor_table(config) if table is None else table)
 
 
+def mtp_matmul_groups(
+    config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal", table: TensorTable | None = None
+) -> Iterator[MatmulGroup]:
+    """Yield the matmuls of the multi-token prediction modules for one sequence, which only training runs.
+
+    Each module multiplies all positions, also those without a token so far ahead, by its projection, its layer and the
+    LM head of the model. Recomputation applies to its layer.
+
+    Raises:
+        AnalysisError: If seq_len is outside 1..max_len.
+    """
+    check_length(config, seq_len, "seq_len")
+    counted = SequencePass(seq_len, seq_len, attention)
+    table = tensor_table(config) if table is None else table
+    heads = (matmul for section in table for matmul in _weight_matmuls(section, seq_len))
+    head = tuple(matmul for matmul in heads if matmul.component == "lm_head")
+    for section in table:
+        if section.n_mtp_layers:
+            weights = tuple(_weight_matmuls(section, seq_len))
+            outside = tuple(matmul for matmul in weights if not matmul.name.startswith("block."))
+            layer = tuple(matmul for matmul in weights if matmul.name.startswith("block."))
+            kind = mtp_layer(config)
+            inside = mixer_of(kind).matmuls(kind, counted)
+            yield MatmulGroup(f"{section.prefix()}.block", section.n_mtp_layers, (*layer, *inside), True)
+            yield MatmulGroup(section.prefix(), section.n_mtp_layers, (*outside, *head), False)
+
+
 def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTable) -> Iterator[MatmulGroup]:
     for section in table:
         weights = tuple(_weight_matmuls(section, counted.tokens))
-        if not section.tensors:  # a final norm without weights and no head
+        # a final norm without weights and no head; modules that inference does not run
+        if not section.tensors or section.n_mtp_layers:
             continue
         if section.layers is None:
             yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights, False)

@@ -26,16 +26,17 @@ def explain_params(loaded: LoadedConfig) -> ModelParams:
 def component_formulas(table: TensorTable) -> Iterator[ComponentFormula]:
     """Yield the formula of each component that the model has, in the order of the model."""
     for component in COMPONENTS:
-        sections = [(section, [t for t in section.tensors if t.component == component]) for section in table]
+        sections = [(section, [t for t in section.tensors if section.component(t) == component]) for section in table]
         named = [tensor for _, tensors in sections for tensor in tensors]
         if named:
             params = sum(section.repeats * tensor.params for section, tensors in sections for tensor in tensors)
-            active = sum(section.repeats * tensor.active_params for section, tensors in sections for tensor in tensors)
+            used = sections if component != "mtp" else []  # inference does not run MTP modules
+            active = sum(section.repeats * tensor.active_params for section, tensors in used for tensor in tensors)
             yield ComponentFormula(
                 component=component,
                 formula=_formula(sections, active=False),
                 params=params,
-                active_formula=_formula(sections, active=True),
+                active_formula=_formula(used, active=True),
                 active_params=active,
                 modules=tuple(dict.fromkeys(_module(tensor).rpartition(".")[2] for tensor in named)),
                 tied_to=tied_component(table, named),
@@ -44,16 +45,17 @@ def component_formulas(table: TensorTable) -> Iterator[ComponentFormula]:
 
 def _formula(sections: Iterable[tuple[Section, Sequence[Tensor]]], *, active: bool) -> str:
     """Return the sum over sections; layers with equal formulas are merged."""
-    repeats: dict[tuple[str, bool], int] = {}  # keys: formula, and whether it belongs to a layer
+    repeats: dict[tuple[str, str], int] = {}  # keys: formula, and "layer" or "module" if it belongs to one
     for section, tensors in sections:
         stored = [tensor for tensor in tensors if tensor.tied_to is None]
         if stored:
-            key = (_section(stored, active=active), section.layers is not None)
+            noun = "layer" if section.layers is not None else "module" if section.n_mtp_layers else ""
+            key = (_section(stored, active=active), noun)
             repeats[key] = repeats.get(key, 0) + section.repeats
     parts = []
-    for (formula, is_layer), count in repeats.items():
-        if is_layer or count > 1:
-            parts.append(_times(_counted(count, "layer") if is_layer else str(count), formula))
+    for (formula, noun), count in repeats.items():
+        if noun or count > 1:
+            parts.append(_times(_counted(count, noun) if noun else str(count), formula))
         else:
             parts.append(_grouped(formula) if len(repeats) > 1 else formula)
     return " + ".join(parts) or "0"

@@ -40,8 +40,9 @@ def total_params(table: TensorTable) -> int:
 
 
 def active_params(table: TensorTable) -> int:
-    """Return the parameters that one token uses; routed experts count top_k of n_experts."""
-    return sum(section.repeats * tensor.active_params for section in table for tensor in section.tensors)
+    """Return the parameters that a token uses in inference: routed experts count top_k of n_experts, MTP modules 0."""
+    used = (section for section in table if not section.n_mtp_layers)
+    return sum(section.repeats * tensor.active_params for section in used for tensor in section.tensors)
 
 
 def non_embedding_params(table: TensorTable) -> int:
@@ -55,7 +56,9 @@ def non_embedding_params(table: TensorTable) -> int:
 
 def component_params(table: TensorTable, component: Component) -> int:
     """Return the parameters of one component; a tied tensor counts where it is stored."""
-    return sum(section.repeats * t.params for section in table for t in section.tensors if t.component == component)
+    return sum(
+        section.repeats * t.params for section in table for t in section.tensors if section.component(t) == component
+    )
 
 
 def weights_bytes(config: ModelConfig, dtype: str) -> int:
@@ -132,14 +135,14 @@ def tied_component(table: TensorTable, tensors: Iterable[Tensor]) -> Component |
 
 def _by_component(table: TensorTable, total: int) -> Iterator[PartParams]:
     for component in COMPONENTS:
-        tensors = [t for section in table for t in section.tensors if t.component == component]
+        tensors = [t for section in table for t in section.tensors if section.component(t) == component]
         if tensors:
             params = component_params(table, component)
             yield PartParams(component, 1, None, params, params / total, tied_component(table, tensors))
 
 
 def _require_listable(table: TensorTable, by: Breakdown) -> None:
-    per_layer = (1 if by == "layer" and section.layers is not None else len(section.tensors) for section in table)
+    per_layer = (1 if by == "layer" and section.is_repeated else len(section.tensors) for section in table)
     n_rows = sum(section.repeats * rows for section, rows in zip(table, per_layer, strict=True))
     if n_rows > MAX_EXPANDED_ROWS:
         raise AnalysisError(
@@ -151,18 +154,18 @@ def _require_listable(table: TensorTable, by: Breakdown) -> None:
 def _parts(config: ModelConfig, total: int, by: Breakdown, *, expand: bool) -> Iterator[PartParams]:
     """Yield a row for each layer and for each tensor outside the layers, or for each tensor of the layers too."""
     table, pattern = tensor_table(config), layer_pattern(config)
-    for section, layer in in_order(table) if expand else ((section, None) for section in table):
-        count = section.repeats if layer is None else 1
+    for section, index in in_order(table) if expand else ((section, None) for section in table):
+        count = section.repeats if index is None else 1
         kind = "" if section.layers is None else kind_names(config, section.layers)
-        if layer is not None:
-            kind = pattern.names[pattern.kind(layer)]
-        if by == "layer" and section.layers is not None:
+        if section.layers is not None and index is not None:
+            kind = pattern.names[pattern.kind(index)]
+        if by == "layer" and section.is_repeated:
             params = count * sum(tensor.params for tensor in section.tensors)
-            yield PartParams(section.prefix(layer), count, None, params, params / total, None, kind)
+            yield PartParams(section.prefix(index), count, None, params, params / total, None, kind)
             continue
         for tensor in section.tensors:
             params, shape = count * tensor.params, tensor.shape if by == "tensor" else None
-            name = section.full_name(tensor, layer)
+            name = section.full_name(tensor, index)
             yield PartParams(name, count, shape, params, params / total, tensor.tied_to, kind)
 
 
@@ -184,16 +187,21 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
         Jiang et al. 2024 (active parameters), https://arxiv.org/abs/2401.04088
     """
     head = config.vocab_size * config.d_model if config.tie_weights else 0  # (V, D)
+    mtp = component_params(tensor_table(config), "mtp")
     untied = "the LM head is not tied" if config.has_lm_head else "the model has no LM head"
     if head:
         untied = "with a separate LM head, as without tie_weights"
     vocabulary = "without token embedding, learned positions and LM head, as scaling laws count"
-    routed = "no experts: a token uses all" if active == unique else "without the experts that a token is not routed to"
+    modules = "without multi-token prediction modules" if mtp else "the model has no multi-token prediction modules"
+    unused = ["without the experts that a token is not routed to"] if active < unique - mtp else []
+    unused += ["without multi-token prediction modules"] if mtp else []
+    routed = " and ".join(unused) or "no experts: a token uses all"
     differences: tuple[_Difference, ...] = (
         ("unique", 0, "each stored tensor once, tied or not"),
         ("untied", head, untied),
         ("non-embedding", non_embedding - unique, vocabulary),
         ("active", active - unique, routed),
+        ("without-mtp", -mtp, modules),
         *_checkpoint(config, head),
     )
     return tuple(Count(name, unique + difference, difference, why) for name, difference, why in differences)
@@ -209,6 +217,10 @@ def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
         yield "hub", buffers, f"checkpoints: parameters and {' and '.join(stored)}, stored but not trained"
     else:
         yield "hub", 0, "checkpoints: parameters only"
+    if config.head.n_mtp_layers:
+        again = 2 * config.head.n_mtp_layers * config.vocab_size * config.d_model  # (V, D), twice in each module
+        why = "checkpoints that store token embedding and LM head again in each multi-token prediction module"
+        yield "hub-mtp", buffers + again, why
     if head:
         yield "hub-tied-head", buffers + head, "checkpoints that also store a tied head"
     if config.position.kind == "rope" and config.attention.kind == "multi_head":

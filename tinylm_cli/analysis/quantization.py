@@ -10,6 +10,7 @@ from tinylm_cli.analysis.params import weights_bytes
 from tinylm_cli.analysis.setups import QuantizationConfig
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.layer_kinds import without_mtp
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 
@@ -27,7 +28,7 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
     The linear weights of layers are quantized, including those of experts. Routers, biases, norms, embeddings and, by
     default, the LM head stay in ``dtype``. ``int8`` (LLM.int8) and ``float8`` (llm-compressor's FP8_DYNAMIC)
     have one scale per output. ``int4`` has a scale and a 4-bit zero point per output and group of ``group_size`` inputs
-    (GPTQ, AWQ); the last group may be shorter.
+    (GPTQ, AWQ); the last group may be shorter. Multi-token prediction modules are not loaded.
 
     Args:
         config: A validated config.
@@ -46,6 +47,7 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
     if quantization.group_size < 1:
         message = f"group_size must be at least 1, not {quantization.group_size}"
         raise AnalysisError(message, help="give a group_size such as 128")
+    config = without_mtp(config)
     total, quantized_params, element_bytes = weights_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
     for section in tensor_table(config):
         for tensor in section.tensors:

@@ -22,6 +22,7 @@ from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingS
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, tensor_table
 from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.layer_kinds import without_mtp
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.time import PassTime, ServingTime, TrainingTime
@@ -80,7 +81,8 @@ def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
 def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> ReadWeights:
     """Return the stored bytes of the weights that decoding reads.
 
-    Look-up tables are excluded: learned positions, and the token embedding unless it is also the LM head.
+    Look-up tables are excluded: learned positions, and the token embedding unless it is also the LM head. So are
+    multi-token prediction modules.
 
     Args:
         config: A validated config.
@@ -88,7 +90,7 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
         quantization: How weights are quantized.
     """
     dense = experts = 0
-    for section in tensor_table(config):
+    for section in tensor_table(without_mtp(config)):
         for tensor in section.tensors:
             if _is_looked_up(tensor, config, quantization):
                 continue

@@ -25,6 +25,7 @@ Component = Literal[
     "norm",
     "lm_head",
     "score",
+    "mtp",
 ]
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)

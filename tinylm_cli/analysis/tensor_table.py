@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 
 PAIR = 2
@@ -27,30 +27,50 @@ PAIR = 2
 COS_AND_SIN = 2
 """A rotary table holds a cosine and a sine for each rotary frequency."""
 
+EMBEDDING_AND_HIDDEN = 2
+"""The projection of an MTP module reads an embedding and a hidden state, of d_model elements each."""
+
 TOKEN_EMBEDDING = "embedding.token_embedding.embedding.weight"
 
 
 class Section(NamedTuple):
-    """Tensors outside the layers (``layers`` is None), or the tensors that each of ``layers`` has."""
+    """Tensors outside the layers, or those that each of ``layers`` or of ``n_mtp_layers`` MTP modules has.
+
+    Attributes:
+        tensors: The tensors of one layer or module, or those outside.
+        layers: The layers that have them, or None.
+        n_mtp_layers: Number of multi-token prediction modules that have them; 0 for all other sections.
+    """
 
     tensors: tuple[Tensor, ...]
     layers: LayerSet | None = None
+    n_mtp_layers: int = 0
 
     @property
     def repeats(self) -> int:
-        """Number of layers with these tensors; 1 outside the layers."""
-        return 1 if self.layers is None else len(self.layers)
+        """Number of layers or modules with these tensors; 1 outside of them."""
+        return (self.n_mtp_layers or 1) if self.layers is None else len(self.layers)
 
-    def full_name(self, tensor: Tensor, layer: int | None = None) -> str:
+    @property
+    def is_repeated(self) -> bool:
+        """Whether these are the tensors of a layer or of a module, whose number may be above 1."""
+        return self.layers is not None or self.n_mtp_layers > 0
+
+    def component(self, tensor: Tensor) -> Component:
+        """Return the component that counts a tensor: ``mtp`` for all of an MTP module, else its own."""
+        return "mtp" if self.n_mtp_layers else tensor.component
+
+    def full_name(self, tensor: Tensor, index: int | None = None) -> str:
         """Return the name in the model: ``blocks.3.ln_1.weight``; for all its layers ``blocks.{0..5}.ln_1.weight``."""
-        if self.layers is None:
-            return tensor.name
-        return f"{self.prefix(layer)}.{tensor.name}"
+        return f"{self.prefix(index)}.{tensor.name}" if self.is_repeated else tensor.name
 
-    def prefix(self, layer: int | None = None) -> str:
-        """Return ``blocks.3``; for all its layers ``blocks.{0..5}``, or ``blocks.0`` if there is only one."""
+    def prefix(self, index: int | None = None) -> str:
+        """Return ``blocks.3``, or ``mtp.0``; for all its layers ``blocks.{0..5}``, or ``blocks.0`` if it is one."""
+        if self.n_mtp_layers:
+            all_modules = f"{{0..{self.n_mtp_layers - 1}}}" if self.n_mtp_layers > 1 else "0"
+            return f"mtp.{all_modules if index is None else index}"
         assert self.layers is not None
-        return layers_prefix(self.layers) if layer is None else f"blocks.{layer}"
+        return layers_prefix(self.layers) if index is None else f"blocks.{index}"
 
 
 def layers_prefix(layers: LayerSet) -> str:
@@ -75,7 +95,27 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         Section(tuple(embedding)),
         *_layer_sections(group_layers(config, None)),
         Section((*(norm("ln_f", config, d) if config.norm.is_final else ()), *_head(config))),  # (D), (V, D)
+        *_mtp_sections(config),
     )
+
+
+def _mtp_sections(config: ModelConfig) -> Iterator[Section]:
+    """Yield the tensors of the multi-token prediction modules, which share the embedding and the LM head of the model.
+
+    References:
+        DeepSeek-AI 2024 (DeepSeek-V3), section 2.2, https://arxiv.org/abs/2412.19437
+    """
+    d, n_mtp_layers = config.d_model, config.head.n_mtp_layers
+    if n_mtp_layers:
+        layer = (each._replace(name=f"block.{each.name}") for each in _layer(mtp_layer(config)))
+        tensors = (
+            *norm("enorm", config, d),  # (D)
+            *norm("hnorm", config, d),  # (D)
+            *linear("eh_proj", EMBEDDING_AND_HIDDEN * d, d, "mtp", bias=False),  # (D, 2D)
+            *layer,
+            *(norm("ln_f", config, d) if config.norm.is_final else ()),  # (D)
+        )
+        yield Section(tensors, n_mtp_layers=n_mtp_layers)
 
 
 def _head(config: ModelConfig) -> Iterator[Tensor]:
@@ -122,18 +162,20 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor of the model with its full name; repeated layers are expanded in order."""
-    for section, layer in in_order(table):
+    for section, index in in_order(table):
         for tensor in section.tensors:
-            yield section.full_name(tensor, layer), tensor
+            yield section.full_name(tensor, index), tensor
 
 
 def in_order(table: TensorTable) -> Iterator[tuple[Section, int | None]]:
-    """Yield each section outside the layers, and the section of each layer with its index, in the model's order."""
-    first, *layers, last = table
+    """Yield each section of the model in order, that of each layer and of each MTP module with its index."""
+    layers = [section for section in table if section.layers is not None]
+    first, last, *modules = (section for section in table if section.layers is None)
     yield first, None
     numbered = [zip(section.layers or (), repeat(number)) for number, section in enumerate(layers)]
     yield from ((layers[number], layer) for layer, number in merge(*numbered))
     yield last, None
+    yield from ((section, index) for section in modules for index in range(section.n_mtp_layers))
 
 
 def score_corrections(config: ModelConfig) -> int:
@@ -142,12 +184,11 @@ def score_corrections(config: ModelConfig) -> int:
     References:
         DeepSeek-AI 2024 (DeepSeek-V3), section 2.1.2, https://arxiv.org/abs/2412.19437
     """
-    corrected = (
-        len(group.layers) * (group.config.feed_forward.n_experts or 0)  # a buffer (E) in the router of each layer
-        for group in group_layers(config, None)
-        if group.config.feed_forward.score_correction
-    )
-    return sum(corrected)
+    repeated = [(len(group.layers), group.config.feed_forward) for group in group_layers(config, None)]
+    if config.head.n_mtp_layers:
+        repeated.append((config.head.n_mtp_layers, mtp_layer(config).feed_forward))
+    # a buffer (E) in the router of each layer
+    return sum(n_layers * (each.n_experts or 0) for n_layers, each in repeated if each.score_correction)
 
 
 XIELU_CONSTANTS = 2

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.params import ModelParams
 
 By = Literal["component", "layer", "tensor"]
-Convention = Literal["unique", "untied", "non-embedding", "active", "hub"]
+Convention = Literal["unique", "untied", "non-embedding", "active", "without-mtp", "hub"]
 
 PresetsOrConfig = Annotated[
     str | None,

@@ -20,6 +20,7 @@ from tinylm_cli.config.base import (
     MAX_N_EXPERTS,
     MAX_N_HEADS,
     MAX_N_LAYERS,
+    MAX_N_MTP_LAYERS,
     MAX_ROPE_BASE,
     MAX_WINDOW_PATTERN,
     WITH_ATTENTION,
@@ -479,6 +480,13 @@ class Head(Block):
     logit_scale: Annotated[Factor, LM] = Field(1.0, description="Multiplier of the logits, before the soft-cap.")
     logit_softcap: Annotated[float | None, LM] = optional(
         30.0, "Soft-cap on the logits: cap × tanh(logit / cap).", gt=0, le=MAX_FACTOR
+    )
+    n_mtp_layers: Annotated[int, LM] = Field(
+        0,
+        ge=0,
+        le=MAX_N_MTP_LAYERS,
+        description="Multi-token prediction (MTP) modules after the last layer, for training: module k predicts the"
+        " token k + 1 positions ahead (DeepSeek-V3).",
     )
 
 

@@ -50,6 +50,20 @@ class LayerPattern:
         return stretch.cycle[(layer - stretch.layers.start) % len(stretch.cycle)]
 
 
+def mtp_layer(config: ModelConfig) -> ModelConfig:
+    """Return the config of the layer in each multi-token prediction module: that of the last layer."""
+    pattern = layer_pattern(config)
+    return pattern.kinds[pattern.kind(config.n_layers - 1)]
+
+
+@lru_cache(maxsize=256)
+def without_mtp(config: ModelConfig) -> ModelConfig:
+    """Return the config without its multi-token prediction modules: inference does not run them."""
+    if not config.head.n_mtp_layers:
+        return config
+    return config.model_copy(update={"head": config.head.model_copy(update={"n_mtp_layers": 0})})
+
+
 T = TypeVar("T")
 
 LOCAL, GLOBAL = "L", "G"

@@ -6,14 +6,14 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
-from typing import Self
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention_mask import attention_masks
+from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.embedding import TransformerEmbedding
 from tinylm_cli.model.generation import decode
@@ -21,9 +21,19 @@ from tinylm_cli.model.initialization import initialize, materialize
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.mtp import MultiTokenModule
 from tinylm_cli.model.norm import LayerNorm, RMSNorm, build_norm
-from tinylm_cli.model.rope import RotaryPosition, rotary_configs, rotary_key, rotary_positions
+from tinylm_cli.model.rope import RotaryPosition, Rotation, rotary_configs, rotary_key, rotary_positions
 from tinylm_cli.model.sampling import SamplingParams
+
+
+class _LayersRun(NamedTuple):
+    """What the layers computed, and what they read, for the head and multi-token prediction modules."""
+
+    embedded: Tensor  # output of the embedding, (B, T, D)
+    hidden: Tensor  # output of the last layer, (B, T, D)
+    mask: AttentionMask  # of the last layer
+    rotation: Rotation | None  # of the last layer
 
 
 class TinyTransformerLM(nn.Module):
@@ -61,6 +71,7 @@ class TinyTransformerLM(nn.Module):
     ln_f: LayerNorm | RMSNorm  # unless norm.placement is post_residual
     lm_head: Linear  # with head.kind lm
     score: Linear  # with a classification head
+    mtp: nn.ModuleList  # with head.n_mtp_layers
 
     def __init__(
         self,
@@ -127,6 +138,12 @@ class TinyTransformerLM(nn.Module):
         """Storage type of the token embedding's weight."""
         return self.embedding.token_embedding.embedding.weight.dtype
 
+    @property
+    def mtp_modules(self) -> tuple[MultiTokenModule, ...]:
+        """The multi-token prediction modules in order; empty without ``head.n_mtp_layers``."""
+        modules = self.mtp if self.config.head.n_mtp_layers else ()
+        return cast("tuple[MultiTokenModule, ...]", tuple(modules))
+
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the outputs of the head: with an LM head the next-token logits at each position.
 
@@ -186,16 +203,48 @@ class TinyTransformerLM(nn.Module):
         Returns:
             Vectors (B, T, D) after the final norm, if the model has one.
         """
+        x = self._layers(tokens, mask, cache).hidden  # (B, T, D)
+        return self.ln_f(x) if self.config.norm.is_final else x  # (B, T, D)
+
+    def multi_token_logits(self, tokens: Tensor) -> Iterator[Tensor]:
+        """Yield the logits (B, T, V) of the next token, then those of each multi-token prediction module, to train on.
+
+        Position t of module k predicts the token at position t + k + 1; its last k positions lack the embedding of the
+        token k positions ahead, so their logits belong to no token. The logits of a module are computed when they are
+        asked for, so that the loss of one can free them before the next.
+
+        Args:
+            tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
+
+        Raises:
+            ValueError: If tokens have an invalid dtype or shape, or an id is outside the vocabulary.
+
+        References:
+            DeepSeek-AI 2024 (DeepSeek-V3), section 2.2, https://arxiv.org/abs/2412.19437
+        """
+        tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
+        return self._multi_token_logits(tokens)
+
+    def _multi_token_logits(self, tokens: Tensor) -> Iterator[Tensor]:
+        run = self._layers(tokens)
+        hidden = run.hidden  # (B, T, D)
+        has_norm = self.config.norm.is_final
+        yield self.logits(self.ln_f(hidden) if has_norm else hidden)  # (B, T, V)
+        for module in self.mtp_modules:
+            hidden = module(hidden, run.embedded, run.mask, run.rotation)  # (B, T, D)
+            yield self.logits(module.ln_f(hidden) if has_norm else hidden)  # (B, T, V)
+
+    def _layers(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> _LayersRun:
+        """Run the embedding and the layers; arguments as for :meth:`hidden`."""
         start, length = cache.length if cache else 0, tokens.shape[1]
-        x = self.embedding(tokens, start)  # (B, T, D)
+        x = embedded = self.embedding(tokens, start)  # (B, T, D)
         masks = attention_masks(self._kinds, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
         rotations = [each.rotation(start, length, dtype=x.dtype) for each in self._rotary_positions]
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
         caches = cache.extend(length) if cache else repeat(None)
         for block, kind, layer_cache in zip(self.blocks, self._kind_of_layer, caches, strict=False):
             x = block(x, masks[kind], rotation_of[kind], layer_cache)  # (B, T, D)
-        out: Tensor = self.ln_f(x) if self.config.norm.is_final else x  # (B, T, D)
-        return out
+        return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
 
     def rope_scaling_key(self, length: int) -> tuple[int, ...]:
         """Return a key that identifies the RoPE frequencies at this length; cached keys are valid while it is equal."""
@@ -281,6 +330,12 @@ class TinyTransformerLM(nn.Module):
                 self.ln_f = build_norm(config)
             if config.head.kind == "lm":
                 self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
+                last = self._kind_of_layer[-1]
+                if config.head.n_mtp_layers:
+                    self.mtp = nn.ModuleList(
+                        MultiTokenModule(config, pattern.kinds[last], pattern.names[last], ahead)
+                        for ahead in range(1, config.head.n_mtp_layers + 1)
+                    )
             elif config.head.kind != "none":
                 self.score = Linear(config.d_model, config.head.n_labels, bias=config.head.bias)
         self._tie()

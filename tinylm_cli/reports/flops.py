@@ -52,10 +52,11 @@ class ModelFlops:
     # ``causal`` counts the pairs that the mask allows; ``full`` all pairs, like torch's FlopCounterMode.
     attention: AttentionCount
     recompute: Recompute  # Activations that the backward pass recomputes.
-    forward_flops: int  # A forward pass over all sequences.
-    backward_flops: int  # The backward pass, twice the forward pass.
+    forward_flops: int  # A forward pass over all sequences, as inference runs it: without MTP modules.
+    mtp_flops: int  # The forward pass of the multi-token prediction (MTP) modules, which only training runs.
+    backward_flops: int  # The backward pass, twice both of them.
     recompute_flops: int  # Recomputation of activations.
-    train_flops: int  # Forward pass, backward pass and recomputation.
+    train_flops: int  # Forward pass, MTP modules, backward pass and recomputation.
     forward_flops_per_token: float  # ``forward_flops`` over the tokens of the step.
     train_flops_per_token: float  # ``train_flops`` over the tokens of the step.
     six_n_flops_per_token: int  # Six times the active parameters, the usual estimate of ``train_flops_per_token``.

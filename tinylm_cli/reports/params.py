@@ -22,7 +22,18 @@ class PartParams:
     layer_kind: str = ""  # Names of the kinds of its layers; empty for other rows, and for kinds without a name.
 
 
-Convention = Literal["unique", "untied", "non-embedding", "active", "hub", "hub-tied-head", "hub-rotary", "hub-masks"]
+Convention = Literal[
+    "unique",
+    "untied",
+    "non-embedding",
+    "active",
+    "without-mtp",
+    "hub",
+    "hub-mtp",
+    "hub-tied-head",
+    "hub-rotary",
+    "hub-masks",
+]
 
 
 @dataclass(frozen=True)
@@ -30,9 +41,12 @@ class Count:
     """The size of a model by one counting convention."""
 
     # ``unique``: each stored tensor once. ``untied``: with a separate LM head. ``non-embedding``: without token
-    # embedding, learned positions and LM head. ``active``: parameters that one token uses. ``hub``: elements of the
-    # checkpoint, router corrections included. Checkpoints that store more than parameters: the tied head again
-    # (``hub-tied-head``), rotary frequencies (``hub-rotary``), causal masks (``hub-masks``).
+    # embedding, learned positions and LM head. ``active``: parameters that one token uses in inference.
+    # ``without-mtp``: without multi-token prediction modules. ``hub``: elements of the checkpoint, router corrections
+    # included.
+    # Checkpoints that store more than parameters: token embedding and LM head again in each multi-token prediction
+    # module (``hub-mtp``), the tied head again (``hub-tied-head``), rotary frequencies (``hub-rotary``), causal masks
+    # (``hub-masks``).
     convention: Convention
     params: int  # The count.
     difference_params: int  # ``params`` minus the unique count.
@@ -99,7 +113,8 @@ class ModelParams:
     name: str  # The preset's name or the file's stem.
     source: str  # Preset name, path as given, or ``<stdin>``.
     total_params: int  # Each stored tensor counted once.
-    # Parameters that one token uses; routed experts count top_k of n_experts. Without experts, ``total_params``.
+    # Parameters that one token uses in inference: routed experts count top_k of n_experts, multi-token prediction
+    # modules none. Without either, ``total_params``.
     active_params: int
     embedding_params: int  # Token embedding, learned positions and an untied LM head.
     non_embedding_params: int  # All others.
@@ -107,7 +122,7 @@ class ModelParams:
     nominal_error: float | None  # ``total_params / nominal_params - 1``, or None.
     params_bytes: int  # ``total_params`` in ``dtype``.
     dtype: str  # Storage type that the byte counts assume.
-    # By component, in the order of the model, from the token embedding to the LM head; shares sum to 1.
+    # By component, in the order of the model, from the token embedding to the LM head and MTP modules; shares sum to 1.
     components: tuple[PartParams, ...]
     parts: tuple[PartParams, ...]  # By layer or by tensor, if requested; else empty.
     tying: TyingSavings  # Savings from tying the LM head to the token embedding.

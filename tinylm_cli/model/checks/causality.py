@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, skip
+from tinylm_cli.model.lm import TinyTransformerLM
 
 
 @check("causality-gradient", "no {one} has a gradient with respect to a later token")
@@ -59,15 +63,22 @@ def causality_perturbation(context: CheckContext) -> Outcome:
 
 def _logits_from_embedding(context: CheckContext) -> tuple[Tensor, Tensor]:
     """Return logits (B, T, V) and the embedding output (B, T, D), a leaf tensor to differentiate by."""
+    with cut_at_embedding(context.model) as leaves:
+        logits = context.outputs(context.tokens)  # (B, T, V)
+    return logits, leaves[0]
+
+
+@contextmanager
+def cut_at_embedding(model: TinyTransformerLM) -> Iterator[list[Tensor]]:
+    """Make the output (B, T, D) of the embedding a leaf tensor, to differentiate by; yields the list of leaves."""
     leaves: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         leaves.append(output.detach().requires_grad_())
-        return leaves[0]
+        return leaves[-1]
 
-    hook = context.model.embedding.register_forward_hook(cut)
+    hook = model.embedding.register_forward_hook(cut)
     try:
-        logits = context.outputs(context.tokens)  # (B, T, V)
+        yield leaves
     finally:
         hook.remove()
-    return logits, leaves[0]

@@ -42,7 +42,7 @@ def initial_loss(context: CheckContext) -> Outcome:
         size = "vocab_size" if context.config.has_lm_head else "head.n_labels"
         return skip(f"with {size} 1 there is nothing to predict")
     logits, embedded, residual = _logits_and_residuals(context)
-    excess = _excess(logits)
+    excess = loss_above_uniform(logits)
     measured = f"ln {n_outputs} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
@@ -53,11 +53,16 @@ def initial_loss(context: CheckContext) -> Outcome:
             if not abs(found - expected) <= margin:
                 return passed_if(False, measured, abs(found - expected), margin)
         others = torch.ones_like(logits, dtype=torch.bool).scatter(2, read, value=False)
-        excess = _excess(logits[others].view(*context.tokens.shape, n_outputs - 1))
-    variance = context.initial_logit_std**2
-    deviation = math.sqrt(math.expm1(min(variance, MAX_EXPONENT)) / n_outputs)
-    limit = variance / 2 + 6 * deviation + TOLERANCE[context.dtype]
+        excess = loss_above_uniform(logits[others].view(*context.tokens.shape, n_outputs - 1))
+    limit = uniform_loss_margin(context) + TOLERANCE[context.dtype]
     return passed_if(excess <= limit, measured, excess, limit)
+
+
+def uniform_loss_margin(context: CheckContext) -> float:
+    """Return the allowed loss above ln V of new weights, as :func:`initial_loss` derives it."""
+    variance = context.initial_logit_std**2
+    deviation = math.sqrt(math.expm1(min(variance, MAX_EXPONENT)) / context.config.n_outputs)
+    return variance / 2 + 6 * deviation
 
 
 def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +113,7 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     return expected, of_mean * 6 * context.initial_logit_std + TOLERANCE[context.dtype] * abs(expected)
 
 
-def _excess(logits: Tensor) -> float:
+def loss_above_uniform(logits: Tensor) -> float:
     """Return the mean loss over every next token, given logits (B, T, V), minus ln V; never below 0."""
     return float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(logits.shape[-1])
 
@@ -123,8 +128,8 @@ def gradients_finite(context: CheckContext) -> Outcome:
     context.require_memory(context.dtype.itemsize, "holding a gradient for every parameter")
     names, parameters = zip(*context.model.named_parameters(), strict=True)
     generator = torch.Generator(device="cpu").manual_seed(0)
-    logits = context.outputs(context.tokens)  # (B, T, V)
-    mixture = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)  # (B, T, V)
+    logits = _all_outputs(context)  # (B, T, V), with MTP modules (M + 1, B, T, V)
+    mixture = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)
     gradients = torch.autograd.grad(logits, parameters, mixture, allow_unused=True)
     everything_learns = _everything_learns(context)
     for name, gradient in zip(names, gradients, strict=True):
@@ -140,6 +145,13 @@ def gradients_finite(context: CheckContext) -> Outcome:
     n_exempt = len(names) - len(nonzero)
     exempt = f"; {n_exempt} key bias{' is' if n_exempt == 1 else 'es are'} exempt (softmax)" if n_exempt else ""
     return passed_if(True, f"{sum(nonzero)} of {len(nonzero)} nonzero{exempt}")
+
+
+def _all_outputs(context: CheckContext) -> Tensor:
+    """Return the outputs (B, T, V), stacked with those of the multi-token prediction modules if there are any."""
+    if not context.config.head.n_mtp_layers:
+        return context.outputs(context.tokens)
+    return torch.stack(tuple(context.model.multi_token_logits(context.tokens)))  # (M + 1, B, T, V)
 
 
 @check("overfits-one-batch", "a few Adam steps on one batch lower its loss")
@@ -180,7 +192,11 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
 
 
 def _loss(model: TinyTransformerLM, tokens: Tensor) -> Tensor:
-    """Return the loss of predicting ids of the other sequence, or labels made of them."""
+    """Return the loss of predicting ids of the other sequence, or labels made of them; MTP modules add theirs."""
+    if model.config.head.n_mtp_layers:
+        targets = tokens.flip(1).roll(1, 0).flatten()  # (B·T)
+        losses = [functional.cross_entropy(each.flatten(0, 1), targets) for each in model.multi_token_logits(tokens)]
+        return torch.stack(losses).mean()
     outputs: Tensor = model(tokens)  # (B, T, V), (B, T, L) or (B, L)
     n_outputs = outputs.shape[-1]
     targets = tokens.flip(1).roll(1, 0)  # (B, T)
@@ -199,7 +215,8 @@ def _everything_learns(context: CheckContext) -> bool:
     logit is similar), or attention weights do not depend on queries and keys.
     """
     config, feed_forward = context.config, context.config.feed_forward
-    varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
+    # the last MTP module reads the embedding of a token n_mtp_layers positions ahead
+    varied = config.vocab_size > 1 and context.tokens.shape[1] > max(config.head.n_mtp_layers, 1)
     active = feed_forward.activation not in ("relu", "relu2") or config.d_ff >= MIN_RELU_UNITS
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
     is_weighted = not shares or min(feed_forward.top_k, feed_forward.n_experts or 1) > 1

@@ -18,6 +18,7 @@ from tinylm_cli.model.checks.inference import (
     outputs_shape,
 )
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
+from tinylm_cli.model.checks.multi_token import mtp_causality, mtp_initial_loss
 from tinylm_cli.model.checks.tensors import closed_form as closed_form_holds
 from tinylm_cli.model.checks.tensors import same_seed, tied_identity, untied
 from tinylm_cli.model.eval_mode import eval_mode
@@ -33,7 +34,7 @@ def checks_for(config: ModelConfig) -> tuple[Check, ...]:
 
     Only an LM head can be tied, and only a model with a head has a loss.
     """
-    has_loss = config.head.kind != "none"
+    has_loss, has_mtp = config.head.kind != "none", config.head.n_mtp_layers > 0
     return (
         closed_form_holds,
         same_seed,
@@ -41,9 +42,11 @@ def checks_for(config: ModelConfig) -> tuple[Check, ...]:
         logits_shape if config.has_lm_head else outputs_shape,
         causality_gradient,
         causality_perturbation,
+        *((mtp_causality,) if has_mtp else ()),
         batch_invariance,
         cached_equals_uncached if config.has_lm_head else cached_outputs_equal_uncached,
         *((initial_loss,) if has_loss else ()),
+        *((mtp_initial_loss,) if has_mtp else ()),
         gradients_finite,
         *((overfits_one_batch,) if has_loss else ()),
     )

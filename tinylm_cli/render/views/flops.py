@@ -47,8 +47,11 @@ def _per_token(report: ModelFlops) -> Table:
     again, without = report.recompute_flops, report.train_flops - report.recompute_flops
     rows = [
         _row("forward", "forward", report.forward_flops_per_token, report.forward_flops, "mean over the sequence"),
-        _row("backward", "backward", report.backward_flops / tokens, report.backward_flops, "2 × forward"),
     ]
+    if report.mtp_flops:
+        rows.append(_row("MTP modules", "mtp", report.mtp_flops / tokens, report.mtp_flops, "forward, training only"))
+    both = "2 × forward, MTP modules included" if report.mtp_flops else "2 × forward"
+    rows.append(_row("backward", "backward", report.backward_flops / tokens, report.backward_flops, both))
     if again:
         recomputed = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"
         rows.append(_row("recomputation", "recompute", again / tokens, again, recomputed))

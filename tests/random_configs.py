@@ -151,7 +151,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         rope = position["kind"] == "rope"
         weighted = bool(norm["weight"])
         many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted) if not latent else {}
-        attention = _latent(draw, d_rope) if latent else many
+        attention = _latent(draw, d_rope, rope=rope) if latent else many
     feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
     head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
     if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
@@ -301,11 +301,13 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
     }
 
 
-def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
+def _latent(draw: st.DrawFn, d_rope: int, *, rope: bool) -> dict[str, Any]:
+    q_rank = draw(one_of([None, 1, 6]))
     return {
         "kind": "latent",
         "kv_rank": draw(one_of([1, 10])),
-        "q_rank": draw(one_of([None, 1, 6])),
+        "q_rank": q_rank,
+        **(_indexer(draw, rope=rope) if q_rank is not None and draw(st.booleans()) else {}),
         "d_nope": draw(one_of([1, 6])),
         "d_rope": d_rope,
         "d_value": draw(one_of([1, 6, 8])),
@@ -315,6 +317,13 @@ def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         **_temperature(draw),
     }
+
+
+def _indexer(draw: st.DrawFn, *, rope: bool) -> dict[str, Any]:
+    """Draw an indexer, of more dimensions than RoPE rotates."""
+    pairing = {"index_pairing": draw(one_of(["half", "adjacent"]))} if rope else {}
+    sizes = {"index_n_heads": draw(one_of([1, 3])), "index_d_head": draw(one_of([4, 6]))}
+    return {"index_top_k": draw(one_of([1, 3, 5, 20])), **sizes, **pairing}
 
 
 def _temperature(draw: st.DrawFn) -> dict[str, Any]:

@@ -82,6 +82,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "latent with a gate": {"position": ROPE, "attention": {**LATENT, "gate": True}},
     "latent": {"position": ROPE, "attention": LATENT},
     "latent without RoPE": {"position": {"kind": "none"}, "attention": LATENT},
+    "latent with an indexer": {
+        "position": ROPE,
+        "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},
+    },
+    "latent with a wide indexer": {
+        "position": ROPE, "attention": {**LATENT, "q_rank": 32, "index_top_k": 300, "index_n_heads": 16},
+    },
     "latent, wider": {"position": ROPE, "attention": {**LATENT, "kv_rank": 256, "q_rank": 96, "d_nope": 128}},
     "norms on both sides": {"norm": {"placement": "sandwich"}, "feed_forward": {"gated": True, "clamp": 7.0}},
     "side by side": {"block": {"parallel": True}, "feed_forward": {"activation": "quick_gelu"}},

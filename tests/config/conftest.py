@@ -85,6 +85,8 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     }
     if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":
         blocks["attention"] |= draw(_some({"qk_norm_after_rope": st.booleans()}))
+    if blocks["attention"].get("kind") == "latent" and blocks["attention"].get("q_rank") and draw(st.booleans()):
+        blocks["attention"] |= draw(_indexer(blocks["position"]["kind"], blocks["attention"]["d_rope"]))
     if blocks["attention"].get("gate"):
         blocks["attention"] |= draw(_some({"gate_per_head": st.booleans()}))
     if blocks["attention"].get("qk_norm", "none") != "none" and norm.get("weight", True):
@@ -221,6 +223,15 @@ def _latent() -> st.SearchStrategy[dict[str, Any]]:
     own = {"kv_rank": DIMS, "q_rank": st.none() | DIMS, "d_nope": DIMS, "d_value": DIMS}
     own["latent_norm_eps"] = st.sampled_from([None, 1e-6, 0.1])
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
+
+
+def _indexer(position: str, d_rope: int) -> st.SearchStrategy[dict[str, Any]]:
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "index_n_heads": st.integers(1, 2**16),
+        **({"index_pairing": st.sampled_from(["half", "adjacent"])} if position == "rope" else {}),
+    }
+    required = {"index_top_k": st.integers(1, 10**9), "index_d_head": st.integers(d_rope, 2**16)}
+    return st.fixed_dictionaries(required, optional=optional)
 
 
 KIMI_DELTA_ATTENTION: dict[str, st.SearchStrategy[Any]] = {

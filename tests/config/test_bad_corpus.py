@@ -194,6 +194,7 @@ indented-under-value          yaml-syntax@7
 integer-100000-digits         number-too-long@3
 integer-40-digits             out-of-range@3
 json-comment                  yaml-syntax@3
+indexer-below-rope            contradiction@14
 json-double-comma             yaml-syntax@1
 json-missing-comma            yaml-syntax@3
 key-boolean                   unknown-key@7

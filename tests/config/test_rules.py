@@ -143,6 +143,18 @@ SAID: list[tuple[Values, str, str, str]] = [
         "write position.kind: rope, or attention.kind: multi_head",
     ),
     (
+        {**LATENT, "attention.q_rank": 8, "attention.index_top_k": 4, "attention.index_d_head": 33},
+        "contradiction",
+        "attention.index_d_head 33 is below the attention.d_rope 64 dimensions that RoPE rotates",
+        "write attention.index_d_head: 64, or attention.d_rope: 32",
+    ),
+    (
+        {**LATENT, "attention.index_top_k": 4},
+        "without-effect",
+        "attention.index_top_k has no effect unless attention.q_rank is set",
+        "omit attention.index_top_k, or write attention.q_rank: 1536",
+    ),
+    (
         {**LATENT, "position.rotary_fraction": 0.5},
         "contradiction",
         "position.rotary_fraction 0.5 has no effect: latent attention applies RoPE to attention.d_rope dimensions",

@@ -243,7 +243,8 @@ def _backward_is_twice_forward(kind: ModelConfig, seq_len: int) -> bool:
     mixers = kind.block.mixers
     if "mamba2" in mixers and kind.mamba2.chunk_len >= seq_len:
         return False
-    return OTHER_BACKWARD.isdisjoint(mixers)
+    has_indexer = "attention" in mixers and kind.attention.index_top_k is not None  # without gradients
+    return not has_indexer and OTHER_BACKWARD.isdisjoint(mixers)
 
 
 def in_several_chunks(config: ModelConfig) -> ModelConfig:

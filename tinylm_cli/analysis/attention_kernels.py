@@ -53,7 +53,9 @@ def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
         seq_len: T.
     """
     banded = any(group.config.attention.window is not None for group in group_layers(config, seq_len))
-    masks = tuple(name for name, used in (("windows", banded), ("ALiBi", config.position.kind == "alibi")) if used)
+    indexed = any((group.config.attention.index_top_k or seq_len) < seq_len for group in group_layers(config, seq_len))
+    kinds = (("windows", banded), ("ALiBi", config.position.kind == "alibi"), ("selected positions", indexed))
+    masks = tuple(name for name, used in kinds if used)
     if needs_eager_attention(config):
         reasons = (("soft-caps", config.attention.logit_softcap is not None), ("sinks", config.attention.sinks))
         return SdpaOverhead("scores", tuple(name for name, used in reasons if used))

@@ -94,7 +94,7 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
     kept = mixer.cache_bytes(config, seq_len=1, dtype=dtype)
     if not mixer.caches_tokens:
         kind: CacheKind = "state" if kept else "none"
-        return CacheLayers(1, "", kind, None, None, None, None, None, False, token_bytes=0, state_bytes=kept)
+        return CacheLayers(1, "", kind, None, None, None, None, None, None, False, token_bytes=0, state_bytes=kept)
     states = mixer.state_bytes(config, dtype=dtype)
     latent = config.attention.kind == "latent"
     return CacheLayers(
@@ -105,6 +105,7 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
         n_kv_heads=None if latent else config.n_kv_heads,
         kv_rank=config.attention.kv_rank if latent else None,
         d_rope=config.attention.d_rope if latent else None,
+        d_index=None if config.attention.index_top_k is None else config.attention.index_d_head,
         window=config.attention.window,
         chunked=config.attention.chunked,
         token_bytes=kept - states,

@@ -29,6 +29,7 @@ from tinylm_cli.config.base import (
     ExpertCount,
     Factor,
     Factors,
+    HeadCount,
     Length,
     Requirement,
     RopeBase,
@@ -57,6 +58,8 @@ QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "atten
 NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
 TEMPERATURE = is_set("attention.temperature_scale", "0.1")
 LATENT = one_of("attention.kind", "latent")
+COMPRESSED = is_set("attention.q_rank", "1536")
+INDEXED = is_set("attention.index_top_k", "2048")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
 SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
@@ -321,6 +324,19 @@ class Attention(Block):
         "latent: added to the variance in the norms of the compressed keys and values and queries; default: norm.eps.",
         gt=0,
         le=0.1,
+    )
+    index_top_k: Annotated[int | None, LATENT, COMPRESSED] = optional(
+        2048,
+        "latent: positions that a token attends to, selected by an indexer (DeepSeek V3.2); default: all earlier ones.",
+        ge=1,
+        le=MAX_LEN,
+    )
+    index_n_heads: Annotated[HeadCount, INDEXED] = Field(64, description="Indexer: heads, which share one key.")
+    index_d_head: Annotated[Dim, INDEXED] = Field(
+        128, description="Indexer: query and key dimensions per head; RoPE rotates the first attention.d_rope of them."
+    )
+    index_pairing: Annotated[Pairing, INDEXED, ROPE] = Field(
+        "half", description="Indexer: dimensions that RoPE rotates as pairs; as position.pairing."
     )
 
     @property

@@ -152,6 +152,16 @@ def _latent_attention_rotates(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", ("position.rotary_fraction", "attention.kind"), message, remedy)
 
 
+def _indexer_fits_rope(value: Values) -> Iterator[Problem]:
+    d_rope, d_index = value["attention.d_rope"], value["attention.index_d_head"]
+    if value["attention.index_top_k"] is None or value["position.kind"] != "rope" or d_index >= d_rope:
+        return
+    message = f"attention.index_d_head {d_index} is below the attention.d_rope {d_rope} dimensions that RoPE rotates"
+    narrower = f", or attention.d_rope: {d_index // 2 * 2}" if d_index > 1 else ""
+    remedy = f"write attention.index_d_head: {d_rope}{narrower}"
+    yield Problem("contradiction", ("attention.index_d_head", "attention.d_rope"), message, remedy)
+
+
 def _norm_bias_fits(value: Values) -> Iterator[Problem]:
     required = {"norm.kind": "layernorm"} if value["norm.kind"] == "rmsnorm" else {}
     required |= {} if value["norm.weight"] else {"norm.weight": "true"}
@@ -392,6 +402,7 @@ RULES = (
     _xielu_is_dense,
     _dense_layers_exist,
     _latent_attention_rotates,
+    _indexer_fits_rope,
     _norm_bias_fits,
     _parallel_is_pre_norm,
     _window_has_a_layer,

@@ -11,6 +11,7 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import gated
 from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.indexer import Indexer, restricted
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
@@ -24,10 +25,14 @@ class LatentKVCache(NamedTuple):
     Attributes:
         new: Slots for the latents and rotated keys of new positions, (B, T, C + R).
         all: Latents and rotated keys of all S cached positions, (B, S, C + R).
+        new_index: Slots for the keys of the indexer, (B, T, I); None without one.
+        all_index: Keys of the indexer of all cached positions, (B, S, I); None without one.
     """
 
     new: Tensor
     all: Tensor
+    new_index: Tensor | None = None
+    all_index: Tensor | None = None
 
     def update(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
         """Store new latents (B, T, C) and rotated keys (B, T, R); return all cached ones, (B, S, C) and (B, S, R)."""
@@ -36,17 +41,27 @@ class LatentKVCache(NamedTuple):
         self.new[..., rank:].copy_(k_rope)
         return self.all[..., :rank], self.all[..., rank:]  # (B, S, C), (B, S, R)
 
+    def update_index(self, keys: Tensor) -> Tensor:
+        """Store new keys of the indexer (B, T, I); return all cached ones, (B, S, I)."""
+        assert self.new_index is not None
+        assert self.all_index is not None
+        self.new_index.copy_(keys)
+        return self.all_index
+
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
-        """Return the buffer of one layer: the latents and rotated keys of ``capacity`` positions."""
+        """Return the buffers of one layer: latents and rotated keys of ``capacity`` positions; keys of the indexer."""
         attention = config.attention
-        return (Buffer((1, batch_size, capacity, attention.kv_rank + attention.d_rope)),)  # (1, B, S, C + R)
+        latents = Buffer((1, batch_size, capacity, attention.kv_rank + attention.d_rope))  # (1, B, S, C + R)
+        if attention.index_top_k is None:
+            return (latents,)
+        return latents, Buffer((1, batch_size, capacity, attention.index_d_head))  # (1, B, S, I)
 
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
         """Return the cache of each layer, from views of its new slots and of all its cached positions."""
-        new, cached = position_views(buffers[0], start=start, count=count)
-        return [cls(*layer) for layer in zip(new, cached, strict=True)]
+        views = (each for buffer in buffers for each in position_views(buffer, start=start, count=count))
+        return [cls(*layer) for layer in zip(*views, strict=True)]
 
 
 class LatentAttention(SequenceMixer):
@@ -83,6 +98,7 @@ class LatentAttention(SequenceMixer):
             self.q_a_norm = build_norm(config, attention.q_rank, eps=attention.latent_norm_eps)
             self.q_b_proj = Linear(attention.q_rank, d_query, bias=False)
         self.compresses_queries = attention.q_rank is not None
+        self.indexer = None if attention.index_top_k is None else Indexer(config)
         self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
         self.kv_a_norm = build_norm(config, self.kv_rank, eps=attention.latent_norm_eps)
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
@@ -105,7 +121,8 @@ class LatentAttention(SequenceMixer):
         N = d_nope, R = d_rope, C = kv_rank and V = d_value.
         """
         batch, length, _ = x.shape
-        q = self.q_b_proj(self.q_a_norm(self.q_a_proj(x))) if self.compresses_queries else self.q_proj(x)
+        compressed = self.q_a_norm(self.q_a_proj(x)) if self.compresses_queries else None  # (B, T, Q)
+        q = self.q_proj(x) if compressed is None else self.q_b_proj(compressed)  # (B, T, H·(N + R))
         q = q.view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + R)
         q_nope, q_rope = q.split((self.d_nope, self.d_rope), dim=-1)  # (B, H, T, N), (B, H, T, R)
         latent, k_rope = self.kv_a_proj(x).split((self.kv_rank, self.d_rope), dim=-1)  # (B, T, C), (B, T, R)
@@ -114,6 +131,11 @@ class LatentAttention(SequenceMixer):
             q_rope, k_rope = rotation.rotate(q_rope), rotation.rotate(k_rope[:, None])[:, 0]  # (B, H, T, R), (B, T, R)
         if cache is not None:
             latent, k_rope = cache.update(latent, k_rope)  # (B, S, C), (B, S, R)
+        selected = None if compressed is None else self._select(x, compressed, rotation, mask, cache)  # (B, T, S)
+        if selected is not None and self.indexer is not None and length == 1:
+            latent, k_rope = _gathered(selected, latent, k_rope, count=self.indexer.top_k)  # (B, k, C), (B, k, R)
+        elif selected is not None:
+            mask = restricted(mask, selected)
         if cache is not None and length == 1:
             attended = self._attend_to_latents(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
         else:
@@ -123,6 +145,22 @@ class LatentAttention(SequenceMixer):
             attended = gated(attended, torch.sigmoid(self.gate_proj(x)))  # (B, T, H·V)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
+
+    def _select(
+        self,
+        x: Tensor,
+        compressed: Tensor,
+        rotation: Rotation | None,
+        mask: AttentionMask,
+        cache: LatentKVCache | None,
+    ) -> Tensor | None:
+        """Return the positions that the indexer selects, (B, T, S); None if it selects all, or without one."""
+        if self.indexer is None:
+            return None
+        keys = self.indexer.keys(x, rotation)  # (B, T, I)
+        if cache is not None:
+            keys = cache.update_index(keys)  # (B, S, I)
+        return self.indexer.select(x, compressed, keys, rotation, mask)  # (B, T, S)
 
     def _attend_to_expanded(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask
@@ -151,3 +189,9 @@ class LatentAttention(SequenceMixer):
     def _sdpa(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         return sdpa(q, k, v, mask, scale=self.scale, dropout=dropout, softcap=self.softcap)
+
+
+def _gathered(selected: Tensor, latent: Tensor, k_rope: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
+    """Return the latents (B, S, C) and rotated keys (B, S, R) of the ``count`` selected positions (B, 1, S) alone."""
+    positions = selected[:, 0].byte().topk(count, dim=-1).indices[..., None]  # (B, k, 1)
+    return latent.take_along_dim(positions, 1), k_rope.take_along_dim(positions, 1)  # (B, k, C), (B, k, R)

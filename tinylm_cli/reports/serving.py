@@ -22,6 +22,7 @@ class CacheLayers:
     n_kv_heads: int | None  # KV heads; None for latent attention.
     kv_rank: int | None  # Dimensions of the latent vector; None for KV heads.
     d_rope: int | None  # Dimensions of the rotary key cached with it; None for KV heads.
+    d_index: int | None  # Dimensions of the key of an indexer cached with it; None without one.
     window: int | None  # Positions that a layer with a sliding window or chunks caches at most; None without one.
     chunked: bool  # Whether a layer caches the positions of a chunk rather than those of a sliding window.
     token_bytes: int  # Bytes of one token in all these layers, before a window is full; 0 for states.

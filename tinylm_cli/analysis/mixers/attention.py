@@ -1,7 +1,7 @@
 """Attention: multi-head, grouped-query and latent.
 
 Letters: B batch_size, T tokens, S positions in the cache, D d_model, H n_heads, G n_kv_heads, K d_head, K_v d_value;
-latent attention has C kv_rank, Q q_rank, N d_nope and R d_rope.
+latent attention has C kv_rank, Q q_rank, N d_nope and R d_rope; its indexer H_i index_n_heads and I index_d_head.
 
 References:
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762;
@@ -43,14 +43,25 @@ class Attention(Mixer):
         return _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
 
     def matmuls(self, config: ModelConfig, counted: SequencePass) -> Iterator[Matmul]:
-        """Yield the two matmuls without weights: scores, and scores times values."""
-        pairs = counted.pairs(config.attention.window, chunked=config.attention.chunked)
-        return _matmuls(config, pairs, absorbed=counted.decodes)
+        """Yield the two matmuls without weights, scores, and scores times values; and those of an indexer.
+
+        Of the pairs of positions, those that an indexer selects count in attention, as in a sparse kernel;
+        ``model/latent_attention.py`` computes all pairs of a prompt, and masks the others.
+        """
+        attention = config.attention
+        pairs = counted.pairs(attention.window or attention.index_top_k, chunked=attention.chunked)
+        yield from _matmuls(config, pairs, absorbed=counted.decodes)
+        if attention.index_top_k is not None:
+            scored = counted.pairs(None)  # the indexer scores all pairs
+            heads = FLOPS_PER_ELEMENT * attention.index_n_heads * scored
+            # queries times keys, 2 × H_i × pairs × I; weights of the heads times scores, 2 × H_i × pairs
+            yield Matmul("attention.indexer.scores", "attention_scores", heads * attention.index_d_head)
+            yield Matmul("attention.indexer.weighted", "attention_scores", heads)
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
         """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window or chunk.
 
-        Latent attention caches ``C + R`` elements per position. The shapes match
+        Latent attention caches ``C + R`` elements per position, and ``I`` more with an indexer. The shapes match
         ``model/attention.py:LayerKVCache.buffers``.
         """
         positions = min(seq_len, config.attention.window or seq_len)  # S
@@ -68,7 +79,7 @@ class Attention(Mixer):
         """Return the elements of keys and values."""
         attention = config.attention
         if attention.kind == "latent":
-            return attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
+            return _cached(config)[0]  # the latent vector and the shared rotary key; the key of the indexer
         return KEYS_AND_VALUES * config.n_kv_heads * config.d_head // tensor_parallel  # 2 × G × K
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
@@ -132,6 +143,8 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
         yield from linear("attention.q_a_proj", d, attention.q_rank, "attention", bias=attention.bias)  # (Q, D)
         yield from norm("attention.q_a_norm", config, attention.q_rank)  # (Q)
         yield from linear("attention.q_b_proj", attention.q_rank, d_query, "attention", bias=False)  # (H·(N + R), Q)
+        if attention.index_top_k is not None:
+            yield from _indexer(config, attention.q_rank)
     d_compressed = attention.kv_rank + attention.d_rope
     yield from linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
     yield from norm("attention.kv_a_norm", config, attention.kv_rank)  # (C)
@@ -143,6 +156,20 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
             "attention.gate_proj", d, _d_gate(config, d_values), "attention", bias=False
         )  # (H·K_v or H, D)
     yield from linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
+
+
+def _indexer(config: ModelConfig, q_rank: int) -> Iterator[Tensor]:
+    """Yield the tensors of the indexer, of which every GPU holds all, because all heads attend to its selection.
+
+    References:
+        DeepSeek-AI 2025 (DeepSeek-V3.2), section 2.1, https://arxiv.org/abs/2512.02556
+    """
+    d_index, heads = config.attention.index_d_head, config.attention.index_n_heads
+    yield from linear("attention.indexer.wq_b", q_rank, heads * d_index, "attention", bias=False)  # (H_i·I, Q)
+    yield from linear("attention.indexer.wk", config.d_model, d_index, "attention", bias=False)  # (I, D)
+    for name in ("weight", "bias"):
+        yield Tensor(f"attention.indexer.k_norm.{name}", (d_index,), "norm")  # (I)
+    yield from linear("attention.indexer.weights_proj", config.d_model, heads, "attention", bias=False)  # (H_i, D)
 
 
 def _d_gate(config: ModelConfig, d_values: int) -> int:
@@ -165,7 +192,9 @@ def _cached(config: ModelConfig) -> tuple[int, int]:
     """Return the elements and the vectors that one layer caches per position."""
     attention = config.attention
     if attention.kind == "latent":
-        return attention.kv_rank + attention.d_rope, 1  # one vector of C + R, shared by all heads
+        # one vector of C + R, shared by all heads, and one of I of the indexer
+        d_index = attention.index_d_head if attention.index_top_k is not None else 0
+        return attention.kv_rank + attention.d_rope + d_index, 1 + (d_index > 0)
     vectors = KEYS_AND_VALUES * config.n_kv_heads  # 2 × G
     return vectors * config.d_head, vectors  # 2 × G × K
 

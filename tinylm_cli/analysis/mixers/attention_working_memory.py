@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend
-from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES
+from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.config.schema import ModelConfig
 
@@ -23,6 +23,12 @@ def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> It
     """Yield the bytes that attention over the tokens read holds, at each point that may peak."""
     batch_size, seq_len, kv_len, element_bytes, backend = inference
     mask = _layer_mask(config, seq_len, kv_len, element_bytes, backend)
+    if config.attention.index_top_k is not None:
+        for row in _indexing(config, kv_len, element_bytes):
+            yield seq_len * kv_len * BOOL_BYTES + inference.tokens * row  # the causal mask, T × S
+        if config.attention.index_top_k < kv_len:
+            # the mask of the selected positions, one for each sequence, and what the backend makes of it
+            mask = batch_size * (mask + seq_len * kv_len * (BOOL_BYTES + (element_bytes if backend == "fused" else 0)))
     copies = batch_size * kv_len * _copied_keys_and_values(config, element_bytes, backend)
     for row in _qk_norm_and_rope(config, element_bytes):
         yield mask + inference.tokens * row
@@ -40,8 +46,8 @@ def attention_decode_bytes(
     ``model/latent_attention.py:LatentAttention._attend_to_latents``. A flash kernel reads the cache in place and
     accumulates the output of each split in float32.
     """
-    attention, heads = config.attention, config.n_heads
-    seq_len = min(seq_len, attention.window or seq_len)
+    attention, heads, n_cached = config.attention, config.n_heads, seq_len
+    seq_len = min(seq_len, attention.window or attention.index_top_k or seq_len)
     new_copies = _copied_keys_and_values(config, element_bytes, backend)  # of the new token
     scores = heads * _score_bytes(element_bytes, backend)
     per_position = new_copies + scores  # copies of the cached key and value; scores
@@ -56,6 +62,11 @@ def attention_decode_bytes(
     n_splits = min(MAX_SPLITS, -(-seq_len // MIN_SPLIT_POSITIONS)) if backend == "flash" else 0
     splits = n_splits * heads * (d_out + 1) * FLOAT32_BYTES  # each split's output and log-sum-exp
     held = seq_len * per_position + splits
+    if attention.index_top_k is not None:
+        held = max(
+            held + _gathered_latent_kv(config, n_cached, element_bytes),
+            _indexing_cache(config, n_cached, element_bytes),
+        )
     attending = (new_copies + row + absorbed for row in _attention(config, 1, element_bytes, backend))
     return held, (*_qk_norm_and_rope(config, element_bytes), *attending)
 
@@ -150,6 +161,50 @@ def _latent_attention(
     scaled = 2 * d_query * upcast_bytes  # q and k times √scale
     scores = heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
     return (element_bytes * held + upcast + scaled + scores,)
+
+
+def _indexing(config: ModelConfig, kv_len: int, element_bytes: int) -> tuple[int, int, int]:
+    """Return the bytes per token while an indexer rotates queries, scores ``kv_len`` positions, and selects some.
+
+    Follows ``model/indexer.py:Indexer.select``.
+    """
+    attention, upcast_bytes = config.attention, max(element_bytes, FLOAT32_BYTES)
+    copy_bytes = upcast_bytes if upcast_bytes > element_bytes else 0  # of an element that is upcast
+    heads, d_index = attention.index_n_heads, attention.index_d_head
+    held = element_bytes * (
+        2 * config.d_model  # x, norm(x)
+        + 2 * (attention.q_rank or 0)  # the compressed query, and its norm
+        + config.n_heads * (config.d_head + attention.d_rope)  # the projected q; q_rope, rotated
+        + 3 * (attention.kv_rank + attention.d_rope)  # kv_a_proj output; normalized (C) and rotated (R), cached
+        + 2 * d_index  # the key, cached
+    )
+    queries = heads * d_index
+    rotating = held + 3 * queries * element_bytes  # projected, rotated, by position
+    weights = heads * (element_bytes + copy_bytes + upcast_bytes)  # projected, upcast, scaled
+    keys = d_index * copy_bytes  # of all positions, for each of which there is a token
+    scores = kv_len * upcast_bytes  # S
+    scoring = held + queries * (element_bytes + copy_bytes) + weights + keys + heads * scores + scores
+    # scores; which are better, equal, chosen; counts of equal ones; the best scores and their positions
+    selecting = scores + kv_len * (4 * BOOL_BYTES + FLOAT32_BYTES)
+    best = min(attention.index_top_k or 0, kv_len) * (upcast_bytes + INT64_BYTES)
+    return rotating, scoring, held + selecting + best
+
+
+def _indexing_cache(config: ModelConfig, kv_len: int, element_bytes: int) -> int:
+    """Return the bytes of the scores of one token, and of the cached keys in float32."""
+    attention, upcast_bytes = config.attention, max(element_bytes, FLOAT32_BYTES)
+    keys = attention.index_d_head * upcast_bytes if upcast_bytes > element_bytes else 0
+    return max(_indexing(config, kv_len, element_bytes)) + kv_len * keys
+
+
+def _gathered_latent_kv(config: ModelConfig, kv_len: int, element_bytes: int) -> int:
+    """Return the bytes of the latents and rotary keys that an indexer selects of ``kv_len`` positions."""
+    attention, top_k = config.attention, config.attention.index_top_k or kv_len
+    if top_k >= kv_len:
+        return 0
+    d_latent = attention.kv_rank + attention.d_rope  # C + R
+    # which are selected, as booleans and as bytes; their positions and values; latents and keys
+    return kv_len * 2 * BOOL_BYTES + top_k * (INT64_BYTES + BOOL_BYTES + d_latent * element_bytes)
 
 
 def _concatenated_latent_kv(config: ModelConfig, element_bytes: int, backend: AttentionBackend) -> int:

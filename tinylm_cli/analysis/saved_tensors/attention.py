@@ -106,7 +106,7 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
         if backend == "fused" and heads > 1 and run.seq_len > 1 and is_copied:
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
         if backend == "fused" and run.is_banded and config.position.kind != "alibi":
-            yield _core("mask bias", run.seq_len * run.keys * run.element_bytes, "none")  # T × S
+            yield _core("mask bias", run.masks * run.seq_len * run.keys * run.element_bytes, "none")  # T × S each
     else:
         element_bytes = run.element_bytes if backend == "eager" else run.upcast_bytes
         # a batched matmul reads contiguous values in place; otherwise it copies them
@@ -148,7 +148,7 @@ def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
     if config.attention.logit_softcap is not None:
         yield _core("tanh", scores * run.element_bytes)
     if not is_alibi and length > 1:
-        yield _core("mask", length * run.keys * BOOL_BYTES, "none")  # T × S, mask saved by masked_fill
+        yield _core("mask", run.masks * length * run.keys * BOOL_BYTES, "none")  # T × S each, saved by masked_fill
     sinks = rows if has_sinks else 0  # one extra softmax column per row
     yield _core("softmax", (scores + sinks) * run.upcast_bytes)
     has_fully_masked_rows = (is_alibi or banded) and not has_sinks

@@ -78,8 +78,18 @@ class ForwardPass(NamedTuple):
 
     @property
     def is_banded(self) -> bool:
-        """Whether the layer's window is shorter than the sequence."""
-        return (self.config.attention.window or self.keys) < self.keys
+        """Whether the layer's window, or the selection of its indexer, is shorter than the sequence."""
+        return (self.config.attention.window or self.keys) < self.keys or self.is_indexed
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the layer's indexer selects some of the positions, differently in each sequence."""
+        return (self.config.attention.index_top_k or self.keys) < self.keys
+
+    @property
+    def masks(self) -> int:
+        """The masks of the layer, (T, S) each: one for all sequences, or one for each."""
+        return self.setup.batch_size if self.is_indexed else 1
 
     @property
     def backend(self) -> AttentionBackend:

@@ -18,6 +18,8 @@ from tinylm_cli.model.lm import TinyTransformerLM
 STEPS = 8
 LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
+INDEXER = ".indexer."
+"""Part of the names of the parameters that select positions."""
 MAX_EXPONENT = 700.0
 """Larger exponents overflow a float64."""
 MIN_RELU_UNITS = 64
@@ -123,10 +125,12 @@ def gradients_finite(context: CheckContext) -> Outcome:
     """Differentiate a random combination of all logits, so that no two cancel, with respect to every parameter.
 
     Key biases shift all scores of a query equally, which softmax ignores. Their true gradient is 0 and the measured one
-    is rounding error, so they are counted separately.
+    is rounding error, so they are counted separately. The selection of an indexer has no gradient.
     """
     context.require_memory(context.dtype.itemsize, "holding a gradient for every parameter")
-    names, parameters = zip(*context.model.named_parameters(), strict=True)
+    learned = [(name, each) for name, each in context.model.named_parameters() if INDEXER not in name]
+    n_selecting = sum(INDEXER in name for name, _ in context.model.named_parameters())
+    names, parameters = zip(*learned, strict=True)
     generator = torch.Generator(device="cpu").manual_seed(0)
     logits = _all_outputs(context)  # (B, T, V), with MTP modules (M + 1, B, T, V)
     mixture = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)
@@ -144,6 +148,7 @@ def gradients_finite(context: CheckContext) -> Outcome:
     ]
     n_exempt = len(names) - len(nonzero)
     exempt = f"; {n_exempt} key bias{' is' if n_exempt == 1 else 'es are'} exempt (softmax)" if n_exempt else ""
+    exempt += f"; {n_selecting} tensors of indexers are exempt (selection)" if n_selecting else ""
     return passed_if(True, f"{sum(nonzero)} of {len(nonzero)} nonzero{exempt}")
 
 

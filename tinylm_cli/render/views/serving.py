@@ -101,7 +101,9 @@ def _states(cache: CacheShape) -> Iterator[str]:
 def _kept(layers: CacheLayers) -> str:
     """Return what one layer caches of a token."""
     if layers.kind == "latent":
-        return f"a latent vector of {layers.kv_rank} and a rotary key of {layers.d_rope}"
+        index = "" if layers.d_index is None else f", and an index key of {layers.d_index}"
+        joined = " and" if layers.d_index is None else ","
+        return f"a latent vector of {layers.kv_rank}{joined} a rotary key of {layers.d_rope}{index}"
     heads = counted(layers.n_kv_heads or 0, "head")
     shared = "" if layers.kind == "multi-head" else f" for {layers.n_heads} query heads"
     return f"keys and values of {heads}{shared}"

@@ -1,0 +1,75 @@
+"""The costs of sparse attention with an indexer, by hand, with the sizes of DeepSeek V3.2."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.analysis.flops import analyze_flops, decode_flops
+from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.parallel.sharding import stage_table
+from tinylm_cli.analysis.params import component_params
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.tensor import Component
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.reports.plan import Layout
+
+D, H, Q, C, R, N, V = 7168, 128, 1536, 512, 64, 128, 128
+HEADS, WIDTH, TOP_K = 64, 128, 2048
+LAYERS = 3
+PARTS: tuple[Component, ...] = ("attention", "norm")
+INDEXER = HEADS * WIDTH * Q + WIDTH * D + 2 * WIDTH + HEADS * D
+
+
+def make(*overrides: str, indexed: bool = True) -> ModelConfig:
+    sizes = (f"d_model={D}", f"n_heads={H}", f"n_layers={LAYERS}", "max_len=163840", "vocab_size=100")
+    latent = ("position.kind=rope", "attention.kind=latent", f"attention.q_rank={Q}")
+    indexer = (f"attention.index_top_k={TOP_K}",) if indexed else ()
+    return load_config("tiny", [*sizes, *latent, *indexer, *overrides]).config
+
+
+def test_params() -> None:
+    with_indexer, without = (tensor_table(make(indexed=indexed)) for indexed in (True, False))
+    added = {part: component_params(with_indexer, part) - component_params(without, part) for part in PARTS}
+    assert added == {"attention": LAYERS * (INDEXER - 2 * WIDTH), "norm": LAYERS * 2 * WIDTH}
+
+
+@pytest.mark.parametrize("length", [1000, 5000])
+def test_forward_flops(length: int) -> None:
+    """Attention counts the selected pairs, the indexer all of them."""
+    report = analyze_flops(make(), TrainingSetup(1, length))
+    found = {part.name: part.forward_flops for part in report.components}
+    attended = sum(min(t, TOP_K) for t in range(1, length + 1))
+    scored = length * (length + 1) // 2
+    assert found["attention_scores"] == LAYERS * 2 * (H * attended * (N + R + V) + HEADS * scored * (WIDTH + 1))
+    full = analyze_flops(make(), TrainingSetup(1, length), attention="full")
+    found = {part.name: part.forward_flops for part in full.components}
+    assert found["attention_scores"] == LAYERS * 2 * length**2 * (H * (N + R + V) + HEADS * (WIDTH + 1))
+
+
+@pytest.mark.parametrize(("context_len", "attended"), [(1000, 1000), (100_000, TOP_K)])
+def test_decode_flops(context_len: int, attended: int) -> None:
+    """A token attends to the selected latents; the indexer scores all positions."""
+    added = 2 * (HEADS * WIDTH * Q + WIDTH * D + HEADS * D + HEADS * context_len * (WIDTH + 1))
+    dense = decode_flops(make(indexed=False), context_len=context_len)
+    spared = 2 * H * (context_len - attended) * (2 * C + R)
+    assert decode_flops(make(), context_len=context_len) == dense + LAYERS * (added - spared)
+
+
+@pytest.mark.parametrize(("dtype", "per_token"), [("bfloat16", 2 * (C + R + WIDTH)), ("int8", C + R + WIDTH + 2 * 4)])
+def test_cache(dtype: str, per_token: int) -> None:
+    assert kv_cache_bytes(make(), batch_size=2, seq_len=9000, dtype=dtype) == 2 * 9000 * LAYERS * per_token
+    (layers,) = cache_shape(make(), dtype).layers
+    assert (layers.kv_rank, layers.d_rope, layers.d_index) == (C, R, WIDTH)
+    assert cache_shape(make(indexed=False), dtype).layers[0].d_index is None
+
+
+def test_tensor_parallel() -> None:
+    """Every GPU selects positions with the whole indexer."""
+    table = stage_table(make(), Layout(tensor=4), 0)
+    shapes = {tensor.name: tensor.shape for section in table for tensor in section.tensors}
+    assert shapes["attention.indexer.wq_b.weight"] == (HEADS * WIDTH, Q)
+    assert shapes["attention.indexer.wk.weight"] == (WIDTH, D)
+    assert shapes["attention.indexer.weights_proj.weight"] == (HEADS, D)
+    assert shapes["attention.q_b_proj.weight"] == (H * (N + R) // 4, Q)

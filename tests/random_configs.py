@@ -181,6 +181,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
+                "layer_scalar": draw(st.booleans()),
                 "normed_residual": norm["placement"] in ("pre", "sandwich") and not parallel and draw(st.booleans()),
             },
             "head": head | _head_options(draw, head["kind"]),
@@ -263,7 +264,10 @@ def _position(draw: st.DrawFn, *, attends: bool, rope: bool, pairs: int) -> dict
             ]
         )
     )
-    return {"kind": kind, "theta": 100.0, "pairing": draw(one_of(["half", "adjacent"])), **scaling}
+    partial: dict[str, Any] = {}
+    if not rope and pairs >= 2 and scaling.get("scaling", "none") in ("none", "linear"):
+        partial = draw(one_of([{}, {"rotary_fraction": 0.5, "proportional": True}]))
+    return {"kind": kind, "theta": 100.0, "pairing": draw(one_of(["half", "adjacent"])), **scaling, **partial}
 
 
 def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weighted_norms: bool) -> dict[str, Any]:
@@ -292,6 +296,8 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
         "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "clip_qkv": draw(one_of([None, 0.5])),
         **draw(one_of(GATES)),
+        "v_norm": (v_norm := draw(st.booleans())),
+        "keys_as_values": v_norm and qk_norm != "none" and draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
         "out_multiplier": draw(one_of([1.0, 0.5])),

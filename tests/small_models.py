@@ -33,7 +33,8 @@ def build(seed: int = 1, **fields: Any) -> TinyTransformerLM:
 
 
 def randomize(model: nn.Module) -> None:
-    """Fill a model of ours or of transformers with random values: all parameters, and corrections of expert scores."""
+    """Fill a model of ours or of transformers with random values: all parameters, corrections of expert
+    scores, and scalars of layers."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -41,6 +42,8 @@ def randomize(model: nn.Module) -> None:
         for name, buffer in model.named_buffers():
             if name.endswith(("score_correction", "e_score_correction_bias")):
                 buffer.uniform_(0.0, 0.3, generator=generator)
+            elif name.endswith(("layer_scalar", "layer_scalar.value")):
+                buffer.uniform_(0.5, 1.5, generator=generator)
 
 
 def ids(batch: int = 2, length: int = 9, seed: int = 0) -> Tensor:

@@ -143,6 +143,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "differences": {**LLAMA, "attention": {"n_kv_heads": 2, "differential": True}},
     "differences of all heads": {"attention": {"differential": True, "logit_softcap": 5.0, "gate": True}},
     "differences in windows": {"position": ROPE, "attention": {"differential": True, "window": 16}},
+    "keys as values": {
+        **LLAMA, "attention": {"n_kv_heads": 2, "v_norm": True, "keys_as_values": True, "qk_norm": "full"},
+    },
+    "normalized values": {
+        "position": {**ROPE, "proportional": True, "rotary_fraction": 0.5}, "block": {"layer_scalar": True},
+        "attention": {"v_norm": True, "qk_norm": "per_head", "gate": True, "gate_per_head": True},
+    },
     "of xIELU": {"feed_forward": {"activation": "xielu"}},
     "of gated xIELU": {"feed_forward": {"activation": "xielu", "gated": True}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},

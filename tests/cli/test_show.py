@@ -106,13 +106,13 @@ def test_origins_of_fields_with_effect(here: Here) -> None:
     assert "attention.n_kv_heads" not in plain
     assert "position.theta" not in plain
     assert fields("position.kind=rope") - plain == {
-        *("position.theta", "position.rotary_fraction", "position.pairing", "position.scaling"),
+        *(f"position.{name}" for name in ("theta", "rotary_fraction", "proportional", "pairing", "scaling")),
     }
     assert fields("attention.n_kv_heads=1") - plain == {"attention.n_kv_heads"}
     latent = fields("position.kind=rope", "attention.kind=latent")
     positions = {"position.sinusoids", "position.offset"}
     # nominal_params is the size of another model
-    switches = {f"attention.{name}" for name in ("qk_norm", "differential", "sinks")}
+    switches = {f"attention.{name}" for name in ("qk_norm", "v_norm", "keys_as_values", "differential", "sinks")}
     assert plain - latent == {*switches, "nominal_params", *positions}
 
 

@@ -213,6 +213,9 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
     if not (values.get("n_kv_heads") or n_heads) % 2:
         values |= draw(_some({"differential": st.booleans()}))
     if draw(st.booleans()):
+        is_normed = values.get("qk_norm", "none") != "none"
+        values |= {"v_norm": True, **(draw(_some({"keys_as_values": st.booleans()})) if is_normed else {})}
+    if draw(st.booleans()):
         values["window"] = draw(st.integers(1, 10**9))
         pattern = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")
         values |= draw(_some({"window_pattern": pattern, "chunked": st.booleans()}))

@@ -282,6 +282,30 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit attention.qk_norm_weight, or write norm.weight: true",
     ),
     (
+        {"attention.keys_as_values": True},
+        "contradiction",
+        "attention.keys_as_values true requires attention.v_norm true, so that keys differ from values",
+        "write attention.v_norm: true, or omit attention.keys_as_values",
+    ),
+    (
+        {"attention.keys_as_values": True, "attention.v_norm": True},
+        "contradiction",
+        "attention.keys_as_values true requires attention.qk_norm per_head, so that keys differ from values",
+        "write attention.qk_norm: per_head, or omit attention.keys_as_values",
+    ),
+    (
+        {"position.proportional": True},
+        "without-effect",
+        "position.proportional has no effect unless position.kind is rope",
+        "omit position.proportional, or write position.kind: rope",
+    ),
+    (
+        {"attention.gate_per_head": True},
+        "without-effect",
+        "attention.gate_per_head has no effect unless attention.gate is true",
+        "omit attention.gate_per_head, or write attention.gate: true",
+    ),
+    (
         {"n_heads": 3, "d_model": 6, "attention.differential": True},
         "heads-do-not-divide",
         "n_heads 3 is odd: attention.differential subtracts pairs of heads",

@@ -69,6 +69,8 @@ attention:
   bias: true
   qk_norm: none
   gate: false
+  v_norm: false
+  keys_as_values: false
   out_multiplier: 1.0
   differential: false
   sinks: false
@@ -84,6 +86,7 @@ block:
   residual_multiplier: 1.0
   skip_multiplier: 1.0
   normed_residual: false
+  layer_scalar: false
 head:
   kind: lm
   bias: false
@@ -103,7 +106,10 @@ def test_dependent_fields() -> None:
             "tiny", [f"position.{each}" for each in ("kind=rope", "scaling=linear", "scaling_factor=2.0")]
         ).config
     )
-    position = "position:\n  kind: rope\n  theta: 10000.0\n  rotary_fraction: 1.0\n  pairing: half\n  scaling: linear\n"
+    position = (
+        "position:\n  kind: rope\n  theta: 10000.0\n  rotary_fraction: 1.0\n  proportional: false\n  pairing: half\n"
+        "  scaling: linear\n"
+    )
     assert f"{position}  scaling_factor: 2.0\nnorm:" in rope
     experts = to_yaml(load_yaml_config("tiny", ["feed_forward.n_experts=8"]).config)
     assert "  n_experts: 8\n  top_k: 2\n  n_shared_experts: 0\n" in experts

@@ -757,6 +757,57 @@ def diffllama(draw: Draw) -> Keys:
     return keys
 
 
+def proportional(draw: Draw) -> Keys:
+    """Draw RoPE of global layers, proportional or not, and of layers with a window."""
+    full = {"rope_type": "proportional", "partial_rotary_factor": draw(one_of(0.5, 0.25, 1.0)), "rope_theta": 1000.0}
+    if draw(one_of(False, True)):
+        full["factor"] = 2.0
+    full = draw(one_of(full, full, {"rope_type": "default", "rope_theta": 50.0}))
+    local = {"rope_type": "default", "rope_theta": draw(one_of(100.0, 1000.0))}
+    return {"rope_parameters": {"full_attention": full, "sliding_attention": local}}
+
+
+def gemma4_unified_text(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | proportional(draw) | {"num_hidden_layers": draw(one_of(2, 3, 4))}
+    types = [draw(one_of("sliding_attention", "full_attention")) for _ in range(keys["num_hidden_layers"] - 1)]
+    shares = draw(one_of(False, True))
+    heads = {"num_global_key_value_heads": draw(one_of(1, None))} if shares else {}
+    return (
+        keys
+        | heads
+        | {
+            "layer_types": [*types, "full_attention"],
+            "head_dim": draw(one_of(8, 16)),
+            "global_head_dim": draw(one_of(8, 24)),
+            "sliding_window": WINDOW,
+            "attention_k_eq_v": shares,
+            "attention_bias": draw(one_of(False, True)),
+            "final_logit_softcapping": draw(one_of(None, 5.0)),
+            "hidden_activation": draw(one_of("gelu_pytorch_tanh", "silu")),
+            "use_bidirectional_attention": draw(one_of(None, "vision")),
+        }
+    )
+
+
+def gemma4_text(draw: Draw) -> Keys:
+    return gemma4_unified_text(draw) | {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": VOCAB}
+
+
+def lfm3(draw: Draw) -> Keys:
+    keys = sizes(draw) | proportional(draw) | {"num_hidden_layers": draw(one_of(2, 3, 4))}
+    names = ("conv", "full_attention", "sliding_attention")
+    return keys | {
+        "layer_types": [draw(one_of(*names)) for _ in range(keys["num_hidden_layers"] - 1)] + ["full_attention"],
+        "head_dim": draw(one_of(8, 16)),
+        "sliding_window": WINDOW,
+        "norm_eps": draw(one_of(1e-5, 1e-2)),
+        "conv_L_cache": draw(one_of(3, 7)),
+        "conv_bias": draw(one_of(False, True)),
+        "use_sandwich_norm": draw(one_of(False, True)),
+        "use_attention_gate": draw(one_of(False, True)),
+    }
+
+
 def apertus(draw: Draw) -> Keys:
     keys = llama(draw) | {"hidden_act": draw(one_of("xielu", "xielu", "silu"))}
     del keys["mlp_bias"]
@@ -1213,6 +1264,9 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gemma": gemma,
     "gemma2": gemma2,
     "gemma3_text": gemma3_text,
+    "gemma4_text": gemma4_text,
+    "gemma4_unified_text": gemma4_unified_text,
+    "lfm3": lfm3,
     "glm": glm,
     "glm4": glm,
     "gpt2": gpt2,

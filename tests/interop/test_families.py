@@ -49,6 +49,19 @@ LLAMA: dict[str, Any] = {
 }
 
 
+GEMMA4: dict[str, Any] = {
+    **LLAMA,
+    "embedding.multiplier": None,
+    "norm.placement": "sandwich",
+    "attention.qk_norm": "per_head",
+    "attention.v_norm": True,
+    "attention.scale": 1.0,
+    "feed_forward.activation": "gelu_tanh",
+    "tie_weights": True,
+    "block.layer_scalar": True,
+}
+
+
 def _sharper(weight: float) -> float:
     return 0.1 * weight * math.log(40.0) + 1.0
 
@@ -417,6 +430,38 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.window": 1024, "attention.window_pattern": "LLLLLG", "position.scaling": "linear",
         "position.scaling_factor": 8.0, "position.theta": 1e6, "position.local_theta": 1e4, "max_len": 131072,
     },
+    "gemma4_text": {
+        **GEMMA4, "d_model": 5376, "n_layers": 60, "d_ff": 21504, "head.logit_softcap": 30.0,
+        "layers.pattern": "5 local, full",
+        "layers.kinds": {
+            "local": {"position": {"theta": 1e4}, "attention": {"window": 1024}},
+            "full": {
+                "position": {"theta": 1e6, "rotary_fraction": 0.25, "proportional": True},
+                "attention": {"d_head": 512, "n_kv_heads": 4, "keys_as_values": True},
+            },
+        },
+    },
+    "gemma4_unified_text": {
+        **GEMMA4, "d_model": 2304, "n_layers": 30, "max_len": 262144, "layers.pattern": "5 local, full",
+        "layers.kinds": {
+            "local": {"position": {"theta": 1e4}, "attention": {"window": 1024}},
+            "full": {
+                "position": {"theta": 1e6, "rotary_fraction": 0.25, "proportional": True},
+                "attention": {"d_head": 512},
+            },
+        },
+    },
+    "gemma4": {**GEMMA4, "d_model": 5376, "layers.pattern": "5 local, full", "head.logit_softcap": 30.0},
+    "gemma4_unified": {**GEMMA4, "d_model": 2304, "layers.pattern": "5 local, full"},
+    "lfm3": {
+        **LLAMA, "tie_weights": True, "norm.placement": "sandwich", "attention.qk_norm": "per_head",
+        "attention.gate": True, "attention.gate_per_head": True, "attention.n_kv_heads": 4, "short_conv.kernel_size": 7,
+        "layers.kinds": {
+            "conv": {"block": {"mixer": "short_conv"}},
+            "full": {"position": {"theta": 1e6, "rotary_fraction": 0.5, "proportional": True}},
+            "local": {"position": {"theta": 1e4}, "attention": {"window": 256}},
+        },
+    },
     "phi": {
         "position.rotary_fraction": 0.4, "block.parallel": True, "block.shared_norm": True, "head.bias": True,
         "feed_forward.activation": "gelu_tanh", "dropout": 0.1, "attention.bias": True, "norm.kind": "layernorm",
@@ -743,6 +788,7 @@ UNDEFAULTED = {
         "dbrx",
         "deepseek_v2",
         "dots1",
+        "gemma4_text",
         "glm4_moe",
         "granitemoehybrid",
         "hunyuan_v1_dense",

@@ -198,6 +198,21 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"sliding_window": 5, "query_pre_attn_scalar": 7, "layer_types": ["sliding_attention", "full_attention"]},
         {"vision_config": VISION, "mm_tokens_per_image": 4},
     ),
+    "gemma4": (
+        {
+            "sliding_window": 5,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "global_head_dim": 16,
+            "hidden_size_per_layer_input": 0,
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 2,
+        },
+        {"vision_config": None, "audio_config": None},
+    ),
+    "gemma4_unified": (
+        {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"], "global_head_dim": 16},
+        {"vision_config": None, "audio_config": None},
+    ),
     "llava": ({"model_type": "mistral", "sliding_window": 5}, {"vision_config": {"model_type": "pixtral", **VISION}}),
     "mistral3": ({"model_type": "mistral"}, {"vision_config": {"model_type": "pixtral", **VISION}}),
     "llama4": (

@@ -21,6 +21,7 @@ CAUSAL = AttentionMask(is_causal=True)
 def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor:
     """Attend head by head and row by row; ``scores_added`` is (T, T)."""
     out = torch.zeros_like(x)
+    assert attention.v_proj is not None
     q, k, v = attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
     size = attention.d_head
     for head in range(x.shape[2] // size):

@@ -232,7 +232,8 @@ def _cost_fields(config: ModelConfig, seq_len: int | None) -> ModelConfig:
     attention, position = config.attention, config.position
     if attention.window is not None and seq_len is not None and attention.window >= seq_len:
         attention = attention.model_copy(update={"window": None, "chunked": False})
-    position = Position(kind=position.kind, rotary_fraction=position.rotary_fraction)  # no bases, no scaling
+    rope = {name: getattr(position, name) for name in ("rotary_fraction", "proportional")}
+    position = Position(kind=position.kind, **rope)  # no bases, no scaling
     return config.model_copy(update={"attention": attention, "position": position})
 
 

@@ -13,6 +13,7 @@ from tinylm_cli.analysis.tensor_table import (
     XIELU_CONSTANTS,
     TensorTable,
     in_order,
+    layer_scalars,
     rotary_frequencies,
     rotary_pairs,
     score_corrections,
@@ -64,7 +65,8 @@ def component_params(table: TensorTable, component: Component) -> int:
 def weights_bytes(config: ModelConfig, dtype: str) -> int:
     """Return the bytes of the weights of an instantiated model: parameters and buffers.
 
-    Rotary frequencies, one per rotated pair of dimensions, and score corrections of routers are always in float32.
+    Rotary frequencies, one per rotated pair of dimensions, corrections of routers and scalars of layers are always in
+    float32.
 
     Args:
         config: A validated config.
@@ -72,7 +74,8 @@ def weights_bytes(config: ModelConfig, dtype: str) -> int:
     """
     sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
     in_dtype = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
-    in_float32 = (sum(rotary_frequencies(config)) + score_corrections(config)) * FLOAT32_BYTES
+    saved_buffers = score_corrections(config) + layer_scalars(config)
+    in_float32 = (sum(rotary_frequencies(config)) + saved_buffers) * FLOAT32_BYTES
     return in_dtype + in_float32
 
 
@@ -212,7 +215,9 @@ def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
     layers, corrections, constants = config.n_layers, score_corrections(config), xielu_constants(config)
     stored = [f"{config.feed_forward.n_experts} corrections of each router"] if corrections else []
     stored += [f"{XIELU_CONSTANTS} constants of each xIELU"] if constants else []
-    buffers = corrections + constants
+    scalars = layer_scalars(config)
+    stored += ["a scalar of each layer"] if scalars else []
+    buffers = corrections + constants + scalars
     if stored:
         yield "hub", buffers, f"checkpoints: parameters and {' and '.join(stored)}, stored but not trained"
     else:

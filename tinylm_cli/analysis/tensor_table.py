@@ -191,6 +191,11 @@ def score_corrections(config: ModelConfig) -> int:
     return sum(n_layers * (each.n_experts or 0) for n_layers, each in repeated if each.score_correction)
 
 
+def layer_scalars(config: ModelConfig) -> int:
+    """Return the number of layers with a ``layer_scalar``, a buffer of one element, saved but not trained."""
+    return sum(len(group.layers) for group in group_layers(config, None) if group.config.block.layer_scalar)
+
+
 XIELU_CONSTANTS = 2
 """A checkpoint stores the constants beta and eps of each xIELU, beside its two scalars."""
 
@@ -215,6 +220,8 @@ def rotary_pairs(config: ModelConfig) -> int:
         return 0
     if config.attention.kind == "latent":
         return config.attention.d_rope // PAIR  # R / 2
+    if config.position.proportional:
+        return config.d_head // PAIR  # K / 2; the frequencies of pairs that are not rotated are 0
     return int(config.d_head * config.position.rotary_fraction) // PAIR  # rotary_fraction × K / 2
 
 

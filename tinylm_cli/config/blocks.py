@@ -140,6 +140,11 @@ class Position(Block):
     rotary_fraction: Annotated[float, ROPE] = Field(
         1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
     )
+    proportional: Annotated[bool, ROPE, one_of("position.scaling", "none", "linear")] = Field(
+        False,
+        description="Rotate the first rotary_fraction of the pairs of an entire head, by its frequencies, rather than"
+        " all pairs of its first dimensions (Gemma 4).",
+    )
     pairing: Annotated[Pairing, ROPE] = Field(
         "half",
         description="Pairs that rotate together. half: i and i + half the rotary dimensions; adjacent: 2i and 2i + 1.",
@@ -262,7 +267,14 @@ class Attention(Block):
         False, description="Multiply the attention output by a sigmoid gate, computed from the input (Qwen3-Next)."
     )
     gate_per_head: Annotated[bool, is_true("attention.gate")] = Field(
-        False, description="The gate has one factor for each head, not one for each of its dimensions (Ling 3)."
+        False, description="The gate has one factor for each head, not one for each of its dimensions (Ling 3, LFM3)."
+    )
+    v_norm: Annotated[bool, MULTI_HEAD] = Field(
+        False, description="Normalize the values of each head, without weights (Gemma 4)."
+    )
+    keys_as_values: Annotated[bool, MULTI_HEAD] = Field(
+        False,
+        description="Values are the projected keys, before norms and RoPE; there is no value projection (Gemma 4).",
     )
     window: Annotated[int | None, MULTI_HEAD] = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN
@@ -462,6 +474,10 @@ class ResidualBlock(Block):
         False,
         description="Add the output of each sub-layer to its normalized input instead of its input (MiniMax-Text; in"
         " BLOOM, apply_residual_connection_post_layernorm).",
+    )
+
+    layer_scalar: bool = Field(
+        False, description="Multiply the output of a layer by a number that is stored but not trained (Gemma 4)."
     )
 
     @property

@@ -163,7 +163,7 @@ def _kind_config(config: ModelConfig, letter: str, *, is_dense: bool) -> ModelCo
     if letter == GLOBAL:
         attention = attention.model_copy(update={"window": None, "chunked": False})
     elif local_theta is not None:  # RoPE scaling does not affect layers with another theta
-        rope = {name: getattr(position, name) for name in ("kind", "rotary_fraction", "pairing")}
+        rope = {name: getattr(position, name) for name in ("kind", "rotary_fraction", "proportional", "pairing")}
         position = Position(theta=local_theta, **rope)
     if is_dense:
         feed_forward = FeedForward(**{name: value for name, value in feed_forward if not _needs_experts(name)})

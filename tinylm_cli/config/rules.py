@@ -79,6 +79,17 @@ def _differential_heads_are_pairs(value: Values) -> Iterator[Problem]:
     yield Problem("heads-do-not-divide", fields, message, "omit attention.differential")
 
 
+def _normalized_values_are_keys(value: Values) -> Iterator[Problem]:
+    if not value["attention.keys_as_values"] or value["attention.kind"] != "multi_head":
+        return
+    for name, absent, proposal in (("attention.v_norm", False, "true"), ("attention.qk_norm", "none", "per_head")):
+        if value[name] == absent:
+            message = f"attention.keys_as_values true requires {name} {proposal}, so that keys differ from values"
+            remedy = f"write {name}: {proposal}, or omit attention.keys_as_values"
+            yield Problem("contradiction", ("attention.keys_as_values", name), message, remedy)
+            return
+
+
 def _at_most(name: str, maximum: str, value: Values, *, code: str) -> Iterator[Problem]:
     """Yield a problem if the field ``name`` exceeds the field ``maximum``, and both are set."""
     number, limit = value[name], value[maximum]
@@ -275,14 +286,16 @@ def _sinusoidal_width_is_even(value: Values) -> Iterator[Problem]:
 
 def _rotary_width_is_even(value: Values) -> Iterator[Problem]:
     width, rotated = _rotary_width(value), _rotated(value)
-    if value["position.kind"] != "rope" or width == 0 or (rotated % 2 == 0 and rotated > 0):
+    is_proportional = value["position.proportional"] and value["attention.kind"] != "latent"
+    is_even = (width if is_proportional else rotated) % 2 == 0
+    if value["position.kind"] != "rope" or width == 0 or (is_even and rotated >= 2):
         return  # another rule reports a width of 0
     d_model, n_heads, fraction = value["d_model"], value["n_heads"], value["position.rotary_fraction"]
     fields: tuple[str, ...]
     if value["attention.kind"] == "latent":
         fields, reason = ("attention.d_rope",), f"attention.d_rope {width} is odd"
         remedy = f"write attention.d_rope: {_even_near(width)}"
-    elif fraction < 1:
+    elif fraction < 1 and not (is_proportional and width % 2):
         fields = (
             "position.rotary_fraction",
             *(("attention.d_head",) if value["attention.d_head"] else ("d_model", "n_heads")),
@@ -397,6 +410,7 @@ RULES = (
     _heads_divide_model,
     _kv_heads_divide_heads,
     _differential_heads_are_pairs,
+    _normalized_values_are_keys,
     _enough_experts,
     _groups_hold_experts,
     _xielu_is_dense,

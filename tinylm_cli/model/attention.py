@@ -109,7 +109,7 @@ class SelfAttention(SequenceMixer):
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
-        self.v_proj = Linear(config.d_model, d_kv, bias=attention.bias)
+        self.v_proj = None if attention.keys_as_values else Linear(config.d_model, d_kv, bias=attention.bias)
         d_gate = config.n_heads if attention.gate_per_head else d_query  # H or H·K
         self.gate_proj = Linear(config.d_model, d_gate, bias=attention.bias) if attention.gate else None
         self.o_proj = Linear(d_query, config.d_model, bias=attention.has_out_bias)
@@ -120,6 +120,7 @@ class SelfAttention(SequenceMixer):
             learns = attention.qk_norm_weight
             self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query, learns=learns)
             self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
+        self.v_norm = build_norm(config, self.d_head, learns=False) if attention.v_norm else None
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
         for name in LAMBDAS if attention.differential else ():
@@ -157,7 +158,8 @@ class SelfAttention(SequenceMixer):
 
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them.
         """
-        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
+        q, k = self.q_proj(x), self.k_proj(x)  # (B, T, H·K), (B, T, G·K)
+        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·K)
         if not self.norms_each_head:
             q, k = self._normalize(q, k)  # (B, T, H·K), (B, T, G·K)
         if self.clip is not None:
@@ -166,6 +168,8 @@ class SelfAttention(SequenceMixer):
             v = v.clamp(-self.clip, self.clip)  # (B, T, G·K)
         q = self._split_heads(q)  # (B, H, T, K)
         k, v = self._split_heads(k), self._split_heads(v)  # (B, G, T, K), (B, G, T, K)
+        if self.v_norm is not None:
+            v = self.v_norm(v)  # (B, G, T, K)
         if self.norms_each_head and not self.norms_after_rope:
             q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
         if rotation is not None:

@@ -19,6 +19,33 @@ from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
 
 
+class LayerScalar(nn.Module):
+    """A number that multiplies the output of a layer; it is stored in float32, but not trained."""
+
+    value: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.empty(1, device="meta", dtype=torch.float32))
+
+    def fill(self) -> None:
+        """Set the number to 1."""
+        self.value.fill_(1.0)
+
+    def _apply(self, fn: object, recurse: bool = True) -> LayerScalar:  # noqa: FBT001, FBT002 - torch's signature
+        """Move with the model, but stay in float32."""
+        exact = self.value
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
+        moved = self.value
+        if moved.dtype != exact.dtype:  # torch cannot copy from meta
+            self.value = torch.empty_like(exact, device=moved.device) if exact.is_meta else exact.to(moved.device)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` (B, T, D) times the number."""
+        return x * self.value.to(x.dtype)  # (B, T, D)
+
+
 class TransformerBlock(nn.Module):
     """``x + mixer(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on both branches.
 
@@ -65,6 +92,7 @@ class TransformerBlock(nn.Module):
         self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
         self.post_ln_2 = build_norm(config) if after_feed_forward and has_feed_forward else None
+        self.layer_scalar = LayerScalar() if config.block.layer_scalar else None
         self.window = config.attention.window
         self.chunked = config.attention.chunked
         self.parallel = config.block.parallel
@@ -88,6 +116,13 @@ class TransformerBlock(nn.Module):
         cache: LayerState | SideBySideState | None = None,
     ) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the mixer."""
+        x = self._sublayers(x, mask, rotation, cache)  # (B, T, D)
+        return x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D)
+
+    def _sublayers(
+        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None, cache: LayerState | SideBySideState | None
+    ) -> Tensor:
+        """Return the residual stream (B, T, D) after both sub-layers."""
         mixers, normed, mixed = self.mixers, x, None
         if mixers:
             normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.blocks import NormKind, PositionKind
-from tinylm_cli.model.block import TransformerBlock
+from tinylm_cli.model.block import LayerScalar, TransformerBlock
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
@@ -237,5 +237,9 @@ def _scale(multiplier: float | None) -> str:
 def _sub_layer(module: nn.Module) -> str:
     if isinstance(module, SequenceMixer):
         return module.label
-    kinds: dict[type[nn.Module], str] = {FeedForward: "feed-forward", ExpertFeedForward: "mixture of experts"}
+    kinds: dict[type[nn.Module], str] = {
+        FeedForward: "feed-forward",
+        ExpertFeedForward: "mixture of experts",
+        LayerScalar: "output of the block × its scalar",
+    }
     return kinds[type(module)]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.machine import require_memory
+from tinylm_cli.model.block import LayerScalar
 from tinylm_cli.model.experts import Router
 from tinylm_cli.model.position import SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition
@@ -97,9 +98,9 @@ def initialize(model: nn.Module, *, seed: int) -> None:
 
 
 def fill_buffers(model: nn.Module) -> None:
-    """Fill the buffers of ``model`` in place: position tables, RoPE frequencies, router correction biases."""
+    """Fill the buffers of ``model`` in place: position tables, RoPE frequencies, router biases, scalars of layers."""
     for module in model.modules():
-        if isinstance(module, SinusoidalPosition | RotaryPosition | Router):
+        if isinstance(module, SinusoidalPosition | RotaryPosition | Router | LayerScalar):
             module.fill()
 
 

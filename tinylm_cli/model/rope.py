@@ -49,7 +49,8 @@ RotaryKey = tuple[Position, int]
 class RotaryPosition(nn.Module):
     """The RoPE frequency of each pair of dimensions; no parameters.
 
-    Position t rotates pair i by ``t · theta^(-2i / R)``, where R dimensions rotate. RoPE scaling (linear, dynamic NTK,
+    Position t rotates pair i by ``t · theta^(-2i / R)``, where R dimensions rotate. Proportional RoPE has the pairs of
+    an entire head, of which it rotates the first ones; the other frequencies are 0. RoPE scaling (linear, dynamic NTK,
     Llama 3, YaRN, LongRoPE) increases the wavelengths for longer sequences.
 
     Args:
@@ -116,6 +117,8 @@ class RotaryPosition(nn.Module):
         if position.scaling == "dynamic" and scaling_key and d_rotary > 2:
             return _unscaled(_dynamic_ntk_theta(position, d_rotary, scaling_key), d_rotary)  # (R/2)
         frequencies = _unscaled(position.theta, d_rotary)  # (R/2)
+        if position.proportional:
+            frequencies[int(position.rotary_fraction * d_rotary) // 2 :] = 0
         if position.scaling == "linear":
             return frequencies / position.stretch
         if position.scaling == "llama3":
@@ -157,8 +160,10 @@ def rotary_configs(kinds: Iterable[ModelConfig]) -> dict[RotaryKey, ModelConfig]
 
 def rotary_key(config: ModelConfig) -> RotaryKey:
     """Return the position block of a kind of layers, and the dimensions that RoPE rotates."""
-    latent = config.attention.kind == "latent"
-    return config.position, config.attention.d_rope if latent else int(config.d_head * config.position.rotary_fraction)
+    if config.attention.kind == "latent":
+        return config.position, config.attention.d_rope
+    fraction = 1.0 if config.position.proportional else config.position.rotary_fraction
+    return config.position, int(config.d_head * fraction)
 
 
 def attention_factor(position: Position) -> float:

@@ -117,7 +117,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
             yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
     yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
     yield from linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
-    yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    if not attention.keys_as_values:
+        yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
     if attention.gate:
         yield from linear(
             "attention.gate_proj", d, _d_gate(config, d_query), "attention", bias=attention.bias

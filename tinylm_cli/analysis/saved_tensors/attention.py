@@ -14,9 +14,10 @@ OUTPUT = "attention output"
 GATE, GATED_OUTPUT = "gate", "gated output"
 """The factor of the attention output, and their product, which are freed before the backward pass of core attention."""
 
+FACTOR = "difference factor"
 DIFFERENCE, DIFFERENCE_NORM, NORMALIZED_DIFFERENCE = "difference", "difference norm", "normalized difference"
 DIFFERENCES = (
-    *(DIFFERENCE, f"{DIFFERENCE_NORM} input upcast", f"{DIFFERENCE_NORM} statistics", NORMALIZED_DIFFERENCE),
+    *(FACTOR, DIFFERENCE, f"{DIFFERENCE_NORM} input upcast", f"{DIFFERENCE_NORM} statistics", NORMALIZED_DIFFERENCE),
 )
 """The tensors of differential attention after core attention, which are freed before its backward pass."""
 
@@ -40,6 +41,11 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
             rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
             projected = _of_heads(run, f"{name} projected", heads, config.d_head)
             yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor", settings=qk_norm)
+    if config.attention.v_norm:
+        source = "k projected" if config.attention.keys_as_values else "v projected"
+        projected = _of_heads(run, source, config.n_kv_heads, config.d_head)
+        rows, unweighted = run.tokens * config.n_kv_heads, config.norm.model_copy(update=without_weight)
+        yield from norm(run, "v_norm", projected, rows, config.d_head, sharding="tensor", settings=unweighted)
     if config.attention.clip_qkv is not None:  # a clamp saves its input
         for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
             yield _of_heads(run, f"{name} before clamp", heads, config.d_head)
@@ -60,6 +66,7 @@ def _gate(run: ForwardPass, d_value: int) -> Iterator[SavedTensor]:
 def _differences(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors that the differences between pairs of heads save, after the attention output of both."""
     config, pairs = run.config, run.config.n_heads // 2
+    yield SavedTensor(FACTOR, "attention", 2 * run.upcast_bytes + run.element_bytes, "none")  # two exponentials, λ
     difference = _of_heads(run, DIFFERENCE, pairs, config.d_value)  # B × T × H/2 × 2·K
     unweighted = config.norm.model_copy(update={"kind": "rmsnorm", "weight": False, "zero_centered": False})
     rows = run.tokens * pairs  # B·T × H/2

@@ -35,6 +35,7 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
         yield hidden("square")  # for the gradient of alpha_p
         yield hidden("exponential")
         yield hidden("negative part")  # for the gradient of alpha_n
+        yield SavedTensor(f"{part} factors", part, 2 * run.element_bytes, "none")  # of the square, of the negative part
         yield SavedTensor(f"{part} sign", part, rows * d_hidden * BOOL_BYTES, "tensor")  # rows × F
     if settings.gated:
         yield hidden("activation output")

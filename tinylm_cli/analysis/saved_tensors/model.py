@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from tinylm_cli.analysis.dtypes import INT64_BYTES
+from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
@@ -108,6 +108,8 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
         yield from sublayer_end(FEED_FORWARD)
+    if config.block.layer_scalar and run.element_bytes != FLOAT32_BYTES:
+        yield SavedTensor("layer scalar", "residual", run.element_bytes, "none")  # the copy in the dtype of x
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:

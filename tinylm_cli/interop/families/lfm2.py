@@ -15,29 +15,31 @@ from tinylm_cli.interop.translation import Translation
 _KINDS = {"conv": {"block.mixer": "short_conv"}, "full": {}}
 _NAMES = {"conv": "conv", "full_attention": "full"}
 
+LFM2_NAMES = TensorNames(
+    top_level={EMBEDDING: "model.embed_tokens", "ln_f": "model.embedding_norm", "lm_head": "lm_head"},
+    prefix="model.layers.{i}.",
+    layer={
+        **PROJECTIONS,
+        "attention.o_proj": "self_attn.out_proj",
+        "attention.q_norm": "self_attn.q_layernorm",
+        "attention.k_norm": "self_attn.k_layernorm",
+        "short_conv.in_proj": "conv.in_proj",
+        "short_conv.conv": "conv.conv",
+        "short_conv.out_proj": "conv.out_proj",
+        "ln_1": "operator_norm",
+        "ln_2": "ffn_norm",
+        "feed_forward.gate_proj": "feed_forward.w1",
+        "feed_forward.up_proj": "feed_forward.w3",
+        "feed_forward.down_proj": "feed_forward.w2",
+    },
+)
+
 
 class _ConvLayerKeys(key.LlamaLikeKeys, RopeKeys):
     """The keys that ``Lfm2Config`` and ``Lfm2MoeConfig`` share."""
 
     constants = {**key.LLAMA_LIKE, "attention.qk_norm": "per_head"}
-    tensor_names = TensorNames(
-        top_level={EMBEDDING: "model.embed_tokens", "ln_f": "model.embedding_norm", "lm_head": "lm_head"},
-        prefix="model.layers.{i}.",
-        layer={
-            **PROJECTIONS,
-            "attention.o_proj": "self_attn.out_proj",
-            "attention.q_norm": "self_attn.q_layernorm",
-            "attention.k_norm": "self_attn.k_layernorm",
-            "short_conv.in_proj": "conv.in_proj",
-            "short_conv.conv": "conv.conv",
-            "short_conv.out_proj": "conv.out_proj",
-            "ln_1": "operator_norm",
-            "ln_2": "ffn_norm",
-            "feed_forward.gate_proj": "feed_forward.w1",
-            "feed_forward.up_proj": "feed_forward.w3",
-            "feed_forward.down_proj": "feed_forward.w2",
-        },
-    )
+    tensor_names = LFM2_NAMES
     aliases = {"tie_embedding": "tie_word_embeddings"}
 
     vocab_size: key.VocabSize = 65536

@@ -107,7 +107,7 @@ class Checkpoint:
             elif tensor.dtype not in DTYPES:
                 yield f"{pair.stored} is {tensor.dtype}; supported dtypes are {', '.join(DTYPES)}"
             elif pair.parts[0].name in self.buffer_dtypes and tensor.dtype == "F64":
-                yield f"{pair.stored} is F64, but the router's score correction is stored in F32"
+                yield f"{pair.stored} is F64, but {pair.parts[0].name} is stored in F32"
         constants = {
             stored_name: value
             for name, value in constant_tensors(self._config, names).items()

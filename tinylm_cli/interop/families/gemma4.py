@@ -1,0 +1,186 @@
+"""Gemma 4: global layers with a head size of their own and proportional RoPE; values are normalized, too."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
+from tinylm_cli.interop.layer_rope import ProportionalRopeKeys
+from tinylm_cli.interop.tensor_names import POST_NORM_NAMES, Fused
+from tinylm_cli.interop.translation import Translation
+
+_FULL, _LOCAL = "full_attention", "sliding_attention"
+_KINDS = {_FULL: "full", _LOCAL: "local"}
+_PERIOD = 6
+"""By default, every sixth layer is global."""
+
+_SIZES = {"head_dim": "attention.d_head", "num_key_value_heads": "attention.n_kv_heads"}
+_NAMES = POST_NORM_NAMES.override(
+    layer={"ln_2": "pre_feedforward_layernorm"}, tensors=(Fused(("layer_scalar.value",), "layer_scalar"),)
+)
+_OTHER_PARTS = ("vision_tower", "audio_tower", "embed_vision", "embed_audio", "vision_embedder")
+_WRAPPED_NAMES = _NAMES.override(
+    prefix_maps=({"model.": "model.language_model."},),
+    skipped_prefixes=tuple(f"model.{part}." for part in _OTHER_PARTS),
+)
+_OUTER_KEYS = (
+    *("vision_config", "audio_config", "boi_token_id", "eoi_token_id", "image_token_id", "video_token_id"),
+    *("boa_token_id", "eoa_token_index", "eoa_token_id", "audio_token_id", "vision_soft_tokens_per_image"),
+)
+
+
+class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
+    """``Gemma4UnifiedTextConfig``."""
+
+    constants = {
+        **key.LLAMA_LIKE,
+        "embedding.multiplier": None,
+        "norm.placement": "sandwich",
+        "attention.qk_norm": "per_head",
+        "attention.v_norm": True,
+        "attention.scale": 1.0,
+        "block.layer_scalar": True,
+    }
+    tensor_names = _NAMES
+    default_rope = {
+        _LOCAL: {"rope_type": "default", "rope_theta": 1e4},
+        _FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+    }
+
+    vocab_size: key.VocabSize = 262_144
+    hidden_size: key.DModel = 2304
+    intermediate_size: key.DFF = 9216
+    num_hidden_layers: key.NLayers = 30
+    num_attention_heads: key.NHeads = 8
+    num_key_value_heads: key.NKVHeads = 4
+    head_dim: key.DHead = 256
+    hidden_act: key.AnyValue = None  # without effect: hidden_activation is used instead
+    hidden_activation: key.Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: key.MaxLen = 262_144
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = True
+    attention_bias: key.AttentionBias = False
+    sliding_window: key.LayerWindow = 1024
+    layer_types: key.LayerTypes = None
+    final_logit_softcapping: key.LogitSoftcap = None
+    global_head_dim: key.OptionalSize = 512
+    num_global_key_value_heads: key.OptionalSize = None
+    per_layer_config: key.AnyValue = None
+    attention_k_eq_v: bool = False
+    use_bidirectional_attention: str | None = key.only("vision", why="tokens would attend to later tokens")
+    num_kv_shared_layers: int = key.only(0, why="tinylm has no layers that reuse keys and values of earlier ones")
+    use_double_wide_mlp: bool = False  # of layers that reuse keys and values
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the sizes, values and RoPE of global layers, and the windows of the others."""
+        super().to_tinylm(to)
+        to.ignore("hidden_act", "use_double_wide_mlp")
+        if to.has_error("num_hidden_layers", "layer_types", "per_layer_config", "rope_parameters"):
+            return
+        types = self._types()
+        names = kinds_of_types(to, "layer_types", types, _KINDS, self.num_hidden_layers)
+        sizes = self._global_sizes(to, types)
+        local = {"attention.window": self.sliding_window}
+        kinds = {
+            "local": local | (self.rope_of_type(to, _LOCAL) if "local" in names else {}),
+            "full": sizes | self.rope_of_type(to, _FULL),
+        }
+        if self.attention_k_eq_v:
+            kinds["full"]["attention.keys_as_values"] = True
+        if names and not to.errors:
+            put_layers(to, names, kinds, "layer_types", "sliding_window")
+
+    def _types(self) -> list[str]:
+        """Return the type of each layer; the last one is global, whatever the file says."""
+        given = self.layer_types
+        layers = range(1, self.num_hidden_layers + 1)
+        types = [_LOCAL if layer % _PERIOD else _FULL for layer in layers] if given is None else list(given)
+        return [*types[:-1], _FULL if types[-1:] == [_LOCAL] else types[-1]] if types else []
+
+    def _global_sizes(self, to: Translation, types: Sequence[str]) -> dict[str, Any]:
+        """Return the sizes of global layers, from ``per_layer_config`` or else from keys of their own."""
+        given = self.per_layer_config
+        if given is None:
+            to_put: dict[str, Any] = {"attention.d_head": self.global_head_dim or 512}
+            if self.attention_k_eq_v and self.num_global_key_value_heads is not None:
+                to_put["attention.n_kv_heads"] = self.num_global_key_value_heads
+            return to_put
+        to.ignore("global_head_dim", "num_global_key_value_heads")
+        listed = [index for index, each in enumerate(types) if each == _FULL]
+        overrides = list(given.values()) if isinstance(given, Mapping) else []
+        indices = sorted(int(index) for index in given if str(index).isdecimal()) if overrides else []
+        alike = all(each == overrides[0] for each in overrides)
+        if indices != listed or not alike or len(overrides) != len(listed) or not _are_sizes(overrides[0]):
+            why = "tinylm supports only one head_dim and num_key_value_heads, in all global layers"
+            to.unsupported("per_layer_config", why)
+            return {}
+        return {_SIZES[name]: size for name, size in overrides[0].items()}
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with the sizes of each global layer."""
+        pattern = list(layer_pattern(config))
+        local = next((kind for kind in pattern if kind.attention.window is not None), config)
+        full = next((kind for kind in pattern if kind.attention.window is None), config)
+        types = [_FULL if kind.attention.window is None else _LOCAL for kind in pattern]
+        sizes = {"head_dim": full.d_head, "num_key_value_heads": full.n_kv_heads}
+        return super().from_tinylm(config) | {
+            "head_dim": local.d_head,
+            "num_key_value_heads": local.n_kv_heads,
+            "sliding_window": local.attention.window or config.max_len,
+            "layer_types": types,
+            "per_layer_config": {str(index): sizes for index, each in enumerate(types) if each == _FULL},
+            "attention_k_eq_v": full.attention.keys_as_values,
+        }
+
+
+def _are_sizes(override: object) -> bool:
+    """Return whether the value of one layer under ``per_layer_config`` has only the sizes that tinylm reads."""
+    if not isinstance(override, Mapping) or not set(override) <= set(_SIZES):
+        return False
+    return all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in override.values())
+
+
+class Gemma4TextKeys(Gemma4UnifiedTextKeys):
+    """``Gemma4TextConfig``, without embeddings for each layer and experts."""
+
+    max_position_embeddings: key.MaxLen = 131_072
+    sliding_window: key.LayerWindow = 512
+    hidden_size_per_layer_input: key.OptionalCount = 256
+    vocab_size_per_layer_input: key.OptionalSize = 262_144
+    enable_moe_block: bool = key.only(False, why="tinylm has no experts beside a dense network in one layer")
+    num_experts: key.OptionalCount = None
+    top_k_experts: key.OptionalCount = None
+    moe_intermediate_size: key.OptionalCount = None
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the layers; report embeddings for each layer, which the larger models do not have."""
+        super().to_tinylm(to)
+        to.ignore("vocab_size_per_layer_input", "num_experts", "top_k_experts", "moe_intermediate_size")
+        if self.hidden_size_per_layer_input:
+            why = "tinylm has no token embeddings for each layer"
+            to.unsupported(
+                "hidden_size_per_layer_input", why, 'write "hidden_size_per_layer_input": 0 to read the rest'
+            )
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        return super().from_tinylm(config) | {"hidden_size_per_layer_input": 0}
+
+
+class Gemma4UnifiedKeys(Gemma4UnifiedTextKeys):
+    """``Gemma4UnifiedConfig``: a multimodal model, whose language model is under ``text_config``."""
+
+    tensor_names = _WRAPPED_NAMES
+    language_model_key = "text_config"
+    ignored_outer_keys = _OUTER_KEYS
+
+
+class Gemma4Keys(Gemma4TextKeys):
+    """``Gemma4Config``: a multimodal model, whose language model is under ``text_config``."""
+
+    tensor_names = _WRAPPED_NAMES
+    language_model_key = "text_config"
+    ignored_outer_keys = _OUTER_KEYS

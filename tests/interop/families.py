@@ -388,6 +388,20 @@ def axk1(draw: Draw) -> Keys:
     return keys if "mlp_layer_types" in keys else keys | dense
 
 
+def deepseek_v32(draw: Draw) -> Keys:
+    keys = (
+        _deepseek(draw)
+        | rms(draw)
+        | _sharpened(draw)
+        | {"q_lora_rank": 10, "norm_topk_prob": draw(one_of(False, True))}
+    )
+    sizes = {"index_topk": draw(one_of(3, 8, 64)), "index_n_heads": 16, "index_head_dim": draw(one_of(4, 6))}
+    groups: Keys = draw(one_of({"n_group": 1, "topk_group": 1}, {"n_group": 4, "topk_group": 2}))
+    types = list(draw(permutations(["dense", "sparse", "sparse"])))[: keys["num_hidden_layers"]]
+    listed: Keys = draw(one_of({}, {"mlp_layer_types": types}))
+    return keys | sizes | groups | listed
+
+
 def _delta_layers(draw: Draw) -> Keys:
     keys = _deepseek(draw) | rms(draw) | {"num_local_experts": 8, "tie_word_embeddings": False}
     del keys["n_routed_experts"]
@@ -1283,6 +1297,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "dots1": dots1,
     "glm4_moe": glm4_moe,
     "glm4_moe_lite": glm4_moe_lite,
+    "deepseek_v32": deepseek_v32,
     "kimi_linear": kimi_linear,
     "bailing_hybrid": bailing_hybrid,
     "solar_open": solar_open,

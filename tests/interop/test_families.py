@@ -187,6 +187,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.n_dense_layers": 1, "feed_forward.out_norm": True, "feed_forward.routed_scale": 2.5,
         "position.scaling": "yarn", "position.scaling_factor": 32.0,
     },
+    "deepseek_v32": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": 1536, "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True, "feed_forward.renormalize": True, "feed_forward.n_groups": 8,
+        "feed_forward.top_k_groups": 4, "feed_forward.n_dense_layers": 3, "feed_forward.routed_scale": 2.5,
+        "position.pairing": "adjacent", "attention.scale": 192**-0.5 * _sharper(1.0) * _sharper(1.0),
+        "attention.index_top_k": 2048, "attention.index_n_heads": 64, "attention.index_d_head": 128,
+        "attention.index_pairing": "half",
+    },
     "bailing_hybrid": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "position.theta": 6e6,
         "attention.kv_rank": 512, "attention.q_rank": None, "attention.gate": True, "attention.gate_per_head": True,

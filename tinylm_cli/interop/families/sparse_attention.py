@@ -1,0 +1,116 @@
+"""DeepSeek V3.2 and GLM-5: DeepSeek V3 whose attention is sparse, because an indexer selects positions."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys
+from tinylm_cli.interop.families.deepseek import IGNORED, LATENT_NAMES, DeepseekV3Keys, LatentKeys
+from tinylm_cli.interop.translation import Translation
+
+_INDEXER = ("wq_b", "wk", "k_norm", "weights_proj")
+_SHARED = "tinylm runs an indexer in each layer; this family's code reuses the selection of an earlier layer"
+INDEXED_ATTENTION = "indexed_attention"
+
+
+class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
+    """Keys of a family whose layers all have latent attention with an indexer, and experts or none."""
+
+    constants: ClassVar[dict[str, Any]] = {**DeepseekV3Keys.constants, "attention.index_pairing": "half"}
+    tensor_names = LATENT_NAMES.override(
+        layer={f"attention.indexer.{name}": f"self_attn.indexer.{name}" for name in _INDEXER}
+    )
+    aliases = {"num_local_experts": "n_routed_experts", "num_experts": "n_routed_experts"}
+    ignored = (*IGNORED, "rope_interleave", "indexer_rope_interleave")  # not read by this family's code
+
+    q_lora_rank: Annotated[int, *key.fills("attention.q_rank")] = 1536
+    num_key_value_heads: key.OptionalSize = None
+    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
+    layer_types: Annotated[key.LayerTypes, Field(examples=[[INDEXED_ATTENTION]])] = None
+    n_routed_experts: key.NExperts = 256
+    n_shared_experts: key.NSharedExperts = 1
+    num_experts_per_tok: key.TopK = 8
+    moe_intermediate_size: key.DExpert = 2048
+    routed_scaling_factor: key.RoutedScale = 2.5
+    n_group: Annotated[int, *key.fills("feed_forward.n_groups")] = 8
+    topk_group: key.OptionalSize = 4
+    norm_topk_prob: key.Renormalize = True
+    first_k_dense_replace: key.OptionalCount = 3
+    moe_layer_freq: int = key.only(1, why="this family's code has only leading dense layers")
+    scoring_func: str = key.only("sigmoid", why="this family's code weights experts with a sigmoid")
+    topk_method: str = key.only("noaux_tc", why="this family's code does not support it")
+    index_topk: Annotated[int, *key.fills("attention.index_top_k")] = 2048
+    index_n_heads: Annotated[int, *key.fills("attention.index_n_heads")] = 64
+    index_head_dim: Annotated[int, *key.fills("attention.index_d_head")] = 128
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map attention, the groups that the router selects first, and the layers that have experts."""
+        super().to_tinylm(to)
+        if self.n_group > 1:
+            to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")
+        other = next((each for each in self.layer_types or () if each != INDEXED_ATTENTION), None)
+        if other is not None:
+            to.unsupported("layer_types", "this family's code has an indexer in each layer")
+        n_dense = self.first_k_dense_replace or 0
+        self.put_sparse_layers(to, self.n_routed_experts, "n_routed_experts", n_dense, "first_k_dense_replace")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys; without experts, those of experts have the family's defaults."""
+        experts = expert_kind(config).feed_forward
+        return super().from_tinylm(config) | {
+            "n_routed_experts": experts.n_experts,
+            "topk_group": experts.top_k_groups,
+            **idle_expert_keys(cls, config),
+        }
+
+
+class DeepseekV32Keys(IndexedKeys):
+    """``DeepseekV32Config``."""
+
+    vocab_size: key.VocabSize = 129280
+    hidden_size: key.DModel = 7168
+    intermediate_size: key.DFF = 18432
+    num_hidden_layers: key.NLayers = 61
+    num_attention_heads: key.NHeads = 128
+    max_position_embeddings: key.MaxLen = 163840
+
+
+class GlmMoeDsaKeys(IndexedKeys):
+    """``GlmMoeDsaConfig``: the indexer rotates adjacent dimensions, and some layers may reuse a selection."""
+
+    constants: ClassVar[dict[str, Any]] = {**IndexedKeys.constants, "attention.index_pairing": "adjacent"}
+
+    vocab_size: key.VocabSize = 154880
+    hidden_size: key.DModel = 6144
+    intermediate_size: key.DFF = 12288
+    num_hidden_layers: key.NLayers = 78
+    num_attention_heads: key.NHeads = 64
+    max_position_embeddings: key.MaxLen = 202752
+    rms_norm_eps: key.NormEps = 1e-5
+    q_lora_rank: Annotated[int, *key.fills("attention.q_rank")] = 2048
+    qk_nope_head_dim: Annotated[int, *key.fills("attention.d_nope")] = 192
+    v_head_dim: Annotated[int, *key.fills("attention.d_value")] = 256
+    n_group: Annotated[int, *key.fills("feed_forward.n_groups")] = 1
+    topk_group: key.OptionalSize = 1
+    index_n_heads: Annotated[int, *key.fills("attention.index_n_heads")] = 32
+    indexer_types: Annotated[key.LayerTypes, Field(examples=[["full", "shared"]])] = None
+    index_topk_pattern: key.AnyValue = None
+    index_topk_freq: key.OptionalCount = 1
+    index_skip_topk_offset: key.OptionalCount = 2
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map as DeepSeek V3.2; layers that reuse a selection are not supported."""
+        super().to_tinylm(to)
+        listed = next((name for name in ("indexer_types", "index_topk_pattern") if getattr(self, name) is not None), "")
+        types = getattr(self, listed) if listed else self._scheduled()
+        if any(each not in ("full", "F") for each in types):
+            to.unsupported(listed or "index_topk_freq", _SHARED)
+
+    def _scheduled(self) -> list[str]:
+        """Return the type of each layer in the absence of a list."""
+        freq, offset = max(self.index_topk_freq or 1, 1), self.index_skip_topk_offset or 0
+        layers = range(self.num_hidden_layers)
+        return ["shared" if max(layer - offset + 1, 0) % freq else "full" for layer in layers]

@@ -47,7 +47,7 @@ def test_missing_family(changed: Change) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "gemma3n",
+        "t5gemma",
         "qwen4_exp",
         "deepseek_v32",
         "chatglm",

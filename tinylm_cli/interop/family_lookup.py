@@ -14,12 +14,12 @@ from tinylm_cli.interop.families import FAMILIES, Family
 _UNSUPPORTED = """
 albert axk2 aya_vision baichuan bart beam bert big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt
 camembert chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta
-deberta-v2 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note
-dots3_note_text electra ernie ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text
-gemma4_assistant gemma4_unified_assistant git glm4v glm4v_moe glm4v_moe_text glm4v_text glm_moe_dsa glmga
-granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm
-internlm2 internvl jetmoe kimi_k25 laguna llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert
-mimo_v2_flash minicpm minimax_m3_vl mistral4 mllama modernbert modernbert-decoder molmo2 moshi
+deberta-v2 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note dots3_note_text
+electra ernie ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
+gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision git glm4v glm4v_moe glm4v_moe_text
+glm4v_text glm_moe_dsa glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text
+inkling_text internlm internlm2 internvl jetmoe kimi_k25 laguna llava_next llava_onevision longcat_flash longt5 marian
+mbart megatron-bert mimo_v2_flash minicpm minimax_m3_vl mistral4 mllama modernbert modernbert-decoder molmo2 moshi
 moss_transcribe_diarize_audio mpnet mt5 musicgen musicgen_melody mvp nemotron_h_omni paligemma pegasus
 phi4_multimodal_audio phi4_multimodal_vision pixtral plbart prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision
 qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text reformer rembert roberta roberta-prelayernorm roc_bert roformer
@@ -40,6 +40,10 @@ REASONS = {
     "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",
     "doge": "its attention adds a mask computed from the values to the scores, and keeps only the highest",
     "dory": "its middle layers run several times per token, each time with keys and values of their own",
+    "gemma3n": "its residual stream has parallel copies (AltUp), and it has embeddings for each layer",
+    "gemma3n_text": "its residual stream has parallel copies (AltUp), and it has embeddings for each layer",
+    "gemma4_assistant": "it reads the hidden states, keys and values of the model that it assists",
+    "gemma4_unified_assistant": "it reads the hidden states, keys and values of the model that it assists",
     "hrm_text": "its layers run several times per token, each time with keys and values of their own",
     "inkling2_loop_text": "its middle layers run several times, on attention over the sums of earlier layers",
     "inkling2_text": "the inputs of its layers are attention over the sums of earlier layers",
@@ -53,6 +57,7 @@ REASONS = {
     "xlnet": "its attention is not causal: it models permutations of the tokens",
     "xlstm": "its layers are mLSTM cells, a recurrence with exponential gates that is not one of tinylm's mixers",
     "zamba": "its attention layers share one set of weights, and also read the token embeddings",
+    "zamba2": "its attention layers share sets of weights, with adapters for each use, and read the token embeddings",
     "zaya": "its attention convolves queries and keys, and its routers are networks with a state across layers",
 }
 """Why some of these families have no place in tinylm, to follow "is not supported:"; all have causal-LM classes."""

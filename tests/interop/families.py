@@ -402,6 +402,12 @@ def deepseek_v32(draw: Draw) -> Keys:
     return keys | sizes | groups | listed
 
 
+def glm_moe_dsa(draw: Draw) -> Keys:
+    keys = deepseek_v32(draw)
+    types: Keys = draw(one_of({}, {"indexer_types": ["full"] * keys["num_hidden_layers"]}))
+    return keys | types
+
+
 def _delta_layers(draw: Draw) -> Keys:
     keys = _deepseek(draw) | rms(draw) | {"num_local_experts": 8, "tie_word_embeddings": False}
     del keys["n_routed_experts"]
@@ -1298,6 +1304,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "glm4_moe": glm4_moe,
     "glm4_moe_lite": glm4_moe_lite,
     "deepseek_v32": deepseek_v32,
+    "glm_moe_dsa": glm_moe_dsa,
     "kimi_linear": kimi_linear,
     "bailing_hybrid": bailing_hybrid,
     "solar_open": solar_open,

@@ -195,6 +195,15 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.index_top_k": 2048, "attention.index_n_heads": 64, "attention.index_d_head": 128,
         "attention.index_pairing": "half",
     },
+    "glm_moe_dsa": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": 2048, "attention.kv_rank": 512,
+        "attention.d_nope": 192, "attention.d_rope": 64, "attention.d_value": 256, "attention.latent_norm_eps": 1e-6,
+        "norm.eps": 1e-5, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True,
+        "feed_forward.renormalize": True, "feed_forward.n_experts": 256, "feed_forward.n_dense_layers": 3,
+        "feed_forward.routed_scale": 2.5, "position.pairing": "adjacent", "position.theta": 1e6,
+        "attention.index_top_k": 2048, "attention.index_n_heads": 32, "attention.index_d_head": 128,
+        "attention.index_pairing": "adjacent",
+    },
     "bailing_hybrid": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "position.theta": 6e6,
         "attention.kv_rank": 512, "attention.q_rank": None, "attention.gate": True, "attention.gate_per_head": True,

@@ -49,7 +49,7 @@ def test_missing_family(changed: Change) -> None:
     [
         "t5gemma",
         "qwen4_exp",
-        "deepseek_v32",
+        "kimi_k25",
         "chatglm",
         "qwen",
     ],

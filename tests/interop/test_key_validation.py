@@ -80,6 +80,13 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("granitemoehybrid", {"hidden_act": "gelu"}),
     ("granitemoehybrid", {"layer_types": ["sliding_attention"] * 40}),
     ("gpt_oss", {"swiglu_alpha": 1.0}),
+    ("glm_moe_dsa", {"indexer_types": ["full", "full", "shared"] * 26}),
+    ("glm_moe_dsa", {"index_topk_pattern": "FFS" * 26}),
+    ("glm_moe_dsa", {"index_topk_freq": 4}),
+    ("deepseek_v32", {"layer_types": ["full_attention"] * 61}),
+    ("kimi_linear", {"tie_word_embeddings": True}),
+    ("kimi_linear", {"mla_use_nope": False}),
+    ("bailing_hybrid", {"hidden_act": "gelu"}),
     ("gpt_oss", {"layer_types": ["chunked_attention"] * 24}),
     ("llama4_text", {"layer_types": ["sliding_attention"] * 48}),
 ]
@@ -114,6 +121,16 @@ def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change
     (found,) = raised.value.diagnostics
     assert (found.code, found.field) == ("contradiction", key)
     assert f"lists {len(value)} layers, but n_layers is" in found.message
+
+
+def test_layers_of_a_checkpoint(changed: Change) -> None:
+    """Kimi Linear's config lists the layers of each kind, from 1."""
+    lists = {"full_attn_layers": [4], "kda_layers": [1, 2, 3, 5]}
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("kimi_linear", linear_attn_config=lists))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", "linear_attn_config.kda_layers")
+    assert load_config(changed("kimi_linear", linear_attn_config=lists, num_hidden_layers=5)).config.n_layers == 5
 
 
 def test_theta_without_effect(changed: Change) -> None:

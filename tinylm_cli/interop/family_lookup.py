@@ -17,7 +17,7 @@ camembert chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision
 deberta-v2 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note dots3_note_text
 electra ernie ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision git glm4v glm4v_moe glm4v_moe_text
-glm4v_text glm_moe_dsa glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text
+glm4v_text glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text
 inkling_text internlm internlm2 internvl jetmoe kimi_k25 laguna llava_next llava_onevision longcat_flash longt5 marian
 mbart megatron-bert mimo_v2_flash minicpm minimax_m3_vl mistral4 mllama modernbert modernbert-decoder molmo2 moshi
 moss_transcribe_diarize_audio mpnet mt5 musicgen musicgen_melody mvp nemotron_h_omni paligemma pegasus
@@ -34,17 +34,20 @@ Holds every text-generation family of transformers 5.24 and the most common othe
 """
 
 REASONS = {
+    "axk2": "its norms have gates of low rank, and one matrix maps two compressed vectors to queries and gates",
     "beam": "the factors of its residual additions depend on the layer",
     "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
     "cpmant": "its attention is not causal: every token attends to the whole sequence",
     "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",
     "doge": "its attention adds a mask computed from the values to the scores, and keeps only the highest",
     "dory": "its middle layers run several times per token, each time with keys and values of their own",
+    "dots3_note_text": "most of its layers have latent attention over a sliding window, of sizes of their own",
     "gemma3n": "its residual stream has parallel copies (AltUp), and it has embeddings for each layer",
     "gemma3n_text": "its residual stream has parallel copies (AltUp), and it has embeddings for each layer",
     "gemma4_assistant": "it reads the hidden states, keys and values of the model that it assists",
     "gemma4_unified_assistant": "it reads the hidden states, keys and values of the model that it assists",
     "hrm_text": "its layers run several times per token, each time with keys and values of their own",
+    "hy_v4": "its residual stream has parallel copies, and most of its layers reuse the selection of an earlier one",
     "inkling2_loop_text": "its middle layers run several times, on attention over the sums of earlier layers",
     "inkling2_text": "the inputs of its layers are attention over the sums of earlier layers",
     "inkling_text": "its attention adds learned biases of the distance, and its sub-layers end in convolutions",

@@ -193,6 +193,7 @@ FAMILIES = {
         Family("glm4_moe_lite", "latent_experts.Glm4MoeLiteKeys", "Glm4MoeLiteForCausalLM", "GLM-4.7-Flash"),
         Family("axk1", "latent_experts.AXK1Keys", "AXK1ForCausalLM", "A.X K1"),
         Family("bailing_hybrid", "bailing_hybrid.BailingHybridKeys", "BailingHybridForCausalLM", "Ling 3"),
+        Family("glm_moe_dsa", "sparse_attention.GlmMoeDsaKeys", "GlmMoeDsaForCausalLM", "GLM-5"),
         Family("deepseek_v32", "sparse_attention.DeepseekV32Keys", "DeepseekV32ForCausalLM", "DeepSeek V3.2"),
         Family("kimi_linear", "kimi_linear.KimiLinearKeys", "KimiLinearForCausalLM", "Kimi Linear"),
         Family("youtu", "deepseek.YoutuKeys", "YoutuForCausalLM", "Youtu-LLM"),

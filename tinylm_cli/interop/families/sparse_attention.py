@@ -11,7 +11,7 @@ from tinylm_cli.interop.families.deepseek import IGNORED, LATENT_NAMES, Deepseek
 from tinylm_cli.interop.translation import Translation
 
 _INDEXER = ("wq_b", "wk", "k_norm", "weights_proj")
-_SHARED = "tinylm runs an indexer in each layer; this family's code reuses the selection of an earlier layer"
+_SHARED = "each layer of tinylm has an indexer of its own; this family's code reuses the selection of an earlier one"
 INDEXED_ATTENTION = "indexed_attention"
 
 

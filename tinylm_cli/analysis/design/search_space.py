@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
 from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
@@ -203,8 +203,8 @@ class SearchSpace:
 
     @cached_property
     def closed_forms(self) -> dict[tuple[str, int, HeadSharing], ClosedForm]:
-        """Figures fitted so far, by name, d_head and head sharing, so that several searches share them."""
-        return {}
+        """Figures fitted so far, by name, d_head and head sharing; shared by spaces that differ only in their grid."""
+        return _closed_forms(replace(self, grid=GRID))
 
     @cached_property
     def n_models(self) -> int:
@@ -215,19 +215,17 @@ class SearchSpace:
             for d_model, n_heads in self.widths_and_heads(d_head)
         )
 
-    def config(self, shape: Shape, n_layers: int) -> ModelConfig:
-        """Return a model as a config, the same object each time; sizes that equal their defaults are omitted."""
-        return self._config(shape, n_layers)
-
     @cached_property
-    def _config(self) -> Callable[[Shape, int], ModelConfig]:
-        return cache(self._new_config)
+    def config(self) -> Callable[[Shape, int], ModelConfig]:
+        """A function that returns a model as a config, the same object each time, for a shape and n_layers."""
+        return _configs(replace(self, grid=GRID))
 
     @cached_property
     def _fields_of_family(self) -> dict[str, Any]:
         return self.family.config.model_dump(exclude={"nominal_params", "budget"})
 
-    def _new_config(self, shape: Shape, n_layers: int) -> ModelConfig:
+    def new_config(self, shape: Shape, n_layers: int) -> ModelConfig:
+        """Return a model as a config; sizes that equal their defaults are omitted."""
         grouped = shape.n_kv_heads != shape.n_heads
         is_derived = shape.n_heads * shape.d_head == shape.d_model
         base = self._fields_of_family
@@ -276,6 +274,19 @@ class SearchSpace:
         if self.layout.pipeline > 1:
             chunks = self.layout.pipeline * self.layout.virtual
             yield GridAxis("n_layers", f"multiples of {chunks} pipeline chunks", _NARAYANAN)
+
+
+_SPACES = 8  # so that a long series of searches does not keep the models of all of them
+
+
+@lru_cache(_SPACES)
+def _closed_forms(_space: SearchSpace) -> dict[tuple[str, int, HeadSharing], ClosedForm]:
+    return {}
+
+
+@lru_cache(_SPACES)
+def _configs(space: SearchSpace) -> Callable[[Shape, int], ModelConfig]:
+    return cache(space.new_config)
 
 
 def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:

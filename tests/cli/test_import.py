@@ -132,7 +132,9 @@ def test_skipped_weights(here: Here, folder: Path) -> None:
     save_file(held | seeing, "both/model.safetensors")
     done = here("import", "both", "--weights", "-o", "ours")
     assert done.code == 0, done.err
-    assert "only the language model of gemma3 is counted; vision_config is not" in " ".join(done.err.split())
+    assert "only the language model of gemma3 is read, without its vision encoder (92,884,224 parameters)" in " ".join(
+        done.err.split()
+    )
     told = "skipped 4 tensors of multi_modal_projector and vision_tower: not part of the language model\n"
     assert " ".join(f"{told}wrote 15 stored tensors and config.yaml to ours".split()) in " ".join(done.err.split())
     save_file(held | seeing | {"audio_tower.w": torch.zeros(1)}, "both/model.safetensors")

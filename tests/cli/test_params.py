@@ -207,3 +207,17 @@ def test_explain_excludes_by(here: Here) -> None:
     assert (result.code, result.out) == (2, "")
     assert "--explain cannot be combined with --by layer" in result.err
     assert "--explain needs one model" in here("params", "--explain").err
+
+
+def test_vision_encoder(here: Here) -> None:
+    """Gemma 3 4B has 4,300,079,472 parameters at https://huggingface.co/google/gemma-3-4b-pt."""
+    config = Path(__file__).resolve().parents[1] / "interop" / "configs" / "gemma3.json"
+    (model,) = models(here("params", config, "--format", "json"))
+    parts = {part["name"]: part["params"] for part in model["other_parts"]}
+    assert parts == {"vision_encoder": 416_866_032, "projector": 2_950_272}
+    assert model["total_params"] + sum(parts.values()) == 4_300_079_472
+    shown = here("params", config)
+    assert "Not in this count: the vision encoder 416,866,032 and the projector 2,950,272" in shown.out
+    assert "With them, the model has 4,300,079,472." in shown.out
+    assert "language model" not in shown.err
+    assert "without its vision encoder (416,866,032 parameters)" in " ".join(here("estimate", config).err.split())

@@ -64,9 +64,10 @@ HEAD = """# Families of transformers
 Generated from transformers 5.24; `pytest --update-golden tests/docs/test_families_page.py` rewrites it.
 
 tinylm reads the default config of each family with a causal language model, and of the multimodal families whose
-language model it supports; the parameters of their other parts, such as a vision encoder, are not counted. A family is
-*exact* if tinylm counts as many trainable parameters as transformers' module has, built on the meta device, and *wrong*
-if the counts differ. For every supported family, `tests/interop/test_parity.py` also compares the logits.
+language model it supports. Vision encoders that are plain vision transformers are counted apart, with their projector;
+the page states what is not counted. A family is *exact* if tinylm counts as many trainable parameters as transformers'
+module has, built on the meta device, and *wrong* if the counts differ. For every supported family,
+`tests/interop/test_parity.py` also compares the logits.
 """
 
 
@@ -112,7 +113,8 @@ def read_family(model_type: str, folder: Path) -> Row:
         return Row(model_type, kind, REFUSED, _traits(config))
     config.save_pretrained(folder)
     try:
-        counted = total_params(tensor_table(import_config(str(folder)).loaded.config))
+        loaded = import_config(str(folder)).loaded
+        counted = total_params(tensor_table(loaded.config))
     except ConfigError as error:
         return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
     classes = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
@@ -128,10 +130,13 @@ def read_family(model_type: str, folder: Path) -> Row:
     ]
     expected = sum(size for size, is_other in parameters if not is_other)
     left = sum(size for size, is_other in parameters if is_other)
-    if counted == expected:
-        more = f"; {left:,} of its other parts are not counted" if left else ""
-        return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
-    return Row(model_type, kind, WRONG, f"{counted:,} parameters instead of {expected:,}")
+    vision = sum(loaded.other_params.values())
+    if counted != expected:
+        return Row(model_type, kind, WRONG, f"{counted:,} parameters instead of {expected:,}")
+    if vision not in (0, left):
+        return Row(model_type, kind, WRONG, f"{vision:,} parameters of its vision encoder instead of {left:,}")
+    more = f"; {left:,} of its {'vision encoder' if vision else 'other parts are not counted'}" if left else ""
+    return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
 
 
 def _traits(config: Any) -> str:

@@ -99,7 +99,8 @@ def test_text_config(changed: Change) -> None:
     assert flat(changed("gemma3", text_config=...))["d_model"] == 2304
     assert import_config(changed("fuyu")).loaded.left_out == "only the language model of fuyu is counted"
     assert import_config(changed("gemma3")).loaded.left_out == (
-        "only the language model of gemma3 is counted; vision_config is not"
+        "only the language model of gemma3 is read, without its vision encoder (416,866,032 parameters) and its"
+        " projector (2,950,272 parameters)"
     )
     body = {"hidden_size": "x", "vision": 1}
     with pytest.raises(ConfigError) as raised:

@@ -24,7 +24,15 @@ from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.params import Convention, Count, ModelParams, PartParams, StoredSize, TyingSavings
+from tinylm_cli.reports.params import (
+    Convention,
+    Count,
+    ModelParams,
+    OtherPart,
+    PartParams,
+    StoredSize,
+    TyingSavings,
+)
 
 EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
@@ -119,6 +127,7 @@ def analyze_params(
         parts=() if by == "component" else tuple(_parts(config, total, by, expand=expand)),
         tying=tying_savings(table, dtype),
         counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
+        other_parts=tuple(OtherPart(name, params) for name, params in loaded.other_params.items()),
     )
 
 

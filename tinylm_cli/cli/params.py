@@ -67,7 +67,7 @@ def params(
     from tinylm_cli.reports.params import ParamsReport
 
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
-    print_left_out(loaded)
+    print_left_out(each for each in loaded if not each.other_params)  # which the report counts
     if explain:
         from tinylm_cli.analysis.param_formulas import explain_params
 

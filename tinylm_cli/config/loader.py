@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -48,6 +49,7 @@ class LoadedConfig(NamedTuple):
             parameter count.
         origins: The place of each dotted field in its source, those of kinds of layers included; None for a default.
         left_out: A sentence about the parts of a multimodal model that the config leaves out; empty if there are none.
+        other_params: Parameters of those parts, by name, if they are counted.
     """
 
     name: str
@@ -55,6 +57,7 @@ class LoadedConfig(NamedTuple):
     config: ModelConfig
     origins: dict[str, Span | None]
     left_out: str = ""
+    other_params: Mapping[str, int] = MappingProxyType({})
 
 
 def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:

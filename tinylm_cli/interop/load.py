@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -144,6 +144,7 @@ def is_hugging_face_folder(weights: Path) -> bool:
 
 def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     from tinylm_cli.interop.to_tinylm import map_config, not_an_object
+    from tinylm_cli.interop.vision import vision_params
 
     document = read_json(source)
     root = document.root
@@ -155,16 +156,21 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     if mapped.family is None:
         raise config_error(errors)
     loaded = resolve_config(mapped.root, _model_name(source.path), source.name, errors, overrides, mapped.keys)
-    loaded = loaded._replace(left_out=left_out(mapped.family))
+    counted = vision_params(mapped.family.model_type, root.plain(), loaded.config.d_model)
+    others = {} if counted is None else {"vision_encoder": counted.encoder, "projector": counted.projector}
+    loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others)
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
     return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed)
 
 
-def left_out(family: Family) -> str:
+def left_out(family: Family, counted: Mapping[str, int]) -> str:
     """Return a sentence about the parts of a multimodal model that are not read; empty for a text model."""
     if not family.keys.ignored_outer_keys:
         return ""
+    if counted:
+        parts = [f"{name.replace('_', ' ')} ({params:,} parameters)" for name, params in counted.items()]
+        return f"only the language model of {family.model_type} is read, without its {' and its '.join(parts)}"
     parts = [key for key in family.keys.ignored_outer_keys if key.endswith("_config")]
     are_not = "is not" if len(parts) == 1 else "are not"
     others = f"; {' and '.join(parts)} {are_not}" if parts else ""

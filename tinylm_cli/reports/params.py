@@ -107,6 +107,14 @@ class ParamsExplanation:
 
 
 @dataclass(frozen=True)
+class OtherPart:
+    """A part of a multimodal model beside its language model."""
+
+    name: str  # ``vision_encoder`` or ``projector``.
+    params: int  # Its parameters.
+
+
+@dataclass(frozen=True)
 class ModelParams:
     """The parameters of one model."""
 
@@ -128,6 +136,8 @@ class ModelParams:
     tying: TyingSavings  # Savings from tying the LM head to the token embedding.
     counts: tuple[Count, ...]  # The model's size by every convention; ``total_params`` is the unique one.
     explanation: ParamsExplanation | None = None  # Formulas of the count, if requested; else None.
+    # Parts of a multimodal model that are counted, but are not in ``total_params``; empty for a language model alone.
+    other_parts: tuple[OtherPart, ...] = ()
 
 
 @dataclass(frozen=True)

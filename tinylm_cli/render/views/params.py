@@ -151,7 +151,15 @@ def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
         blocks.append(_counts(model, convention))
     elif model.explanation is None:
         blocks.append(Note("Each stored tensor counts once; --convention shows other counts.", "muted"))
-    return [Heading(model.name, detail), *blocks]
+    return [Heading(model.name, detail), *blocks, *_other_parts(model)]
+
+
+def _other_parts(model: ModelParams) -> Iterator[Note]:
+    """Yield a sentence about the parts of a multimodal model beside its language model."""
+    if model.other_parts:
+        parts = [f"the {part.name.replace('_', ' ')} {part.params:,}" for part in model.other_parts]
+        total = model.total_params + sum(part.params for part in model.other_parts)
+        yield Note(f"Not in this count: {' and '.join(parts)} parameters. With them, the model has {total:,}.")
 
 
 def _explanation(model: ModelParams, explanation: ParamsExplanation) -> Iterator[Block]:

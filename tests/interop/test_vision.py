@@ -1,0 +1,104 @@
+"""Parameters of vision encoders against the modules of transformers, for drawn sizes of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+import torch
+
+from tests.interop.changes import CONFIGS
+from tinylm_cli.interop.vision import vision_params
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+transformers = pytest.importorskip("transformers")
+
+TEXT = {
+    "vocab_size": 32, "hidden_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 12,
+    "num_hidden_layers": 1, "intermediate_size": 8, "max_position_embeddings": 32,
+}  # fmt: skip
+VIT = {
+    "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 28,
+    "patch_size": 7,
+}  # fmt: skip
+QWEN = {
+    "depth": 3, "num_heads": 2, "patch_size": 7, "temporal_patch_size": 3, "spatial_merge_size": 3,
+    "hidden_size": 16, "intermediate_size": 20, "out_hidden_size": 24, "num_position_embeddings": 25,
+}  # fmt: skip
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "siglip": ("gemma3", {"vision_config": {"model_type": "siglip_vision_model", **VIT, "vision_use_head": False}}),
+    "siglip with a head": ("gemma3", {"vision_config": VIT}),
+    "clip": ("llava", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
+    "default clip": ("llava", {}),
+    "clip, two layers": ("llava", {
+        "vision_config": {"model_type": "clip_vision_model", **VIT}, "vision_feature_layer": [-1, -2],
+        "multimodal_projector_bias": False,
+    }),
+    "llava with siglip": ("llava", {"vision_config": {"model_type": "siglip_vision_model", **VIT}}),
+    "llava with pixtral": ("llava", {"vision_config": {"model_type": "pixtral", **VIT}}),
+    "pixtral": ("mistral3", {"vision_config": {"model_type": "pixtral", **VIT}, "spatial_merge_size": 3}),
+    "pixtral with biases": ("mistral3", {
+        "vision_config": {"model_type": "pixtral", **VIT}, "multimodal_projector_bias": True,
+    }),
+    "qwen2": ("qwen2_vl", {"vision_config": {**QWEN, "embed_dim": 16, "hidden_size": 24, "mlp_ratio": 3}}),
+    "qwen2.5": ("qwen2_5_vl", {"vision_config": QWEN}),
+    "qwen3": ("qwen3_vl", {"vision_config": {**QWEN, "deepstack_visual_indexes": [0, 2]}}),
+    "qwen3 without deep merges": ("qwen3_vl", {"vision_config": {**QWEN, "deepstack_visual_indexes": []}}),
+    "qwen3.5": ("qwen3_5", {"vision_config": QWEN}),
+    "default qwen3.5": ("qwen3_5", {}),
+}  # fmt: skip
+TEXT_TYPES = {"llava": "llama", "mistral3": "mistral"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_against_transformers(case: str) -> None:
+    family, keys = CASES[case]
+    text = TEXT | ({"model_type": TEXT_TYPES[family]} if family in TEXT_TYPES else {})
+    config = transformers.AutoConfig.for_model(family, text_config=text, **keys)
+    with torch.device("meta"):
+        theirs = transformers.AutoModelForImageTextToText.from_config(config)
+    parts = {"encoder": ("vision_tower", "visual"), "projector": ("multi_modal_projector", "merger")}
+    counted = dict.fromkeys(parts, 0)
+    for name, parameter in theirs.named_parameters():
+        is_projector = any(part in name for part in parts["projector"])
+        if is_projector or any(part in name for part in parts["encoder"]):
+            counted["projector" if is_projector else "encoder"] += parameter.numel()
+    found = vision_params(family, keys, TEXT["hidden_size"])
+    assert found is not None
+    assert found._asdict() == counted
+
+
+@pytest.mark.parametrize(
+    ("family", "published"),
+    [
+        ("gemma3", 4_300_079_472 - 3_880_263_168),  # Gemma 3 4B
+        ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
+    ],
+)
+def test_published(family: str, published: int) -> None:
+    """The sample configs are those of the published checkpoints."""
+    outer = json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))
+    found = vision_params(family, outer, outer["text_config"].get("hidden_size", 2560))
+    assert found is not None
+    assert sum(found) == published
+
+
+@pytest.mark.parametrize(
+    ("family", "outer"),
+    [
+        ("llama4", {"vision_config": VIT}),
+        ("llama", {}),
+        ("gemma3", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
+        ("llava", {"vision_config": {"model_type": "internvit", **VIT}}),
+        ("gemma3", {"vision_config": []}),
+        ("gemma3", {"vision_config": VIT | {"hidden_size": "wide"}}),
+        ("gemma3", {"vision_config": VIT | {"hidden_size": True}}),
+        ("gemma3", {"vision_config": VIT | {"hidden_size": 0}}),
+        ("gemma3", {"vision_config": VIT | {"hidden_size": 10**9}}),
+        ("qwen3_vl", {"vision_config": QWEN | {"deepstack_visual_indexes": 3}}),
+    ],
+)
+def test_not_counted(family: str, outer: dict[str, Any]) -> None:
+    assert vision_params(family, outer, 24) is None

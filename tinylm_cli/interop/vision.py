@@ -1,0 +1,274 @@
+"""Parameters of the vision encoders of multimodal models, in closed form: plain vision transformers.
+
+Symbols: C channels, P patch size, S image size, D hidden size, F hidden size of the MLP, L layers, M merged patches per
+side, H d_model of the language model. Defaults of absent keys are those of transformers 5.24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+MAX_SIZE = 10**6
+"""Largest size of a vision encoder that is counted."""
+
+
+class VisionParams(NamedTuple):
+    """Parameters of the parts of a multimodal model that read images."""
+
+    encoder: int  # The vision transformer.
+    projector: int  # The layers from its outputs to the language model.
+
+
+class _InvalidSizeError(Exception):
+    """A size of the vision encoder is not a positive integer."""
+
+
+class _Sizes:
+    """The integers of a vision_config, with defaults."""
+
+    def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, int]) -> None:
+        self._values, self._defaults = values, defaults
+
+    def __getitem__(self, key: str) -> int:
+        found = self._values.get(key)
+        size = self._defaults[key] if found is None else found
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= MAX_SIZE:
+            raise _InvalidSizeError
+        return size
+
+
+def vision_params(family: str, outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    """Return the parameters of the parts that read images; None if they are not counted.
+
+    Args:
+        family: ``model_type`` of the multimodal model.
+        outer: The object of its config.json.
+        d_model: Hidden size of its language model, H.
+    """
+    count, values = _FAMILIES.get(family), outer.get("vision_config")
+    if count is None or not isinstance(values, Mapping | None):
+        return None
+    try:
+        return count(values or {}, outer, d_model)
+    except _InvalidSizeError:
+        return None
+
+
+def _gemma3(values: Mapping[str, Any], _outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    if values.get("model_type", "siglip_vision_model") != "siglip_vision_model":
+        return None
+    sizes = _Sizes(values, _SIGLIP)
+    width = sizes["hidden_size"]
+    projector = (
+        width * d_model  # mm_input_projection_weight (D, H)
+        + width  # mm_soft_emb_norm (D,)
+    )
+    return VisionParams(_siglip(sizes, has_head=values.get("vision_use_head") is not False), projector)
+
+
+def _llava(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    encoder = _encoder(values or _LLAVA_CLIP, "clip_vision_model")
+    if encoder is None:
+        return None
+    bias = d_model if outer.get("multimodal_projector_bias") is not False else 0
+    width, layers = encoder.width, _read_layers(outer)
+    projector = (
+        layers * width * d_model + bias  # linear_1 (H, layers × D)
+        + d_model * d_model + bias  # linear_2 (H, H)
+    )  # fmt: skip
+    return VisionParams(encoder.params, projector)
+
+
+def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    encoder = _encoder(values, "pixtral")
+    if encoder is None:
+        return None
+    merged = _Sizes(outer, {"spatial_merge_size": 2})["spatial_merge_size"] ** 2
+    bias = d_model if outer.get("multimodal_projector_bias") is True else 0
+    width = encoder.width
+    projector = (
+        width  # norm (D,)
+        + merged * width * width  # patch_merger.merging_layer (D, M² × D)
+        + _read_layers(outer) * width * d_model + bias  # linear_1 (H, layers × D)
+        + d_model * d_model + bias  # linear_2 (H, H)
+    )  # fmt: skip
+    return VisionParams(encoder.params, projector)
+
+
+def _read_layers(outer: Mapping[str, Any]) -> int:
+    """Return the number of layers whose outputs the projector reads."""
+    layers = outer.get("vision_feature_layer")
+    return len(layers) if isinstance(layers, list) else 1
+
+
+class _Encoder(NamedTuple):
+    params: int
+    width: int  # D
+
+
+def _encoder(values: Mapping[str, Any], default: str) -> _Encoder | None:
+    """Return a vision transformer of one of the kinds that LLaVA and its descendants have; None for another."""
+    match values.get("model_type", default):
+        case "clip_vision_model":
+            sizes = _Sizes(values, _CLIP)
+            return _Encoder(_clip(sizes), sizes["hidden_size"])
+        case "siglip_vision_model":
+            sizes = _Sizes(values, _SIGLIP)
+            has_head = values.get("vision_use_head") is not False
+            return _Encoder(_siglip(sizes, has_head=has_head), sizes["hidden_size"])
+        case "pixtral":
+            sizes = _Sizes(values, _PIXTRAL)
+            return _Encoder(_pixtral(sizes), sizes["hidden_size"])
+    return None
+
+
+_SIGLIP = {
+    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_channels": 3, "image_size": 224,
+    "patch_size": 16,
+}  # fmt: skip
+_CLIP = _SIGLIP | {"patch_size": 32}
+_LLAVA_CLIP = {
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 336, "patch_size": 14,
+}  # fmt: skip
+_PIXTRAL = _SIGLIP | {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 1024}
+
+
+def _siglip(sizes: _Sizes, *, has_head: bool) -> int:
+    """SigLIP: Zhai et al. 2023, https://arxiv.org/abs/2303.15343."""
+    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
+    patch = sizes["num_channels"] * sizes["patch_size"] ** 2  # C × P²
+    patches = (sizes["image_size"] // sizes["patch_size"]) ** 2  # (S / P)²
+    layer_norm = 2 * width  # weight and bias
+    attention = 4 * (width * width + width)  # q, k, v and output, with biases
+    mlp = 2 * width * hidden + hidden + width  # fc1 (F, D) and fc2 (D, F), with biases
+    head = (
+        width  # probe (1, 1, D)
+        + attention + layer_norm + mlp  # attention pooling
+    )  # fmt: skip
+    return (
+        patch * width + width  # patch_embedding (D, C, P, P) and its bias
+        + patches * width  # position_embedding
+        + sizes["num_hidden_layers"] * (attention + mlp + 2 * layer_norm)
+        + layer_norm  # post_layernorm
+        + (head if has_head else 0)
+    )  # fmt: skip
+
+
+def _clip(sizes: _Sizes) -> int:
+    """CLIP: Radford et al. 2021, https://arxiv.org/abs/2103.00020."""
+    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
+    patch = sizes["num_channels"] * sizes["patch_size"] ** 2  # C × P²
+    patches = (sizes["image_size"] // sizes["patch_size"]) ** 2  # (S / P)²
+    layer_norm = 2 * width  # weight and bias
+    attention = 4 * (width * width + width)  # q, k, v and output, with biases
+    mlp = 2 * width * hidden + hidden + width  # fc1 (F, D) and fc2 (D, F), with biases
+    return (
+        width  # class_embedding
+        + patch * width  # patch_embedding (D, C, P, P), without a bias
+        + (patches + 1) * width  # position_embedding, of the patches and the class
+        + layer_norm  # pre_layrnorm
+        + sizes["num_hidden_layers"] * (attention + mlp + 2 * layer_norm)
+        + layer_norm  # post_layernorm
+    )
+
+
+def _pixtral(sizes: _Sizes) -> int:
+    """Pixtral: Agrawal et al. 2024, https://arxiv.org/abs/2410.07073; its positions are RoPE."""
+    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
+    patch = sizes["num_channels"] * sizes["patch_size"] ** 2  # C × P²
+    attention = 4 * width * width  # q, k, v and output
+    mlp = 3 * width * hidden  # gate, up and down
+    return (
+        patch * width  # patch_conv (D, C, P, P)
+        + width  # ln_pre
+        + sizes["num_hidden_layers"] * (attention + mlp + 2 * width)  # and two RMS norms
+    )
+
+
+_QWEN = {
+    "depth": 32, "in_channels": 3, "patch_size": 14, "temporal_patch_size": 2, "spatial_merge_size": 2,
+    "mlp_ratio": 4, "embed_dim": 1280, "hidden_size": 3584, "intermediate_size": 3420, "out_hidden_size": 3584,
+    "num_position_embeddings": 2304,
+}  # fmt: skip
+_QWEN3 = _QWEN | {"depth": 27, "patch_size": 16, "hidden_size": 1152, "intermediate_size": 4304}
+
+
+def _qwen2(values: Mapping[str, Any], _outer: Mapping[str, Any], _d_model: int) -> VisionParams:
+    """Qwen2-VL: Wang et al. 2024, https://arxiv.org/abs/2409.12191; ``hidden_size`` is that of the language model."""
+    sizes = _Sizes(values, _QWEN)
+    width, hidden = sizes["embed_dim"], sizes["embed_dim"] * sizes["mlp_ratio"]
+    mlp = 2 * width * hidden + hidden + width  # fc1 (F, D) and fc2 (D, F), with biases
+    layer = _qwen_attention(width) + mlp + 2 * 2 * width  # and two layer norms
+    encoder = _qwen_patches(sizes, width) + sizes["depth"] * layer
+    return VisionParams(encoder, _qwen_merger(sizes, width, sizes["hidden_size"], norm=2 * width))
+
+
+def _qwen2_5(values: Mapping[str, Any], _outer: Mapping[str, Any], _d_model: int) -> VisionParams:
+    """Qwen2.5-VL: Bai et al. 2025, https://arxiv.org/abs/2502.13923."""
+    sizes = _Sizes(values, _QWEN)
+    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
+    mlp = 3 * width * hidden + 2 * hidden + width  # gate, up and down, with biases
+    layer = _qwen_attention(width) + mlp + 2 * width  # and two RMS norms
+    encoder = _qwen_patches(sizes, width) + sizes["depth"] * layer
+    return VisionParams(encoder, _qwen_merger(sizes, width, sizes["out_hidden_size"], norm=width))
+
+
+def _qwen3(values: Mapping[str, Any], _outer: Mapping[str, Any], _d_model: int) -> VisionParams:
+    """Qwen3-VL and Qwen3.5: https://arxiv.org/abs/2511.21631; Qwen3-VL merges the outputs of some layers too."""
+    sizes = _Sizes(values, _QWEN3)
+    width, hidden, outputs = sizes["hidden_size"], sizes["intermediate_size"], sizes["out_hidden_size"]
+    mlp = 2 * width * hidden + hidden + width  # linear_fc1 (F, D) and linear_fc2 (D, F), with biases
+    layer = _qwen_attention(width) + mlp + 2 * 2 * width  # and two layer norms
+    encoder = (
+        _qwen_patches(sizes, width) + width  # with a bias
+        + sizes["num_position_embeddings"] * width  # pos_embed
+        + sizes["depth"] * layer
+    )  # fmt: skip
+    return VisionParams(encoder, _qwen_merger(sizes, width, outputs, norm=2 * width))
+
+
+def _qwen3_vl(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams:
+    last = _qwen3(values, outer, d_model)
+    sizes = _Sizes(values, _QWEN3)
+    indexes = values.get("deepstack_visual_indexes", [8, 16, 24])
+    if not isinstance(indexes, list):
+        raise _InvalidSizeError
+    width, outputs = sizes["hidden_size"], sizes["out_hidden_size"]
+    merged = sizes["spatial_merge_size"] ** 2 * width
+    deep = _qwen_merger(sizes, width, outputs, norm=2 * merged)  # its norm follows the merge
+    return last._replace(projector=last.projector + len(indexes) * deep)
+
+
+def _qwen_patches(sizes: _Sizes, width: int) -> int:
+    """Return the parameters of ``patch_embed.proj`` (D, C, frames, P, P) without its bias."""
+    return width * sizes["in_channels"] * sizes["temporal_patch_size"] * sizes["patch_size"] ** 2
+
+
+def _qwen_attention(width: int) -> int:
+    return (
+        3 * (width * width + width)  # qkv (3 × D, D) and its bias
+        + width * width + width  # proj (D, D) and its bias
+    )  # fmt: skip
+
+
+def _qwen_merger(sizes: _Sizes, width: int, outputs: int, *, norm: int) -> int:
+    merged = sizes["spatial_merge_size"] ** 2 * width  # M² × D
+    return (
+        norm
+        + merged * merged + merged  # (M² × D, M² × D) and its bias
+        + merged * outputs + outputs  # (H, M² × D) and its bias
+    )  # fmt: skip
+
+
+_Count = Callable[[Mapping[str, Any], Mapping[str, Any], int], VisionParams | None]
+_FAMILIES: dict[str, _Count] = {
+    "gemma3": _gemma3,
+    "llava": _llava,
+    "mistral3": _mistral3,
+    "qwen2_vl": _qwen2,
+    "qwen2_5_vl": _qwen2_5,
+    "qwen3_vl": _qwen3_vl,
+    "qwen3_5": _qwen3,
+    "qwen3_5_moe": _qwen3,
+}

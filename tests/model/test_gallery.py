@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.proof import prove
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
@@ -82,3 +84,22 @@ def test_counts_agree(name: str) -> None:
     assert proof.closed_form_params == config.nominal_params
     corrections = [buffer for path, buffer in model.named_buffers() if path.endswith(".score_correction")]
     assert proof.closed_form_params + sum(map(torch.numel, corrections)) == PUBLISHED[name]
+
+
+WITH_MTP = {
+    "qwen3-next-80b-a3b": 81_324_862_720,
+    "qwen3.5-9b": 9_653_104_368 - 456_010_480,
+    "qwen3.5-35b-a3b": 35_951_822_704 - 446_571_248,
+    "deepseek-v3": 684_489_845_504 - 2 * 129_280 * 7168,
+}
+"""Numbers in checkpoints with a module for multi-token prediction, without the vision encoder of Qwen3.5, and without
+the embedding and the LM head, which DeepSeek-V3 stores again in that module."""
+
+
+@pytest.mark.parametrize("name", WITH_MTP)
+def test_multi_token_prediction(name: str) -> None:
+    config = load_config(name, ["head.n_mtp_layers=1"]).config
+    model = TinyTransformerLM.from_config(config, device="meta")
+    corrections = [buffer for path, buffer in model.named_buffers() if path.endswith(".score_correction")]
+    assert unique_params(model) + sum(map(torch.numel, corrections)) == WITH_MTP[name]
+    assert total_params(tensor_table(config)) == unique_params(model)

@@ -98,7 +98,12 @@ LAYER_ATTENTION: list[dict[str, Any]] = [
 """Fields of attention in which a kind of layers may differ."""
 
 
-GATES: list[dict[str, Any]] = [{}, {"gate": True}, {"gate": True, "gate_per_head": True}]
+GATES: list[dict[str, Any]] = [
+    {},
+    {"gate": True},
+    {"gate": True, "gate_per_head": True},
+    {"gate": True, "gate_activation": "softplus"},
+]
 """Gates of the attention output."""
 
 

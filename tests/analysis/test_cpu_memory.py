@@ -78,6 +78,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "soft-caps": {"position": ROPE, "attention": {"logit_softcap": 50.0, "window": 16, "window_pattern": "LG"}},
     "sinks": {"position": ROPE, "attention": {"sinks": True, "n_kv_heads": 2}},
     "gated attention": {**LLAMA, "attention": {"d_head": 128, "n_kv_heads": 1, "gate": True}},
+    "softplus gates": {**LLAMA, "attention": {"gate": True, "gate_activation": "softplus"}},
     "attention gated by head": {**LLAMA, "attention": {"gate": True, "gate_per_head": True}},
     "latent with a gate": {"position": ROPE, "attention": {**LATENT, "gate": True}},
     "latent": {"position": ROPE, "attention": LATENT},

@@ -88,7 +88,9 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     if blocks["attention"].get("kind") == "latent" and blocks["attention"].get("q_rank") and draw(st.booleans()):
         blocks["attention"] |= draw(_indexer(blocks["position"]["kind"], blocks["attention"]["d_rope"]))
     if blocks["attention"].get("gate"):
-        blocks["attention"] |= draw(_some({"gate_per_head": st.booleans()}))
+        blocks["attention"] |= draw(
+            _some({"gate_per_head": st.booleans(), "gate_activation": st.sampled_from(["sigmoid", "softplus"])})
+        )
     if blocks["attention"].get("qk_norm", "none") != "none" and norm.get("weight", True):
         blocks["attention"] |= draw(_some({"qk_norm_weight": st.booleans()}))
     if mixer == "attention":

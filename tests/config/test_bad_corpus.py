@@ -35,6 +35,7 @@ alibi-with-theta              without-effect@10
 anchor-without-name           yaml-syntax@3
 anchor                        anchor@3
 arithmetic                    wrong-type@6
+attention-gate-activation-alone without-effect@8
 attention-as-word             wrong-type@7
 attention-chunked-alone       without-effect@8
 attention-fields-at-top       unknown-key@7,8,9,10

@@ -1185,6 +1185,29 @@ def flint(draw: Draw) -> Keys:
     return keys | (listed if draw(one_of(False, True)) else {})
 
 
+def laguna(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"head_dim": 8, "sliding_window": WINDOW, "num_hidden_layers": draw(one_of(2, 3))}
+    layers, heads = keys["num_hidden_layers"], keys["num_attention_heads"]
+    full = scaling(draw)["rope_parameters"] | {"partial_rotary_factor": draw(one_of(0.5, 1.0))}
+    local = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": draw(one_of(1.0, 0.5))}
+    listed: Keys = {
+        "layer_types": list(draw(product(("full_attention", "sliding_attention"), repeat=layers))),
+        "mlp_layer_types": list(draw(product(("dense", "sparse"), repeat=layers))),
+        "num_attention_heads_per_layer": list(draw(product((heads, 2 * heads), repeat=layers))),
+    }
+    chosen: Keys = draw(one_of({}, listed))
+    return keys | {
+        "rope_parameters": {"full_attention": full, "sliding_attention": local},
+        "gating": draw(one_of(True, "per-element", "per-head")),
+        "num_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "moe_intermediate_size": 10,
+        "shared_expert_intermediate_size": draw(one_of(6, 10)),
+        "moe_routed_scaling_factor": draw(one_of(1.0, 2.5)),
+        **chosen,
+    }
+
+
 def aria_text(draw: Draw) -> Keys:
     keys = llama(draw) | {"moe_num_experts": 4, "moe_topk": draw(one_of(1, 2))}
     return keys | {"mlp_bias": False, "moe_num_shared_experts": draw(one_of(1, 2))}
@@ -1310,6 +1333,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,
+    "laguna": laguna,
     "lara_mini": lara_mini,
     "phimoe": phimoe,
     "kolibri1": kolibri1,

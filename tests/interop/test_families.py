@@ -77,6 +77,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "position.kind": "learned", "embedding.norm": True, "norm.eps": 1e-12, "norm.placement": "post_residual",
         "feed_forward.activation": "gelu", "head.bias": True,
     },
+    "laguna": {
+        **LLAMA, "attention.gate": True, "attention.gate_activation": "softplus", "attention.gate_per_head": True,
+        "attention.qk_norm": "per_head", "attention.d_head": 128, "attention.n_kv_heads": 8, "n_heads": 48,
+        "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.n_experts": 256,
+        "feed_forward.n_shared_experts": 1, "feed_forward.d_expert": 512, "feed_forward.routed_scale": 2.5,
+        "position.rotary_fraction": 0.5, "position.scaling": "yarn", "position.theta": 5e5,
+        "layers.first": "full_dense",
+    },
     "gpt2": {
         "vocab_size": 50257, "d_ff": 3072, "max_len": 1024, "dropout": 0.1, "tie_weights": True,
         "embedding.multiplier": 1.0, "position.kind": "learned", "feed_forward.activation": "gelu_tanh",

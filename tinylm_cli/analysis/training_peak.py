@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved_tensors.attention import DIFFERENCES, GATE, GATED_OUTPUT, OUTPUT
+from tinylm_cli.analysis.saved_tensors.attention import DIFFERENCES, GATE, GATE_INPUT, GATED_OUTPUT, OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
@@ -118,7 +118,7 @@ def _layer(
     if config.block.has_mixer:
         last = max(index for index, tensor in enumerate(tensors) if tensor.part in config.block.mixers)
         # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
-        freed = (GATE, GATED_OUTPUT, *DIFFERENCES, *([OUTPUT] if run.materializes_scores else []))
+        freed = (GATE, GATE_INPUT, GATED_OUTPUT, *DIFFERENCES, *([OUTPUT] if run.materializes_scores else []))
         until_mixer = total_bytes(tensor for tensor in tensors[: last + 1] if tensor.name not in freed)
         working = residual_stream + mixer_of(config).gradient_bytes(run)
         yield PhaseMemory("backward", gradients + feed_forward, saved + until_mixer, working)

@@ -100,6 +100,7 @@ AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "xielu"]
+GateActivation = Literal["sigmoid", "softplus"]
 HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
 Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
@@ -264,7 +265,10 @@ class Attention(Block):
         8.0, "Clamp queries, keys and values to this bound, before RoPE and per-head norms.", gt=0, le=MAX_FACTOR
     )
     gate: bool = Field(
-        False, description="Multiply the attention output by a sigmoid gate, computed from the input (Qwen3-Next)."
+        False, description="Multiply the attention output by a gate, computed from the input (Qwen3-Next)."
+    )
+    gate_activation: Annotated[GateActivation, is_true("attention.gate")] = Field(
+        "sigmoid", description="Activation of the gate: sigmoid, or softplus, ln(1 + exp(x)) (Laguna)."
     )
     gate_per_head: Annotated[bool, is_true("attention.gate")] = Field(
         False, description="The gate has one factor for each head, not one for each of its dimensions (Ling 3, LFM3)."

@@ -56,7 +56,8 @@ _CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
 """The families whose classification module is named ``classifier``; the others name it ``score``."""
 
 _TEXT_CLASSES = (
-    *("cohere_compass_text", "gemma3_text", "llama4_text", "minimax_m3_vl_text", "qwen3_5_moe_text", "qwen3_5_text"),
+    *("cohere_compass_text", "gemma3_text", "gemma4_text", "gemma4_unified_text", "llama4_text"),
+    *("minimax_m3_vl_text", "qwen3_5_moe_text", "qwen3_5_text"),
 )
 """The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""
 

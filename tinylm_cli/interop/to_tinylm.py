@@ -84,16 +84,20 @@ def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:
 
 
 def _drop_derived_defaults(to: Translation) -> None:
-    """Drop sizes equal to their tinylm defaults, so that they follow overrides of d_model, n_heads and d_ff."""
+    """Drop sizes equal to their tinylm defaults, so that they follow overrides of d_model, n_heads and d_ff.
+
+    A size is kept if a kind of layers has another number of heads or width, from which its default would follow.
+    """
     d_model, n_heads = to.get("d_model"), to.get("n_heads")
     d_head = d_model // n_heads if isinstance(d_model, int) and isinstance(n_heads, int) and n_heads > 0 else None
     is_exact = d_head is not None and d_head * n_heads == d_model
-    for field, default in (
-        ("attention.d_head", d_head if is_exact else None),
-        ("attention.n_kv_heads", n_heads),
-        ("feed_forward.d_expert", to.get("d_ff")),
+    of_kinds = {name.rpartition(".")[2] for name in to.fields if name.startswith("layers.kinds.")}
+    for field, default, source in (
+        ("attention.d_head", d_head if is_exact else None, "n_heads"),
+        ("attention.n_kv_heads", n_heads, "n_heads"),
+        ("feed_forward.d_expert", to.get("d_ff"), "d_ff"),
     ):
-        if default is not None and to.get(field) == default:
+        if default is not None and to.get(field) == default and source not in of_kinds:
             to.put(field, None)
 
 

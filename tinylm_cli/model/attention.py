@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from tinylm_cli.config.blocks import GateActivation
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.linear import Linear
@@ -21,6 +23,12 @@ LAMBDAS = ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
 """The vectors of differential attention whose products give the factor λ."""
 
 LAMBDA_STD = 0.1
+
+
+GATE_ACTIVATIONS: dict[GateActivation, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softplus": functional.softplus,
+}
 
 
 class LayerKVCache(NamedTuple):
@@ -106,6 +114,7 @@ class SelfAttention(SequenceMixer):
         self.softcap = attention.logit_softcap
         self.clip = attention.clip_qkv
         self.out_multiplier = attention.out_multiplier
+        self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
@@ -194,7 +203,7 @@ class SelfAttention(SequenceMixer):
             attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
         attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K)
         if self.gate_proj is not None:
-            attended = gated(attended, torch.sigmoid(self.gate_proj(x)))  # (B, T, H·K)
+            attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·K)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 

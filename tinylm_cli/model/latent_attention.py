@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention import gated
+from tinylm_cli.model.attention import GATE_ACTIVATIONS, gated
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.indexer import Indexer, restricted
 from tinylm_cli.model.linear import Linear
@@ -105,6 +105,7 @@ class LatentAttention(SequenceMixer):
         d_gate = config.n_heads * (1 if attention.gate_per_head else self.d_value)  # H or H·V
         self.gate_proj = Linear(config.d_model, d_gate, bias=False) if attention.gate else None
         self.out_multiplier = attention.out_multiplier
+        self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
@@ -142,7 +143,7 @@ class LatentAttention(SequenceMixer):
             attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
         attended = attended.transpose(1, 2).reshape(batch, length, -1)  # (B, T, H·V)
         if self.gate_proj is not None:
-            attended = gated(attended, torch.sigmoid(self.gate_proj(x)))  # (B, T, H·V)
+            attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·V)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 

@@ -11,7 +11,7 @@ from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTen
 OUTPUT = "attention output"
 """The tensor (B, T, H·K_v) that the output projection or the gate reads."""
 
-GATE, GATED_OUTPUT = "gate", "gated output"
+GATE, GATE_INPUT, GATED_OUTPUT = "gate", "gate before softplus", "gated output"
 """The factor of the attention output, and their product, which are freed before the backward pass of core attention."""
 
 FACTOR = "difference factor"
@@ -59,7 +59,10 @@ def _gate(run: ForwardPass, d_value: int) -> Iterator[SavedTensor]:
     """Yield the gate of the attention output, and their product, which o_proj reads: ``d_value`` elements per head."""
     config = run.config
     if config.attention.gate:
-        yield _of_heads(run, GATE, config.n_heads, 1 if config.attention.gate_per_head else d_value)
+        d_gate = 1 if config.attention.gate_per_head else d_value
+        yield _of_heads(run, GATE, config.n_heads, d_gate)
+        if config.attention.gate_activation == "softplus":  # whose derivative needs its input
+            yield _of_heads(run, GATE_INPUT, config.n_heads, d_gate)
         yield _of_heads(run, GATED_OUTPUT, config.n_heads, d_value)
 
 

@@ -253,6 +253,7 @@ FAMILIES = {
         Family("phimoe", "phi.PhimoeKeys", "PhimoeForCausalLM", "Phi 3.5 with experts"),
         Family("kolibri1", "kolibri.Kolibri1Keys", "Kolibri1ForCausalLM", "Kolibri-1"),
         Family("dbrx", "dbrx.DbrxKeys", "DbrxForCausalLM", "DBRX"),
+        Family("laguna", "laguna.LagunaKeys", "LagunaForCausalLM", "Laguna"),
         Family("flint", "flint.FlintKeys", "FlintForCausalLM", "Flint"),
         Family("aria_text", "aria.AriaTextKeys", "AriaTextForCausalLM", "Aria, its language model"),
         Family("minimax", "minimax.MiniMaxKeys", "MiniMaxForCausalLM", "MiniMax-Text-01 and M1"),

@@ -37,7 +37,7 @@ class OpenAIGPTKeys(key.Keys):
     n_layer: key.NLayers = 12
     n_head: key.NHeads = 12
     n_positions: key.MaxLen = 512
-    afn: str = "gelu"
+    afn: key.Text = "gelu"
     resid_pdrop: key.Dropout = 0.1
     layer_norm_epsilon: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = True
@@ -46,7 +46,7 @@ class OpenAIGPTKeys(key.Keys):
         """Map the feed-forward width and its activation; in this family, ``gelu`` is the tanh approximation."""
         super().to_tinylm(to)
         to.put("d_ff", 4 * self.n_embd, "n_embd")
-        if self.afn in _ACTIVATIONS:
+        if self.afn is not None and self.afn in _ACTIVATIONS:
             to.put("feed_forward.activation", _ACTIVATIONS[self.afn], "afn")
         else:
             to.unsupported("afn", "this family's code does not support it", f"write {', '.join(_ACTIVATIONS)}")

@@ -134,49 +134,67 @@ _LLAVA_CLIP = {
 _PIXTRAL = _SIGLIP | {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 1024}
 
 
+class _Layer(NamedTuple):
+    """Parameters of a layer of CLIP and SigLIP."""
+
+    attention: int
+    mlp: int
+    layer_norm: int
+
+    @property
+    def params(self) -> int:
+        return self.attention + self.mlp + 2 * self.layer_norm
+
+
+def _layer(width: int, hidden: int) -> _Layer:
+    return _Layer(
+        attention=4 * (width * width + width),  # q, k, v and output, with biases
+        mlp=2 * width * hidden + hidden + width,  # fc1 (F, D) and fc2 (D, F), with biases
+        layer_norm=2 * width,  # weight and bias
+    )
+
+
+def _patches(sizes: _Sizes) -> tuple[int, int]:
+    """Return the numbers in a patch, C × P², and the patches of an image, (S / P)²."""
+    patch = sizes["patch_size"]
+    return sizes["num_channels"] * patch**2, (sizes["image_size"] // patch) ** 2
+
+
 def _siglip(sizes: _Sizes, *, has_head: bool) -> int:
     """SigLIP: Zhai et al. 2023, https://arxiv.org/abs/2303.15343."""
-    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
-    patch = sizes["num_channels"] * sizes["patch_size"] ** 2  # C × P²
-    patches = (sizes["image_size"] // sizes["patch_size"]) ** 2  # (S / P)²
-    layer_norm = 2 * width  # weight and bias
-    attention = 4 * (width * width + width)  # q, k, v and output, with biases
-    mlp = 2 * width * hidden + hidden + width  # fc1 (F, D) and fc2 (D, F), with biases
+    width = sizes["hidden_size"]
+    layer, (patch, patches) = _layer(width, sizes["intermediate_size"]), _patches(sizes)
     head = (
         width  # probe (1, 1, D)
-        + attention + layer_norm + mlp  # attention pooling
+        + layer.attention + layer.layer_norm + layer.mlp  # attention pooling
     )  # fmt: skip
     return (
         patch * width + width  # patch_embedding (D, C, P, P) and its bias
         + patches * width  # position_embedding
-        + sizes["num_hidden_layers"] * (attention + mlp + 2 * layer_norm)
-        + layer_norm  # post_layernorm
+        + sizes["num_hidden_layers"] * layer.params
+        + layer.layer_norm  # post_layernorm
         + (head if has_head else 0)
     )  # fmt: skip
 
 
 def _clip(sizes: _Sizes) -> int:
     """CLIP: Radford et al. 2021, https://arxiv.org/abs/2103.00020."""
-    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
-    patch = sizes["num_channels"] * sizes["patch_size"] ** 2  # C × P²
-    patches = (sizes["image_size"] // sizes["patch_size"]) ** 2  # (S / P)²
-    layer_norm = 2 * width  # weight and bias
-    attention = 4 * (width * width + width)  # q, k, v and output, with biases
-    mlp = 2 * width * hidden + hidden + width  # fc1 (F, D) and fc2 (D, F), with biases
+    width = sizes["hidden_size"]
+    layer, (patch, patches) = _layer(width, sizes["intermediate_size"]), _patches(sizes)
     return (
         width  # class_embedding
         + patch * width  # patch_embedding (D, C, P, P), without a bias
         + (patches + 1) * width  # position_embedding, of the patches and the class
-        + layer_norm  # pre_layrnorm
-        + sizes["num_hidden_layers"] * (attention + mlp + 2 * layer_norm)
-        + layer_norm  # post_layernorm
+        + layer.layer_norm  # pre_layrnorm
+        + sizes["num_hidden_layers"] * layer.params
+        + layer.layer_norm  # post_layernorm
     )
 
 
 def _pixtral(sizes: _Sizes) -> int:
     """Pixtral: Agrawal et al. 2024, https://arxiv.org/abs/2410.07073; its positions are RoPE."""
     width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
-    patch = sizes["num_channels"] * sizes["patch_size"] ** 2  # C × P²
+    patch, _ = _patches(sizes)
     attention = 4 * width * width  # q, k, v and output
     mlp = 3 * width * hidden  # gate, up and down
     return (

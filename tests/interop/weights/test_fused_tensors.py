@@ -26,6 +26,7 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.by_head: [[(32, 32), (32, 32)], [(32,), (32,)]],
     TensorLayout.by_key_head: [[(32, 8), (32, 8), (64, 8), (64, 8)], [(32, 8), (32, 8)]],
     TensorLayout.by_lightning_head: [[(32, 8)] * 3],
+    TensorLayout.broadcast: [[(6,)]],
     TensorLayout.by_shard: [[(8, 6)] * 3],
     TensorLayout.swapped_halves: [[(32, 32)], [(16,)]],
     TensorLayout.stacked: [[(3, 6, 4), (3, 6, 4)]],

@@ -163,6 +163,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         feed_forward["out_norm"] = draw(st.booleans())
     has_kinds = n_layers > 1 and draw(st.booleans())
     layers = _layers(draw, n_layers, mixer, position, attention, feed_forward) if has_kinds else {}
+    per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of([{}, {}, {"d_per_layer": 3}]))
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -173,7 +174,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
             "max_len": 14,
             "dropout": 0.0,
             "tie_weights": head["kind"] == "lm" and draw(st.booleans()),
-            "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans())},
+            "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans()), **per_layer},
             "position": position,
             "norm": norm,
             "attention": attention,

@@ -151,6 +151,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "position": {**ROPE, "proportional": True, "rotary_fraction": 0.5}, "block": {"layer_scalar": True},
         "attention": {"v_norm": True, "qk_norm": "per_head", "gate": True, "gate_per_head": True},
     },
+    "embeddings of each layer": {**LLAMA, "embedding": {"d_per_layer": 48}},
     "of xIELU": {"feed_forward": {"activation": "xielu"}},
     "of gated xIELU": {"feed_forward": {"activation": "xielu", "gated": True}},
     "of squared ReLU": {"feed_forward": {"activation": "relu2"}},

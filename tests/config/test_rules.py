@@ -294,6 +294,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "write attention.qk_norm: per_head, or omit attention.keys_as_values",
     ),
     (
+        {"feed_forward.activation": "xielu", "embedding.d_per_layer": 8},
+        "contradiction",
+        "feed_forward.activation xielu has scalars of one network, but embedding.d_per_layer needs it in gates",
+        "write feed_forward.activation: silu",
+    ),
+    (
         {"position.proportional": True},
         "without-effect",
         "position.proportional has no effect unless position.kind is rope",

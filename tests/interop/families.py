@@ -810,7 +810,10 @@ def gemma4_unified_text(draw: Draw) -> Keys:
 
 
 def gemma4_text(draw: Draw) -> Keys:
-    return gemma4_unified_text(draw) | {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": VOCAB}
+    return gemma4_unified_text(draw) | {
+        "hidden_size_per_layer_input": draw(one_of(0, 4, 4)),
+        "vocab_size_per_layer_input": VOCAB,
+    }
 
 
 def lfm3(draw: Draw) -> Keys:

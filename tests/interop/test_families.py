@@ -813,7 +813,6 @@ UNDEFAULTED = {
         "dbrx",
         "deepseek_v2",
         "dots1",
-        "gemma4_text",
         "glm4_moe",
         "granitemoehybrid",
         "hunyuan_v1_dense",

@@ -47,7 +47,7 @@ TRAIN_PER_FORWARD = 1 + BACKWARD_PER_FORWARD
 TRAIN_FLOPS_PER_PARAM = FLOPS_PER_ELEMENT * TRAIN_PER_FORWARD
 """The 6 of ``6 · N``: training FLOPs per parameter and token."""
 
-_LOOKED_UP = ("token_embedding", "position")
+_LOOKED_UP = ("token_embedding", "position", "per_layer_embedding")
 """Components whose rows are looked up instead of multiplied."""
 
 

@@ -52,11 +52,17 @@ def forward_working_bytes(
     """
     rows, kv_len, backend_of = batch_size * seq_len, kv_len or seq_len, backend_of or _cpu_backend
     shared, shared_peak = _shared_inputs(config, seq_len, kv_len, element_bytes, backend_of)
+    own_inputs = rows * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes  # B × T × N·P
+    shared, shared_peak = shared + own_inputs, shared_peak + own_inputs
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
+    if own_inputs:  # the embeddings, and besides the result: projected, scaled, normalized, looked up and scaled
+        points.append(rows * config.d_model * element_bytes + shared_peak + 4 * own_inputs)
     for kind in (group.config for group in group_layers(config, kv_len)):
         inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
         points += [shared + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
-        points += [shared + rows * row for row in _feed_forward(kind, element_bytes)]
+        points += [
+            shared + rows * row for row in (*_feed_forward(kind, element_bytes), *_own_input(kind, element_bytes))
+        ]
     return tuple(points)
 
 
@@ -85,8 +91,10 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point that may peak."""
     one_token = InferencePass(1, 1, seq_len, element_bytes, backend)
     held, mixing = mixer_of(config).decode_bytes(config, one_token)
-    for row in (*mixing, *_feed_forward(config, element_bytes)):
-        yield held + row
+    # the inputs of all layers, while they are computed
+    own_inputs = 5 * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes
+    for row in (*mixing, *_feed_forward(config, element_bytes), *_own_input(config, element_bytes)):
+        yield held + own_inputs + row
 
 
 def _cpu_backend(config: ModelConfig) -> AttentionBackend:
@@ -161,6 +169,13 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     shared = 2 * d * element_bytes + hidden * config.d_shared_experts
     peaks = (routing, indices + one_expert, indices + weighted_sum, shared)
     return tuple(residual_stream + peak for peak in peaks)
+
+
+def _own_input(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
+    """Return the bytes per token of ``model/per_layer_embedding.py:PerLayerInput.forward``."""
+    d_per_layer = config.embedding.d_per_layer
+    # x, the projected output, the same normalized, the sum; the gate, activated, and a temporary
+    return () if d_per_layer is None else ((4 * config.d_model + 3 * d_per_layer) * element_bytes,)
 
 
 def _hidden_tensors(config: ModelConfig) -> int:

@@ -63,7 +63,7 @@ def optimizer_bytes(table: TensorTable, optimizer: Optimizer, element_bytes: int
 
 def is_hidden_matrix(tensor: Tensor) -> bool:
     """Return whether Muon updates ``tensor``: a matrix or a stack of matrices between the embedding and the head."""
-    is_hidden = tensor.component not in ("token_embedding", "position", "lm_head", "score")
+    is_hidden = tensor.component not in ("token_embedding", "position", "per_layer_embedding", "lm_head", "score")
     return is_hidden and len(tensor.shape) > 1 and not tensor.name.endswith(".conv.weight")  # (channels, 1, kernel)
 
 

@@ -34,7 +34,7 @@ from tinylm_cli.reports.params import (
     TyingSavings,
 )
 
-EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
+EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "per_layer_embedding", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
 
 Breakdown = Literal["component", "layer", "tensor"]

@@ -104,7 +104,7 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
 def _is_looked_up(tensor: Tensor, config: ModelConfig, quantization: QuantizationConfig) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
         return quantization.quantizes_head  # a quantized head has separate storage
-    return tensor.component in ("token_embedding", "position")
+    return tensor.component in ("token_embedding", "position", "per_layer_embedding")
 
 
 def decode_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[DecodeStep], PassTime]:

@@ -11,6 +11,8 @@ from tinylm_cli.config.schema import ModelConfig
 Component = Literal[
     "token_embedding",
     "position",
+    "per_layer_embedding",
+    "per_layer_input",
     "attention",
     "short_conv",
     "mamba",

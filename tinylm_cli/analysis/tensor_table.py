@@ -91,6 +91,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         embedding.append(Tensor("embedding.positional_encoding.weight", (rows, d), "position"))  # (offset + max_len, D)
     if config.embedding.norm:
         embedding += norm("embedding.norm", config, d)  # (D)
+    embedding += _per_layer_embedding(config)
     return (
         Section(tuple(embedding)),
         *_layer_sections(group_layers(config, None)),
@@ -116,6 +117,16 @@ def _mtp_sections(config: ModelConfig) -> Iterator[Section]:
             *(norm("ln_f", config, d) if config.norm.is_final else ()),  # (D)
         )
         yield Section(tensors, n_mtp_layers=n_mtp_layers)
+
+
+def _per_layer_embedding(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the table and the projection that give each of N layers an input of P dimensions, and their norm."""
+    d_per_layer = config.embedding.d_per_layer
+    if d_per_layer is not None:
+        d_all, name = config.n_layers * d_per_layer, "embedding.per_layer"
+        yield Tensor(f"{name}.table.weight", (config.vocab_size, d_all), "per_layer_embedding")  # (V, N·P)
+        yield from linear(f"{name}.projection", config.d_model, d_all, "per_layer_input", bias=False)  # (N·P, D)
+        yield from norm(f"{name}.norm", config, d_per_layer)  # (P)
 
 
 def _head(config: ModelConfig) -> Iterator[Tensor]:
@@ -158,6 +169,11 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
             yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
         if after or config.feed_forward.out_norm:
             yield from norm("post_ln_2", config, d)
+    d_per_layer = config.embedding.d_per_layer
+    if d_per_layer is not None:
+        yield from linear("per_layer_input.gate", d, d_per_layer, "per_layer_input", bias=False)  # (P, D)
+        yield from linear("per_layer_input.projection", d_per_layer, d, "per_layer_input", bias=False)  # (D, P)
+        yield from norm("per_layer_input.norm", config, d)  # (D)
 
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:

@@ -72,16 +72,20 @@ def training_timeline(
         # the gradients of the outputs (logits, scores, or without a head the hidden states) and of the head's input
         outputs = run.outputs * element_bytes if config.n_outputs else residual_stream
         yield PhaseMemory("head gradient", head_gradients * grad_element_bytes, saved, outputs + residual_stream)
+    # the gradient of each later layer's own input, B × T × P
+    own_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
     for of_layer, layer in _boundary_layers(run, table, layers):
         later = range(layer + 1, config.n_layers)
-        gradients = (head_gradients + _sum_over(params_by, later)) * grad_element_bytes
+        gradients = (head_gradients + _sum_over(params_by, later)) * grad_element_bytes + len(later) * own_input
         saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
         yield from _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel)
     gradients = total_params(table) * grad_element_bytes
     if is_first:
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
         tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
-        yield PhaseMemory("embedding gradient", gradients, embedding_bytes, tied + residual_stream)
+        # the gradients of the inputs of all layers, one by one and stacked
+        inputs = 2 * config.n_layers * own_input
+        yield PhaseMemory("embedding gradient", gradients, embedding_bytes, tied + residual_stream + inputs)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
 
 

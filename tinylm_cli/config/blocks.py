@@ -113,6 +113,12 @@ class Embedding(Block):
         1.0, "Multiplier of the token embeddings; default: √d_model; 1.0 turns it off.", gt=0, le=MAX_FACTOR
     )
     norm: bool = Field(False, description="Normalize the embeddings before the first layer.")
+    d_per_layer: int | None = optional(
+        256,
+        "Dimensions of another token embedding for each layer, which reads it through a gate (Gemma 4); default: none.",
+        ge=1,
+        le=MAX_DIM,
+    )
 
 
 class Position(Block):

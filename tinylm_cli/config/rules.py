@@ -137,6 +137,15 @@ def _xielu_is_dense(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", fields, message, remedy)
 
 
+def _xielu_is_of_the_network(value: Values) -> Iterator[Problem]:
+    if value["feed_forward.activation"] == "xielu" and value["embedding.d_per_layer"] is not None:
+        message = (
+            "feed_forward.activation xielu has scalars of one network, but embedding.d_per_layer needs it in gates"
+        )
+        fields = ("feed_forward.activation", "embedding.d_per_layer")
+        yield Problem("contradiction", fields, message, "write feed_forward.activation: silu")
+
+
 def _dense_layers_exist(value: Values) -> Iterator[Problem]:
     n_dense_layers, n_layers = value["feed_forward.n_dense_layers"], value["n_layers"]
     if value["feed_forward.n_experts"] is not None and n_dense_layers >= n_layers:
@@ -414,6 +423,7 @@ RULES = (
     _enough_experts,
     _groups_hold_experts,
     _xielu_is_dense,
+    _xielu_is_of_the_network,
     _dense_layers_exist,
     _latent_attention_rotates,
     _indexer_fits_rope,

@@ -15,6 +15,7 @@ from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import build_feed_forward
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
 
@@ -92,6 +93,8 @@ class TransformerBlock(nn.Module):
         self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
         self.post_ln_2 = build_norm(config) if after_feed_forward and has_feed_forward else None
+        d_per_layer = config.embedding.d_per_layer
+        self.per_layer_input = None if d_per_layer is None else PerLayerInput(config, d_per_layer)
         self.layer_scalar = LayerScalar() if config.block.layer_scalar else None
         self.window = config.attention.window
         self.chunked = config.attention.chunked
@@ -114,9 +117,15 @@ class TransformerBlock(nn.Module):
         mask: AttentionMask,
         rotation: Rotation | None = None,
         cache: LayerState | SideBySideState | None = None,
+        own_input: Tensor | None = None,
     ) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the mixer."""
+        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the mixer.
+
+        ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
+        """
         x = self._sublayers(x, mask, rotation, cache)  # (B, T, D)
+        if self.per_layer_input is not None:
+            x = self.per_layer_input(x, own_input)  # (B, T, D)
         return x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D)
 
     def _sublayers(

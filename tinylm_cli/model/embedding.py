@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Uninitialized
 from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.per_layer_embedding import PerLayerEmbedding
 from tinylm_cli.model.position import SinusoidalPosition, build_position
 from tinylm_cli.model.rope import rotary_positions
 
@@ -56,6 +58,9 @@ class TransformerEmbedding(nn.Module):
         self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.embedding.multiplier)
         self.positional_encoding = build_position(config)
         self.norm = build_norm(config) if config.embedding.norm else None
+        self.n_layers = config.n_layers
+        d_per_layer = config.embedding.d_per_layer
+        self.per_layer = None if d_per_layer is None else PerLayerEmbedding(config, d_per_layer)
         self.dropout = config.dropout
         self.register_load_state_dict_post_hook(_rebuild_after_load)  # type: ignore[no-untyped-call]  # untyped in torch
 
@@ -70,6 +75,10 @@ class TransformerEmbedding(nn.Module):
         if self.norm is not None:
             x = self.norm(x)  # (B, T, D)
         return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)
+
+    def per_layer_inputs(self, tokens: Tensor, x: Tensor) -> Sequence[Tensor | None]:
+        """Return the input of each layer (B, T, P), given ids (B, T) and their embeddings (B, T, D); None without."""
+        return [None] * self.n_layers if self.per_layer is None else self.per_layer(tokens, x)
 
 
 def _rebuild_after_load(embedding: nn.Module, _: object) -> None:

@@ -19,6 +19,7 @@ from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.norm import Norm
+from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.quantities import counted
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
@@ -240,6 +241,7 @@ def _sub_layer(module: nn.Module) -> str:
     kinds: dict[type[nn.Module], str] = {
         FeedForward: "feed-forward",
         ExpertFeedForward: "mixture of experts",
+        PerLayerInput: "+ embedding of the layer",
         LayerScalar: "output of the block × its scalar",
     }
     return kinds[type(module)]

@@ -242,8 +242,9 @@ class TinyTransformerLM(nn.Module):
         rotations = [each.rotation(start, length, dtype=x.dtype) for each in self._rotary_positions]
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
         caches = cache.extend(length) if cache else repeat(None)
-        for block, kind, layer_cache in zip(self.blocks, self._kind_of_layer, caches, strict=False):
-            x = block(x, masks[kind], rotation_of[kind], layer_cache)  # (B, T, D)
+        inputs = self.embedding.per_layer_inputs(tokens, x)  # n_layers × (B, T, P) or None
+        for block, kind, layer_cache, own in zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False):
+            x = block(x, masks[kind], rotation_of[kind], layer_cache, own)  # (B, T, D)
         return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
 
     def rope_scaling_key(self, length: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 
 FlopsComponent = Literal[
+    "per_layer_input",
     "attention",
     "attention_scores",
     "short_conv",

@@ -113,6 +113,9 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
             near = ", ".join(map(str, _divisors(size, 4 * degree)[-4:]))
             message = f"{field} parallelism {degree} does not divide {name} {size}"
             yield LayoutMismatch(field, name, message, f"nearby divisors: {near}")
+    if config.embedding.d_per_layer is not None and layout.pipeline > 1:
+        message = "pipeline parallelism is not supported with embedding.d_per_layer, which the first stage computes"
+        yield LayoutMismatch("pipeline", "embedding.d_per_layer", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
     whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).splits_sequence]
     if layout.context > 1 and whole:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, INT64_BYTES
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
+from tinylm_cli.config.blocks import Activation
 
 
 def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Iterator[SavedTensor]:
@@ -25,13 +26,8 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
     if settings.clamp is not None:
         yield hidden("gate before clamp")
         yield hidden("up before clamp")
-    if settings.activation == "relu2":
-        yield hidden("ReLU")  # both ReLU's derivative and the square's need it
-    elif settings.activation != "relu":  # ReLU's derivative needs only its output
-        yield hidden("activation input")
-    if settings.activation == "quick_gelu":
-        yield hidden("sigmoid")
-    elif settings.activation == "xielu":
+    yield from activation(settings.activation, hidden)
+    if settings.activation == "xielu":
         yield hidden("square")  # for the gradient of alpha_p
         yield hidden("exponential")
         yield hidden("negative part")  # for the gradient of alpha_n
@@ -41,6 +37,21 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
         yield hidden("activation output")
         yield hidden("up")
     yield hidden("down_proj input")
+
+
+def activation(name: Activation, hidden: Callable[[str], SavedTensor]) -> Iterator[SavedTensor]:
+    """Yield the tensors that an activation without parameters saves, and the input of xIELU.
+
+    Args:
+        name: The activation.
+        hidden: Returns a tensor of the size of the activation's input, given its name.
+    """
+    if name == "relu2":
+        yield hidden("ReLU")  # both ReLU's derivative and the square's need it
+    elif name != "relu":  # ReLU's derivative needs only its output
+        yield hidden("activation input")
+    if name == "quick_gelu":
+        yield hidden("sigmoid")
 
 
 def experts(run: ForwardPass) -> Iterator[SavedTensor]:

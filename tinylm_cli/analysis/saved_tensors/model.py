@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers.registry import mixer_of
-from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
+from tinylm_cli.analysis.saved_tensors.feed_forward import activation, experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
@@ -32,10 +32,30 @@ def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
     if config.embedding.norm:
         embedded = SavedTensor("embedded", "embedding", elements * run.element_bytes, "sequence")
         yield from norm(run, "embedding.norm", embedded, run.tokens, config.d_model)
+    if config.embedding.d_per_layer is not None:
+        yield from _per_layer_embedding(run, config.embedding.d_per_layer)
     if config.dropout:
         yield SavedTensor(
             "dropout mask", "embedding", elements * run.dropout_mask_element_bytes(run.element_bytes), "sequence"
         )
+
+
+def _per_layer_embedding(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTensor]:
+    """Yield the tensors that ``model/per_layer_embedding.py:PerLayerEmbedding.forward`` saves, and its output.
+
+    Each layer multiplies by its part of the output. The projection reads the input of the first layer, which that layer
+    may not save itself.
+    """
+    config, part = run.config, "embedding"
+    size = run.tokens * config.n_layers * d_per_layer * run.element_bytes  # B × T × N·P
+    yield SavedTensor("per-layer inputs", part, size, "sequence")
+    projected = SavedTensor("per-layer projection", part, size, "sequence")
+    rows = run.tokens * config.n_layers
+    yield from norm(run, "embedding.per_layer.norm", projected, rows, d_per_layer, part=part)
+    pattern = layer_pattern(config)
+    first = layer_tensors(run._replace(config=pattern.kinds[pattern.kind(0)]))
+    if all(tensor.name != "input" for tensor in first):
+        yield SavedTensor("embedded tokens", part, run.tokens * config.d_model * run.element_bytes, "sequence")
 
 
 def position(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -108,8 +128,28 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
         yield from sublayer_end(FEED_FORWARD)
+    if config.embedding.d_per_layer is not None:
+        yield from _per_layer_input(run, config.embedding.d_per_layer)
     if config.block.layer_scalar and run.element_bytes != FLOAT32_BYTES:
         yield SavedTensor("layer scalar", "residual", run.element_bytes, "none")  # the copy in the dtype of x
+
+
+def _per_layer_input(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTensor]:
+    """Yield the tensors that ``model/per_layer_embedding.py:PerLayerInput.forward`` saves, except the layer's input."""
+    config, part = run.config, "per_layer_input"
+    vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
+
+    def hidden(name: str) -> SavedTensor:
+        return SavedTensor(
+            f"{part} {name}", part, run.tokens * d_per_layer * run.element_bytes, "sequence"
+        )  # B × T × P
+
+    yield SavedTensor("after sub-layers", part, vectors, "sequence")  # read by the gate
+    yield from activation(config.feed_forward.activation, hidden)
+    yield hidden("activation output")
+    yield hidden("projection input")
+    output = SavedTensor(f"{part} output", part, vectors, "sequence")
+    yield from norm(run, f"{part} norm", output, run.tokens, config.d_model)
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:

@@ -20,8 +20,20 @@ _SIZES = {"head_dim": "attention.d_head", "num_key_value_heads": "attention.n_kv
 _NAMES = POST_NORM_NAMES.override(
     layer={"ln_2": "pre_feedforward_layernorm"}, tensors=(Fused(("layer_scalar.value",), "layer_scalar"),)
 )
+_PER_LAYER_NAMES = _NAMES.override(
+    top_level={
+        "embedding.per_layer.table": "model.embed_tokens_per_layer",
+        "embedding.per_layer.projection": "model.per_layer_model_projection",
+        "embedding.per_layer.norm": "model.per_layer_projection_norm",
+    },
+    layer={
+        "per_layer_input.gate": "per_layer_input_gate",
+        "per_layer_input.projection": "per_layer_projection",
+        "per_layer_input.norm": "post_per_layer_input_norm",
+    },
+)
 _OTHER_PARTS = ("vision_tower", "audio_tower", "embed_vision", "embed_audio", "vision_embedder")
-_WRAPPED_NAMES = _NAMES.override(
+_WRAPPED_NAMES = _PER_LAYER_NAMES.override(
     prefix_maps=({"model.": "model.language_model."},),
     skipped_prefixes=tuple(f"model.{part}." for part in _OTHER_PARTS),
 )
@@ -144,7 +156,9 @@ def _are_sizes(override: object) -> bool:
 
 
 class Gemma4TextKeys(Gemma4UnifiedTextKeys):
-    """``Gemma4TextConfig``, without embeddings for each layer and experts."""
+    """``Gemma4TextConfig``, without experts."""
+
+    tensor_names = _PER_LAYER_NAMES
 
     max_position_embeddings: key.MaxLen = 131_072
     sliding_window: key.LayerWindow = 512
@@ -156,18 +170,23 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
     moe_intermediate_size: key.OptionalCount = None
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the layers; report embeddings for each layer, which the larger models do not have."""
+        """Map the layers, and the embeddings for each of them, which the larger models do not have."""
         super().to_tinylm(to)
-        to.ignore("vocab_size_per_layer_input", "num_experts", "top_k_experts", "moe_intermediate_size")
-        if self.hidden_size_per_layer_input:
-            why = "tinylm has no token embeddings for each layer"
-            to.unsupported(
-                "hidden_size_per_layer_input", why, 'write "hidden_size_per_layer_input": 0 to read the rest'
-            )
+        to.ignore("num_experts", "top_k_experts", "moe_intermediate_size")
+        if not self.hidden_size_per_layer_input:
+            to.ignore("vocab_size_per_layer_input")
+            return
+        to.put("embedding.d_per_layer", self.hidden_size_per_layer_input, "hidden_size_per_layer_input")
+        if self.vocab_size_per_layer_input != self.vocab_size:
+            why = "tinylm has embeddings of the same tokens for each layer"
+            to.unsupported("vocab_size_per_layer_input", why, f"tinylm supports only the vocab_size {self.vocab_size}")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return super().from_tinylm(config) | {"hidden_size_per_layer_input": 0}
+        return super().from_tinylm(config) | {
+            "hidden_size_per_layer_input": config.embedding.d_per_layer or 0,
+            "vocab_size_per_layer_input": config.vocab_size,
+        }
 
 
 class Gemma4UnifiedKeys(Gemma4UnifiedTextKeys):

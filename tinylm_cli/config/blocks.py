@@ -297,7 +297,7 @@ class Attention(Block):
     )
     chunked: Annotated[bool, WINDOW] = Field(
         False,
-        description="Local layers attend within consecutive chunks of window positions, not over a sliding window"
+        description="Local layers attend within consecutive chunks of window tokens instead of a sliding window"
         " (Llama 4).",
     )
     logit_softcap: float | None = optional(

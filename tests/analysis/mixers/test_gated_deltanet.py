@@ -40,7 +40,7 @@ def test_params() -> None:
 
 
 def test_forward_flops() -> None:
-    """Two chunks and a half; all pairs count with padding, causal ones without."""
+    """A sequence of two and a half chunks: all pairs of a padded chunk count, else only causal ones."""
     length = 2 * Q + Q // 2
     counts: tuple[tuple[AttentionCount, int, int], ...] = (
         ("causal", 2 * (Q * (Q + 1) // 2) + (Q // 2) * (Q // 2 + 1) // 2, length),
@@ -152,7 +152,7 @@ def test_saved_tensors(seq_len: int, n_chunks: int, dtype: str, element_bytes: i
 
 
 def test_gradients() -> None:
-    """Those of keys and queries in chunks, decayed, of values, and of three matrices of pairs, padding included."""
+    """Gradients of decayed keys and queries, of values, and of three matrices of pairs, all of padded chunks."""
     run = ForwardPass(small(), TrainingSetup(2, 8, dtype="bfloat16"))
     assert GatedDeltaNet().gradient_bytes(run) == (2 * 3 * 3) * 4 * (3 * 3 + 5 + 3 * 3) * 4
 

@@ -38,7 +38,7 @@ def test_params() -> None:
 
 
 def test_forward_flops() -> None:
-    """Two chunks and a half; all pairs count with padding, causal ones without, products of keys only below."""
+    """A sequence of two and a half chunks: all pairs of a padded chunk count, else only causal ones."""
     length = 2 * Q + Q // 2
     half = Q // 2
     counts: tuple[tuple[AttentionCount, int, int, int], ...] = (
@@ -152,6 +152,6 @@ def test_saved_tensors(seq_len: int, n_chunks: int, dtype: str, element_bytes: i
 
 
 def test_gradients() -> None:
-    """Those of keys and queries in chunks, decayed, of decays and values, and of three matrices of pairs."""
+    """Gradients of decayed keys and queries, of decays and values, and of three matrices of pairs."""
     run = ForwardPass(small(), TrainingSetup(2, 9, dtype="bfloat16"))
     assert KimiDeltaAttention().gradient_bytes(run) == (2 * 3 * 4) * 2 * (5 * 3 + 3 * 4) * 4

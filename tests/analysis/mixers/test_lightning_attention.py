@@ -33,7 +33,7 @@ def test_params() -> None:
 
 
 def test_forward_flops() -> None:
-    """Two chunks and a half, the last of which is not padded."""
+    """A sequence of two and a half chunks; the last chunk is not padded."""
     length = 2 * Q + Q // 2
     counts: tuple[tuple[AttentionCount, int], ...] = (
         ("causal", 2 * (Q * (Q + 1) // 2) + (Q // 2) * (Q // 2 + 1) // 2),

@@ -43,7 +43,7 @@ def test_params() -> None:
 
 
 def test_forward_flops() -> None:
-    """Two chunks and a half; all pairs count with padding, causal ones without."""
+    """A sequence of two and a half chunks: all pairs of a padded chunk count, else only causal ones."""
     config, length = make(), 2 * Q + Q // 2
     weights = 2 * length * ((INNER + CHANNELS + H) * D + CHANNELS * L + INNER * D)
     counts: tuple[tuple[AttentionCount, int, int], ...] = (

@@ -31,10 +31,27 @@ def random_batch(config: ModelConfig, batch_size: int, seq_len: int, device: str
 
 
 def training_loss(model: TinyTransformerLM, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy, computed in float32 or wider; without a head, the sum of the hidden states."""
+    """Return the mean cross-entropy, computed in float32 or wider; without a head, the sum of the hidden states.
+
+    Multi-token prediction modules add theirs, each with targets of its own.
+    """
+    if model.config.head.n_mtp_layers:
+        return _multi_token_loss(model, tokens, targets)
     outputs: Tensor = model(tokens)  # (B, T, V), (B, T, L), (B, L) or (B, T, D)
     if model.config.head.kind == "none":
         return outputs.sum()
+    return _cross_entropy(outputs, targets)
+
+
+def _multi_token_loss(model: TinyTransformerLM, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum of the losses of the next token and of each module, whose targets are further on."""
+    total, logits = torch.zeros((), device=tokens.device), model.multi_token_logits(tokens)
+    for ahead in range(model.config.head.n_mtp_layers + 1):
+        total = total + _cross_entropy(next(logits), targets.roll(-ahead, dims=1))
+    return total
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     logits = outputs.flatten(0, -2)
     return functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets.flatten())
 
@@ -114,7 +131,7 @@ class TrainingSteps:
         self.model = model.train()
         self.optimizers = make_optimizer(model)
         if recompute:
-            for block in model.blocks:
+            for block in (*model.blocks, *(module.block for module in model.mtp_modules)):
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
     def take(self, tokens: Tensor, targets: Tensor) -> None:
@@ -136,8 +153,9 @@ def foreach_adamw(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
 
 
 def _muon(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
-    hidden = [p for name, p in model.named_parameters() if p.dim() > 1 and name.startswith("blocks.")]
-    others = [p for name, p in model.named_parameters() if p.dim() < 2 or not name.startswith("blocks.")]
+    of_layers = ("blocks.", "mtp.")
+    hidden = [p for name, p in model.named_parameters() if p.dim() > 1 and name.startswith(of_layers)]
+    others = [p for name, p in model.named_parameters() if p.dim() < 2 or not name.startswith(of_layers)]
     return torch.optim.Muon(hidden), torch.optim.AdamW(others)
 
 

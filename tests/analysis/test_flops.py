@@ -16,7 +16,7 @@ from tinylm_cli.analysis.flops import (
 )
 from tinylm_cli.analysis.matmul import SequencePass, attended_pairs
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer, without_mtp
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
@@ -52,17 +52,31 @@ def test_parts_sum_to_total(config: ModelConfig, length: int, batch: int) -> Non
     report = analyze_flops(config, TrainingSetup(batch, length, recompute="full"))
     assert sum(part.forward_flops for part in report.components) == report.forward_flops
     assert sum(part.forward_flops for part in report.layers) == report.forward_flops
-    assert report.train_flops == report.forward_flops + report.backward_flops + report.recompute_flops
+    both = report.forward_flops + report.mtp_flops
+    assert (report.mtp_flops > 0) == (config.head.n_mtp_layers > 0)
+    assert report.train_flops == both + report.backward_flops + report.recompute_flops
+    assert report.backward_flops == 2 * both
     assert report.forward_flops == batch * forward_flops(config, batch_size=1, seq_len=length)
     again = [train_flops(config, batch_size=batch, seq_len=length, recompute=r) for r in ("none", "selective", "full")]
     assert again == sorted(again)
     head = sum(part.forward_flops for part in report.components if part.name in ("lm_head", "score"))
     d_all = config.n_layers * (config.embedding.d_per_layer or 0)
     projection = 2 * batch * length * config.d_model * d_all  # the inputs of all layers, before the first one
-    assert again[2] - again[0] == report.forward_flops - head - projection, "the layers are computed again"
+    of_modules = config.head.n_mtp_layers * (head + 2 * batch * length * 2 * config.d_model**2)  # heads and projections
+    assert again[2] - again[0] == both - head - projection - of_modules, "the layers are computed again"
     unweighted = ("attention_scores", "mamba_scan", "mamba2_scan", "delta_rule", "linear_attention")
     scores = sum(part.forward_flops for part in report.components if part.name in unweighted)
-    assert again[1] - again[0] == scores
+    assert again[1] - again[0] == scores + config.head.n_mtp_layers * scores_of_last_layer(config, batch, length)
+
+
+def scores_of_last_layer(config: ModelConfig, batch_size: int, seq_len: int) -> int:
+    """Return what selective recomputation adds to a model that has one layer of the last kind."""
+    one = without_mtp(mtp_layer(config)).model_copy(update={"n_layers": 1})
+    none, selective = (
+        train_flops(one, batch_size=batch_size, seq_len=seq_len, recompute=recompute)
+        for recompute in ("none", "selective")
+    )
+    return selective - none
 
 
 @given(config=small_configs(), length=st.integers(1, 14))

@@ -178,6 +178,7 @@ head-labels-of-lm             without-effect@8
 head-lm-fields                without-effect@7,11-12 out-of-range@10
 head-mtp-alias                unknown-key@8
 head-mtp-of-classifier        without-effect@10
+head-mtp-per-layer-embedding  contradiction@10
 head-mtp-too-many             out-of-range@8
 head-none-with-bias           without-effect@10
 head-unknown-key              unknown-key@8,9,10

@@ -19,7 +19,7 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import layer_pattern, without_mtp
 from tinylm_cli.config.presets import presets, shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -108,7 +108,8 @@ def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward
     """
     tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=model.device)
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter, torch.set_grad_enabled(backward):
-        outputs = model(tokens)
+        trains_modules = backward and model.config.head.n_mtp_layers > 0
+        outputs = torch.stack(tuple(model.multi_token_logits(tokens))).sum(0) if trains_modules else model(tokens)
         if model.config.has_lm_head:
             assert outputs.shape == (batch_size, seq_len, model.config.vocab_size)
         if backward:
@@ -208,7 +209,7 @@ def convolution_step_flops(config: ModelConfig) -> int:
     """Return the FLOPs of a step of all convolutions: sums of products, which torch does not count."""
     return sum(
         2 * section.repeats * tensor.elements
-        for section in tensor_table(config)
+        for section in tensor_table(without_mtp(config))
         for tensor in section.tensors
         if tensor.name.endswith(".conv.weight")
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.scaled import architectures, scaled_down
 from benchmarks.torch_memory import saved_bytes
-from tests.random_configs import small_configs
+from tests.random_configs import mtp_configs, small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -45,6 +45,16 @@ def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math
 @settings(max_examples=80)
 def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
     """In types in which no activation takes another way for small sizes."""
+    config = config.model_copy(update={"dropout": 0.1 if drops else 0.0})
+    predicted, measured = both(config, batch_size=batch_size, seq_len=8, dtype=dtype, math=math)
+    assert predicted == measured
+
+
+@SAVED_BY_TORCH_2_9
+@given(mtp_configs(), st.sampled_from([1, 2]), st.sampled_from(["float64", "bfloat16"]), st.booleans(), st.booleans())
+@settings(max_examples=60)
+def test_multi_token_prediction(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
+    """Each module saves the tensors of a layer, of the head and of the loss, and what its projection reads."""
     config = config.model_copy(update={"dropout": 0.1 if drops else 0.0})
     predicted, measured = both(config, batch_size=batch_size, seq_len=8, dtype=dtype, math=math)
     assert predicted == measured

@@ -209,7 +209,9 @@ def score_corrections(config: ModelConfig) -> int:
 
 def layer_scalars(config: ModelConfig) -> int:
     """Return the number of layers with a ``layer_scalar``, a buffer of one element, saved but not trained."""
-    return sum(len(group.layers) for group in group_layers(config, None) if group.config.block.layer_scalar)
+    scaled = sum(len(group.layers) for group in group_layers(config, None) if group.config.block.layer_scalar)
+    n_mtp_layers = config.head.n_mtp_layers
+    return scaled + (n_mtp_layers if n_mtp_layers and mtp_layer(config).block.layer_scalar else 0)
 
 
 XIELU_CONSTANTS = 2

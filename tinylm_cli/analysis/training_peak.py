@@ -1,22 +1,26 @@
 """The memory timeline of a training step: gradients, activations and working memory of each phase that may peak.
 
 Autograd runs the backward pass of ``model/lm.py:TinyTransformerLM`` in this order: the loss, the head, each layer
-from the last to the first (its feed-forward part, then its mixer), the embedding. ``analysis/saved_tensors``
-defines the letters.
+from the last to the first (its feed-forward part, then its mixer), the embedding. Multi-token prediction modules come
+before all of these (``analysis/mtp_backward.py``). ``analysis/saved_tensors`` defines the letters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, module_memory, mtp_timeline
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import DIFFERENCES, GATE, GATE_INPUT, GATED_OUTPUT, OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
+from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.tensor_table import Section, TensorTable
+from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.reports.memory import PhaseMemory
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
@@ -40,7 +44,7 @@ def training_timeline(
         table: The tensors of ``layers``, of the embedding and of the head.
         step_bytes: Working memory of the optimizer.
         layers: The layers of a pipeline stage; all layers when None. The first layer's stage holds the embedding, the
-            last layer's stage the LM head and the loss.
+            last layer's stage the LM head, the loss, and multi-token prediction modules with a copy of the embedding.
         expert_parallel: Expert-parallel degree.
     """
     config, element_bytes, grad_element_bytes = run.config, run.element_bytes, run.setup.grad_element_bytes
@@ -48,9 +52,13 @@ def training_timeline(
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     residual_stream = run.tokens * config.d_model * element_bytes  # bytes of B × T × D
     embedding = config.vocab_size * config.d_model  # V × D
+    has_modules = is_last and config.head.n_mtp_layers > 0
+    embeds = is_first or has_modules
     embedding_bytes = total_bytes(
-        tensor for tensor in deduplicated(saved_before_layers(run)) if is_first or tensor.part == "position"
+        tensor for tensor in deduplicated(saved_before_layers(run)) if embeds or tensor.part == "position"
     )
+    if embeds and not is_first:
+        embedding_bytes += total_bytes(apart_from_first_layer(run))
     saved_by = [
         (group.layers, total_bytes(saved_by_layer(run._replace(config=group.config))))
         for group in group_layers(config, run.keys, layers)
@@ -60,33 +68,56 @@ def training_timeline(
         for section in table
         if section.layers is not None
     ]
-    head_gradients = 0
+    later_gradients = embedded = 0  # bytes of the gradients of head and modules, and of that of the embeddings
     if is_last:
         saved_by_head = deduplicated(head(run))
         saved = embedding_bytes + _sum_over(saved_by, layers) + total_bytes(saved_by_head)
+        waiting = summed = 0
+        if has_modules:
+            modules = module_memory(run, table)
+            kind = run._replace(config=mtp_layer(config))
+            yield from mtp_timeline(run, modules, saved, _layer(kind, layer_section(table), 0, 0, expert_parallel))
+            later_gradients = config.head.n_mtp_layers * modules.gradients
+            waiting, embedded = WAITING * residual_stream, residual_stream
+            summed = modules.head_gradient  # of all modules, until that of the model's own head is added
         if config.n_outputs:
             # the gradients of the log-probabilities and of the upcast logits, both in float32 or wider
-            yield PhaseMemory("loss", 0, saved, 2 * run.loss_inputs * run.upcast_bytes)
+            working = 2 * run.loss_inputs * run.upcast_bytes
+            yield PhaseMemory("loss", later_gradients + summed, saved, working + waiting)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
-        head_gradients = total_params(table[-1:]) + (embedding if config.tie_weights else 0)  # norm, head
+        head_gradients = total_params(_head_section(table)) + (embedding if config.tie_weights else 0)  # norm, head
+        later_gradients += head_gradients * grad_element_bytes
         # the gradients of the outputs (logits, scores, or without a head the hidden states) and of the head's input
         outputs = run.outputs * element_bytes if config.n_outputs else residual_stream
-        yield PhaseMemory("head gradient", head_gradients * grad_element_bytes, saved, outputs + residual_stream)
+        working = outputs + residual_stream + waiting
+        yield PhaseMemory("head gradient", later_gradients + summed, saved, working)
+        if has_modules:
+            working = SUMMED * summed + residual_stream + waiting
+            yield PhaseMemory("head gradient", later_gradients, saved, working)
     # the gradient of each later layer's own input, B × T × P
     own_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
     for of_layer, layer in _boundary_layers(run, table, layers):
         later = range(layer + 1, config.n_layers)
-        gradients = (head_gradients + _sum_over(params_by, later)) * grad_element_bytes + len(later) * own_input
+        gradients = later_gradients + _sum_over(params_by, later) * grad_element_bytes + len(later) * own_input
         saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
-        yield from _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel)
+        for phase in _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel):
+            yield replace(phase, working_bytes=phase.working_bytes + embedded)
     gradients = total_params(table) * grad_element_bytes
-    if is_first:
+    if embeds:
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
         tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
         # the gradients of the inputs of all layers, one by one and stacked
         inputs = 2 * config.n_layers * own_input
-        yield PhaseMemory("embedding gradient", gradients, embedding_bytes, tied + residual_stream + inputs)
+        # the gradient of the embeddings; with modules also theirs, and the sum of both
+        of_embeddings = residual_stream + WAITING * embedded
+        working = max(tied + residual_stream + inputs, of_embeddings)
+        yield PhaseMemory("embedding gradient", gradients, embedding_bytes, working)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
+
+
+def _head_section(table: TensorTable) -> TensorTable:
+    """Return the tensors after the layers: the final norm and the head."""
+    return tuple(section for section in table if not section.is_repeated)[-1:]
 
 
 def _layer(

@@ -146,6 +146,13 @@ def _xielu_is_of_the_network(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", fields, message, "write feed_forward.activation: silu")
 
 
+def _modules_have_no_input_of_their_own(value: Values) -> Iterator[Problem]:
+    if value["head.n_mtp_layers"] and value["embedding.d_per_layer"] is not None:
+        message = "head.n_mtp_layers adds layers, for which embedding.d_per_layer has no token embeddings"
+        fields = ("head.n_mtp_layers", "embedding.d_per_layer")
+        yield Problem("contradiction", fields, message, "omit head.n_mtp_layers, or embedding.d_per_layer")
+
+
 def _dense_layers_exist(value: Values) -> Iterator[Problem]:
     n_dense_layers, n_layers = value["feed_forward.n_dense_layers"], value["n_layers"]
     if value["feed_forward.n_experts"] is not None and n_dense_layers >= n_layers:
@@ -424,6 +431,7 @@ RULES = (
     _groups_hold_experts,
     _xielu_is_dense,
     _xielu_is_of_the_network,
+    _modules_have_no_input_of_their_own,
     _dense_layers_exist,
     _latent_attention_rotates,
     _indexer_fits_rope,

@@ -25,7 +25,8 @@ class SavedPart:
     """Tensors that autograd saves in one part of a layer, or in one part outside the layers."""
 
     # ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``, ``dropout``;
-    # outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head`` or ``score``, ``loss``.
+    # outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head`` or ``score``, ``loss``, and ``mtp`` for all
+    # multi-token prediction modules with their losses.
     name: str
     saved_bytes: int  # Total bytes.
     tensor_parallel_bytes: int  # Bytes that tensor parallelism shards: heads and hidden units.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.mixers.registry import mixer_of
-from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layer_groups, stage_params
+from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layer_kinds, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
@@ -119,28 +119,35 @@ def _data(setup: TrainingSetup, layout: Layout, params: StageParams) -> Iterator
 
 
 def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """All-reduce the gradient of a tied embedding between the first and the last stage, which both hold a copy."""
-    has_copy = config.tie_weights and layout.pipeline > 1 and stage in (0, layout.pipeline - 1)
+    """All-reduce the gradient of the embedding between the first and the last stage, if both hold a copy.
+
+    They do if the LM head is tied to it, or if multi-token prediction modules read it, with its learned positions.
+    """
+    is_shared = config.tie_weights or config.head.n_mtp_layers > 0
+    has_copy = is_shared and layout.pipeline > 1 and stage in (0, layout.pipeline - 1)
     rows = -(-config.vocab_size // layout.tensor)  # padded V per GPU
+    if config.head.n_mtp_layers and config.position.kind == "learned":
+        rows += config.position.offset + config.max_len
     n = 2
     gradient = rows * config.d_model * setup.grad_element_bytes  # V × D
     sent = ALL_REDUCE * gradient * (n - 1) // n if has_copy else 0
     stride = layout.n_gpus // layout.pipeline * (layout.pipeline - 1)  # from the first stage to the last
-    return Traffic("embedding", sent, n, stride, None, "reduce the gradient of the tied embedding")
+    return Traffic("embedding", sent, n, stride, None, "reduce the gradient of the shared embedding")
 
 
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """All-gather the sequence before each sub-layer and reduce-scatter it after (sequence parallelism)."""
     per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
     sublayers = sum(
-        len(group.layers) * (group.config.block.n_sublayers + _extra_expert_inputs(group.config, layout))
-        for group in stage_layer_groups(config, layout, stage)
+        n_layers * (kind.block.n_sublayers + _extra_expert_inputs(kind, layout))
+        for n_layers, kind in stage_layer_kinds(config, layout, stage)
     )
     collectives = sublayers * per_sublayer
-    if stage == 0:
+    is_last, n_modules = stage == layout.pipeline - 1, config.head.n_mtp_layers
+    if stage == 0 or (is_last and n_modules):
         collectives += EMBEDDING_COLLECTIVES
-    if stage == layout.pipeline - 1 and config.has_lm_head:  # other heads are replicated
-        collectives += LM_HEAD_COLLECTIVES
+    if is_last and config.has_lm_head:  # other heads are replicated
+        collectives += LM_HEAD_COLLECTIVES * (1 + n_modules)
     n = layout.tensor
     per_collective = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
     sent = layout.micro_batches * collectives * per_collective
@@ -171,10 +178,9 @@ def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: 
 
 def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Send keys, values and their gradients around a ring (ring attention)."""
-    groups = stage_layer_groups(config, layout, stage)
     elements = sum(
-        len(group.layers) * mixer_of(group.config).ring_elements(group.config, tensor_parallel=layout.tensor)
-        for group in groups
+        n_layers * mixer_of(kind).ring_elements(kind, tensor_parallel=layout.tensor)
+        for n_layers, kind in stage_layer_kinds(config, layout, stage)
     )
     tokens = setup.batch_size * setup.length(config) // layout.context  # B × T on one GPU
     keys_and_values = tokens * elements * setup.element_bytes  # of all layers
@@ -187,9 +193,9 @@ def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Dispatch each token to its experts and combine their outputs; experts on the same GPU add no traffic."""
     per_token = sum(
-        len(group.layers) * group.config.feed_forward.top_k
-        for group in stage_layer_groups(config, layout, stage)
-        if group.config.feed_forward.n_experts is not None
+        n_layers * kind.feed_forward.top_k
+        for n_layers, kind in stage_layer_kinds(config, layout, stage)
+        if kind.feed_forward.n_experts is not None
     )
     passes = 3 if setup.recompute == "full" else 2  # forward, backward; recomputed forward
     dispatch_and_combine = 2

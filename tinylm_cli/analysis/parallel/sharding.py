@@ -7,10 +7,11 @@ from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layer_kinds import LayerGroup, cost_stretches, group_layers
+from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers
 from tinylm_cli.analysis.mixers.registry import MIXERS
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
+from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
@@ -117,9 +118,13 @@ def layers_by_cost(config: ModelConfig, seq_len: int, layers: range) -> dict[int
     return {group.number: len(group.layers) for group in group_layers(config, seq_len, layers)}
 
 
-def stage_layer_groups(config: ModelConfig, layout: Layout, stage: int) -> tuple[LayerGroup, ...]:
-    """Return the groups of equal layers in a pipeline stage."""
-    return group_layers(config, None, stage_layers(config, layout, stage))
+def stage_layer_kinds(config: ModelConfig, layout: Layout, stage: int) -> tuple[tuple[int, ModelConfig], ...]:
+    """Return the number and the config of equal layers in a pipeline stage, those of MTP modules last."""
+    groups = group_layers(config, None, stage_layers(config, layout, stage))
+    found = [(len(group.layers), group.config) for group in groups]
+    if config.head.n_mtp_layers and stage == layout.pipeline - 1:
+        found.append((config.head.n_mtp_layers, mtp_layer(config)))
+    return tuple(found)
 
 
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
@@ -127,7 +132,8 @@ def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
 
     Tensor parallelism shards as in Shoeybi et al. 2019. Norms, routers, the down-projections of latent attention and
     biases added after the all-reduce are replicated. The first stage holds the embedding; the last holds the
-    LM head, with a copy of a tied embedding.
+    LM head, with a copy of a tied embedding. It also holds multi-token prediction modules, whose projections are
+    replicated, as each GPU projects its part of the sequence, and a copy of the embedding that they read.
 
     Args:
         config: A validated config that ``layout`` divides evenly; the vocabulary is padded.
@@ -162,24 +168,27 @@ def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParam
 
 def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Section]:
     own_layers, last = stage_layers(config, layout, stage), layout.pipeline - 1
-    first_section, *between, last_section = _sharded_table(config, layout.tensor, layout.expert)
-    if stage == 0:
+    table = _sharded_table(config, layout.tensor, layout.expert)
+    first_section, last_section = (section for section in table if not section.is_repeated)
+    modules = [section for section in table if section.n_mtp_layers]
+    embeds = stage == 0 or (stage == last and modules)
+    if embeds:
         yield first_section
-    for section in between:
-        assert section.layers is not None
-        layers = section.layers.within(own_layers)
-        if len(layers):
-            yield Section(section.tensors, layers)
-    if stage == last:
-        has_own_copy = stage != 0  # of a tied embedding
-        yield Section(tuple(t._replace(tied_to=None) if has_own_copy else t for t in last_section.tensors))
+    for section in table:
+        if section.layers is not None and section.layers.count(own_layers):
+            yield section._replace(layers=section.layers.within(own_layers))
+    if stage == last:  # without the embedding, a tied LM head is a copy of its own
+        yield Section(tuple(t if embeds else t._replace(tied_to=None) for t in last_section.tensors))
+        yield from modules
 
 
 @lru_cache(maxsize=256)
 def _sharded_table(config: ModelConfig, tensor: int, expert: int) -> TensorTable:
     """Return the tensors of the full model, each with the shape of its shard; all stages share them."""
     layout = Layout(tensor=tensor, expert=expert)
-    return tuple(Section(tuple(_sharded(t, config, layout) for t in s.tensors), s.layers) for s in tensor_table(config))
+    return tuple(
+        s._replace(tensors=tuple(_sharded(t, config, layout) for t in s.tensors)) for s in tensor_table(config)
+    )
 
 
 def is_routed(tensor: Tensor) -> bool:

@@ -20,9 +20,10 @@ from tinylm_cli.analysis.parallel.sharding import (
     stage_table,
 )
 from tinylm_cli.analysis.params import total_params, weights_bytes
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
+from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, total_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import MemoryPart, SavedPart
@@ -31,7 +32,7 @@ from tinylm_cli.reports.plan import Layout, StageMemory
 _CACHE_SIZE = 2**14
 """Cached results per function; many layouts and setups share them."""
 
-_AFTER_LAYERS = ("ln_f", "lm_head", "score", "loss")
+_AFTER_LAYERS = ("ln_f", "lm_head", "score", "loss", "mtp")
 """Parts that the last stage saves after its layers."""
 
 
@@ -240,9 +241,11 @@ def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
 
     Every stage saves the activations of its layers and the rotary tables. The first stage adds the embedding; the
-    last stage adds the final norm, the head and the loss.
+    last stage adds the final norm, the head and the loss, and multi-token prediction modules with the embedding that
+    they read.
     """
     config, setup = run.config, run.setup
+    is_last = stage == layout.pipeline - 1
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)
     counts = layers_by_cost(config, seq_len, stage_layers(config, layout, stage))
     layer_bytes = sum(
@@ -252,9 +255,14 @@ def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     embedding_bytes = head_bytes = 0
     for part in saved.outside:
         if part.name in _AFTER_LAYERS:
-            head_bytes += _per_gpu(part, layout) if stage == layout.pipeline - 1 else 0
+            head_bytes += _per_gpu(part, layout) if is_last else 0
         elif stage == 0 or part.name == "position":
             embedding_bytes += _per_gpu(part, layout)
+        elif is_last and config.head.n_mtp_layers:
+            head_bytes += _per_gpu(part, layout)
+    if is_last and stage != 0 and config.head.n_mtp_layers:
+        read = total_bytes(apart_from_first_layer(ForwardPass(config, setup, layout.context)))
+        head_bytes += read // layout.tensor  # sequence parallelism shards it
     return embedding_bytes, layer_bytes, head_bytes
 
 
@@ -288,7 +296,7 @@ def _per_gpu(part: SavedPart, layout: Layout) -> int:
 def _select_experts(table: TensorTable, *, routed: bool) -> TensorTable:
     """Return the tensors of routed experts, or all others."""
     return tuple(
-        Section(tuple(t for t in section.tensors if is_routed(t) is routed), section.layers) for section in table
+        section._replace(tensors=tuple(t for t in section.tensors if is_routed(t) is routed)) for section in table
     )
 
 

@@ -12,8 +12,6 @@ from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
-from tinylm_cli.errors import AnalysisError
-from tinylm_cli.quantities import counted
 
 MIXER, FEED_FORWARD = 1, 2
 """The sub-layers of a layer, as its norms and dropouts are numbered."""
@@ -159,11 +157,6 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     from logits or scores cast to float32 or wider. A model without a head has no loss of its own.
     """
     config = run.config
-    if config.head.n_mtp_layers:
-        message = (
-            f"the training memory of {counted(config.head.n_mtp_layers, 'multi-token prediction module')} is unknown"
-        )
-        raise AnalysisError(message, help="write head.n_mtp_layers: 0 for the memory of training without them")
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
     if config.norm.is_final:
         source = SavedTensor("last layer output", "ln_f", vectors, "sequence")

@@ -86,6 +86,20 @@ def test_index_outside_its_folder(here: Here, toy: Path, file: str) -> None:
     assert not (toy / "back").exists()
 
 
+def test_weights_without_modules(here: Here, toy: Path) -> None:
+    """Multi-token prediction modules are neither read from nor written to checkpoints of transformers."""
+    exported(here, toy)
+    done = here("import", "hub", "--weights", "--output", "back", "--set", "head.n_mtp_layers=1")
+    assert done.code == 2
+    assert "multi-token prediction modules are not read from the weights of gpt2" in done.err
+    assert "remove --set head.n_mtp_layers=1" in " ".join(done.err.split())
+    refused = here("export", "other", "--config", "toy.yaml", "--set", "head.n_mtp_layers=1")
+    assert refused.code == 2
+    assert "does not support head.n_mtp_layers 1" in " ".join(refused.err.split())
+    assert not (toy / "back").exists()
+    assert not (toy / "other").exists()
+
+
 def test_shards(here: Here, toy: Path) -> None:
     whole = exported(here, toy)
     assert here("import", "hub", "--weights", "--output", "one").code == 0

@@ -185,6 +185,20 @@ def test_notes_are_wrapped(here: Here, folder: Path) -> None:
         assert max(map(len, told)) <= columns
 
 
+@pytest.mark.parametrize(
+    ("number", "told"), [(0, ""), (1, "1 multi-token prediction module is not read"), (3, "are not")]
+)
+def test_multi_token_prediction_modules(here: Here, folder: Path, number: int, told: str) -> None:
+    keys = json.loads((CONFIGS / "deepseek_v3.json").read_text()) | {"num_nextn_predict_layers": number}
+    (folder / "config.json").write_text(json.dumps(keys), encoding="utf-8")
+    done = here("import", "config.json", "-o", "model.yaml")
+    assert ("not read" in done.err) == bool(told)
+    assert told in done.err
+    document = json.loads(here("import", "config.json", "--format", "json").out)
+    assert document["unread_mtp_layers"] == number
+    assert document["config"]["head"]["n_mtp_layers"] == 0
+
+
 def test_missing_file(here: Here) -> None:
     """Presets, which other commands would suggest, are not for import."""
     result = here("import", "nope")

@@ -48,7 +48,7 @@ def import_(
     """
     from tinylm_cli.config.yaml_writer import to_short_yaml
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view
+    from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view, modules_note
     from tinylm_cli.reports.import_ import ImportReport
 
     if weights and to.file is None:
@@ -63,11 +63,12 @@ def import_(
     text = to_short_yaml(loaded.config, escape_controls(title))  # a line break in a name must not end the comment
     report = ImportReport(
         loaded.name, loaded.source, imported.family, imported.ignored, imported.assumed, loaded.config.model_dump(),
-        text, weights=str(to.file) if weights else None,
+        text, imported.unread_mtp_layers, str(to.file) if weights else None,
     )  # fmt: skip
     require_value(report, to.get)
     if to.format_ == "text":
-        for note in filter(None, (loaded.left_out, assumed_note(report), ignored_note(report))):
+        notes = (loaded.left_out, assumed_note(report), modules_note(report), ignored_note(report))
+        for note in filter(None, notes):
             print_note(note)
     if not weights:
         model = model_arguments(path, set_) if to.file is None else model_arguments(str(to.file), None)

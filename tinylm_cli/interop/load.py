@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import config_error
 from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
@@ -49,6 +49,7 @@ class ImportedConfig(NamedTuple):
     ignored: tuple[str, ...]  # Keys without effect on the model, in file order.
     # Sizes that neither the file nor an override sets, with the family's defaults, by dotted field.
     assumed: dict[str, int]
+    unread_mtp_layers: int  # Multi-token prediction modules that the file names, which are not read.
 
 
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -161,7 +162,19 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others)
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
-    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed)
+    n_modules = unread_mtp_layers(root.plain())
+    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed, n_modules)
+
+
+MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_hidden_layers")
+"""The keys of published configs for the number of multi-token prediction modules."""
+
+
+def unread_mtp_layers(document: Mapping[str, Any]) -> int:
+    """Return the multi-token prediction modules that a config.json names, which no class of transformers builds."""
+    parts = [document, *(part for part in document.values() if isinstance(part, dict))]  # the model, its text_config
+    given = [part.get(key) for part in parts for key in MTP_KEYS]
+    return max((number for number in given if isinstance(number, int)), default=0)
 
 
 def left_out(family: Family, counted: Mapping[str, int]) -> str:

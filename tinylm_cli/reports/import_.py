@@ -17,4 +17,5 @@ class ImportReport:
     assumed: dict[str, int]  # Sizes that the file does not give, by dotted field: the family's defaults.
     config: dict[str, Any]  # Every field, blocks as nested objects.
     yaml: str  # The config as ``tinylm import`` writes it.
+    unread_mtp_layers: int = 0  # Multi-token prediction modules that the file names; neither they nor weights are read.
     weights: str | None = None  # Folder that the weights were written to, or None.

@@ -80,7 +80,9 @@ class NemotronHKeys(key.Keys):
     num_hidden_layers: key.OptionalSize = None
     layers_block_type: key.LayerTypes = None
     hybrid_override_pattern: key.Text = None
-    num_nextn_predict_layers: int = key.only(0, why="tinylm does not support multi-token prediction")
+    num_nextn_predict_layers: int = key.only(
+        0, why="the layers of its multi-token prediction modules follow a pattern of their own"
+    )
     mamba_hidden_act: str = key.only("silu", "swish", why="tinylm activates the convolution with SiLU")
     mamba_num_heads: Annotated[int, *key.like("mamba2.n_heads")] = 128
     mamba_head_dim: Annotated[int, *key.like("mamba2.d_head")] = 64

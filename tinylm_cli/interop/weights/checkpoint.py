@@ -40,10 +40,14 @@ class Checkpoint:
         skipped: Names of stored tensors that belong to other parts of a larger (e.g. multimodal) model.
 
     Raises:
-        WeightsError: If the checkpoint does not match the model.
+        WeightsError: If the checkpoint does not match the model, or the model has multi-token prediction modules, which
+            are not read.
     """
 
     def __init__(self, config: ModelConfig, family: str, folder: Path) -> None:
+        if config.head.n_mtp_layers:
+            message = f"multi-token prediction modules are not read from the weights of {family}"
+            raise WeightsError(message, help="write head.n_mtp_layers: 0")
         model = TinyTransformerLM.from_config(config, device="meta")
         names = tensor_names_of(family, config)
         self._config = config

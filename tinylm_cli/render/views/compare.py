@@ -53,6 +53,7 @@ _LABELS = {
     "token_embedding_params": "token embedding",
     "feed_forward_params": "feed-forward params",
     "lm_head_params": "LM head params",
+    "mtp_params": "MTP params",
     "weights_bytes": "weights",
     "kv_cache_bytes": "KV cache",
     "state_bytes": "states",

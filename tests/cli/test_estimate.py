@@ -361,6 +361,21 @@ def test_recomputation_row(here: Here) -> None:
     assert "recomputation" not in here("estimate", "--config", "llama-3-8b", "--full", columns=100).out
 
 
+def test_multi_token_prediction(here: Here) -> None:
+    """Rows of training count the modules, serving does not run them, and the last stage has them."""
+    modules = ("--set", "head.n_mtp_layers=2")
+    document, plain = (json.loads(here("estimate", "tiny", *more, "--format", "json").out) for more in (modules, ()))
+    flops = document["flops"]
+    assert flops["train_flops"] == 3 * (flops["forward_flops"] + flops["mtp_flops"])
+    assert flops["forward_flops"] == plain["flops"]["forward_flops"]
+    assert document["serving"] == plain["serving"]
+    assert document["training"]["memory"]["peak_bytes"] > plain["training"]["memory"]["peak_bytes"]
+    assert "MTP modules" in here("estimate", "tiny", *modules, "--section", "flops").out
+    assert "MTP modules" not in here("estimate", "tiny", "--section", "flops").out
+    planned = here("estimate", "tiny", *modules, "--gpus", "4", "--plan", "pp=4", "--section", "plan").out
+    assert "because of the head and the MTP modules" in " ".join(planned.split())
+
+
 def test_csv_is_the_summary(here: Here) -> None:
     assert here("estimate", "--format", "csv").out.splitlines()[0] == "figure,value"
 

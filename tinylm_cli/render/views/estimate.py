@@ -85,7 +85,7 @@ def _training_sections(
         if training.layouts_fitting and training.layouts_tried is not None:
             fitting, tried = training.layouts_fitting, training.layouts_tried
             yield "plan", ranking_blocks(training.alternatives, fitting, tried, every=every)
-        yield "plan", plan_blocks(plan, report.accelerator)
+        yield "plan", plan_blocks(plan, report.accelerator, has_mtp=report.flops.mtp_flops > 0)
         searched = None if training.layouts_fitting else training.layouts_tried
         yield "plan", fit_blocks(training.fit, report.accelerator, searched)
     if training.time is not None:

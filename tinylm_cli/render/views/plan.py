@@ -20,8 +20,11 @@ UNEVEN = 1.1
 _DEGREES = ("data", "tensor", "pipeline", "context", "expert")
 
 
-def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
-    """Return the layout, the memory of the stage that needs the most, traffic, and the time if it fits."""
+def plan_blocks(plan: Plan, accelerator: str | None, *, has_mtp: bool = False) -> tuple[Block, ...]:
+    """Return the layout, the memory of the stage that needs the most, traffic, and the time if it fits.
+
+    ``has_mtp`` is whether the last stage has multi-token prediction modules.
+    """
     stage = plan.peak_stage
     gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
     memory = memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)
@@ -31,7 +34,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
         memory._replace(name="plan", caption="Memory of each GPU"),
     ]
     if plan.layout.pipeline > 1:
-        blocks += _stages(plan)
+        blocks += _stages(plan, "the head and the MTP modules" if has_mtp else "the head")
     if plan.traffic:
         blocks.append(_traffic(plan))
     blocks += _verdict(plan)
@@ -88,15 +91,18 @@ def _step_text(plan: Plan) -> str:
     return f"{counted(sequences, 'sequence')} per step, {integer(plan.tokens_per_step)} tokens"
 
 
-def _stages(plan: Plan) -> list[Block]:
-    """Return the stage with the most memory, the slowest stage, and the share of a step that stages wait."""
+def _stages(plan: Plan, after_layers: str) -> list[Block]:
+    """Return the stage with the most memory, the slowest stage, and the share of a step that stages wait.
+
+    ``after_layers`` names the parts that only the last stage has.
+    """
     stage, last = plan.peak_stage, plan.layout.pipeline - 1
     in_flight = f"{stage.in_flight:.3g} micro-batch{'' if stage.in_flight == 1 else 'es'} in flight"
     words = f"Of stages 0 to {last}, stage {stage.stage} needs the most memory, with {in_flight}"
     notes: list[Block] = [Note(f"{words}; the pipeline bubble is {percent(plan.bubble)} of a step.", "muted")]
     if plan.imbalance >= UNEVEN:
         slowest = f"Stage {plan.slowest_stage} has {plan.imbalance:.2f} times the mean FLOPs per stage"
-        why = " because of the head" if plan.slowest_stage == last else ""
+        why = f" because of {after_layers}" if plan.slowest_stage == last else ""
         notes.append(Note(f"{slowest}{why}; the other stages wait for it. Fewer stages reduce the imbalance.", "warn"))
     return notes
 

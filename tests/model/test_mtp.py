@@ -94,7 +94,8 @@ def test_logits_of_any_model(config: ModelConfig, length: int) -> None:
 def test_by_hand(model: TinyTransformerLM) -> None:
     """The equations of the paper, position by position."""
     ids = tokens(model)
-    run = model._layers(ids)
+    run = model._layers(ids, keeps_embedded=True)
+    assert run.embedded is not None
     hidden = run.hidden
     logits = list(model.multi_token_logits(ids))
     for ahead, module in enumerate(model.mtp_modules, start=1):

@@ -30,7 +30,7 @@ from tinylm_cli.model.sampling import SamplingParams
 class _LayersRun(NamedTuple):
     """What the layers computed, and what they read, for the head and multi-token prediction modules."""
 
-    embedded: Tensor  # output of the embedding, (B, T, D)
+    embedded: Tensor | None  # output of the embedding, (B, T, D), if it is kept
     hidden: Tensor  # output of the last layer, (B, T, D)
     mask: AttentionMask  # of the last layer
     rotation: Rotation | None  # of the last layer
@@ -226,7 +226,8 @@ class TinyTransformerLM(nn.Module):
         return self._multi_token_logits(tokens)
 
     def _multi_token_logits(self, tokens: Tensor) -> Iterator[Tensor]:
-        run = self._layers(tokens)
+        run = self._layers(tokens, keeps_embedded=True)
+        assert run.embedded is not None
         hidden = run.hidden  # (B, T, D)
         has_norm = self.config.norm.is_final
         yield self.logits(self.ln_f(hidden) if has_norm else hidden)  # (B, T, V)
@@ -234,10 +235,18 @@ class TinyTransformerLM(nn.Module):
             hidden = module(hidden, run.embedded, run.mask, run.rotation)  # (B, T, D)
             yield self.logits(module.ln_f(hidden) if has_norm else hidden)  # (B, T, V)
 
-    def _layers(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> _LayersRun:
-        """Run the embedding and the layers; arguments as for :meth:`hidden`."""
+    def _layers(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
+        *,
+        keeps_embedded: bool = False,
+    ) -> _LayersRun:
+        """Run the embedding, whose output may be kept for MTP modules, and the layers; see :meth:`hidden`."""
         start, length = cache.length if cache else 0, tokens.shape[1]
-        x = embedded = self.embedding(tokens, start)  # (B, T, D)
+        x = self.embedding(tokens, start)  # (B, T, D)
+        embedded = x if keeps_embedded else None
         masks = attention_masks(self._kinds, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
         rotations = [each.rotation(start, length, dtype=x.dtype) for each in self._rotary_positions]
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]

@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tinylm_cli.config.blocks import MixerKind, ResidualBlock
+from tinylm_cli.config.blocks import ResidualBlock
+from tinylm_cli.config.choices import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from

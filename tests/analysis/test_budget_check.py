@@ -17,7 +17,8 @@ from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, read_assertions
 from tinylm_cli.config.base import MAX_N_LAYERS
-from tinylm_cli.config.blocks import Budget, DType
+from tinylm_cli.config.budget import Budget
+from tinylm_cli.config.choices import DType
 from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig

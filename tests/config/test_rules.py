@@ -424,6 +424,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit mamba2.min_dt",
     ),
     (
+        {"embedding.d_per_layer": 8, "head.n_mtp_layers": 1},
+        "contradiction",
+        "head.n_mtp_layers adds layers, for which embedding.d_per_layer has no token embeddings",
+        "omit head.n_mtp_layers, or embedding.d_per_layer",
+    ),
+    (
         {"budget.seq_len": 2048},
         "contradiction",
         "budget.seq_len 2048 exceeds max_len 1024",

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import MAX_COUNT
 from tinylm_cli.config.base import Block
-from tinylm_cli.config.blocks import BLOCKS, Attention, Position
+from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.fields import fields
+from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.schema import ModelConfig, flatten
 
 TINY = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}

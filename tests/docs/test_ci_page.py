@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from tests.conftest import TINYLM, clean_environment
 from tinylm_cli.analysis.budget_check import ASSERTABLE
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.config.blocks import Budget
+from tinylm_cli.config.budget import Budget
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

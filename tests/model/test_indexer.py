@@ -11,7 +11,7 @@ from transformers import DeepseekV32Config
 from transformers.models.deepseek_v32.modeling_deepseek_v32 import DeepseekV32Indexer
 from transformers.models.glm_moe_dsa.modeling_glm_moe_dsa import GlmMoeDsaIndexer
 
-from tinylm_cli.config.blocks import Pairing
+from tinylm_cli.config.choices import Pairing
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.indexer import Indexer, _best, restricted

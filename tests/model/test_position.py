@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tinylm_cli.config.blocks import Sinusoids
+from tinylm_cli.config.choices import Sinusoids
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import position
 from tinylm_cli.model.position import LearnedPosition, NoPosition, SinusoidalPosition, build_position

@@ -67,7 +67,9 @@ def test_look_alikes() -> None:
     assert "\\" not in to_ascii(OUR_SIGNS)
 
 
-@pytest.mark.parametrize("room", ["analysis", "config/blocks.py", "model/checks", "render/units.py", "render/views"])
+@pytest.mark.parametrize(
+    "room", ["analysis", "config/blocks.py", "config/mixers", "model/checks", "render/units.py", "render/views"]
+)
 def test_every_sign_in_our_texts_has_a_look_alike(room: str) -> None:
     files = [PACKAGE / room] if room.endswith(".py") else sorted((PACKAGE / room).rglob("*.py"))
     assert files

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from tinylm_cli.api.arguments import Bounds, checked, require
 from tinylm_cli.api.setups import SetupFields, read_gpu, setup_changes
-from tinylm_cli.config.blocks import DType
+from tinylm_cli.config.choices import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.quantities import MAX_SEED

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Unpack
 from tinylm_cli.api.arguments import Bounds, checked, require, require_known
 from tinylm_cli.api.model import Model, load
 from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, setup_changes
-from tinylm_cli.config.blocks import DType
+from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.render.report import Report

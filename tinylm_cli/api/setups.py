@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
 from tinylm_cli.analysis.setups import QuantizationConfig
 from tinylm_cli.api.arguments import Bounds, require, require_known
 from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
-from tinylm_cli.config.blocks import DType
+from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout

@@ -270,7 +270,7 @@ def _measured(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult
     """Check a valid config against its budget and the assertions."""
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
-    from tinylm_cli.config.blocks import Budget
+    from tinylm_cli.config.budget import Budget
     from tinylm_cli.reports.validate import FileResult
 
     asserted = tuple(asserted)

@@ -7,38 +7,45 @@ None means that the value follows from other fields, as the description states.
 
 # no deferred annotations: pydantic would evaluate every one, a tenth of the start-up time
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from tinylm_cli.config.base import (
-    MAX_BATCH_SIZE,
     MAX_D_FF,
     MAX_DIM,
     MAX_FACTOR,
     MAX_LEN,
     MAX_N_EXPERTS,
-    MAX_N_HEADS,
     MAX_N_LAYERS,
     MAX_N_MTP_LAYERS,
     MAX_ROPE_BASE,
-    MAX_WINDOW_PATTERN,
-    WITH_ATTENTION,
     Block,
     Dim,
     ExpertCount,
     Factor,
     Factors,
-    HeadCount,
-    Length,
     Requirement,
     RopeBase,
-    is_set,
     is_true,
     one_of,
     optional,
 )
-from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
+from tinylm_cli.config.budget import Budget
+from tinylm_cli.config.choices import (
+    MIXERS_OF_LAYER,
+    Activation,
+    HeadKind,
+    MixerKind,
+    NormKind,
+    Pairing,
+    Placement,
+    PositionKind,
+    Router,
+    Scaling,
+    Sinusoids,
+)
+from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
@@ -46,64 +53,26 @@ from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.short_conv import ShortConv
-
-ROPE = one_of("position.kind", "rope")
-SCALED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
-YARN = one_of("position.scaling", "yarn")
-LLAMA3 = one_of("position.scaling", "llama3")
-LONGROPE = one_of("position.scaling", "longrope")
-ATTENTION = one_of("block.mixer", *WITH_ATTENTION)
-MULTI_HEAD = one_of("attention.kind", "multi_head")
-QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "attention.qk_norm is not none", "per_head")
-NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
-TEMPERATURE = is_set("attention.temperature_scale", "0.1")
-LATENT = one_of("attention.kind", "latent")
-COMPRESSED = is_set("attention.q_rank", "1536")
-INDEXED = is_set("attention.index_top_k", "2048")
-WINDOW = is_set("attention.window", "1024")
-FEED_FORWARD = is_true("block.feed_forward")
-SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
-PRE_NORM = one_of("norm.placement", "pre")
-NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
-MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
-EXPERTS = is_set("feed_forward.n_experts", "8")
-DENSE = Requirement("feed_forward.n_experts", lambda value: value is None, "feed_forward.n_experts is not set", "null")
-SHARED_EXPERTS = Requirement(
-    "feed_forward.n_shared_experts", lambda value: value != 0, "feed_forward.n_shared_experts is above 0", "1"
+from tinylm_cli.config.requirements import (
+    CLASSIFIES,
+    DENSE,
+    EXPERTS,
+    FEED_FORWARD,
+    GROUPS,
+    HEAD,
+    LLAMA3,
+    LM,
+    LONGROPE,
+    MIXES,
+    NORM_BEFORE,
+    PRE_NORM,
+    ROPE,
+    SCALED,
+    SEQUENTIAL,
+    SHARED_EXPERTS,
+    WINDOW,
+    YARN,
 )
-LM = one_of("head.kind", "lm")
-CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classification")
-HEAD = one_of("head.kind", "lm", "sequence_classification", "token_classification")
-GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
-
-PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
-Sinusoids = Literal["interleaved", "concatenated", "tensor2tensor"]
-Pairing = Literal["half", "adjacent"]
-Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
-NormKind = Literal["layernorm", "rmsnorm"]
-Placement = Literal["pre", "post", "sandwich", "post_residual"]
-MixerKind = Literal[
-    "attention",
-    "short_conv",
-    "mamba",
-    "mamba2",
-    "gated_deltanet",
-    "kimi_delta_attention",
-    "lightning_attention",
-    "rg_lru",
-    "attention_mamba2",
-    "none",
-]
-_MIXERS: dict[MixerKind, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
-"""The mixers of the layers whose ``block.mixer`` is not the name of a single one."""
-AttentionKind = Literal["multi_head", "latent"]
-ABBREVIATED = ("mha", "gqa", "mqa", "mla")
-QkNorm = Literal["none", "per_head", "full"]
-Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "xielu"]
-GateActivation = Literal["sigmoid", "softplus"]
-HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
-Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
-DType = Literal["bfloat16", "float16", "float32", "float64"]
 
 
 class Embedding(Block):
@@ -237,136 +206,6 @@ class Norm(Block):
         return self.placement != "post_residual"
 
 
-class Attention(Block):
-    """Causal self-attention."""
-
-    requires: ClassVar[tuple[Requirement, ...]] = (ATTENTION,)
-
-    kind: Annotated[AttentionKind, WithJsonSchema({"enum": [*get_args(AttentionKind), *ABBREVIATED]})] = Field(
-        "multi_head",
-        description="multi_head: MHA, GQA or MQA, by n_kv_heads; latent: multi-head latent attention (MLA), which"
-        " caches one compressed vector per token. mha, gqa, mqa and mla are accepted too.",
-    )
-    n_kv_heads: Annotated[int | None, MULTI_HEAD] = optional(
-        2,
-        "KV heads, each shared by n_heads / n_kv_heads query heads; default: n_heads, or 1 for MQA.",
-        ge=1,
-        le=MAX_N_HEADS,
-    )
-    d_head: Annotated[int | None, MULTI_HEAD] = optional(
-        64, "Dimensions per head; default: d_model / n_heads.", ge=1, le=MAX_DIM
-    )
-    bias: bool = Field(True, description="Whether the Q, K and V projections have biases.")
-    out_bias: bool | None = optional(False, "Whether the output projection has a bias; default: the value of bias.")
-    qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
-        "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
-    )
-    qk_norm_weight: Annotated[bool, MULTI_HEAD, QK_NORM, is_true("norm.weight")] = Field(
-        True, description="Whether these norms learn weights, and biases if the other norms do; false in Llama 4."
-    )
-    qk_norm_after_rope: Annotated[bool, MULTI_HEAD, NORM_PER_HEAD, ROPE] = Field(
-        False, description="Normalize queries and keys after RoPE rather than before it."
-    )
-    clip_qkv: Annotated[float | None, MULTI_HEAD] = optional(
-        8.0, "Clamp queries, keys and values to this bound, before RoPE and per-head norms.", gt=0, le=MAX_FACTOR
-    )
-    gate: bool = Field(
-        False, description="Multiply the attention output by a gate, computed from the input (Qwen3-Next)."
-    )
-    gate_activation: Annotated[GateActivation, is_true("attention.gate")] = Field(
-        "sigmoid", description="Activation of the gate: sigmoid, or softplus, ln(1 + exp(x)) (Laguna)."
-    )
-    gate_per_head: Annotated[bool, is_true("attention.gate")] = Field(
-        False, description="The gate has one factor for each head, not one for each of its dimensions (Ling 3, LFM3)."
-    )
-    v_norm: Annotated[bool, MULTI_HEAD] = Field(
-        False, description="Normalize the values of each head, without weights (Gemma 4)."
-    )
-    keys_as_values: Annotated[bool, MULTI_HEAD] = Field(
-        False,
-        description="Values are the projected keys, before norms and RoPE; there is no value projection (Gemma 4).",
-    )
-    window: Annotated[int | None, MULTI_HEAD] = optional(
-        1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN
-    )
-    window_pattern: Annotated[str, WINDOW] = Field(
-        "L",
-        pattern=rf"^[LG]{{1,{MAX_WINDOW_PATTERN}}}$",
-        examples=["LG"],
-        description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
-    )
-    chunked: Annotated[bool, WINDOW] = Field(
-        False,
-        description="Local layers attend within consecutive chunks of window tokens instead of a sliding window"
-        " (Llama 4).",
-    )
-    logit_softcap: float | None = optional(
-        50.0, "Soft-cap on the attention scores: cap × tanh(score / cap).", gt=0, le=MAX_FACTOR
-    )
-    scale: float | None = optional(
-        0.125, "Multiplier of the attention scores; default: 1/√d_head.", gt=0, le=MAX_FACTOR
-    )
-    temperature_scale: float | None = optional(
-        0.1,
-        "Temperature tuning by position (Llama 4): multiply the scores of the query at position t, from 0, by 1 +"
-        " temperature_scale × ln(1 + floor((t + temperature_offset) / temperature_len)).",
-        gt=0,
-        le=MAX_FACTOR,
-    )
-    temperature_len: Annotated[Length, TEMPERATURE] = Field(
-        8192, description="Temperature tuning: positions after which the multiplier of the scores grows."
-    )
-    temperature_offset: Annotated[int, TEMPERATURE] = Field(
-        0, ge=0, le=1024, description="Temperature tuning: added to each position; 1 in Llama 4, 0 in Ministral 3."
-    )
-    out_multiplier: Factor = Field(1.0, description="Multiplier of the attention output, after the output projection.")
-    differential: Annotated[bool, MULTI_HEAD] = Field(
-        False,
-        description="Differential attention: each pair of heads subtracts one softmax from another, times a learned"
-        " factor, and attends to the values of both (DiffLlama).",
-    )
-    sinks: Annotated[bool, MULTI_HEAD] = Field(
-        False, description="Attention sinks: a learned logit per head in the softmax, without a value."
-    )
-    kv_rank: Annotated[Dim, LATENT] = Field(
-        512, description="latent: rank of the compressed keys and values cached per token."
-    )
-    q_rank: Annotated[int | None, LATENT] = optional(
-        1536, "latent: rank of the compressed queries; default: not compressed.", ge=1, le=MAX_DIM
-    )
-    d_nope: Annotated[Dim, LATENT] = Field(128, description="latent: dimensions per head without RoPE.")
-    d_rope: Annotated[Dim, LATENT] = Field(
-        64,
-        description="latent: dimensions per head with RoPE; all heads share one key. With position.kind none, they are"
-        " not rotated.",
-    )
-    d_value: Annotated[Dim, LATENT] = Field(128, description="latent: value dimensions per head.")
-    latent_norm_eps: Annotated[float | None, LATENT] = optional(
-        1e-6,
-        "latent: added to the variance in the norms of the compressed keys and values and queries; default: norm.eps.",
-        gt=0,
-        le=0.1,
-    )
-    index_top_k: Annotated[int | None, LATENT, COMPRESSED] = optional(
-        2048,
-        "latent: positions that a token attends to, selected by an indexer (DeepSeek V3.2); default: all earlier ones.",
-        ge=1,
-        le=MAX_LEN,
-    )
-    index_n_heads: Annotated[HeadCount, INDEXED] = Field(64, description="Indexer: heads, which share one key.")
-    index_d_head: Annotated[Dim, INDEXED] = Field(
-        128, description="Indexer: query and key dimensions per head; RoPE rotates the first attention.d_rope of them."
-    )
-    index_pairing: Annotated[Pairing, INDEXED, ROPE] = Field(
-        "half", description="Indexer: dimensions that RoPE rotates as pairs; as position.pairing."
-    )
-
-    @property
-    def has_out_bias(self) -> bool:
-        """Whether the output projection has a bias."""
-        return self.bias if self.out_bias is None else self.out_bias
-
-
 class FeedForward(Block):
     """The feed-forward network (MLP), or a mixture of experts."""
 
@@ -493,7 +332,7 @@ class ResidualBlock(Block):
     @property
     def mixers(self) -> tuple[str, ...]:
         """The sequence mixers of a layer, in parallel on one input; empty if it has none."""
-        return _MIXERS.get(self.mixer, (self.mixer,))
+        return MIXERS_OF_LAYER.get(self.mixer, (self.mixer,))
 
     @property
     def has_mixer(self) -> bool:
@@ -530,24 +369,6 @@ class Head(Block):
         description="Multi-token prediction (MTP) modules after the last layer, for training: module k predicts the"
         " token k + 1 positions ahead (DeepSeek-V3).",
     )
-
-
-class Budget(Block):
-    """Limits on the cost of the model, which ``tinylm validate`` checks, and the conditions under which they hold."""
-
-    max_params: ParameterCount | None = optional("130M", "Maximum parameters; tied weights count once.")
-    max_active_params: ParameterCount | None = optional("13B", "Maximum parameters that one token uses.")
-    max_kv_bytes: Size | None = optional("24GiB", "Maximum KV cache of the batch. GB is 1000³, GiB is 1024³.")
-    max_train_bytes_per_gpu: Size | None = optional(
-        "80GB", "Maximum memory to train the entire model on one GPU with AdamW."
-    )
-    max_flops_per_token: FlopCount | None = optional("2.5G", "Maximum FLOPs of a forward pass per token.")
-    nominal_tolerance: Annotated[Share | None, is_set("nominal_params", "125M")] = optional(
-        0.05, "Allowed relative difference between nominal_params and the exact count."
-    )
-    batch_size: int | None = optional(8, "Sequences per batch; default: 1.", ge=1, le=MAX_BATCH_SIZE)
-    seq_len: int | None = optional(1024, "Tokens per sequence; default: max_len.", ge=1, le=MAX_LEN)
-    dtype: DType | None = optional("float32", "Dtype of weights and KV cache; default: bfloat16.")
 
 
 BLOCKS: dict[str, type[Block]] = {

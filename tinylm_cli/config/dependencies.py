@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any
 
 from tinylm_cli.config.base import WITH_ATTENTION, Requirement
-from tinylm_cli.config.blocks import ATTENTION, BLOCKS, FEED_FORWARD, LM
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.layers import overrides_by_kind
+from tinylm_cli.config.requirements import ATTENTION, FEED_FORWARD, LM
 
 _FIELDS = {f"{block}.{name}": info for block, part in BLOCKS.items() for name, info in part.model_fields.items()}
 

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
-from tinylm_cli.config.blocks import Attention, FeedForward, Norm, Position, ResidualBlock
+from tinylm_cli.config.blocks import FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
+from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention

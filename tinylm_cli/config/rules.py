@@ -146,7 +146,7 @@ def _xielu_is_of_the_network(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", fields, message, "write feed_forward.activation: silu")
 
 
-def _modules_have_no_input_of_their_own(value: Values) -> Iterator[Problem]:
+def _mtp_modules_lack_per_layer_embeddings(value: Values) -> Iterator[Problem]:
     if value["head.n_mtp_layers"] and value["embedding.d_per_layer"] is not None:
         message = "head.n_mtp_layers adds layers, for which embedding.d_per_layer has no token embeddings"
         fields = ("head.n_mtp_layers", "embedding.d_per_layer")
@@ -431,7 +431,7 @@ RULES = (
     _groups_hold_experts,
     _xielu_is_dense,
     _xielu_is_of_the_network,
-    _modules_have_no_input_of_their_own,
+    _mtp_modules_lack_per_layer_embeddings,
     _dense_layers_exist,
     _latent_attention_rotates,
     _indexer_fits_rope,

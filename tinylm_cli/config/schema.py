@@ -12,20 +12,12 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.base import MAX_N_LAYERS, WITH_ATTENTION, Block, Dim, HeadCount, HiddenSize, Length, optional
-from tinylm_cli.config.blocks import (
-    BLOCKS,
-    Attention,
-    Budget,
-    Embedding,
-    FeedForward,
-    Head,
-    Norm,
-    Position,
-    ResidualBlock,
-)
+from tinylm_cli.config.blocks import BLOCKS, Embedding, FeedForward, Head, Norm, Position, ResidualBlock
+from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
+from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention

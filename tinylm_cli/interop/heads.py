@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinylm_cli.config.blocks import HeadKind
+from tinylm_cli.config.choices import HeadKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.yaml_nodes import Entry, Node
 from tinylm_cli.errors import Span

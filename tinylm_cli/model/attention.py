@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinylm_cli.config.blocks import GateActivation
+from tinylm_cli.config.choices import GateActivation
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.linear import Linear

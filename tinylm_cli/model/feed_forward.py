@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinylm_cli.config.blocks import Activation
+from tinylm_cli.config.choices import Activation
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinylm_cli.config.blocks import NormKind, PositionKind
+from tinylm_cli.config.choices import NormKind, PositionKind
 from tinylm_cli.model.block import LayerScalar, TransformerBlock
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward

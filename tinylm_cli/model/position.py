@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.config.blocks import Sinusoids
+from tinylm_cli.config.choices import Sinusoids
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.rope import RotaryPosition, RotaryPositions, rotary_configs

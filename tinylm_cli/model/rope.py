@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.config.blocks import Pairing, Position
+from tinylm_cli.config.blocks import Position
+from tinylm_cli.config.choices import Pairing
 from tinylm_cli.config.schema import ModelConfig
 
 

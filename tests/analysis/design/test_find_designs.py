@@ -31,7 +31,7 @@ from tinylm_cli.analysis.design.to_config import to_config
 from tinylm_cli.analysis.estimate import estimate
 from tinylm_cli.analysis.figures import figure
 from tinylm_cli.analysis.setups import Setups
-from tinylm_cli.config.blocks import Budget
+from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import get_args
 
 from tinylm_cli.analysis.mixers.registry import MIXERS, mixer_of
-from tinylm_cli.config.blocks import MixerKind
+from tinylm_cli.config.choices import MixerKind
 from tinylm_cli.interop.load import load_config
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import get_args
 
-from tinylm_cli.config.blocks import MixerKind
+from tinylm_cli.config.choices import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.latent_attention import LatentAttention

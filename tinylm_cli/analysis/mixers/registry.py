@@ -13,7 +13,7 @@ from tinylm_cli.analysis.mixers.nothing import NoMixer
 from tinylm_cli.analysis.mixers.rg_lru import RgLru
 from tinylm_cli.analysis.mixers.short_conv import ShortConv
 from tinylm_cli.analysis.mixers.side_by_side import SideBySide
-from tinylm_cli.config.blocks import MixerKind
+from tinylm_cli.config.choices import MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
 MIXERS: dict[MixerKind, Mixer] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, INT64_BYTES
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
-from tinylm_cli.config.blocks import Activation
+from tinylm_cli.config.choices import Activation
 
 
 def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Iterator[SavedTensor]:

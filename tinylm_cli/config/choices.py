@@ -1,0 +1,34 @@
+"""The choices of fields with named values, and the mixers that a layer can have."""
+
+# no deferred annotations, as in config.blocks
+
+from typing import Literal
+
+PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
+Sinusoids = Literal["interleaved", "concatenated", "tensor2tensor"]
+Pairing = Literal["half", "adjacent"]
+Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
+NormKind = Literal["layernorm", "rmsnorm"]
+Placement = Literal["pre", "post", "sandwich", "post_residual"]
+MixerKind = Literal[
+    "attention",
+    "short_conv",
+    "mamba",
+    "mamba2",
+    "gated_deltanet",
+    "kimi_delta_attention",
+    "lightning_attention",
+    "rg_lru",
+    "attention_mamba2",
+    "none",
+]
+MIXERS_OF_LAYER: dict[MixerKind, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
+"""The mixers of the layers whose ``block.mixer`` is not the name of a single one."""
+AttentionKind = Literal["multi_head", "latent"]
+ABBREVIATED = ("mha", "gqa", "mqa", "mla")
+QkNorm = Literal["none", "per_head", "full"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "xielu"]
+GateActivation = Literal["sigmoid", "softplus"]
+HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
+Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
+DType = Literal["bfloat16", "float16", "float32", "float64"]

@@ -1,0 +1,34 @@
+"""The requirements that fields declare: values of other fields without which they have no effect."""
+
+# no deferred annotations, as in config.blocks
+
+from tinylm_cli.config.base import WITH_ATTENTION, Requirement, is_set, is_true, one_of
+
+ROPE = one_of("position.kind", "rope")
+SCALED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
+YARN = one_of("position.scaling", "yarn")
+LLAMA3 = one_of("position.scaling", "llama3")
+LONGROPE = one_of("position.scaling", "longrope")
+ATTENTION = one_of("block.mixer", *WITH_ATTENTION)
+MULTI_HEAD = one_of("attention.kind", "multi_head")
+QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "attention.qk_norm is not none", "per_head")
+NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
+TEMPERATURE = is_set("attention.temperature_scale", "0.1")
+LATENT = one_of("attention.kind", "latent")
+COMPRESSED = is_set("attention.q_rank", "1536")
+INDEXED = is_set("attention.index_top_k", "2048")
+WINDOW = is_set("attention.window", "1024")
+FEED_FORWARD = is_true("block.feed_forward")
+SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
+PRE_NORM = one_of("norm.placement", "pre")
+NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
+MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")
+EXPERTS = is_set("feed_forward.n_experts", "8")
+DENSE = Requirement("feed_forward.n_experts", lambda value: value is None, "feed_forward.n_experts is not set", "null")
+SHARED_EXPERTS = Requirement(
+    "feed_forward.n_shared_experts", lambda value: value != 0, "feed_forward.n_shared_experts is above 0", "1"
+)
+LM = one_of("head.kind", "lm")
+CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classification")
+HEAD = one_of("head.kind", "lm", "sequence_classification", "token_classification")
+GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")

@@ -45,7 +45,7 @@ def tokens(model: TinyTransformerLM, length: int = 9) -> Tensor:
     return torch.randint(model.config.vocab_size, (2, length), generator=generator)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(config=mtp_configs())
 def test_tensors(config: ModelConfig) -> None:
     """The table has the very names and shapes of the module, in its order."""
@@ -54,7 +54,7 @@ def test_tensors(config: ModelConfig) -> None:
     assert total_params(tensor_table(config)) == unique_params(model)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(config=mtp_configs())
 def test_flops(config: ModelConfig) -> None:
     """Torch counts the FLOPs of a training step; inference costs what it costs without modules."""

@@ -56,7 +56,7 @@ def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math
 
 @SAVED_BY_TORCH_2_9
 @given(mtp_configs(), st.sampled_from([1, 2]), st.sampled_from(["float64", "bfloat16"]), st.booleans(), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_multi_token_prediction(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
     """Each module saves the tensors of a layer, of the head and of the loss, and what its projection reads."""
     config = config.model_copy(update={"dropout": 0.1 if drops else 0.0})

@@ -78,6 +78,10 @@ class ClosedForm(NamedTuple):
 
     def at(self, n_layers: int) -> Value:
         """Return the figure at a multiple ``n_layers >= MIN_LAYERS`` of the step, once all other sizes are fixed."""
+        if len(self.coefficients) == 2:  # of one count without phases, as most figures are
+            start, slope = self.coefficients
+            value = start + (n_layers // self.depth_step - MIN_LAYERS) * slope
+            return value if self.combine is max else self.combine((value,))
         return self.combine(self.counts(n_layers))
 
     def counts(self, n_layers: int) -> list[int]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from hypothesis import given
 
-from tinylm_cli.analysis.quantization import quantized_weights
+from tests.random_configs import small_configs
+from tinylm_cli.analysis.quantization import is_quantized, quantized_weights
 from tinylm_cli.analysis.setups import QuantizationConfig
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.model import TinyTransformerLM
 
 PER_LAYER = 4 * 128 * 128 + 2 * 512 * 128
 """Linear weights of a layer of tiny; rows are 4 · 128 + 512 of 128 inputs, and 128 of 512."""
@@ -41,3 +47,20 @@ def test_experts() -> None:
     config = load_config("mixtral-8x7b").config
     _, quantized = quantized_weights(config, "bfloat16", QuantizationConfig("int4"))
     assert quantized == 46_702_792_704 - 2 * 32000 * 4096 - 65 * 4096 - 32 * 8 * 4096
+
+
+@given(small_configs())
+def test_every_linear_weight_of_a_layer(config: ModelConfig) -> None:
+    """Every matrix is quantized but routers, convolutions and the states of recurrences."""
+    model = TinyTransformerLM.from_config(config, device="meta")
+    linear = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name.startswith(("blocks.", "mtp."))
+    }
+    routed = {name for name in linear if ".router." in name}
+    int8 = QuantizationConfig("int8")
+    for section in tensor_table(config):
+        for tensor in section.tensors:
+            if tensor.name in linear:
+                assert is_quantized(tensor, int8) == (tensor.name not in routed), tensor.name

@@ -296,7 +296,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"feed_forward.activation": "xielu", "embedding.d_per_layer": 8},
         "contradiction",
-        "feed_forward.activation xielu has scalars of one network, but embedding.d_per_layer needs it in gates",
+        "feed_forward.activation xielu is not supported with embedding.d_per_layer, whose gates have no scalars",
         "write feed_forward.activation: silu",
     ),
     (
@@ -314,7 +314,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"n_heads": 3, "d_model": 6, "attention.differential": True},
         "heads-do-not-divide",
-        "n_heads 3 is odd: attention.differential subtracts pairs of heads",
+        "n_heads 3 is odd, but attention.differential needs pairs of heads",
         "omit attention.differential",
     ),
     (
@@ -426,7 +426,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"embedding.d_per_layer": 8, "head.n_mtp_layers": 1},
         "contradiction",
-        "head.n_mtp_layers adds layers, for which embedding.d_per_layer has no token embeddings",
+        "head.n_mtp_layers is not supported with embedding.d_per_layer: MTP modules have no per-layer embeddings",
         "omit head.n_mtp_layers, or embedding.d_per_layer",
     ),
     (

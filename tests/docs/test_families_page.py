@@ -64,10 +64,10 @@ HEAD = """# Families of transformers
 Generated from transformers 5.24; `pytest --update-golden tests/docs/test_families_page.py` rewrites it.
 
 tinylm reads the default config of each family with a causal language model, and of the multimodal families whose
-language model it supports. Vision encoders that are plain vision transformers are counted apart, with their projector;
-the page states what is not counted. A family is *exact* if tinylm counts as many trainable parameters as transformers'
-module has, built on the meta device, and *wrong* if the counts differ. For every supported family,
-`tests/interop/test_parity.py` also compares the logits.
+language model it supports. The vision encoder and the projector of a multimodal model are counted apart if the
+encoder is a plain vision transformer; otherwise, the row states how many parameters are not counted. A family is
+*exact* if tinylm counts as many trainable parameters as transformers' module has, built on the meta device, and
+*wrong* if the counts differ. For every supported family, `tests/interop/test_parity.py` also compares the logits.
 """
 
 
@@ -134,8 +134,9 @@ def read_family(model_type: str, folder: Path) -> Row:
     if counted != expected:
         return Row(model_type, kind, WRONG, f"{counted:,} parameters instead of {expected:,}")
     if vision not in (0, left):
-        return Row(model_type, kind, WRONG, f"{vision:,} parameters of its vision encoder instead of {left:,}")
-    more = f"; {left:,} of its {'vision encoder' if vision else 'other parts are not counted'}" if left else ""
+        return Row(model_type, kind, WRONG, f"{vision:,} parameters beside the language model instead of {left:,}")
+    parts = "vision encoder and projector, counted apart" if vision else "other parts are not counted"
+    more = f"; {left:,} of its {parts}" if left else ""
     return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
 
 

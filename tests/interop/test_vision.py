@@ -90,7 +90,6 @@ def test_published(family: str, published: int) -> None:
     [
         ("llama4", {"vision_config": VIT}),
         ("llama", {}),
-        ("gemma3", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
         ("llava", {"vision_config": {"model_type": "internvit", **VIT}}),
         ("gemma3", {"vision_config": []}),
         ("gemma3", {"vision_config": VIT | {"hidden_size": "wide"}}),

@@ -95,7 +95,7 @@ def _decode_read(config: ModelConfig, setups: Setups) -> int:
     return decode_step(config, setups.serving).moved_bytes(1)
 
 
-_VOCABULARY = "token embeddings, an untied LM head and learned positions"
+_VOCABULARY = "token and per-layer embeddings, an untied LM head and learned positions"
 
 FIGURES: dict[str, Figure] = {
     figure.name: figure

@@ -183,7 +183,7 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
         forward_flops_per_token=forward / tokens,
         train_flops_per_token=train / tokens,
         six_n_flops_per_token=six_n,
-        six_n_ratio=(train - recomputed) / (six_n * tokens),
+        six_n_ratio=TRAIN_PER_FORWARD * forward / (six_n * tokens),  # neither counts modules for multi-token prediction
         decode_flops_per_token=decode_flops(config, context_len=seq_len) if config.has_lm_head else 0,
         components=tuple(_by_component(groups, batch_size, forward)),
         layers=tuple(

@@ -29,6 +29,9 @@ SLACK = 1 << 16
 """Allowance in bytes for tensors too small to model: indices, tables of one position, and the temporaries of
 ``model/feed_forward.py:exact_gelu`` for fewer than 4,096 elements."""
 
+_WHILE_COMPUTED = 4
+"""Tensors beside the per-layer inputs while they are computed: projected, scaled, normalized, looked up and scaled."""
+
 
 def forward_working_bytes(
     config: ModelConfig,
@@ -55,8 +58,8 @@ def forward_working_bytes(
     own_inputs = rows * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes  # B × T × N·P
     shared, shared_peak = shared + own_inputs, shared_peak + own_inputs
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
-    if own_inputs:  # the embeddings, and besides the result: projected, scaled, normalized, looked up and scaled
-        points.append(rows * config.d_model * element_bytes + shared_peak + 4 * own_inputs)
+    if own_inputs:  # the embeddings, and the inputs of the layers while they are computed
+        points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
     for kind in (group.config for group in group_layers(config, kv_len)):
         inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
         points += [shared + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
@@ -92,7 +95,8 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     one_token = InferencePass(1, 1, seq_len, element_bytes, backend)
     held, mixing = mixer_of(config).decode_bytes(config, one_token)
     # the inputs of all layers, while they are computed
-    own_inputs = 5 * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes
+    d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # N·P
+    own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
     for row in (*mixing, *_feed_forward(config, element_bytes), *_own_input(config, element_bytes)):
         yield held + own_inputs + row
 

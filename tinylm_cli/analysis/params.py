@@ -55,7 +55,7 @@ def active_params(table: TensorTable) -> int:
 
 
 def non_embedding_params(table: TensorTable) -> int:
-    """Return the parameters outside the token embedding, learned positions and LM head, as scaling laws count them.
+    """Return the parameters outside embeddings, learned positions and LM head, as scaling laws count them.
 
     References:
         Kaplan et al. 2020, section 2.1, https://arxiv.org/abs/2001.08361
@@ -203,7 +203,7 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
     untied = "the LM head is not tied" if config.has_lm_head else "the model has no LM head"
     if head:
         untied = "with a separate LM head, as without tie_weights"
-    vocabulary = "without token embedding, learned positions and LM head, as scaling laws count"
+    vocabulary = "without token and per-layer embeddings, learned positions and LM head, as scaling laws count"
     modules = "without multi-token prediction modules" if mtp else "the model has no multi-token prediction modules"
     unused = ["without the experts that a token is not routed to"] if active < unique - mtp else []
     unused += ["without multi-token prediction modules"] if mtp else []

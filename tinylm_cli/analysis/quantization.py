@@ -59,11 +59,17 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
     return total, quantized_params
 
 
+_INDEXER = ("indexer.wq_b.weight", "indexer.wk.weight")
+_PER_LAYER_INPUT = ("per_layer_input.gate.weight", "per_layer_input.projection.weight")
+LINEAR_WEIGHTS = ("_proj.weight", *_INDEXER, *_PER_LAYER_INPUT)
+"""Endings of the names of the linear weights of layers."""
+
+
 def is_quantized(tensor: Tensor, quantization: QuantizationConfig) -> bool:
     """Return whether the elements of ``tensor`` are quantized."""
     if tensor.component in ("lm_head", "score"):
         return quantization.quantizes_head and tensor.name.endswith(".weight")
-    return quantization.method != "none" and tensor.name.endswith("_proj.weight")
+    return quantization.method != "none" and tensor.name.endswith(LINEAR_WEIGHTS)
 
 
 def stored_bytes(tensor: Tensor, element_bytes: int, quantization: QuantizationConfig) -> int:

@@ -81,8 +81,8 @@ def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
 def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> ReadWeights:
     """Return the stored bytes of the weights that decoding reads.
 
-    Look-up tables are excluded: learned positions, and the token embedding unless it is also the LM head. So are
-    multi-token prediction modules.
+    Look-up tables are excluded: learned positions, per-layer embeddings, and the token embedding unless it is also the
+    LM head. So are multi-token prediction modules.
 
     Args:
         config: A validated config.

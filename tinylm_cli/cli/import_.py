@@ -48,7 +48,7 @@ def import_(
     """
     from tinylm_cli.config.yaml_writer import to_short_yaml
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view, modules_note
+    from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view, mtp_note
     from tinylm_cli.reports.import_ import ImportReport
 
     if weights and to.file is None:
@@ -67,7 +67,7 @@ def import_(
     )  # fmt: skip
     require_value(report, to.get)
     if to.format_ == "text":
-        notes = (loaded.left_out, assumed_note(report), modules_note(report), ignored_note(report))
+        notes = (loaded.left_out, assumed_note(report), mtp_note(report), ignored_note(report))
         for note in filter(None, notes):
             print_note(note)
     if not weights:

@@ -93,7 +93,7 @@ _FIELDS = {
     "block.normed_residual": "apply_residual_connection_post_layernorm",
     "head.n_labels": "num_classes num_labels",
     "head.bias": "lm_head_bias",
-    "head.n_mtp_layers": "mtp_num_layers num_mtp_layers num_mtp_modules num_nextn_predict_layers",
+    "head.n_mtp_layers": "mtp_num_hidden_layers mtp_num_layers num_mtp_layers num_mtp_modules num_nextn_predict_layers",
     "head.logit_softcap": "final_logit_softcapping",
     "kind": "type",
 }

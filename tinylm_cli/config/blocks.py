@@ -84,7 +84,8 @@ class Embedding(Block):
     norm: bool = Field(False, description="Normalize the embeddings before the first layer.")
     d_per_layer: int | None = optional(
         256,
-        "Dimensions of another token embedding for each layer, which reads it through a gate (Gemma 4); default: none.",
+        "Per-layer embeddings (Gemma 4): dimensions of the extra token embedding that each layer multiplies by a gate;"
+        " default: none.",
         ge=1,
         le=MAX_DIM,
     )
@@ -118,8 +119,8 @@ class Position(Block):
     )
     proportional: Annotated[bool, ROPE, one_of("position.scaling", "none", "linear")] = Field(
         False,
-        description="Rotate the first rotary_fraction of the pairs of an entire head, by its frequencies, rather than"
-        " all pairs of its first dimensions (Gemma 4).",
+        description="Proportional RoPE (Gemma 4): frequencies are computed for all d_head / 2 pairs, and the first"
+        " rotary_fraction of the pairs rotate; false: frequencies are computed for the rotated dimensions only.",
     )
     pairing: Annotated[Pairing, ROPE] = Field(
         "half",

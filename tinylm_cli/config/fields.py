@@ -167,7 +167,7 @@ def _kind(annotation: Any, constraints: tuple[Any, ...]) -> tuple[Kind, str]:
     if get_origin(annotation) is tuple:
         item, bounds = _unwrap(get_args(annotation)[0])
         lengths = [each.min_length for each in constraints if hasattr(each, "min_length")]
-        count = f"{lengths[0]} " if lengths else ""  # a list with a minimum is of one length
+        count = f"{lengths[0]} " if lengths else ""  # only lists of fixed length declare min_length
         return "numbers", _kind(item, bounds)[1].replace("a number", f"a list of {count}numbers")
     limits = {
         name: getattr(each, name) for each in constraints for name in ("gt", "ge", "lt", "le") if hasattr(each, name)

@@ -152,7 +152,7 @@ def _final_norms_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -
         own = overrides.get(field, common)
         if own != common and _AFTER_RESIDUAL in (own, common):
             contradicted = f"{KINDS}.{name}.{field} {own} contradicts {field} {common}"
-            message = f"{contradicted}: all layers have these norms, or none"
+            message = f"{contradicted}: post_residual is of all layers or none"
             remedy = f"omit {KINDS}.{name}.{field}"
             yield Problem("contradiction", (f"{KINDS}.{name}.{field}", field), message, remedy)
 

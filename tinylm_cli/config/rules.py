@@ -74,7 +74,7 @@ def _differential_heads_are_pairs(value: Values) -> Iterator[Problem]:
     ):
         return
     name = "n_heads" if n_kv_heads is None else "attention.n_kv_heads"
-    message = f"{name} {n_kv_heads or n_heads} is odd: attention.differential subtracts pairs of heads"
+    message = f"{name} {n_kv_heads or n_heads} is odd, but attention.differential needs pairs of heads"
     fields = (name, "attention.differential")
     yield Problem("heads-do-not-divide", fields, message, "omit attention.differential")
 
@@ -137,10 +137,10 @@ def _xielu_is_dense(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", fields, message, remedy)
 
 
-def _xielu_is_of_the_network(value: Values) -> Iterator[Problem]:
+def _per_layer_gates_lack_xielu(value: Values) -> Iterator[Problem]:
     if value["feed_forward.activation"] == "xielu" and value["embedding.d_per_layer"] is not None:
         message = (
-            "feed_forward.activation xielu has scalars of one network, but embedding.d_per_layer needs it in gates"
+            "feed_forward.activation xielu is not supported with embedding.d_per_layer, whose gates have no scalars"
         )
         fields = ("feed_forward.activation", "embedding.d_per_layer")
         yield Problem("contradiction", fields, message, "write feed_forward.activation: silu")
@@ -148,7 +148,9 @@ def _xielu_is_of_the_network(value: Values) -> Iterator[Problem]:
 
 def _mtp_modules_lack_per_layer_embeddings(value: Values) -> Iterator[Problem]:
     if value["head.n_mtp_layers"] and value["embedding.d_per_layer"] is not None:
-        message = "head.n_mtp_layers adds layers, for which embedding.d_per_layer has no token embeddings"
+        message = (
+            "head.n_mtp_layers is not supported with embedding.d_per_layer: MTP modules have no per-layer embeddings"
+        )
         fields = ("head.n_mtp_layers", "embedding.d_per_layer")
         yield Problem("contradiction", fields, message, "omit head.n_mtp_layers, or embedding.d_per_layer")
 
@@ -430,7 +432,7 @@ RULES = (
     _enough_experts,
     _groups_hold_experts,
     _xielu_is_dense,
-    _xielu_is_of_the_network,
+    _per_layer_gates_lack_xielu,
     _mtp_modules_lack_per_layer_embeddings,
     _dense_layers_exist,
     _latent_attention_rotates,

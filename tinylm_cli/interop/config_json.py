@@ -126,7 +126,7 @@ _TOKEN = re.compile(r'[{}\[\]"]|[^\s{}\[\]:,"]+')
 
 
 def _events(text: str) -> Iterator[Event]:
-    """Return the events of a text that is known to be JSON."""
+    """Yield the events of a text that is known to be JSON."""
     import json
 
     strings = json.JSONDecoder()

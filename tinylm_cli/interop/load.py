@@ -166,7 +166,7 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed, n_modules)
 
 
-MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_hidden_layers")
+MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_layers", "mtp_num_hidden_layers")
 """The keys of published configs for the number of multi-token prediction modules."""
 
 
@@ -174,7 +174,7 @@ def unread_mtp_layers(document: Mapping[str, Any]) -> int:
     """Return the multi-token prediction modules that a config.json names, which no class of transformers builds."""
     parts = [document, *(part for part in document.values() if isinstance(part, dict))]  # the model, its text_config
     given = [part.get(key) for part in parts for key in MTP_KEYS]
-    return max((number for number in given if isinstance(number, int)), default=0)
+    return max((n for n in given if isinstance(n, int) and not isinstance(n, bool) and n > 0), default=0)
 
 
 def left_out(family: Family, counted: Mapping[str, int]) -> str:

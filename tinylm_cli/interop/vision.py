@@ -56,15 +56,14 @@ def vision_params(family: str, outer: Mapping[str, Any], d_model: int) -> Vision
 
 
 def _gemma3(values: Mapping[str, Any], _outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
-    if values.get("model_type", "siglip_vision_model") != "siglip_vision_model":
+    encoder = _encoder(values, "siglip_vision_model")
+    if encoder is None:
         return None
-    sizes = _Sizes(values, _SIGLIP)
-    width = sizes["hidden_size"]
     projector = (
-        width * d_model  # mm_input_projection_weight (D, H)
-        + width  # mm_soft_emb_norm (D,)
+        encoder.width * d_model  # mm_input_projection_weight (D, H)
+        + encoder.width  # mm_soft_emb_norm (D,)
     )
-    return VisionParams(_siglip(sizes, has_head=values.get("vision_use_head") is not False), projector)
+    return VisionParams(encoder.params, projector)
 
 
 def _llava(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:

@@ -28,7 +28,7 @@ from tinylm_cli.model.sampling import SamplingParams
 
 
 class _LayersRun(NamedTuple):
-    """What the layers computed, and what they read, for the head and multi-token prediction modules."""
+    """Output of the layers, and the inputs that multi-token prediction modules read too."""
 
     embedded: Tensor | None  # output of the embedding, (B, T, D), if it is kept
     hidden: Tensor  # output of the last layer, (B, T, D)

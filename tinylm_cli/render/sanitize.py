@@ -44,6 +44,7 @@ _ASCII = {
     "✗": "no",
     "Δ": "diff",
     "β": "beta",
+    "λ": "lambda",
     "␣": " ",
     "\N{EM SPACE}": "-",
 }

@@ -55,13 +55,14 @@ class ModelFlops:
     recompute: Recompute  # Activations that the backward pass recomputes.
     forward_flops: int  # A forward pass over all sequences, as inference runs it: without MTP modules.
     mtp_flops: int  # The forward pass of the multi-token prediction (MTP) modules, which only training runs.
-    backward_flops: int  # The backward pass, twice both of them.
+    backward_flops: int  # Twice the forward passes of the model and of its MTP modules.
     recompute_flops: int  # Recomputation of activations.
     train_flops: int  # Forward pass, MTP modules, backward pass and recomputation.
     forward_flops_per_token: float  # ``forward_flops`` over the tokens of the step.
     train_flops_per_token: float  # ``train_flops`` over the tokens of the step.
-    six_n_flops_per_token: int  # Six times the active parameters, the usual estimate of ``train_flops_per_token``.
-    six_n_ratio: float  # ``train_flops_per_token`` without recomputation, over ``six_n_flops_per_token``.
+    six_n_flops_per_token: int  # Six times the active parameters, the usual estimate of training FLOPs.
+    # Training FLOPs per token without recomputation and MTP modules, over ``six_n_flops_per_token``.
+    six_n_ratio: float
     decode_flops_per_token: int  # Decoding one token with ``seq_len - 1`` tokens in the KV cache; 0 without an LM head.
     components: tuple[PartFlops, ...]  # By component, in the order of the model.
     layers: tuple[PartFlops, ...]  # By layer, with identical layers in one row, and the head.

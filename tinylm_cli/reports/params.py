@@ -41,7 +41,7 @@ class Count:
     """The size of a model by one counting convention."""
 
     # ``unique``: each stored tensor once. ``untied``: with a separate LM head. ``non-embedding``: without token
-    # embedding, learned positions and LM head. ``active``: parameters that one token uses in inference.
+    # and per-layer embeddings, learned positions and LM head. ``active``: parameters that one token uses in inference.
     # ``without-mtp``: without multi-token prediction modules. ``hub``: elements of the checkpoint, router corrections
     # included.
     # Checkpoints that store more than parameters: token embedding and LM head again in each multi-token prediction
@@ -124,7 +124,7 @@ class ModelParams:
     # Parameters that one token uses in inference: routed experts count top_k of n_experts, multi-token prediction
     # modules none. Without either, ``total_params``.
     active_params: int
-    embedding_params: int  # Token embedding, learned positions and an untied LM head.
+    embedding_params: int  # Token and per-layer embeddings, learned positions and an untied LM head.
     non_embedding_params: int  # All others.
     nominal_params: int | None  # The nominal size in the config, or None.
     nominal_error: float | None  # ``total_params / nominal_params - 1``, or None.

@@ -53,10 +53,10 @@ class Attention(Mixer):
         yield from _matmuls(config, pairs, absorbed=counted.decodes)
         if attention.index_top_k is not None:
             scored = counted.pairs(None)  # the indexer scores all pairs
-            heads = FLOPS_PER_ELEMENT * attention.index_n_heads * scored
-            # queries times keys, 2 × H_i × pairs × I; weights of the heads times scores, 2 × H_i × pairs
-            yield Matmul("attention.indexer.scores", "attention_scores", heads * attention.index_d_head)
-            yield Matmul("attention.indexer.weighted", "attention_scores", heads)
+            weighted = FLOPS_PER_ELEMENT * attention.index_n_heads * scored  # weights times scores, 2 × H_i × pairs
+            products = weighted * attention.index_d_head  # queries times keys, 2 × H_i × pairs × I
+            yield Matmul("attention.indexer.scores", "attention_scores", products)
+            yield Matmul("attention.indexer.weighted", "attention_scores", weighted)
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
         """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window or chunk.

@@ -156,7 +156,8 @@ class KimiDeltaAttention(Mixer):
         yield residual_stream + max((padding + 3 * channels) * narrow, 2 * channels * narrow + channels * wide)
         # queries, keys and values; queries and keys of length 1; decays; write strengths
         vectors = inference.tokens * (6 * sizes.inner + sizes.heads)
-        # before decays: the low-rank projection, and its projection; then their inputs and two intermediates
+        # before decays: the low-rank projection and its output; then their inputs and two intermediates (H·K each for
+        # each token), and the biases dt_bias in float32 (H·K)
         ranks = inference.tokens * (sizes.rank + sizes.inner) * narrow
         inner = inference.tokens * sizes.inner
         yield residual_stream + (vectors - inner) * wide + max(ranks, (3 * inner + sizes.inner) * wide)
@@ -184,8 +185,8 @@ class KimiDeltaAttention(Mixer):
         # queries, keys and values, concatenated and convolved; L inputs, their products (L × 3·H·K each)
         window = (2 + 2 * settings.kernel_size) * sizes.channels * narrow
         held = (5 * sizes.inner + sizes.heads) * wide  # queries, keys and values; queries and keys of length 1
-        # decays, their inputs and intermediates; or biases in float32, and inputs in both dtypes
-        decays = held + max(3 * sizes.inner * wide, 3 * sizes.inner * wide + sizes.inner * narrow * (wide > narrow))
+        # the inputs of the decays, the biases and an intermediate (H·K each); the inputs before the upcast (H·K)
+        decays = held + 3 * sizes.inner * wide + (sizes.inner * narrow if wide > narrow else 0)
         ranks = held + (sizes.rank + sizes.inner) * narrow
         gated = (3 * sizes.inner + sizes.rank) * narrow  # y, normalized; the low-rank projection, its projection
         output = (sizes.inner + config.d_model) * narrow  # y, its projection

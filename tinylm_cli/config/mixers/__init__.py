@@ -1,1 +1,1 @@
-"""The blocks of the sequence mixers other than attention, one file for each."""
+"""The blocks of the sequence mixers, one file for each."""

@@ -121,8 +121,8 @@ class Attention(Block):
     out_multiplier: Factor = Field(1.0, description="Multiplier of the attention output, after the output projection.")
     differential: Annotated[bool, MULTI_HEAD] = Field(
         False,
-        description="Differential attention: each pair of heads subtracts one softmax from another, times a learned"
-        " factor, and attends to the values of both (DiffLlama).",
+        description="Differential attention (DiffLlama): a pair of heads attends to the concatenated values of both"
+        " with softmax_1 − λ × softmax_2, where λ is learned.",
     )
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
@@ -157,7 +157,7 @@ class Attention(Block):
         128, description="Indexer: query and key dimensions per head; RoPE rotates the first attention.d_rope of them."
     )
     index_pairing: Annotated[Pairing, INDEXED, ROPE] = Field(
-        "half", description="Indexer: dimensions that RoPE rotates as pairs; as position.pairing."
+        "half", description="Indexer: which dimensions RoPE rotates as a pair, with the values of position.pairing."
     )
 
     @property

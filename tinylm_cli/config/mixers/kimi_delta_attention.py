@@ -39,8 +39,8 @@ class KimiDeltaAttention(Block):
     )
     max_decay_rate: float | None = optional(
         5.0,
-        "Upper bound of a decay rate, the negative logarithm of a decay, which is then max_decay_rate times a sigmoid;"
-        " default: no bound, a softplus.",
+        "Upper bound of the decay rate −ln(decay), which is then max_decay_rate × sigmoid(…); default: unbounded,"
+        " exp(A_log) × softplus(…).",
         gt=0,
         le=1e4,
     )

@@ -13,7 +13,7 @@ def import_view(report: ImportReport) -> View:
         Heading(report.name, f"a config of {report.family}"),
         Listing(report.yaml.rstrip("\n"), "yaml"),
     )
-    for note in (assumed_note(report), modules_note(report), ignored_note(report)):
+    for note in (assumed_note(report), mtp_note(report), ignored_note(report)):
         blocks += (Note(f"{note[0].upper()}{note[1:]}."),) if note else ()
     return blocks
 
@@ -24,13 +24,14 @@ def assumed_note(report: ImportReport) -> str:
     return f"family defaults of {report.family} used for: {sizes}" if sizes else ""
 
 
-def modules_note(report: ImportReport) -> str:
+def mtp_note(report: ImportReport) -> str:
     """Return the multi-token prediction modules that are not read; empty if there are none."""
     count = report.unread_mtp_layers
     if not count:
         return ""
     read = "is" if count == 1 else "are"
-    return f"{counted(count, 'multi-token prediction module')} {read} not read; see head.n_mtp_layers"
+    modules = counted(count, "multi-token prediction module")
+    return f"{modules} of the file {read} left out; to count {'it' if count == 1 else 'them'}, set head.n_mtp_layers"
 
 
 def ignored_note(report: ImportReport) -> str:

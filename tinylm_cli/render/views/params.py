@@ -157,9 +157,9 @@ def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
 def _other_parts(model: ModelParams) -> Iterator[Note]:
     """Yield a sentence about the parts of a multimodal model beside its language model."""
     if model.other_parts:
-        parts = [f"the {part.name.replace('_', ' ')} {part.params:,}" for part in model.other_parts]
+        parts = [f"{part.params:,} of the {part.name.replace('_', ' ')}" for part in model.other_parts]
         total = model.total_params + sum(part.params for part in model.other_parts)
-        yield Note(f"Not in this count: {' and '.join(parts)} parameters. With them, the model has {total:,}.")
+        yield Note(f"Not counted above: {' and '.join(parts)}. With them, the model has {total:,} parameters.")
 
 
 def _explanation(model: ModelParams, explanation: ParamsExplanation) -> Iterator[Block]:

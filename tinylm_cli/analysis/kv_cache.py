@@ -43,6 +43,20 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     return batch_size * per_sequence  # B × Σ layers × bytes of a layer
 
 
+def read_cache_bytes(config: ModelConfig, *, seq_len: int, dtype: str) -> int:
+    """Return the bytes of the cache of one sequence that a decoding step reads.
+
+    Args:
+        config: A validated config.
+        seq_len: Tokens in the cache, >= 1.
+        dtype: As for :func:`kv_cache_bytes`.
+    """
+    return sum(
+        len(group.layers) * mixer_of(group.config).read_cache_bytes(group.config, seq_len=seq_len, dtype=dtype)
+        for group in group_layers(config, seq_len)
+    )
+
+
 def state_bytes(config: ModelConfig, dtype: str) -> int:
     """Return the bytes of the states of constant size of one sequence, which each decoding step reads and writes."""
     return sum(each.state_bytes for each in _cache_layers(config, dtype))

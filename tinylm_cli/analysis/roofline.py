@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.kv_cache import kv_cache_bytes, state_bytes
+from tinylm_cli.analysis.kv_cache import read_cache_bytes, state_bytes
 from tinylm_cli.analysis.quantization import stored_bytes
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor import Tensor
@@ -73,7 +73,7 @@ def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
         decode_weights(config, setup.dtype, setup.quantization),
         decode_flops(config, context_len=setup.length(config)),
         # keys, values and states, read; states, written
-        kv_cache_bytes(config, batch_size=1, seq_len=setup.length(config), dtype=setup.kv_cache_dtype)
+        read_cache_bytes(config, seq_len=setup.length(config), dtype=setup.kv_cache_dtype)
         + state_bytes(config, setup.kv_cache_dtype),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
-from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes, read_cache_bytes
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -73,3 +73,12 @@ def test_tensor_parallel() -> None:
     assert shapes["attention.indexer.wk.weight"] == (WIDTH, D)
     assert shapes["attention.indexer.weights_proj.weight"] == (HEADS, D)
     assert shapes["attention.q_b_proj.weight"] == (H * (N + R) // 4, Q)
+
+
+@pytest.mark.parametrize(("context_len", "selected"), [(1000, 1000), (100_000, TOP_K)])
+def test_read_cache_bytes(context_len: int, selected: int) -> None:
+    """A step reads every index key, and the latents and rotary keys of the selected positions."""
+    read = LAYERS * 2 * (selected * (C + R) + context_len * WIDTH)
+    assert read_cache_bytes(make(), seq_len=context_len, dtype="bfloat16") == read
+    dense = make(indexed=False)
+    assert read_cache_bytes(dense, seq_len=context_len, dtype="bfloat16") == LAYERS * 2 * context_len * (C + R)

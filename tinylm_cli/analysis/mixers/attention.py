@@ -67,6 +67,15 @@ class Attention(Mixer):
         positions = min(seq_len, config.attention.window or seq_len)  # S
         return positions * position_bytes(*_cached(config), dtype)
 
+    def read_cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
+        """Return the bytes that one step reads; with an indexer, every index key and the latents that it selects."""
+        attention = config.attention
+        if attention.index_top_k is None:
+            return self.cache_bytes(config, seq_len=seq_len, dtype=dtype)
+        selected = min(seq_len, attention.index_top_k)
+        latents = selected * position_bytes(attention.kv_rank + attention.d_rope, 1, dtype)  # min(S, k) × (C + R)
+        return latents + seq_len * position_bytes(attention.index_d_head, 1, dtype)  # S × I
+
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the heads; all heads share the latent vector."""
         yield "n_heads", config.n_heads

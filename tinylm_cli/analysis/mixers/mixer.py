@@ -71,6 +71,10 @@ class Mixer(ABC):
         ``dtype`` is a key of ``DTYPE_BYTES``, ``float8`` or ``int8``; the last two only store keys and values.
         """
 
+    def read_cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
+        """Return the bytes of its cache that one step reads: all of them, unless it selects positions."""
+        return self.cache_bytes(config, seq_len=seq_len, dtype=dtype)
+
     def state_bytes(self, config: ModelConfig, *, dtype: str) -> int:
         """Return the bytes of its cache that do not depend on the number of tokens."""
         return 0 if self.caches_tokens else self.cache_bytes(config, seq_len=1, dtype=dtype)

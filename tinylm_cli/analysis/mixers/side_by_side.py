@@ -42,6 +42,10 @@ class SideBySide(Mixer):
         """Return the bytes of all caches."""
         return sum(each.cache_bytes(config, seq_len=seq_len, dtype=dtype) for each in self.mixers)
 
+    def read_cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
+        """Return the bytes that one step reads of all caches."""
+        return sum(each.read_cache_bytes(config, seq_len=seq_len, dtype=dtype) for each in self.mixers)
+
     def state_bytes(self, config: ModelConfig, *, dtype: str) -> int:
         """Return the bytes of all states of constant size."""
         return sum(each.state_bytes(config, dtype=dtype) for each in self.mixers)

@@ -93,7 +93,8 @@ def _states(cache: CacheShape) -> Iterator[str]:
     n_layers = sum(each.n_layers for each in cache.layers if each.state_bytes)
     if n_layers:
         keep = "keeps" if n_layers == 1 else "keep"
-        instead = " instead" if cache.token_bytes else ""
+        both = any(each.state_bytes and each.token_bytes for each in cache.layers)
+        instead = " as well" if both else " instead" if cache.token_bytes else ""
         state = f"{counted(n_layers, 'layer')} {keep} a state{instead}"
         yield f"{state}: {binary_bytes(cache.state_bytes)} per sequence of any length"
 

@@ -69,6 +69,7 @@ def test_every_published_model_is_in_the_index() -> None:
     [
         (("--family", "gemma", "--max-params", "4B"), ["gemma-2-2b", "gemma-3-1b", "gemma-3-4b", "recurrentgemma-2b"]),
         (("--mixer", "short_conv"), ["lfm2-1.2b"]),
+        (("--mixer", "mamba2", "--max-params", "3B"), ["falcon-h1-0.5b", "mamba2-2.7b"]),
         (("--min-params", "1026408209408"), ["kimi-k2"]),
         (("--min-params", "124439808", "--max-params", "124439808"), ["gpt2"]),
         (("--gallery", "--family", "phi", "--mixer", "attention"), ["phi-3-mini"]),

@@ -244,3 +244,14 @@ def test_named_kinds_of_layers() -> None:
     found = [(node.name, node.count, node.layer_kind) for node in blocks.children]
     assert found == [("0..1, 3..4", 4, "rope"), ("2, 5", 2, "nope")]
     assert {node.layer_kind for group in blocks.children for node in group.children} == {""}
+
+
+@pytest.mark.parametrize("mixer", ["lightning_attention", "attention"])
+def test_layers_that_differ_in_constants_are_shown_once(mixer: str) -> None:
+    """The decays of lightning attention and the factors of differential attention depend on the layer."""
+    overrides = ["n_layers=6", f"block.mixer={mixer}", "position.kind=none"]
+    if mixer == "attention":
+        overrides.append("attention.differential=true")
+    model = TinyTransformerLM.from_config(load_config("tiny", overrides).config, device="meta")
+    (blocks,) = [node for node in module_tree(model).children if node.name == "blocks"]
+    assert [node.count for node in blocks.children] == [6]

@@ -94,9 +94,11 @@ class _Filters(NamedTuple):
 
     def match(self, preset: Preset) -> bool:
         """Return whether a model is in the list."""
+        from tinylm_cli.config.choices import mixers_within
+
         return (
             self.family in (None, preset.family)
-            and (self.mixer is None or self.mixer in preset.mixers)
+            and (self.mixer is None or self.mixer in mixers_within(preset.mixers))
             and (self.min_params is None or preset.total_params >= self.min_params)
             and (self.max_params is None or preset.total_params <= self.max_params)
         )

@@ -2,6 +2,7 @@
 
 # no deferred annotations, as in config.blocks
 
+from collections.abc import Iterable
 from typing import Literal
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
@@ -22,8 +23,16 @@ MixerKind = Literal[
     "attention_mamba2",
     "none",
 ]
-MIXERS_OF_LAYER: dict[MixerKind, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
+MIXERS_OF_LAYER: dict[str, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
 """The mixers of the layers whose ``block.mixer`` is not the name of a single one."""
+
+
+def mixers_within(kinds: Iterable[str]) -> set[str]:
+    """Return the values of ``block.mixer``, and the single mixers that are parts of them."""
+    found = set(kinds)
+    return found.union(*(MIXERS_OF_LAYER.get(kind, ()) for kind in found))
+
+
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]

@@ -84,7 +84,7 @@ class LightningAttention(SequenceMixer):
 
     def set_layer(self, layer: int) -> None:
         """Set the index of the layer, on which the decays depend."""
-        self.slope_factor = 1 - layer / (self.n_layers - 1 + DEPTH_EPS) + DEPTH_EPS
+        self._slope_factor = 1 - layer / (self.n_layers - 1 + DEPTH_EPS) + DEPTH_EPS
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
         """Yield the heads."""
@@ -113,7 +113,7 @@ class LightningAttention(SequenceMixer):
     def _slopes(self, q: Tensor) -> Tensor:
         """Return the slope of each head (H)."""
         head = torch.arange(1, self.n_heads + 1, device=q.device, dtype=q.dtype)  # (H)
-        return torch.exp2(head * (-MAX_EXPONENT / self.n_heads)) * self.slope_factor  # (H)
+        return torch.exp2(head * (-MAX_EXPONENT / self.n_heads)) * self._slope_factor  # (H)
 
 
 def chunked_linear_attention(

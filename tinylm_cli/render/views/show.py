@@ -15,7 +15,7 @@ def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
         return (Listing(text.rstrip("\n"), "yaml"),)
     columns = (
         field("field", "field", style="name", shrink=True),
-        computed("value", "value", _value),
+        computed("value", "value", _value, shrink=True),
         computed("origin", None, _place, shrink=True),
         *only_csv("source", "line", "column"),
     )

@@ -28,7 +28,7 @@ main()
     ("words", "code", "most", "unused"),
     [
         (["validate", "misspelled.yaml"], 1, 80, ["analysis", "config.hardware", "config.syntax_errors"]),
-        (["validate", "toy.yaml"], 0, 100, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
         (["params", "toy.yaml"], 0, 98, ["config.fields", "config.suggestions", "config.hardware", "atomic_write"]),
         (["list"], 0, 102, ["config.fields", "config.yaml_writer", "config.hardware", "atomic_write"]),
         (["estimate", "toy.yaml", "--gpu", "h100"], 0, 150, ["config.assertion", "analysis.design", "config.fixes"]),

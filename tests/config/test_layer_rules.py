@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tinylm_cli.config.dependencies import Problem
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.loader import parse_config
-from tinylm_cli.config.rules import Problem
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_amount
 from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS
-from tinylm_cli.config.dependencies import REQUIREMENTS, applies, defaults, satisfying_values
+from tinylm_cli.config.dependencies import REQUIREMENTS, Problem, applies, defaults, satisfying_values
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.config.fields import Field, fields
-from tinylm_cli.config.rules import RULES, Problem, broken_rules
+from tinylm_cli.config.rules import RULES, broken_rules
 from tinylm_cli.config.schema import ModelConfig
 
 Values = dict[str, Any]

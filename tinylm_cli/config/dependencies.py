@@ -1,10 +1,10 @@
-"""Requirements between fields: a field may have an effect only with certain values of other fields."""
+"""Requirements between fields, which may have an effect only with certain values of others; and broken rules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinylm_cli.config.base import WITH_ATTENTION, Requirement
 from tinylm_cli.config.blocks import BLOCKS
@@ -34,6 +34,18 @@ REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
     )
 }
 """The requirements of each field, those of its block first; fields without any are omitted."""
+
+Values = Mapping[str, Any]
+"""The valid values of a config by dotted name, defaults included. A field with an invalid value is absent."""
+
+
+class Problem(NamedTuple):
+    """A broken rule: its code, the fields involved (the first one is at fault), the message and the help."""
+
+    code: str
+    fields: tuple[str, ...]
+    message: str
+    help: str
 
 
 def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement]:

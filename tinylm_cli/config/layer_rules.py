@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinylm_cli.config.dependencies import apply_overrides, defaults
+from tinylm_cli.config.dependencies import Problem, Values, apply_overrides, defaults
 from tinylm_cli.config.diagnostic_codes import clip, either
 from tinylm_cli.config.layers import overrides_by_kind, read_sequence
-from tinylm_cli.config.rules import Problem, Values, broken_rules
+from tinylm_cli.config.rules import broken_rules
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.quantities import counted
 

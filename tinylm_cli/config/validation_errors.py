@@ -11,12 +11,12 @@ from pydantic_core import ErrorDetails
 
 from tinylm_cli.config.aliases import FIELD_ALIASES, RECIPROCAL_KEYS
 from tinylm_cli.config.attention_kinds import ABBREVIATIONS
+from tinylm_cli.config.dependencies import Problem
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either, quote
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.fixes import rename_fix, value_fix
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import LayerKind
-from tinylm_cli.config.rules import Problem
 from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.sequence_errors import find_sequence_error
 from tinylm_cli.config.similar_names import nearest

@@ -84,6 +84,9 @@ def test_filters(filters: tuple[str, ...], matching: list[str], here: Here) -> N
         assert [line.split()[0] for line in shown.splitlines()[1:]] == matching
     else:
         assert shown == "No published model matches.\n"
+        assert here("list", *filters, "--format", "csv").out.startswith("name,year,total_params,")
+        for format_ in ("markdown", "latex"):
+            assert "No published model matches." in here("list", *filters, "--format", format_).out
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ FLOAT32_BYTES = DTYPE_BYTES["float32"]
 INT64_BYTES = 8
 """Token ids, targets and indices are 64-bit integers."""
 
+INT32_BYTES = 4
+"""Kernels of sparse attention index positions with 32-bit integers."""
+
 BOOL_BYTES = 1
 
 HALF_PRECISION = ("bfloat16", "float16")

@@ -6,6 +6,8 @@ import pytest
 
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes, read_cache_bytes
+from tinylm_cli.analysis.mixers.attention_working_memory import attention_prefill_bytes
+from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -82,3 +84,12 @@ def test_read_cache_bytes(context_len: int, selected: int) -> None:
     assert read_cache_bytes(make(), seq_len=context_len, dtype="bfloat16") == read
     dense = make(indexed=False)
     assert read_cache_bytes(dense, seq_len=context_len, dtype="bfloat16") == LAYERS * 2 * context_len * (C + R)
+
+
+def test_flash_kernels_of_an_indexer() -> None:
+    """One score of each position for a token, summed over the heads, and the positions of the selected ones."""
+    config = make()
+    added = [
+        max(attention_prefill_bytes(config, InferencePass(1, 512, kv_len, 2, "flash"))) for kv_len in (200_000, 210_000)
+    ]
+    assert added[1] - added[0] == 512 * 10_000 * 4

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend
-from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
+from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.config.schema import ModelConfig
 
@@ -24,9 +24,12 @@ def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> It
     batch_size, seq_len, kv_len, element_bytes, backend = inference
     mask = _layer_mask(config, seq_len, kv_len, element_bytes, backend)
     if config.attention.index_top_k is not None:
-        for row in _indexing(config, kv_len, element_bytes):
-            yield seq_len * kv_len * BOOL_BYTES + inference.tokens * row  # the causal mask, T × S
-        if config.attention.index_top_k < kv_len:
+        causal_mask = 0 if backend == "flash" else seq_len * kv_len * BOOL_BYTES  # T × S
+        for row in _indexing(config, kv_len, element_bytes, backend):
+            yield causal_mask + inference.tokens * row
+        if backend == "flash":
+            mask = inference.tokens * min(config.attention.index_top_k, kv_len) * INT32_BYTES  # positions, B × T × k
+        elif config.attention.index_top_k < kv_len:
             # the mask of the selected positions, one for each sequence, and what the backend makes of it
             mask = batch_size * (mask + seq_len * kv_len * (BOOL_BYTES + (element_bytes if backend == "fused" else 0)))
     copies = batch_size * kv_len * _copied_keys_and_values(config, element_bytes, backend)
@@ -64,8 +67,8 @@ def attention_decode_bytes(
     held = seq_len * per_position + splits
     if attention.index_top_k is not None:
         held = max(
-            held + _gathered_latent_kv(config, n_cached, element_bytes),
-            _indexing_cache(config, n_cached, element_bytes),
+            held + (0 if backend == "flash" else _gathered_latent_kv(config, n_cached, element_bytes)),
+            _indexing_cache(config, n_cached, element_bytes, backend),
         )
     attending = (new_copies + row + absorbed for row in _attention(config, 1, element_bytes, backend))
     return held, (*_qk_norm_and_rope(config, element_bytes), *attending)
@@ -163,10 +166,11 @@ def _latent_attention(
     return (element_bytes * held + upcast + scaled + scores,)
 
 
-def _indexing(config: ModelConfig, kv_len: int, element_bytes: int) -> tuple[int, int, int]:
+def _indexing(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, int, int]:
     """Return the bytes per token while an indexer rotates queries, scores ``kv_len`` positions, and selects some.
 
-    Follows ``model/indexer.py:Indexer.select``.
+    Follows ``model/indexer.py:Indexer.select``. With flash kernels, one kernel also weights and sums the scores of all
+    heads, as ``fp8_mqa_logits`` of https://github.com/deepseek-ai/DeepGEMM does, and another selects the highest.
     """
     attention, upcast_bytes = config.attention, max(element_bytes, FLOAT32_BYTES)
     copy_bytes = upcast_bytes if upcast_bytes > element_bytes else 0  # of an element that is upcast
@@ -183,6 +187,9 @@ def _indexing(config: ModelConfig, kv_len: int, element_bytes: int) -> tuple[int
     weights = heads * (element_bytes + copy_bytes + upcast_bytes)  # projected, upcast, scaled
     keys = d_index * copy_bytes  # of all positions, for each of which there is a token
     scores = kv_len * upcast_bytes  # S
+    if backend == "flash":
+        selected = min(attention.index_top_k or 0, kv_len) * INT32_BYTES  # their positions
+        return rotating, held + queries * element_bytes + weights + scores, held + scores + selected
     scoring = held + queries * (element_bytes + copy_bytes) + weights + keys + heads * scores + scores
     # scores; which are better, equal, chosen; counts of equal ones; the best scores and their positions
     selecting = scores + kv_len * (4 * BOOL_BYTES + FLOAT32_BYTES)
@@ -190,11 +197,12 @@ def _indexing(config: ModelConfig, kv_len: int, element_bytes: int) -> tuple[int
     return rotating, scoring, held + selecting + best
 
 
-def _indexing_cache(config: ModelConfig, kv_len: int, element_bytes: int) -> int:
+def _indexing_cache(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> int:
     """Return the bytes of the scores of one token, and of the cached keys in float32."""
     attention, upcast_bytes = config.attention, max(element_bytes, FLOAT32_BYTES)
-    keys = attention.index_d_head * upcast_bytes if upcast_bytes > element_bytes else 0
-    return max(_indexing(config, kv_len, element_bytes)) + kv_len * keys
+    copies = upcast_bytes > element_bytes and backend != "flash"
+    keys = attention.index_d_head * upcast_bytes if copies else 0
+    return max(_indexing(config, kv_len, element_bytes, backend)) + kv_len * keys
 
 
 def _gathered_latent_kv(config: ModelConfig, kv_len: int, element_bytes: int) -> int:

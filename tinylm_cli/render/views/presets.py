@@ -28,8 +28,6 @@ def presets_view(report: PresetsReport, *, others: str = "") -> View:
 
 def gallery_view(report: PresetsReport) -> View:
     """Show published models as a table."""
-    if not report.presets:
-        return (Note("No published model matches.", "muted"),)
     columns = (
         field("model", "name", style="name"),
         field("year", "year", keep=5),
@@ -41,7 +39,8 @@ def gallery_view(report: PresetsReport) -> View:
         field("d_model", "d_model", integer, keep=2),
         field("n_layers", "n_layers", integer, keep=1),
     )
-    return (record_table(report.presets, columns, name="presets", caption="Every published model"),)
+    table = record_table(report.presets, columns, name="presets", caption="Every published model")
+    return (table,) if report.presets else (table, Note("No published model matches.", "muted"))
 
 
 def _mixers(mixers: tuple[str, ...]) -> str:

@@ -140,6 +140,9 @@ def test_theta_without_effect(changed: Change) -> None:
     (found,) = raised.value.diagnostics
     assert (found.code, found.field) == ("contradiction", "attn_config.rope_theta")
     assert found.message.startswith("attn_config.rope_theta 500000 contradicts rope_theta 10000")
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("dbrx", rope_theta="x"))
+    assert [each.field for each in raised.value.diagnostics] == ["rope_theta"]
 
 
 @pytest.mark.parametrize("power", [2.0, 3])

@@ -93,7 +93,7 @@ class DbrxKeys(RopeKeys):
         to.put("attention.n_kv_heads", attention.kv_n_heads, "attn_config.kv_n_heads")
         to.put("attention.clip_qkv", attention.clip_qkv, "attn_config.clip_qkv")
         theta = to.get("position.theta")
-        if attention.rope_theta not in (None, theta):
+        if theta is not None and attention.rope_theta not in (None, theta):
             place = "attn_config.rope_theta"
             message = (
                 f"{to.display(place)} {attention.rope_theta:g} contradicts rope_theta {theta:g}, which is in effect"

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.interop.changes import Change, flat, refused
+from tests.interop.changes import CONFIGS, Change, flat, refused
+from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import resolve_config
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES
-from tinylm_cli.interop.load import import_config, load_config
+from tinylm_cli.interop.family_lookup import ALIASES
+from tinylm_cli.interop.load import ConfigText, import_config, load_config, parse_config_text
+from tinylm_cli.interop.shared_keys import filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
@@ -236,6 +240,15 @@ def test_all_errors_in_order(changed: Change) -> None:
     assert [code for code, _ in refused(path)] == ["wrong-type", "out-of-range", "out-of-range", "unknown-setting"]
 
 
+def test_override_of_a_value_that_others_follow(changed: Change) -> None:
+    """MPT has d_ff as a multiple of d_model, whose value is then needed."""
+    wrong = changed("mpt", d_model=[[]])
+    with pytest.raises(ConfigError) as raised:
+        load_config(wrong, ["d_model=64"])
+    assert [(found.code, found.field) for found in raised.value.diagnostics] == [("wrong-type", "d_model")]
+    assert load_config(wrong, ["d_model=64", "d_ff=256", "n_heads=4"]).config.d_ff == 256
+
+
 def test_override_of_a_wrong_value(changed: Change) -> None:
     assert load_config(changed("llama", num_hidden_layers=0), ["n_layers=2"]).config.n_layers == 2
     assert load_config(changed("llama", hidden_size="4096"), ["d_model=128"]).config.d_model == 128
@@ -405,3 +418,18 @@ def test_surrogate_pair(tmp_path: Path) -> None:
     assert found.span is not None
     assert found.span.text == text
     assert text[found.span.column - 1 : found.span.end_column - 1] == r'"\ud83d\ude00"'
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.json")))
+def test_overrides_of_invalid_keys(name: str) -> None:
+    """An override replaces the value of an invalid key; the key is an error only if more is derived from it."""
+    body = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    family = FAMILIES[ALIASES.get(body["model_type"], body["model_type"])]
+    for key in body.keys() & family.keys.model_fields.keys():
+        filled = filled_fields(family.keys, key)
+        source = Source(f"{name}.json", json.dumps(body | {key: [[]]}))
+        overrides = [f"{field}={scalar(fields()[field].example)}" for field in filled]
+        if not filled or "None" in overrides:
+            continue
+        with contextlib.suppress(ConfigError):
+            parse_config_text(ConfigText(source, as_json=True), overrides)

@@ -117,6 +117,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
         errors = _at_keys(error.errors(include_url=False, include_input=False), plain)
     schema = Schema(keys, to.prefix.removesuffix("."))
     others: list[ErrorDetails] = []
+    withheld: list[ErrorDetails] = []
     for detail in errors:
         path = [part for part in detail["loc"] if isinstance(part, str)]
         name, kind, entry = ".".join(path), detail["type"], find_entry(to.node, path)
@@ -134,14 +135,18 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
             to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))
         elif name in schema.blocks and entry is not None:
             _report_not_an_object(to.display(name), entry.value, to)
-        elif not (filled := filled_fields(keys, path[0])) or not set(filled) <= set(overridden):
-            others.append(detail)
+        else:
+            filled = filled_fields(keys, path[0])
+            (withheld if filled and set(filled) <= set(overridden) else others).append(detail)
         to.with_errors.add(name)
         _repair(plain, path, field.example if field is not None and field.required else None)
     from tinylm_cli.config.validation_errors import diagnose_fields
 
     found = diagnose_fields(others, to.node, to.source, schema)
     to.errors += [_respelled(each, to) for each in found]
+    for detail in withheld:
+        found = diagnose_fields([detail], to.node, to.source, schema)
+        to.withheld[str(detail["loc"][0])] = [_respelled(each, to) for each in found]
     to.values = keys.model_validate(plain)
 
 

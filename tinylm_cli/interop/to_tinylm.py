@@ -43,6 +43,7 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     to = validate_keys(root, family, source, overridden)
     _translate(family.keys, to)
     read_head(root, family, to, overridden="head.kind" in overridden)
+    _report_withheld(to, overridden)
     assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.family_span)
@@ -69,6 +70,19 @@ def _translate(keys: type[Keys], to: Translation) -> None:
                 value = info.default
             to.put(field, ACTIVATIONS[value] if field == "feed_forward.activation" else value, key)
     to.values.to_tinylm(to)
+
+
+def _report_withheld(to: Translation, overridden: Collection[str]) -> None:
+    """Report the invalid keys whose own fields are overridden, but from which the file derives other fields."""
+    derived = {
+        key
+        for field, node in to.fields.items()
+        if node.reported and field not in overridden
+        for key in to.derived_from.get(field, ())
+    }
+    for key, found in to.withheld.items():
+        if key in derived:
+            to.errors += found
 
 
 def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:

@@ -33,6 +33,9 @@ class Translation:
         self.fields: dict[str, Node] = {}  # The value and position of each tinylm field, by dotted name.
         self.keys: dict[str, str] = {}  # The file's key that each tinylm field is copied from, by dotted field.
         self.with_errors: set[str] = set()  # Keys with a diagnostic; values derived from them are not reported again.
+        self.derived_from: dict[str, tuple[str, ...]] = {}  # The keys of each field that has the value of such a key.
+        # Of keys whose own fields are all overridden: reported only if another field is derived from the key.
+        self.withheld: dict[str, list[Diagnostic]] = {}
         # Keys without effect on the model, in file order; then those that other keys make irrelevant.
         self.ignored: list[str] = []
         self.errors: list[Diagnostic] = []  # Diagnostics so far.
@@ -54,6 +57,8 @@ class Translation:
         """
         key = next((key for key in keys if self._entry(key) is not None), keys[0] if keys else None)
         node = Node(self.span_of(*keys), reported=self.has_error(*keys))
+        if node.reported:
+            self.derived_from[field] = keys
         if key is not None and (node.reported or self._is_value_of(key, value)):
             self.keys[field] = self.display(key)
         elif value is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import strategies as st
 
 from tinylm_cli.config.base import WITH_ATTENTION, WITH_MAMBA2
 from tinylm_cli.config.blocks import BLOCKS
+from tinylm_cli.config.choices import MixerKind
 
 MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
 
@@ -43,21 +44,7 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
-    mixers = [
-        "attention",
-        "attention",
-        "attention",
-        "short_conv",
-        "mamba",
-        "mamba2",
-        "gated_deltanet",
-        "kimi_delta_attention",
-        "lightning_attention",
-        "rg_lru",
-        "attention_mamba2",
-        "none",
-    ]
-    mixer = draw(st.sampled_from(mixers))
+    mixer = draw(st.sampled_from(["attention", "attention", *get_args(MixerKind)]))
     attends = mixer in WITH_ATTENTION
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
     latent = attends and draw(st.booleans())

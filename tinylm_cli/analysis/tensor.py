@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
+from tinylm_cli.config.choices import SingleMixer
 from tinylm_cli.config.schema import ModelConfig
 
 Component = Literal[
@@ -13,14 +14,7 @@ Component = Literal[
     "position",
     "per_layer_embedding",
     "per_layer_input",
-    "attention",
-    "short_conv",
-    "mamba",
-    "mamba2",
-    "gated_deltanet",
-    "kimi_delta_attention",
-    "lightning_attention",
-    "rg_lru",
+    SingleMixer,
     "feed_forward",
     "router",
     "experts",

@@ -11,7 +11,7 @@ Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich", "post_residual"]
-MixerKind = Literal[
+SingleMixer = Literal[
     "attention",
     "short_conv",
     "mamba",
@@ -20,9 +20,8 @@ MixerKind = Literal[
     "kimi_delta_attention",
     "lightning_attention",
     "rg_lru",
-    "attention_mamba2",
-    "none",
 ]
+MixerKind = Literal[SingleMixer, "attention_mamba2", "none"]
 MIXERS_OF_LAYER: dict[str, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
 """The mixers of the layers whose ``block.mixer`` is not the name of a single one."""
 

@@ -121,6 +121,12 @@ def idle_expert_keys(keys: type[key.Keys], config: ModelConfig) -> dict[str, Any
     return {name: field.default for name, field in keys.model_fields.items() if is_of_experts(name)}
 
 
+def put_expert_groups(to: Translation, n_groups: int, top_k_groups: int | None) -> None:
+    """Set the groups that the router selects, if the experts are in several; ``n_group`` itself is copied."""
+    if n_groups > 1:
+        to.put("feed_forward.top_k_groups", top_k_groups or 1, "topk_group")
+
+
 class MlpLayerTypeKeys(key.Keys):
     """Keys of a family that lists which layers have experts: ``dense`` or ``sparse`` in ``mlp_layer_types``."""
 

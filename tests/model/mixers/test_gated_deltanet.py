@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import Qwen3NextConfig
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet
 
+from tests.model.mixers.delta_rule import assert_delta_rule
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.mixers.gated_deltanet import GatedDeltaNet, GatedDeltaNetState, chunked_delta_rule
 
@@ -81,7 +82,6 @@ def test_steps_equal_the_chunked_form(
 
 @pytest.mark.parametrize("chunk_len", [1, 2, 5, 7, 64])
 def test_chunks_equal_the_recurrence(chunk_len: int) -> None:
-    """Each position as the delta rule is written: decay, read with the key, write the difference, read the query."""
     batch, length, heads = 2, 7, 3
     torch.manual_seed(0)
     q, k = torch.randn(2, batch, length, heads, K, dtype=torch.float64)
@@ -91,12 +91,7 @@ def test_chunks_equal_the_recurrence(chunk_len: int) -> None:
     state = torch.randn(batch, heads, K, V, dtype=torch.float64)
     memory = state.clone()
     found = chunked_delta_rule(q, k, v, -decay, 2 * beta, chunk_len=chunk_len, memory=memory)
-    for t in range(length):
-        state = state * torch.exp(-decay[:, t, :, None, None])
-        read = torch.einsum("bhkv,bhk->bhv", state, k[:, t])
-        state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], 2 * beta[:, t, :, None] * (v[:, t] - read))
-        torch.testing.assert_close(found[:, t], torch.einsum("bhkv,bhk->bhv", state, q[:, t]))
-    torch.testing.assert_close(memory, state)
+    assert_delta_rule(found, memory, q, k, v, decay[..., None], 2 * beta, state)
 
 
 def test_fast_decay_does_not_overflow() -> None:

@@ -12,6 +12,7 @@ from transformers import BailingHybridConfig, KimiLinearConfig
 from transformers.models.bailing_hybrid.modeling_bailing_hybrid import BailingHybridDeltaAttention
 from transformers.models.kimi_linear.modeling_kimi_linear import KimiLinearDeltaAttention
 
+from tests.model.mixers.delta_rule import assert_delta_rule
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.mixers.kimi_delta_attention import (
     KimiDeltaAttention,
@@ -85,7 +86,6 @@ def test_steps_equal_the_chunked_form(
 
 @pytest.mark.parametrize("chunk_len", [1, 2, 5, 7, 64])
 def test_chunks_equal_the_recurrence(chunk_len: int) -> None:
-    """Each position as the delta rule is written: decay, read with the key, write the difference, read the query."""
     batch, length, d_value = 2, 7, 5
     torch.manual_seed(0)
     q, k = torch.randn(2, batch, length, H, K, dtype=torch.float64)
@@ -95,12 +95,7 @@ def test_chunks_equal_the_recurrence(chunk_len: int) -> None:
     state = torch.randn(batch, H, K, d_value, dtype=torch.float64)
     memory = state.clone()
     found = chunked_channel_delta_rule(q, k, v, -decay, beta, chunk_len=chunk_len, memory=memory)
-    for t in range(length):
-        state = state * torch.exp(-decay[:, t, :, :, None])
-        read = torch.einsum("bhkv,bhk->bhv", state, k[:, t])
-        state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t, :, None] * (v[:, t] - read))
-        torch.testing.assert_close(found[:, t], torch.einsum("bhkv,bhk->bhv", state, q[:, t]))
-    torch.testing.assert_close(memory, state)
+    assert_delta_rule(found, memory, q, k, v, decay, beta, state)
 
 
 def test_fast_decay_does_not_overflow() -> None:

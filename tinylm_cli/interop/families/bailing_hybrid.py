@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.deepseek import IGNORED, LATENT, LATENT_NAMES, LatentKeys
-from tinylm_cli.interop.families.kimi_linear import KDA, DeltaLayerKeys, kda_convolution, kda_names
+from tinylm_cli.interop.families.kimi_linear import KDA, DeltaLayerKeys, kda_convolution, kda_names, kda_settings
 from tinylm_cli.interop.rope_scaling import Theta
 from tinylm_cli.interop.tensor_names import EMBEDDING, Fused
 from tinylm_cli.interop.translation import Translation
@@ -101,15 +100,10 @@ class BailingHybridKeys(DeltaLayerKeys, LatentKeys):
         else:
             to.ignore("kda_lower_bound")
 
-    def n_dense(self) -> tuple[int, str]:
-        """Return ``first_k_dense_replace``."""
-        return self.first_k_dense_replace or 0, "first_k_dense_replace"
-
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys, with the sizes of KDA."""
-        linear = next((kind for kind in layer_pattern(config).kinds if kind.block.mixer == KDA), config)
-        settings = linear.kimi_delta_attention
+        settings = kda_settings(config)
         keys = super().from_tinylm(config) | {
             "head_dim": settings.d_head,
             "linear_num_heads": settings.n_heads,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, n_leading_dense
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, n_leading_dense, put_expert_groups
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
 from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, WindowPeriodKeys
@@ -100,8 +100,7 @@ class ExaoneMoeKeys(MlpLayerTypeKeys, Exaone4Keys):
     def to_tinylm(self, to: Translation) -> None:
         """Map as 4.0, and the layers that have experts."""
         super().to_tinylm(to)
-        if self.n_group > 1:
-            to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")
+        put_expert_groups(to, self.n_group, self.topk_group)
         n_dense = self.first_k_dense_replace or 0
         self.put_sparse_layers(to, self.num_experts, "num_experts", n_dense, "first_k_dense_replace")
 

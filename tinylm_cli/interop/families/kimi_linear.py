@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys, put_expert_groups
 from tinylm_cli.interop.families.deepseek import IGNORED, LATENT, LATENT_NAMES, LatentAttentionKeys
 from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.tensor_names import Fused, Split, TensorLayout, mlp
@@ -35,6 +36,12 @@ def kda_convolution(stored: str) -> Split:
     )
 
 
+def kda_settings(config: ModelConfig) -> KimiDeltaAttention:
+    """Return the sizes of Kimi delta attention in the layers that have it."""
+    linear = next((kind for kind in layer_pattern(config).kinds if kind.block.mixer == KDA), config)
+    return linear.kimi_delta_attention
+
+
 class DeltaLayerKeys(MlpLayerTypeKeys, LatentAttentionKeys):
     """Keys of a family whose layers have Kimi delta attention or latent attention, and experts or none."""
 
@@ -49,6 +56,7 @@ class DeltaLayerKeys(MlpLayerTypeKeys, LatentAttentionKeys):
     n_group: Annotated[int, *key.fills("feed_forward.n_groups")] = 1
     topk_group: key.OptionalSize = 1
     norm_topk_prob: key.Renormalize = True
+    first_k_dense_replace: key.OptionalCount = 1
 
     aliases: ClassVar[Mapping[str, str]] = {
         "model_max_length": "max_position_embeddings",
@@ -67,15 +75,10 @@ class DeltaLayerKeys(MlpLayerTypeKeys, LatentAttentionKeys):
         """Set the sizes of Kimi delta attention."""
         raise NotImplementedError
 
-    def n_dense(self) -> tuple[int, str]:
-        """Return the leading layers without experts in the absence of ``mlp_layer_types``, and their key."""
-        raise NotImplementedError
-
     def to_tinylm(self, to: Translation) -> None:
         """Map the kinds of layers, the sizes of both kinds of attention, and the layers that have experts."""
         super().to_tinylm(to)
-        if self.n_group > 1:
-            to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")
+        put_expert_groups(to, self.n_group, self.topk_group)
         if to.has_error("num_hidden_layers", "layer_types"):
             return
         types, listed = self.types(to)
@@ -84,8 +87,8 @@ class DeltaLayerKeys(MlpLayerTypeKeys, LatentAttentionKeys):
             self.put_sizes(to)
         put_layers(to, names, {"linear": {"block.mixer": KDA}, "full": {}}, listed)
         if names:
-            n_dense, dense_key = self.n_dense()
-            self.put_sparse_layers(to, self.num_local_experts, "num_local_experts", n_dense, dense_key)
+            n_dense = self.first_k_dense_replace or 0
+            self.put_sparse_layers(to, self.num_local_experts, "num_local_experts", n_dense, "first_k_dense_replace")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
@@ -156,7 +159,6 @@ class KimiLinearKeys(DeltaLayerKeys):
     linear_head_dim: Annotated[int, *key.like(f"{KDA}.d_head")] = 128
     linear_num_heads: Annotated[int, *key.like(f"{KDA}.n_heads")] = 32
     linear_conv_kernel_dim: Annotated[int, *key.like(f"{KDA}.kernel_size")] = 4
-    first_k_dense_replace: key.OptionalCount = 1
     mla_use_nope: bool = key.only(True, why="this family's code has no RoPE")
     moe_layer_freq: int = key.only(1, why="this family's code has only leading dense layers")
     moe_router_activation_func: str = key.only("sigmoid", why="this family's code weights experts with a sigmoid")
@@ -193,15 +195,10 @@ class KimiLinearKeys(DeltaLayerKeys):
             place = outside if value is None else f"linear_attn_config.{inside}"
             to.put(f"{KDA}.{field}", getattr(self, outside) if value is None else value, place)
 
-    def n_dense(self) -> tuple[int, str]:
-        """Return ``first_k_dense_replace``."""
-        return self.first_k_dense_replace or 0, "first_k_dense_replace"
-
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys, with the sizes of KDA."""
-        linear = next((kind for kind in layer_pattern(config).kinds if kind.block.mixer == KDA), config)
-        settings = linear.kimi_delta_attention
+        settings = kda_settings(config)
         return super().from_tinylm(config) | {
             "linear_head_dim": settings.d_head,
             "linear_num_heads": settings.n_heads,

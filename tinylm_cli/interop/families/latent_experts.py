@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, put_expert_groups
 from tinylm_cli.interop.families.deepseek import DeepseekV3Keys, InterleavedKeys
 from tinylm_cli.interop.translation import Translation
 
@@ -40,8 +40,7 @@ class Glm4MoeLiteKeys(MlpLayerTypeKeys, InterleavedKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map attention, the groups that the router selects first, and the layers that have experts."""
         super().to_tinylm(to)
-        if self.n_group > 1:
-            to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")
+        put_expert_groups(to, self.n_group, self.topk_group)
         n_dense = 1 if self.first_k_dense_replace is None else self.first_k_dense_replace
         self.put_sparse_layers(to, self.n_routed_experts, "n_routed_experts", n_dense, "first_k_dense_replace")
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys, put_expert_groups
 from tinylm_cli.interop.families.deepseek import IGNORED, LATENT_NAMES, DeepseekV3Keys, LatentKeys
 from tinylm_cli.interop.translation import Translation
 
@@ -48,8 +48,7 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map attention, the groups that the router selects first, and the layers that have experts."""
         super().to_tinylm(to)
-        if self.n_group > 1:
-            to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")
+        put_expert_groups(to, self.n_group, self.topk_group)
         other = next((each for each in self.layer_types or () if each != INDEXED_ATTENTION), None)
         if other is not None:
             to.unsupported("layer_types", "this family's code has an indexer in each layer")

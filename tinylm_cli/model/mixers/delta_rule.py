@@ -1,16 +1,38 @@
 """The delta rule in chunks and in steps, which gated DeltaNet and Kimi delta attention share.
 
-Shapes: B batch, T positions, H heads, K d_key, V d_value; c chunks of Q positions, and M = B·H.
+Shapes: B batch, T positions, H heads, K d_key, V d_value; c chunks of Q positions, and M = B·H; L kernel_size.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tinylm_cli.model.sequence_mixer import constant_states
+
 L2_EPS = 1e-6
 """Added to the squared length of queries and keys, in the reference implementations."""
+
+
+class DeltaRuleState(NamedTuple):
+    """The decoding state of one layer; zeros before the first position.
+
+    Attributes:
+        inputs: The L - 1 inputs of the convolution of queries, keys and values before the next position, (B, L - 1, C).
+        memory: The state of every head, (B, H, K, V), in float32 or wider.
+    """
+
+    inputs: Tensor
+    memory: Tensor
+
+    @classmethod
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
+        """Return the state of each layer, emptied before the first position."""
+        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 def over_chunks(

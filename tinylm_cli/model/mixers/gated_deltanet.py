@@ -14,8 +14,7 @@ chunks of Q positions, and M = B·H.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +23,25 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
-from tinylm_cli.model.mixers.delta_rule import by_head, chunks_of, in_order, inverse_of, over_chunks, step, unit
+from tinylm_cli.model.mixers.delta_rule import (
+    DeltaRuleState,
+    by_head,
+    chunks_of,
+    in_order,
+    inverse_of,
+    over_chunks,
+    step,
+    unit,
+)
 from tinylm_cli.model.norm import RMSNorm
-from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer
 
 INITIAL_DECAY = (0.01, 16.0)
 """Range of the initial -A, drawn uniformly, in Qwen3-Next."""
 
 
-class GatedDeltaNetState(NamedTuple):
-    """The decoding state of one layer; zeros before the first position.
-
-    Attributes:
-        inputs: The L - 1 inputs of the convolution before the next position, (B, L - 1, 2·G·K + H·V).
-        memory: The state of every value head, (B, H, K, V), in float32 or wider.
-    """
-
-    inputs: Tensor
-    memory: Tensor
+class GatedDeltaNetState(DeltaRuleState):
+    """The decoding state of gated DeltaNet, with C = 2·G·K + H·V."""
 
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
@@ -53,11 +53,6 @@ class GatedDeltaNetState(NamedTuple):
             Buffer((1, batch_size, settings.kernel_size - 1, channels)),  # (1, B, L - 1, 2·G·K + H·V)
             Buffer((1, batch_size, heads, settings.d_key, settings.d_value), is_upcast=True),  # (1, B, H, K, V)
         )
-
-    @classmethod
-    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
-        """Return the state of each layer, emptied before the first position."""
-        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 class GatedDeltaNet(SequenceMixer):

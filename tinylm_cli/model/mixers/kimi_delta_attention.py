@@ -13,8 +13,7 @@ positions, and M = B·H.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -23,25 +22,26 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.causal_conv import CausalConv
-from tinylm_cli.model.mixers.delta_rule import by_head, chunks_of, in_order, inverse_of, over_chunks, step, unit
+from tinylm_cli.model.mixers.delta_rule import (
+    DeltaRuleState,
+    by_head,
+    chunks_of,
+    in_order,
+    inverse_of,
+    over_chunks,
+    step,
+    unit,
+)
 from tinylm_cli.model.mixers.initial_values import draw_dt_bias
 from tinylm_cli.model.norm import RMSNorm
-from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer
 
 INITIAL_DECAY = (1.0, 16.0)
 """Range of the initial -A, drawn uniformly, in Kimi Linear."""
 
 
-class KimiDeltaAttentionState(NamedTuple):
-    """The decoding state of one layer; zeros before the first position.
-
-    Attributes:
-        inputs: The L - 1 inputs of the convolution before the next position, (B, L - 1, 3·H·K).
-        memory: The state of every head, (B, H, K, K), in float32 or wider.
-    """
-
-    inputs: Tensor
-    memory: Tensor
+class KimiDeltaAttentionState(DeltaRuleState):
+    """The decoding state of Kimi delta attention, with C = 3·H·K and V = K."""
 
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
@@ -51,11 +51,6 @@ class KimiDeltaAttentionState(NamedTuple):
             Buffer((1, batch_size, settings.kernel_size - 1, 3 * settings.d_inner)),  # (1, B, L - 1, 3·H·K)
             Buffer((1, batch_size, settings.n_heads, settings.d_head, settings.d_head), is_upcast=True),
         )
-
-    @classmethod
-    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
-        """Return the state of each layer, emptied before the first position."""
-        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 class KimiDeltaAttention(SequenceMixer):

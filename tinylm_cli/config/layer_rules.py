@@ -24,8 +24,14 @@ LAYER_SELECTORS = {
 
 _MOST_NAMED = 3
 
-_AFTER_RESIDUAL = "post_residual"
-_ADDED_POSITIONS = ("sinusoidal", "learned")
+_OF_EVERY_LAYER = {
+    "position.kind": (("sinusoidal", "learned"), "positions are in every layer", ", or write position.kind: rope"),
+    "norm.placement": (("post_residual",), "is of all layers or none", ""),
+}
+"""Choices that one kind of layers cannot make alone, with the reason and another remedy.
+
+Sinusoidal and learned positions are added to the embeddings; norms after the residual additions replace the final norm.
+"""
 
 
 def broken_rules_of_model(values: Values) -> Iterator[Problem]:
@@ -43,8 +49,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
     yield from problems
     kinds = overrides_by_kind(values[KINDS])
     yield from _layers_are_selected_once(values, kinds)
-    yield from _positions_agree(values, kinds)
-    yield from _final_norms_agree(values, kinds)
+    yield from _choices_of_every_layer_agree(values, kinds)
     if kinds:
         yield from _broken_rules_of_kinds(values, kinds)
 
@@ -127,34 +132,18 @@ def _layers_are_selected_once(values: Values, kinds: Mapping[str, Mapping[str, A
             yield Problem("contradiction", (place, KINDS), message, f"{instead}, and omit {field}")
 
 
-def _positions_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
-    """Sinusoidal and learned positions are added to the embeddings, so that every layer has them."""
-    field = "position.kind"
-    if field not in values:  # its value is invalid
-        return
-    common = values[field]
-    for name, overrides in kinds.items():
-        own = overrides.get(field, common)
-        if own != common and (own in _ADDED_POSITIONS or common in _ADDED_POSITIONS):
-            added = own if own in _ADDED_POSITIONS else common
-            message = f"{KINDS}.{name}.{field} {own} contradicts {field} {common}: {added} positions are in every layer"
-            remedy = f"omit {KINDS}.{name}.{field}, or write {field}: rope"
-            yield Problem("contradiction", (f"{KINDS}.{name}.{field}", field), message, remedy)
-
-
-def _final_norms_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
-    """Norms after the residual additions replace the final norm, so that every layer has them or none."""
-    field = "norm.placement"
-    if field not in values:  # its value is invalid
-        return
-    common = values[field]
-    for name, overrides in kinds.items():
-        own = overrides.get(field, common)
-        if own != common and _AFTER_RESIDUAL in (own, common):
-            contradicted = f"{KINDS}.{name}.{field} {own} contradicts {field} {common}"
-            message = f"{contradicted}: post_residual is of all layers or none"
-            remedy = f"omit {KINDS}.{name}.{field}"
-            yield Problem("contradiction", (f"{KINDS}.{name}.{field}", field), message, remedy)
+def _choices_of_every_layer_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    for field, (choices, why, instead) in _OF_EVERY_LAYER.items():
+        if field not in values:  # its value is invalid
+            continue
+        common = values[field]
+        for name, overrides in kinds.items():
+            own = overrides.get(field, common)
+            chosen = next((each for each in (own, common) if each in choices), None)
+            if own != common and chosen is not None:
+                place = f"{KINDS}.{name}.{field}"
+                message = f"{place} {own} contradicts {field} {common}: {chosen} {why}"
+                yield Problem("contradiction", (place, field), message, f"omit {place}{instead}")
 
 
 def _broken_rules_of_kinds(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:

@@ -191,18 +191,18 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "layer_scalar": draw(st.booleans()),
                 "normed_residual": norm["placement"] in ("pre", "sandwich") and not parallel and draw(st.booleans()),
             },
-            "head": head | _head_options(draw, head["kind"], has_modules=not per_layer),
+            "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer),
             "layers": layers,
         }
     )
 
 
-def _head_options(draw: st.DrawFn, kind: str, *, has_modules: bool) -> dict[str, Any]:
+def _head_options(draw: st.DrawFn, kind: str, *, has_mtp: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"bias": draw(st.booleans())} if kind != "none" else {}
     if kind == "lm":
         found["logit_scale"] = draw(one_of([1.0, 0.25]))
         found["logit_softcap"] = draw(one_of([None, 10.0, 1e-3]))
-        found["n_mtp_layers"] = draw(one_of([0, 0, 0, 1, 2])) if has_modules else 0
+        found["n_mtp_layers"] = draw(one_of([0, 0, 0, 1, 2])) if has_mtp else 0
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tinylm_cli.analysis.mtp_backward import layer_section, module_memory
+from tinylm_cli.analysis.mtp_backward import layer_section, mtp_module_memory
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
@@ -72,7 +72,7 @@ def test_several_modules() -> None:
     assert [each.gradients_bytes for each in losses] == [
         (n * MODULE + (VOCAB * D if n else 0)) * BF16 for n in range(4)
     ]
-    memory = module_memory(ForwardPass(config(3), SETUP), tensor_table(config(3)))
+    memory = mtp_module_memory(ForwardPass(config(3), SETUP), tensor_table(config(3)))
     saved = [each.activations_bytes for each in losses]
     assert [one - other for one, other in pairwise(saved)] == [memory.saved] * 3
     heads = [each for each in found if each.name == "head gradient"]
@@ -81,7 +81,7 @@ def test_several_modules() -> None:
 
 
 def test_bytes_of_a_module() -> None:
-    memory = module_memory(ForwardPass(config(2), SETUP), tensor_table(config(2)))
+    memory = mtp_module_memory(ForwardPass(config(2), SETUP), tensor_table(config(2)))
     statistics = 2 * 2 * B * T * FP32  # mean and deviation in both norms
     assert memory.inputs == statistics + 2 * STREAM * BF16
     assert memory.loss == LOGITS * FP32 + B * T * 8 + FP32

@@ -25,7 +25,7 @@ SUMMED = 2
 """Gradients of the LM head at once, beside their sum: of a module, and of all later ones."""
 
 
-class ModuleMemory(NamedTuple):
+class MtpModuleMemory(NamedTuple):
     """The bytes of one module."""
 
     inputs: int  # saved before its layer
@@ -42,12 +42,12 @@ class ModuleMemory(NamedTuple):
         return self.inputs + self.layer + self.head
 
 
-def module_memory(run: ForwardPass, table: TensorTable) -> ModuleMemory:
+def mtp_module_memory(run: ForwardPass, table: TensorTable) -> MtpModuleMemory:
     """Return the bytes of each module of a model, or of a pipeline stage, that has some."""
     of_head, grad_element_bytes = deduplicated(head(run)), run.setup.grad_element_bytes
     section = _section(table)
     heads = [tensor for each in table for tensor in each.tensors if tensor.component == "lm_head"]
-    return ModuleMemory(
+    return MtpModuleMemory(
         inputs=total_bytes(mtp_inputs(run)),
         layer=total_bytes(mtp_layer_tensors(run)),
         head=total_bytes(of_head),
@@ -64,7 +64,7 @@ def layer_section(table: TensorTable) -> Section:
 
 
 def mtp_timeline(
-    run: ForwardPass, of_module: ModuleMemory, saved: int, layer_phases: Iterable[PhaseMemory]
+    run: ForwardPass, of_module: MtpModuleMemory, saved: int, layer_phases: Iterable[PhaseMemory]
 ) -> Iterator[PhaseMemory]:
     """Yield each phase of the modules' backward pass that may be the peak of the step, the last module first.
 

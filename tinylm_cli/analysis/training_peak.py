@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers.registry import mixer_of
-from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, module_memory, mtp_timeline
+from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, mtp_module_memory, mtp_timeline
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import DIFFERENCES, GATE, GATE_INPUT, GATED_OUTPUT, OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
@@ -52,8 +52,8 @@ def training_timeline(
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     residual_stream = run.tokens * config.d_model * element_bytes  # bytes of B × T × D
     embedding = config.vocab_size * config.d_model  # V × D
-    has_modules = is_last and config.head.n_mtp_layers > 0
-    embeds = is_first or has_modules
+    has_mtp = is_last and config.head.n_mtp_layers > 0
+    embeds = is_first or has_mtp
     embedding_bytes = total_bytes(
         tensor for tensor in deduplicated(saved_before_layers(run)) if embeds or tensor.part == "position"
     )
@@ -73,8 +73,8 @@ def training_timeline(
         saved_by_head = deduplicated(head(run))
         saved = embedding_bytes + _sum_over(saved_by, layers) + total_bytes(saved_by_head)
         waiting = summed = 0
-        if has_modules:
-            modules = module_memory(run, table)
+        if has_mtp:
+            modules = mtp_module_memory(run, table)
             kind = run._replace(config=mtp_layer(config))
             yield from mtp_timeline(run, modules, saved, _layer(kind, layer_section(table), 0, 0, expert_parallel))
             later_gradients = config.head.n_mtp_layers * modules.gradients
@@ -91,7 +91,7 @@ def training_timeline(
         outputs = run.outputs * element_bytes if config.n_outputs else residual_stream
         working = outputs + residual_stream + waiting
         yield PhaseMemory("head gradient", later_gradients + summed, saved, working)
-        if has_modules:
+        if has_mtp:
             working = SUMMED * summed + residual_stream + waiting
             yield PhaseMemory("head gradient", later_gradients, saved, working)
     # the gradient of each later layer's own input, B × T × P

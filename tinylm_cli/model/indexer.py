@@ -59,7 +59,9 @@ class Indexer(nn.Module):
             rotation: The RoPE of the T positions; None without RoPE.
             mask: Which keys each query may attend to.
         """
-        scores = self._scores(x, compressed, keys, rotation)  # (B, T, S)
+        scores = self._scores(
+            x, compressed, keys, rotation
+        )  # (B, T, S), also if all keys are selected, as in the paper
         if self.top_k >= keys.shape[1]:
             return None
         return _best(_masked(scores, mask), self.top_k)  # (B, T, S)

@@ -59,9 +59,8 @@ class Indexer(nn.Module):
             rotation: The RoPE of the T positions; None without RoPE.
             mask: Which keys each query may attend to.
         """
-        scores = self._scores(
-            x, compressed, keys, rotation
-        )  # (B, T, S), also if all keys are selected, as in the paper
+        # also if every key is selected, so that the FLOPs of a pass do not depend on top_k
+        scores = self._scores(x, compressed, keys, rotation)  # (B, T, S)
         if self.top_k >= keys.shape[1]:
             return None
         return _best(_masked(scores, mask), self.top_k)  # (B, T, S)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionKernel, Device
-from tinylm_cli.reports.memory import SdpaOverhead
 
 AttentionBackend = Literal["flash", "fused", "math", "eager"]
 """``flash``: a kernel that materializes neither scores nor masks. ``fused``: torch's fused kernels, which take a mask.
@@ -43,25 +41,6 @@ def attention_backend(
     else:
         unsupported = (banded or config.position.kind == "alibi") and config.n_kv_heads != config.n_heads
     return "math" if kernel == "math" or unsupported else "fused"
-
-
-def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
-    """Return the tensors that tinylm's own model materializes on CUDA and a flash kernel does not; None if none.
-
-    Args:
-        config: A validated config.
-        seq_len: T.
-    """
-    banded = any(group.config.attention.window is not None for group in group_layers(config, seq_len))
-    indexed = any((group.config.attention.index_top_k or seq_len) < seq_len for group in group_layers(config, seq_len))
-    kinds = (("windows", banded), ("ALiBi", config.position.kind == "alibi"), ("selected positions", indexed))
-    masks = tuple(name for name, used in kinds if used)
-    if needs_eager_attention(config):
-        reasons = (("soft-caps", config.attention.logit_softcap is not None), ("sinks", config.attention.sinks))
-        return SdpaOverhead("scores", tuple(name for name, used in reasons if used))
-    if attention_backend(config, "sdpa", device="cuda", banded=banded) == "math":
-        return SdpaOverhead("scores", (*masks, "grouped keys"))
-    return SdpaOverhead("masks", masks) if masks else None
 
 
 def needs_eager_attention(config: ModelConfig) -> bool:

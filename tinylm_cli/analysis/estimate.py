@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tinylm_cli.analysis.attention_kernels import sdpa_overhead
 from tinylm_cli.analysis.chinchilla import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
 from tinylm_cli.analysis.flops import analyze_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch
@@ -22,6 +21,7 @@ from tinylm_cli.analysis.parallel.plan import (
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.remedies import inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import decode_step, serving_time, training_time
+from tinylm_cli.analysis.sdpa_overhead import sdpa_overhead
 from tinylm_cli.analysis.serving_table import serving_table
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tinylm_cli.cli.streams import print_line, write_stdout
 from tinylm_cli.errors import UsageError
@@ -136,9 +136,9 @@ def complete_family(incomplete: str) -> list[str]:
 
 def complete_mixer(incomplete: str) -> list[str]:
     """Complete the kind of a sequence mixer."""
-    from tinylm_cli.analysis.mixers.registry import MIXERS
+    from tinylm_cli.config.choices import MixerKind
 
-    return [name for name in MIXERS if name.startswith(incomplete)]
+    return [name for name in get_args(MixerKind) if name.startswith(incomplete)]
 
 
 def complete_config(incomplete: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
 from tinylm_cli.cli.completion import complete_family, complete_mixer
 from tinylm_cli.cli.next_steps import next_step
@@ -83,11 +83,11 @@ class _Filters(NamedTuple):
 
     def check(self) -> None:
         """Raise UsageError if no model may match."""
-        from tinylm_cli.analysis.mixers.registry import MIXERS
+        from tinylm_cli.config.choices import MixerKind
         from tinylm_cli.config.publications import publications
 
         _require_known("--family", self.family, sorted({each.family for each in publications().values()}))
-        _require_known("--mixer", self.mixer, MIXERS)
+        _require_known("--mixer", self.mixer, get_args(MixerKind))
         if self.min_params is not None and self.max_params is not None and self.min_params > self.max_params:
             sizes = f"--min-params {as_typed(self.min_params)} exceeds --max-params {as_typed(self.max_params)}"
             raise UsageError(sizes, help="exchange them")

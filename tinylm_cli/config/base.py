@@ -30,7 +30,9 @@ class Block(BaseModel):
     A class builds its validator when it first needs one: a block inside a config is validated by that of the config.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True, protected_namespaces=()
+    )
 
     requires: ClassVar[tuple["Requirement", ...]] = ()
     """The requirements of all its fields."""

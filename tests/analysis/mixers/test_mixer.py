@@ -11,7 +11,7 @@ import torch
 
 from tests.live_memory import peak_bytes
 from tinylm_cli.analysis.mixers.mixer import InferencePass
-from tinylm_cli.analysis.mixers.registry import MIXERS
+from tinylm_cli.analysis.mixers.registry import all_mixers, mixer_of
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model.mixers import registry
@@ -99,7 +99,7 @@ def measured(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: torch
 def test_prefill(name: str, dtype: torch.dtype) -> None:
     """Two sequences of 72 tokens, without states and with empty ones."""
     config, tokens = make(name), InferencePass(2, 72, 72, ELEMENT_BYTES[dtype], "fused")
-    estimate = max(MIXERS[config.block.mixer].prefill_bytes(config, tokens))
+    estimate = max(mixer_of(config).prefill_bytes(config, tokens))
     for start in (None, 0):
         peak = measured(config, batch_size=2, seq_len=72, dtype=dtype, start=start)
         assert peak <= estimate <= FACTOR * peak
@@ -109,14 +109,14 @@ def test_prefill(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_decoding(name: str, dtype: torch.dtype) -> None:
     config, token = make(name), InferencePass(1, 1, 9, ELEMENT_BYTES[dtype], "fused")
-    held, points = MIXERS[config.block.mixer].decode_bytes(config, token)
+    held, points = mixer_of(config).decode_bytes(config, token)
     peak = measured(config, batch_size=1, seq_len=1, dtype=dtype, start=8)
     assert peak <= held + max(points) <= FACTOR * peak
 
 
 def test_no_keys_to_pass_around_a_ring() -> None:
     """Only attention has some; layers without a mixer split a sequence, but exchange nothing."""
-    for name, mixer in MIXERS.items():
+    for name, mixer in all_mixers().items():
         config = load_config("tiny", [f"block.mixer={name}"]).config
         elements = mixer.ring_elements(config, tensor_parallel=1)
         assert elements == (2 * config.d_model if name == "attention" else 0)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from tinylm_cli.analysis.mixers.attention import Attention
-from tinylm_cli.analysis.mixers.gated_deltanet import GatedDeltaNet
-from tinylm_cli.analysis.mixers.kimi_delta_attention import KimiDeltaAttention
-from tinylm_cli.analysis.mixers.lightning_attention import LightningAttention
-from tinylm_cli.analysis.mixers.mamba import Mamba
-from tinylm_cli.analysis.mixers.mamba2 import Mamba2
+from functools import cache
+from importlib import import_module
+from typing import cast, get_args
+
 from tinylm_cli.analysis.mixers.mixer import Mixer
-from tinylm_cli.analysis.mixers.nothing import NoMixer
-from tinylm_cli.analysis.mixers.rg_lru import RgLru
-from tinylm_cli.analysis.mixers.short_conv import ShortConv
 from tinylm_cli.analysis.mixers.side_by_side import SideBySide
-from tinylm_cli.config.choices import MixerKind
+from tinylm_cli.config.choices import MIXERS_OF_LAYER, MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
-MIXERS: dict[MixerKind, Mixer] = {
-    "attention": Attention(),
-    "short_conv": ShortConv(),
-    "mamba": Mamba(),
-    "mamba2": Mamba2(),
-    "gated_deltanet": GatedDeltaNet(),
-    "kimi_delta_attention": KimiDeltaAttention(),
-    "lightning_attention": LightningAttention(),
-    "rg_lru": RgLru(),
-    "attention_mamba2": SideBySide(Attention(), Mamba2()),
-    "none": NoMixer(),
+_CLASSES: dict[str, str] = {
+    "attention": "attention.Attention",
+    "short_conv": "short_conv.ShortConv",
+    "mamba": "mamba.Mamba",
+    "mamba2": "mamba2.Mamba2",
+    "gated_deltanet": "gated_deltanet.GatedDeltaNet",
+    "kimi_delta_attention": "kimi_delta_attention.KimiDeltaAttention",
+    "lightning_attention": "lightning_attention.LightningAttention",
+    "rg_lru": "rg_lru.RgLru",
+    "none": "nothing.NoMixer",
 }
+"""Module and class of each single mixer. A command imports only those of its config, which shortens its start."""
+
+
+@cache
+def mixer(name: str) -> Mixer:
+    """Return the costs of the layers whose ``block.mixer`` is ``name``."""
+    if len(parts := MIXERS_OF_LAYER.get(name, ())) > 1:
+        return SideBySide(*map(mixer, parts))
+    module, class_name = _CLASSES[name].split(".")
+    return cast("Mixer", getattr(import_module(f"tinylm_cli.analysis.mixers.{module}"), class_name)())
 
 
 def mixer_of(config: ModelConfig) -> Mixer:
     """Return the sequence mixer of the layers that ``config`` describes."""
-    return MIXERS[config.block.mixer]
+    return mixer(config.block.mixer)
+
+
+def all_mixers() -> dict[MixerKind, Mixer]:
+    """Return every sequence mixer by its value of ``block.mixer``."""
+    return {name: mixer(name) for name in get_args(MixerKind)}

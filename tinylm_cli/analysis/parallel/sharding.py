@@ -8,7 +8,7 @@ from math import gcd
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers
-from tinylm_cli.analysis.mixers.registry import MIXERS
+from tinylm_cli.analysis.mixers.registry import all_mixers
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.layer_kinds import mtp_layer
@@ -21,12 +21,12 @@ _COLUMN_PARALLEL = frozenset(
         "up_proj",
         "lm_head",
         "embedding",
-        *(name for each in MIXERS.values() for name in each.column_parallel),
+        *(name for each in all_mixers().values() for name in each.column_parallel),
     )
 )
 """Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights)."""
 
-_ROW_PARALLEL = frozenset(("down_proj", *(name for each in MIXERS.values() for name in each.row_parallel)))
+_ROW_PARALLEL = frozenset(("down_proj", *(name for each in all_mixers().values() for name in each.row_parallel)))
 """Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed."""
 
 

@@ -19,6 +19,7 @@ from tinylm_cli.analysis.design.search import search
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
+from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.constraint import Constraint, Sizes
 from tinylm_cli.reports.design import DesignReport
 
@@ -217,6 +218,20 @@ class TestRelaxations:
             assert bool(find_designs(again).matches) == found
         recomputed = replace(space, setups=setups.changed(recompute="full"))
         assert find_designs(request._replace(space=recomputed)).matches
+
+    @pytest.mark.parametrize("purpose", ["training", "serving"])
+    def test_shorter_sequences(self, purpose: Purpose) -> None:
+        """The longest power of two for which a model fits on the GPU; twice as many tokens are too many."""
+        gpu, target = load_hardware("rtx-4090"), within("total_params", 10**9, 0.02)
+        setups = Setups.of(batch_size=1 if purpose == "training" else 64)
+        space = replace(space_of("llama"), max_len=2**17, setups=setups, accelerator=gpu)
+        request = DesignRequest(space, (target, fits(gpu, purpose)), purpose=purpose)
+        changes = [each.changes for each in find_designs(request).relaxations]
+        (seq_len,) = [each["seq_len"] for each in changes if "seq_len" in each]
+        assert isinstance(seq_len, int)
+        for length, matches in ((seq_len, True), (2 * seq_len, False)):
+            shorter = replace(space, setups=setups.changed(seq_len=length))
+            assert bool(find_designs(request._replace(space=shorter)).matches) == matches
 
     def test_one_at_a_time(self) -> None:
         """All failing constraints change together only where no single change is enough."""

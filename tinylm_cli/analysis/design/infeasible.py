@@ -26,6 +26,9 @@ Match = Callable[[SearchSpace, Sequence[Constraint]], list[Candidate]]
 VOCABULARIES = tuple(2**power for power in range(8, 18))
 """Candidate vocabulary sizes smaller than the current one."""
 
+SEQUENCE_LENGTHS = tuple(2**power for power in range(8, 21))
+"""Candidate sequence lengths shorter than the current one."""
+
 NARROWER_GRIDS = tuple(
     Grid(d_models=(range(step, 128 + 1, step),), n_layers=range(2, 17), aspects=None, d_heads=d_heads)
     for step, d_heads in ((64, (32, 64)), (32, (16, 32)), (16, (16,)), (8, (8,)))
@@ -74,9 +77,9 @@ def find_relaxations(
     """Yield changes after which models match: to one constraint, else to all that fail; then to the search.
 
     A target or bound is relaxed to the value of the nearest model, rounded to three digits if that suffices. If GPU
-    memory is insufficient, the next candidates are full recomputation and the smallest larger GPU; if models are too
-    large, a tied LM head, a smaller vocabulary and a grid of narrower models. Each candidate is tested by a search, and
-    dropped if no model matches.
+    memory is insufficient, the next candidates are full recomputation, shorter sequences and the smallest larger GPU;
+    if models are too large, a tied LM head, a smaller vocabulary and a grid of narrower models. Each candidate is
+    tested by a search, and dropped if no model matches.
 
     Args:
         space: The models that were searched.
@@ -108,10 +111,16 @@ def _more_memory(
     match: Match,
     accelerators: Sequence[Accelerator],
 ) -> Iterator[Relaxation]:
-    """Yield full recomputation, for training, and the smallest sufficient GPU, each if models then match."""
+    """Yield full recomputation, for training, the longest shorter sequences and the smallest sufficient GPU.
+
+    Each is dropped if no model then matches.
+    """
     if failure.constraint.figure == "train_bytes_per_gpu" and space.training.recompute != "full":
         setups = space.setups.changed(recompute="full")
         yield from _tried({"recompute": "full"}, replace(space, setups=setups), constraints, match)
+    shorter = [each for each in SEQUENCE_LENGTHS if each < space.seq_len and each % space.layout.context == 0]
+    spaces = [replace(space, setups=space.setups.changed(seq_len=each)) for each in shorter]
+    yield from _largest("seq_len", shorter, spaces, constraints, match)
     large = (each for each in accelerators if each.capacity_bytes >= failure.nearest)
     for each in sorted(large, key=lambda each: each.capacity_bytes):
         if space.training.dtype in each.peaks:
@@ -128,14 +137,21 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
     degree = space.layout.tensor
     smaller = [each for each in VOCABULARIES if each < space.vocab_size and each % degree == 0]
     spaces = [replace(space, vocab_size=size) for size in smaller]
-    fitting = bisect_left(spaces, True, key=lambda each: not match(each, constraints))
-    if fitting:
-        yield from _tried({"vocab_size": smaller[fitting - 1]}, spaces[fitting - 1], constraints, match)
+    yield from _largest("vocab_size", smaller, spaces, constraints, match)
     if space.grid == GRID:
         narrower = (
             _tried(_grid_changes(grid), replace(space, grid=grid), constraints, match) for grid in NARROWER_GRIDS
         )
         yield from islice(chain.from_iterable(narrower), 1)
+
+
+def _largest(
+    name: str, sizes: Sequence[int], spaces: Sequence[SearchSpace], constraints: Sequence[Constraint], match: Match
+) -> Iterator[Relaxation]:
+    """Yield the largest of ascending ``sizes`` in whose space models match, if there is one."""
+    matching = bisect_left(spaces, True, key=lambda each: not match(each, constraints))
+    if matching:
+        yield from _tried({name: sizes[matching - 1]}, spaces[matching - 1], constraints, match)
 
 
 def _tried(

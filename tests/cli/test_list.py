@@ -11,6 +11,7 @@ import pytest
 
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.publications import publications
+from tinylm_cli.interop.families import FAMILIES
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -128,9 +129,27 @@ def test_accelerators_as_documents(here: Here, golden_json: Golden, golden_text:
         golden_text(f"list-hardware.{ending}", here("list", "--hardware", "--format", format_).out)
 
 
-def test_exclusive_options(here: Here) -> None:
-    asked = here("list", "--hardware", "--gallery")
+@pytest.mark.parametrize("columns", [60, 120])
+def test_families(columns: int, here: Here) -> None:
+    lines = here("list", "--families", columns=columns).out.splitlines()
+    assert all(len(line) <= columns for line in lines)
+    reported = json.loads(here("list", "--families", "--format", "json").out)["families"]
+    assert [each["model_type"] for each in reported] == sorted(FAMILIES)
+    assert {"model_type": "llama", "title": "Llama", "architecture": "LlamaForCausalLM"} in reported
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--hardware", "--gallery"), "--gallery cannot be combined with --hardware"),
+        (("--families", "--hardware"), "--families cannot be combined with --hardware"),
+        (("--families", "--family", "llama"), "--family cannot be combined with --families"),
+    ],
+)
+def test_exclusive_options(options: tuple[str, ...], message: str, here: Here) -> None:
+    asked = here("list", *options)
     assert (asked.code, asked.out) == (2, "")
+    assert asked.err.startswith(f"error: {message}\n")
     assert "remove one of them" in asked.err
 
 

@@ -54,7 +54,8 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | `design` | `designs`, `grid` |
 | `build` | `architecture`, `tying` |
 | `forward` | `stages`, `candidates` |
-| `check`, `list`, `list --hardware`, `show --origin` | `checks`, `presets`, `hardware`, `origins` |
+| `check`, `list`, `list --hardware`, `list --families` | `checks`, `presets`, `hardware`, `families` |
+| `show --origin` | `origins` |
 
 | exit code | meaning |
 | ---: | --- |

@@ -19,6 +19,7 @@ from tinylm_cli.reports.design import DesignReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.export import ExportReport
 from tinylm_cli.reports.failure import FailureReport
+from tinylm_cli.reports.families import FamiliesReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
 from tinylm_cli.reports.hardware import HardwareReport
@@ -46,6 +47,7 @@ REPORTS: dict[str, type] = {
     "validate": ValidateReport,
     "list": PresetsReport,
     "list --hardware": HardwareReport,
+    "list --families": FamiliesReport,
     "show": ShowReport,
     "import": ImportReport,
     "export": ExportReport,

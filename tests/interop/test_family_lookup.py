@@ -19,7 +19,7 @@ from tinylm_cli.interop.family_lookup import ALIASES, REASONS, UNSUPPORTED
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
-SUPPORTED = f"the supported families are {', '.join(sorted(FAMILIES))}"
+SUPPORTED = "tinylm list --families shows the supported families"
 
 
 def test_unknown_family(changed: Change) -> None:
@@ -27,7 +27,7 @@ def test_unknown_family(changed: Change) -> None:
         load_config(changed("llama", model_type="lama"))
     (found,) = raised.value.diagnostics
     assert found.code == "unknown-family"
-    assert found.help == f"did you mean llama? {SUPPORTED}"
+    assert found.help == "did you mean llama?"
     assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
 
 
@@ -103,7 +103,7 @@ def test_misspelled_family(keys: dict[str, Any], meant: str | None) -> None:
     """Another number is another family, and so are keys that the family has not."""
     found = _told(json.dumps(keys))
     assert found.message.startswith("unknown family ")
-    assert found.help.startswith(f"did you mean {meant}? " if meant else "the supported families are ")
+    assert found.help == (f"did you mean {meant}?" if meant else SUPPORTED)
 
 
 def test_unsupported_architecture() -> None:
@@ -118,7 +118,7 @@ def test_unsupported_architecture() -> None:
 def test_no_architecture(keys: dict[str, Any]) -> None:
     found = _told(json.dumps({"hidden_size": 8, **keys}))
     assert (found.code, found.message) == ("missing-key", "model_type is missing; it names the model family")
-    assert found.help == f'add "model_type": "llama", or another of {", ".join(sorted(FAMILIES))}'
+    assert found.help == f'add "model_type": "llama", or another family; {SUPPORTED}'
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: str(family.model_type))

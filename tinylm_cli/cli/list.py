@@ -23,6 +23,9 @@ def list_(
     *,
     published: Annotated[bool, option("List published models.", "--gallery")] = False,
     hardware: Annotated[bool, option("List GPUs with their peak FLOP/s and bandwidth.", "--hardware")] = False,
+    families: Annotated[
+        bool, option("List the Hugging Face families whose config.json and weights are read.", "--families")
+    ] = False,
     family: Annotated[
         str | None,
         option(
@@ -51,7 +54,7 @@ def list_(
     ] = None,
     to: ReportOutput,
 ) -> CommandOutput:
-    """List the built-in presets, published models and GPUs.
+    """List the built-in presets, published models, GPUs and families.
 
     Every command accepts the name of a preset or published model; --gpu accepts the name of a GPU.
 
@@ -61,15 +64,20 @@ def list_(
       tinylm list --gallery
       tinylm list --family llama --max-params 10B
       tinylm list --hardware
+      tinylm list --families
       tinylm list --format json
     """
     filters = _Filters(family, mixer, min_params, max_params)
     given = [f"--{name.replace('_', '-')}" for name, value in filters._asdict().items() if value is not None]
-    if hardware and (published or given):
-        option_ = "--gallery" if published else given[0]
-        raise UsageError(f"{option_} cannot be combined with --hardware", help="remove one of them")
+    lists = {"--hardware": hardware, "--families": families, "--gallery": published or bool(given)}
+    asked, *others = [name for name, is_asked in lists.items() if is_asked] or [""]
+    if others:
+        option_ = given[0] if others == ["--gallery"] and not published else others[0]
+        raise UsageError(f"{option_} cannot be combined with {asked}", help="remove one of them")
     if hardware:
         return _hardware(to)
+    if families:
+        return _families(to)
     return _gallery(filters, to) if published or given else _presets(to)
 
 
@@ -182,3 +190,13 @@ def _hardware(to: ReportOutput) -> CommandOutput:
         )
     )
     return CommandOutput(report, lambda: hardware_view(report), to)
+
+
+def _families(to: ReportOutput) -> CommandOutput:
+    from tinylm_cli.interop.families import FAMILIES
+    from tinylm_cli.render.views.families import families_view
+    from tinylm_cli.reports.families import FamiliesReport, FamilyEntry
+
+    entries = (FamilyEntry(each.model_type, each.title, each.architecture) for each in FAMILIES.values())
+    report = FamiliesReport(tuple(sorted(entries, key=lambda entry: entry.model_type)))
+    return CommandOutput(report, lambda: families_view(report), to)

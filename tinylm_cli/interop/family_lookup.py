@@ -85,6 +85,8 @@ DISTINCTIVE_KEYS = frozenset(
 
 _NEAR_FAMILY = 0.75
 
+_LIST_OF_FAMILIES = "tinylm list --families shows the supported families"
+
 
 def find_family(root: Node, source: str) -> Family | Diagnostic:
     """Return the family that the object ``root`` names, or a diagnostic that explains why it has none."""
@@ -126,14 +128,14 @@ def _with_language_model(family: Family, root: Node, source: str) -> Family | Di
 
 def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:
     name = str(value.scalar)
-    help_ = f"the supported families are {_listed()}"
+    help_ = _LIST_OF_FAMILIES
     if name in UNSUPPORTED:
         reason = f": {REASONS[name]}" if name in REASONS else ""
         message = f"the family {name} is not supported{reason}"
     else:
         message = f"unknown family {clip(name) or '(empty)'}"
         meant = _misspelled(name, keys)
-        help_ = f"did you mean {meant}? {help_}" if meant else help_
+        help_ = f"did you mean {meant}?" if meant else help_
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
 
 
@@ -157,9 +159,5 @@ def _by_architecture(root: Node) -> str:
             return f"{family.architecture} belongs to the family {family.model_type}: {add}"
     named = next((name for name in names if isinstance(name, str)), None)
     if named is not None:
-        return f"{clip(named)} is not part of a supported family; the supported families are {_listed()}"
-    return f'add "model_type": "llama", or another of {_listed()}'
-
-
-def _listed() -> str:
-    return ", ".join(sorted(FAMILIES))
+        return f"{clip(named)} is not part of a supported family; {_LIST_OF_FAMILIES}"
+    return f'add "model_type": "llama", or another family; {_LIST_OF_FAMILIES}'

@@ -1,0 +1,21 @@
+"""The report of ``tinylm list --families``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FamilyEntry:
+    """One family of models on Hugging Face."""
+
+    model_type: str  # Its name in config.json.
+    title: str  # Its display name; of a multimodal family, with the parts that are read.
+    architecture: str  # Class name of its language model in transformers.
+
+
+@dataclass(frozen=True)
+class FamiliesReport:
+    """The families that ``tinylm import`` reads."""
+
+    families: tuple[FamilyEntry, ...]  # Sorted by ``model_type``.

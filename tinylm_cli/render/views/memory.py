@@ -39,8 +39,10 @@ def training_memory_blocks(
     capacity_bytes: int | None = None,
     accelerator: str | None = None,
     sdpa_overhead: SdpaOverhead | None = None,
+    *,
+    is_divided: bool = False,
 ) -> tuple[Block, ...]:
-    """Show training memory at its peak, by part."""
+    """Show training memory at its peak, by part, on one GPU, even if a plan divides it (``is_divided``)."""
     detail = (
         f"{binary_bytes(report.peak_bytes)} at the peak, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     )
@@ -68,7 +70,8 @@ def training_memory_blocks(
         notes.append(Note(f"The backward pass recomputes up to {again} per layer.", "muted"))
     stack = memory_stack("at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
     stack = stack._replace(name="training_memory", caption="Training memory")
-    return (Heading("Training memory", detail), stack, *notes)
+    title = "Training memory on one GPU, before the plan" if is_divided else "Training memory"
+    return (Heading(title, detail), stack, *notes)
 
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:

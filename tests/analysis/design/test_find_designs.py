@@ -317,9 +317,10 @@ class TestSeveralGpus:
             assert plan.step_seconds is not None
             assert design.train_tokens_per_second == plan.tokens_per_step / plan.step_seconds
 
-    def test_too_large_for_all(self) -> None:
-        report = self.found(within("total_params", 8 * 10**9, 0.0005), layout=Layout(tensor=2), gpu="l4")
-        (failure,) = report.failures
+    @pytest.mark.parametrize("layout", [Layout(tensor=2), Layout(tensor=2, pipeline=2)])
+    def test_too_large_for_all(self, layout: Layout) -> None:
+        report = self.found(within("total_params", 8 * 10**9, 0.0005), layout=layout, gpu="l4")
+        (failure,) = [each for each in report.failures if each.constraint.origin == "gpu_memory"]
         assert (failure.constraint.figure, failure.alone) == ("train_bytes_per_gpu", False)
         assert failure.nearest > load_hardware("l4").capacity_bytes
 

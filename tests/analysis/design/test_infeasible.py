@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, at_most, decodes_at_least, fits, within
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
-from tinylm_cli.analysis.design.infeasible import find_failures
+from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
-from tinylm_cli.analysis.design.search import search
+from tinylm_cli.analysis.design.ranking import Candidate
+from tinylm_cli.analysis.design.search import SearchTooLargeError, search
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
@@ -232,6 +234,24 @@ class TestRelaxations:
         for length, matches in ((seq_len, True), (2 * seq_len, False)):
             shorter = replace(space, setups=setups.changed(seq_len=length))
             assert bool(find_designs(request._replace(space=shorter)).matches) == matches
+
+    def test_too_large_a_search(self) -> None:
+        """A relaxation that cannot be searched is not proposed; the others are."""
+        gpu, target = load_hardware("rtx-4090"), within("total_params", 10**9, 0.02)
+        space = replace(space_of("llama"), max_len=2**17, accelerator=gpu)
+        constraints = (target, fits(gpu, "training"))
+        report = find_designs(DesignRequest(space, constraints, purpose="training"))
+        names = [set(each.changes) for each in report.relaxations]
+        assert {"seq_len"} in names
+
+        def match(tried: SearchSpace, constraints: Sequence[Constraint]) -> Iterator[Candidate]:
+            if tried.seq_len < space.seq_len:
+                raise SearchTooLargeError("too many models")
+            for found in search(tried, constraints):
+                yield Candidate(found.shape, found.depths[0], {"total_params": 1}, 0.0)
+
+        left = find_relaxations(space, constraints, report.failures, match)
+        assert [set(each.changes) for each in left] == [each for each in names if each != {"seq_len"}]
 
     def test_one_at_a_time(self) -> None:
         """All failing constraints change together only where no single change is enough."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.reports.choices import Optimizer, Recompute
+from tinylm_cli.reports.plan import Layout
 
 OPTIMIZERS: tuple[Optimizer, ...] = ("adamw", "adafactor", "muon", "sgd", "sgd_momentum")
 RECOMPUTED: tuple[Recompute, ...] = ("none", "selective", "full")
@@ -54,6 +57,34 @@ def test_closed_form_equals_figure(family: str) -> None:
     holds()
 
 
+LAYOUTS = (
+    Layout(data=8, tensor=2, zero=1),
+    Layout(data=2, tensor=4, context=2, zero=2),
+    Layout(data=16, zero=3),
+    Layout(data=4, tensor=4, schedule="gpipe", micro_batches=3),
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["tp", "cp", "zero-3", "gpipe"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_memory_of_several_gpus(family: str, layout: Layout) -> None:
+    template = FAMILIES[family]
+    if template.config.feed_forward.n_experts:
+        layout = replace(layout, expert=2)
+    vocab_size = -(-template.config.vocab_size // layout.tensor) * layout.tensor
+    setups = Setups.of(seq_len=2048, n_gpus=16, layout=layout, optimizer="muon")
+    space = SearchSpace(template, vocab_size, 4096, template.config.tie_weights, setups)
+
+    @given(data=st.data())
+    @settings(max_examples=6)
+    def holds(data: st.DataObject) -> None:
+        d_head = data.draw(st.sampled_from(space.d_heads))
+        d_model, n_heads = data.draw(st.sampled_from(list(space.widths_and_heads(d_head))))
+        _compare(data, space, d_head, d_model, n_heads, ["train_bytes_per_gpu"])
+
+    holds()
+
+
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if 1 in family.heads(128, 128)])
 @given(data=st.data())
 @settings(max_examples=5)
@@ -64,13 +95,20 @@ def test_one_head(family: str, data: st.DataObject) -> None:
     _compare(data, space, d_head=128, d_model=128, n_heads=1)
 
 
-def _compare(data: st.DataObject, space: SearchSpace, d_head: int, d_model: int, n_heads: int) -> None:
+def _compare(
+    data: st.DataObject,
+    space: SearchSpace,
+    d_head: int,
+    d_model: int,
+    n_heads: int,
+    names: Sequence[str] = tuple(MEASURES),
+) -> None:
     n_kv_heads = data.draw(st.sampled_from(space.kv_heads(n_heads) or (n_heads,)))
     d_ff = data.draw(st.sampled_from(list(space.d_ffs(d_model))))
     n_layers = data.draw(st.sampled_from(list(space.depths(d_model))))
     config = space.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
-    made = closed_forms(space, list(MEASURES), d_head, heads=head_sharing(n_heads, n_kv_heads))
-    for name, form in zip(MEASURES, made, strict=True):
+    made = closed_forms(space, names, d_head, heads=head_sharing(n_heads, n_kv_heads))
+    for name, form in zip(names, made, strict=True):
         fixed = form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned().fix(d_ff)
         assert fixed.at(n_layers) == measured(name, space, config), name
         assert (form.n_counts > 1) == (name in SEVERAL)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
+from math import lcm
 from typing import Literal, NamedTuple
 
 Value = float
@@ -116,6 +117,7 @@ def fit_closed_form(
     *,
     period: int = 1,
     depth_step: int = 1,
+    size_step: int = 1,
     heads_step: int = 1,
     heads: HeadSharing = "grouped",
     combine: Callable[[Sequence[int]], Value] = max,
@@ -126,7 +128,8 @@ def fit_closed_form(
         evaluate: Returns the counts.
         period: Length of the window pattern that layers repeat.
         depth_step: Number that divides n_layers.
-        heads_step: Number that divides n_heads and n_kv_heads.
+        size_step: Number that divides d_model, n_heads, n_kv_heads and d_ff: the tensor-parallel degree.
+        heads_step: Number that divides n_heads and n_kv_heads, too.
         heads: The models to fit.
         combine: Computes the figure from the counts.
 
@@ -142,7 +145,8 @@ def fit_closed_form(
         phases = [evaluate(*others, n_layers) for n_layers in depths]
         return list(chain.from_iterable(zip(*phases, strict=True)))
 
-    scale = (1, heads_step, heads_step, 1)
+    heads_step = lcm(heads_step, size_step)
+    scale = (size_step, heads_step, heads_step, size_step)
     check = [step * size for step, size in zip(scale, _CHECK[heads], strict=True)]
     pairs = [(step * low, step * high) for step, (low, high) in zip(scale, _PAIRS[heads], strict=True)]
     n_layers = depth_step * (MIN_LAYERS + 3 * period)

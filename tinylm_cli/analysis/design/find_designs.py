@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
@@ -10,7 +10,7 @@ from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxation
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
 from tinylm_cli.analysis.design.planned_memory import candidates_within, smallest_candidate
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
-from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
+from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, no_progress, search
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.parallel.layouts import with_micro_batches
@@ -62,7 +62,7 @@ class DesignRequest(NamedTuple):
 def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
     """Return the models that satisfy every constraint, best first; if none match, the failures and relaxations.
 
-    On several GPUs, training memory is the maximum over the GPUs of the layout (:mod:`.planned_memory`).
+    With pipeline parallelism, training memory is the maximum over the stages (:mod:`.planned_memory`).
 
     Args:
         request: The search and its constraints.
@@ -75,7 +75,8 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
     """
     _check(request)
     space = request.space
-    constraints, candidates = _match(request, space, request.constraints, on_progress)
+    constraints, found = _match(request, space, request.constraints, on_progress)
+    candidates = list(found)
     figures = front_figures(space)
     front = pareto_front([front_point(each, figures) for each in candidates])
     on_progress("ranking", 0, len(candidates))
@@ -84,7 +85,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
     shown = [each for each in order if each[2] or not request.front_only][: request.top]
     failures = [] if candidates else _failures(space, constraints, on_progress)
 
-    def match(space: SearchSpace, constraints: Sequence[Constraint]) -> list[Candidate]:
+    def match(space: SearchSpace, constraints: Sequence[Constraint]) -> Iterable[Candidate]:
         return _match(request, space, constraints, on_progress)[1]
 
     accelerator, training = space.accelerator, space.training
@@ -132,8 +133,8 @@ def _check(request: DesignRequest) -> None:
 
 def _match(
     request: DesignRequest, space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
-) -> tuple[list[Constraint], list[Candidate]]:
-    """Return the constraints, and every model that satisfies all of them.
+) -> tuple[list[Constraint], Iterable[Candidate]]:
+    """Return the constraints, and every model that satisfies all of them, as it is found.
 
     Without a target, the maximum number of parameters within the bounds is added as the target.
     """
@@ -146,16 +147,16 @@ def _match(
             return constraints, []
         constraints.append(within("total_params", largest, request.tolerance, "largest"))
     closed, planned = _split(space, constraints)
-    candidates = list(_candidates(space, closed, on_progress))
+    candidates = _candidates(space, closed, on_progress)
     if not planned:
         return constraints, candidates
     limit = min(each.value for each in planned)
-    return constraints, candidates_within(space, candidates, limit, on_progress)
+    return constraints, candidates_within(space, list(candidates), limit, on_progress)
 
 
 def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[Constraint], list[Constraint]]:
-    """Return the constraints with closed forms, and those on the memory of a layout of several GPUs."""
-    planned = [each for each in constraints if each.figure == TRAIN_BYTES and space.training.n_gpus > 1]
+    """Return the constraints with closed forms, and those on the memory of a layout with pipeline parallelism."""
+    planned = [each for each in constraints if each.figure == TRAIN_BYTES and space.layout.pipeline > 1]
     return [each for each in constraints if each not in planned], planned
 
 
@@ -167,7 +168,7 @@ def _candidates(space: SearchSpace, constraints: Sequence[Constraint], on_progre
     for found in search(space, measures, names, on_progress):
         n_found += len(found.depths)
         if n_found > MAX_CANDIDATES:
-            raise AnalysisError(
+            raise SearchTooLargeError(
                 f"more than {MAX_CANDIDATES:,} of {space.n_models:,} models satisfy the constraints",
                 help="narrow the search, for example with a smaller tolerance or fewer values of d_model",
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Context
 from itertools import chain, islice
@@ -11,7 +11,7 @@ from itertools import chain, islice
 from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, searchable
 from tinylm_cli.analysis.design.ranking import Candidate, ranked
-from tinylm_cli.analysis.design.search import OnProgress, depths_above, no_progress, search
+from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, depths_above, no_progress, search
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape
 from tinylm_cli.config.amounts import parse_amount, rounded, rounded_up
 from tinylm_cli.config.hardware import Accelerator
@@ -21,7 +21,7 @@ from tinylm_cli.reports.figures import AMOUNT_KINDS
 Changes = dict[str, float | str | bool]
 """The new value of each constrained figure, or of each field of the search."""
 
-Match = Callable[[SearchSpace, Sequence[Constraint]], list[Candidate]]
+Match = Callable[[SearchSpace, Sequence[Constraint]], Iterable[Candidate]]
 
 VOCABULARIES = tuple(2**power for power in range(8, 18))
 """Candidate vocabulary sizes smaller than the current one."""
@@ -85,7 +85,7 @@ def find_relaxations(
         space: The models that were searched.
         constraints: Constraints that no model satisfies together.
         failures: The result of :func:`find_failures`.
-        match: Returns the models of a space that satisfy constraints.
+        match: Returns the models of a space that satisfy constraints, as they are found.
         accelerators: Candidates for a larger GPU.
     """
     relaxed = {each.constraint: _relaxed(each) for each in failures if each.constraint.origin != "gpu_memory"}
@@ -149,16 +149,26 @@ def _largest(
     name: str, sizes: Sequence[int], spaces: Sequence[SearchSpace], constraints: Sequence[Constraint], match: Match
 ) -> Iterator[Relaxation]:
     """Yield the largest of ascending ``sizes`` in whose space models match, if there is one."""
-    matching = bisect_left(spaces, True, key=lambda each: not match(each, constraints))
-    if matching:
+
+    def is_too_large(space: SearchSpace) -> bool:
+        try:
+            return next(iter(match(space, constraints)), None) is None
+        except SearchTooLargeError:
+            return True  # unknown, and not proposed
+
+    if spaces and not is_too_large(spaces[0]):  # tried first, because it is often too large as well
+        matching = bisect_left(spaces, True, lo=1, key=is_too_large)
         yield from _tried({name: sizes[matching - 1]}, spaces[matching - 1], constraints, match)
 
 
 def _tried(
     changes: Changes, space: SearchSpace, constraints: Sequence[Constraint], match: Match
 ) -> Iterator[Relaxation]:
-    """Yield a relaxation with ``changes`` if models match in the changed space."""
-    found = match(space, constraints)
+    """Yield a relaxation with ``changes`` if models match in the changed space, unless there are too many to search."""
+    try:
+        found = list(match(space, constraints))
+    except SearchTooLargeError:
+        return
     if found:
         first = ranked(found, space.family)[0]
         total = int(first.figures["total_params"])

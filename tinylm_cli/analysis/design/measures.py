@@ -10,7 +10,11 @@ from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.flops import forward_flops
 from tinylm_cli.analysis.inference_memory import serving_timeline
+from tinylm_cli.analysis.parallel.layouts import with_micro_batches
+from tinylm_cli.analysis.parallel.plan import plan_bytes
+from tinylm_cli.analysis.parallel.stage_memory import bytes_from_counts, stage_counts
 from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock, decode_step
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 
@@ -52,6 +56,7 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
                 lambda *sizes, counts=counts: counts(config(*sizes), space),
                 period=space.period,
                 depth_step=space.depth_step,
+                size_step=space.layout.tensor,
                 heads_step=space.family.heads_step if space.family.sizes_by_heads else 1,
                 heads=heads,
                 combine=combine,
@@ -64,6 +69,9 @@ def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
     """Return a measure of a config, computed without closed forms."""
     if name == DECODE_SECONDS:
         return _clock(space)(decode_step(config, space.serving))
+    training = space.training
+    if name == "train_bytes_per_gpu" and training.n_gpus > 1:
+        return plan_bytes(config, training, with_micro_batches(config, training, space.layout))
     return FIGURES[name].compute(config, space.setups)
 
 
@@ -79,9 +87,19 @@ def _per_token(space: SearchSpace) -> Combine:
     return lambda counts: round(counts[0] / space.seq_len)
 
 
-def _training_phases(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
+def _training(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
+    if space.training.n_gpus > 1:
+        return stage_counts(config, space.training, space.layout)
     memory = training_memory(config, space.training)
     return tuple(memory.resident_bytes + phase.held_bytes for phase in memory.timeline)
+
+
+def _training_bytes(space: SearchSpace) -> Combine:
+    if space.training.n_gpus == 1:
+        return max
+    setup, config = space.training._replace(seq_len=space.seq_len), space.family.config
+    layout, n_sections = with_micro_batches(config, setup, space.layout), len(tensor_table(config))
+    return lambda counts: bytes_from_counts(counts, n_sections, setup, layout)
 
 
 def _serving_phases(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
@@ -118,8 +136,11 @@ MEASURES: dict[str, Measure] = {
     "kv_cache_bytes": _figure("kv_cache_bytes"),
     "decode_read_bytes_per_token": _figure("decode_read_bytes_per_token"),
     "weights_bytes": _figure("weights_bytes"),
-    "train_bytes_per_gpu": Measure(_training_phases),
+    "train_bytes_per_gpu": Measure(_training, _training_bytes),
     "serve_bytes": Measure(_serving_phases),
     DECODE_SECONDS: Measure(_decoding, _decode_seconds),
 }
-"""Every measure by name: names of ``FIGURES``, and a time, which requires a GPU."""
+"""Every measure by name: names of ``FIGURES``, and a time, which requires a GPU.
+
+The training memory of several GPUs has a closed form without pipeline parallelism; else see :mod:`.planned_memory`.
+"""

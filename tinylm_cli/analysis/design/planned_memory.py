@@ -1,8 +1,8 @@
-"""Training memory of a layout of several GPUs: which candidates fit, computed for as few of them as possible.
+"""Training memory with pipeline parallelism: which candidates fit, computed for as few of them as possible.
 
-This memory has no closed form, and takes about a millisecond per model. It never decreases as a size grows: of models
-with the same heads, all fit if a model with the largest d_model, d_ff and n_layers among them does, and none fits if
-one with the smallest does not. Otherwise each half of them is decided in the same way.
+The number of layers of a stage has no closed form, and a model takes about a millisecond. The memory never decreases as
+a size grows: of models with the same heads, all fit if a model with the largest d_model, d_ff and n_layers among them
+does, and none fits if one with the smallest does not. Otherwise each half of them is decided in the same way.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from heapq import heapify, heappop, heappush
 from itertools import count, groupby
 
 from tinylm_cli.analysis.design.ranking import Candidate
-from tinylm_cli.analysis.design.search import OnProgress
+from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.parallel.layouts import with_micro_batches
 from tinylm_cli.analysis.parallel.plan import plan_bytes
-from tinylm_cli.errors import AnalysisError
 
 MAX_PLANNED = 2000
 """Maximum number of models whose memory a search computes: about 3 seconds."""
@@ -37,7 +36,7 @@ def candidates_within(
         on_progress: Called with the number of decided candidates.
 
     Raises:
-        AnalysisError: If the memory of more than ``MAX_PLANNED`` models must be computed to decide.
+        SearchTooLargeError: If the memory of more than ``MAX_PLANNED`` models must be computed to decide.
     """
     memory = _Memory(space, len(candidates))
     fitting: set[int] = set()
@@ -108,7 +107,7 @@ class _Memory:
         """Return the bytes of the model with the largest, or smallest, sizes of candidates with the same heads."""
         self.n_planned += 1
         if self.n_planned > MAX_PLANNED:
-            raise AnalysisError(
+            raise SearchTooLargeError(
                 f"{self._n_candidates:,} models satisfy the other constraints; to decide which of them fit on"
                 f" {self._space.training.n_gpus:,} GPUs, more than {MAX_PLANNED:,} would have to be planned",
                 help="narrow the search, for example with a smaller tolerance or fewer values of d_model",

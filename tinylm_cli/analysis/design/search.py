@@ -10,10 +10,15 @@ from typing import NamedTuple
 from tinylm_cli.analysis.design.closed_form import ClosedForm, Value, head_sharing
 from tinylm_cli.analysis.design.measures import closed_forms
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.constraint import Constraint
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage's name, the number of completed items and the total."""
+
+
+class SearchTooLargeError(AnalysisError):
+    """More models satisfy the constraints than a search returns, or decides on."""
 
 
 def no_progress(_stage: str, _done: int, _total: int) -> None:
@@ -39,10 +44,10 @@ def search(
     """Yield every shape that satisfies all constraints at some depth, with all of those depths.
 
     The search relies only on monotonicity: no figure decreases as a size grows. Widths whose smallest model exceeds an
-    upper bound are skipped. The depths that satisfy a constraint
-    are therefore consecutive, and bisection finds them. As d_ff grows, the maximum depth within the upper bounds can
-    only decrease; once no depth remains, larger values are skipped. Values of d_ff whose deepest model is below a lower
-    bound are skipped by bisection.
+    upper bound are skipped. The depths that satisfy a constraint are therefore consecutive, and bisection finds them.
+    As d_ff grows, the maximum depth within the upper bounds can only decrease; once no depth remains, larger values are
+    skipped. Values of d_ff whose deepest model is below a lower bound are skipped by bisection. Figures of several
+    counts, which take longer, are only computed for depths that satisfy the other constraints.
 
     Args:
         space: The models to search.
@@ -52,7 +57,7 @@ def search(
         smallest_d_ff: Whether to search only the smallest d_ff of each d_model, where every figure is smallest.
     """
     names = [each.figure for each in constraints]
-    lowers, uppers = [each.lower for each in constraints], [each.upper for each in constraints]
+    bounds = [(each.lower, each.upper) for each in constraints]
     searched, total = 0, space.n_models
     for d_head in space.d_heads:
         for d_model, n_heads in space.widths_and_heads(d_head):
@@ -61,21 +66,25 @@ def search(
             for n_kv_heads in space.kv_heads(n_heads):
                 by_d_ff = partial(_forms_by_d_ff, space, d_head, d_model, n_heads, n_kv_heads)
                 constrained, requested = by_d_ff(names), None
-                smallest = [form.fix(d_ffs[0]).at(depths[0]) for form in constrained]
-                if any(upper is not None and value > upper for upper, value in zip(uppers, smallest, strict=True)):
+                ordered = sorted(zip(bounds, constrained, strict=True), key=lambda each: each[1].n_counts)
+                if any(upper is not None and form.fix(d_ffs[0]).at(depths[0]) > upper for (_, upper), form in ordered):
                     continue
                 large_d_ffs, allowed_depths = searched_d_ffs, depths
-                for lower, form in zip(lowers, constrained, strict=True):
+                for (lower, _), form in ordered:
                     large_d_ffs = _d_ffs_above(lower, form, large_d_ffs, depths[-1])
                 for d_ff in large_d_ffs:
-                    by_depth = [form.fix(d_ff) for form in constrained]
-                    for upper, form in zip(uppers, by_depth, strict=True):
-                        allowed_depths = _depths_below(upper, form, allowed_depths)
+                    matching = allowed_depths
+                    for (lower, upper), form in ordered:
+                        by_depth = form.fix(d_ff)
+                        within = _depths_below(upper, by_depth, matching)
+                        if len(within) < len(matching):  # for larger d_ff, too
+                            deepest = allowed_depths.index(matching[len(within)])
+                            allowed_depths = allowed_depths[:deepest]
+                        matching = depths_above(lower, by_depth, within)
+                        if not matching:
+                            break
                     if not allowed_depths:
                         break
-                    matching = allowed_depths
-                    for lower, form in zip(lowers, by_depth, strict=True):
-                        matching = depths_above(lower, form, matching)
                     if matching:
                         requested = by_d_ff(figures) if requested is None else requested  # often, nothing matches
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
@@ -118,4 +127,6 @@ def _forms_by_d_ff(
 
 def _d_ffs_above(lower: Value, form: ClosedForm, d_ffs: range, deepest: int) -> range:
     """Return the suffix of ``d_ffs`` whose deepest model reaches the lower bound."""
+    if lower <= 0:
+        return d_ffs
     return d_ffs[bisect_left(d_ffs, lower, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]

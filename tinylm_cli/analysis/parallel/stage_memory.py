@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from math import ceil
 from typing import NamedTuple
 
@@ -39,6 +41,37 @@ _AFTER_LAYERS = ("ln_f", "lm_head", "score", "loss", "mtp")
 def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> StageMemory:
     """Return the memory of the stage that needs the most."""
     return Stages(config, setup, layout).peak_memory(layout.zero)
+
+
+def stage_counts(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[int, ...]:
+    """Return the counts from which the memory of a layout without pipeline parallelism follows.
+
+    Each is linear in every size of a model, with integer coefficients, as it is multiplied by the tensor-parallel
+    degree. Models with the same sections of tensors have equally many counts.
+    """
+    assert layout.pipeline == 1, "the number of layers of a stage is not linear in that of the model"
+    return tuple([layout.tensor * count for count in Stages(config, setup, layout).counts()])
+
+
+def bytes_from_counts(counts: Sequence[int], n_sections: int, setup: TrainingSetup, layout: Layout) -> int:
+    """Return the memory of a GPU from the counts of :func:`stage_counts`; never decreases as a size of a model grows.
+
+    Args:
+        counts: The counts.
+        n_sections: Number of sections of the model's tensor table.
+        setup: How the model is trained.
+        layout: The layout that was counted; with gpipe, also its number of micro-batches.
+    """
+    left = iter([count // layout.tensor for count in counts])
+
+    def replicated() -> _Replicated:
+        return _Replicated(next(left), next(left), tuple(islice(left, n_sections)))
+
+    unsharded, shared, routed = _Unsharded(next(left), next(left)), replicated(), replicated()
+    saved, undivided = (_Saved(next(left), next(left), next(left)) for _ in range(2))
+    working = _BackwardPass(undivided, tuple(left)).working_bytes // layout.tensor
+    state = _state_parts(unsharded, shared, routed, setup, layout, layout.zero)
+    return sum(state.values()) + _held_bytes(saved, layout, 0) + working
 
 
 def peak_bytes_within(config: ModelConfig, setup: TrainingSetup, layout: Layout, limit: float) -> int | None:
@@ -136,43 +169,30 @@ class Stages:
         Of the setup, only the dtypes and the optimizer matter. ``gathered layers`` counts the layers that ZeRO 3
         gathers, and the gradients of one layer before reduce-scatter.
         """
-        setup, layout = self.run.setup, self.layout
-        element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
-        master_element_bytes = FLOAT32_BYTES if setup.has_master_weights else 0
-        weights, state = _unsharded_state(self.state_run)
-        master_weights = gradients = gathered = 0
-        replicas = layout.data * layout.context
+        unsharded = _unsharded_state(self.state_run)
         shared, routed = _replicated(self.state_run, self._state_layout, stage)
-        for part, shards in ((shared, replicas), (routed, replicas // layout.expert)):
-            if part.params == 0:
-                continue
-            weights += -(-part.params * element_bytes // (shards if zero >= 3 else 1))
-            gradients += -(-part.params * grad_element_bytes // (shards if zero >= 2 else 1))
-            master_weights += -(-part.params * master_element_bytes // (shards if zero >= 1 else 1))
-            state += -(-part.state_bytes // (shards if zero >= 1 else 1))
-            if zero == 3 and shards > 1:
-                gathered += part.largest_layer * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
-        return {
-            "weights": weights,
-            "master weights": master_weights,
-            "optimizer state": state,
-            "gradients": gradients,
-            "gathered layers": gathered,
-        }
+        return _state_parts(unsharded, shared, routed, self.run.setup, self.layout, zero)
 
     def activations_bytes(self, stage: int) -> int:
         """Return the bytes that all micro-batches in flight save."""
-        embedding_bytes, layer_bytes, head_bytes = _activations(self.run, self._saved_layout, stage)
-        in_flight, at_loss = _in_flight(self.layout, stage)
-        return (
-            ceil(in_flight) * embedding_bytes  # embedding and rotary tables of each micro-batch
-            + round(in_flight * layer_bytes)
-            + at_loss * head_bytes
-        )
+        return _held_bytes(_activations(self.run, self._saved_layout, stage), self.layout, stage)
 
     def working_bytes(self, stage: int) -> int:
         """Return the working memory of a backward pass at its peak."""
-        return _working_bytes(self.run, self._working_layout, stage) // self.layout.tensor
+        return _backward_pass(self.run, self._working_layout, stage).working_bytes // self.layout.tensor
+
+    def counts(self) -> tuple[int, ...]:
+        """Return the counts from which the memory of the first stage follows, for :func:`stage_counts`."""
+        shared, routed = _replicated(self.state_run, self._state_layout, 0)
+        backward = _backward_pass(self.run, self._working_layout, 0)
+        return (
+            *_unsharded_state(self.state_run),
+            *(shared.params, shared.state_bytes, *shared.units),
+            *(routed.params, routed.state_bytes, *routed.units),
+            *_activations(self.run, self._saved_layout, 0),
+            *backward.saved,
+            *backward.held_bytes,
+        )
 
 
 def _in_flight(layout: Layout, stage: int) -> tuple[float, int]:
@@ -204,28 +224,62 @@ class _Replicated(NamedTuple):
 
     params: int  # parameters that a GPU computes with, before ZeRO shards them
     state_bytes: int  # optimizer state, without the state that a model has once
-    largest_layer: int  # parameters of the largest unit that ZeRO 3 gathers
+    units: tuple[int, ...]  # parameters of each unit that ZeRO 3 gathers: a layer, or a section outside the layers
 
 
 @lru_cache(_CACHE_SIZE)
 def _replicated(run: _Run, layout: Layout, stage: int) -> tuple[_Replicated, _Replicated]:
     """Return the tensors outside routed experts, and those of routed experts."""
     table, setup = stage_table(run.config, layout, stage), run.setup
-    _, per_model = _unsharded_state(run)
+    per_model = _unsharded_state(run).state_bytes
 
     def totals(part: TensorTable) -> _Replicated:
         state_bytes = optimizer_bytes(part, setup.optimizer, _moment_element_bytes(setup)) - per_model
-        return _Replicated(total_params(part), state_bytes, _largest_layer(part))
+        units = tuple(sum(tensor.params for tensor in section.tensors) for section in part)
+        return _Replicated(total_params(part), state_bytes, units)
 
     return totals(_select_experts(table, routed=False)), totals(_select_experts(table, routed=True))
 
 
+class _Unsharded(NamedTuple):
+    """State that every GPU holds as a whole."""
+
+    buffers_bytes: int
+    state_bytes: int  # optimizer state that a model has once
+
+
 @lru_cache(_CACHE_SIZE)
-def _unsharded_state(run: _Run) -> tuple[int, int]:
-    """Return the bytes of the buffers, and of the optimizer state that a model has once."""
+def _unsharded_state(run: _Run) -> _Unsharded:
     config, setup = run.config, run.setup
     buffers = weights_bytes(config, setup.dtype) - total_params(tensor_table(config)) * setup.element_bytes
-    return buffers, optimizer_bytes((), setup.optimizer, _moment_element_bytes(setup))
+    return _Unsharded(buffers, optimizer_bytes((), setup.optimizer, _moment_element_bytes(setup)))
+
+
+def _state_parts(
+    unsharded: _Unsharded, shared: _Replicated, routed: _Replicated, setup: TrainingSetup, layout: Layout, zero: int
+) -> dict[str, int]:
+    """Return the bytes of each part of the model state, as ZeRO shards it; see :meth:`Stages.state`."""
+    element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
+    master_element_bytes = FLOAT32_BYTES if setup.has_master_weights else 0
+    weights, state = unsharded
+    master_weights = gradients = gathered = 0
+    replicas = layout.data * layout.context
+    for part, shards in ((shared, replicas), (routed, replicas // layout.expert)):
+        if part.params == 0:
+            continue
+        weights += -(-part.params * element_bytes // (shards if zero >= 3 else 1))
+        gradients += -(-part.params * grad_element_bytes // (shards if zero >= 2 else 1))
+        master_weights += -(-part.params * master_element_bytes // (shards if zero >= 1 else 1))
+        state += -(-part.state_bytes // (shards if zero >= 1 else 1))
+        if zero == 3 and shards > 1:
+            gathered += max(part.units) * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
+    return {
+        "weights": weights,
+        "master weights": master_weights,
+        "optimizer state": state,
+        "gradients": gradients,
+        "gathered layers": gathered,
+    }
 
 
 def _moment_element_bytes(setup: TrainingSetup) -> int:
@@ -236,8 +290,22 @@ _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
 """The tensors that the full model saves for one micro-batch."""
 
 
+class _Saved(NamedTuple):
+    """Bytes that a micro-batch saves on a GPU for the backward pass."""
+
+    embedding_bytes: int  # embedding and rotary tables
+    layer_bytes: int
+    head_bytes: int
+
+
+def _held_bytes(saved: _Saved, layout: Layout, stage: int) -> int:
+    """Return the bytes that all micro-batches in flight save."""
+    in_flight, at_loss = _in_flight(layout, stage)
+    return ceil(in_flight) * saved.embedding_bytes + round(in_flight * saved.layer_bytes) + at_loss * saved.head_bytes
+
+
 @lru_cache(_CACHE_SIZE)
-def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
+def _activations(run: _Run, layout: Layout, stage: int) -> _Saved:
     """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
 
     Every stage saves the activations of its layers and the rotary tables. The first stage adds the embedding; the
@@ -263,12 +331,24 @@ def _activations(run: _Run, layout: Layout, stage: int) -> tuple[int, int, int]:
     if is_last and stage != 0 and config.head.n_mtp_layers:
         read = total_bytes(apart_from_first_layer(ForwardPass(config, setup, layout.context)))
         head_bytes += read // layout.tensor  # sequence parallelism shards it
-    return embedding_bytes, layer_bytes, head_bytes
+    return _Saved(embedding_bytes, layer_bytes, head_bytes)
+
+
+class _BackwardPass(NamedTuple):
+    """A backward pass without tensor-parallel sharding."""
+
+    saved: _Saved
+    held_bytes: tuple[int, ...]  # saved tensors and working memory in each phase
+
+    @property
+    def working_bytes(self) -> int:
+        """The working memory at its peak."""
+        return max(max(self.held_bytes) - sum(self.saved), 0)
 
 
 @lru_cache(_CACHE_SIZE)
-def _working_bytes(run: _Run, layout: Layout, stage: int) -> int:
-    """Return the working memory of a backward pass at its peak, without tensor-parallel sharding.
+def _backward_pass(run: _Run, layout: Layout, stage: int) -> _BackwardPass:
+    """Return the memory of a backward pass.
 
     Args:
         run: The model and how it is trained.
@@ -283,8 +363,8 @@ def _working_bytes(run: _Run, layout: Layout, stage: int) -> int:
         layers=stage_layers(config, layout, stage),
         expert_parallel=layout.expert,
     )
-    peak = max(phase.activations_bytes + phase.working_bytes for phase in timeline)
-    return max(peak - sum(_activations(run, replace(layout, expert=1), stage)), 0)
+    held = tuple(phase.activations_bytes + phase.working_bytes for phase in timeline)
+    return _BackwardPass(_activations(run, replace(layout, expert=1), stage), held)
 
 
 def _per_gpu(part: SavedPart, layout: Layout) -> int:
@@ -298,8 +378,3 @@ def _select_experts(table: TensorTable, *, routed: bool) -> TensorTable:
     return tuple(
         section._replace(tensors=tuple(t for t in section.tensors if is_routed(t) is routed)) for section in table
     )
-
-
-def _largest_layer(table: TensorTable) -> int:
-    """Return the parameters of the largest unit that ZeRO 3 gathers: a layer, or a section outside the layers."""
-    return max(sum(tensor.params for tensor in section.tensors) for section in table)

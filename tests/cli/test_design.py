@@ -317,7 +317,7 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--params 125M --figure kv_cache_bytes", "no such option: --figure"),
         ("--params 125M --gpus 8 --plan auto", "--plan auto needs a model"),
         ("--params 125M --plan tp=8", "--plan needs several GPUs"),
-        ("--gpu h100 --gpus 8", "a search on 8 GPUs needs a target"),
+        ("--gpu h100 --gpus 8 --plan pp=8 --family qwen3.5", "stages of several kinds of layers needs a target"),
         ("--gpu h100 --gpus 8 --for serving --params 1B", "--gpus cannot be combined with --for serving"),
         ("--gpu h100 --gpus 8 --params 1B --utilization 0.3", "--utilization has no effect with several GPUs"),
         ("--params 1M --d-model 0..64", "--d-model 0..64: expected a range from 2 to 1,048,576"),

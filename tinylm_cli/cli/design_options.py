@@ -188,9 +188,6 @@ class DesignOptions:
         }
 
 
-_TARGETS = ("params", "active_params", "compute")
-"""Fields that set a target."""
-
 _NEED_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
 """Fields without effect unless --gpu is given."""
 
@@ -223,10 +220,6 @@ def require_effect(explicit: Mapping[str, str], options: DesignOptions, to: Outp
         raise UsageError(f"--utilization has no effect {reason}", help="remove it")
     if options.gpus > 1 and serving:
         raise UsageError("--gpus cannot be combined with --for serving, which uses one GPU", help="remove one of them")
-    if options.gpus > 1 and not explicit.keys() & set(_TARGETS):
-        raise UsageError(
-            f"a search on {options.gpus:,} GPUs needs a target", help="add --params, --active-params or --compute"
-        )
     if options.plan is not None and options.gpus == 1:
         raise UsageError("--plan needs several GPUs", help="for example --gpus 8")
     needs_training = (

@@ -317,6 +317,15 @@ class TestSeveralGpus:
             assert plan.step_seconds is not None
             assert design.train_tokens_per_second == plan.tokens_per_step / plan.step_seconds
 
+    def test_largest_that_fits(self) -> None:
+        """Without a target, the largest models that fit on the node; no larger one does."""
+        largest = self.found(layout=Layout(tensor=4, pipeline=2), top=1)
+        target = next(each.value for each in largest.constraints if each.origin == "largest")
+        assert largest.designs[0].figures["total_params"] <= target
+        for params, matches in ((target, True), (1.001 * target, False)):
+            wanted = within("total_params", params, 0.0005)
+            assert bool(self.found(wanted, layout=Layout(tensor=4, pipeline=2)).matches) == matches
+
     @pytest.mark.parametrize("layout", [Layout(tensor=2), Layout(tensor=2, pipeline=2)])
     def test_too_large_for_all(self, layout: Layout) -> None:
         report = self.found(within("total_params", 8 * 10**9, 0.0005), layout=layout, gpu="l4")
@@ -325,10 +334,11 @@ class TestSeveralGpus:
         assert failure.nearest > load_hardware("l4").capacity_bytes
 
 
-def test_several_gpus_need_a_target() -> None:
-    space = replace(space_of("llama"), setups=Setups.of(n_gpus=8, layout=Layout(tensor=8)))
-    with pytest.raises(AnalysisError, match="a search on 8 GPUs needs a target"):
-        find_designs(DesignRequest(space, (at_most("weights_bytes", 2**34),)))
+def test_mixed_pipeline_stages_need_a_target() -> None:
+    layout, gpu = Layout(pipeline=8), load_hardware("h100")
+    space = replace(space_of("qwen3.5"), setups=Setups.of(n_gpus=8, layout=layout), accelerator=gpu)
+    with pytest.raises(AnalysisError, match="pipeline stages of several kinds of layers needs a target"):
+        find_designs(DesignRequest(space, (fits(gpu, "training"),), purpose="training"))
 
 
 def test_decode_rate_needs_a_gpu() -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
 from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
-from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS, has_closed_memory, measured
 from tinylm_cli.analysis.design.planned_memory import candidates_within, smallest_candidate
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
 from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, no_progress, search
@@ -62,15 +62,15 @@ class DesignRequest(NamedTuple):
 def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
     """Return the models that satisfy every constraint, best first; if none match, the failures and relaxations.
 
-    With pipeline parallelism, training memory is the maximum over the stages (:mod:`.planned_memory`).
+    If the stages of a pipeline have layers of several kinds, see :mod:`.planned_memory`.
 
     Args:
         request: The search and its constraints.
         on_progress: Called as the search proceeds.
 
     Raises:
-        AnalysisError: If a decode throughput is given without a GPU, or several GPUs without a target; or if too many
-            models match.
+        AnalysisError: If a decode throughput is given without a GPU; if memory that must be planned is limited without
+            a target; or if too many models match.
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     _check(request)
@@ -126,8 +126,9 @@ def _check(request: DesignRequest) -> None:
     space, constraints = request.space, request.constraints
     if space.accelerator is None and any(each.figure == DECODE_RATE for each in constraints):
         raise AnalysisError("a decode throughput needs a GPU", help="add the GPU")
-    if space.training.n_gpus > 1 and not any(each.is_target for each in constraints):
-        message = f"a search on {space.training.n_gpus:,} GPUs needs a target for the size of the model"
+    _, planned = _split(space, constraints)
+    if planned and not any(each.is_target for each in constraints):
+        message = "a search with pipeline stages of several kinds of layers needs a target for the size of the model"
         raise AnalysisError(message, help="give a number of parameters or a compute budget")
 
 
@@ -155,8 +156,8 @@ def _match(
 
 
 def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[Constraint], list[Constraint]]:
-    """Return the constraints with closed forms, and those on the memory of a layout with pipeline parallelism."""
-    planned = [each for each in constraints if each.figure == TRAIN_BYTES and space.layout.pipeline > 1]
+    """Return the constraints with closed forms, and those on memory that must be planned."""
+    planned = [each for each in constraints if each.figure == TRAIN_BYTES and not has_closed_memory(space)]
     return [each for each in constraints if each not in planned], planned
 
 

@@ -12,9 +12,9 @@ from tinylm_cli.analysis.flops import forward_flops
 from tinylm_cli.analysis.inference_memory import serving_timeline
 from tinylm_cli.analysis.parallel.layouts import with_micro_batches
 from tinylm_cli.analysis.parallel.plan import plan_bytes
-from tinylm_cli.analysis.parallel.stage_memory import bytes_from_counts, stage_counts
+from tinylm_cli.analysis.parallel.sharding import layers_by_cost
+from tinylm_cli.analysis.parallel.stage_memory import group_length, stage_counts
 from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock, decode_step
-from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 
@@ -55,7 +55,7 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
             form = fit_closed_form(
                 lambda *sizes, counts=counts: counts(config(*sizes), space),
                 period=space.period,
-                depth_step=space.depth_step,
+                depth_step=space.n_layers_step,
                 size_step=space.layout.tensor,
                 heads_step=space.family.heads_step if space.family.sizes_by_heads else 1,
                 heads=heads,
@@ -87,19 +87,35 @@ def _per_token(space: SearchSpace) -> Combine:
     return lambda counts: round(counts[0] / space.seq_len)
 
 
+def has_closed_memory(space: SearchSpace) -> bool:
+    """Return whether training memory has a closed form: all pipeline stages have equally many layers of one cost."""
+    config = space.family.config
+    costs = layers_by_cost(config, group_length(config, space.training), range(config.n_layers))
+    return space.layout.pipeline == 1 or len(costs) == 1
+
+
 def _training(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
     if space.training.n_gpus > 1:
-        return stage_counts(config, space.training, space.layout)
+        stages = stage_counts(config, space.training, space.layout).values()
+        # multiplied so that the slopes in a head or a hidden unit, which tensor parallelism divides, are integers
+        return tuple([space.layout.tensor * count for stage in stages for count in stage.flat()])
     memory = training_memory(config, space.training)
     return tuple(memory.resident_bytes + phase.held_bytes for phase in memory.timeline)
 
 
 def _training_bytes(space: SearchSpace) -> Combine:
-    if space.training.n_gpus == 1:
+    training, degree = space.training, space.layout.tensor
+    if training.n_gpus == 1:
         return max
-    setup, config = space.training._replace(seq_len=space.seq_len), space.family.config
-    layout, n_sections = with_micro_batches(config, setup, space.layout), len(tensor_table(config))
-    return lambda counts: bytes_from_counts(counts, n_sections, setup, layout)
+    config = space.sample
+    layout = with_micro_batches(config, training, space.layout)
+    stages = stage_counts(config, training, layout).items()
+
+    def peak_bytes(counts: Sequence[int]) -> int:
+        left = iter([count // degree for count in counts])
+        return max([like.with_counts(left).total_bytes(training, layout, stage) for stage, like in stages])
+
+    return peak_bytes
 
 
 def _serving_phases(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
@@ -142,5 +158,5 @@ MEASURES: dict[str, Measure] = {
 }
 """Every measure by name: names of ``FIGURES``, and a time, which requires a GPU.
 
-The training memory of several GPUs has a closed form without pipeline parallelism; else see :mod:`.planned_memory`.
+Training memory has a closed form if :func:`has_closed_memory`; otherwise see :mod:`.planned_memory`.
 """

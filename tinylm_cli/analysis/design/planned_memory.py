@@ -1,8 +1,9 @@
-"""Training memory with pipeline parallelism: which candidates fit, computed for as few of them as possible.
+"""Training memory of pipelines with several kinds of layers: which candidates fit, computed for as few as possible.
 
-The number of layers of a stage has no closed form, and a model takes about a millisecond. The memory never decreases as
-a size grows: of models with the same heads, all fit if a model with the largest d_model, d_ff and n_layers among them
-does, and none fits if one with the smallest does not. Otherwise each half of them is decided in the same way.
+The numbers of layers of each kind in a stage have no closed form, and a model takes about a millisecond. The memory
+never decreases as a size grows: of models with the same heads, all fit if a model with the largest d_model, d_ff and
+n_layers among them does, and none fits if one with the smallest does not. Otherwise each half of them is decided in the
+same way.
 """
 
 from __future__ import annotations

@@ -166,6 +166,11 @@ class SearchSpace:
         """Number of layers in a pattern of kinds of layers, which must divide n_layers; 1 without kinds."""
         return self._cycle if self.family.config.layers.kinds else 1
 
+    @property
+    def n_layers_step(self) -> int:
+        """Number that divides n_layers: of whole patterns of kinds of layers, and of equal pipeline chunks."""
+        return lcm(self.depth_step, self.layout.pipeline * self.layout.virtual)
+
     @cached_property
     def _cycle(self) -> int:
         return len(layer_pattern(self.family.config).stretches[-1].cycle)
@@ -187,7 +192,7 @@ class SearchSpace:
 
     def depths(self, d_model: int) -> range:
         """Return the values of n_layers for a d_model, in equal steps; may be empty."""
-        depths = self.grid.depths(d_model, lcm(self.depth_step, self.layout.pipeline * self.layout.virtual))
+        depths = self.grid.depths(d_model, self.n_layers_step)
         return depths[bisect_left(depths, MIN_LAYERS * self.depth_step) :]
 
     def d_ffs(self, d_model: int) -> range:
@@ -219,6 +224,17 @@ class SearchSpace:
     def config(self) -> Callable[[Shape, int], ModelConfig]:
         """A function that returns a model as a config, the same object each time, for a shape and n_layers."""
         return _configs(replace(self, grid=GRID))
+
+    @property
+    def sample(self) -> ModelConfig:
+        """A model with the sizes of one in the space, and as few layers as closed forms are exact for."""
+        n_layers = MIN_LAYERS * self.n_layers_step
+        return next(
+            self.config(Shape(d_head, d_model, n_heads, n_kv_heads, self.d_ffs(d_model)[0]), n_layers)
+            for d_head in self.d_heads
+            for d_model, n_heads in self.widths_and_heads(d_head)
+            for n_kv_heads in self.kv_heads(n_heads)
+        )
 
     @cached_property
     def _fields_of_family(self) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from math import ceil
 from typing import NamedTuple
@@ -43,37 +43,6 @@ def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout)
     return Stages(config, setup, layout).peak_memory(layout.zero)
 
 
-def stage_counts(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[int, ...]:
-    """Return the counts from which the memory of a layout without pipeline parallelism follows.
-
-    Each is linear in every size of a model, with integer coefficients, as it is multiplied by the tensor-parallel
-    degree. Models with the same sections of tensors have equally many counts.
-    """
-    assert layout.pipeline == 1, "the number of layers of a stage is not linear in that of the model"
-    return tuple([layout.tensor * count for count in Stages(config, setup, layout).counts()])
-
-
-def bytes_from_counts(counts: Sequence[int], n_sections: int, setup: TrainingSetup, layout: Layout) -> int:
-    """Return the memory of a GPU from the counts of :func:`stage_counts`; never decreases as a size of a model grows.
-
-    Args:
-        counts: The counts.
-        n_sections: Number of sections of the model's tensor table.
-        setup: How the model is trained.
-        layout: The layout that was counted; with gpipe, also its number of micro-batches.
-    """
-    left = iter([count // layout.tensor for count in counts])
-
-    def replicated() -> _Replicated:
-        return _Replicated(next(left), next(left), tuple(islice(left, n_sections)))
-
-    unsharded, shared, routed = _Unsharded(next(left), next(left)), replicated(), replicated()
-    saved, undivided = (_Saved(next(left), next(left), next(left)) for _ in range(2))
-    working = _BackwardPass(undivided, tuple(left)).working_bytes // layout.tensor
-    state = _state_parts(unsharded, shared, routed, setup, layout, layout.zero)
-    return sum(state.values()) + _held_bytes(saved, layout, 0) + working
-
-
 def peak_bytes_within(config: ModelConfig, setup: TrainingSetup, layout: Layout, limit: float) -> int | None:
     """Return the memory of the stage that needs the most, or None as soon as a stage needs ``limit`` or more."""
     stages, peak = Stages(config, setup, layout), 0
@@ -101,8 +70,12 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
 
 def memory_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
     """Return the groups of stages that need equally much memory, but for their micro-batches in flight."""
-    # a flash kernel saves the same bytes with and without a window
-    return stage_groups(config, layout, IGNORE_WINDOWS if setup.attention_kernel == "flash" else setup.length(config))
+    return stage_groups(config, layout, group_length(config, setup))
+
+
+def group_length(config: ModelConfig, setup: TrainingSetup) -> int:
+    """Return the sequence length of :func:`memory_groups`: a flash kernel saves the same bytes with any window."""
+    return IGNORE_WINDOWS if setup.attention_kernel == "flash" else setup.length(config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,17 +154,13 @@ class Stages:
         """Return the working memory of a backward pass at its peak."""
         return _backward_pass(self.run, self._working_layout, stage).working_bytes // self.layout.tensor
 
-    def counts(self) -> tuple[int, ...]:
-        """Return the counts from which the memory of the first stage follows, for :func:`stage_counts`."""
-        shared, routed = _replicated(self.state_run, self._state_layout, 0)
-        backward = _backward_pass(self.run, self._working_layout, 0)
-        return (
-            *_unsharded_state(self.state_run),
-            *(shared.params, shared.state_bytes, *shared.units),
-            *(routed.params, routed.state_bytes, *routed.units),
-            *_activations(self.run, self._saved_layout, 0),
-            *backward.saved,
-            *backward.held_bytes,
+    def counts(self, stage: int) -> StageCounts:
+        """Return the counts from which the memory of ``stage`` follows."""
+        return StageCounts(
+            _unsharded_state(self.state_run),
+            *_replicated(self.state_run, self._state_layout, stage),
+            _activations(self.run, self._saved_layout, stage),
+            _backward_pass(self.run, self._working_layout, stage),
         )
 
 
@@ -378,3 +347,50 @@ def _select_experts(table: TensorTable, *, routed: bool) -> TensorTable:
     return tuple(
         section._replace(tensors=tuple(t for t in section.tensors if is_routed(t) is routed)) for section in table
     )
+
+
+class StageCounts(NamedTuple):
+    """Counts from which the memory of a stage follows; each is linear in every size of a model.
+
+    The attributes are the results of the functions below of the same names.
+    """
+
+    unsharded_state: _Unsharded
+    shared: _Replicated
+    routed: _Replicated
+    activations: _Saved
+    backward_pass: _BackwardPass
+
+    def flat(self) -> Iterator[int]:
+        """Yield the counts."""
+        yield from self.unsharded_state
+        for part in (self.shared, self.routed):
+            yield from (part.params, part.state_bytes, *part.units)
+        yield from (*self.activations, *self.backward_pass.saved, *self.backward_pass.held_bytes)
+
+    def with_counts(self, counts: Iterator[int]) -> StageCounts:
+        """Return the same stage of another model, from its counts in the order of :meth:`flat`."""
+        take = partial(next, counts)
+
+        def several(like: Sequence[int]) -> tuple[int, ...]:
+            return tuple(islice(counts, len(like)))
+
+        return StageCounts(
+            _Unsharded(take(), take()),
+            _Replicated(take(), take(), several(self.shared.units)),
+            _Replicated(take(), take(), several(self.routed.units)),
+            _Saved(take(), take(), take()),
+            _BackwardPass(_Saved(take(), take(), take()), several(self.backward_pass.held_bytes)),
+        )
+
+    def total_bytes(self, setup: TrainingSetup, layout: Layout, stage: int) -> int:
+        """Return the memory of ``stage``; it never decreases as a size of the model grows."""
+        state = _state_parts(self.unsharded_state, self.shared, self.routed, setup, layout, layout.zero)
+        working_bytes = self.backward_pass.working_bytes // layout.tensor
+        return sum(state.values()) + _held_bytes(self.activations, layout, stage) + working_bytes
+
+
+def stage_counts(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> dict[int, StageCounts]:
+    """Return the counts of the first stage of each group of stages, by stage."""
+    stages = Stages(config, setup, layout)
+    return {group.first: stages.counts(group.first) for group in stages.groups}

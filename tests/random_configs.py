@@ -304,6 +304,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
         "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "clip_qkv": draw(one_of([None, 0.5])),
         **draw(one_of(GATES)),
+        "sub_norm": draw(st.booleans()),
         "v_norm": (v_norm := draw(st.booleans())),
         "keys_as_values": v_norm and qk_norm != "none" and draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
@@ -359,6 +360,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         factors = {
             "out_multiplier": draw(one_of([1.0, 0.5])),
             "gate_multiplier": draw(one_of([1.0, 0.7])) if gated else 1.0,
+            "sub_norm": draw(st.booleans()),
         }
         return found | factors
     router = draw(one_of(["softmax", "topk_softmax", "sigmoid", "sparsemixer"]))

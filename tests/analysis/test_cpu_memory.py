@@ -151,6 +151,13 @@ MODELS: dict[str, dict[str, Any]] = {
         "position": {**ROPE, "proportional": True, "rotary_fraction": 0.5}, "block": {"layer_scalar": True},
         "attention": {"v_norm": True, "qk_norm": "per_head", "gate": True, "gate_per_head": True},
     },
+    "norms before output projections": {
+        **LLAMA, "attention": {"n_kv_heads": 2, "sub_norm": True}, "feed_forward": {"gated": True, "sub_norm": True},
+    },
+    "norms of wide outputs": {
+        "attention": {"d_head": 128, "n_kv_heads": 1, "sub_norm": True, "gate": True}, "norm": {"kind": "rmsnorm"},
+        "feed_forward": {"activation": "relu2", "sub_norm": True},
+    },
     "embeddings of each layer": {**LLAMA, "embedding": {"d_per_layer": 48}},
     "of xIELU": {"feed_forward": {"activation": "xielu"}},
     "of gated xIELU": {"feed_forward": {"activation": "xielu", "gated": True}},

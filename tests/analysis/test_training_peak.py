@@ -55,6 +55,17 @@ def test_phases() -> None:
     assert gated[2].working_bytes == (STREAM + 2 * TOKENS * F) * BF16
 
 
+@pytest.mark.parametrize("gated", ["true", "false"])
+def test_sub_norms(gated: str) -> None:
+    """The norms' outputs and statistics are saved; gradients of gate and up follow after both ends of the norm."""
+    plain = phases(*GQA, f"feed_forward.gated={gated}")
+    found = phases(*GQA, f"feed_forward.gated={gated}", "feed_forward.sub_norm=true", "attention.sub_norm=true")
+    saved = TOKENS * (H * K + F) * BF16 + 2 * 2 * TOKENS * FP32
+    assert found[2].activations_bytes - plain[2].activations_bytes == saved
+    assert found[2].working_bytes == (STREAM + TOKENS * F) * BF16
+    assert found[3].activations_bytes == plain[3].activations_bytes  # all freed before core attention
+
+
 def test_tied_embedding() -> None:
     """The table has a gradient from the head on, and two more at the end: of the lookup, and of the sum."""
     found = phases(*GQA, "tie_weights=true")

@@ -197,6 +197,7 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         "clip_qkv": st.none() | NUMBERS,
         "out_multiplier": NUMBERS,
         "sinks": st.booleans(),
+        "sub_norm": st.booleans(),
     }
     values = draw(_some(optional))
     if not (values.get("n_kv_heads") or n_heads) % 2:
@@ -315,7 +316,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         values |= draw(_some({"clamp": st.none() | NUMBERS}))
     if values.get("activation") == "xielu" or draw(st.booleans()):
         gate = {"gate_multiplier": NUMBERS} if values.get("gated") else {}
-        return values | draw(_some({"out_multiplier": NUMBERS, **gate}))
+        return values | draw(_some({"out_multiplier": NUMBERS, "sub_norm": st.booleans(), **gate}))
     n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))
     groups = draw(st.integers(1, n_groups))
     router = draw(st.sampled_from(["topk_softmax", "softmax", "sigmoid", "sparsemixer"]))

@@ -152,6 +152,7 @@ experts-without-number        without-effect@8,9,10,11
 differential-odd-heads        heads-do-not-divide@8
 keys-as-values-alone          contradiction@8
 proportional-yarn             without-effect@9,12
+sub-norm-of-experts           without-effect@9
 per-layer-xielu               contradiction@10
 experts-xielu                 contradiction@8
 experts-zero                  out-of-range@8

@@ -312,6 +312,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit attention.gate_per_head, or write attention.gate: true",
     ),
     (
+        {"feed_forward.sub_norm": True, "feed_forward.n_experts": 8},
+        "without-effect",
+        "feed_forward.sub_norm has no effect unless feed_forward.n_experts is not set",
+        "omit feed_forward.sub_norm, or write feed_forward.n_experts: null",
+    ),
+    (
         {"n_heads": 3, "d_model": 6, "attention.differential": True},
         "heads-do-not-divide",
         "n_heads 3 is odd, but attention.differential needs pairs of heads",

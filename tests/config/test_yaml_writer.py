@@ -71,6 +71,7 @@ attention:
   gate: false
   v_norm: false
   keys_as_values: false
+  sub_norm: false
   out_multiplier: 1.0
   differential: false
   sinks: false
@@ -79,6 +80,7 @@ feed_forward:
   gated: false
   bias: true
   out_multiplier: 1.0
+  sub_norm: false
 block:
   mixer: attention
   feed_forward: true

@@ -102,6 +102,16 @@ def test_partial_rotation_and_single_token() -> None:
 
 
 @SAVED_BY_TORCH_2_9
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("gated", ["true", "false"])
+def test_normalized_relu(gated: str, dtype: str) -> None:
+    changes = ["norm.kind=rmsnorm", "feed_forward.activation=relu", "feed_forward.sub_norm=true"]
+    config = load_config("tiny", ["dropout=0.0", *changes, f"feed_forward.gated={gated}"]).config
+    predicted, measured = both(config, batch_size=3, seq_len=17, dtype=dtype, math=False)
+    assert predicted == measured
+
+
+@SAVED_BY_TORCH_2_9
 def test_expert_load_changes_nothing() -> None:
     """Most tokens to one expert, or evenly: each choice of an expert costs the same."""
     config = scaled_down(load_config("qwen3-30b-a3b").config)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, needs_eager_attention
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.layer_kinds import group_layers
-from tinylm_cli.analysis.mixers.mixer import InferencePass
+from tinylm_cli.analysis.mixers.mixer import InferencePass, norm_bytes
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
@@ -157,6 +157,9 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     hidden = _hidden_tensors(config) * element_bytes  # bytes per hidden unit
     dense = hidden * config.d_ff + d * element_bytes  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:
+        if feed_forward.sub_norm:  # the gate, the hidden units, their norm (F each)
+            normalizing = (1 + feed_forward.gated) * element_bytes + norm_bytes(config, element_bytes)
+            dense = max(dense, normalizing * config.d_ff)
         return (residual_stream + dense,)
     top_k, upcast_bytes = feed_forward.top_k, max(element_bytes, FLOAT32_BYTES)
     # E scores in the model's dtype, and 4 copies in float32: upcast, activated, corrected, masked by group

@@ -254,10 +254,12 @@ def temperatures(config: ModelConfig) -> frozenset[tuple[float, int, int]]:
 
 
 def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
-    """Yield the scalars of xIELU, the gate of a gated unit, and the up and down projections (Vaswani et al. 2017).
+    """Yield the scalars of xIELU, the gate of a gated unit, the up and down projections, and a norm between them.
 
     References:
+        Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762;
         Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
+        Wang et al. 2022 (Magneto, norm before the down projection), https://arxiv.org/abs/2210.06423;
         Huang and Schlag 2024 (xIELU), https://arxiv.org/abs/2411.13010
     """
     d, bias = config.d_model, config.feed_forward.bias
@@ -267,6 +269,8 @@ def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Comp
     if config.feed_forward.gated:
         yield from linear(f"{name}.gate_proj", d, d_hidden, component, bias=bias)  # (F, D)
     yield from linear(f"{name}.up_proj", d, d_hidden, component, bias=bias)  # (F, D)
+    if config.feed_forward.sub_norm:
+        yield from norm(f"{name}.sub_norm", config, d_hidden)  # (F)
     yield from linear(f"{name}.down_proj", d_hidden, d, component, bias=bias)  # (D, F)
 
 

@@ -14,7 +14,14 @@ from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, mtp_module_memory, mtp_timeline
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved_tensors.attention import DIFFERENCES, GATE, GATE_INPUT, GATED_OUTPUT, OUTPUT
+from tinylm_cli.analysis.saved_tensors.attention import (
+    DIFFERENCES,
+    GATE,
+    GATE_INPUT,
+    GATED_OUTPUT,
+    OUTPUT,
+    SUB_NORMS,
+)
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
@@ -147,13 +154,16 @@ def _layer(
             # gradients of its output, of the parts above and below 0, and of a product; a gated unit has freed the
             # saved output of the activation by then
             n_hidden = 3 if config.feed_forward.gated else 4
+        if config.feed_forward.sub_norm:  # whose input and output are freed by then
+            n_hidden = max(n_hidden - 1, 1)  # or the gradients of the norm's input and output
         hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
     if config.block.has_mixer:
         last = max(index for index, tensor in enumerate(tensors) if tensor.part in config.block.mixers)
         # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
-        freed = (GATE, GATE_INPUT, GATED_OUTPUT, *DIFFERENCES, *([OUTPUT] if run.materializes_scores else []))
+        output = (OUTPUT,) if run.materializes_scores else ()
+        freed = (GATE, GATE_INPUT, GATED_OUTPUT, *SUB_NORMS, *DIFFERENCES, *output)
         until_mixer = total_bytes(tensor for tensor in tensors[: last + 1] if tensor.name not in freed)
         working = residual_stream + mixer_of(config).gradient_bytes(run)
         yield PhaseMemory("backward", gradients + feed_forward, saved + until_mixer, working)

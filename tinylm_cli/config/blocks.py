@@ -233,6 +233,9 @@ class FeedForward(Block):
         1.0, description="gated: multiplier of the gate projection, before the activation (Falcon-H1)."
     )
     out_multiplier: Annotated[Factor, DENSE] = Field(1.0, description="Multiplier of the output of a dense network.")
+    sub_norm: Annotated[bool, DENSE] = Field(
+        False, description="Normalize the hidden units before the down projection (sub-LN; BitNet)."
+    )
     n_experts: int | None = optional(8, "Routed experts; default: a dense network.", ge=1, le=MAX_N_EXPERTS)
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
     d_expert: Annotated[int | None, EXPERTS] = optional(

@@ -93,6 +93,7 @@ class SelfAttention(SequenceMixer):
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
         Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245;
         Qiu et al. 2025 (output gate), https://arxiv.org/abs/2505.06708;
+        Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423;
         Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258
     """
 
@@ -130,6 +131,7 @@ class SelfAttention(SequenceMixer):
             self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query, learns=learns)
             self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
         self.v_norm = build_norm(config, self.d_head, learns=False) if attention.v_norm else None
+        self.sub_norm = build_norm(config, d_query) if attention.sub_norm else None
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
         for name in LAMBDAS if attention.differential else ():
@@ -204,6 +206,8 @@ class SelfAttention(SequenceMixer):
         attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K)
         if self.gate_proj is not None:
             attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·K)
+        if self.sub_norm is not None:
+            attended = self.sub_norm(attended)  # (B, T, H·K)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from tinylm_cli.config.choices import Activation
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.norm import build_norm
 
 MIN_ONEDNN_ELEMENTS = 1 << 12
 """Elements below which the setup of torch's exact GELU on the CPU (a oneDNN primitive) dominates its run time."""
@@ -126,13 +127,16 @@ def build_activation(config: ModelConfig, xielu: XIELU | None = None) -> HiddenA
 class FeedForward(nn.Module):
     """``down(activation(up(x)))``, or gated ``down(activation(gate(x)) * up(x))``.
 
+    With ``feed_forward.sub_norm``, a norm precedes the down projection.
+
     Args:
-        config: Uses d_model and feed_forward.
+        config: Uses d_model, norm and feed_forward.
         d_hidden: Hidden size, F.
 
     References:
         Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762;
-        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202
+        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
+        Wang et al. 2022 (Magneto, norm before the down projection), https://arxiv.org/abs/2210.06423
     """
 
     def __init__(self, config: ModelConfig, d_hidden: int) -> None:
@@ -141,6 +145,7 @@ class FeedForward(nn.Module):
         self.xielu = XIELU() if config.feed_forward.activation == "xielu" else None
         self.gate_proj = Linear(config.d_model, d_hidden, bias=bias) if config.feed_forward.gated else None
         self.up_proj = Linear(config.d_model, d_hidden, bias=bias)
+        self.sub_norm = build_norm(config, d_hidden) if config.feed_forward.sub_norm else None
         self.down_proj = Linear(d_hidden, config.d_model, bias=bias)
         self.activation = build_activation(config, self.xielu)
         self.out_multiplier = config.feed_forward.out_multiplier
@@ -149,5 +154,7 @@ class FeedForward(nn.Module):
         """Map ``x`` (..., D) to (..., D)."""
         gate = self.gate_proj(x) if self.gate_proj is not None else None  # (..., F)
         hidden = self.activation(self.up_proj(x), gate)  # (..., F)
+        if self.sub_norm is not None:
+            hidden = self.sub_norm(hidden)  # (..., F)
         out: Tensor = self.down_proj(hidden)  # (..., D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (..., D)

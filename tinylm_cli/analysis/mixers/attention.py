@@ -33,13 +33,13 @@ _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 class Attention(Mixer):
     """Causal self-attention of any kind."""
 
-    column_parallel = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_b_proj", "kv_b_proj", "sinks")
+    column_parallel = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_b_proj", "kv_b_proj", "sinks", "sub_norm")
     row_parallel = ("o_proj",)
     caches_tokens = True
     splits_sequence = True
 
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
-        """Yield the projections, the norms of queries and keys, and the sinks."""
+        """Yield the projections, the norms of queries, keys and the output of all heads, and the sinks."""
         return _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
 
     def matmuls(self, config: ModelConfig, counted: SequencePass) -> Iterator[Matmul]:
@@ -115,7 +115,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
 
     References:
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
-        Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258
+        Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258;
+        Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423
     """
     d, attention = config.d_model, config.attention
     d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
@@ -137,6 +138,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
         per_head = attention.qk_norm == "per_head"
         yield from norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
         yield from norm("attention.k_norm", config, config.d_head if per_head else d_kv)  # (K) or (G·K)
+    if attention.sub_norm:
+        yield from norm("attention.sub_norm", config, d_query)  # (H·K)
 
 
 def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:

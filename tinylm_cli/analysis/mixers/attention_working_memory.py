@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT32_BYTES, INT64_BYTES
-from tinylm_cli.analysis.mixers.mixer import InferencePass
+from tinylm_cli.analysis.mixers.mixer import InferencePass, norm_bytes
 from tinylm_cli.config.schema import ModelConfig
 
 MAX_SPLITS, MIN_SPLIT_POSITIONS = 128, 128
@@ -122,6 +122,8 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
         d_gate = config.n_heads if config.attention.gate_per_head else d_query
         # held, the output; the gate, before and after its sigmoid; or the gate, and the product
         peaks.append(element_bytes * (held + d_query + d_gate + max(d_gate, d_query)))
+    if config.attention.sub_norm:  # held, the output (B, T, H·K), its norm
+        peaks.append(element_bytes * (held + d_query) + d_query * norm_bytes(config, element_bytes))
     if backend in ("math", "eager"):
         scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
         upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.attention_kernels import AttentionBackend
@@ -105,6 +105,19 @@ class Mixer(ABC):
 
         The cache of ``inference.kv_len`` positions is not included.
         """
+
+
+def norm_bytes(config: ModelConfig, element_bytes: int) -> int:
+    """Return the bytes that a norm of the config holds beside its input, per element of it.
+
+    Torch's RMSNorm on the CPU is composed of single operations in float32 or wider.
+    """
+    if config.norm.kind == "layernorm":
+        return element_bytes  # its output
+    upcast_bytes = max(element_bytes, FLOAT32_BYTES)
+    if upcast_bytes == element_bytes:
+        return 2 * upcast_bytes  # scaled, times the weight
+    return 3 * upcast_bytes  # upcast, scaled, times the weight
 
 
 def state_element_bytes(dtype: str) -> int:

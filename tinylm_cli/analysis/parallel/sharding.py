@@ -19,6 +19,7 @@ _COLUMN_PARALLEL = frozenset(
     (
         "gate_proj",
         "up_proj",
+        "sub_norm",
         "lm_head",
         "embedding",
         *(name for each in all_mixers().values() for name in each.column_parallel),

@@ -14,6 +14,10 @@ OUTPUT = "attention output"
 GATE, GATE_INPUT, GATED_OUTPUT = "gate", "gate before softplus", "gated output"
 """The factor of the attention output, and their product, which are freed before the backward pass of core attention."""
 
+SUB_NORM, SUB_NORM_OUTPUT = "sub_norm", "sub_norm output"
+SUB_NORMS = (*(f"{SUB_NORM} {part}" for part in ("input upcast", "scaled", "statistics", "gain")), SUB_NORM_OUTPUT)
+"""The tensors of the norm before the output projection, freed before the backward pass of core attention."""
+
 FACTOR = "difference factor"
 DIFFERENCE, DIFFERENCE_NORM, NORMALIZED_DIFFERENCE = "difference", "difference norm", "normalized difference"
 DIFFERENCES = (
@@ -50,31 +54,44 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
             yield _of_heads(run, f"{name} before clamp", heads, config.d_head)
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_value, d_value_storage=config.d_value)
+    output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v
     if config.attention.differential:
+        yield output
         yield from _differences(run)
-    yield from _gate(run, config.d_head)
+        output = _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, config.d_head)
+    yield from _gate_and_projection(run, output, config.d_head)
 
 
-def _gate(run: ForwardPass, d_value: int) -> Iterator[SavedTensor]:
-    """Yield the gate of the attention output, and their product, which o_proj reads: ``d_value`` elements per head."""
-    config = run.config
+def _gate_and_projection(run: ForwardPass, output: SavedTensor, d_value: int) -> Iterator[SavedTensor]:
+    """Yield what the gate, the norm and the projection of the output of all heads read, ``d_value`` elements per head.
+
+    Args:
+        run: The forward pass.
+        output: The output of all heads.
+        d_value: Elements of each head.
+    """
+    config, heads = run.config, run.config.n_heads
     if config.attention.gate:
+        yield output
         d_gate = 1 if config.attention.gate_per_head else d_value
-        yield _of_heads(run, GATE, config.n_heads, d_gate)
+        yield _of_heads(run, GATE, heads, d_gate)
         if config.attention.gate_activation == "softplus":  # whose derivative needs its input
-            yield _of_heads(run, GATE_INPUT, config.n_heads, d_gate)
-        yield _of_heads(run, GATED_OUTPUT, config.n_heads, d_value)
+            yield _of_heads(run, GATE_INPUT, heads, d_gate)
+        output = _of_heads(run, GATED_OUTPUT, heads, d_value)
+    if config.attention.sub_norm:
+        yield from norm(run, SUB_NORM, output, run.tokens, heads * d_value, sharding="tensor")
+        output = _of_heads(run, SUB_NORM_OUTPUT, heads, d_value)
+    yield output  # read by o_proj
 
 
 def _differences(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors that the differences between pairs of heads save, after the attention output of both."""
+    """Yield the tensors that the differences between pairs of heads save, except the attention output and theirs."""
     config, pairs = run.config, run.config.n_heads // 2
     yield SavedTensor(FACTOR, "attention", 2 * run.upcast_bytes + run.element_bytes, "none")  # two exponentials, λ
     difference = _of_heads(run, DIFFERENCE, pairs, config.d_value)  # B × T × H/2 × 2·K
     unweighted = config.norm.model_copy(update={"kind": "rmsnorm", "weight": False, "zero_centered": False})
     rows = run.tokens * pairs  # B·T × H/2
     yield from norm(run, DIFFERENCE_NORM, difference, rows, config.d_value, sharding="tensor", settings=unweighted)
-    yield _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, config.d_head)  # read by o_proj or the gate
 
 
 def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -92,11 +109,12 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
     yield vectors("kv_a_norm output", settings.kv_rank)  # read by kv_b_proj
     d_storage = settings.d_nope + settings.d_value
     yield from _sdpa(run, kv_heads=config.n_heads, d_value=settings.d_value, d_value_storage=d_storage)
-    yield from _gate(run, settings.d_value)
+    output = _of_heads(run, OUTPUT, config.n_heads, settings.d_value)  # B × T × H × K_v
+    yield from _gate_and_projection(run, output, settings.d_value)
 
 
 def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:
-    """Yield queries, keys and values, core attention, and the attention output, which the output projection reads.
+    """Yield queries, keys and values, core attention, and the attention output if the kernel saves it.
 
     Follows ``model/sdpa.py:sdpa``.
 
@@ -115,6 +133,8 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
         is_copied = not config.attention.differential and _has_head_major_queries(run)
         if backend == "fused" and heads > 1 and run.seq_len > 1 and is_copied:
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
+        else:
+            yield _of_heads(run, OUTPUT, heads, d_value)  # B × T × H × K_v
         if backend == "fused" and run.is_banded and config.position.kind != "alibi":
             yield _core("mask bias", run.masks * run.seq_len * run.keys * run.element_bytes, "none")  # T × S each
     else:
@@ -126,7 +146,6 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
         yield _of_heads(run, "k scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
         yield _of_heads(run, "v repeated", heads, d_saved_value, element_bytes)._replace(is_core_attention=True)
         yield from _eager_scores(run, banded=run.is_banded) if backend == "eager" else _math_scores(run)
-    yield _of_heads(run, OUTPUT, heads, d_value)  # B × T × H × K_v
 
 
 def _has_head_major_queries(run: ForwardPass) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, INT64_BYTES
+from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.config.choices import Activation
 
@@ -36,6 +37,10 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
     if settings.gated:
         yield hidden("activation output")
         yield hidden("up")
+    if settings.sub_norm:
+        if settings.activation == "relu" and not settings.gated:
+            yield hidden("hidden units")  # ReLU's derivative needs its output
+        yield from norm(run, f"{part} sub_norm", hidden("hidden units"), rows, d_hidden, sharding="tensor")
     yield hidden("down_proj input")
 
 

@@ -85,6 +85,9 @@ class Attention(Block):
         False,
         description="Values are the projected keys, before norms and RoPE; there is no value projection (Gemma 4).",
     )
+    sub_norm: Annotated[bool, MULTI_HEAD] = Field(
+        False, description="Normalize the input of the output projection, over all heads (sub-LN; BitNet)."
+    )
     window: Annotated[int | None, MULTI_HEAD] = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN
     )

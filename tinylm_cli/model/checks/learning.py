@@ -216,13 +216,15 @@ def _everything_learns(context: CheckContext) -> bool:
     """Return whether a gradient of zero is certainly an error.
 
     It may be legitimate if training has deactivated units, all positions are equal, float16 rounds small gradients to
-    zero, ReLU deactivates all units initially, a router weights a single expert (always 1, and with SparseMixer if no
-    logit is similar), or attention weights do not depend on queries and keys.
+    zero, ReLU deactivates all units initially, a norm maps all hidden units to one vector, a router weights a single
+    expert (always 1, and with SparseMixer if no logit is similar), or attention weights do not depend on queries and
+    keys.
     """
     config, feed_forward = context.config, context.config.feed_forward
     # the last MTP module reads the embedding of a token n_mtp_layers positions ahead
     varied = config.vocab_size > 1 and context.tokens.shape[1] > max(config.head.n_mtp_layers, 1)
     active = feed_forward.activation not in ("relu", "relu2") or config.d_ff >= MIN_RELU_UNITS
+    active = active and not (feed_forward.sub_norm and context.is_degenerate_norm(config.d_ff))
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
     is_weighted = not shares or min(feed_forward.top_k, feed_forward.n_experts or 1) > 1
     routing = feed_forward.n_experts is None or (is_weighted and feed_forward.router != "sparsemixer")
@@ -246,6 +248,7 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
     else:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
         dims = [heads * config.d_head] if normalized else []
+    dims += [config.n_heads * config.d_head] if attention.sub_norm else []
     degenerate = any(context.is_degenerate_norm(dim) for dim in dims)
     only_itself = any(kind.attention.window == 1 for kind in layer_pattern(config).kinds) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale

@@ -845,6 +845,12 @@ def jais2(draw: Draw) -> Keys:
     return keys | {"layer_norm_eps": draw(one_of(1e-5, 1e-2))}
 
 
+def bitnet(draw: Draw) -> Keys:
+    keys = llama(draw) | {"hidden_act": draw(one_of("relu2", "silu"))}
+    del keys["mlp_bias"], keys["head_dim"]
+    return keys
+
+
 def internlm3(draw: Draw) -> Keys:
     keys = llama(draw)
     return keys | {"mlp_bias": keys["attention_bias"]}
@@ -1362,6 +1368,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "internlm3": internlm3,
     "iquestcoder": llama,
     "jais2": jais2,
+    "bitnet": bitnet,
     "llama": llama,
     "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,

@@ -639,6 +639,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "norm.kind": "layernorm", "feed_forward.gated": False, "feed_forward.activation": "relu2",
         "attention.bias": True, "feed_forward.bias": True, "norm.eps": 1e-5,
     },
+    "bitnet": {
+        **LLAMA, "feed_forward.activation": "relu2", "attention.sub_norm": True, "feed_forward.sub_norm": True,
+        "attention.n_kv_heads": 5, "position.theta": 5e5, "max_len": 4096, "tie_weights": True,
+    },
     "vaultgemma": {
         **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
         "attention.d_head": 256, "attention.window": None, "attention.scale": None, "tie_weights": True,

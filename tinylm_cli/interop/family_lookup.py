@@ -12,10 +12,10 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
-albert axk2 aya_vision baichuan bart beam bert big_bird bigbird_pegasus bitnet blenderbot blenderbot-small blt
-camembert chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta
-deberta-v2 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note dots3_note_text
-electra ernie ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
+albert axk2 aya_vision baichuan bart beam bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
+chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2
+deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note dots3_note_text electra ernie
+ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision git glm4v glm4v_moe glm4v_moe_text
 glm4v_text glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text
 internlm internlm2 internvl jetmoe kimi_k25 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert
@@ -36,7 +36,6 @@ Holds every text-generation family of transformers 5.24 and the most common othe
 REASONS = {
     "axk2": "its norms have gates of low rank, and one matrix maps two compressed vectors to queries and gates",
     "beam": "the factors of its residual additions depend on the layer",
-    "bitnet": "a norm precedes the output projection of its attention and of its feed-forward networks",
     "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
     "cpmant": "its attention is not causal: every token attends to the whole sequence",
     "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",

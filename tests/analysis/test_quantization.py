@@ -25,7 +25,7 @@ def test_int8() -> None:
     assert (found, quantized) == (4 * PER_LAYER + scales + 2 * others, 4 * PER_LAYER)
 
 
-@pytest.mark.parametrize("group_size", [128, 100, 64])
+@pytest.mark.parametrize("group_size", [128, 100, 64, 1])
 def test_int4(group_size: int) -> None:
     narrow, wide = (-(-inputs // group_size) for inputs in (128, 512))
     extra = 4 * ((4 * 128 + 512) * (2 * narrow + -(-narrow // 2)) + 128 * (2 * wide + -(-wide // 2)))

@@ -830,17 +830,8 @@ DEFAULTED = sorted(
 )
 
 
-ROUTING_KEYS = {
-    "top_k": "num_experts_per_tok",
-    "n_groups": "n_group",
-    "top_k_groups": "topk_group",
-    "routed_scale": "routed_scaling_factor",
-    "renormalize": "norm_topk_prob",
-}
-
-
 @pytest.mark.parametrize("family", DEFAULTED)
-def test_defaults_equal_transformers(family: str, tmp_path: Path) -> None:
+def test_default_params_equal_transformers(family: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": family}), encoding="utf-8")
     config = load_config(str(path)).config
@@ -848,18 +839,30 @@ def test_defaults_equal_transformers(family: str, tmp_path: Path) -> None:
     theirs = transformers.AutoConfig.for_model(family)
     assert config.max_len == getattr(theirs, "max_position_embeddings", 2048)
     assert config.tie_weights == theirs.tie_word_embeddings
-    assert _eps(theirs) in (None, config.norm.eps) or family == "biogpt"  # whose code does not use layer_norm_eps
-    if config.feed_forward.n_experts is not None:
-        found = flatten(config.model_dump())
-        given = {field: getattr(theirs, key) for field, key in ROUTING_KEYS.items() if hasattr(theirs, key)}
-        if config.feed_forward.router == "topk_softmax":  # whose weights sum to 1 anyway
-            given.pop("renormalize", None)
-        assert given == {field: found[f"feed_forward.{field}"] for field in given}
 
 
-def _eps(config: Any) -> float | None:
-    keys = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
-    return next((getattr(config, key) for key in keys if hasattr(config, key)), None)
+OTHER_DEFAULTS = {
+    ("bailing_hybrid", "head_dim"): 64,  # its config overwrites it with qk_rope_head_dim, after it used the 128
+    ("ernie4_5_moe", "moe_layer_end_index"): 27,  # -1 is the last layer
+    ("ministral3", "rope_theta"): 1e6,  # of a default rope_parameters
+    ("qwen2_moe", "sliding_window"): 0,  # none, as use_sliding_window is false
+}
+"""Defaults of transformers that its config object shows otherwise than as the key's own default."""
+
+
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if not family.keys.ignored_outer_keys])
+def test_default_of_each_key_equals_transformers(family: str) -> None:
+    theirs = transformers.AutoConfig.for_model(family)
+    settings = theirs.to_dict()
+    settings = (settings.get("rope_parameters") or {}) | settings
+    ours = {key: field.default for key, field in FAMILIES[family].keys.model_fields.items()}
+    found = {}
+    for key, default in ours.items():
+        value = settings.get(theirs.attribute_map.get(key, key))
+        if isinstance(default, int | float | str) and default != "auto" and value is not None:
+            found[key] = value
+    assert found.keys() > {"vocab_size"}
+    assert found == {key: OTHER_DEFAULTS.get((family, key), ours[key]) for key in found}
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.model_type)

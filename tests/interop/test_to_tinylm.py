@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,12 +137,61 @@ def _origin(loaded: LoadedConfig, field: str) -> str:
     return "" if span is None else span.text.strip()
 
 
-def test_keys_without_effect(changed: Change) -> None:
-    scaling = {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}
-    assert "rope_scaling.beta_fast" in import_config(changed("llama", rope_scaling=scaling)).ignored
-    assert {"sliding_window", "max_window_layers"} <= set(import_config(changed("qwen2")).ignored)
+_GLOBAL_HEADS = {f"{layer:02}": {"head_dim": 256} for layer in range(5, 60, 6)}
+_LINEAR = {"rope_type": "linear", "factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "ignored"),
+    [
+        ("bailing_hybrid", {"kda_safe_gate": False, "kda_lower_bound": -5.0}, "kda_lower_bound"),
+        ("cohere2_moe", {"expert_selection_fn": "softmax", "norm_topk_prob": False}, "norm_topk_prob"),
+        ("cohere2_moe", {"rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5}, "layer_norm_eps"),
+        ("dbrx", {}, "attn_config.rope_theta ffn_config.moe_jitter_eps ffn_config.moe_loss_weight"),
+        ("dots1", {}, "max_window_layers"),
+        (
+            "exaone4",
+            {"sliding_window": None, "layer_types": ..., "sliding_window_pattern": 4},
+            "sliding_window_pattern",
+        ),
+        ("gemma2", {}, "hidden_act"),
+        ("gemma4_text", {}, "use_double_wide_mlp vocab_size_per_layer_input"),
+        ("gemma4_text", {"num_experts": 4, "top_k_experts": 2}, "num_experts top_k_experts"),
+        ("gemma4_text", {"per_layer_config": _GLOBAL_HEADS, "global_head_dim": 512}, "global_head_dim"),
+        ("hunyuan_v1_dense", {"rope_scaling": {**_LINEAR, "alpha": 1000.0}}, "rope_scaling.alpha"),
+        ("kolibri1", {"intermediate_size": 9}, "intermediate_size"),
+        ("lara_mini", {"intermediate_size": 9}, "intermediate_size"),
+        ("llama", {"rope_scaling": {**_LINEAR, "beta_fast": 32}}, "rope_scaling.beta_fast"),
+        (
+            "llama4_text",
+            {"attn_temperature_tuning": False, "attn_scale": 0.1, "floor_scale": 9},
+            "attn_scale floor_scale",
+        ),
+        ("llama4_text", {"layer_types": ["full_attention"] * 48}, "attention_chunk_size"),
+        ("minimax", {"layer_types": ["full_attention"] * 80}, "linear_attn_alpha_factor linear_attn_beta_factor"),
+        ("minimax_m2", {"partial_rotary_factor": 0.5, "rotary_dim": 32}, "rotary_dim"),
+        ("nemotron_h", {"num_hidden_layers": 9}, "num_hidden_layers"),
+        ("phi3", {"rope_scaling": None}, "original_max_position_embeddings"),
+        ("phimoe", {}, "rope_scaling.long_factor"),
+        ("phimoe", {"rope_scaling": {"rope_type": "default", "short_mscale": 1.2}}, "rope_scaling.short_mscale"),
+        ("qwen2", {}, "sliding_window max_window_layers"),
+        ("qwen2_moe", {}, "sliding_window max_window_layers"),
+        ("qwen3_5_moe_text", {"intermediate_size": 9}, "intermediate_size"),
+        ("recurrent_gemma", {"hidden_act": "gelu"}, "hidden_act"),
+        ("smollm3", {"sliding_window": 64}, "sliding_window layer_types"),
+        ("solar_open", {"intermediate_size": 9}, "intermediate_size"),
+    ],
+)
+def test_keys_without_effect(name: str, keys: dict[str, Any], ignored: str, changed: Change) -> None:
+    """A key that other keys make irrelevant is said to be ignored, and the model is that without it."""
+    found = import_config(changed(name, **keys))
+    assert set(ignored.split()) <= set(found.ignored)
+    without = changed(name, **keys | {key: ... for key in ignored.split() if key in keys})
+    assert import_config(without).loaded.config == found.loaded.config
+
+
+def test_window_with_effect(changed: Change) -> None:
     assert "sliding_window" not in import_config(changed("qwen2", use_sliding_window=True)).ignored
-    assert "original_max_position_embeddings" in import_config(changed("phi3", rope_scaling=None)).ignored
 
 
 def test_origins(changed: Change) -> None:

@@ -91,13 +91,14 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
         copies = 3  # before the soft-cap, its tanh, after it
     head = element_bytes * (hidden + copies * logits)
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
-    cast = upcast_bytes if element_bytes < upcast_bytes else 0
-    # logits; T × V as cast, log-probabilities
-    log_probabilities = seq_len * config.vocab_size * (cast + upcast_bytes) if config.has_lm_head else 0
-    loss = element_bytes * logits + log_probabilities
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
     traced_stage = STAGE_TENSORS * element_bytes * hidden + _statistics_bytes(hidden)
-    return SLACK + max(*layers, traced_stage, head, traced_head, loss)
+    peaks = [*layers, traced_stage, head, traced_head]
+    if config.has_lm_head:
+        cast = upcast_bytes if element_bytes < upcast_bytes else 0
+        # logits; T × V as cast, log-probabilities
+        peaks.append(element_bytes * logits + seq_len * config.vocab_size * (cast + upcast_bytes))
+    return SLACK + max(peaks)
 
 
 def _statistics_bytes(elements: int) -> int:

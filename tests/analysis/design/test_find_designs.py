@@ -299,15 +299,15 @@ class TestSeveralGpus:
         assert len(report.designs) == 50
         assert {each.sizes.n_layers % 4 for each in report.designs} == {0}
 
-    def test_memory_as_planned(self) -> None:
-        layout = Layout(data=2, tensor=4, zero=1)
-        target, capacity = within("total_params", 8 * 10**9, 0.001), load_hardware("h100-sxm").capacity_bytes
+    @pytest.mark.parametrize(("layout", "params"), [(Layout(data=2, tensor=4, zero=1), 8), (Layout(tensor=2), 2)])
+    def test_memory_as_planned(self, layout: Layout, params: int) -> None:
+        target, capacity = within("total_params", params * 10**9, 0.001), load_hardware("h100-sxm").capacity_bytes
         report = self.found(target, layout=layout, top=3)
         assert report.designs
         for design in report.designs:
             config = ModelConfig.model_validate(design.config)
             setups = Setups.of(seq_len=2048)
-            training = setups.training._replace(n_gpus=8, layout=layout, recompute="full")
+            training = setups.training._replace(n_gpus=layout.n_gpus, layout=layout, recompute="full")
             setups = setups._replace(training=training)
             costs = estimate(LoadedConfig("one", "one", config, {}), setups, load_hardware("h100-sxm"))
             assert costs.training is not None

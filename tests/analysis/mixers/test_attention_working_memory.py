@@ -159,3 +159,121 @@ def test_latent_decoding(element_bytes: int) -> None:
     upcast = (2 * LATENT_QUERY + VALUES) * in_float32
     attending = LATENT_HELD * element_bytes + upcast + 2 * LATENT_QUERY * wide + H * 2 * wide
     assert attention_decode_bytes(make(*LATENT), S, element_bytes, "math") == (held, (absorbed + attending,))
+
+
+def test_temperature() -> None:
+    """The query times its factor; in decoding with latents, also in the latent space."""
+    setting = "attention.temperature_scale=0.1"
+    assert prefill(multi_head(setting), "flash") == of_tokens(*(each + QUERY for each in OUTPUTS))
+    config, scaled = make(*LATENT, setting), LATENT_HELD + LATENT_QUERY
+    assert prefill(config, "fused") == of_tokens(scaled + 2 * VALUES, scaled + VALUES + D)
+    absorbed = H * (C + R) * (3 * 2 + 2 * 4)
+    points = tuple(absorbed + 2 * each for each in (scaled + 2 * VALUES, scaled + VALUES + D))
+    assert attention_decode_bytes(config, S, 2, "fused") == (S * (C + R) * 2, points)
+
+
+@pytest.mark.parametrize("element_bytes", [2, 4, 8])
+def test_differential(element_bytes: int) -> None:
+    """Values of a pair of heads, repeated for both; outputs of 2·K from each head, in float32 and in the dtype."""
+    config, wide, values = multi_head("attention.differential=true"), max(element_bytes, 4), H * 2 * K
+    cast = wide if element_bytes == 2 else 0
+    points = of_tokens(*OUTPUTS, HELD + 5 * QUERY, element_bytes=element_bytes)
+    paired = 3 * KEY * element_bytes
+    assert prefill(config, "flash", element_bytes) == [B * S * paired + each for each in points]
+
+    repeated = paired + (QUERY + values) * element_bytes
+    outputs = values * (element_bytes + wide)
+    scores = H * max(element_bytes + 2 * wide, 3 * element_bytes)
+    attended = B * T * (HELD * element_bytes + S * scores + outputs)
+    eager = [T * S * 2 + B * S * repeated + each for each in (*points, attended)]
+    assert prefill(config, "eager", element_bytes) == eager
+    held, attending = attention_decode_bytes(config, S, element_bytes, "eager")
+    assert held == S * (repeated + scores)
+    assert attending[-1] == repeated + HELD * element_bytes + scores + outputs
+
+    upcast = repeated + QUERY * (cast + wide) + values * cast
+    attended = B * T * (HELD * element_bytes + H * S * 2 * wide + QUERY * (cast + wide) + outputs)
+    math = [T * S * (1 + 2 * wide) + B * S * upcast + each for each in (*points, attended)]
+    assert prefill(config, "math", element_bytes) == math
+
+
+INDEX_H, INDEX_K = 2, 3  # heads and dimensions of an indexer
+
+
+def indexed(top_k: int) -> ModelConfig:
+    sizes = (
+        f"attention.index_n_heads={INDEX_H}",
+        f"attention.index_d_head={INDEX_K}",
+        f"attention.index_top_k={top_k}",
+    )
+    return make(*LATENT, *sizes)
+
+
+def indexing(top_k: int, kv_len: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, int, int]:
+    """Return the bytes per token while queries are rotated, keys scored, and the best selected."""
+    wide = max(element_bytes, 4)
+    cast = wide if element_bytes == 2 else 0
+    # x and its norm; the compressed query and its norm; q and its rotation; compressed, normalized, cached; the key
+    held = (2 * D + 2 * Q + H * (N + R) + H * R + 3 * (C + R) + 2 * INDEX_K) * element_bytes
+    rotating = held + 3 * INDEX_H * INDEX_K * element_bytes
+    weights, best = INDEX_H * (element_bytes + cast + wide), min(top_k, kv_len)
+    if backend == "flash":
+        scoring = held + INDEX_H * INDEX_K * element_bytes + weights + kv_len * wide
+        return rotating, scoring, held + kv_len * wide + best * 4
+    # queries and keys in float32; a score of each head, and their sum
+    scoring = (
+        held + INDEX_H * INDEX_K * (element_bytes + cast) + weights + INDEX_K * cast + (INDEX_H + 1) * kv_len * wide
+    )
+    # booleans: better, equal, chosen, and their union; counts in float32; the best scores and their positions
+    return rotating, scoring, held + kv_len * (wide + 4 + 4) + best * (wide + 8)
+
+
+@pytest.mark.parametrize("top_k", [S - 3, S - 1, S, S + 1])
+@pytest.mark.parametrize("element_bytes", [2, 4, 8])
+def test_indexer_prefill(top_k: int, element_bytes: int) -> None:
+    """A flash kernel reads positions; otherwise each sequence has a mask, unless all positions are selected."""
+    wide = max(element_bytes, 4)
+    masks: dict[AttentionBackend, tuple[int, int]] = {"fused": (0, 1 + element_bytes), "math": (1 + 2 * wide, 1)}
+    for backend, (shared, own) in masks.items():
+        rows = [T * S + B * T * each for each in indexing(top_k, S, element_bytes, backend)]
+        mask = T * S * (B * (shared + own) if top_k < S else shared)
+        attended = [mask + each for each in _without_mask(backend, element_bytes)]
+        assert prefill(indexed(top_k), backend, element_bytes) == [*rows, *attended]
+    rows = [B * T * each for each in indexing(top_k, S, element_bytes, "flash")]
+    positions = B * T * min(top_k, S) * 4
+    attended = [positions + each for each in _without_mask("flash", element_bytes)]
+    assert prefill(indexed(top_k), "flash", element_bytes) == [*rows, *attended]
+
+
+def _without_mask(backend: AttentionBackend, element_bytes: int) -> list[int]:
+    mask = T * S * (1 + 2 * max(element_bytes, 4)) if backend == "math" else 0
+    return [each - mask for each in prefill(make(*LATENT), backend, element_bytes)]
+
+
+@pytest.mark.parametrize(
+    ("top_k", "seq_len", "peak"), [(4, 5000, "indexer"), (4999, 5000, "attention"), (5000, 5000, "either")]
+)
+@pytest.mark.parametrize("element_bytes", [2, 4, 8])
+def test_indexer_decoding(top_k: int, seq_len: int, peak: str, element_bytes: int) -> None:
+    """The selected latents are gathered, if there are others; the indexer reads every key, in float32."""
+    wide = max(element_bytes, 4)
+    in_float32 = wide if element_bytes == 2 else 0
+    keys = INDEX_K * in_float32
+    config, attended = indexed(top_k), min(top_k, seq_len)
+    latents: dict[AttentionBackend, int] = {  # of each position; in the math backend, with scores
+        "fused": (C + R) * element_bytes,
+        "math": (C + R) * (element_bytes + wide) + (C + R + C) * in_float32 + H * 2 * wide,
+    }
+    for backend, per_position in latents.items():
+        attending = attended * per_position
+        if top_k < seq_len:  # selected, as booleans and bytes; positions, whether they are valid, latents
+            attending += seq_len * 2 + top_k * (8 + 1 + (C + R) * element_bytes)
+        scoring = max(indexing(top_k, seq_len, element_bytes, backend)) + seq_len * keys
+        if peak != "either":
+            assert (attending > scoring) == (peak == "attention"), "or this would test something else"
+        held, points = attention_decode_bytes(config, seq_len, element_bytes, backend)
+        assert held == max(attending, scoring)
+        assert points == attention_decode_bytes(make(*LATENT), seq_len, element_bytes, backend)[1]
+    splits = -(-attended // 128) * H * (C + 1) * 4
+    held, _ = attention_decode_bytes(config, seq_len, element_bytes, "flash")
+    assert held == max(splits, *indexing(top_k, seq_len, element_bytes, "flash"))

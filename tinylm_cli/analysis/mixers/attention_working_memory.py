@@ -175,6 +175,8 @@ def _indexing(config: ModelConfig, kv_len: int, element_bytes: int, backend: Att
     heads, as ``fp8_mqa_logits`` of https://github.com/deepseek-ai/DeepGEMM does, and another selects the highest.
     """
     attention, upcast_bytes = config.attention, max(element_bytes, FLOAT32_BYTES)
+    assert attention.index_top_k is not None
+    n_selected = min(attention.index_top_k, kv_len)
     copy_bytes = upcast_bytes if upcast_bytes > element_bytes else 0  # of an element that is upcast
     heads, d_index = attention.index_n_heads, attention.index_d_head
     held = element_bytes * (
@@ -190,12 +192,12 @@ def _indexing(config: ModelConfig, kv_len: int, element_bytes: int, backend: Att
     keys = d_index * copy_bytes  # of all positions, for each of which there is a token
     scores = kv_len * upcast_bytes  # S
     if backend == "flash":
-        selected = min(attention.index_top_k or 0, kv_len) * INT32_BYTES  # their positions
-        return rotating, held + queries * element_bytes + weights + scores, held + scores + selected
+        positions = n_selected * INT32_BYTES
+        return rotating, held + queries * element_bytes + weights + scores, held + scores + positions
     scoring = held + queries * (element_bytes + copy_bytes) + weights + keys + heads * scores + scores
     # scores; which are better, equal, chosen; counts of equal ones; the best scores and their positions
     selecting = scores + kv_len * (4 * BOOL_BYTES + FLOAT32_BYTES)
-    best = min(attention.index_top_k or 0, kv_len) * (upcast_bytes + INT64_BYTES)
+    best = n_selected * (upcast_bytes + INT64_BYTES)
     return rotating, scoring, held + selecting + best
 
 

@@ -844,18 +844,31 @@ def test_default_params_equal_transformers(family: str, tmp_path: Path) -> None:
 OTHER_DEFAULTS = {
     ("bailing_hybrid", "head_dim"): 64,  # its config overwrites it with qk_rope_head_dim, after it used the 128
     ("ernie4_5_moe", "moe_layer_end_index"): 27,  # -1 is the last layer
-    ("ministral3", "rope_theta"): 1e6,  # of a default rope_parameters
     ("qwen2_moe", "sliding_window"): 0,  # none, as use_sliding_window is false
 }
 """Defaults of transformers that its config object shows otherwise than as the key's own default."""
 
 
-@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if not family.keys.ignored_outer_keys])
-def test_default_of_each_key_equals_transformers(family: str) -> None:
-    theirs = transformers.AutoConfig.for_model(family)
+@pytest.mark.parametrize(
+    ("family", "language_model"),
+    [
+        pair
+        for name, family in FAMILIES.items()
+        for pair in ((name, None), *((name, one) for one in family.language_models))
+    ],
+)
+def test_default_of_each_key_equals_transformers(family: str, language_model: str | None) -> None:
+    """Without and with the model_type of a language model."""
+    record = FAMILIES[family]
+    outer = {} if language_model is None else {"text_config": {"model_type": language_model}}
+    keys_class = record.keys_class if language_model is None else record.language_models[language_model]
+    ours = {key: field.default for key, field in record._replace(keys_class=keys_class).keys.model_fields.items()}
+    theirs = transformers.AutoConfig.for_model(family, **outer).get_text_config()
     settings = theirs.to_dict()
-    settings = (settings.get("rope_parameters") or {}) | settings
-    ours = {key: field.default for key, field in FAMILIES[family].keys.model_fields.items()}
+    if ours.get("rope_parameters") is None:
+        settings = (settings.get("rope_parameters") or {}) | settings
+    if record.language_models:
+        settings.pop("tie_word_embeddings", None)  # the outer one counts
     found = {}
     for key, default in ours.items():
         value = settings.get(theirs.attribute_map.get(key, key))

@@ -36,6 +36,18 @@ def test_alias(alias: str, family: str, changed: Change) -> None:
     assert load_config(changed(family, model_type=alias)).config == load_config(changed(family)).config
 
 
+@pytest.mark.parametrize("name", ["gemma3", "got_ocr2", "llava", "mistral3", "moss_transcribe_diarize"])
+@pytest.mark.parametrize("outer", [{}, {"text_config": {}}])
+def test_default_language_model(name: str, outer: dict[str, Any], tmp_path: Path) -> None:
+    """Some families have other defaults without ``text_config`` than its ``model_type`` has."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": name, **outer}), encoding="utf-8")
+    found = load_config(str(path)).config
+    theirs = transformers.AutoConfig.for_model(name, **outer).get_text_config()
+    expected = (theirs.vocab_size, theirs.hidden_size, theirs.num_hidden_layers, theirs.intermediate_size)
+    assert (found.vocab_size, found.d_model, found.n_layers, found.d_ff) == expected
+
+
 def test_missing_family(changed: Change) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(changed("mixtral", model_type=...))

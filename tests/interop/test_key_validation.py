@@ -60,6 +60,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("mpt", {"expansion_ratio": 2}),
     ("xglm", {"pad_token_id": 2}),
     ("granite_swa", {"layer_rope_theta": [1e4] * 23 + [0.5]}),
+    ("granite_swa", {"layer_rope_theta": [1e4] * 23 + [1]}),
     ("gemma2", {"use_bidirectional_attention": True}),
     ("cohere", {"use_qk_norm": True}),
     ("cohere2", {"layer_types": ["chunked_attention"] * 40}),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -114,3 +116,17 @@ def test_only_a_feed_forward(make_config: Make, randomized: Randomize) -> None:
     assert block.ln_2 is not None
     assert block.feed_forward is not None
     torch.testing.assert_close(block(x, CAUSAL), x + block.feed_forward(block.ln_2(x)))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"attention": {"differential": True}}, {"block": {"mixer": "lightning_attention"}}], ids=["λ", "decays"]
+)
+def test_mixer_depends_on_the_layer(fields: dict[str, Any], make_config: Make, randomized: Randomize) -> None:
+    block = TransformerBlock(make_config(**fields), layer=2)
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    (mixer,) = block.mixers
+    found = mixer(x, mask=CAUSAL)
+    for layer, is_same in ((2, True), (0, False)):
+        mixer.set_layer(layer)
+        assert torch.equal(mixer(x, mask=CAUSAL), found) == is_same

@@ -86,7 +86,7 @@ FAMILIES = {
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",
             "Mistral with vision, its language model",
-            {"mistral": "multimodal.Mistral3Keys", "ministral3": "ministral3.Mistral3Ministral3Keys"},
+            {"mistral": "multimodal.LlavaMistralKeys", "ministral3": "ministral3.Mistral3Ministral3Keys"},
         ),
         Family(
             "qwen2_vl",

@@ -57,7 +57,11 @@ class LlavaKeys(LlamaKeys):
 
 
 class LlavaMistralKeys(MistralKeys):
-    """``LlavaConfig`` with a Mistral, such as Pixtral."""
+    """``LlavaConfig`` with a Mistral, such as Pixtral, and ``Mistral3Config`` with a Mistral under ``text_config``.
+
+    Configs of the latter from before transformers 5 lack ``tie_word_embeddings``; the LM head of their models is not
+    tied.
+    """
 
     tensor_names = llava_names(LLAMA_NAMES)
     language_model_key = "text_config"
@@ -65,10 +69,7 @@ class LlavaMistralKeys(MistralKeys):
 
 
 class Mistral3Keys(LlavaMistralKeys):
-    """``Mistral3Config``.
-
-    Configs from before transformers 5 lack ``tie_word_embeddings``; the LM head of their models is not tied.
-    """
+    """``Mistral3Config`` without ``text_config``."""
 
     hidden_size: key.DModel = 5120
     intermediate_size: key.DFF = 32768
@@ -137,6 +138,7 @@ class GotOcr2Keys(GotOcr2QwenKeys):
     num_attention_heads: key.NHeads = 16
     num_key_value_heads: key.NKVHeads = 16
     rope_theta: Theta = 1e6
+    max_window_layers: key.OptionalCount = 21
 
 
 class MossQwenKeys(Qwen3Keys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from itertools import product
+from unittest.mock import Mock
 
 import pytest
 
@@ -102,6 +103,15 @@ def test_huge_sizes_take_no_longer() -> None:
     assert time.perf_counter() - began < 5
     assert all(abs(change.nominal_error) <= TRUE_WITHIN for change in changes)
     assert changes
+
+
+@pytest.mark.parametrize("name", ["tiny", "base"])
+def test_few_configs_are_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three counts determine the others: of some 700 pairs of sizes that are compared, few are counted."""
+    counted = Mock(wraps=total_params)
+    monkeypatch.setattr("tinylm_cli.analysis.nominal_size.total_params", counted)
+    assert nearest_changes(load_config(name).config)
+    assert counted.call_count < 200
 
 
 def test_size_out_of_reach() -> None:

@@ -154,3 +154,29 @@ def test_tied_head_names_its_owner() -> None:
 def test_no_nominal_size() -> None:
     model = analyze_params(_loaded())
     assert (model.nominal_params, model.nominal_error) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "n_buffers", "stored"),
+    [
+        ({}, 0, ""),
+        ({"feed_forward": {"activation": "xielu"}}, 2 * 4, "2 constants of each xIELU"),
+        ({"block": {"layer_scalar": True}}, 4, "a scalar of each layer"),
+        (
+            {"feed_forward": {"n_experts": 8, "router": "sigmoid", "score_correction": True, "n_dense_layers": 1}},
+            8 * 3,
+            "8 corrections of each router",
+        ),
+        (
+            {"feed_forward": {"activation": "xielu"}, "block": {"layer_scalar": True}},
+            2 * 4 + 4,
+            "2 constants of each xIELU and a scalar of each layer",
+        ),
+    ],
+)
+def test_stored_buffers(values: dict[str, Any], n_buffers: int, stored: str) -> None:
+    counts = {each.convention: each for each in analyze_params(_loaded(**values)).counts}
+    hub, tied = counts["hub"], counts["hub-tied-head"]
+    assert (hub.difference_params, tied.difference_params) == (n_buffers, n_buffers + 256 * 128)
+    why = f"parameters and {stored}, stored but not trained" if stored else "parameters only"
+    assert hub.explanation == f"checkpoints: {why}"

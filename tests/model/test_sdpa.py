@@ -6,9 +6,10 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 
 from tinylm_cli.model.attention_mask import AttentionMask
-from tinylm_cli.model.sdpa import sdpa
+from tinylm_cli.model.sdpa import FUSED_GQA_ON_CPU, sdpa
 
 
 def by_hand(
@@ -53,6 +54,13 @@ def test_formula(
     found = sdpa(q, k, v, mask, scale=0.7, softcap=softcap, sinks=sinks)
     expected = by_hand(q, k, v, scale=0.7, softcap=softcap, sinks=sinks, allowed=allowed)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_fused_gqa() -> None:
+    """Whether torch selects its fused kernel for grouped KV heads on the CPU."""
+    q, k = torch.randn(1, 4, 5, 8), torch.randn(1, 2, 5, 8)
+    chosen = torch._fused_sdp_choice(q, k, k, is_causal=True, enable_gqa=True)
+    assert (SDPBackend(chosen) == SDPBackend.FLASH_ATTENTION) == FUSED_GQA_ON_CPU
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2])

@@ -1,4 +1,4 @@
-"""The costs of sparse attention with an indexer, by hand, with the sizes of DeepSeek V3.2."""
+"""The costs of sparse attention with an indexer, by hand, with the sizes of DeepSeek V3.2; norms of attention."""
 
 from __future__ import annotations
 
@@ -93,3 +93,12 @@ def test_flash_kernels_of_an_indexer() -> None:
         max(attention_prefill_bytes(config, InferencePass(1, 512, kv_len, 2, "flash"))) for kv_len in (200_000, 210_000)
     ]
     assert added[1] - added[0] == 512 * 10_000 * 4
+
+
+@pytest.mark.parametrize(("kind", "query", "key"), [("per_head", 6, 6), ("full", 8 * 6, 2 * 6)])
+def test_norms_of_queries_and_keys(kind: str, query: int, key: int) -> None:
+    sizes = ("n_heads=8", "attention.d_head=6", "attention.n_kv_heads=2", f"attention.qk_norm={kind}")
+    config = load_config("tiny", [*sizes, "norm.kind=rmsnorm"]).config
+    shapes = {tensor.name: tensor.shape for section in tensor_table(config) for tensor in section.tensors}
+    assert shapes["attention.q_norm.weight"] == (query,)
+    assert shapes["attention.k_norm.weight"] == (key,)

@@ -8,6 +8,7 @@ from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.mixers.kimi_delta_attention import KimiDeltaAttention
+from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params
@@ -155,3 +156,54 @@ def test_gradients() -> None:
     """Gradients of decayed keys and queries, of decays and values, and of three matrices of pairs."""
     run = ForwardPass(small(), TrainingSetup(2, 9, dtype="bfloat16"))
     assert KimiDeltaAttention().gradient_bytes(run) == (2 * 3 * 4) * 2 * (5 * 3 + 3 * 4) * 4
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+@pytest.mark.parametrize("rank", [5, 90])
+def test_prefill(rank: int, element_bytes: int) -> None:
+    """Of 2 sequences of 9 tokens, in 3 chunks of 4; a wide low-rank projection outweighs the inputs of the decays."""
+    wide, tokens, rows = max(element_bytes, 4), 2 * 9, 2 * 3 * 4
+    stream = tokens * 2 * 7 * element_bytes  # x, norm(x)
+    # of queries, keys and values: the projected ones, concatenated, padded, convolved; or in float32
+    concatenated = (2 * 3 * 18 + tokens * 3 * 18) * element_bytes
+    convolution = max(concatenated, tokens * 2 * 18 * element_bytes + tokens * 18 * wide)
+    written = tokens * (18 + 2 * 6 + 2)  # queries, keys and values; queries and keys of length 1; write strengths
+    # the projection and its output; or inputs and two intermediates, and the biases
+    decays = max(tokens * (rank + 6) * element_bytes, (tokens * 3 * 6 + 6) * wide)
+    vectors = written + tokens * 6  # the decays
+    chunk = 6 * 3 + 1  # queries, keys, values, decays, summed decays, written keys; write strengths
+    scoring = vectors + rows * 2 * (chunk + 2 * 4 + 4 * 3 // 2 + 4 // 4)  # of halves of 2 keys: scores of 1 by 2
+    # three matrices; decays from the start, to the end; what they multiply, and values; the outputs
+    complete = vectors + rows * 2 * (chunk + 3 * 4 + (2 + 4 + 1) * 3) + 4 * 4
+    complete += 2 * 4 * 6  # what the last chunk writes
+    state = 2 * 2 * 3 * 3
+    points = (
+        convolution,
+        written * wide + decays,
+        scoring * wide,
+        (complete + 3 * state) * wide,
+        (complete + state + rows * 6) * wide,
+        tokens * (3 * 6 + rank) * element_bytes,  # y, normalized; the low-rank projection, its projection
+        tokens * (6 + 7) * element_bytes,  # y, its projection
+    )
+    config = small(f"kimi_delta_attention.gate_rank={rank}")
+    found = KimiDeltaAttention().prefill_bytes(config, InferencePass(2, 9, 9, element_bytes, "fused"))
+    assert list(found) == [stream + each for each in points]
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+def test_decoding(element_bytes: int) -> None:
+    wide, stream = max(element_bytes, 4), 2 * 7 * element_bytes  # x, norm(x)
+    # queries, keys and values, as concatenated and convolved; inputs, products
+    window = (1 + 1 + 4 + 4) * 18 * element_bytes
+    held = (18 + 2 * 6 + 2) * wide  # queries and keys of length 1; write strengths
+    cast = 6 * element_bytes if element_bytes == 2 else 0
+    points = (
+        window,
+        held + 3 * 6 * wide + cast,  # inputs of the decays, biases, an intermediate; the inputs before the upcast
+        held + (5 + 6) * element_bytes,  # the low-rank projection, its projection
+        (3 * 6 + 5) * element_bytes,  # y, normalized, the gate and its low-rank projection
+        (6 + 7) * element_bytes,  # y, its projection
+    )
+    found = KimiDeltaAttention().decode_bytes(small(), InferencePass(1, 1, 9, element_bytes, "fused"))
+    assert found == (0, tuple(stream + each for each in points))

@@ -7,9 +7,12 @@ import pytest
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.mixers.lightning_attention import LightningAttention
+from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.params import component_params
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -84,3 +87,66 @@ def test_tensor_parallel() -> None:
     config = make("lightning_attention.n_heads=2")
     (mismatch,) = layout_mismatches(config, TrainingSetup(n_gpus=4), Layout(tensor=4))[:1]
     assert mismatch.config_field == "lightning_attention.n_heads"
+
+
+def small() -> ModelConfig:
+    """Return a config with D = 7, H = 2, K = 3, H·K = 6, states of 18 elements, and chunks of 3 positions."""
+    sizes = ("d_model=7", "n_heads=1", "lightning_attention.n_heads=2", "lightning_attention.d_head=3")
+    return make(*sizes, "lightning_attention.chunk_len=3")
+
+
+X = SavedTensor("x", "residual", 99, "sequence")
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [("float32", 4), ("bfloat16", 2)])
+@pytest.mark.parametrize(
+    ("seq_len", "chunk", "pairs", "decayed", "states"),
+    [(8, 3, 3 * 3 + 3 * 3 + 2 * 2, 8 + 5, 3), (6, 3, 2 * 3 * 3, 6 + 3, 2), (2, 2, 2 * 2, 2, 1)],
+)
+def test_saved_tensors(
+    seq_len: int, chunk: int, pairs: int, decayed: int, states: int, dtype: str, element_bytes: int
+) -> None:
+    """Of 2 sequences; queries of the first chunk, which multiply a state of zeros, are not saved decayed."""
+    run = ForwardPass(small(), TrainingSetup(2, seq_len, dtype=dtype, attention_kernel="math"))
+    first, *rest = LightningAttention().saved(run, X)
+    tokens = 2 * seq_len
+    outside = {
+        "SiLU input": tokens * 3 * 6 * element_bytes,
+        "queries, keys and values": tokens * 3 * 6 * 4,
+        "output": tokens * 6 * element_bytes,
+        "output norm statistics": tokens * 4,
+        "gate": 2 * tokens * 6 * element_bytes,
+        "o_proj input": tokens * 6 * element_bytes,
+    }
+    recurrence = {
+        "chunk decays": 2 * (chunk + 1) * chunk * 4,
+        "chunk scores": 2 * pairs * 2 * 4,
+        "chunk queries and keys": 2 * decayed * 6 * 4,
+        "chunk states": 2 * states * 18 * 4,
+    }
+    assert first == X
+    assert {tensor.name: tensor.nbytes for tensor in rest if not tensor.is_core_attention} == outside
+    assert {tensor.name: tensor.nbytes for tensor in rest if tensor.is_core_attention} == recurrence
+    assert {tensor.sharding for tensor in rest} == {"tensor"}
+    assert LightningAttention().gradient_bytes(run) == 4 * tokens * 6 * 4
+
+
+@pytest.mark.parametrize("element_bytes", [4, 2, 8])
+@pytest.mark.parametrize(("seq_len", "chunk"), [(8, 3), (2, 2)])
+def test_prefill(seq_len: int, chunk: int, element_bytes: int) -> None:
+    """Of 2 sequences: x and norm(x); decays; queries, keys and values; and what each point adds."""
+    wide, tokens = max(element_bytes, 4), 2 * seq_len
+    held = tokens * 2 * 7 * element_bytes + (chunk * chunk * 2 + tokens * 3 * 6) * wide
+    outputs, state, scores, rows = tokens * 6, 2 * 18, 2 * chunk * chunk * 2, 2 * chunk * 6
+    points = (
+        outputs + state + 2 * scores,  # before and after decay
+        outputs + state + scores + 2 * rows,  # an output of two parts
+        outputs + scores + 4 * state,  # a state, decayed, what is written, their sum
+        2 * outputs + state,  # of each chunk, and of all
+    )
+    found = LightningAttention().prefill_bytes(small(), InferencePass(2, seq_len, seq_len, element_bytes, "fused"))
+    assert list(found) == [held + each * wide for each in points]
+    # queries, keys, values, the output, its norm, the gate
+    expected = 2 * 7 * element_bytes + 6 * 6 * wide
+    found_decode = LightningAttention().decode_bytes(small(), InferencePass(1, 1, 9, element_bytes, "fused"))
+    assert found_decode == (0, (expected,))

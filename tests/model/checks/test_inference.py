@@ -9,7 +9,12 @@ from torch.nn import functional
 
 from tinylm_cli.model.checks import inference
 from tinylm_cli.model.checks.check import CheckContext
-from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
+from tinylm_cli.model.checks.inference import (
+    batch_invariance,
+    cached_equals_uncached,
+    cached_outputs_equal_uncached,
+    logits_shape,
+)
 from tinylm_cli.model.generation import DecodingStep, decode
 
 MakeContext = Callable[..., CheckContext]
@@ -94,6 +99,14 @@ def test_an_error_past_max_len_is_found(make_context: MakeContext, monkeypatch: 
     monkeypatch.setattr(inference, "decode", decode_wrongly)
     assert cached_equals_uncached(make_context(max_len=64)).status == "pass"
     assert cached_equals_uncached(make_context(max_len=16)).status == "fail"
+
+
+@pytest.mark.parametrize(("max_len", "steps"), [(2, "1 step"), (3, "2 steps"), (9, "5 steps"), (12, "6 steps")])
+def test_cache_of_a_model_that_decodes_nothing(make_context: MakeContext, max_len: int, steps: str) -> None:
+    """All positions after the first half are read one by one."""
+    check = cached_outputs_equal_uncached(make_context(head={"kind": "none"}, max_len=max_len))
+    assert check.status == "pass"
+    assert check.measured.startswith(f"{steps}, ")
 
 
 def test_near_ties_end_the_comparison(make_context: MakeContext) -> None:

@@ -180,6 +180,15 @@ def test_compute_bound_batch(step: DecodeStep, on: Any) -> None:
         assert serve(step, batch_size=turn - 1, accelerator=on).decode.bound == "memory"
 
 
+def test_cache_that_takes_as_long_as_its_computation() -> None:
+    """Then no batch outweighs the time to read the weights."""
+    peak, bandwidth = peak_flops(H100, "bfloat16"), H100.memory_bytes_per_second
+    step = DecodeStep(ReadWeights(1), peak, bandwidth)
+    assert serve(step, dtype="bfloat16").compute_bound_batch_size is None
+    step = step._replace(flops_per_sequence=peak + 1)
+    assert serve(step, dtype="bfloat16").compute_bound_batch_size == -(-peak // bandwidth)
+
+
 @given(_weights(), st.integers(1, 10**4))
 def test_experts_read_by_a_batch(weights: ReadWeights, tokens: int) -> None:
     read = weights.read_bytes(tokens) - weights.dense_bytes

@@ -217,3 +217,13 @@ def test_depth_costs_little_on_meta(make_config: Make) -> None:
 
 def test_printed_model(tied: TinyTransformerLM) -> None:
     assert repr(tied).startswith("TinyTransformerLM(\n  tie_weights=True\n")
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_logits(scale: float, cap: float | None, make_config: Make) -> None:
+    """Scaled, then soft-capped."""
+    model = TinyTransformerLM.from_config(make_config(head={"logit_scale": scale, "logit_softcap": cap}))
+    hidden = torch.randn(2, 5, 16)
+    expected = scale * hidden @ model.lm_head.weight.T
+    torch.testing.assert_close(model.logits(hidden), expected if cap is None else cap * (expected / cap).tanh())

@@ -34,7 +34,8 @@ def test_the_library_reads_the_same_values(tmp_path: Path, dtype: torch.dtype) -
     assert all(torch.equal(read[name], tensor.to(dtype)) for name, tensor in values.items())
     file = SafetensorsFile(path)
     assert list(file.tensors) == list(values)
-    assert all(torch.equal(file.read(name), tensor.to(dtype)) for name, tensor in values.items())
+    for names in (list(values), list(reversed(values))):  # in the order of the file, and in another
+        assert all(torch.equal(file.read(name), values[name].to(dtype)) for name in names)
 
 
 def test_one_tensor_at_a_time(tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
-from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, constant_tensors, tensor_pairs, without_base
+from tinylm_cli.interop.weights.fused_tensors import (
+    Pair,
+    Shape,
+    base_prefix,
+    constant_tensors,
+    tensor_pairs,
+    without_base,
+)
 from tinylm_cli.interop.weights.safetensors_folder import SafetensorsFolder
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.safetensors_file import DTYPES
@@ -144,7 +151,7 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: SafetensorsFolder
         renamed = [pair._replace(stored=replace_prefix(prefix_map, pair.stored)) for pair in expected]
         if renamed[0].stored in stored.tensors:
             return renamed
-    base = expected[0].stored.partition(".")[0] + "."
+    base = base_prefix(expected)
     return expected if any(name.startswith(base) for name in stored.tensors) else without_base(expected)
 
 

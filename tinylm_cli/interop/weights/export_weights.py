@@ -15,7 +15,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.config_json import CONFIG_FILE
 from tinylm_cli.interop.export_config import EXPORT_MARKER, FILES, ExportedConfig
 from tinylm_cli.interop.heads import tensor_names_of
-from tinylm_cli.interop.weights.fused_tensors import Pair, constant_tensors, tensor_pairs, without_base
+from tinylm_cli.interop.weights.fused_tensors import Pair, base_prefix, constant_tensors, tensor_pairs, without_base
 from tinylm_cli.interop.weights.safetensors_folder import WEIGHTS_FILE
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
@@ -64,7 +64,7 @@ def export_model(
         )
         for pair in (without_base(pairs) if config.head.kind == "none" else pairs)
     ]
-    base = pairs[0].stored.partition(".")[0] + "." if config.head.kind == "none" else ""
+    base = base_prefix(pairs) if config.head.kind == "none" else ""
     planned += [
         LazyTensor(name.removeprefix(base), (), dtype, partial(torch.tensor, value, dtype=dtype, device="cpu"))
         for name, value in constant_tensors(config, names).items()

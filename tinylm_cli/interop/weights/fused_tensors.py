@@ -209,9 +209,16 @@ def constant_tensors(config: ModelConfig, names: TensorNames) -> dict[str, float
     return {prefix + name: value for prefix in prefixes for name, value in names.constants.items()}
 
 
+def base_prefix(pairs: Sequence[Pair]) -> str:
+    """Return the name, with its dot, of the module around all tensors but the head."""
+    first, *_ = pairs
+    name, dot, _ = first.stored.partition(".")
+    return name + dot
+
+
 def without_base(pairs: Sequence[Pair]) -> list[Pair]:
     """Return pairs without the name of the module around all but the head, as a model without a head stores them."""
-    base = pairs[0].stored.partition(".")[0] + "."
+    base = base_prefix(pairs)
     return [pair._replace(stored=pair.stored.removeprefix(base)) for pair in pairs]
 
 

@@ -304,6 +304,16 @@ def test_bytes_grow_with_tokens() -> None:
     assert one < 7 * one < seven
 
 
+@pytest.mark.parametrize(("dtype", "element_bytes"), [("bfloat16", 2), ("float32", 4)])
+@pytest.mark.parametrize(("d_model", "chunk"), [(4096, 3 * 7 * 4096), (1 << 18, 1 << 18)])
+def test_statistics_of_narrow_layers(d_model: int, chunk: int, dtype: str, element_bytes: int) -> None:
+    """Attention with one head of two dimensions takes less than five outputs of a stage and their statistics."""
+    sizes = (f"d_model={d_model}", "n_heads=1", "attention.d_head=2", "block.feed_forward=false", "vocab_size=2")
+    narrow = load_config("tiny", [*sizes, "position.kind=none"]).config
+    found = forward_bytes(narrow, batch_size=3, seq_len=7, dtype=dtype)
+    assert found == SLACK + 5 * 3 * 7 * d_model * element_bytes + chunk * 3 * 8
+
+
 def test_logits_of_a_large_vocabulary() -> None:
     wide = load_config("tiny", ["vocab_size=1000000"]).config
     assert decode_bytes(wide, prompt_len=1, max_new_tokens=1, dtype="bfloat16") == 36 * 10**6 + SLACK

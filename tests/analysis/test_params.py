@@ -120,6 +120,19 @@ def test_expanded_rows(configs: st.SearchStrategy[ModelConfig], data: st.DataObj
         assert set(layers) == set(range(config.n_layers))
 
 
+@pytest.mark.parametrize(("by", "n_rows"), [("layer", 1), ("tensor", 16)])
+def test_kinds_of_expanded_layers(by: Breakdown, n_rows: int) -> None:
+    """Layers with equal tensors share a row with the names of their kinds, and have one each in an expanded list."""
+    layers = {"kinds": {"local": {"attention": {"window": 8}}, "full": {}}, "pattern": "local, local, full, local"}
+    loaded = _loaded(layers=layers)
+    together, apart = (analyze_params(loaded, by=by, expand=expand).parts for expand in (False, True))
+    named = [part.layer_kind for part in together if part.name.startswith("blocks.")]
+    assert named == ["local and full"] * n_rows
+    named = [part.layer_kind for part in apart if part.name.startswith("blocks.")]
+    assert named == [name for name in ("local", "local", "full", "local") for _ in range(n_rows)]
+    assert {part.layer_kind for part in apart if not part.name.startswith("blocks.")} == {""}
+
+
 @pytest.mark.parametrize(("by", "outside", "inside"), [("layer", 4, 1), ("tensor", 4, 16)])
 def test_most_expanded_rows(by: Breakdown, outside: int, inside: int) -> None:
     """As many rows as allowed are listed; with one more layer, none is made."""

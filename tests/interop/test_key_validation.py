@@ -344,6 +344,13 @@ def test_any_json(body: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 
 
 TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
+    (
+        "smollm3",
+        {"no_rope_layers": ..., "no_rope_layer_interval": None},
+        (),
+        "no_rope_layer_interval is missing",
+        "the value 4",
+    ),
     ("llama", {"hidden_size": 4100}, (), "hidden_size 4100 is not divisible by num_attention_heads 32", "hidden_size"),
     ("gpt2", {"n_embd": 770}, (), "n_embd 770 is not divisible by n_head 12", "n_head: 11 or 14"),
     ("gpt2", {"n_embd": ..., "hidden_size": 770}, (), "hidden_size 770 is not divisible by n_head 12", "hidden_size"),
@@ -434,3 +441,26 @@ def test_overrides_of_invalid_keys(name: str) -> None:
             continue
         with contextlib.suppress(ConfigError):
             parse_config_text(ConfigText(source, as_json=True), overrides)
+
+
+_WITHOUT_N_LAYERS = {"llava", "nemotron_h"}
+
+INVALID: list[tuple[str, str]] = [
+    *((path.stem, "n_layers") for path in CONFIGS.glob("*.json") if path.stem not in _WITHOUT_N_LAYERS),
+    ("cohere2_moe", "first_k_dense_replace"), ("lfm3", "conv_bias"), ("nemotron_h", "layers_block_type"),
+]  # fmt: skip
+"""A sample config, and a key, or the field that it fills."""
+
+
+@pytest.mark.parametrize(("name", "key"), sorted(INVALID))
+def test_an_invalid_key_is_the_only_error(name: str, key: str) -> None:
+    """The fields that depend on it are not reported to be missing or without effect."""
+    body = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    keys = FAMILIES[ALIASES.get(body["model_type"], body["model_type"])].keys
+    inner = body.get(keys.language_model_key, body)
+    known = inner.keys() & keys.model_fields.keys()
+    (written,) = [each for each in known if each == key or key in filled_fields(keys, each)]
+    inner[written] = [[]]
+    with pytest.raises(ConfigError) as raised:
+        parse_config_text(ConfigText(Source(f"{name}.json", json.dumps(body)), as_json=True), [])
+    assert len(raised.value.diagnostics) == 1, raised.value.diagnostics

@@ -15,6 +15,8 @@ from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.shared_keys import filled_fields
 
+_NO_GROUPS = ("kimi_linear", "nemotron_h")  # the first names n_group otherwise, the sample of the other has no experts
+
 
 def test_leading_dense_layers(changed: Change) -> None:
     found = flat(changed("qwen3_moe", mlp_only_layers=[1, 0]))
@@ -37,6 +39,17 @@ def test_expert_groups(changed: Change) -> None:
     assert (found["feed_forward.n_groups"], found["feed_forward.top_k_groups"]) == (8, 3)
     assert refused(changed("deepseek_v2", topk_method="group_limited_greedy", n_group=None))[0][0] == "missing-key"
     assert refused(changed("deepseek_v2", num_experts_per_tok=...))[0][0] == "missing-key"
+
+
+@pytest.mark.parametrize(("n_groups", "top_k_groups"), [(1, 1), (2, 1), (4, 2)])
+@pytest.mark.parametrize(
+    "name",
+    [name for name, family in FAMILIES.items() if "n_group" in family.keys.model_fields and name not in _NO_GROUPS],
+)
+def test_any_expert_groups(name: str, n_groups: int, top_k_groups: int, changed: Change) -> None:
+    method = {"topk_method": "group_limited_greedy"} if name == "deepseek_v2" else {}
+    found = flat(changed(name, n_group=n_groups, topk_group=top_k_groups, **method))
+    assert (found["feed_forward.n_groups"], found["feed_forward.top_k_groups"]) == (n_groups, top_k_groups)
 
 
 def test_aliases(changed: Change) -> None:

@@ -181,8 +181,6 @@ class RoutedExpertKeys(key.LlamaLikeKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map the layers that have experts, and the groups that the router selects first."""
         super().to_tinylm(to)
-        if to.has_error("num_hidden_layers"):
-            return
         if (self.n_group or 1) > 1:
             to.put("feed_forward.n_groups", self.n_group, "n_group")
             to.put("feed_forward.top_k_groups", self.topk_group or 1, "topk_group")

@@ -92,8 +92,12 @@ class RopeLayerKeys(LlamaLikeKeys):
         n_layers = self.num_hidden_layers
         if to.has_error("num_hidden_layers", "no_rope_layers"):
             return []
-        interval = self.no_rope_layer_interval or 1
-        ropes = self.no_rope_layers or [int((layer + 1) % interval != 0) for layer in range(n_layers)]
+        ropes, interval = self.no_rope_layers, self.no_rope_layer_interval
+        if not ropes:
+            if interval is None:
+                to.missing("no_rope_layer_interval", "no_rope_layers lists no layer", "for example give it the value 4")
+                return []
+            ropes = [int((layer + 1) % interval != 0) for layer in range(n_layers)]
         if len(ropes) < n_layers:
             listed = counted(len(ropes), "layer")
             message = f"{to.display('no_rope_layers')} lists {listed}, but n_layers is {n_layers:,}"

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import check as check_module
 from tinylm_cli.model.checks.check import CheckContext
-from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
+from tinylm_cli.model.checks.learning import LEARNING_RATE, gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.initialization import STD
 
 MakeContext = Callable[..., CheckContext]
@@ -273,3 +274,12 @@ def test_training_skips_without_memory(
     check = overfits_one_batch(make_context(dtype=dtype))
     assert (check.status, asked) == ("skip", [7864 * bytes_per_param])
     assert check.measured == "training a copy: weights, gradients and two Adam moments does not fit"
+
+
+@pytest.mark.parametrize(("d_model", "rate"), [(16, LEARNING_RATE), (128, LEARNING_RATE), (400, 1 / 400)])
+def test_learning_rate(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, d_model: int, rate: float) -> None:
+    """Of wide models, the inverse of the width."""
+    adam = Mock(wraps=torch.optim.Adam)
+    monkeypatch.setattr("torch.optim.Adam", adam)
+    check = overfits_one_batch(make_context(d_model=d_model, n_layers=1, d_ff=8))
+    assert (check.status, adam.call_args.kwargs["lr"]) == ("pass", rate)

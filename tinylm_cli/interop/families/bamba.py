@@ -116,14 +116,14 @@ class GraniteMoeHybridKeys(GraniteMoeSharedKeys, MambaInTurnKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map the positions, the experts and the mixers."""
         super().to_tinylm(to)
-        if to.has_error("num_hidden_layers", "layer_types", "num_local_experts"):
-            return
         n_layers = self.num_hidden_layers
         if self.position_embedding_type != "rope":
             to.put("position.kind", "none", "position_embedding_type")
         if not self.num_local_experts:
             to.put("d_ff", self.shared_intermediate_size, "shared_intermediate_size")
         put_expert_layers(to, self.num_local_experts, "num_local_experts", [False] * n_layers)
+        if to.has_error("num_hidden_layers", "layer_types"):
+            return
         types = ["linear_attention"] * n_layers if self.layer_types is None else self.layer_types
         self.put_mixers(to, "layer_types", types, n_layers)
 

@@ -53,6 +53,7 @@ class Cohere2MoeKeys(CohereRopeKeys):
         if self.rms_norm_eps is not None:
             to.ignore("layer_norm_eps")
             to.put("norm.eps", self.rms_norm_eps, "rms_norm_eps")
+        to.put("d_ff", self.intermediate_size, "intermediate_size")
         if to.has_error("num_hidden_layers", "layer_types", "mlp_layer_types", "first_k_dense_replace"):
             return
         n_layers, n_dense = self.num_hidden_layers, min(self.first_k_dense_replace or 0, self.num_hidden_layers)
@@ -66,8 +67,8 @@ class Cohere2MoeKeys(CohereRopeKeys):
             to.contradiction("sliding_window", message, "give sliding_window a number, or write full_attention")
             return
         has_both = len(set(networks)) == 2
-        width = "prefix_dense_intermediate_size" if self.prefix_dense_intermediate_size else "intermediate_size"
-        to.put("d_ff", getattr(self, width if "dense" in networks else "intermediate_size"), width)
+        if "dense" in networks and self.prefix_dense_intermediate_size:
+            to.put("d_ff", self.prefix_dense_intermediate_size, "prefix_dense_intermediate_size")
         if "experts" in networks:
             self._experts(to)
         names = [f"{window}_{network}" for window, network in zip(windows, networks, strict=False)]

@@ -67,8 +67,6 @@ class JambaKeys(key.LlamaLikeKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map the layers that have attention, those that have experts, and the Mamba mixers."""
         super().to_tinylm(to)
-        if to.has_error("num_hidden_layers", "hidden_size"):
-            return
         layers = range(self.num_hidden_layers)
         for period, offset in (
             ("expert_layer_period", "expert_layer_offset"),
@@ -86,7 +84,7 @@ class JambaKeys(key.LlamaLikeKeys):
         ):
             to.put(f"mamba.{field}", getattr(self, name), name)
         to.put("mamba.norm", "weighted")
-        to.put("mamba.d_inner", self.mamba_expand * self.hidden_size, "mamba_expand")
+        to.put("mamba.d_inner", self.mamba_expand * self.hidden_size, "mamba_expand", "hidden_size")
         put_dt_rank(to, "mamba_dt_rank", self.mamba_dt_rank)
         n_experts = self.num_experts if self.num_experts > 1 else None
         to.put("feed_forward.n_experts", n_experts, "num_experts")  # without it, put_layers would reset the router

@@ -73,9 +73,6 @@ class Lfm3Keys(key.LlamaLikeKeys, ProportionalRopeKeys):
                 for i in range(self.num_hidden_layers)
             ]
         names = kinds_of_types(to, "layer_types", types, _KINDS, self.num_hidden_layers)
-        if "conv" in names:
-            to.put("short_conv.kernel_size", self.conv_L_cache, "conv_L_cache")
-            to.put("short_conv.bias", self.conv_bias, "conv_bias")
         if "local" in names and self.sliding_window is None:
             message = f"{to.display('layer_types')} lists sliding_attention, but sliding windows are off"
             to.contradiction("layer_types", message, "give sliding_window a number", "sliding_window")
@@ -85,6 +82,9 @@ class Lfm3Keys(key.LlamaLikeKeys, ProportionalRopeKeys):
         if "local" in names:
             kinds["local"] = {"attention.window": self.sliding_window, **self.rope_of_type(to, _LOCAL)}
         if names and not to.errors:
+            if "conv" in names:
+                to.put("short_conv.kernel_size", self.conv_L_cache, "conv_L_cache")
+                to.put("short_conv.bias", self.conv_bias, "conv_bias")
             put_layers(to, names, kinds, "layer_types", "sliding_window")
 
     @classmethod

@@ -110,11 +110,11 @@ class NemotronHKeys(key.Keys):
             listed = "hybrid_override_pattern"
             types = [_LETTERS.get(letter, letter) for letter in self.hybrid_override_pattern]
         types = ["linear_attention", "moe", "full_attention", "mlp"] if types is None else types
+        to.put("n_layers", len(types) or None, listed)
+        to.ignore("num_hidden_layers")
         if to.has_error(listed):
             return
         names = kinds_of_types(to, listed, types, _KINDS, len(types))
-        to.put("n_layers", len(types) or None, listed)
-        to.ignore("num_hidden_layers")
         if "mamba" in names:
             self._mamba(to)
         experts = self._experts(to) if "moe" in names else {}

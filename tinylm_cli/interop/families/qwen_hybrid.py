@@ -229,7 +229,7 @@ def _channels(config: ModelConfig) -> tuple[int, int, int]:
 class OlmoHybridKeys(DeltaNetKeys):
     """``OlmoHybridConfig``: attention as in OLMo 2, with norms after the sub-layers, and maybe without RoPE."""
 
-    constants = {**key.LLAMA_LIKE, "gated_deltanet.o_norm_eps": 1e-5}
+    constants = key.LLAMA_LIKE
     tensor_names = POST_NORM_NAMES.override(
         layer={
             **{f"gated_deltanet.{part}_proj": f"linear_attn.{part}_proj" for part in "qkvabo"},
@@ -295,6 +295,7 @@ class OlmoHybridKeys(DeltaNetKeys):
         )
         to.put("gated_deltanet.d_key", d_key, "linear_key_head_dim")
         to.put("gated_deltanet.d_value", self.linear_value_head_dim or 2 * d_key, "linear_value_head_dim")
+        to.put("gated_deltanet.o_norm_eps", 1e-5)
         to.put("gated_deltanet.negative_eigenvalues", self.linear_allow_neg_eigval, "linear_allow_neg_eigval")
 
     @classmethod

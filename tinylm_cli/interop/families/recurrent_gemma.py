@@ -72,9 +72,9 @@ class RecurrentGemmaKeys(key.LlamaLikeKeys, RopeKeys):
         """Map the kinds of layers; d_ff is half of ``intermediate_size``, and embeddings are scaled in bfloat16."""
         super().to_tinylm(to)
         to.ignore("hidden_act")
+        to.put("d_ff", self.intermediate_size // 2, "intermediate_size")
         if to.has_error("hidden_size", "num_hidden_layers", "num_attention_heads", "block_types"):
             return
-        to.put("d_ff", self.intermediate_size // 2, "intermediate_size")
         to.put("embedding.multiplier", _bfloat16(self.hidden_size**0.5), "hidden_size")
         to.put("attention.window", self.attention_window_size, "attention_window_size")
         types = ["recurrent", "recurrent", "attention"] if self.block_types is None else self.block_types

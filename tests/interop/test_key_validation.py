@@ -344,6 +344,7 @@ def test_any_json(body: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 
 
 TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
+    ("mamba2", {"time_step_limit": "x"}, (), "time_step_limit must be a list of two numbers", ": [0.0, 0.1]"),
     (
         "smollm3",
         {"no_rope_layers": ..., "no_rope_layer_interval": None},

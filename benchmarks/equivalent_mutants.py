@@ -18,6 +18,24 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "Proportions always has the same five fields, so zip never finds one too few",
     (
+        "tinylm_cli/config/layer_kinds.py",
+        "shortest_period",
+        "len(cycle) + 1 → len(cycle) + 2",
+        0,
+    ): "the length of the cycle is always found before",
+    (
+        "tinylm_cli/config/syntax_errors.py",
+        "_bad_escape",
+        "error.source.text.rfind('\\\\', 0, error.at + 1) → error.source.text.rfind('\\\\', 1, error.at + 1)",
+        0,
+    ): "a quote precedes the backslash, which is therefore never first",
+    (
+        "tinylm_cli/config/yaml_writer.py",
+        "_escaped",
+        "code < 65536 → code < 65537",
+        0,
+    ): "the character of this code is printable, and is not escaped",
+    (
         "tinylm_cli/interop/weights/fused_tensors.py",
         "_alternating_shape",
         "shapes[0] → shapes[1]",

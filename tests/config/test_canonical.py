@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.canonical import canonical_fields, without_named_kinds
 from tinylm_cli.config.schema import LABELS, ModelConfig
 
@@ -139,3 +140,16 @@ def test_without_named_kinds_gives_the_same_layers() -> None:
     assert without_named_kinds(short) == short
     windows = {"l": {"attention": {"window": 8}}, "g": {"attention": {"window": 9}}}
     assert without_named_kinds(ModelConfig.model_validate({**SHAPE, "layers": {**layers, "kinds": windows}})) is None
+
+
+@pytest.mark.parametrize("length", [MAX_WINDOW_PATTERN, MAX_WINDOW_PATTERN + 1])
+def test_longest_window_pattern(length: int) -> None:
+    """Kinds of layers that repeat after more layers than a window pattern may have need their names."""
+    windows = {"local": {"attention": {"window": 8}}, "full": {}}
+    layers = {"kinds": windows, "pattern": f"{length - 1} local, full"}
+    short = without_named_kinds(ModelConfig.model_validate({**SHAPE, "n_layers": length, "layers": layers}))
+    if length > MAX_WINDOW_PATTERN:
+        assert short is None
+    else:
+        assert short is not None
+        assert short.attention.window_pattern == "L" * (length - 1) + "G"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import pytest
 from pydantic import ValidationError
 
 from tinylm_cli.config.blocks import BLOCKS
@@ -126,3 +128,20 @@ def test_choices() -> None:
 def test_the_examples_make_a_valid_config() -> None:
     examples = {name: field.example for name, field in fields().items() if "." not in name}
     assert ModelConfig.model_validate(examples)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nominal_params": "5 cats"}, "not an amount: expected an integer, or a number and its unit"),
+        (
+            {"nominal_params": 5, "budget": {"nominal_tolerance": "x"}},
+            "not a share: expected a number such as 0.05 or a percentage such as 5%",
+        ),
+    ],
+)
+def test_messages_in_python(values: dict[str, Any], message: str) -> None:
+    """A config that is made in Python has pydantic's errors, without positions."""
+    shape = {"vocab_size": 8, "d_model": 8, "n_heads": 1, "n_layers": 1, "d_ff": 8}
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig.model_validate(shape | values)

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.git_repository import git, isolate_git
-from tinylm_cli.config.git_revision import ChangedFile, changed_files, names_revision, split_revision
+from tinylm_cli.config.git_revision import (
+    ChangedFile,
+    _Output,
+    _text,
+    changed_files,
+    names_revision,
+    split_revision,
+)
 from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.load import load_config
@@ -301,3 +308,11 @@ def test_changed_files_outside_a_repository(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path / "outside")
     with pytest.raises(InputError, match="not in a git repository"):
         changed_files("HEAD")
+
+
+def test_longest_list_of_files() -> None:
+    """16 MiB of names are decoded."""
+    names = b"x" * 16 * 1024**2
+    assert len(_text(_Output(True, names, ""))) == len(names)
+    with pytest.raises(InputError, match="too many files have changed"):
+        _text(_Output(True, names + b"x", ""))

@@ -151,7 +151,7 @@ def _yaml_events(source: Source, document: Document) -> Iterator[Event]:
                 event.end_mark.index,
                 getattr(event, "value", ""),
                 quoted=getattr(event, "style", None) is not None,
-                flow=bool(getattr(event, "flow_style", False)),
+                flow=getattr(event, "flow_style", None) is True,
                 anchor=getattr(event, "anchor", None),
                 tag=getattr(event, "tag", None),
             )

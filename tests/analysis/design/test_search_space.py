@@ -9,6 +9,7 @@ import pytest
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
 from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
 
 
@@ -51,6 +52,13 @@ def test_shards(family: str) -> None:
     assert 0 < sharded.n_models < space.n_models
     described = {axis.name: axis.values for axis in sharded.axes()}
     assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 4"
+
+
+def test_indivisible_vocabulary() -> None:
+    setups = Setups.of(n_gpus=4, layout=Layout(tensor=4))
+    with pytest.raises(AnalysisError, match="tensor parallelism 4 does not divide vocab_size 1001") as raised:
+        SearchSpace(FAMILIES["llama"], 1001, 1000, tie_weights=True, setups=setups)
+    assert raised.value.help == "pad the vocabulary to 1004"
 
 
 def test_pipeline_chunks() -> None:

@@ -148,6 +148,23 @@ def test_sensitive_windows(
 
 
 @pytest.mark.parametrize(
+    ("mixer", "dtype", "must_respond"),
+    [
+        ("short_conv", torch.float32, True),
+        ("short_conv", torch.bfloat16, False),
+        ("attention_mamba2", torch.bfloat16, True),
+        ("none", torch.float32, False),
+    ],
+)
+def test_mixers_that_must_respond(
+    make_context: MakeContext, mixer: str, dtype: torch.dtype, *, must_respond: bool
+) -> None:
+    """In half precision, the influence of earlier tokens through other mixers than attention may round to nothing."""
+    context = make_context(d_model=64, block={"mixer": mixer}, position={"kind": "none"}, dtype=dtype)
+    assert context.must_respond_to_tokens == must_respond
+
+
+@pytest.mark.parametrize(
     ("norm", "kv_rank", "must_respond"),
     [("rmsnorm", 1, False), ("rmsnorm", 2, True), ("layernorm", 2, False), ("layernorm", 3, True)],
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.validation_errors import name_foreign_keys
-from tinylm_cli.errors import Label, Span
+from tinylm_cli.errors import ConfigError, Label, Span
+from tinylm_cli.interop.load import load_config
 
 SPAN = Span("config.json", 1, 1, 2, "{")
 KEYS = {"d_model": "hidden_size", "n_heads": "num_attention_heads", "attention.n_kv_heads": "num_key_value_heads"}
@@ -55,3 +57,21 @@ def test_only_full_names_are_replaced() -> None:
     found = name_foreign_keys(diagnostic("out-of-range", text, "s", SPAN), keys)
     assert re.fullmatch(r"(<\d+> ?)+", found.message)
     assert found.message.split() == list(keys.values())
+
+
+@pytest.mark.parametrize(
+    ("override", "message", "remedy"),
+    [
+        ("n_head=4", 'unknown key "n_head" at the top level', "did you mean n_heads?"),
+        ("n_heads=5", "n_embd 768 is not divisible by n_heads 5", "n_heads: 4 or 6"),
+    ],
+)
+def test_overrides(override: str, message: str, remedy: str, tmp_path: Path) -> None:
+    """Overrides set fields: they are named so, also if the message names a key of the file."""
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "gpt2", "n_embd": 768, "n_head": 12}', encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(path), [override])
+    (found,) = raised.value.diagnostics
+    assert message in found.message
+    assert remedy in found.help

@@ -229,7 +229,7 @@ def _layers(
         paired = attention.get("differential")
         changes = [each for each in LAYER_ATTENTION if not (paired and "n_kv_heads" in each)]
         if attention["n_kv_heads"] % 2 == 0:
-            changes.append({"differential": not paired})
+            changes.append({"differential": not paired, "d_value": None})
         other["attention"] = draw(one_of(changes))
         if position["kind"] in ("rope", "alibi"):
             other["position"] = draw(one_of([{}, {"kind": "none"}]))
@@ -305,8 +305,9 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
         "clip_qkv": draw(one_of([None, 0.5])),
         **draw(one_of(GATES)),
         "sub_norm": draw(st.booleans()),
+        "d_value": (d_value := None if differential else draw(one_of([None, 1, 6]))),
         "v_norm": (v_norm := draw(st.booleans())),
-        "keys_as_values": v_norm and qk_norm != "none" and draw(st.booleans()),
+        "keys_as_values": v_norm and qk_norm != "none" and d_value is None and draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
         "out_multiplier": draw(one_of([1.0, 0.5])),
@@ -325,7 +326,7 @@ def _latent(draw: st.DrawFn, d_rope: int, *, rope: bool) -> dict[str, Any]:
         **(_indexer(draw, rope=rope) if q_rank is not None and draw(st.booleans()) else {}),
         "d_nope": draw(one_of([1, 6])),
         "d_rope": d_rope,
-        "d_value": draw(one_of([1, 6, 8])),
+        "d_value": draw(one_of([None, 1, 6, 8])),
         "latent_norm_eps": draw(one_of([None, 1e-2])),
         "bias": draw(st.booleans()),
         **draw(one_of(GATES)),

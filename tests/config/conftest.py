@@ -202,9 +202,12 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
     values = draw(_some(optional))
     if not (values.get("n_kv_heads") or n_heads) % 2:
         values |= draw(_some({"differential": st.booleans()}))
+    if not values.get("differential"):
+        values |= draw(_some({"d_value": st.none() | DIMS}))
     if draw(st.booleans()):
         is_normed = values.get("qk_norm", "none") != "none"
-        values |= {"v_norm": True, **(draw(_some({"keys_as_values": st.booleans()})) if is_normed else {})}
+        shared = is_normed and values.get("d_value") is None
+        values |= {"v_norm": True, **(draw(_some({"keys_as_values": st.booleans()})) if shared else {})}
     if draw(st.booleans()):
         values["window"] = draw(st.integers(1, 10**9))
         pattern = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")
@@ -213,7 +216,7 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
 
 
 def _latent() -> st.SearchStrategy[dict[str, Any]]:
-    own = {"kv_rank": DIMS, "q_rank": st.none() | DIMS, "d_nope": DIMS, "d_value": DIMS}
+    own = {"kv_rank": DIMS, "q_rank": st.none() | DIMS, "d_nope": DIMS, "d_value": st.none() | DIMS}
     own["latent_norm_eps"] = st.sampled_from([None, 1e-6, 0.1])
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 

@@ -318,6 +318,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.sub_norm, or write feed_forward.n_experts: null",
     ),
     (
+        {"attention.d_value": 16, "attention.differential": True},
+        "without-effect",
+        "attention.d_value has no effect unless attention.differential is false",
+        "omit attention.d_value, or write attention.differential: false",
+    ),
+    (
         {"n_heads": 3, "d_model": 6, "attention.differential": True},
         "heads-do-not-divide",
         "n_heads 3 is odd, but attention.differential needs pairs of heads",

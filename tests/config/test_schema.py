@@ -55,6 +55,12 @@ def test_derived_defaults() -> None:
     grouped = _with(attention={"n_kv_heads": 2, "d_head": 64, "bias": False, "window": 8, "window_pattern": "LLG"})
     assert (grouped.d_head, grouped.d_value, grouped.n_kv_heads) == (64, 64, 2)
     assert not grouped.attention.has_out_bias
+    narrow = _with(attention={"d_head": 64, "d_value": 24})
+    assert (narrow.d_head, narrow.d_value, narrow.d_value_per_kv_head) == (64, 24, 24)
+    pairs = _with(attention={"d_head": 64, "differential": True})
+    assert (pairs.d_value, pairs.d_value_per_kv_head) == (128, 64)
+    latent = _with(position={"kind": "rope"}, attention={"kind": "latent"})
+    assert latent.d_value == 128
     latent = _with(position={"kind": "rope"}, attention={"kind": "latent", "d_nope": 16, "d_rope": 8, "d_value": 24})
     assert (latent.d_head, latent.d_value, latent.n_kv_heads) == (24, 24, 4)
     experts = _with(feed_forward={"n_experts": 4, "d_expert": 32, "n_dense_layers": 1})

@@ -129,8 +129,7 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
 
 def _multi_head_bytes(config: ModelConfig, dtype: str) -> int:
     """Return the bytes per token of a layer's cache with one KV head per query head."""
-    d_value = config.d_value if config.attention.kind == "latent" else config.d_head  # pairs of heads share values
-    elements = config.n_heads * (config.d_head + d_value)  # H keys of K, H values of K_v
+    elements = config.n_heads * (config.d_head + config.d_value_per_kv_head)  # H keys of K, H values of K_v
     return position_bytes(elements, KEYS_AND_VALUES * config.n_heads, dtype)
 
 

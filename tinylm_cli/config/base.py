@@ -85,6 +85,11 @@ def is_true(field: str) -> Requirement:
     return Requirement(field, bool, f"{field} is true", "true")
 
 
+def is_false(field: str) -> Requirement:
+    """Return the requirement that ``field`` is false."""
+    return Requirement(field, lambda value: not value, f"{field} is false", "false")
+
+
 Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
 Length = Annotated[int, Field(ge=1, le=MAX_LEN)]
 HeadCount = Annotated[int, Field(ge=1, le=MAX_N_HEADS)]

@@ -39,6 +39,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "norm.bias": config.norm.has_bias,
         "attention.n_kv_heads": config.n_kv_heads,
         "attention.d_head": config.d_head,
+        "attention.d_value": config.d_value_per_kv_head,
         "attention.out_bias": attention.has_out_bias,
         "attention.latent_norm_eps": attention.latent_norm_eps or config.norm.eps,
         "attention.scale": scale,

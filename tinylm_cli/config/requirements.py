@@ -2,7 +2,7 @@
 
 # no deferred annotations, as in config.blocks
 
-from tinylm_cli.config.base import WITH_ATTENTION, Requirement, is_set, is_true, one_of
+from tinylm_cli.config.base import WITH_ATTENTION, Requirement, is_false, is_set, is_true, one_of
 
 ROPE = one_of("position.kind", "rope")
 SCALED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
@@ -14,12 +14,14 @@ MULTI_HEAD = one_of("attention.kind", "multi_head")
 QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "attention.qk_norm is not none", "per_head")
 NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")
 TEMPERATURE = is_set("attention.temperature_scale", "0.1")
+NOT_DIFFERENTIAL = is_false("attention.differential")
+VALUE_PROJECTION = is_false("attention.keys_as_values")
 LATENT = one_of("attention.kind", "latent")
 COMPRESSED = is_set("attention.q_rank", "1536")
 INDEXED = is_set("attention.index_top_k", "2048")
 WINDOW = is_set("attention.window", "1024")
 FEED_FORWARD = is_true("block.feed_forward")
-SEQUENTIAL = Requirement("block.parallel", lambda value: not value, "block.parallel is false", "false")
+SEQUENTIAL = is_false("block.parallel")
 PRE_NORM = one_of("norm.placement", "pre")
 NORM_BEFORE = one_of("norm.placement", "pre", "sandwich")
 MIXES = Requirement("block.mixer", lambda value: value != "none", "block.mixer is not none", "attention")

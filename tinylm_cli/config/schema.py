@@ -17,7 +17,7 @@ from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
-from tinylm_cli.config.mixers.attention import Attention
+from tinylm_cli.config.mixers.attention import LATENT_D_VALUE, Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
@@ -121,9 +121,13 @@ class ModelConfig(Block):
     @property
     def d_value(self) -> int:
         """Value dimensions that a head attends to; in differential attention, those of two KV heads."""
-        if self.attention.kind == "latent":
-            return self.attention.d_value
-        return 2 * self.d_head if self.attention.differential else self.d_head
+        return 2 * self.d_head if self.attention.differential else self.d_value_per_kv_head
+
+    @property
+    def d_value_per_kv_head(self) -> int:
+        """Value dimensions of a KV head."""
+        latent = self.attention.kind == "latent"
+        return self.attention.d_value or (LATENT_D_VALUE if latent else self.d_head)
 
     @property
     def n_kv_heads(self) -> int:

@@ -36,9 +36,9 @@ class LayerKVCache(NamedTuple):
 
     Attributes:
         new_keys: Slots for the new keys, (B, G, T, K); with a window shorter than T, only for the last ``window``.
-        new_values: Slots for the new values, of the same shape.
+        new_values: Slots for the new values, (B, G, T, V).
         keys: Keys of all S cached positions, (B, G, S, K).
-        values: Values of all S cached positions, (B, G, S, K).
+        values: Values of all S cached positions, (B, G, S, V).
     """
 
     new_keys: Tensor
@@ -47,25 +47,27 @@ class LayerKVCache(NamedTuple):
     values: Tensor
 
     def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values, (B, G, T, K) each, and return the keys and values to attend to, (B, G, S, K).
+        """Store new keys (B, G, T, K) and values (B, G, T, V); return those to attend to, (B, G, S, K), (B, G, S, V).
 
         During prefill, attend to the keys and values just passed in: the ring buffer may have evicted some.
         """
         self.new_keys.copy_(_ring_slots(keys, self.new_keys.shape[2]))
         self.new_values.copy_(_ring_slots(values, self.new_values.shape[2]))
-        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K) each
+        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K), (B, G, S, V)
 
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
-        """Return the buffer of one layer: keys and values of at most ``window`` positions."""
+        """Return the buffers of one layer: keys and values of at most ``window`` positions."""
         size = min(config.attention.window or capacity, capacity)
-        return (Buffer((2, batch_size, config.n_kv_heads, size, config.d_head)),)  # (2, B, G, S, K)
+        rows = (1, batch_size, config.n_kv_heads, size)
+        return Buffer((*rows, config.d_head)), Buffer((*rows, config.d_value_per_kv_head))  # (1, B, G, S, K or V)
 
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
         """Return the cache of each layer, from views of its new slots and of all its cached positions."""
-        new, cached = position_views(buffers[0], start=start, count=count)
-        return [cls(*layer) for layer in zip(new[::2], new[1::2], cached[::2], cached[1::2], strict=True)]
+        views = (position_views(buffer, start=start, count=count) for buffer in buffers)
+        (new_keys, keys), (new_values, values) = views
+        return [cls(*layer) for layer in zip(new_keys, new_values, keys, values, strict=True)]
 
 
 class LayerChunkCache(LayerKVCache):
@@ -81,6 +83,7 @@ class LayerChunkCache(LayerKVCache):
 class SelfAttention(SequenceMixer):
     """Multi-head attention: each of H heads averages values, weighted by softmax(q·k / √d_head).
 
+    Queries and keys have K = d_head dimensions, values V = d_value.
     Llama 4 attends within chunks in most layers, and multiplies scores by a factor that grows with the position in the
     others (``model/attention_mask.py``).
 
@@ -109,7 +112,7 @@ class SelfAttention(SequenceMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         attention = config.attention
-        self.d_head = config.d_head
+        self.d_head, self.d_value = config.d_head, config.d_value_per_kv_head
         self.dropout = config.dropout
         self.scale = attention.scale
         self.softcap = attention.logit_softcap
@@ -119,10 +122,11 @@ class SelfAttention(SequenceMixer):
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
         self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
-        self.v_proj = None if attention.keys_as_values else Linear(config.d_model, d_kv, bias=attention.bias)
-        d_gate = config.n_heads if attention.gate_per_head else d_query  # H or H·K
+        d_values, d_out = config.n_kv_heads * self.d_value, config.n_heads * self.d_value
+        self.v_proj = None if attention.keys_as_values else Linear(config.d_model, d_values, bias=attention.bias)
+        d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·V
         self.gate_proj = Linear(config.d_model, d_gate, bias=attention.bias) if attention.gate else None
-        self.o_proj = Linear(d_query, config.d_model, bias=attention.has_out_bias)
+        self.o_proj = Linear(d_out, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
         self.norms_after_rope = attention.qk_norm_after_rope
         self.q_norm = self.k_norm = None
@@ -130,8 +134,8 @@ class SelfAttention(SequenceMixer):
             learns = attention.qk_norm_weight
             self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query, learns=learns)
             self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
-        self.v_norm = build_norm(config, self.d_head, learns=False) if attention.v_norm else None
-        self.sub_norm = build_norm(config, d_query) if attention.sub_norm else None
+        self.v_norm = build_norm(config, self.d_value, learns=False) if attention.v_norm else None
+        self.sub_norm = build_norm(config, d_out) if attention.sub_norm else None
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
         for name in LAMBDAS if attention.differential else ():
@@ -170,17 +174,17 @@ class SelfAttention(SequenceMixer):
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them.
         """
         q, k = self.q_proj(x), self.k_proj(x)  # (B, T, H·K), (B, T, G·K)
-        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·K)
+        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·V)
         if not self.norms_each_head:
             q, k = self._normalize(q, k)  # (B, T, H·K), (B, T, G·K)
         if self.clip is not None:
             q = q.clamp(-self.clip, self.clip)  # (B, T, H·K)
             k = k.clamp(-self.clip, self.clip)  # (B, T, G·K)
-            v = v.clamp(-self.clip, self.clip)  # (B, T, G·K)
-        q = self._split_heads(q)  # (B, H, T, K)
-        k, v = self._split_heads(k), self._split_heads(v)  # (B, G, T, K), (B, G, T, K)
+            v = v.clamp(-self.clip, self.clip)  # (B, T, G·V)
+        q, k = _split_heads(q, self.d_head), _split_heads(k, self.d_head)  # (B, H, T, K), (B, G, T, K)
+        v = _split_heads(v, self.d_value)  # (B, G, T, V)
         if self.v_norm is not None:
-            v = self.v_norm(v)  # (B, G, T, K)
+            v = self.v_norm(v)  # (B, G, T, V)
         if self.norms_each_head and not self.norms_after_rope:
             q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
         if rotation is not None:
@@ -188,7 +192,7 @@ class SelfAttention(SequenceMixer):
         if self.norms_after_rope:
             q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
         if cache is not None:
-            k, v = cache.update(k, v)  # (B, G, S, K) each, S positions so far
+            k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
         if self.is_differential:
             v = torch.cat(v.chunk(2, dim=1), dim=-1).repeat(1, 2, 1, 1)  # (B, G, S, 2·K)
         attended = sdpa(
@@ -200,14 +204,14 @@ class SelfAttention(SequenceMixer):
             dropout=self.dropout if self.training else 0.0,
             softcap=self.softcap,
             sinks=self.sinks,
-        )  # (B, H, T, K), or (B, H, T, 2·K) in differential attention
+        )  # (B, H, T, V), or (B, H, T, 2·K) in differential attention
         if self.is_differential:
             attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
-        attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K)
+        attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·V)
         if self.gate_proj is not None:
-            attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·K)
+            attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·V)
         if self.sub_norm is not None:
-            attended = self.sub_norm(attended)  # (B, T, H·K)
+            attended = self.sub_norm(attended)  # (B, T, H·V)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
@@ -231,12 +235,13 @@ class SelfAttention(SequenceMixer):
             return q, k
         return self.q_norm(q), self.k_norm(k)
 
-    def _split_heads(self, x: Tensor) -> Tensor:
-        """Reshape (B, T, H·K) to (B, H, T, K)."""
-        batch, length, d_query = x.shape
-        if length == 1:  # decoding: a single position needs no transpose
-            return x.view(batch, d_query // self.d_head, 1, self.d_head)  # (B, H, 1, K)
-        return x.view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H, T, K)
+
+def _split_heads(x: Tensor, d_head: int) -> Tensor:
+    """Reshape (B, T, H·K) to (B, H, T, K)."""
+    batch, length, d_heads = x.shape
+    if length == 1:  # decoding: a single position needs no transpose
+        return x.view(batch, d_heads // d_head, 1, d_head)  # (B, H, 1, K)
+    return x.view(batch, length, -1, d_head).transpose(1, 2)  # (B, H, T, K)
 
 
 def initial_lambda(layer: int) -> float:
@@ -253,11 +258,11 @@ def _draw_lambda(values: Tensor, generator: torch.Generator) -> None:
 
 
 def gated(attended: Tensor, gate: Tensor) -> Tensor:
-    """Multiply the output of all heads (B, T, H·K) by the gate of each dimension (B, T, H·K) or head (B, T, H)."""
+    """Multiply the output of all heads (B, T, H·V) by the gate of each dimension (B, T, H·V) or head (B, T, H)."""
     if gate.shape == attended.shape:
-        return attended * gate  # (B, T, H·K)
-    by_head = attended.view(*gate.shape, -1)  # (B, T, H, K)
-    return (by_head * gate[..., None]).flatten(2)  # (B, T, H·K)
+        return attended * gate  # (B, T, H·V)
+    by_head = attended.view(*gate.shape, -1)  # (B, T, H, V)
+    return (by_head * gate[..., None]).flatten(2)  # (B, T, H·V)
 
 
 def _ring_slots(x: Tensor, size: int) -> Tensor:

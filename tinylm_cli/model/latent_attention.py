@@ -85,7 +85,7 @@ class LatentAttention(SequenceMixer):
         super().__init__()
         attention = config.attention
         self.n_heads = config.n_heads
-        self.d_nope, self.d_rope, self.d_value = attention.d_nope, attention.d_rope, attention.d_value
+        self.d_nope, self.d_rope, self.d_value = attention.d_nope, attention.d_rope, config.d_value
         self.kv_rank = attention.kv_rank
         self.dropout = config.dropout
         self.scale = attention.scale if attention.scale is not None else config.d_head**-0.5

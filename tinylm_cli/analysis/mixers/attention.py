@@ -59,7 +59,7 @@ class Attention(Mixer):
             yield Matmul("attention.indexer.weighted", "attention_scores", weighted)
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
-        """Return the bytes of keys and values: ``S · 2 · G · K · itemsize``, where S is at most the window or chunk.
+        """Return the bytes of keys and values: ``S · G · (K + K_v) · itemsize``; S is at most the window or chunk.
 
         Latent attention caches ``C + R`` elements per position, and ``I`` more with an indexer. The shapes match
         ``model/attention.py:LayerKVCache.buffers``.
@@ -89,7 +89,8 @@ class Attention(Mixer):
         attention = config.attention
         if attention.kind == "latent":
             return _cached(config)[0]  # the latent vector and the shared rotary key; the key of the indexer
-        return KEYS_AND_VALUES * config.n_kv_heads * config.d_head // tensor_parallel  # 2 × G × K
+        d_key_and_value = config.d_head + config.d_value_per_kv_head  # K + K_v
+        return config.n_kv_heads * d_key_and_value // tensor_parallel  # G × (K + K_v)
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the inputs of the projections, and the tensors of core attention."""
@@ -119,27 +120,28 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
         Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423
     """
     d, attention = config.d_model, config.attention
-    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+    d_query, d_keys = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+    d_values, d_out = (heads * config.d_value_per_kv_head for heads in (config.n_kv_heads, config.n_heads))
     if attention.sinks:
         yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
     if attention.differential:
         for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
             yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
     yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
-    yield from linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    yield from linear("attention.k_proj", d, d_keys, "attention", bias=attention.bias)  # (G·K, D)
     if not attention.keys_as_values:
-        yield from linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+        yield from linear("attention.v_proj", d, d_values, "attention", bias=attention.bias)  # (G·K_v, D)
     if attention.gate:
         yield from linear(
-            "attention.gate_proj", d, _d_gate(config, d_query), "attention", bias=attention.bias
-        )  # (H·K or H, D)
-    yield from linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
+            "attention.gate_proj", d, _d_gate(config, d_out), "attention", bias=attention.bias
+        )  # (H·K_v or H, D)
+    yield from linear("attention.o_proj", d_out, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
     if attention.qk_norm != "none" and attention.qk_norm_weight:
         per_head = attention.qk_norm == "per_head"
         yield from norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
-        yield from norm("attention.k_norm", config, config.d_head if per_head else d_kv)  # (K) or (G·K)
+        yield from norm("attention.k_norm", config, config.d_head if per_head else d_keys)  # (K) or (G·K)
     if attention.sub_norm:
-        yield from norm("attention.sub_norm", config, d_query)  # (H·K)
+        yield from norm("attention.sub_norm", config, d_out)  # (H·K_v)
 
 
 def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
@@ -161,9 +163,9 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
     d_compressed = attention.kv_rank + attention.d_rope
     yield from linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
     yield from norm("attention.kv_a_norm", config, attention.kv_rank)  # (C)
-    d_expanded = heads * (attention.d_nope + attention.d_value)
+    d_expanded = heads * (attention.d_nope + config.d_value)
     yield from linear("attention.kv_b_proj", attention.kv_rank, d_expanded, "attention", bias=False)  # (H·(N + K_v), C)
-    d_values = heads * attention.d_value
+    d_values = heads * config.d_value
     if attention.gate:
         yield from linear(
             "attention.gate_proj", d, _d_gate(config, d_values), "attention", bias=False
@@ -208,8 +210,8 @@ def _cached(config: ModelConfig) -> tuple[int, int]:
         # one vector of C + R, shared by all heads, and one of I of the indexer
         d_index = attention.index_d_head if attention.index_top_k is not None else 0
         return attention.kv_rank + attention.d_rope + d_index, 1 + (d_index > 0)
-    vectors = KEYS_AND_VALUES * config.n_kv_heads  # 2 × G
-    return vectors * config.d_head, vectors  # 2 × G × K
+    elements = config.n_kv_heads * (config.d_head + config.d_value_per_kv_head)  # G × (K + K_v)
+    return elements, KEYS_AND_VALUES * config.n_kv_heads  # 2 × G
 
 
 def position_bytes(elements: int, vectors: int, dtype: str) -> int:

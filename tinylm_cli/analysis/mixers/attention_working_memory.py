@@ -89,19 +89,20 @@ def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: i
 
 def _projections(config: ModelConfig) -> tuple[int, int, int]:
     """Return elements per token: of the query, of the key, and the sum over x, norm(x), query, key and value."""
-    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head  # H·K, G·K
-    return d_query, d_kv, 2 * config.d_model + d_query + 2 * d_kv  # x, norm(x); q; k, v
+    d_query, d_keys = config.n_heads * config.d_head, config.n_kv_heads * config.d_head  # H·K, G·K
+    d_values = config.n_kv_heads * config.d_value_per_kv_head  # G·K_v
+    return d_query, d_keys, 2 * config.d_model + d_query + d_keys + d_values  # x, norm(x); q; k, v
 
 
 def _qk_norm_and_rope(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     """Return the bytes per token while ``SelfAttention.forward`` normalizes or rotates queries and keys."""
     if config.attention.kind == "latent":
         return ()
-    d_query, d_kv, held = _projections(config)
+    d_query, d_keys, held = _projections(config)
     if config.position.kind == "rope":
-        return (element_bytes * (held + 2 * d_query + d_kv),)  # the two products that rotate q; the rotated k
+        return (element_bytes * (held + 2 * d_query + d_keys),)  # the two products that rotate q; the rotated k
     # normalized q and k
-    return (element_bytes * (held + d_query + d_kv),) if config.attention.qk_norm != "none" else ()
+    return (element_bytes * (held + d_query + d_keys),) if config.attention.qk_norm != "none" else ()
 
 
 def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, ...]:
@@ -109,25 +110,26 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
     if config.attention.kind == "latent":
         return _latent_attention(config, kv_len, element_bytes, backend)
     d_query, _, held = _projections(config)
+    d_out = config.n_heads * config.d_value_per_kv_head  # H·K_v
     if config.attention.temperature_scale is not None:
         held += d_query  # q times its factor
     peaks = [
-        element_bytes * (held + d_query + d_query),  # held, the output (B, H, T, K), the output (B, T, H·K)
-        element_bytes * (held + d_query + config.d_model),  # held, the output (B, T, H·K), its projection (B, T, D)
+        element_bytes * (held + d_out + d_out),  # held, the output (B, H, T, K_v), the output (B, T, H·K_v)
+        element_bytes * (held + d_out + config.d_model),  # held, the output (B, T, H·K_v), its projection (B, T, D)
     ]
     if config.attention.differential:
         # held; the outputs of both heads (2·H·K); of all pairs, the difference, normalized and scaled (H·K each)
         peaks.append(element_bytes * (held + 5 * d_query))
     if config.attention.gate:
-        d_gate = config.n_heads if config.attention.gate_per_head else d_query
+        d_gate = config.n_heads if config.attention.gate_per_head else d_out
         # held, the output; the gate, before and after its sigmoid; or the gate, and the product
-        peaks.append(element_bytes * (held + d_query + d_gate + max(d_gate, d_query)))
-    if config.attention.sub_norm:  # held, the output (B, T, H·K), its norm
-        peaks.append(element_bytes * (held + d_query) + d_query * norm_bytes(config, element_bytes))
+        peaks.append(element_bytes * (held + d_out + d_gate + max(d_gate, d_out)))
+    if config.attention.sub_norm:  # held, the output (B, T, H·K_v), its norm
+        peaks.append(element_bytes * (held + d_out) + d_out * norm_bytes(config, element_bytes))
     if backend in ("math", "eager"):
         scores = config.n_heads * kv_len * _score_bytes(element_bytes, backend)  # H × S
         upcast_query = _upcast_and_scaled(element_bytes) * d_query if backend == "math" else 0
-        if config.attention.differential:  # the output, upcast and in the model's dtype
+        if config.d_value != config.d_head:  # the output, upcast and in the model's dtype
             upcast_query += config.n_heads * config.d_value * (element_bytes + max(element_bytes, FLOAT32_BYTES))
         peaks.append(element_bytes * held + scores + upcast_query)
     return tuple(peaks)
@@ -143,7 +145,7 @@ def _latent_attention(
     values, and for the scaled queries and keys.
     """
     attention, heads, upcast_bytes = config.attention, config.n_heads, max(element_bytes, FLOAT32_BYTES)
-    d_query, d_values = heads * config.d_head, heads * attention.d_value  # H·(N + R), H·K_v
+    d_query, d_values = heads * config.d_head, heads * config.d_value  # H·(N + R), H·K_v
     d_rotated = attention.d_rope if config.position.kind == "rope" else 0
     held = (
         2 * config.d_model  # x, norm(x)

@@ -36,7 +36,7 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     if config.attention.kind == "latent":
         yield from _latent_attention(run)
         return
-    per_head = config.attention.qk_norm == "per_head"
+    per_head, d_value = config.attention.qk_norm == "per_head", config.d_value_per_kv_head
     without_weight = {"weight": False, "zero_centered": False}
     qk_norm = config.norm if config.attention.qk_norm_weight else config.norm.model_copy(update=without_weight)
     for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads)):
@@ -47,19 +47,20 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
             yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor", settings=qk_norm)
     if config.attention.v_norm:
         source = "k projected" if config.attention.keys_as_values else "v projected"
-        projected = _of_heads(run, source, config.n_kv_heads, config.d_head)
+        projected = _of_heads(run, source, config.n_kv_heads, d_value)
         rows, unweighted = run.tokens * config.n_kv_heads, config.norm.model_copy(update=without_weight)
-        yield from norm(run, "v_norm", projected, rows, config.d_head, sharding="tensor", settings=unweighted)
+        yield from norm(run, "v_norm", projected, rows, d_value, sharding="tensor", settings=unweighted)
     if config.attention.clip_qkv is not None:  # a clamp saves its input
-        for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads), ("v", config.n_kv_heads)):
-            yield _of_heads(run, f"{name} before clamp", heads, config.d_head)
+        yield _of_heads(run, "q before clamp", config.n_heads, config.d_head)
+        yield _of_heads(run, "k before clamp", config.n_kv_heads, config.d_head)
+        yield _of_heads(run, "v before clamp", config.n_kv_heads, d_value)
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_value, d_value_storage=config.d_value)
     output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v
     if config.attention.differential:
         yield output
         yield from _differences(run)
-        output = _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, config.d_head)
-    yield from _gate_and_projection(run, output, config.d_head)
+        output = _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, d_value)
+    yield from _gate_and_projection(run, output, d_value)
 
 
 def _gate_and_projection(run: ForwardPass, output: SavedTensor, d_value: int) -> Iterator[SavedTensor]:
@@ -107,10 +108,10 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
     compressed = vectors("kv_a_proj output", settings.kv_rank + settings.d_rope)  # C + R, one storage
     yield from norm(run, "kv_a_norm", compressed, rows, settings.kv_rank)
     yield vectors("kv_a_norm output", settings.kv_rank)  # read by kv_b_proj
-    d_storage = settings.d_nope + settings.d_value
-    yield from _sdpa(run, kv_heads=config.n_heads, d_value=settings.d_value, d_value_storage=d_storage)
-    output = _of_heads(run, OUTPUT, config.n_heads, settings.d_value)  # B × T × H × K_v
-    yield from _gate_and_projection(run, output, settings.d_value)
+    d_storage = settings.d_nope + config.d_value
+    yield from _sdpa(run, kv_heads=config.n_heads, d_value=config.d_value, d_value_storage=d_storage)
+    output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v
+    yield from _gate_and_projection(run, output, config.d_value)
 
 
 def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:

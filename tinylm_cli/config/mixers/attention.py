@@ -29,11 +29,16 @@ from tinylm_cli.config.requirements import (
     LATENT,
     MULTI_HEAD,
     NORM_PER_HEAD,
+    NOT_DIFFERENTIAL,
     QK_NORM,
     ROPE,
     TEMPERATURE,
+    VALUE_PROJECTION,
     WINDOW,
 )
+
+LATENT_D_VALUE = 128
+"""Value dimensions per head of latent attention, as in DeepSeek-V2 and V3."""
 
 
 class Attention(Block):
@@ -54,6 +59,12 @@ class Attention(Block):
     )
     d_head: Annotated[int | None, MULTI_HEAD] = optional(
         64, "Dimensions per head; default: d_model / n_heads.", ge=1, le=MAX_DIM
+    )
+    d_value: Annotated[int | None, NOT_DIFFERENTIAL, VALUE_PROJECTION] = optional(
+        128,
+        f"Value dimensions per head; default: d_head, or {LATENT_D_VALUE} in latent attention.",
+        ge=1,
+        le=MAX_DIM,
     )
     bias: bool = Field(True, description="Whether the Q, K and V projections have biases.")
     out_bias: bool | None = optional(False, "Whether the output projection has a bias; default: the value of bias.")
@@ -142,7 +153,6 @@ class Attention(Block):
         description="latent: dimensions per head with RoPE; all heads share one key. With position.kind none, they are"
         " not rotated.",
     )
-    d_value: Annotated[Dim, LATENT] = Field(128, description="latent: value dimensions per head.")
     latent_norm_eps: Annotated[float | None, LATENT] = optional(
         1e-6,
         "latent: added to the variance in the norms of the compressed keys and values and queries; default: norm.eps.",

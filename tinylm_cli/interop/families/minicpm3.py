@@ -52,7 +52,7 @@ class MiniCPM3Keys(LatentKeys):
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         residual, root = config.block.residual_multiplier, math.sqrt(config.n_layers)
         return super().from_tinylm(config) | {
-            "v_head_dim": config.attention.d_value,
+            "v_head_dim": config.d_value,
             "scale_depth": shortest_float(residual * root, residual, lambda depth: depth / root),
             "dim_model_base": max(round(config.head.logit_scale * config.d_model), 1),
         }

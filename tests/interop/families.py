@@ -1217,6 +1217,27 @@ def laguna(draw: Draw) -> Keys:
     }
 
 
+def mimo_v2_flash(draw: Draw) -> Keys:
+    keys = laguna(draw)
+    for name in list(keys):
+        if name.startswith(("gating", "num_attention_heads_", "num_experts", "shared_", "moe_routed")):
+            del keys[name]
+    keys |= {"num_attention_heads": 4, "num_key_value_heads": draw(one_of(1, 2)), "hidden_size": 16}
+    window = draw(one_of({}, {"sliding_window_size": WINDOW - 2}))
+    return keys | {
+        "v_head_dim": draw(one_of(4, 6, 8)),
+        "attention_value_scale": draw(one_of(None, 0.7)),
+        "attention_bias": draw(one_of(False, True)),
+        "n_routed_experts": 4,
+        "num_experts_per_tok": draw(one_of(1, 2)),
+        "n_group": (n_group := draw(one_of(1, 2))),
+        "topk_group": n_group,
+        "norm_topk_prob": draw(one_of(False, True)),
+        "routed_scaling_factor": draw(one_of(None, 2.5)),
+        **window,
+    }
+
+
 def aria_text(draw: Draw) -> Keys:
     keys = llama(draw) | {"moe_num_experts": 4, "moe_topk": draw(one_of(1, 2))}
     return keys | {"mlp_bias": False, "moe_num_shared_experts": draw(one_of(1, 2))}
@@ -1369,6 +1390,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "bitnet": bitnet,
+    "mimo_v2_flash": mimo_v2_flash,
     "llama": llama,
     "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,

@@ -639,6 +639,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "norm.kind": "layernorm", "feed_forward.gated": False, "feed_forward.activation": "relu2",
         "attention.bias": True, "feed_forward.bias": True, "norm.eps": 1e-5,
     },
+    "mimo_v2_flash": {
+        **LLAMA, "attention.d_head": 192, "attention.d_value": 128, "attention.out_multiplier": 0.707,
+        "attention.n_kv_heads": 4, "position.theta": 5e6, "position.rotary_fraction": 0.334, "norm.eps": 1e-5,
+        "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.n_experts": 256,
+        "feed_forward.top_k": 8, "feed_forward.d_expert": 2048,
+        "layers.first": "full_dense, 4 local", "layers.pattern": "full, 5 local",
+    },
     "bitnet": {
         **LLAMA, "feed_forward.activation": "relu2", "attention.sub_norm": True, "feed_forward.sub_norm": True,
         "attention.n_kv_heads": 5, "position.theta": 5e5, "max_len": 4096, "tie_weights": True,

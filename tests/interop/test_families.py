@@ -446,6 +446,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.qk_norm": "per_head", "d_model": 1024, "n_layers": 28, "max_len": 131072,
         "tie_weights": True, "attention.d_head": 128,
     },
+    "git": {
+        "position.kind": "learned", "norm.placement": "post_residual", "norm.eps": 1e-12, "embedding.norm": True,
+        "feed_forward.activation": "gelu", "head.bias": True, "tie_weights": False, "max_len": 1024, "dropout": 0.1,
+    },
     "phi4_multimodal": {
         **LLAMA, "d_model": 3072, "n_heads": 24, "attention.n_kv_heads": 8, "attention.window": 262144,
         "position.rotary_fraction": 0.75, "tie_weights": True, "vocab_size": 200064,

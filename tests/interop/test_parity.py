@@ -232,6 +232,7 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "got_ocr2": ({"model_type": "qwen2", "head_dim": None}, {"vision_config": SAM}),
     "moss_transcribe_diarize": ({"model_type": "qwen3"}, {"audio_config": AUDIO}),
+    "git": ({"head_dim": None, "num_key_value_heads": None}, {"vision_config": VISION}),
     "phi4_multimodal": ({"head_dim": None}, {"vision_config": VISION, "audio_config": PHI4_AUDIO}),
 }
 """Keys of the language model, null for those that it does not have, and of the whole model of each family."""
@@ -270,7 +271,7 @@ def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> No
     ours = load_model(found.loaded.config, tmp_path / "ours").eval()
     parts = (
         r"vision_tower|audio_tower|multi_modal_projector|visual|vision_model|vqmodel|vision_embed_tokens"
-        r"|embed_tokens_extend"
+        r"|embed_tokens_extend|image_encoder"
     )
     assert sorted(converted.skipped) == sorted(name for name in load_file(file) if re.search(parts, name))
     with torch.no_grad():

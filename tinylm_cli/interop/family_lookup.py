@@ -16,7 +16,7 @@ albert axk2 aya_vision baichuan bart beam bert big_bird bigbird_pegasus blenderb
 chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2
 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note dots3_note_text electra ernie
 ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
-gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision git glm4v glm4v_moe glm4v_moe_text
+gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
 glm4v_text glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text
 internlm internlm2 internvl jetmoe kimi_k25 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert
 minicpm minimax_m3_vl mistral4 mllama modernbert modernbert-decoder molmo2 moshi moss_transcribe_diarize_audio mpnet mt5
@@ -45,7 +45,6 @@ REASONS = {
     "gemma3n_text": "its residual stream has parallel copies (AltUp), and it has embeddings for each layer",
     "gemma4_assistant": "it reads the hidden states, keys and values of the model that it assists",
     "gemma4_unified_assistant": "it reads the hidden states, keys and values of the model that it assists",
-    "git": "its images precede the text, and their patches attend to each other in both directions",
     "hrm_text": "its layers run several times per token, each time with keys and values of their own",
     "hy_v4": "its residual stream has parallel copies, and most layers reuse positions that an earlier one selected",
     "inkling2_loop_text": "its middle layers run several times, and read attention over the sums of earlier layers",

@@ -157,6 +157,7 @@ FAMILIES = {
             "Phi4MultimodalForCausalLM",
             "Phi-4-multimodal, its language model",
         ),
+        Family("git", "git.GitKeys", "GitForCausalLM", "GIT, its text decoder"),
         Family("mixtral", "llama.MixtralKeys", "MixtralForCausalLM", "Mixtral"),
         Family("qwen3_moe", "qwen.Qwen3MoeKeys", "Qwen3MoeForCausalLM", "Qwen3 with experts"),
         Family("qwen2_moe", "qwen.Qwen2MoeKeys", "Qwen2MoeForCausalLM", "Qwen1.5 and Qwen2 with experts"),

@@ -120,7 +120,11 @@ OTHER_HEADS: list[dict[str, Any]] = [
 @st.composite
 def mtp_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model with multi-token prediction modules."""
-    config = draw(small_configs().filter(lambda config: config.has_lm_head and config.embedding.d_per_layer is None))
+
+    def allows_mtp(config: ModelConfig) -> bool:
+        return config.has_lm_head and config.embedding.d_per_layer is None and not config.head.dense
+
+    config = draw(small_configs().filter(allows_mtp))
     return with_mtp(config, draw(one_of([1, 2, 3])))
 
 
@@ -151,6 +155,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         "weight": draw(st.booleans()),
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
+    before = norm["placement"] in ("pre", "sandwich")
     n_layers = draw(one_of([1, 2, 3]))
     attention: dict[str, Any] = {}
     if attends:
@@ -163,7 +168,11 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
         feed_forward["out_norm"] = draw(st.booleans())
     has_kinds = n_layers > 1 and draw(st.booleans())
-    layers = _layers(draw, n_layers, mixer, position, attention, feed_forward) if has_kinds else {}
+    layers = (
+        _layers(draw, n_layers, mixer, position, attention, feed_forward, before=before and not parallel)
+        if has_kinds
+        else {}
+    )
     per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of([{}, {}, {"d_per_layer": 3}]))
     return ModelConfig.model_validate(
         {
@@ -185,11 +194,12 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "mixer": mixer,
                 "feed_forward": has_feed_forward,
                 "parallel": parallel,
-                "shared_norm": parallel and draw(st.booleans()),
+                "mixer_norm": (mixer_norm := not (before and mixer != "none" and draw(one_of([False, False, True])))),
+                "shared_norm": parallel and mixer_norm and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
                 "layer_scalar": draw(st.booleans()),
-                "normed_residual": norm["placement"] in ("pre", "sandwich") and not parallel and draw(st.booleans()),
+                "normed_residual": before and not parallel and draw(st.booleans()),
             },
             "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer),
             "layers": layers,
@@ -199,6 +209,10 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
 
 def _head_options(draw: st.DrawFn, kind: str, *, has_mtp: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"bias": draw(st.booleans())} if kind != "none" else {}
+    if kind != "none" and draw(one_of([False, False, True])):
+        activation = draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "relu2", "silu"]))
+        found |= {"dense": True, "dense_activation": activation, "dense_bias": draw(st.booleans())}
+        has_mtp = False
     if kind == "lm":
         found["logit_scale"] = draw(one_of([1.0, 0.25]))
         found["logit_softcap"] = draw(one_of([None, 10.0, 1e-3]))
@@ -213,18 +227,22 @@ def _layers(
     position: dict[str, Any],
     attention: dict[str, Any],
     feed_forward: dict[str, Any],
+    *,
+    before: bool,
 ) -> dict[str, Any]:
     """Draw two kinds of layers and their order; the fields that select layers are removed from the blocks."""
     attention.pop("window_pattern", None)
     feed_forward.pop("n_dense_layers", None)
     other: dict[str, Any] = {"d_ff": draw(one_of([12, 20]))} if feed_forward else {}
-    change = draw(one_of(["mixer", "no feed_forward", "fields", "fields"]))
+    change = draw(one_of(["mixer", "no feed_forward", "fields", "fields", *(["no norm"] if before else [])]))
     if change == "mixer":
         own = draw(one_of([name for name in ("attention", *OTHER_MIXERS) if name != mixer]))
         other["block"] = {"mixer": own}
         other |= {own: draw(OTHER_MIXERS[own])} if own in OTHER_MIXERS else {}
     elif change == "no feed_forward" and mixer != "none":
         other = {"block": {"feed_forward": False}}
+    elif change == "no norm" and mixer != "none":
+        other = {"block": {"mixer_norm": False}}
     elif mixer == "attention" and attention.get("kind") != "latent":
         paired = attention.get("differential")
         changes = [each for each in LAYER_ATTENTION if not (paired and "n_kv_heads" in each)]

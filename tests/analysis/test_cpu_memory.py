@@ -151,6 +151,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "position": {**ROPE, "proportional": True, "rotary_fraction": 0.5}, "block": {"layer_scalar": True},
         "attention": {"v_norm": True, "qk_norm": "per_head", "gate": True, "gate_per_head": True},
     },
+    "dense layer before the head": {
+        "d_model": 1024, "d_ff": 16, "head": {"dense": True, "dense_activation": "quick_gelu"},
+        "block": {"mixer": "none"},
+    },
     "narrow values": {**LLAMA, "attention": {"d_head": 64, "n_kv_heads": 2, "d_value": 8, "gate": True}},
     "wide values": {
         "position": ROPE, "attention": {"d_head": 16, "d_value": 128, "n_kv_heads": 2, "v_norm": True, "window": 16},

@@ -67,7 +67,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
-        "head": draw(_some({"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS})),
+        "head": draw(_head()),
         "budget": draw(_some(BUDGET)),
     }
     if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":
@@ -149,6 +149,16 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) ->
         factors = st.lists(factor, min_size=rotated // 2, max_size=rotated // 2)
         values |= {"short_factors": draw(factors), "long_factors": draw(factors)}
     return values | draw(_some(optional))
+
+
+@st.composite
+def _head(draw: st.DrawFn) -> dict[str, Any]:
+    optional = {"bias": st.booleans(), "logit_scale": NUMBERS, "logit_softcap": st.none() | NUMBERS}
+    values = draw(_some(optional))
+    if draw(st.booleans()):
+        activations = st.sampled_from(["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"])
+        values |= {"dense": True, **draw(_some({"dense_activation": activations, "dense_bias": st.booleans()}))}
+    return values
 
 
 @st.composite
@@ -352,10 +362,13 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
 def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: bool) -> dict[str, Any]:
     parallel = placement == "pre" and mixer != "none" and has_feed_forward and draw(st.booleans())
     optional = {"residual_multiplier": NUMBERS, "skip_multiplier": NUMBERS}
+    before = placement in ("pre", "sandwich")
     if parallel:
         optional["shared_norm"] = st.booleans()
-    elif placement in ("pre", "sandwich"):
+    elif before:
         optional["normed_residual"] = st.booleans()
+    if before and not parallel and mixer != "none":
+        optional["mixer_norm"] = st.booleans()
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     return parts | ({"parallel": True} if parallel else {}) | draw(_some(optional))

@@ -174,6 +174,7 @@ foreign-mixtral               missing-key@2
 foreign-nanogpt               missing-key@2 unknown-key@3-6,8
 foreign-type-for-kind         unknown-key@8,10
 fullwidth-digits              wrong-type@3
+head-dense-of-mtp             without-effect@9
 head-kind-class-name          unknown-choice@8 unknown-key@9
 head-labels-of-lm             without-effect@8
 head-lm-fields                without-effect@7,11-12 out-of-range@10

@@ -318,6 +318,18 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.sub_norm, or write feed_forward.n_experts: null",
     ),
     (
+        {"head.dense": True, "head.n_mtp_layers": 1},
+        "without-effect",
+        "head.dense has no effect unless head.n_mtp_layers is 0",
+        "omit head.dense, or write head.n_mtp_layers: 0",
+    ),
+    (
+        {"block.parallel": True, "block.shared_norm": True, "block.mixer_norm": False},
+        "without-effect",
+        "block.shared_norm has no effect unless block.mixer_norm is true",
+        "omit block.shared_norm, or write block.mixer_norm: true",
+    ),
+    (
         {"attention.d_value": 16, "attention.differential": True},
         "without-effect",
         "attention.d_value has no effect unless attention.differential is false",
@@ -584,7 +596,7 @@ def test_proposals_fix_their_rule(values: Values) -> None:
 
 @given(_drawn(), st.randoms(use_true_random=False))
 def test_remedies_lead_to_valid_config(values: Values, random: Any) -> None:
-    for _ in range(100):
+    for _ in range(200):
         problem = next(broken_rules(values), None)
         if problem is None:
             break

@@ -85,6 +85,7 @@ block:
   mixer: attention
   feed_forward: true
   parallel: false
+  mixer_norm: true
   residual_multiplier: 1.0
   skip_multiplier: 1.0
   normed_residual: false
@@ -92,6 +93,7 @@ block:
 head:
   kind: lm
   bias: false
+  dense: false
   logit_scale: 1.0
   n_mtp_layers: 0
 nominal_params: 500000

@@ -7,7 +7,12 @@ T seq_len, D d_model, V vocab_size, L n_labels.
 from __future__ import annotations
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES, INT64_BYTES
-from tinylm_cli.analysis.inference_working_memory import SLACK, decode_working_bytes, forward_working_bytes
+from tinylm_cli.analysis.inference_working_memory import (
+    SLACK,
+    decode_working_bytes,
+    forward_working_bytes,
+    head_working_bytes,
+)
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -93,7 +98,8 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
     traced_stage = STAGE_TENSORS * element_bytes * hidden + _statistics_bytes(hidden)
-    peaks = [*layers, traced_stage, head, traced_head]
+    transform = head_working_bytes(config, rows, element_bytes)
+    peaks = [*layers, traced_stage, transform, head, traced_head]
     if config.has_lm_head:
         cast = upcast_bytes if element_bytes < upcast_bytes else 0
         # logits; T × V as cast, log-probabilities
@@ -127,7 +133,8 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     element_bytes = DTYPE_BYTES[dtype]
     layers = forward_working_bytes(config, batch_size=1, seq_len=read, element_bytes=element_bytes)
     step = decode_working_bytes(config, seq_len=capacity, element_bytes=element_bytes) if cached else ()
-    return SLACK + cache + max(*layers, *step, sampling_bytes(config, element_bytes))
+    head = max(head_working_bytes(config, 1, element_bytes), sampling_bytes(config, element_bytes))
+    return SLACK + cache + max(*layers, *step, head)
 
 
 def sampling_bytes(config: ModelConfig, element_bytes: int) -> int:

@@ -242,7 +242,7 @@ def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTabl
         if not section.tensors or section.n_mtp_layers:
             continue
         if section.layers is None:
-            yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights, False)
+            yield MatmulGroup(weights[-1].name if weights else section.tensors[0].name, 1, weights, False)
             continue
         groups = groups_within(config, section.layers)
         for group in groups:

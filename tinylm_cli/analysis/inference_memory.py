@@ -13,6 +13,7 @@ from tinylm_cli.analysis.inference_working_memory import (
     BackendOf,
     decode_working_bytes,
     forward_working_bytes,
+    head_working_bytes,
 )
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.quantization import quantized_weights
@@ -129,8 +130,10 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     # B × T × D before and after the final norm; without an LM head, its output (B × T × D) and B × T × L scores
     final_norm = setup.batch_size * seq_len * (1 + config.norm.is_final) * config.d_model * element_bytes
     scores = setup.batch_size * seq_len * (config.d_model + config.n_outputs) * element_bytes
+    rows = 1 if config.has_lm_head else setup.batch_size * seq_len
+    transform = head_working_bytes(config, rows, element_bytes)
     outputs = (sampling_bytes(config, element_bytes),) if config.has_lm_head else (final_norm, scores)
-    return tuple(SLACK + each for each in (*layers, *outputs))
+    return tuple(SLACK + each for each in (*layers, transform, *outputs))
 
 
 def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
@@ -142,7 +145,8 @@ def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     layers = decode_working_bytes(
         config, seq_len=setup.length(config), element_bytes=element_bytes, backend_of=backend_of
     )
-    return tuple(SLACK + setup.batch_size * each for each in (*layers, sampling_bytes(config, element_bytes)))
+    head = max(head_working_bytes(config, 1, element_bytes), sampling_bytes(config, element_bytes))
+    return tuple(SLACK + setup.batch_size * each for each in (*layers, head))
 
 
 def _backends(setup: ServingSetup, kv_len: int) -> BackendOf | None:

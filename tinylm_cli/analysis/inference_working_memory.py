@@ -69,6 +69,15 @@ def forward_working_bytes(
     return tuple(points)
 
 
+def head_working_bytes(config: ModelConfig, rows: int, element_bytes: int) -> int:
+    """Return the bytes that ``model/head_transform.py:HeadTransform.forward``, if any, holds for ``rows`` vectors."""
+    if not config.head.dense:
+        return 0
+    inside = 1 if config.head.dense_activation in ("quick_gelu", "relu2") else 0  # sigmoid, or ReLU
+    # the input, the output of the dense layer, activated; the norm
+    return rows * config.d_model * ((3 + inside) * element_bytes + norm_bytes(config, element_bytes))
+
+
 def decode_working_bytes(
     config: ModelConfig, *, seq_len: int, element_bytes: int, backend_of: BackendOf | None = None
 ) -> tuple[int, ...]:

@@ -130,8 +130,16 @@ def _per_layer_embedding(config: ModelConfig) -> Iterator[Tensor]:
 
 
 def _head(config: ModelConfig) -> Iterator[Tensor]:
-    """Yield the tensors of the LM head, or of the scores of the labels, which transformers names so."""
+    """Yield the tensors of the LM head, or of the scores of the labels, which transformers names so.
+
+    References:
+        Devlin et al. 2018 (BERT, the dense layer before the head), https://arxiv.org/abs/1810.04805
+    """
     d, settings = config.d_model, config.head
+    if settings.dense:
+        component: Component = "lm_head" if settings.kind == "lm" else "score"
+        yield from linear("head_transform.dense", d, d, component, bias=settings.dense_bias)  # (D, D)
+        yield from norm("head_transform.norm", config, d)  # (D)
     if settings.kind == "lm":
         tied_to = TOKEN_EMBEDDING if config.tie_weights else None
         yield Tensor("lm_head.weight", (config.vocab_size, d), "lm_head", tied_to)  # (V, D)
@@ -155,7 +163,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
     d, placement = config.d_model, config.norm.placement
     before, after = config.norm.precedes_sublayers, placement != "pre"
     if config.block.has_mixer:
-        if before:
+        if before and config.block.mixer_norm:
             yield from norm("ln_1", config, d)
         yield from mixer_of(config).tensors(config)
         if after:

@@ -96,6 +96,8 @@ def training_timeline(
         later_gradients += head_gradients * grad_element_bytes
         # the gradients of the outputs (logits, scores, or without a head the hidden states) and of the head's input
         outputs = run.outputs * element_bytes if config.n_outputs else residual_stream
+        if config.head.dense:  # or of the input and output of its norm or its activation
+            outputs = max(outputs, residual_stream)
         working = outputs + residual_stream + waiting
         yield PhaseMemory("head gradient", later_gradients + summed, saved, working)
         if has_mtp:

@@ -40,6 +40,7 @@ from tinylm_cli.config.choices import (
     NormKind,
     Pairing,
     Placement,
+    PlainActivation,
     PositionKind,
     Router,
     Scaling,
@@ -71,6 +72,7 @@ from tinylm_cli.config.requirements import (
     SEQUENTIAL,
     SHARED_EXPERTS,
     WINDOW,
+    WITHOUT_MTP,
     YARN,
 )
 
@@ -314,7 +316,12 @@ class ResidualBlock(Block):
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
         False, description="Run the mixer, such as attention, and the feed-forward network in parallel on one input."
     )
-    shared_norm: Annotated[bool, is_true("block.parallel")] = Field(
+    mixer_norm: Annotated[bool, NORM_BEFORE, MIXES] = Field(
+        True,
+        description="Whether a norm precedes the mixer; not in the first layer of ModernBERT, after normalized"
+        " embeddings.",
+    )
+    shared_norm: Annotated[bool, is_true("block.parallel"), is_true("block.mixer_norm")] = Field(
         False, description="parallel: one norm for both sub-layers."
     )
     residual_multiplier: Factor = Field(
@@ -362,6 +369,14 @@ class Head(Block):
         2, description="Labels of a classification head; a reward model has 1."
     )
     bias: Annotated[bool, HEAD] = Field(False, description="Whether the head has a bias.")
+    dense: Annotated[bool, HEAD, WITHOUT_MTP] = Field(
+        False,
+        description="A dense layer of d_model × d_model, an activation and a norm before the head (BERT, ModernBERT).",
+    )
+    dense_activation: Annotated[PlainActivation, is_true("head.dense")] = Field(
+        "gelu", description="Activation of this layer, with the values of feed_forward.activation except xielu."
+    )
+    dense_bias: Annotated[bool, is_true("head.dense")] = Field(True, description="Whether this layer has a bias.")
     logit_scale: Annotated[Factor, LM] = Field(1.0, description="Multiplier of the logits, before the soft-cap.")
     logit_softcap: Annotated[float | None, LM] = optional(
         30.0, "Soft-cap on the logits: cap × tanh(logit / cap).", gt=0, le=MAX_FACTOR

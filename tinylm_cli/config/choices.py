@@ -35,7 +35,8 @@ def mixers_within(kinds: Iterable[str]) -> set[str]:
 AttentionKind = Literal["multi_head", "latent"]
 ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
-Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "xielu"]
+PlainActivation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu"]
+Activation = Literal[PlainActivation, "xielu"]
 GateActivation = Literal["sigmoid", "softplus"]
 HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
 Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]

@@ -33,4 +33,5 @@ SHARED_EXPERTS = Requirement(
 LM = one_of("head.kind", "lm")
 CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classification")
 HEAD = one_of("head.kind", "lm", "sequence_classification", "token_classification")
+WITHOUT_MTP = Requirement("head.n_mtp_layers", lambda value: value == 0, "head.n_mtp_layers is 0", "0")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")

@@ -84,7 +84,7 @@ class TransformerBlock(nn.Module):
         after_feed_forward = after or config.feed_forward.out_norm
         mixers, has_feed_forward = mixer_classes(config), config.block.feed_forward
         self._mixer_names = tuple(mixers)
-        self.ln_1 = build_norm(config) if before and mixers else None
+        self.ln_1 = build_norm(config) if before and mixers and config.block.mixer_norm else None
         for name, mixer in mixers.items():
             module = mixer(config)
             module.set_layer(layer)

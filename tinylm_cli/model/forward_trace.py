@@ -225,6 +225,8 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     if config.norm.is_final:
         yield "ln_f", f"final {NORMS[config.norm.kind]}"
+    if config.head.dense:
+        yield "head_transform", f"dense layer, {NORMS[config.norm.kind]}"
     if config.head.kind == "lm":
         yield "lm_head", "logits, from the tied embedding" if config.tie_weights else "logits"
     elif config.head.kind != "none":

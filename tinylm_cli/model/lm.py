@@ -17,6 +17,7 @@ from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.embedding import TransformerEmbedding
 from tinylm_cli.model.generation import decode
+from tinylm_cli.model.head_transform import HeadTransform
 from tinylm_cli.model.initialization import initialize, materialize
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
@@ -69,6 +70,7 @@ class TinyTransformerLM(nn.Module):
     embedding: TransformerEmbedding
     blocks: nn.ModuleList
     ln_f: LayerNorm | RMSNorm  # unless norm.placement is post_residual
+    head_transform: HeadTransform  # with head.dense
     lm_head: Linear  # with head.kind lm
     score: Linear  # with a classification head
     mtp: nn.ModuleList  # with head.n_mtp_layers
@@ -183,6 +185,8 @@ class TinyTransformerLM(nn.Module):
         head = self.config.head
         if head.kind == "none":
             return hidden
+        if head.dense:
+            hidden = self.head_transform(hidden)  # (..., D)
         if head.kind != "lm":
             scores: Tensor = self.score(hidden)  # (..., L)
             return scores
@@ -338,6 +342,8 @@ class TinyTransformerLM(nn.Module):
             )
             if config.norm.is_final:
                 self.ln_f = build_norm(config)
+            if config.head.dense:
+                self.head_transform = HeadTransform(config)
             if config.head.kind == "lm":
                 self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
                 last = self._kind_of_layer[-1]

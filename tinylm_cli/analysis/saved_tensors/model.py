@@ -108,7 +108,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
 
     x = normed = vectors("input", "residual")
     if config.block.has_mixer:
-        if has_pre_norm:
+        if has_pre_norm and config.block.mixer_norm:
             normed = vectors("ln_1 output", "norm")
             yield from norm(run, "ln_1", x, run.tokens, config.d_model)
         yield from mixer_of(config).saved(run, normed)
@@ -150,6 +150,22 @@ def _per_layer_input(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTensor
     yield from norm(run, f"{part} norm", output, run.tokens, config.d_model)
 
 
+def _head_transform(run: ForwardPass, part: str) -> Iterator[SavedTensor]:
+    """Yield the tensors that ``model/head_transform.py:HeadTransform.forward`` saves, except its output."""
+    config = run.config
+    nbytes = run.tokens * config.d_model * run.element_bytes  # B × T × D
+
+    def hidden(name: str) -> SavedTensor:
+        return SavedTensor(f"head_transform {name}", part, nbytes, "sequence")
+
+    yield hidden("input")  # read by the dense layer
+    yield from activation(config.head.dense_activation, hidden)
+    output = hidden("activation output")
+    if config.head.dense_activation == "relu":
+        yield output  # ReLU's derivative needs its output
+    yield from norm(run, "head_transform.norm", output, run.tokens, config.d_model)
+
+
 def head(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors that the final norm, the head and the cross-entropy loss save.
 
@@ -163,7 +179,10 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
         yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")
     if config.head.kind == "none":
         return
-    yield SavedTensor("head input", "lm_head" if config.has_lm_head else "score", vectors, "sequence")
+    part = "lm_head" if config.has_lm_head else "score"
+    if config.head.dense:
+        yield from _head_transform(run, part)
+    yield SavedTensor("head input", part, vectors, "sequence")
     if config.head.logit_softcap is not None:
         yield SavedTensor("tanh", "lm_head", run.outputs * run.element_bytes, "tensor")  # B × T × V
     # tensor parallelism shards the vocabulary; scores are replicated, or computed on the GPU that has their tokens

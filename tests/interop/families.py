@@ -1238,6 +1238,22 @@ def mimo_v2_flash(draw: Draw) -> Keys:
     }
 
 
+def modernbert_decoder(draw: Draw) -> Keys:
+    keys = alike_heads(draw) | {"local_attention": draw(one_of(WINDOW * 2, WINDOW * 2 - 1))}
+    layers = keys["num_hidden_layers"]
+    keys |= {f"{name}_token_id": 0 for name in ("bos", "cls", "eos", "pad", "sep")}
+    biases = ("attention_bias", "mlp_bias", "norm_bias", "decoder_bias", "classifier_bias")
+    types = list(draw(product(("full_attention", "sliding_attention"), repeat=layers)))
+    thetas = {name: {"rope_type": "default", "rope_theta": draw(one_of(100.0, 1e4))} for name in sorted(set(types))}
+    return keys | {
+        **{name: draw(one_of(False, True)) for name in biases},
+        "hidden_activation": draw(one_of("gelu", "silu")),
+        "classifier_activation": draw(one_of("gelu", "relu", "silu")),
+        "norm_eps": draw(one_of(1e-5, 1e-2)),
+        **draw(one_of({}, {"global_attn_every_n_layers": 2}, {"layer_types": types, "rope_parameters": thetas})),
+    }
+
+
 def aria_text(draw: Draw) -> Keys:
     keys = llama(draw) | {"moe_num_experts": 4, "moe_topk": draw(one_of(1, 2))}
     return keys | {"mlp_bias": False, "moe_num_shared_experts": draw(one_of(1, 2))}
@@ -1390,6 +1406,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "iquestcoder": llama,
     "jais2": jais2,
     "bitnet": bitnet,
+    "modernbert-decoder": modernbert_decoder,
     "mimo_v2_flash": mimo_v2_flash,
     "llama": llama,
     "llama4_text": llama4_text,

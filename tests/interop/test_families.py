@@ -650,6 +650,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.top_k": 8, "feed_forward.d_expert": 2048,
         "layers.first": "full_dense, 4 local", "layers.pattern": "full, 5 local",
     },
+    "modernbert-decoder": {
+        "embedding.norm": True, "norm.kind": "layernorm", "norm.bias": False, "attention.bias": False,
+        "feed_forward.activation": "gelu", "feed_forward.gated": True, "feed_forward.bias": False, "head.bias": True,
+        "head.dense": True, "head.dense_activation": "gelu", "head.dense_bias": False, "position.theta": 160000.0,
+        "layers.first": "first", "layers.pattern": "2 local, full", "tie_weights": True,
+    },
     "bitnet": {
         **LLAMA, "feed_forward.activation": "relu2", "attention.sub_norm": True, "feed_forward.sub_norm": True,
         "attention.n_kv_heads": 5, "position.theta": 5e5, "max_len": 4096, "tie_weights": True,

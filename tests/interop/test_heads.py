@@ -32,7 +32,10 @@ LLAMA: dict[str, Any] = {
     "model_type": "llama", "vocab_size": 500, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
 }  # fmt: skip
-PARITY = ("bloom", "ctrl", "falcon", "gemma", "gemma2", "gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
+PARITY = (
+    *("bloom", "ctrl", "falcon", "gemma", "gemma2", "gpt2", "gpt_neox", "llama", "mistral", "modernbert-decoder"),
+    *("qwen2", "qwen3"),
+)
 
 
 def read(tmp_path: Path, **keys: Any) -> ImportedConfig:

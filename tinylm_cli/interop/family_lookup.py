@@ -19,9 +19,9 @@ ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
 glm4v_text glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text
 internlm internlm2 internvl jetmoe kimi_k25 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert
-minicpm minimax_m3_vl mistral4 mllama modernbert modernbert-decoder molmo2 moshi moss_transcribe_diarize_audio mpnet mt5
-musicgen musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral
-plbart prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text
+minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_diarize_audio mpnet mt5 musicgen
+musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral plbart
+prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text
 reformer rembert roberta roberta-prelayernorm roc_bert roformer rwkv smolvlm switch_transformers t5 t5gemma t5gemma2
 trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm xmod zamba zamba2 zaya
 """
@@ -53,7 +53,6 @@ REASONS = {
     "jetmoe": "its attention is a mixture of experts, each with query and output projections of its own",
     "longcat_flash": "each of its layers has two attentions and two dense networks, and some experts compute nothing",
     "mllama": "some of its layers have cross-attention to an image encoder",
-    "modernbert-decoder": "its LM head has a dense layer, an activation and a norm of its own",
     "moshi": "its embedding has one token more than its LM head",
     "rwkv": "its layers are RWKV's time mixing and channel mixing, which shift tokens by one position",
     "trocr": "its layers have cross-attention to an image encoder",

@@ -33,9 +33,9 @@ _CLASSIFIES = {
     "sequence_classification": """
         arcee axk1 biogpt bloom cohere_compass_text ctrl deepseek_v2 deepseek_v3 diffllama exaone4 falcon gemma
         gemma2 gemma3 gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss gptj helium
-        hunyuan_v1_dense hunyuan_v1_moe jamba llama minicpm3 minimax ministral ministral3 mistral mixtral mpt
-        nemotron olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5
-        qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
+        hunyuan_v1_dense hunyuan_v1_moe jamba llama minicpm3 minimax ministral ministral3 mistral mixtral
+        modernbert-decoder mpt nemotron olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 phimoe qwen2
+        qwen2_moe qwen3 qwen3_5 qwen3_5_text qwen3_moe qwen3_next seed_oss smollm3 stablelm starcoder2
     """,
     "token_classification": """
         apertus arcee axk1 biogpt bloom deepseek_v3 diffllama exaone4 falcon gemma gemma2 glm glm4 gpt2
@@ -48,12 +48,18 @@ CLASSIFIERS: dict[str, frozenset[str]] = {kind: frozenset(names.split()) for kin
 """The families that have a class for each kind of classification."""
 
 _CLASSIFIER_MODULES: dict[str, frozenset[str]] = {
-    "sequence_classification": frozenset({"ctrl"}),
+    "sequence_classification": frozenset({"ctrl", "modernbert-decoder"}),
     "token_classification": frozenset(
         ["biogpt", "bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "mpt"]
     ),
 }
 """The families whose classification module is named ``classifier``; the others name it ``score``."""
+
+_TRANSFORMS = {"modernbert-decoder": "head"}
+"""The module of ``head_transform`` in classes of classification; in those with an LM head, it has another name."""
+
+_BIASED = {"modernbert-decoder": "head.dense_bias"}
+"""The field that decides, in some families, whether the score of sequences has a bias; in others it has none."""
 
 _TEXT_CLASSES = (
     *("cohere_compass_text", "gemma3_text", "gemma4_text", "gemma4_unified_text", "llama4_text"),
@@ -120,12 +126,14 @@ def read_head(root: Node, family: Family, to: Translation, *, overridden: bool) 
         return
     read = [ARCHITECTURES]
     if kind != "lm":
-        _drop_lm_head(to)
+        _drop_lm_head(to, kind)
         to.put_at("head.kind", kind, span, ARCHITECTURES)
     if kind in CLASSIFIERS:
         read += _read_labels(entries, span, to)
         bias_key = entries.get(TOKEN_BIAS) if family.model_type not in _CLASSIFIER_MODULES[kind] else None
         has_bias = kind == "token_classification" and (bias_key is None or bias_key.value.plain() is not False)
+        if family.model_type in _BIASED:
+            has_bias = bool(to.get(_BIASED[family.model_type]))
         to.put_at("head.bias", has_bias, span if bias_key is None else bias_key.value.span, TOKEN_BIAS)
         read.append(TOKEN_BIAS)
     to.ignored = [key for key in to.ignored if key not in read]
@@ -139,9 +147,11 @@ def _first_name(entry: Entry | None) -> tuple[str, Span] | None:
     return None
 
 
-def _drop_lm_head(to: Translation) -> None:
-    """Remove the fields that only an LM head has, and record the keys that set them as ignored."""
+def _drop_lm_head(to: Translation, kind: HeadKind) -> None:
+    """Remove the fields that heads of this kind lack, and record the keys that set them as ignored."""
     removed = ["head.logit_scale", "head.logit_softcap", "head.bias"]
+    if kind == "none":
+        removed += ["head.dense", "head.dense_activation", "head.dense_bias"]
     if to.get("tie_weights"):
         removed.append("tie_weights")
     for field in removed:
@@ -191,4 +201,7 @@ def tensor_names_of(model_type: str, config: ModelConfig) -> TensorNames:
     top_level = {module: stored for module, stored in names.top_level.items() if module != "lm_head"}
     if kind in CLASSIFIERS:
         top_level["score"] = "classifier" if model_type in _CLASSIFIER_MODULES[kind] else "score"
+        if model_type in _TRANSFORMS:
+            transform = _TRANSFORMS[model_type]
+            top_level |= {f"head_transform.{part}": f"{transform}.{part}" for part in ("dense", "norm")}
     return names._replace(top_level=top_level)

@@ -229,6 +229,12 @@ FAMILIES = {
         Family("apertus", "apertus.ApertusKeys", "ApertusForCausalLM", "Apertus"),
         Family("apertus1p5_text", "apertus.Apertus15TextKeys", "Apertus1p5TextForCausalLM", "Apertus 1.5"),
         Family("jais2", "jais2.Jais2Keys", "Jais2ForCausalLM", "Jais 2"),
+        Family(
+            "modernbert-decoder",
+            "modernbert_decoder.ModernBertDecoderKeys",
+            "ModernBertDecoderForCausalLM",
+            "ModernBERT decoders",
+        ),
         Family("mimo_v2_flash", "mimo.MiMoV2FlashKeys", "MiMoV2FlashForCausalLM", "MiMo-V2-Flash"),
         Family("bitnet", "bitnet.BitNetKeys", "BitNetForCausalLM", "BitNet"),
         Family("nemotron", "nemotron.NemotronKeys", "NemotronForCausalLM", "Nemotron 3 and 4, and Minitron"),

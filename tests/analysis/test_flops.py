@@ -112,3 +112,17 @@ def test_seq_len_out_of_range(length: int) -> None:
     for refused in asked:
         with pytest.raises(AnalysisError, match=rf"{length:,} is outside 1..1,024"):
             refused()
+
+
+def test_dense_layer_before_the_head() -> None:
+    """A prompt needs it for its last token only, as the LM head; a step and the forward pass for every token."""
+    plain, dense = load_config("tiny").config, load_config("tiny", ["head.dense=true"]).config
+    one_token = 2 * 128**2
+    assert (
+        forward_flops(dense, batch_size=3, seq_len=8) - forward_flops(plain, batch_size=3, seq_len=8) == 24 * one_token
+    )
+    assert (
+        prefill_flops(dense, batch_size=3, seq_len=8) - prefill_flops(plain, batch_size=3, seq_len=8) == 3 * one_token
+    )
+    assert decode_flops(dense, context_len=8) - decode_flops(plain, context_len=8) == one_token
+    assert analyze_flops(dense, TrainingSetup(1, 8)).layers[-1].name == "lm_head"

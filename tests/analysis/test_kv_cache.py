@@ -85,3 +85,12 @@ def test_one_token(config: ModelConfig, dtype: str) -> None:
     if all(each.window is None for each in shape.layers):
         longer = kv_cache_bytes(config, batch_size=2, seq_len=7, dtype=dtype)
         assert longer == 2 * (7 * shape.token_bytes + shape.state_bytes)
+
+
+def test_narrow_values() -> None:
+    """Two KV heads with keys of 64 dimensions and values of 24."""
+    sizes = ["attention.n_kv_heads=2", "attention.d_head=64", "attention.d_value=24"]
+    config = load_config("tiny", sizes).config
+    for dtype, bytes_per_token in (("bfloat16", 2 * (64 + 24) * 2), ("int8", 2 * (64 + 24) + 4 * 4)):
+        assert kv_cache_bytes(config, batch_size=3, seq_len=50, dtype=dtype) == 3 * 50 * 4 * bytes_per_token
+    assert cache_shape(config, "bfloat16").multi_head_token_bytes == 4 * 4 * (64 + 24) * 2

@@ -118,3 +118,20 @@ def test_norms_after_rope(make_config: Make, randomized: Randomize) -> None:
             outputs.append(module(x, CAUSAL, position.rotation(0, 6, dtype=torch.float32)))
     torch.testing.assert_close(outputs[0], outputs[1])
     assert not torch.allclose(outputs[2], outputs[3], atol=1e-3)
+
+
+def test_narrow_values_by_hand(make_config: Make, randomized: Randomize) -> None:
+    """Keys of 5 dimensions and values of 3, which two query heads share; the norm is over the values of both heads."""
+    sizes = {"n_kv_heads": 1, "d_head": 5, "d_value": 3, "sub_norm": True}
+    module = SelfAttention(make_config(n_heads=2, attention=sizes, norm={"kind": "rmsnorm", "eps": 0.1}))
+    randomized(module)
+    x = torch.randn(1, 4, 16)
+    assert module.v_proj is not None
+    assert module.sub_norm is not None
+    q, k, v = module.q_proj(x)[0], module.k_proj(x)[0], module.v_proj(x)[0]
+    assert (q.shape, k.shape, v.shape) == ((4, 10), (4, 5), (4, 3))
+    causal = torch.full((4, 4), -torch.inf).triu(1)
+    heads = [(q[:, part] @ k.T / 5**0.5 + causal).softmax(-1) @ v for part in (slice(5), slice(5, 10))]
+    both = torch.cat(heads, dim=1)  # (T, 2 · 3)
+    normed = both / (both.square().mean(-1, keepdim=True) + 0.1).sqrt() * module.sub_norm.weight
+    torch.testing.assert_close(module(x, CAUSAL), module.o_proj(normed)[None])

@@ -130,3 +130,15 @@ def test_mixer_depends_on_the_layer(fields: dict[str, Any], make_config: Make, r
     for layer, is_same in ((2, True), (0, False)):
         mixer.set_layer(layer)
         assert torch.equal(mixer(x, mask=CAUSAL), found) == is_same
+
+
+def test_mixer_without_a_norm(make_config: Make, randomized: Randomize) -> None:
+    """The first layer of ModernBERT: attention reads the residual stream, the feed-forward network its norm."""
+    block = TransformerBlock(make_config(block={"mixer_norm": False}))
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert block.ln_1 is None
+    assert block.ln_2 is not None
+    assert block.feed_forward is not None
+    middle = x + block.mixers[0](x, mask=CAUSAL)
+    torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))

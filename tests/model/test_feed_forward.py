@@ -11,6 +11,9 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.feed_forward import ACTIVATIONS, MIN_ONEDNN_ELEMENTS, XIELU, FeedForward, exact_gelu
 
+Make = Callable[..., ModelConfig]
+Randomize = Callable[[nn.Module], nn.Module]
+
 FORMULAS: dict[str, Callable[[float], float]] = {
     "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
@@ -76,3 +79,15 @@ def test_projections_up_and_down(
     expected = hidden.clamp(min=0) @ down.weight.T + (down.bias if bias else 0)
     torch.testing.assert_close(module(x), expected)
     assert (up.bias is None) is (not bias)
+
+
+def test_norm_before_the_down_projection(make_config: Make, randomized: Randomize) -> None:
+    fields = {"sub_norm": True, "gated": True, "activation": "relu2"}
+    network = FeedForward(make_config(feed_forward=fields, norm={"kind": "rmsnorm", "eps": 0.1}), 20)
+    randomized(network)
+    x = torch.randn(3, 16)
+    assert network.gate_proj is not None
+    assert network.sub_norm is not None
+    hidden = network.gate_proj(x).relu().square() * network.up_proj(x)
+    normed = hidden / (hidden.square().mean(-1, keepdim=True) + 0.1).sqrt() * network.sub_norm.weight
+    torch.testing.assert_close(network(x), network.down_proj(normed))

@@ -85,3 +85,14 @@ def test_stage_groups(
         alike.setdefault((stage == 0, stage == pipeline - 1, *counts), []).append(stage)
     found = stage_groups(config, layout, seq_len)
     assert found == tuple((stages[0], len(stages)) for stages in alike.values())
+
+
+def test_norms_before_output_projections_are_divided() -> None:
+    """Tensor parallelism divides the heads and the hidden units that they normalize, of d_value dimensions each."""
+    changes = ["attention.sub_norm=true", "feed_forward.sub_norm=true", "attention.d_value=48", "norm.kind=rmsnorm"]
+    config = load_config("tiny", changes).config
+    shapes = {t.name: t.shape for section in stage_table(config, Layout(tensor=2), 0) for t in section.tensors}
+    assert shapes["attention.sub_norm.weight"] == (4 * 48 // 2,)
+    assert shapes["attention.v_proj.weight"] == (4 * 48 // 2, 128)
+    assert shapes["attention.o_proj.weight"] == (128, 4 * 48 // 2)
+    assert shapes["feed_forward.sub_norm.weight"] == (512 // 2,)

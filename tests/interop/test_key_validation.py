@@ -94,6 +94,12 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("bailing_hybrid", {"hidden_act": "gelu"}),
     ("gpt_oss", {"layer_types": ["chunked_attention"] * 24}),
     ("llama4_text", {"layer_types": ["sliding_attention"] * 48}),
+    ("git", {"position_embedding_type": "relative_key"}),
+    ("mimo_v2_flash", {"layer_types": ["chunked_attention"] * 48}),
+    ("modernbert-decoder", {"layer_types": ["chunked_attention"] * 22}),
+    ("modernbert-decoder", {"local_attention": 1}),
+    ("modernbert-decoder", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
+    ("modernbert-decoder", {"sliding_window": 0}),
 ]
 
 

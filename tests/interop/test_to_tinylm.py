@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.interop.changes import CONFIGS, Change, flat, refused
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.families import FAMILIES
@@ -249,3 +250,35 @@ def test_given_sizes_are_not_assumed(name: str) -> None:
     keys = FAMILIES[found.family].keys
     said = {name for key in keys.model_fields for name in filled_fields(keys, key) if body.get(key) is not None}
     assert not said & found.assumed.keys()
+
+
+def test_windows_of_modernbert(changed: Change) -> None:
+    """``local_attention`` counts both sides; ``sliding_window``, which transformers writes, takes precedence."""
+    for keys, window in (({"local_attention": 65}, 32), ({"sliding_window": 48}, 48)):
+        found = import_config(changed("modernbert-decoder", **keys))
+        pattern = layer_pattern(found.loaded.config)
+        assert [kind.attention.window for kind in pattern][:4] == [None, window, window, None]
+        assert [kind.block.mixer_norm for kind in pattern][:4] == [False, True, True, True]
+        assert ("local_attention" in found.ignored) == ("sliding_window" in keys)
+
+
+def test_rope_of_modernbert(changed: Change) -> None:
+    """A block of RoPE takes precedence over the older keys, and cannot be scaled."""
+    blocks = {"sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
+    found = import_config(changed("modernbert-decoder", rope_parameters=blocks))
+    assert [kind.position.theta for kind in layer_pattern(found.loaded.config)][:2] == [160_000.0, 500.0]
+    assert "local_rope_theta" in found.ignored
+    assert "global_rope_theta" not in found.ignored
+    blocks["sliding_attention"] |= {"rope_type": "linear", "factor": 2.0}
+    path = changed("modernbert-decoder", rope_parameters=blocks)
+    with pytest.raises(ConfigError, match="does not scale the RoPE of this family"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(("size", "window"), [(128, 129), (None, 128)])
+def test_window_of_mimo(size: int | None, window: int, changed: Change) -> None:
+    """``sliding_window_size`` does not count the position itself; layers with a window have twice the KV heads."""
+    kinds = layer_pattern(load_config(changed("mimo_v2_flash", sliding_window_size=size)).config).kinds
+    assert [kind.attention.window for kind in kinds] == [None, window, None]
+    assert [(kind.n_kv_heads, kind.attention.sinks) for kind in kinds] == [(4, False), (8, True), (4, False)]
+    assert [kind.feed_forward.n_experts for kind in kinds] == [None, 256, 256]

@@ -45,6 +45,8 @@ AT_LIMITS: dict[str, tuple[int, float]] = {
     "design --params 30B --family qwen3": (0, 2),
     "design --params 70B --family gemma2 --tolerance 0.9": (2, 2),
     f"design --params 70B --family llama {_GPUS} 512": (0, 2),
+    f"design --params 13B --family qwen3 {_GPUS} 8": (0, 2),
+    f"design --family qwen3 {_GPUS} 8": (0, 2),
     f"params tiny --by tensor {_LAYERS}": (0, 2),
     "params tiny --by tensor --expand --format json --set n_layers=3000": (0, 2),
     "params tiny --by layer --expand --set n_layers=49000": (0, 2),

@@ -352,7 +352,7 @@ def _select_experts(table: TensorTable, *, routed: bool) -> TensorTable:
 class StageCounts(NamedTuple):
     """Counts from which the memory of a stage follows; each is linear in every size of a model.
 
-    The attributes are the results of the functions below of the same names.
+    Each attribute is the result of the function of that name; ``shared`` and ``routed`` are those of ``_replicated``.
     """
 
     unsharded_state: _Unsharded

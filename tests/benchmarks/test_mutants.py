@@ -89,7 +89,7 @@ def test_one_change_each(path: str) -> None:
             {"tests/interop/test_rope_scaling.py"},
             {"tests/interop/test_families.py"},
         ),
-        ("tinylm_cli/model/latent_attention.py", set(), {"tests/model/test_any_architecture.py"}),
+        ("tinylm_cli/model/sequence_mixer.py", set(), {"tests/model/test_any_architecture.py"}),
     ],
 )
 def test_tests_of_a_module(path: str, named: set[str], wider: set[str]) -> None:
@@ -106,7 +106,8 @@ def test_every_module_has_tests() -> None:
 
 def test_equivalent_mutants() -> None:
     """Each one listed can still be made."""
-    assert EQUIVALENT.keys() <= {mutant.key for path in modules(ROOMS) for mutant in mutants(path)}
+    rooms = {Path(path).parts[1] for path, *_ in EQUIVALENT}
+    assert EQUIVALENT.keys() <= {mutant.key for path in modules(sorted(rooms)) for mutant in mutants(path)}
     assert all(EQUIVALENT.values())
 
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import groups_within
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
-from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, layers_prefix, tensor_table

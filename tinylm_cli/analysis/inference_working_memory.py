@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, needs_eager_attention
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.layer_kinds import group_layers
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.mixer import InferencePass, norm_bytes
-from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig

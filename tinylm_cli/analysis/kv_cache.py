@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tinylm_cli.analysis.layer_kinds import LayerSet, group_layers
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.attention import KEYS_AND_VALUES, position_bytes
-from tinylm_cli.analysis.mixers.registry import mixer_of
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import CacheKind, CacheLayers, CacheShape
 

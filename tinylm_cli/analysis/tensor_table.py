@@ -16,7 +16,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
-from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
 from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer
 from tinylm_cli.config.schema import ModelConfig

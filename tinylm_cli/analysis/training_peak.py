@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
-from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, mtp_module_memory, mtp_timeline
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import (

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.live_memory import peak_bytes
+from tinylm_cli.analysis.mixers import all_mixers, mixer_of
 from tinylm_cli.analysis.mixers.mixer import InferencePass
-from tinylm_cli.analysis.mixers.registry import all_mixers, mixer_of
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model.mixers import registry

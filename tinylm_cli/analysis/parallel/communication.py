@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.parallel.sharding import StageParams, stage_layer_kinds, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import gcd, isqrt
 from typing import NamedTuple, get_args
 
-from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.layer_kinds import layer_pattern

@@ -8,7 +8,7 @@ from math import gcd
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers
-from tinylm_cli.analysis.mixers.registry import all_mixers
+from tinylm_cli.analysis.mixers import all_mixers
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.layer_kinds import mtp_layer

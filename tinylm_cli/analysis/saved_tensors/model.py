@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
-from tinylm_cli.analysis.mixers.registry import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import activation, experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from tinylm_cli.analysis.mixers.registry import all_mixers, mixer_of
+from tinylm_cli.analysis.mixers import all_mixers, mixer_of
 from tinylm_cli.config.choices import MixerKind
 from tinylm_cli.interop.load import load_config
 

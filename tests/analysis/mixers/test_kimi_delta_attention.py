@@ -152,6 +152,16 @@ def test_saved_tensors(seq_len: int, n_chunks: int, dtype: str, element_bytes: i
     assert {tensor.name for tensor in rest if tensor.sharding != "tensor"} == {"low-rank projections"}
 
 
+@pytest.mark.parametrize(("seq_len", "n_matrices"), [(1, 2), (2, 3), (3, 3)])
+def test_systems_of_short_sequences(seq_len: int, n_matrices: int) -> None:
+    """A chunk of one position has no system to solve."""
+    run = ForwardPass(small(), TrainingSetup(2, seq_len, dtype="float32", attention_kernel="math"))
+    found = {tensor.name: tensor.nbytes for tensor in KimiDeltaAttention().saved(run, X)}
+    size = 4 if seq_len == 3 else seq_len
+    assert found["chunk matrices"] == n_matrices * 2 * size * 2 * size * 4
+    assert found["chunk values"] == n_matrices * 2 * size * 6 * 4
+
+
 def test_gradients() -> None:
     """Gradients of decayed keys and queries, of decays and values, and of three matrices of pairs."""
     run = ForwardPass(small(), TrainingSetup(2, 9, dtype="bfloat16"))

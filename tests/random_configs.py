@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tinylm_cli.config.blocks import ResidualBlock
 from tinylm_cli.config.choices import MixerKind
+from tinylm_cli.config.layer_kinds import kv_sources
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from
@@ -120,12 +121,13 @@ OTHER_HEADS: list[dict[str, Any]] = [
 @st.composite
 def mtp_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model with multi-token prediction modules."""
-
-    def allows_mtp(config: ModelConfig) -> bool:
-        return config.has_lm_head and config.embedding.d_per_layer is None and not config.head.dense
-
-    config = draw(small_configs().filter(allows_mtp))
+    config = draw(small_configs().filter(_may_have_mtp))
     return with_mtp(config, draw(one_of([1, 2, 3])))
+
+
+def _may_have_mtp(config: ModelConfig) -> bool:
+    has_no_module = config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config)
+    return config.has_lm_head and not has_no_module
 
 
 def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
@@ -201,10 +203,14 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "layer_scalar": draw(st.booleans()),
                 "normed_residual": before and not parallel and draw(st.booleans()),
             },
-            "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer),
+            "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer and not _shares_kv(layers)),
             "layers": layers,
         }
     )
+
+
+def _shares_kv(layers: dict[str, Any]) -> bool:
+    return "kv_from" in layers.get("kinds", {}).get("other", {}).get("attention", {})
 
 
 def _head_options(draw: st.DrawFn, kind: str, *, has_mtp: bool) -> dict[str, Any]:
@@ -243,6 +249,8 @@ def _layers(
         other = {"block": {"feed_forward": False}}
     elif change == "no norm" and mixer != "none":
         other = {"block": {"mixer_norm": False}}
+    elif mixer == "attention" and attention.get("kind") != "latent" and draw(one_of([False, False, True])):
+        other["attention"] = {"kv_from": "one"}
     elif mixer == "attention" and attention.get("kind") != "latent":
         paired = attention.get("differential")
         changes = [each for each in LAYER_ATTENTION if not (paired and "n_kv_heads" in each)]
@@ -255,7 +263,9 @@ def _layers(
             other["position"] = draw(one_of([other["position"], {"theta": 50.0}]))
     if "n_experts" in feed_forward and change != "no feed_forward":
         other["feed_forward"] = draw(one_of([{}, {"n_experts": None}, {"n_experts": 4, "n_groups": 1}]))
-    kinds = draw(st.permutations(["one", "other", draw(one_of(["one", "other"]))][:n_layers]))
+    first = ["one"] if "kv_from" in other.get("attention", {}) else []
+    listed = ["one", "other", draw(one_of(["one", "other"]))][:n_layers]
+    kinds = [*first, *draw(st.permutations(listed[len(first) :]))]
     sequences = draw(one_of(["pattern", "first", "last"])), ", ".join(kinds)
     return {sequences[0]: sequences[1], "kinds": {"one": {}, "other": other}}
 

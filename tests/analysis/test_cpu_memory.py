@@ -166,6 +166,16 @@ MODELS: dict[str, dict[str, Any]] = {
         "attention": {"d_head": 128, "n_kv_heads": 1, "sub_norm": True, "gate": True}, "norm": {"kind": "rmsnorm"},
         "feed_forward": {"activation": "relu2", "sub_norm": True},
     },
+    "shared keys and values": {
+        **LLAMA, "attention": {"n_kv_heads": 4}, "layers": {
+            "pattern": "own, reuse", "kinds": {"own": {}, "reuse": {"attention": {"kv_from": "own"}}},
+        },
+    },
+    "shared keys and values of windows": {
+        **LLAMA, "attention": {"n_kv_heads": 2, "window": 16, "sinks": True}, "layers": {
+            "pattern": "own, reuse", "kinds": {"own": {}, "reuse": {"attention": {"kv_from": "own"}}},
+        },
+    },
     "embeddings of each layer": {**LLAMA, "embedding": {"d_per_layer": 48}},
     "of xIELU": {"feed_forward": {"activation": "xielu"}},
     "of gated xIELU": {"feed_forward": {"activation": "xielu", "gated": True}},
@@ -290,6 +300,7 @@ def one_more(model: TinyTransformerLM, tokens: torch.Tensor, cache: KVCache) -> 
         ("windowed", 2 * 2 * 64 * 16),
         ("windows in turn", 2 * 128 * (16 + 100)),
         ("latent", 2 * (64 + 16) * 100),
+        ("shared keys and values", 2 * 128 * 100),
         ("short convolutions", 2 * 2 * 128),
         ("long convolutions", 2 * 63 * 128),
         ("only feed-forward", 0),

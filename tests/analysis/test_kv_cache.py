@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes, read_cache_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 
@@ -75,6 +75,20 @@ def test_cache_of_named_kinds() -> None:
     assert (full.n_layers, full.n_kv_heads, full.window, full.token_bytes) == (4, 4, None, 4 * 2 * 4 * 32 * 4)
     found = kv_cache_bytes(config, batch_size=2, seq_len=100, dtype="float32")
     assert found == 2 * (8 * 16 * 2 * 2 * 32 + 4 * 100 * 2 * 4 * 32) * 4  # B × (layers × S × 2 × G × K) × itemsize
+
+
+def test_shared_cache() -> None:
+    """Layers that attend to the keys and values of earlier ones store none, but a step reads them again."""
+    kinds = "{own: {}, reuse: {attention: {kv_from: own}}}"
+    layers = ["n_layers=6", f"layers.kinds={kinds}", "layers.pattern='own, 2 reuse'", "attention.n_kv_heads=2"]
+    config = load_config("tiny", layers).config
+    own, shared = cache_shape(config, "float32").layers
+    token = 2 * 2 * 32 * 4  # 2 × G × K × itemsize
+    assert (own.kind, own.n_layers, own.token_bytes) == ("grouped-query", 2, 2 * token)
+    assert (shared.kind, shared.layers, shared.token_bytes) == ("shared", "1..2, 4..5", 0)
+    assert cache_shape(config, "float32").multi_head_ratio == 6  # half as many KV heads, in a third of the layers
+    assert kv_cache_bytes(config, batch_size=3, seq_len=7, dtype="float32") == 3 * 7 * 2 * token
+    assert read_cache_bytes(config, seq_len=7, dtype="float32") == 7 * 6 * token
 
 
 @given(small_configs(), st.sampled_from(["float32", "bfloat16", "float8", "int8"]))

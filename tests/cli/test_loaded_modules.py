@@ -35,7 +35,7 @@ main()
         (
             ["import", "hub"],
             0,
-            85,
+            86,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
         (["design", "--params", "100M"], 0, 160, ["config.fixes", "config.syntax_errors"]),

@@ -130,6 +130,22 @@ def test_kinds_that_no_other_field_selects() -> None:
     assert found != said(layers={**layers, "pattern": "b, a"})
 
 
+def test_names_of_shared_keys_and_values() -> None:
+    """``kv_from`` is the index of a kind, whatever its name."""
+    found = [
+        said(layers={"pattern": f"{a}, b", "kinds": {a: {"d_ff": 64}, "b": {"attention": {"kv_from": a}}}})
+        for a in ("a", "z")
+    ]
+    assert found[0] == found[1]
+    assert found[0]["layers.kinds"][1]["attention.kv_from"] == 0
+    other: dict[str, Any] = {
+        "pattern": "a, c, b, b",
+        "kinds": {"a": {"d_ff": 64}, "b": {"attention": {"kv_from": "a"}}, "c": {}},
+    }
+    last = said(layers=other)
+    assert last != said(layers=other | {"kinds": other["kinds"] | {"b": {"attention": {"kv_from": "c"}}}})
+
+
 def test_without_named_kinds_gives_the_same_layers() -> None:
     layers = {"pattern": "l, g", "kinds": {"l": {"attention": {"window": 8}}, "g": {}}}
     config = ModelConfig.model_validate({**SHAPE, "layers": layers})

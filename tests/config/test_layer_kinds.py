@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.layer_kinds import layer_pattern, shortest_period, valid_layer_counts
+from tinylm_cli.config.layer_kinds import kv_sources, layer_pattern, shortest_period, valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -73,10 +73,15 @@ NAMED: dict[str, Any] = {
 }
 
 
-def named(**layers: Any) -> ModelConfig:
-    values = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": 8, "d_ff": 32, "position": {"kind": "rope"}}
+def named(n_layers: int = 8, **layers: Any) -> ModelConfig:
+    sizes = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": n_layers, "d_ff": 32}
     return ModelConfig.model_validate(
-        {**values, "feed_forward": {"n_experts": 4, "top_k": 3}, "layers": {**NAMED, **layers}}
+        {
+            **sizes,
+            "position": {"kind": "rope"},
+            "feed_forward": {"n_experts": 4, "top_k": 3},
+            "layers": {**NAMED, **layers},
+        }
     )
 
 
@@ -99,6 +104,24 @@ def test_kinds_with_equal_fields_are_one() -> None:
     pattern = layer_pattern(named(kinds=kinds))
     assert pattern.names == ("dense", "local")
     assert [cycle for _, cycle in pattern.stretches] == [(0,), (1,), (1,)]
+
+
+SHARING = {"local": {}, "full": {"d_ff": 64}, "reuse": {"attention": {"kv_from": "local"}}}
+
+
+def test_kv_sources() -> None:
+    """The last earlier layer of the kind, also across the parts of the order."""
+    pattern = {"first": "local", "pattern": "reuse, 2 local, reuse, full", "last": "reuse, reuse", "kinds": SHARING}
+    assert kv_sources(named(n_layers=8, **pattern)) == {1: 0, 4: 3, 6: 3, 7: 3}
+    assert kv_sources(named()) == {}
+
+
+def test_kv_sources_of_kinds_with_equal_fields() -> None:
+    """Layers of both kinds are of one kind, which has the first name."""
+    kinds = {**SHARING, "same": {"d_ff": 32}, "more": {"attention": {"kv_from": "same"}}}
+    config = named(first=None, pattern="local, same, full, reuse, same, local, more, full", last=None, kinds=kinds)
+    assert kv_sources(config) == {3: 1, 6: 5}
+    assert [kind.attention.kv_from for kind in layer_pattern(config).kinds] == [None, None, "local"]
 
 
 def test_layer_counts_of_named_kinds() -> None:

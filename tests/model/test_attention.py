@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from transformers import Qwen3NextConfig
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextAttention, Qwen3NextRotaryEmbedding
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.attention import SelfAttention, SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.rope import RotaryPosition
 
@@ -21,6 +22,7 @@ CAUSAL = AttentionMask(is_causal=True)
 def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor:
     """Attend head by head and row by row; ``scores_added`` is (T, T)."""
     out = torch.zeros_like(x)
+    assert attention.k_proj is not None
     assert attention.v_proj is not None
     q, k, v = attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
     size = attention.d_head
@@ -135,3 +137,24 @@ def test_narrow_values_by_hand(make_config: Make, randomized: Randomize) -> None
     both = torch.cat(heads, dim=1)  # (T, 2 · 3)
     normed = both / (both.square().mean(-1, keepdim=True) + 0.1).sqrt() * module.sub_norm.weight
     torch.testing.assert_close(module(x, CAUSAL), module.o_proj(normed)[None])
+
+
+@pytest.mark.parametrize("norm", ["none", "per_head", "full"])
+def test_keys_and_values_of_another_layer(make_config: Make, randomized: Randomize, norm: str) -> None:
+    """The layer equals one that computes the same keys and values from the input of the other."""
+    fields = {"n_kv_heads": 2, "qk_norm": norm, "v_norm": True, "clip_qkv": 0.5}
+    source = SelfAttention(make_config(attention=fields))
+    kinds = {"own": {}, "reuse": {"attention": {"kv_from": "own"}}}
+    config = make_config(attention=fields, n_layers=2, layers={"pattern": "own, reuse", "kinds": kinds})
+    reader = SelfAttention(layer_pattern(config).kinds[1])
+    randomized(source)
+    randomized(reader)
+    assert not any(name.startswith(("k_", "v_")) for name, _ in reader.named_parameters())
+    shared, x, other = SharedKV(), torch.randn(2, 6, 16), torch.randn(2, 6, 16)
+    source(other, CAUSAL, shared=shared)
+    q = reader._heads([reader.q_proj(x)], None)[0]
+    groups = q.shape[1] // shared.keys.shape[1]
+    keys, values = (each.repeat_interleave(groups, dim=1) for each in (shared.keys, shared.values))
+    scores = q @ keys.mT / reader.d_head**0.5 + torch.full((6, 6), -torch.inf).triu(1)
+    expected = reader.o_proj((scores.softmax(-1) @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(reader(x, CAUSAL, shared=shared), expected)

@@ -66,6 +66,31 @@ def test_multi_token_prediction(config: ModelConfig, batch_size: int, dtype: str
 
 @SAVED_BY_TORCH_2_9
 @pytest.mark.parametrize("math", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "n_kv_heads=4",
+        "n_kv_heads=4 qk_norm=per_head v_norm=true",
+        "n_kv_heads=2 v_norm=true sinks=true",
+        "n_kv_heads=4 sinks=true",
+        "n_kv_heads=4 sinks=true qk_norm=per_head",
+        "n_kv_heads=4 differential=true",
+        "n_kv_heads=1 clip_qkv=1.0 qk_norm=full",
+    ],
+)
+def test_shared_keys_and_values(fields: str, batch_size: int, math: bool) -> None:
+    """Saved once for all layers that attend to them, wherever the kernel reads them in place."""
+    kinds = "{own: {}, reuse: {d_ff: 64, attention: {kv_from: own}}}"
+    layers = ("n_layers=4", f"layers.kinds={kinds}", "layers.pattern='own, 2 reuse, own'", "dropout=0")
+    config = load_config("tiny", [*layers, *(f"attention.{each}" for each in fields.split())]).config
+    for dtype in ("float64", "bfloat16"):
+        predicted, measured = both(config, batch_size=batch_size, seq_len=8, dtype=dtype, math=math)
+        assert predicted == measured
+
+
+@SAVED_BY_TORCH_2_9
+@pytest.mark.parametrize("math", [False, True])
 @pytest.mark.parametrize("name", architectures())
 def test_the_gallery_scaled_down(name: str, math: bool) -> None:
     config = scaled_down(architectures()[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.analysis.layer_kinds import LayerGroup, group_layers
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import mtp_modules
-from tinylm_cli.analysis.saved_tensors.recompute import recomputed_by_layer, saved_by_layer
+from tinylm_cli.analysis.saved_tensors.recompute import kept_kv, recomputed_by_layer, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.schema import ModelConfig
@@ -20,7 +20,8 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     and head. Torch's fused kernels also save a (T, T) mask where a window is shorter than the sequence, and copy their
     output if queries are stored as (B, H, T, K). CUDA saves dropout masks as booleans and fuses RMSNorm.
 
-    ``selective`` recomputes core attention: softmax and its inputs. ``full`` saves only the input of each layer.
+    ``selective`` recomputes core attention: softmax and its inputs. ``full`` saves only the input of each layer, and
+    the keys and values that later layers attend to.
 
     Args:
         config: A validated config.
@@ -38,7 +39,7 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     check_sizes(config, setup)
     run = ForwardPass(config, setup, context)
     layers = tuple(_layer(run, group) for group in group_layers(config, run.keys))
-    outside = _parts(deduplicated((*saved_before_layers(run), *head(run), *mtp_modules(run))))
+    outside = _parts(deduplicated((*saved_before_layers(run), *kept_kv(run), *head(run), *mtp_modules(run))))
     saved = sum(part.saved_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     recomputed = max(layer.recomputed_bytes for layer in layers)
     return Activations(

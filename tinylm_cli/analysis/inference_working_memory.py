@@ -18,6 +18,7 @@ from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.mixer import InferencePass, norm_bytes
+from tinylm_cli.analysis.shared_kv import most_held_elements
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
@@ -57,14 +58,17 @@ def forward_working_bytes(
     shared, shared_peak = _shared_inputs(config, seq_len, kv_len, element_bytes, backend_of)
     own_inputs = rows * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes  # B × T × N·P
     shared, shared_peak = shared + own_inputs, shared_peak + own_inputs
+    # keys and values for later layers, B × T × G·(K + K_v) each
+    kept_kv = rows * most_held_elements(config) * element_bytes
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
     if own_inputs:  # the embeddings, and the inputs of the layers while they are computed
         points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
     for kind in (group.config for group in group_layers(config, kv_len)):
         inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
-        points += [shared + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
+        points += [shared + kept_kv + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
         points += [
-            shared + rows * row for row in (*_feed_forward(kind, element_bytes), *_own_input(kind, element_bytes))
+            shared + kept_kv + rows * row
+            for row in (*_feed_forward(kind, element_bytes), *_own_input(kind, element_bytes))
         ]
     return tuple(points)
 

@@ -134,6 +134,8 @@ def _multi_head_bytes(config: ModelConfig, dtype: str) -> int:
 
 
 def _kind(config: ModelConfig) -> CacheKind:
+    if config.attention.kv_from:
+        return "shared"
     if config.attention.kind == "latent":
         return "latent"
     if config.n_kv_heads == config.n_heads:

@@ -142,6 +142,11 @@ class LayerSet:
         return sum(part.count(layers) for part in self.parts)
 
     @classmethod
+    def of(cls, layer: int) -> LayerSet:
+        """Return one layer."""
+        return cls((RepeatedLayers(layer, layer + 1, 1, (0,), layer),))
+
+    @classmethod
     def union(cls, sets: Iterable[LayerSet]) -> LayerSet:
         """Return the layers of sets that have none in common and come from one pattern."""
         offsets: dict[tuple[int, int, int, int], list[int]] = {}

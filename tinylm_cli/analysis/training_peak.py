@@ -24,11 +24,15 @@ from tinylm_cli.analysis.saved_tensors.attention import (
 )
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
-from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
+from tinylm_cli.analysis.saved_tensors.recompute import kept_kv, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
+from tinylm_cli.analysis.shared_kv import shared_kv, waiting_elements
 from tinylm_cli.analysis.tensor_table import Section, TensorTable
-from tinylm_cli.config.layer_kinds import mtp_layer
+from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer
 from tinylm_cli.reports.memory import PhaseMemory
+
+MAX_SHARED = 4
+"""The keys and values that layers share, first and last ones, at whose readers a search for the peak looks."""
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
@@ -70,6 +74,9 @@ def training_timeline(
         (group.layers, total_bytes(saved_by_layer(run._replace(config=group.config))))
         for group in group_layers(config, run.keys, layers)
     ]
+    saved_by += [
+        (LayerSet.of(each.source), kept.nbytes) for each, kept in zip(shared_kv(config), kept_kv(run), strict=False)
+    ]
     params_by = [
         (section.layers, sum(tensor.params for tensor in section.tensors))
         for section in table
@@ -109,8 +116,10 @@ def training_timeline(
         later = range(layer + 1, config.n_layers)
         gradients = later_gradients + _sum_over(params_by, later) * grad_element_bytes + len(later) * own_input
         saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
+        # the gradients of keys and values, B × T × G·(K + K_v) each
+        waiting_kv = run.tokens * waiting_elements(config, layer) * element_bytes
         for phase in _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel):
-            yield replace(phase, working_bytes=phase.working_bytes + embedded)
+            yield replace(phase, working_bytes=phase.working_bytes + embedded + waiting_kv)
     gradients = total_params(table) * grad_element_bytes
     if embeds:
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
@@ -201,7 +210,8 @@ def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> lis
     """Return the layers that may have the peak, each with its forward pass, the last layer first.
 
     Saved tensors grow, and gradients shrink, by equal amounts per layer while consecutive layers are alike, and per
-    period of the pattern. The peak is therefore at an end of such a run of layers, in the first or the last period.
+    period of the pattern. The peak is therefore at an end of such a run of layers, in the first or the last period. The
+    gradients of shared keys and values also wait from the layer before their last reader.
     """
     alike: dict[object, list[LayerGroup]] = {}
     for group in group_layers(run.config, run.keys, layers):
@@ -212,6 +222,10 @@ def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> lis
         of_layer = run._replace(config=groups[0].config)
         for part in LayerSet.union(group.layers for group in groups).parts:
             found |= dict.fromkeys(part.run_ends(), of_layer)
+    pattern, shared = layer_pattern(run.config), shared_kv(run.config)
+    for each in (*shared[:MAX_SHARED], *shared[-MAX_SHARED:]):
+        layer = each.last_reader - 1
+        found.setdefault(layer, run._replace(config=pattern.kinds[pattern.kind(layer)]))
     return [(found[layer], layer) for layer in sorted(found, reverse=True)]
 
 

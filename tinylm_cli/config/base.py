@@ -23,6 +23,9 @@ MAX_BATCH_SIZE = 1_000_000_000
 MAX_ROPE_BASE = 1e12
 MAX_KERNEL_SIZE = 1024
 
+KIND_NAME = r"[a-z][a-z0-9_-]{0,31}"
+"""Pattern of the names of kinds of layers."""
+
 
 class Block(BaseModel):
     """Base of every part of a config: frozen, with strict types and without unknown keys.

@@ -13,13 +13,15 @@ from tinylm_cli.config.layer_rules import LAYER_SELECTORS
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 
+KV_FROM = "attention.kv_from"
+
 
 def canonical_fields(config: ModelConfig) -> dict[str, Any]:
     """Return the fields that apply, each with its resolved value: equal for all configs that describe one model.
 
     Kinds of layers that ``attention.window_pattern`` and ``feed_forward.n_dense_layers`` can select are spelled so. For
     others, ``layers.kinds`` is a list of the fields in which the kinds differ, and ``layers.pattern`` a list with the
-    index of each layer's kind.
+    index of each layer's kind. ``attention.kv_from`` is such an index, too.
     """
     if config.layers.kinds:
         short = without_named_kinds(config)
@@ -72,6 +74,8 @@ def without_named_kinds(config: ModelConfig) -> ModelConfig | None:
     full = [kind for kind in pattern.kinds if kind.attention.window is None]
     experts = [kind for kind in pattern.kinds if kind.feed_forward.n_experts is not None]
     layers = _kind_of_each_layer(pattern)
+    if any(kind.attention.kv_from is not None for kind in pattern.kinds):
+        return None
     of_layers = [GLOBAL if pattern.kinds[kind].attention.window is None else LOCAL for kind in layers]
     letters = "".join(repeated_prefix(of_layers)) if local else LOCAL
     if len(letters) > MAX_WINDOW_PATTERN:
@@ -106,6 +110,9 @@ def _shared_experts(config: ModelConfig) -> dict[str, int]:
 def _canonical_kinds(config: ModelConfig) -> dict[str, Any]:
     pattern = layer_pattern(config)
     kinds = [canonical_fields(kind) for kind in pattern.kinds]
+    for kind in kinds:
+        if kind.get(KV_FROM) is not None:
+            kind[KV_FROM] = pattern.names.index(kind[KV_FROM])
     names = [name for name in dict.fromkeys(chain.from_iterable(kinds)) if name not in LAYER_SELECTORS]
     common = {name for name in names if all(name in kind and kind[name] == kinds[0][name] for kind in kinds)}
     return {

@@ -26,7 +26,8 @@ class LayerPattern:
     """The config of each layer; layers with equal configs are of one kind.
 
     The config of a kind describes a model all of whose layers are of that kind: its fields are those that the layers
-    have, and none of them selects layers, as ``attention.window_pattern`` does.
+    have, and none of them selects layers, as ``attention.window_pattern`` does. Only ``attention.kv_from`` refers to
+    another kind, by its name in ``names``.
 
     Attributes:
         kinds: The config of each kind, in the order in which the kinds first occur.
@@ -104,7 +105,33 @@ def _named_pattern(config: ModelConfig) -> LayerPattern:
     ]
     names = dict.fromkeys(name for _, sequence in sequences for name in sequence)
     kinds = {name: _named_kind_config(config, name) for name in names}
+    first_names: dict[ModelConfig, str] = {}
+    for name, kind in kinds.items():
+        first_names.setdefault(kind, name)
+    for name, kind in kinds.items():  # equal kinds are one, of the name that occurs first
+        if kind.attention.kv_from is not None:
+            source = first_names[kinds[kind.attention.kv_from]]
+            kinds[name] = kind.model_copy(update={"attention": kind.attention.model_copy(update={"kv_from": source})})
     return _pattern(sequences, kinds, {name: name for name in names})
+
+
+@lru_cache(maxsize=256)
+def kv_sources(config: ModelConfig) -> Mapping[int, int]:
+    """Return the layer whose keys and values each layer with ``attention.kv_from`` attends to, in order."""
+    pattern = layer_pattern(config)
+    read = {kind.attention.kv_from for kind in pattern.kinds}
+    found: dict[int, int] = {}
+    if read == {None}:
+        return found
+    latest: dict[str, int] = {}
+    for layer in range(config.n_layers):
+        index = pattern.kind(layer)
+        source = pattern.kinds[index].attention.kv_from
+        if source is not None:
+            found[layer] = latest[source]
+        elif pattern.names[index] in read:
+            latest[pattern.names[index]] = layer
+    return found
 
 
 def _pattern(

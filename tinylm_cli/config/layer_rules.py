@@ -7,6 +7,7 @@ from typing import Any
 
 from tinylm_cli.config.dependencies import Problem, Values, apply_overrides, defaults
 from tinylm_cli.config.diagnostic_codes import clip, either
+from tinylm_cli.config.kv_sharing_rules import broken_sharing_rules
 from tinylm_cli.config.layers import overrides_by_kind, read_sequence
 from tinylm_cli.config.rules import broken_rules
 from tinylm_cli.config.similar_names import suggest
@@ -44,6 +45,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
         return
     if not values[KINDS] and not _listed(values):
         yield from broken_rules(values)
+        yield from broken_sharing_rules(values, {}, ())
         return
     problems = list(_order_is_complete(values))
     yield from problems
@@ -52,6 +54,9 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
     yield from _choices_of_every_layer_agree(values, kinds)
     if kinds:
         yield from _broken_rules_of_kinds(values, kinds)
+        listed = _listed(values).values()
+        order = () if problems else tuple(name for names in listed for name in names)
+        yield from broken_sharing_rules(values, kinds, order)
 
 
 def _listed(values: Values) -> dict[str, tuple[str, ...]]:

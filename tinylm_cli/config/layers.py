@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.base import Block, HeadCount, HiddenSize, optional
+from tinylm_cli.config.base import KIND_NAME, Block, HeadCount, HiddenSize, optional
 from tinylm_cli.config.blocks import FeedForward, Norm, Position, ResidualBlock
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.attention import Attention
@@ -26,12 +26,11 @@ MAX_SEQUENCE = 4096
 
 MAX_KINDS = 64
 
-_NAME = r"[a-z][a-z0-9_-]{0,31}"
-_ITEM = rf"(?:[1-9][0-9]{{0,3}} +)?{_NAME}"
+_ITEM = rf"(?:[1-9][0-9]{{0,3}} +)?{KIND_NAME}"
 _ITEMS = rf"{_ITEM}(?: *, *{_ITEM})*"
-_PART = rf"(?:[1-9][0-9]{{0,3}} +)?(?:{_NAME}|\( *{_ITEMS} *\))"
+_PART = rf"(?:[1-9][0-9]{{0,3}} +)?(?:{KIND_NAME}|\( *{_ITEMS} *\))"
 _SEQUENCE = rf"{_PART}(?: *, *{_PART})*"
-_TOKENS = re.compile(rf"(?:([0-9]+) +)?(?:({_NAME})|\(([^()]*)\))")
+_TOKENS = re.compile(rf"(?:([0-9]+) +)?(?:({KIND_NAME})|\(([^()]*)\))")
 
 
 def read_sequence(text: str) -> tuple[str, ...]:
@@ -136,7 +135,7 @@ class Layers(Block):
     first: Sequence | None = optional("3 dense", "Kinds of the first layers, before the pattern.")
     last: Sequence | None = optional("2 local", "Kinds of the last layers, after the pattern.")
     kinds: Annotated[
-        dict[Annotated[str, Field(pattern=f"^{_NAME}$")], LayerKind],
+        dict[Annotated[str, Field(pattern=f"^{KIND_NAME}$")], LayerKind],
         Field(max_length=MAX_KINDS),
         FieldType("kinds", f"a mapping of at most {MAX_KINDS} names to the fields of their layers"),
     ] = Field(

@@ -80,12 +80,24 @@ class LayerChunkCache(LayerKVCache):
         return super().of_layers(buffers, start=start % size if count == 1 else start, count=count)
 
 
+class SharedKV:
+    """The keys and values of a layer in one forward pass, which later layers attend to.
+
+    Attributes:
+        keys: (B, G, S, K), as the layer itself attends to them.
+        values: (B, G, S, V).
+    """
+
+    keys: Tensor
+    values: Tensor
+
+
 class SelfAttention(SequenceMixer):
     """Multi-head attention: each of H heads averages values, weighted by softmax(q·k / √d_head).
 
     Queries and keys have K = d_head dimensions, values V = d_value.
     Llama 4 attends within chunks in most layers, and multiplies scores by a factor that grows with the position in the
-    others (``model/attention_mask.py``).
+    others (``model/attention_mask.py``). With ``attention.kv_from``, keys and values are those of an earlier layer.
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm (of queries and keys)
@@ -97,6 +109,7 @@ class SelfAttention(SequenceMixer):
         Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245;
         Qiu et al. 2025 (output gate), https://arxiv.org/abs/2505.06708;
         Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423;
+        Brandon et al. 2024 (keys and values of an earlier layer), https://arxiv.org/abs/2405.12981;
         Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258
     """
 
@@ -120,10 +133,13 @@ class SelfAttention(SequenceMixer):
         self.out_multiplier = attention.out_multiplier
         self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+        self.n_heads, self.n_kv_heads = config.n_heads, config.n_kv_heads
         self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
-        self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
+        projects = attention.kv_from is None  # keys and values
+        self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias) if projects else None
         d_values, d_out = config.n_kv_heads * self.d_value, config.n_heads * self.d_value
-        self.v_proj = None if attention.keys_as_values else Linear(config.d_model, d_values, bias=attention.bias)
+        projects_values = projects and not attention.keys_as_values
+        self.v_proj = Linear(config.d_model, d_values, bias=attention.bias) if projects_values else None
         d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·V
         self.gate_proj = Linear(config.d_model, d_gate, bias=attention.bias) if attention.gate else None
         self.o_proj = Linear(d_out, config.d_model, bias=attention.has_out_bias)
@@ -133,8 +149,9 @@ class SelfAttention(SequenceMixer):
         if attention.qk_norm != "none":
             learns = attention.qk_norm_weight
             self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query, learns=learns)
-            self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
-        self.v_norm = build_norm(config, self.d_value, learns=False) if attention.v_norm else None
+            if projects:
+                self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
+        self.v_norm = build_norm(config, self.d_value, learns=False) if attention.v_norm and projects else None
         self.sub_norm = build_norm(config, d_out) if attention.sub_norm else None
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
@@ -161,38 +178,33 @@ class SelfAttention(SequenceMixer):
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
         """Yield the heads."""
-        n_heads, n_kv_heads = (proj.out_features // self.d_head for proj in (self.q_proj, self.k_proj))
-        yield "n_heads", n_heads
-        if n_kv_heads != n_heads:
-            yield "n_kv_heads", n_kv_heads
+        yield "n_heads", self.n_heads
+        if self.n_kv_heads != self.n_heads:
+            yield "n_kv_heads", self.n_kv_heads
 
     def forward(
-        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None = None, cache: LayerKVCache | None = None
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        rotation: Rotation | None = None,
+        cache: LayerKVCache | None = None,
+        shared: SharedKV | None = None,
     ) -> Tensor:
         """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them.
+        ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Keys and
+        values are stored in ``shared`` if it is given, or with ``attention.kv_from`` read from it.
         """
-        q, k = self.q_proj(x), self.k_proj(x)  # (B, T, H·K), (B, T, G·K)
-        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·V)
-        if not self.norms_each_head:
-            q, k = self._normalize(q, k)  # (B, T, H·K), (B, T, G·K)
-        if self.clip is not None:
-            q = q.clamp(-self.clip, self.clip)  # (B, T, H·K)
-            k = k.clamp(-self.clip, self.clip)  # (B, T, G·K)
-            v = v.clamp(-self.clip, self.clip)  # (B, T, G·V)
-        q, k = _split_heads(q, self.d_head), _split_heads(k, self.d_head)  # (B, H, T, K), (B, G, T, K)
-        v = _split_heads(v, self.d_value)  # (B, G, T, V)
-        if self.v_norm is not None:
-            v = self.v_norm(v)  # (B, G, T, V)
-        if self.norms_each_head and not self.norms_after_rope:
-            q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
-        if rotation is not None:
-            q, k = rotation.rotate(q), rotation.rotate(k)  # (B, H, T, K), (B, G, T, K)
-        if self.norms_after_rope:
-            q, k = self._normalize(q, k)  # (B, H, T, K), (B, G, T, K)
-        if cache is not None:
-            k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
+        if self.k_proj is None:
+            assert shared is not None, "an earlier layer has keys and values"
+            (q,) = self._heads([self.q_proj(x)], rotation)  # (B, H, T, K)
+            k, v = shared.keys, shared.values  # (B, G, S, K), (B, G, S, V)
+        else:
+            q, k, v = self._projected(x, self.k_proj, rotation)  # (B, H, T, K), (B, G, T, K), (B, G, T, V)
+            if cache is not None:
+                k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
+            if shared is not None:
+                shared.keys, shared.values = k, v
         if self.is_differential:
             v = torch.cat(v.chunk(2, dim=1), dim=-1).repeat(1, 2, 1, 1)  # (B, G, S, 2·K)
         attended = sdpa(
@@ -215,6 +227,39 @@ class SelfAttention(SequenceMixer):
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
+    def _projected(self, x: Tensor, k_proj: Linear, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries (B, H, T, K), keys (B, G, T, K) and values (B, G, T, V) of ``x`` (B, T, D)."""
+        q, k = self.q_proj(x), k_proj(x)  # (B, T, H·K), (B, T, G·K)
+        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·V)
+        if self.clip is not None:
+            v = v.clamp(-self.clip, self.clip)  # (B, T, G·V)
+        v = _split_heads(v, self.d_value)  # (B, G, T, V)
+        if self.v_norm is not None:
+            v = self.v_norm(v)  # (B, G, T, V)
+        q, k = self._heads([q, k], rotation)  # (B, H, T, K), (B, G, T, K)
+        return q, k, v
+
+    def _heads(self, qk: list[Tensor], rotation: Rotation | None) -> list[Tensor]:
+        """Return projected queries and keys, or queries alone, normalized and rotated, by head.
+
+        They are (B, T, H·K) and (B, T, G·K), and by head (B, H, T, K) and (B, G, T, K).
+        """
+        if not self.norms_each_head:
+            qk = self._normalize(qk)  # (B, T, H·K), (B, T, G·K)
+        if self.clip is not None:
+            qk = [each.clamp(-self.clip, self.clip) for each in qk]  # (B, T, H·K), (B, T, G·K)
+        qk = [_split_heads(each, self.d_head) for each in qk]  # (B, H, T, K), (B, G, T, K)
+        if self.norms_each_head and not self.norms_after_rope:
+            qk = self._normalize(qk)  # (B, H, T, K), (B, G, T, K)
+        if rotation is not None:
+            qk = [rotation.rotate(each) for each in qk]  # (B, H, T, K), (B, G, T, K)
+        return self._normalize(qk) if self.norms_after_rope else qk  # (B, H, T, K), (B, G, T, K)
+
+    def _normalize(self, qk: list[Tensor]) -> list[Tensor]:
+        """Return queries and keys, or queries alone, normalized if the config has norms for them; same shapes."""
+        norms = (self.q_norm, self.k_norm)
+        return [each if norm is None else norm(each) for each, norm in zip(qk, norms, strict=False)]
+
     def _subtract_pairs(self, attended: Tensor) -> Tensor:
         """Return the normalized difference (B, H/2, T, 2·K) of each head and the one H/2 heads later, times λ.
 
@@ -228,12 +273,6 @@ class SelfAttention(SequenceMixer):
         difference = positive - factor * negative  # (B, H/2, T, 2·K)
         normed = torch.rms_norm(difference, difference.shape[-1:], None, self.eps)  # (B, H/2, T, 2·K)
         return normed * (1 - self._lambda_init)  # (B, H/2, T, 2·K)
-
-    def _normalize(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Return queries and keys, normalized if the config has norms for them; same shapes."""
-        if self.q_norm is None or self.k_norm is None:
-            return q, k
-        return self.q_norm(q), self.k_norm(k)
 
 
 def _split_heads(x: Tensor, d_head: int) -> Tensor:

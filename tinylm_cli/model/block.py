@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import build_feed_forward
 from tinylm_cli.model.mixers.registry import mixer_classes
@@ -118,26 +119,33 @@ class TransformerBlock(nn.Module):
         rotation: Rotation | None = None,
         cache: LayerState | SideBySideState | None = None,
         own_input: Tensor | None = None,
+        shared: SharedKV | None = None,
     ) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the mixer.
+        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation``, ``cache`` and ``shared`` are passed to the mixer.
 
         ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
         """
-        x = self._sublayers(x, mask, rotation, cache)  # (B, T, D)
+        x = self._sublayers(x, mask, rotation, cache, shared)  # (B, T, D)
         if self.per_layer_input is not None:
             x = self.per_layer_input(x, own_input)  # (B, T, D)
         return x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D)
 
     def _sublayers(
-        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None, cache: LayerState | SideBySideState | None
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        rotation: Rotation | None,
+        cache: LayerState | SideBySideState | None,
+        shared: SharedKV | None,
     ) -> Tensor:
         """Return the residual stream (B, T, D) after both sub-layers."""
         mixers, normed, mixed = self.mixers, x, None
         if mixers:
             normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
             caches = cache if isinstance(cache, SideBySideState) else repeat(cache)
+            with_shared = {} if shared is None else {"shared": shared}  # only attention takes it
             outputs = (
-                mixer(normed, mask=mask, rotation=rotation, cache=own)
+                mixer(normed, mask=mask, rotation=rotation, cache=own, **with_shared)
                 for mixer, own in zip(mixers, caches, strict=False)
             )
             mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1)  # (B, T, D)

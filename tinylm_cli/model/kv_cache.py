@@ -101,6 +101,11 @@ class KVCache:
 
 
 def _state_kind(kind: ModelConfig, batch_size: int, capacity: int) -> _StateKind:
-    """Return the decoding states of a layer of this kind and their buffers; empty without a sequence mixer."""
+    """Return the decoding states of a layer of this kind and their buffers.
+
+    Empty without a sequence mixer, or if the layer attends to keys and values of an earlier one.
+    """
+    if kind.attention.kv_from is not None:
+        return ()
     states = (mixer.state_class(kind) for mixer in mixer_classes(kind).values())
     return tuple((state, state.buffers(kind, batch_size=batch_size, capacity=capacity)) for state in states)

@@ -11,8 +11,9 @@ from typing import NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import kv_sources, layer_pattern
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.embedding import TransformerEmbedding
@@ -256,9 +257,29 @@ class TinyTransformerLM(nn.Module):
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
         caches = cache.extend(length) if cache else repeat(None)
         inputs = self.embedding.per_layer_inputs(tokens, x)  # n_layers × (B, T, P) or None
-        for block, kind, layer_cache, own in zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False):
-            x = block(x, masks[kind], rotation_of[kind], layer_cache, own)  # (B, T, D)
+        shared: dict[int, SharedKV] = {}
+        layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
+        for layer, (block, kind, layer_cache, own) in enumerate(layers):
+            kv = self._shared_kv(layer, shared) if self._kv_sources else None
+            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, kv)  # (B, T, D)
         return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
+
+    def _shared_kv(self, layer: int, shared: dict[int, SharedKV]) -> SharedKV | None:
+        """Return the keys and values that a layer stores or reads, and forget those read for the last time.
+
+        Args:
+            layer: Index of the layer.
+            shared: Those that later layers attend to, by the layer that stores them.
+
+        Returns:
+            None for a layer that shares none.
+        """
+        source = self._kv_sources.get(layer)
+        if source is not None:
+            return shared.pop(source) if layer == self._last_readers[source] else shared[source]
+        if layer in self._last_readers:
+            shared[layer] = SharedKV()
+        return shared.get(layer)
 
     def rope_scaling_key(self, length: int) -> tuple[int, ...]:
         """Return a key that identifies the RoPE frequencies at this length; cached keys are valid while it is equal."""
@@ -330,6 +351,8 @@ class TinyTransformerLM(nn.Module):
         pattern = layer_pattern(config)
         self._kinds = pattern.kinds
         self._kind_of_layer = tuple(pattern.kind(layer) for layer in range(config.n_layers))
+        self._kv_sources = kv_sources(config)  # by the layer that attends to its keys and values
+        self._last_readers = {source: layer for layer, source in self._kv_sources.items()}
         rotary = list(rotary_configs(pattern.kinds))
         self._rotary_indices = tuple(
             rotary.index(rotary_key(kind)) if kind.position.kind == "rope" else None for kind in pattern.kinds

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tinylm_cli.reports.time import PassTime
 
-CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent", "state", "none"]
+CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent", "shared", "state", "none"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class CacheLayers:
 
     n_layers: int  # Their number.
     layers: str  # Their indices, such as ``0..4, 6..10, …, 24..25``.
-    # Multi-head, grouped-query, multi-query or latent attention; ``state``: of constant size; ``none``: nothing kept.
+    # Multi-head, grouped-query, multi-query or latent attention; ``shared``: that of earlier layers is read; ``state``:
+    # of constant size; ``none``: nothing kept.
     kind: CacheKind
     n_heads: int | None  # Query heads; None without attention.
     n_kv_heads: int | None  # KV heads; None for latent attention.
@@ -25,7 +26,7 @@ class CacheLayers:
     d_index: int | None  # Dimensions of the key of an indexer cached with it; None without one.
     window: int | None  # Positions that a layer with a sliding window or chunks caches at most; None without one.
     chunked: bool  # Whether a layer caches the positions of a chunk rather than those of a sliding window.
-    token_bytes: int  # Bytes of one token in all these layers, before a window is full; 0 for states.
+    token_bytes: int  # Bytes of one token in all these layers, before a window is full; 0 if shared, and for states.
     state_bytes: int  # Bytes of the states of all these layers, per sequence of any length.
 
 

@@ -100,6 +100,26 @@ def test_uneven_stages(layers: int, pipeline: int, virtual: int, even: bool) -> 
     assert even or found == ["pipeline"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        (("embedding.d_per_layer=8",), "embedding.d_per_layer"),
+        (
+            ("layers.kinds={a: {}, b: {attention: {kv_from: a}}}", "layers.pattern='a, b'"),
+            "attention.kv_from",
+        ),
+    ],
+)
+def test_stages_send_hidden_states_only(changes: tuple[str, ...], field: str) -> None:
+    """Not the inputs of each layer, nor keys and values: such models are sharded in other ways."""
+    config = load_config("tiny", list(changes)).config
+    (found,) = layout_mismatches(config, SETUP._replace(seq_len=64), Layout(pipeline=2))
+    assert (found.field, found.config_field) == ("pipeline", field)
+    assert f"pipeline parallelism is not supported with {field}" in found.message
+    tried = layouts(config, SETUP._replace(seq_len=64, n_gpus=4, global_batch_size=4), 4)
+    assert {each.pipeline for each in tried} == {1}
+
+
 def test_interleaving() -> None:
     assert not list(layout_mismatches(LLAMA, SETUP, Layout(pipeline=4, micro_batches=8, virtual=2)))
     for wrong, field in (

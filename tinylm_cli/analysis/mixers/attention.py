@@ -61,17 +61,24 @@ class Attention(Mixer):
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
         """Return the bytes of keys and values: ``S · G · (K + K_v) · itemsize``; S is at most the window or chunk.
 
-        Latent attention caches ``C + R`` elements per position, and ``I`` more with an indexer. The shapes match
-        ``model/attention.py:LayerKVCache.buffers``.
+        Latent attention caches ``C + R`` elements per position, and ``I`` more with an indexer. A layer with
+        ``attention.kv_from`` caches nothing. The shapes match ``model/attention.py:LayerKVCache.buffers``.
         """
+        return 0 if config.attention.kv_from else self._attended_bytes(config, seq_len=seq_len, dtype=dtype)
+
+    def _attended_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
+        """Return the bytes of the keys and values of the cached positions that a token attends to."""
         positions = min(seq_len, config.attention.window or seq_len)  # S
         return positions * position_bytes(*_cached(config), dtype)
 
     def read_cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:
-        """Return the bytes that one step reads; with an indexer, every index key and the latents that it selects."""
+        """Return the bytes that one step reads; with an indexer, every index key and the latents that it selects.
+
+        A layer with ``attention.kv_from`` reads the keys and values that an earlier layer has cached.
+        """
         attention = config.attention
         if attention.index_top_k is None:
-            return self.cache_bytes(config, seq_len=seq_len, dtype=dtype)
+            return self._attended_bytes(config, seq_len=seq_len, dtype=dtype)
         selected = min(seq_len, attention.index_top_k)
         latents = selected * position_bytes(attention.kv_rank + attention.d_rope, 1, dtype)  # min(S, k) × (C + R)
         return latents + seq_len * position_bytes(attention.index_d_head, 1, dtype)  # S × I
@@ -112,24 +119,28 @@ class Attention(Mixer):
 def _attention(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the projections to queries, keys and values, and the output projection (Vaswani et al. 2017).
 
-    Grouped-query attention has G < H key/value heads, so the key and value projections are smaller.
+    Grouped-query attention has G < H key/value heads, so the key and value projections are smaller. Layers with
+    ``attention.kv_from`` have none of these.
 
     References:
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
+        Brandon et al. 2024 (keys and values of an earlier layer), https://arxiv.org/abs/2405.12981;
         Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258;
         Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423
     """
     d, attention = config.d_model, config.attention
     d_query, d_keys = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
     d_values, d_out = (heads * config.d_value_per_kv_head for heads in (config.n_kv_heads, config.n_heads))
+    projects = attention.kv_from is None  # keys and values
     if attention.sinks:
         yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
     if attention.differential:
         for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
             yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
     yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
-    yield from linear("attention.k_proj", d, d_keys, "attention", bias=attention.bias)  # (G·K, D)
-    if not attention.keys_as_values:
+    if projects:
+        yield from linear("attention.k_proj", d, d_keys, "attention", bias=attention.bias)  # (G·K, D)
+    if projects and not attention.keys_as_values:
         yield from linear("attention.v_proj", d, d_values, "attention", bias=attention.bias)  # (G·K_v, D)
     if attention.gate:
         yield from linear(
@@ -139,7 +150,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     if attention.qk_norm != "none" and attention.qk_norm_weight:
         per_head = attention.qk_norm == "per_head"
         yield from norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
-        yield from norm("attention.k_norm", config, config.d_head if per_head else d_keys)  # (K) or (G·K)
+        if projects:
+            yield from norm("attention.k_norm", config, config.d_head if per_head else d_keys)  # (K) or (G·K)
     if attention.sub_norm:
         yield from norm("attention.sub_norm", config, d_out)  # (H·K_v)
 

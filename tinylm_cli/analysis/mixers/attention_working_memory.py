@@ -88,9 +88,14 @@ def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: i
 
 
 def _projections(config: ModelConfig) -> tuple[int, int, int]:
-    """Return elements per token: of the query, of the key, and the sum over x, norm(x), query, key and value."""
-    d_query, d_keys = config.n_heads * config.d_head, config.n_kv_heads * config.d_head  # H·K, G·K
-    d_values = config.n_kv_heads * config.d_value_per_kv_head  # G·K_v
+    """Return elements per token: of the query, of the key, and the sum over x, norm(x), query, key and value.
+
+    With ``attention.kv_from``, keys and values are those of an earlier layer: ``inference_working_memory.py`` counts
+    them for as long as they are held.
+    """
+    n_kv_heads = 0 if config.attention.kv_from else config.n_kv_heads
+    d_query, d_keys = config.n_heads * config.d_head, n_kv_heads * config.d_head  # H·K, G·K
+    d_values = n_kv_heads * config.d_value_per_kv_head  # G·K_v
     return d_query, d_keys, 2 * config.d_model + d_query + d_keys + d_values  # x, norm(x); q; k, v
 
 

@@ -116,6 +116,9 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     if config.embedding.d_per_layer is not None and layout.pipeline > 1:
         message = "pipeline parallelism is not supported with embedding.d_per_layer, which the first stage computes"
         yield LayoutMismatch("pipeline", "embedding.d_per_layer", message, "use tensor or data parallelism")
+    if layout.pipeline > 1 and any(kind.attention.kv_from for kind in kinds):
+        message = "pipeline parallelism is not supported with attention.kv_from: stages send no keys and values"
+        yield LayoutMismatch("pipeline", "attention.kv_from", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
     whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).splits_sequence]
     if layout.context > 1 and whole:

@@ -39,21 +39,23 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     per_head, d_value = config.attention.qk_norm == "per_head", config.d_value_per_kv_head
     without_weight = {"weight": False, "zero_centered": False}
     qk_norm = config.norm if config.attention.qk_norm_weight else config.norm.model_copy(update=without_weight)
-    for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads)):
+    projects = config.attention.kv_from is None  # keys and values
+    for name, heads in (("q", config.n_heads), *([("k", config.n_kv_heads)] if projects else [])):
         if config.attention.qk_norm != "none":
             d_norm = config.d_head if per_head else heads * config.d_head  # K, or H·K
             rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
             projected = _of_heads(run, f"{name} projected", heads, config.d_head)
             yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor", settings=qk_norm)
-    if config.attention.v_norm:
+    if config.attention.v_norm and projects:
         source = "k projected" if config.attention.keys_as_values else "v projected"
         projected = _of_heads(run, source, config.n_kv_heads, d_value)
         rows, unweighted = run.tokens * config.n_kv_heads, config.norm.model_copy(update=without_weight)
         yield from norm(run, "v_norm", projected, rows, d_value, sharding="tensor", settings=unweighted)
     if config.attention.clip_qkv is not None:  # a clamp saves its input
         yield _of_heads(run, "q before clamp", config.n_heads, config.d_head)
-        yield _of_heads(run, "k before clamp", config.n_kv_heads, config.d_head)
-        yield _of_heads(run, "v before clamp", config.n_kv_heads, d_value)
+        if projects:
+            yield _of_heads(run, "k before clamp", config.n_kv_heads, config.d_head)
+            yield _of_heads(run, "v before clamp", config.n_kv_heads, d_value)
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_value, d_value_storage=config.d_value)
     output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v
     if config.attention.differential:
@@ -117,7 +119,8 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
 def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:
     """Yield queries, keys and values, core attention, and the attention output if the kernel saves it.
 
-    Follows ``model/sdpa.py:sdpa``.
+    Follows ``model/sdpa.py:sdpa``. With ``attention.kv_from``, the layer whose keys and values these are saves them,
+    unless the kernel makes copies.
 
     Args:
         run: The forward pass.
@@ -128,8 +131,10 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
     config, heads, backend = run.config, run.config.n_heads, run.backend
     if backend in ("flash", "fused"):
         yield _of_heads(run, "q", heads, config.d_head)  # B × T × H × K
-        yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
-        yield _of_heads(run, "v", kv_heads, d_value_storage)  # B × T × G × K_v
+        if not config.attention.kv_from:
+            yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
+        if not config.attention.kv_from or config.attention.differential:  # which concatenates values
+            yield _of_heads(run, "v", kv_heads, d_value_storage)  # B × T × G × K_v
         yield _core("log-sum-exp", run.tokens * heads * run.upcast_bytes)  # B × T × H
         is_copied = not config.attention.differential and _has_head_major_queries(run)
         if backend == "fused" and heads > 1 and run.seq_len > 1 and is_copied:
@@ -144,9 +149,25 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
         is_in_place = 1 in (run.setup.batch_size, heads) and element_bytes == run.element_bytes
         d_saved_value = d_value_storage if is_in_place else d_value
         yield _of_heads(run, "q scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
-        yield _of_heads(run, "k scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
-        yield _of_heads(run, "v repeated", heads, d_saved_value, element_bytes)._replace(is_core_attention=True)
+        copied = tuple(_copies_of_shared_kv(run)) if config.attention.kv_from else ("k scaled", "v repeated")
+        if "k scaled" in copied:
+            yield _of_heads(run, "k scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
+        if "v repeated" in copied:
+            yield _of_heads(run, "v repeated", heads, d_saved_value, element_bytes)._replace(is_core_attention=True)
         yield from _eager_scores(run, banded=run.is_banded) if backend == "eager" else _math_scores(run)
+
+
+def _copies_of_shared_kv(run: ForwardPass) -> Iterator[str]:
+    """Yield the keys and values of an earlier layer that a matmul does not read in place."""
+    config = run.config
+    # one KV head per query head: nothing is repeated; contiguous as (B, H, T, K), or with B or H of 1 as good as that
+    is_whole, is_flat = config.n_kv_heads == config.n_heads, 1 in (run.setup.batch_size, config.n_heads)
+    if not (run.backend == "eager" and is_whole and (is_flat or _has_head_major_queries(run))):
+        yield "k scaled"  # the math backend multiplies keys by √scale
+    is_cast = run.backend == "math" and run.upcast_bytes > run.element_bytes
+    is_concatenated = config.attention.differential
+    if is_cast or is_concatenated or not (is_whole and (is_flat or config.attention.v_norm)):
+        yield "v repeated"
 
 
 def _has_head_major_queries(run: ForwardPass) -> bool:

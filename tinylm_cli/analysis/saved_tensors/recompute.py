@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tinylm_cli.analysis.saved_tensors.model import layer_tensors
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
+from tinylm_cli.analysis.shared_kv import shared_kv
 
 
 def saved_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
@@ -30,3 +33,10 @@ def recomputed_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
             return tuple(tensor for tensor in tensors if tensor.is_core_attention)
         case "full":
             return tuple(tensor for tensor in tensors if tensor.name != "input")
+
+
+def kept_kv(run: ForwardPass) -> Iterator[SavedTensor]:
+    """Yield the keys and values that full recomputation keeps of each layer for the later ones that attend to them."""
+    for each in shared_kv(run.config) if run.setup.recompute == "full" else ():
+        nbytes = run.tokens * each.elements * run.element_bytes  # B × T × G·(K + K_v)
+        yield SavedTensor(f"keys and values of layer {each.source}", "shared keys and values", nbytes, "tensor")

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, get_args
 from pydantic import Field, WithJsonSchema
 
 from tinylm_cli.config.base import (
+    KIND_NAME,
     MAX_DIM,
     MAX_FACTOR,
     MAX_LEN,
@@ -22,6 +23,7 @@ from tinylm_cli.config.base import (
     optional,
 )
 from tinylm_cli.config.choices import ABBREVIATED, AttentionKind, GateActivation, Pairing, QkNorm
+from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.requirements import (
     ATTENTION,
     COMPRESSED,
@@ -30,6 +32,7 @@ from tinylm_cli.config.requirements import (
     MULTI_HEAD,
     NORM_PER_HEAD,
     NOT_DIFFERENTIAL,
+    ONLY_ATTENTION,
     QK_NORM,
     ROPE,
     TEMPERATURE,
@@ -39,6 +42,10 @@ from tinylm_cli.config.requirements import (
 
 LATENT_D_VALUE = 128
 """Value dimensions per head of latent attention, as in DeepSeek-V2 and V3."""
+
+KindOfLayers = Annotated[
+    str, Field(pattern=f"^{KIND_NAME}$"), FieldType("text", "the name of a kind of layers, such as local")
+]
 
 
 class Attention(Block):
@@ -98,6 +105,11 @@ class Attention(Block):
     )
     sub_norm: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Normalize the input of the output projection, over all heads (sub-LN; BitNet)."
+    )
+    kv_from: Annotated[KindOfLayers | None, MULTI_HEAD, ONLY_ATTENTION] = optional(
+        "local",
+        "Attend to the keys and values of the last earlier layer of this kind of layers.kinds, instead of projecting"
+        " and caching others (Gemma 4); default: a layer has keys and values of its own.",
     )
     window: Annotated[int | None, MULTI_HEAD] = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN

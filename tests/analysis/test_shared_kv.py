@@ -1,0 +1,101 @@
+"""Keys and values for later layers: for how long they are held, and the peak of a training step with them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from benchmarks.torch_memory import OPTIMIZERS, TrainingSteps, random_batch
+from tests.live_memory import peak_bytes
+from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.shared_kv import SharedKV, most_held_elements, shared_kv, waiting_elements
+from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.reports.choices import Recompute
+
+KINDS = {
+    "local": {"attention": {"window": 4}},
+    "full": {},
+    "reuse": {"attention": {"window": 4, "kv_from": "local"}},
+    "reuse-full": {"attention": {"kv_from": "full", "n_kv_heads": 2}},
+}
+
+
+def make(order: str, n_layers: int, **fields: Any) -> ModelConfig:
+    kinds = {name: KINDS[name] for name in KINDS if name in order.replace(",", "").split()}
+    sizes = {"vocab_size": 40, "d_model": 64, "n_heads": 4, "d_ff": 64, "max_len": 64, "dropout": 0.0}
+    return ModelConfig.model_validate(
+        {
+            **sizes,
+            "n_layers": n_layers,
+            "position": {"kind": "rope"},
+            "attention": {"n_kv_heads": 2},
+            "layers": {"first": order, "kinds": kinds},
+            **fields,
+        }
+    )
+
+
+def test_spans() -> None:
+    config = make("local, full, local, 2 reuse, reuse-full, reuse", 7)
+    elements = 2 * 2 * 16  # 2 × G × K
+    assert shared_kv(config) == (SharedKV(1, 5, elements), SharedKV(2, 6, elements))
+    assert most_held_elements(config) == 2 * elements
+    # in the backward pass, gradients wait from a reader to the source, itself included
+    assert [waiting_elements(config, layer) // elements for layer in range(7)] == [0, 1, 2, 2, 2, 1, 0]
+    one_by_one = make("local, reuse, local, reuse", 4)
+    assert most_held_elements(one_by_one) == elements
+    assert [waiting_elements(one_by_one, layer) // elements for layer in range(4)] == [1, 0, 1, 0]
+
+
+def test_without_sharing() -> None:
+    config = load_config("tiny").config
+    assert (shared_kv(config), most_held_elements(config), waiting_elements(config, 0)) == ((), 0, 0)
+
+
+def test_full_recomputation_keeps_them() -> None:
+    """Beside the input of each layer, keys and values of both sources: in bytes, B × T × 2·G·K × itemsize each."""
+    config = make("local, full, local, 2 reuse, reuse-full, reuse", 7)
+    report = activation_bytes(config, TrainingSetup(batch_size=3, seq_len=8, dtype="float32", recompute="full"))
+    (kept,) = (part for part in report.outside if part.name == "shared keys and values")
+    assert kept.saved_bytes == kept.tensor_parallel_bytes == 2 * 3 * 8 * (2 * 2 * 16) * 4
+    assert all(layer.layer_bytes == 3 * 8 * 64 * 4 for layer in report.layers)
+
+
+@pytest.mark.parametrize("recompute", ["none", "full"])
+@pytest.mark.parametrize(
+    ("batch_size", "seq_len", "order", "fields"),
+    [
+        (2, 64, "local, full, 2 reuse, reuse-full", {"vocab_size": 300}),
+        (4, 32, "local, full, 2 reuse, reuse-full", {"norm": {"kind": "rmsnorm"}}),
+        (4, 64, "full, reuse-full, reuse-full, full, reuse-full", {"feed_forward": {"gated": True}}),
+        (1, 16, "full, reuse-full, full, reuse-full, full", {}),
+    ],
+)
+def test_peak_of_a_training_step(
+    batch_size: int, seq_len: int, order: str, fields: dict[str, Any], recompute: Recompute
+) -> None:
+    config = make(order, 5, **fields)
+    setup = TrainingSetup(
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype="float32",
+        master_weights=False,
+        attention_kernel="sdpa",
+        recompute=recompute,
+        device="cpu",
+    )
+    model = TinyTransformerLM.from_config(config)
+    batch = random_batch(config, batch_size, seq_len)
+    steps = TrainingSteps(model, OPTIMIZERS["adamw"], recompute=recompute == "full")
+    steps.take(*batch)  # when the states of the optimizer exist
+    states = (each for optimizer in steps.optimizers for state in optimizer.state.values() for each in state.values())
+    held = {each.untyped_storage()._cdata: each for each in (*model.parameters(), *model.buffers(), *batch, *states)}
+    resident = sum(each.untyped_storage().nbytes() for each in held.values())
+    measured = resident + peak_bytes(partial(steps.take, *batch))
+    assert training_memory(config, setup).peak_bytes == pytest.approx(measured, rel=0.02)

@@ -1,0 +1,105 @@
+"""Rules about kinds of layers that attend to the keys and values of another kind: ``attention.kv_from``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tinylm_cli.config.dependencies import Problem, Values, apply_overrides
+from tinylm_cli.config.similar_names import suggest
+
+FIELD, KINDS = "attention.kv_from", "layers.kinds"
+
+_ALIKE = ("n_heads", "attention.", "position.")
+"""The fields that the layers which share keys and values have in common, or the starts of their names."""
+
+
+def broken_sharing_rules(
+    values: Values, kinds: Mapping[str, Mapping[str, Any]], order: Sequence[str]
+) -> Iterator[Problem]:
+    """Yield a problem for each kind of layers that cannot attend to the keys and values of the kind that it names.
+
+    Args:
+        values: The valid values of the config by dotted name.
+        kinds: The fields that each kind sets, by dotted name; empty for a config without kinds of layers.
+        order: The kinds in the order in which layers list them, the pattern once; empty if it is invalid.
+    """
+    common = {name: value for name, value in values.items() if not name.startswith("layers.")}
+    if not kinds:
+        if common.get(FIELD) is not None:
+            message = f"{FIELD} {common[FIELD]} requires {KINDS}, which define the kind"
+            remedy = f"omit {FIELD}, or write it in one of two {KINDS}"
+            yield Problem("needs-field", (FIELD, KINDS), message, remedy)
+        return
+    of_kind = {name: apply_overrides(common, overrides) for name, overrides in kinds.items()}
+    for name, own in of_kind.items():
+        source = own.get(FIELD)
+        if source is None:
+            continue
+        place = f"{KINDS}.{name}.{FIELD}" if FIELD in kinds[name] else FIELD
+        if source not in kinds:
+            meant = suggest(source, kinds)
+            help_ = f"did you mean {meant}?" if meant else f"the other kinds are {', '.join(_others(name, kinds))}"
+            message = f"{place} is {source}, which {KINDS} does not define"
+            yield Problem("undefined-kind", (place, KINDS), message, help_)
+            continue
+        problem = _misses_keys(name, source, of_kind, order) or _differs(name, source, of_kind)
+        if problem is not None:
+            message, help_, field = problem
+            setting = (f"{KINDS}.{each}.{field}" for each in (name, source) if field in kinds[each])
+            yield Problem("contradiction", (place, *setting), message, help_)
+    if order and of_kind[order[-1]].get(FIELD) is not None and values.get("head.n_mtp_layers"):
+        message = f"head.n_mtp_layers is not supported if the last layer has {FIELD}: MTP modules have its kind"
+        remedy = "omit head.n_mtp_layers, or let the last layer be of another kind"
+        yield Problem("contradiction", ("head.n_mtp_layers", FIELD), message, remedy)
+
+
+def _others(name: str, kinds: Mapping[str, Any]) -> list[str]:
+    return [other for other in kinds if other != name]
+
+
+def _misses_keys(
+    name: str, source: str, of_kind: Mapping[str, Values], order: Sequence[str]
+) -> tuple[str, str, str] | None:
+    """Return the message, the help and another field at fault if no earlier layer of ``source`` has keys and values."""
+    if source == name:
+        return (
+            f"layers of kind {name} cannot attend to the keys and values of their own kind",
+            f"write the name of another kind, or omit {FIELD}",
+            "",
+        )
+    further = of_kind[source].get(FIELD)
+    if further is not None:
+        message = f"layers of kind {source}, which {FIELD} of kind {name} names, have no keys and values of their own"
+        return message, f"write kv_from: {further}" if further != name else f"omit {FIELD} in kind {source}", ""
+    mixer = of_kind[source].get("block.mixer", "attention")
+    if mixer != "attention":
+        return (
+            f"layers of kind {name} need keys and values, which those of kind {source} with block.mixer {mixer} do not"
+            " share",
+            f"omit {FIELD}",
+            "",
+        )
+    if name in order and source in order and order.index(source) > order.index(name):
+        message = f"no layer of kind {source} is before the first layer of kind {name}, which needs its keys and values"
+        return message, f"list {source} first, or omit {FIELD}", ""
+    return None
+
+
+def _differs(name: str, source: str, of_kind: Mapping[str, Values]) -> tuple[str, str, str] | None:
+    """Return the message, the help and the field in which the attention of two kinds differs."""
+    own, other = of_kind[name], of_kind[source]
+    for field, value in own.items():
+        if field != FIELD and field.startswith(_ALIKE) and field in other and other[field] != value:
+            message = (
+                f"layers of kind {name} attend to keys and values of kind {source}, but {field} is {_text(value)}"
+                f" instead of {_text(other[field])}"
+            )
+            return message, f"write the same {field} in both kinds, or omit {FIELD}", field
+    return None
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else str(value)

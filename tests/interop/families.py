@@ -790,13 +790,18 @@ def proportional(draw: Draw) -> Keys:
 def gemma4_unified_text(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | proportional(draw) | {"num_hidden_layers": draw(one_of(2, 3, 4))}
     types = [draw(one_of("sliding_attention", "full_attention")) for _ in range(keys["num_hidden_layers"] - 1)]
+    types.append("full_attention")
+    if draw(one_of(False, True)):  # layers at the end whose types earlier ones have
+        types = draw(one_of(types, ["sliding_attention", "full_attention"])) * 2
+        keys |= {"num_hidden_layers": len(types), "num_kv_shared_layers": draw(one_of(1, len(types) // 2))}
+        keys |= {"use_double_wide_mlp": draw(one_of(False, True))}
     shares = draw(one_of(False, True))
     heads = {"num_global_key_value_heads": draw(one_of(1, None))} if shares else {}
     return (
         keys
         | heads
         | {
-            "layer_types": [*types, "full_attention"],
+            "layer_types": types,
             "head_dim": draw(one_of(8, 16)),
             "global_head_dim": draw(one_of(8, 24)),
             "sliding_window": WINDOW,
@@ -810,8 +815,11 @@ def gemma4_unified_text(draw: Draw) -> Keys:
 
 
 def gemma4_text(draw: Draw) -> Keys:
-    return gemma4_unified_text(draw) | {
-        "hidden_size_per_layer_input": draw(one_of(0, 4, 4)),
+    keys = gemma4_unified_text(draw)
+    # their code reads the inputs of each layer if layers share keys and values
+    inputs = one_of(4) if keys.get("num_kv_shared_layers") else one_of(0, 4, 4)
+    return keys | {
+        "hidden_size_per_layer_input": draw(inputs),
         "vocab_size_per_layer_input": VOCAB,
     }
 

@@ -282,3 +282,59 @@ def test_window_of_mimo(size: int | None, window: int, changed: Change) -> None:
     assert [kind.attention.window for kind in kinds] == [None, window, None]
     assert [(kind.n_kv_heads, kind.attention.sinks) for kind in kinds] == [(4, False), (8, True), (4, False)]
     assert [kind.feed_forward.n_experts for kind in kinds] == [None, 256, 256]
+
+
+LOCAL, FULL = "sliding_attention", "full_attention"
+
+
+def test_shared_keys_and_values(changed: Change) -> None:
+    """The last layers attend to those of the last other layer of their type; the last layer is global in any case."""
+    sizes = {"num_hidden_layers": 6, "hidden_size_per_layer_input": 8, "intermediate_size": 64}
+    types = [LOCAL, FULL, LOCAL, LOCAL, FULL, LOCAL]
+    given = {**sizes, "layer_types": types, "num_kv_shared_layers": 3}
+    found = flat(changed("gemma4_text", **given))
+    assert found["layers.first"] == "local, full, local, shared-local"
+    assert found["layers.pattern"] == "shared-full"  # twice
+    kinds = found["layers.kinds"]
+    assert [kinds[name]["attention"].get("kv_from") for name in kinds] == [None, None, "local", "full"]
+    assert not any("d_ff" in kind for kind in kinds.values())
+    wide = flat(changed("gemma4_text", **given, use_double_wide_mlp=True))["layers.kinds"]
+    assert [kind.get("d_ff") for kind in wide.values()] == [None, None, 128, 128]
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "message"),
+    [
+        (
+            {"num_kv_shared_layers": 2, "layer_types": [LOCAL, LOCAL, FULL]},
+            "contradiction",
+            "no layer before the last 2 has keys and values for their full_attention",
+        ),
+        (
+            {"num_kv_shared_layers": 9, "layer_types": [LOCAL, FULL, FULL]},
+            "contradiction",
+            "no layer before the last 3 has keys and values for their full_attention and sliding_attention",
+        ),
+        (
+            {"num_kv_shared_layers": 1, "layer_types": [LOCAL, FULL, FULL], "hidden_size_per_layer_input": 0},
+            "unsupported-setting",
+            "num_kv_shared_layers 1 is not supported: in transformers, layers that share keys and values need"
+            " hidden_size_per_layer_input",
+        ),
+    ],
+)
+def test_impossible_sharing(keys: dict[str, object], code: str, message: str, changed: Change) -> None:
+    """At the key, once."""
+    given = {"num_hidden_layers": 3, "hidden_size_per_layer_input": 8, **keys}
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("gemma4_text", **given))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field, found.message) == (code, "num_kv_shared_layers", message)
+
+
+def test_sizes_of_global_layers_that_are_those_of_all(changed: Change) -> None:
+    """Transformers writes no sizes for a global layer if they are those of the other layers."""
+    keys = {"per_layer_config": {}, "global_head_dim": ..., "num_global_key_value_heads": ...}
+    found = flat(changed("gemma4_text", **keys))
+    assert "d_head" not in found["layers.kinds"]["full"]["attention"]
+    assert found["attention.d_head"] == 256

@@ -171,6 +171,38 @@ def test_stored_masks(tmp_path: Path) -> None:
         converted(tmp_path / "hub")
 
 
+GEMMA_4 = ModelConfig.model_validate(
+    {
+        "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 3, "d_ff": 12, "max_len": 16, "dropout": 0.0,
+        "embedding": {"d_per_layer": 4}, "position": {"kind": "rope"},
+        "norm": {"kind": "rmsnorm", "placement": "sandwich"},
+        "attention": {"bias": False, "qk_norm": "per_head", "v_norm": True, "scale": 1.0},
+        "feed_forward": {"activation": "gelu_tanh", "gated": True, "bias": False},
+        "block": {"layer_scalar": True},
+        "layers": {"first": "own, 2 shared", "kinds": {"own": {}, "shared": {"attention": {"kv_from": "own"}}}},
+    }
+)  # fmt: skip
+"""A model that Gemma 4 has the words for, whose last layers share keys and values."""
+
+
+def test_stored_keys_and_values_of_layers_that_share_them(tmp_path: Path) -> None:
+    """Published checkpoints of Gemma 4 store some that no layer reads."""
+    model = TinyTransformerLM.from_config(GEMMA_4)
+    export_model(model, export_config(GEMMA_4), tmp_path / "hub")
+    held = load_file(tmp_path / "hub/model.safetensors")
+    assert not any("layers.1.self_attn.k_" in name or "layers.2.self_attn.v_" in name for name in held)
+    held |= {
+        f"model.layers.{layer}.self_attn.{part}_proj.weight": torch.ones(8, 8) for layer in (1, 2) for part in "kv"
+    }
+    held["model.layers.1.self_attn.k_norm.weight"] = torch.ones(4)
+    save_file(held, tmp_path / "hub/model.safetensors")
+    ours = load_model(GEMMA_4, converted(tmp_path / "hub"))
+    assert all(map(torch.equal, ours.state_dict().values(), model.state_dict().values()))
+    save_file(held | {"model.layers.0.self_attn.v_norm.weight": torch.ones(4)}, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=r"layers\.0\.self_attn\.v_norm\.weight is not a tensor of this model"):
+        converted(tmp_path / "hub")
+
+
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.bool])
 def test_unsupported_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
     held = exported(tmp_path / "hub", torch.float32, FINE)

@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import kv_sources, layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.layer_rope import ProportionalRopeKeys
-from tinylm_cli.interop.tensor_names import POST_NORM_NAMES, Fused
+from tinylm_cli.interop.tensor_names import POST_NORM_NAMES, Fused, TensorNames
 from tinylm_cli.interop.translation import Translation
 
 _FULL, _LOCAL = "full_attention", "sliding_attention"
 _KINDS = {_FULL: "full", _LOCAL: "local"}
+_SHARED = "shared-"
+"""Prefix of the kinds of layers that attend to the keys and values of an earlier layer."""
+
 _PERIOD = 6
 """By default, every sixth layer is global."""
 
@@ -82,14 +85,16 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
     per_layer_config: key.AnyValue = None
     attention_k_eq_v: bool = False
     use_bidirectional_attention: str | None = key.only("vision", why="tokens would attend to later tokens")
-    num_kv_shared_layers: int = key.only(0, why="tinylm has no layers that reuse keys and values of earlier ones")
-    use_double_wide_mlp: bool = False  # of layers that reuse keys and values
+    num_kv_shared_layers: key.Count = 0
+    use_double_wide_mlp: bool = False
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the sizes, values and RoPE of global layers, and the windows of the others."""
+        """Map the sizes, values and RoPE of global layers, the windows of the others, and shared keys and values."""
         super().to_tinylm(to)
-        to.ignore("hidden_act", "use_double_wide_mlp")
-        if to.has_error("num_hidden_layers", "layer_types", "per_layer_config", "rope_parameters"):
+        to.ignore("hidden_act")
+        if to.has_error(
+            "num_hidden_layers", "layer_types", "per_layer_config", "rope_parameters", "num_kv_shared_layers"
+        ):
             return
         types = self._types()
         names = kinds_of_types(to, "layer_types", types, _KINDS, self.num_hidden_layers)
@@ -101,8 +106,32 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
         }
         if self.attention_k_eq_v:
             kinds["full"]["attention.keys_as_values"] = True
+        names = self._share(to, names, kinds)
         if names and not to.errors:
-            put_layers(to, names, kinds, "layer_types", "sliding_window")
+            put_layers(to, names, kinds, "layer_types", "sliding_window", "num_kv_shared_layers")
+
+    def _share(self, to: Translation, names: list[str], kinds: dict[str, dict[str, Any]]) -> list[str]:
+        """Return the kind of each layer; the last layers share keys and values with the last other one of their type.
+
+        ``kinds`` has the fields of each kind, to which those of these layers are added. Their feed-forward network may
+        be twice as wide.
+        """
+        n_own = max(len(names) - self.num_kv_shared_layers, 0)
+        own, shared = names[:n_own], names[n_own:]
+        missing = sorted(set(shared) - set(own))
+        if missing:
+            types = " and ".join(each for each, name in _KINDS.items() if name in missing)
+            message = f"no layer before the last {len(shared)} has keys and values for their {types}"
+            to.contradiction(
+                "num_kv_shared_layers", message, "share the keys and values of fewer layers", "layer_types"
+            )
+            return []
+        wide = {"d_ff": 2 * self.intermediate_size} if self.use_double_wide_mlp else {}
+        if not shared:
+            to.ignore("use_double_wide_mlp")
+        for name in dict.fromkeys(shared):
+            kinds[f"{_SHARED}{name}"] = {**kinds[name], **wide, "attention.kv_from": name}
+        return [*own, *(f"{_SHARED}{name}" for name in shared)]
 
     def _types(self) -> list[str]:
         """Return the type of each layer; the last one is global, whatever the file says."""
@@ -120,6 +149,8 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
                 to_put["attention.n_kv_heads"] = self.num_global_key_value_heads
             return to_put
         to.ignore("global_head_dim", "num_global_key_value_heads")
+        if given == {}:  # transformers omits sizes that are those of the other layers
+            return {}
         listed = [index for index, each in enumerate(types) if each == _FULL]
         overrides = list(given.values()) if isinstance(given, Mapping) else []
         indices = sorted(int(index) for index in given if str(index).isdecimal()) if overrides else []
@@ -137,6 +168,8 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
         local = next((kind for kind in pattern if kind.attention.window is not None), config)
         full = next((kind for kind in pattern if kind.attention.window is None), config)
         types = [_FULL if kind.attention.window is None else _LOCAL for kind in pattern]
+        shared = [kind for kind in pattern if kind.attention.kv_from is not None]
+        d_ff = pattern[0].d_ff
         sizes = {"head_dim": full.d_head, "num_key_value_heads": full.n_kv_heads}
         return super().from_tinylm(config) | {
             "head_dim": local.d_head,
@@ -145,7 +178,21 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
             "layer_types": types,
             "per_layer_config": {str(index): sizes for index, each in enumerate(types) if each == _FULL},
             "attention_k_eq_v": full.attention.keys_as_values,
+            "intermediate_size": d_ff,
+            "num_kv_shared_layers": len(shared),
+            "use_double_wide_mlp": bool(shared) and shared[0].d_ff == 2 * d_ff,
         }
+
+    @classmethod
+    def tensor_names_for(cls, config: ModelConfig) -> TensorNames:
+        """Return the names; checkpoints store keys and values that shared layers do not read."""
+        unread = tuple(
+            f"layers.{layer}.self_attn.{module}.{tensor}"
+            for layer in kv_sources(config)
+            for module in ("k_proj", "v_proj", "k_norm", "v_norm")
+            for tensor in ("weight", "bias")
+        )
+        return cls.tensor_names.override(recomputed_suffixes=(*cls.tensor_names.recomputed_suffixes, *unread))
 
 
 def _are_sizes(override: object) -> bool:
@@ -175,6 +222,9 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
         to.ignore("num_experts", "top_k_experts", "moe_intermediate_size")
         if not self.hidden_size_per_layer_input:
             to.ignore("vocab_size_per_layer_input")
+            if self.num_kv_shared_layers:
+                why = "in transformers, layers that share keys and values need hidden_size_per_layer_input"
+                to.unsupported("num_kv_shared_layers", why)
             return
         to.put("embedding.d_per_layer", self.hidden_size_per_layer_input, "hidden_size_per_layer_input")
         if self.vocab_size_per_layer_input != self.vocab_size:

@@ -169,6 +169,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
     if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
         feed_forward["out_norm"] = draw(st.booleans())
+    if "n_shared_experts" in feed_forward and norm["placement"] == "sandwich":
+        feed_forward["branch_norms"] = draw(st.booleans())
     has_kinds = n_layers > 1 and draw(st.booleans())
     layers = (
         _layers(draw, n_layers, mixer, position, attention, feed_forward, before=before and not parallel)
@@ -416,5 +418,6 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         **({"router_jitter": draw(one_of([0.01, 0.5]))} if router == "sparsemixer" else {}),
         **corrected,
         "router_weight_on_input": draw(st.booleans()),
+        "expert_scale": draw(st.booleans()),
         "routed_scale": draw(one_of([1.0, 2.5])),
     }

@@ -67,6 +67,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "fading in windows": {"position": {"kind": "alibi"}, "attention": {"window": 16, "window_pattern": "LG"}},
     "norms after the additions": {"norm": {"placement": "post_residual", "kind": "rmsnorm"}},
     "norm after experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192, "out_norm": True}},
+    "norms of branches": {
+        **LLAMA, "norm": {"kind": "rmsnorm", "placement": "sandwich"},
+        "feed_forward": {
+            "gated": True, "n_experts": 8, "d_expert": 192, "n_shared_experts": 1, "branch_norms": True,
+            "expert_scale": True, "router": "softmax",
+        },
+    },
     "experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192}},
     "many experts": {
         "feed_forward": {

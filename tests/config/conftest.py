@@ -338,6 +338,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "d_expert": st.none() | st.integers(1, 2**24),
         "n_dense_layers": st.integers(0, n_layers - 1),
         "router_bias": st.booleans(),
+        "expert_scale": st.booleans(),
         "router_weight_on_input": st.booleans(),
         "routed_scale": NUMBERS,
     }

@@ -360,6 +360,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.shared_scale, or write feed_forward.n_shared_experts: 1",
     ),
     (
+        {"feed_forward.n_experts": 8, "feed_forward.n_shared_experts": 1, "feed_forward.branch_norms": True},
+        "without-effect",
+        "feed_forward.branch_norms has no effect unless norm.placement is sandwich",
+        "omit feed_forward.branch_norms, or write norm.placement: sandwich",
+    ),
+    (
         {"norm.placement": "sandwich", "feed_forward.n_experts": 8, "feed_forward.out_norm": True},
         "without-effect",
         "feed_forward.out_norm has no effect unless norm.placement is pre",
@@ -554,7 +560,11 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
     return drawn if field.required else drawn | st.just(field.default)
 
 
-ANY = {name: _any_of(field) for name, field in fields().items() if not name.startswith("layers.")}
+ANY = {
+    name: _any_of(field)
+    for name, field in fields().items()
+    if not name.startswith("layers.") and name != "attention.kv_from"  # which names a kind of layers
+}
 ANY["mamba2.multipliers"] = st.none() | st.tuples(*[st.floats(0.5, 64)] * 5)  # its length is fixed
 FEW = st.lists(st.sampled_from(sorted(ANY)), max_size=12, unique=True)
 

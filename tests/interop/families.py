@@ -818,6 +818,9 @@ def gemma4_text(draw: Draw) -> Keys:
     keys = gemma4_unified_text(draw)
     # their code reads the inputs of each layer if layers share keys and values
     inputs = one_of(4) if keys.get("num_kv_shared_layers") else one_of(0, 4, 4)
+    if draw(one_of(False, True)):
+        keys |= {"enable_moe_block": True, "num_experts": 4, "top_k_experts": draw(one_of(1, 2, 3))}
+        keys |= {"moe_intermediate_size": draw(one_of(6, 12))}
     return keys | {
         "hidden_size_per_layer_input": draw(inputs),
         "vocab_size_per_layer_input": VOCAB,

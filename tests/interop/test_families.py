@@ -980,6 +980,18 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
         "num_key_value_heads": 16, "head_dim": 128, "intermediate_size": 21504, "query_pre_attn_scalar": 168,
         "sliding_window": 1024, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
     }}),
+    "gemma-4-e2b": ("gemma4_text", {
+        "hidden_size": 1536, "intermediate_size": 6144, "num_hidden_layers": 35, "num_attention_heads": 8,
+        "num_key_value_heads": 1, "sliding_window": 512, "max_position_embeddings": 131072,
+        "hidden_size_per_layer_input": 256, "num_kv_shared_layers": 20, "use_double_wide_mlp": True,
+        "attention_k_eq_v": False, "layer_types": [*["sliding_attention"] * 4, "full_attention"] * 7,
+    }),
+    "gemma-4-26b-a4b": ("gemma4_text", {
+        "hidden_size": 2816, "intermediate_size": 2112, "num_hidden_layers": 30, "num_attention_heads": 16,
+        "num_key_value_heads": 8, "num_global_key_value_heads": 2, "enable_moe_block": True, "num_experts": 128,
+        "top_k_experts": 8, "moe_intermediate_size": 704,
+        "layer_types": [*["sliding_attention"] * 5, "full_attention"] * 5,
+    }),
     "olmo-2-7b": ("olmo2", {}),
     "deepseek-v2-lite": ("deepseek_v2", {}),
     "deepseek-v3": ("deepseek_v3", {}),

@@ -338,3 +338,27 @@ def test_sizes_of_global_layers_that_are_those_of_all(changed: Change) -> None:
     found = flat(changed("gemma4_text", **keys))
     assert "d_head" not in found["layers.kinds"]["full"]["attention"]
     assert found["attention.d_head"] == 256
+
+
+EXPERTS = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 24}
+
+
+def test_experts_beside_a_dense_network(changed: Change) -> None:
+    """The dense network is a shared expert, also where layers that share keys and values have a wider one."""
+    sizes = {"num_hidden_layers": 4, "hidden_size_per_layer_input": 8, "intermediate_size": 64}
+    sharing = {"layer_types": [LOCAL, FULL, LOCAL, FULL], "num_kv_shared_layers": 2, "use_double_wide_mlp": True}
+    found = flat(changed("gemma4_text", **EXPERTS, **sizes, **sharing))
+    assert {name: found[f"feed_forward.{name}"] for name in ("n_experts", "top_k", "d_expert", "d_shared_expert")} == {
+        "n_experts": 8, "top_k": 2, "d_expert": 24, "d_shared_expert": 64,
+    }  # fmt: skip
+    wide = [kind.get("feed_forward") for kind in found["layers.kinds"].values()]
+    assert wide == [None, None, {"d_shared_expert": 128}, {"d_shared_expert": 128}]
+
+
+@pytest.mark.parametrize("key", ["num_experts", "top_k_experts", "moe_intermediate_size"])
+def test_sizes_of_experts_are_required(key: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("gemma4_text", **{**EXPERTS, key: ...}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("missing-key", key)
+    assert found.message == f"{key} is missing: enable_moe_block is true"

@@ -128,6 +128,7 @@ def test_narrow_values_by_hand(make_config: Make, randomized: Randomize) -> None
     module = SelfAttention(make_config(n_heads=2, attention=sizes, norm={"kind": "rmsnorm", "eps": 0.1}))
     randomized(module)
     x = torch.randn(1, 4, 16)
+    assert module.k_proj is not None
     assert module.v_proj is not None
     assert module.sub_norm is not None
     q, k, v = module.q_proj(x)[0], module.k_proj(x)[0], module.v_proj(x)[0]
@@ -152,7 +153,7 @@ def test_keys_and_values_of_another_layer(make_config: Make, randomized: Randomi
     assert not any(name.startswith(("k_", "v_")) for name, _ in reader.named_parameters())
     shared, x, other = SharedKV(), torch.randn(2, 6, 16), torch.randn(2, 6, 16)
     source(other, CAUSAL, shared=shared)
-    q = reader._heads([reader.q_proj(x)], None)[0]
+    q = reader._heads([reader.q_proj(x)], None)[0]  # (B, H, T, K)
     groups = q.shape[1] // shared.keys.shape[1]
     keys, values = (each.repeat_interleave(groups, dim=1) for each in (shared.keys, shared.values))
     scores = q @ keys.mT / reader.d_head**0.5 + torch.full((6, 6), -torch.inf).triu(1)

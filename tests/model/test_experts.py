@@ -76,6 +76,23 @@ def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, lengt
         torch.testing.assert_close(module(x), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_norms_of_branches(make_config: Make, randomized: Randomize) -> None:
+    """Shared experts read the norm that the block computes; the others compute theirs of the residual stream."""
+    norm = {"kind": "rmsnorm", "placement": "sandwich"}
+    fields = {"n_experts": 4, "n_shared_experts": 2, "shared_scale": 0.5, "expert_scale": True, "branch_norms": True}
+    module = ExpertFeedForward(make_config(norm=norm, feed_forward=fields))
+    randomized(module)
+    x, residual = torch.randn(2, 3, 16), torch.randn(2, 3, 16)
+    flat = residual.flatten(0, 1)
+    assert module.shared_experts is not None
+    with torch.no_grad():
+        chosen, weights = module.router.route(module.router_norm(flat) / 16**0.5)
+        routed = module.experts(module.expert_norm(flat), chosen, weights)
+        expected = 0.5 * module.post_shared_norm(module.shared_experts(x))
+        expected = expected + module.post_expert_norm(routed).view_as(x)
+        torch.testing.assert_close(module(x, residual), expected)
+
+
 def make_router(make_config: Make, scores: list[float], **fields: Any) -> tuple[Router, Tensor]:
     """Return a router that gives a certain vector these scores."""
     router = Router(make_config(feed_forward={"n_experts": len(scores), **fields})).to_empty(device="cpu")
@@ -203,3 +220,15 @@ def test_idle_expert_gradient(make_config: Make, randomized: Randomize) -> None:
     gradient = module.experts.down_proj.weight.grad
     assert gradient is not None
     assert sum(bool(one.any()) for one in gradient) in (1, 2, 3)
+
+
+@pytest.mark.parametrize("router", ["softmax", "topk_softmax", "sparsemixer"])
+def test_factors_of_experts(make_config: Make, router: str) -> None:
+    """They multiply the weights of their experts, and change nothing in the selection."""
+    plain = chosen(*make_router(make_config, SCORES, router=router, routed_scale=2.0))
+    module, x = make_router(make_config, SCORES, router=router, routed_scale=2.0, expert_scale=True)
+    assert module.expert_scale is not None
+    with torch.no_grad():
+        module.expert_scale.copy_(torch.tensor([9.0, 0.5, -3.0, 9.0]))
+    expected = {expert: weight * {1: 0.5, 2: -3.0}[expert] for expert, weight in plain.items()}
+    assert chosen(module, x) == pytest.approx(expected)

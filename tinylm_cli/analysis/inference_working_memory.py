@@ -187,8 +187,12 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     weighted_sum = max(3 * top_k, 2 * top_k + 2) * d * element_bytes
     # routed output and shared-expert output (D each), hidden tensors of the shared experts
     shared = 2 * d * element_bytes + hidden * config.d_shared_experts
+    if feed_forward.expert_scale:
+        indices += top_k * (element_bytes + upcast_bytes)  # the factors of the selected experts, and the product
+    # the input of the router, normalized and scaled, and that of the experts; an output before and after its norm
+    norms = 2 * d * element_bytes if feed_forward.branch_norms else 0
     peaks = (routing, indices + one_expert, indices + weighted_sum, shared)
-    return tuple(residual_stream + peak for peak in peaks)
+    return tuple(residual_stream + norms + peak for peak in peaks)
 
 
 def _own_input(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:

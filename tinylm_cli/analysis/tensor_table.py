@@ -299,9 +299,14 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
     yield from linear(
         "feed_forward.router", config.d_model, n_experts, "router", bias=feed_forward.router_bias
     )  # (E, D)
+    if feed_forward.expert_scale:
+        yield Tensor("feed_forward.router.expert_scale", (n_experts,), "router")  # (E)
     for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):
         yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=feed_forward.top_k)  # (E, F, D), …
     if feed_forward.n_shared_experts:
         yield from _feed_forward("feed_forward.shared_experts", config, config.d_shared_experts, "experts")
     if feed_forward.shared_expert_gate:
         yield from linear("feed_forward.shared_expert_gate", config.d_model, 1, "experts", bias=False)  # (1, D)
+    if feed_forward.branch_norms:
+        for name in ("router_norm", "expert_norm", "post_expert_norm", "post_shared_norm"):
+            yield from norm(f"feed_forward.{name}", config, config.d_model)  # (D)

@@ -68,6 +68,7 @@ from tinylm_cli.config.requirements import (
     NORM_BEFORE,
     PRE_NORM,
     ROPE,
+    SANDWICH,
     SCALED,
     SEQUENTIAL,
     SHARED_EXPERTS,
@@ -259,6 +260,11 @@ class FeedForward(Block):
     out_norm: Annotated[bool, EXPERTS, MIXES, PRE_NORM] = Field(
         False, description="Normalize the sum of all experts, although no norm follows the mixer (A.X K1)."
     )
+    branch_norms: Annotated[bool, EXPERTS, SHARED_EXPERTS, SANDWICH] = Field(
+        False,
+        description="Norms of their own (Gemma 4): of the inputs of the router, which is then divided by √d_model, and"
+        " of the routed experts, and of the outputs of the routed and of the shared experts before they are added.",
+    )
     n_dense_layers: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."
     )
@@ -293,6 +299,9 @@ class FeedForward(Block):
     )
     routed_scale: Annotated[Factor, EXPERTS] = Field(
         1.0, description="Multiplier of the weights of the routed experts."
+    )
+    expert_scale: Annotated[bool, EXPERTS] = Field(
+        False, description="Multiply the weights of each routed expert by a learned factor (Gemma 4)."
     )
     n_groups: Annotated[ExpertCount, EXPERTS] = Field(
         1, description="Number of expert groups; the router first selects top_k_groups of them."

@@ -13,7 +13,7 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
-from tinylm_cli.model.experts import build_feed_forward
+from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
@@ -155,7 +155,9 @@ class TransformerBlock(nn.Module):
             return x
         if not self.shared_norm:
             normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
-        feed_forward_out = self._branch(self.feed_forward(normed), self.post_ln_2)  # (B, T, D)
+        reads_both = isinstance(self.feed_forward, ExpertFeedForward)
+        out = self.feed_forward(normed, x) if reads_both else self.feed_forward(normed)  # (B, T, D)
+        feed_forward_out = self._branch(out, self.post_ln_2)  # (B, T, D)
         x = self._skip(x, normed)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)

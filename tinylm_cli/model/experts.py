@@ -11,6 +11,7 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.feed_forward import FeedForward, build_activation
 from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.norm import build_norm
 
 EPSILON = 1e-20
 """Added to the sum of routing weights to avoid division by zero."""
@@ -31,6 +32,8 @@ class Router(Linear):
     among the experts not selected before. Its training samples experts from this softmax, and estimates the gradient of
     the selection; this module selects the highest in training, too.
 
+    With ``expert_scale``, each expert has a learned factor of its weights.
+
     Args:
         config: Uses d_model and feed_forward.
 
@@ -42,6 +45,7 @@ class Router(Linear):
     """
 
     score_correction: Tensor | None
+    expert_scale: nn.Parameter | None
 
     def __init__(self, config: ModelConfig) -> None:
         feed_forward = config.feed_forward
@@ -54,6 +58,9 @@ class Router(Linear):
         self.renormalize, self.scale = feed_forward.renormalize, feed_forward.routed_scale
         correction = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)
         self.register_buffer("score_correction", correction if feed_forward.score_correction else None)
+        factors = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)  # (E)
+        self.register_parameter("expert_scale", nn.Parameter(factors) if feed_forward.expert_scale else None)
+        self.initial_values = {"bias": 0.0, "expert_scale": 1.0}
 
     def fill(self) -> None:
         """Set the correction bias to zero."""
@@ -90,14 +97,20 @@ class Router(Linear):
             corrected = self._mask_other_groups(corrected)  # (N, E)
         if self.kind == "sparsemixer":
             indices, weights = self._sparsemixer(scores, corrected)  # (N, k) each
-            return indices, (weights * self.scale).to(x.dtype)  # (N, k) each
+            return indices, self._scaled(weights, indices).to(x.dtype)  # (N, k) each
         indices = corrected.topk(self.top_k, dim=-1).indices  # (N, k)
         weights = scores.gather(-1, indices)  # (N, k)
         if self.kind == "topk_softmax":
             weights = weights.softmax(-1)  # (N, k)
         elif self.renormalize:
             weights = weights / (weights.sum(-1, keepdim=True) + EPSILON)  # (N, k)
-        return indices, (weights * self.scale).to(x.dtype)  # (N, k) each
+        return indices, self._scaled(weights, indices).to(x.dtype)  # (N, k) each
+
+    def _scaled(self, weights: Tensor, indices: Tensor) -> Tensor:
+        """Return the weights (N, k) of the experts with these indices (N, k) times the factors of all and of each."""
+        if self.expert_scale is not None:
+            weights = weights * self.expert_scale[indices]  # (N, k)
+        return weights * self.scale  # (N, k)
 
     def _sparsemixer(self, logits: Tensor, remaining: Tensor) -> tuple[Tensor, Tensor]:
         """Return the experts (N, k) of the ``logits`` (N, E) and their weights (N, k).
@@ -219,9 +232,11 @@ class ExpertFeedForward(nn.Module):
     """A router, the routed experts, and optionally shared experts that process every token.
 
     A gate (``shared_expert_gate``) multiplies the output of the shared experts by a number between 0 and 1 per token.
+    With ``branch_norms``, the router and the routed experts normalize the residual stream themselves, and the outputs
+    of the routed and of the shared experts are normalized, too.
 
     Args:
-        config: Uses d_model, d_ff and feed_forward.
+        config: Uses d_model, d_ff, norm and feed_forward.
 
     References:
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538;
@@ -237,19 +252,37 @@ class ExpertFeedForward(nn.Module):
         self.shared_experts = FeedForward(config, d_shared) if d_shared else None
         self.shared_scale = config.feed_forward.shared_scale
         self.shared_expert_gate = Linear(config.d_model, 1, bias=False) if has_gate else None
+        self.has_branch_norms = config.feed_forward.branch_norms
+        if self.has_branch_norms:
+            self.router_norm, self.expert_norm = build_norm(config), build_norm(config)
+            self.post_expert_norm, self.post_shared_norm = build_norm(config), build_norm(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D)."""
-        flat = x.flatten(0, -2)  # (N, D)
-        out: Tensor = self.experts(flat, *self.router.route(flat)).view_as(x)  # (B, T, D)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Map ``x`` (B, T, D) to (B, T, D).
+
+        ``residual`` (B, T, D) is the residual stream before the norm whose output is ``x``, for ``branch_norms``.
+        """
+        routed: Tensor = self._routed(residual if residual is not None and self.has_branch_norms else x)  # (B, T, D)
         if self.shared_experts is None:
-            return out
+            return routed
         shared: Tensor = self.shared_experts(x)  # (B, T, D)
+        if self.has_branch_norms:
+            shared = self.post_shared_norm(shared)  # (B, T, D)
         if self.shared_expert_gate is not None:
             shared = torch.sigmoid(self.shared_expert_gate(x)) * shared  # (B, T, D)
         if self.shared_scale != 1:
             shared = shared * self.shared_scale  # (B, T, D)
-        return out + shared  # (B, T, D)
+        return routed + shared  # (B, T, D)
+
+    def _routed(self, x: Tensor) -> Tensor:
+        """Return the output (B, T, D) of the routed experts, whose inputs are ``x`` (B, T, D) or norms of it."""
+        flat = x.flatten(0, -2)  # (N, D)
+        if self.has_branch_norms:
+            indices, weights = self.router.route(self.router_norm(flat) * x.shape[-1] ** -0.5)  # (N, k) each
+            out: Tensor = self.post_expert_norm(self.experts(self.expert_norm(flat), indices, weights))  # (N, D)
+        else:
+            out = self.experts(flat, *self.router.route(flat))  # (N, D)
+        return out.view_as(x)  # (B, T, D)
 
 
 def build_feed_forward(config: ModelConfig) -> FeedForward | ExpertFeedForward:

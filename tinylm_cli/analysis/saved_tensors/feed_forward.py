@@ -59,8 +59,8 @@ def activation(name: Activation, hidden: Callable[[str], SavedTensor]) -> Iterat
         yield hidden("sigmoid")
 
 
-def experts(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors that a mixture of experts saves, except its input.
+def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
+    """Yield the tensors that a mixture of experts saves, except its input: a norm of the ``residual`` stream.
 
     Follows ``model/experts.py:Router.route``, which computes in float32 or wider, and ``Experts.forward``, which copies
     each token for each of its experts. The sum does not depend on the distribution of tokens over experts.
@@ -75,6 +75,16 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     def vectors(name: str) -> SavedTensor:
         return SavedTensor(name, "experts", routed * config.d_model * run.element_bytes, "sequence")  # B·T·k × D
 
+    def normed(name: str, source: SavedTensor) -> Iterator[SavedTensor]:
+        return norm(run, name, source, tokens, config.d_model)
+
+    def output(name: str) -> SavedTensor:
+        return SavedTensor(name, "norm", tokens * config.d_model * run.element_bytes, "sequence")  # B·T × D
+
+    if settings.branch_norms:
+        yield from normed("router_norm", residual)
+        yield output("router input")
+        yield from normed("expert_norm", residual)
     n_scores = tokens * settings.n_experts  # B·T × E
     if settings.router == "sparsemixer":  # a softmax and the mask of its logits for each selected expert
         yield router("similar scores", settings.top_k * n_scores * (run.upcast_bytes + BOOL_BYTES))
@@ -91,6 +101,12 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
         yield router("expert scores", routed * run.upcast_bytes)  # B·T × k
     if settings.renormalize:
         yield router("sum of expert scores", tokens * run.upcast_bytes)  # B·T × 1
+    if settings.expert_scale:
+        if settings.router != "topk_softmax":  # whose output is saved already
+            yield router("weights before scale", routed * run.upcast_bytes)  # B·T × k
+        if settings.router == "sparsemixer":
+            yield router("concatenated indices", routed * INT64_BYTES)  # B·T × k
+        yield router("scales of experts", routed * run.element_bytes)  # B·T × k
     yield router("order", routed * INT64_BYTES)  # sort permutation by expert
     yield router("rows", routed * INT64_BYTES)  # token index of each routed copy
     yield router("expert weights", routed * run.element_bytes)  # B·T × k
@@ -101,8 +117,12 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     yield vectors("expert outputs")
     if not settings.router_weight_on_input:
         yield vectors("weighted outputs")  # index_add saves its source
+    if settings.branch_norms:
+        yield from normed("post_expert_norm", output("routed output"))
     if settings.n_shared_experts:
         yield from feed_forward(run, "shared experts", tokens, config.d_shared_experts)
+    if settings.branch_norms:
+        yield from normed("post_shared_norm", output("shared output"))
     if settings.shared_expert_gate:  # the product saves both factors: B·T × 1, B·T × D
         for name, width in (("gate of shared experts", 1), ("output of shared experts", config.d_model)):
             yield SavedTensor(name, "shared experts", tokens * width * run.element_bytes, "sequence")

@@ -122,7 +122,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
                 yield from norm(run, "ln_2", x, run.tokens, config.d_model)
         yield normed  # read by gate_proj, up_proj and the router
         if config.feed_forward.n_experts is not None:
-            yield from experts(run)
+            yield from experts(run, x)
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
         yield from sublayer_end(FEED_FORWARD)

@@ -8,7 +8,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.layer_rope import ProportionalRopeKeys
-from tinylm_cli.interop.tensor_names import POST_NORM_NAMES, Fused, TensorNames
+from tinylm_cli.interop.tensor_names import POST_NORM_NAMES, Fused, TensorLayout, TensorNames, mlp
 from tinylm_cli.interop.translation import Translation
 
 _FULL, _LOCAL = "full_attention", "sliding_attention"
@@ -23,6 +23,31 @@ _SIZES = {"head_dim": "attention.d_head", "num_key_value_heads": "attention.n_kv
 _NAMES = POST_NORM_NAMES.override(
     layer={"ln_2": "pre_feedforward_layernorm"}, tensors=(Fused(("layer_scalar.value",), "layer_scalar"),)
 )
+_EXPERTS = {
+    "feed_forward.n_shared_experts": 1,
+    "feed_forward.branch_norms": True,
+    "feed_forward.router": "softmax",
+    "feed_forward.renormalize": True,
+    "feed_forward.expert_scale": True,
+}
+_EXAMPLES = {"num_experts": 128, "top_k_experts": 8, "moe_intermediate_size": 704}
+_EXPERT_LAYER = {
+    "feed_forward.router": "router.proj",
+    "feed_forward.expert_norm": "pre_feedforward_layernorm_2",
+    "feed_forward.post_expert_norm": "post_feedforward_layernorm_2",
+    "feed_forward.post_shared_norm": "post_feedforward_layernorm_1",
+    **mlp("feed_forward.shared_experts", "mlp"),
+}
+_EXPERT_TENSORS = (
+    Fused(("feed_forward.router.expert_scale",), "router.per_expert_scale"),
+    Fused(("feed_forward.router_norm.weight",), "router.scale"),
+    Fused(
+        ("feed_forward.experts.gate_proj.weight", "feed_forward.experts.up_proj.weight"),
+        "experts.gate_up_proj",
+        TensorLayout.stacked,
+    ),
+    Fused(("feed_forward.experts.down_proj.weight",), "experts.down_proj"),
+)
 _PER_LAYER_NAMES = _NAMES.override(
     top_level={
         "embedding.per_layer.table": "model.embed_tokens_per_layer",
@@ -34,6 +59,7 @@ _PER_LAYER_NAMES = _NAMES.override(
         "per_layer_input.projection": "per_layer_projection",
         "per_layer_input.norm": "post_per_layer_input_norm",
     },
+    tensors=(*_NAMES.tensors, *_EXPERT_TENSORS),
 )
 _OTHER_PARTS = ("vision_tower", "audio_tower", "embed_vision", "embed_audio", "vision_embedder")
 _WRAPPED_NAMES = _PER_LAYER_NAMES.override(
@@ -126,12 +152,17 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
                 "num_kv_shared_layers", message, "share the keys and values of fewer layers", "layer_types"
             )
             return []
-        wide = {"d_ff": 2 * self.intermediate_size} if self.use_double_wide_mlp else {}
+        wide = {self.width_field: 2 * self.intermediate_size} if self.use_double_wide_mlp else {}
         if not shared:
             to.ignore("use_double_wide_mlp")
         for name in dict.fromkeys(shared):
             kinds[f"{_SHARED}{name}"] = {**kinds[name], **wide, "attention.kv_from": name}
         return [*own, *(f"{_SHARED}{name}" for name in shared)]
+
+    @property
+    def width_field(self) -> str:
+        """The field that has the width of the dense network."""
+        return "d_ff"
 
     def _types(self) -> list[str]:
         """Return the type of each layer; the last one is global, whatever the file says."""
@@ -169,7 +200,7 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
         full = next((kind for kind in pattern if kind.attention.window is None), config)
         types = [_FULL if kind.attention.window is None else _LOCAL for kind in pattern]
         shared = [kind for kind in pattern if kind.attention.kv_from is not None]
-        d_ff = pattern[0].d_ff
+        widths = [kind.d_shared_experts if kind.feed_forward.n_experts else kind.d_ff for kind in (pattern[0], *shared)]
         sizes = {"head_dim": full.d_head, "num_key_value_heads": full.n_kv_heads}
         return super().from_tinylm(config) | {
             "head_dim": local.d_head,
@@ -178,9 +209,9 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
             "layer_types": types,
             "per_layer_config": {str(index): sizes for index, each in enumerate(types) if each == _FULL},
             "attention_k_eq_v": full.attention.keys_as_values,
-            "intermediate_size": d_ff,
+            "intermediate_size": widths[0],
             "num_kv_shared_layers": len(shared),
-            "use_double_wide_mlp": bool(shared) and shared[0].d_ff == 2 * d_ff,
+            "use_double_wide_mlp": widths[1:2] == [2 * widths[0]],
         }
 
     @classmethod
@@ -203,7 +234,7 @@ def _are_sizes(override: object) -> bool:
 
 
 class Gemma4TextKeys(Gemma4UnifiedTextKeys):
-    """``Gemma4TextConfig``, without experts."""
+    """``Gemma4TextConfig``: the model with experts has shared ones, which the family calls a dense network."""
 
     tensor_names = _PER_LAYER_NAMES
 
@@ -211,15 +242,18 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
     sliding_window: key.LayerWindow = 512
     hidden_size_per_layer_input: key.OptionalCount = 256
     vocab_size_per_layer_input: key.OptionalSize = 262_144
-    enable_moe_block: bool = key.only(False, why="tinylm has no experts beside a dense network in one layer")
-    num_experts: key.OptionalCount = None
-    top_k_experts: key.OptionalCount = None
-    moe_intermediate_size: key.OptionalCount = None
+    enable_moe_block: bool = False
+    num_experts: key.OptionalSize = None
+    top_k_experts: key.OptionalSize = None
+    moe_intermediate_size: key.OptionalSize = None
 
     def to_tinylm(self, to: Translation) -> None:
         """Map the layers, and the embeddings for each of them, which the larger models do not have."""
+        if self.enable_moe_block:
+            self._put_experts(to)
+        else:
+            to.ignore(*_EXAMPLES)
         super().to_tinylm(to)
-        to.ignore("num_experts", "top_k_experts", "moe_intermediate_size")
         if not self.hidden_size_per_layer_input:
             to.ignore("vocab_size_per_layer_input")
             if self.num_kv_shared_layers:
@@ -231,9 +265,41 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
             why = "tinylm has embeddings of the same tokens for each layer"
             to.unsupported("vocab_size_per_layer_input", why, f"tinylm supports only the vocab_size {self.vocab_size}")
 
+    @property
+    def width_field(self) -> str:
+        """The field that has the width of the dense network, which is a shared expert beside routed ones."""
+        return "feed_forward.d_shared_expert" if self.enable_moe_block else "d_ff"
+
+    def _put_experts(self, to: Translation) -> None:
+        """Map the routed experts, and the dense network beside them, which is as wide as ``intermediate_size``."""
+        for field, value in _EXPERTS.items():
+            to.put(field, value, "enable_moe_block")
+        to.put("feed_forward.d_shared_expert", self.intermediate_size, "intermediate_size")
+        sizes = {
+            "num_experts": ("feed_forward.n_experts", self.num_experts),
+            "top_k_experts": ("feed_forward.top_k", self.top_k_experts),
+            "moe_intermediate_size": ("feed_forward.d_expert", self.moe_intermediate_size),
+        }
+        for name, (field, size) in sizes.items():
+            if size is None:
+                to.missing(name, "enable_moe_block is true", f'for example "{name}": {_EXAMPLES[name]}')
+            to.put(field, size, name)
+
+    @classmethod
+    def tensor_names_for(cls, config: ModelConfig) -> TensorNames:
+        """Return the names; shared experts have those of the dense network."""
+        names = super().tensor_names_for(config)
+        return names if config.feed_forward.n_experts is None else names.override(layer=_EXPERT_LAYER)
+
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        return super().from_tinylm(config) | {
+        experts = config.feed_forward.n_experts
+        found = super().from_tinylm(config)
+        return found | {
+            "enable_moe_block": experts is not None,
+            "num_experts": experts,
+            "top_k_experts": None if experts is None else config.feed_forward.top_k,
+            "moe_intermediate_size": None if experts is None else config.d_expert,
             "hidden_size_per_layer_input": config.embedding.d_per_layer or 0,
             "vocab_size_per_layer_input": config.vocab_size,
         }

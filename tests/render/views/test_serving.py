@@ -56,6 +56,14 @@ def test_description_of_each_cache() -> None:
         assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
 
 
+def test_description_of_shared_caches() -> None:
+    """Layers without a cache of their own have no window in which they would cache tokens."""
+    text = cache_text(cache_shape(load_config("gemma-4-e2b").config, "bfloat16"))
+    assert "Layers 0..3, 5..8, 10..13 cache only the last 512 tokens." in text
+    assert text.endswith("20 layers attend to keys and values of earlier layers.")
+    assert "15.." not in text
+
+
 def test_description_of_states() -> None:
     for overrides, words in (
         (["block.mixer=short_conv"], "4 layers keep a state: 2.00 KiB per sequence of any length."),

@@ -75,17 +75,21 @@ def _cached_tokens(cache: CacheShape) -> Iterator[str]:
 
 
 def window_sentences(cache: CacheShape) -> Iterator[str]:
-    """Yield which layers cache only the tokens of their window or chunk.
+    """Yield which layers cache only the tokens of their window or chunk, and how many cache none.
 
     For example ``layers 0..4 cache only the last 512 tokens``.
     """
     for each in cache.layers:
-        if each.window is not None:
+        if each.window is not None and each.kind != "shared":
             which = "all layers cache" if len(cache.layers) == 1 else f"layers {each.layers} cache"
             if each.n_layers == 1:
                 which = f"layer {each.layers} caches"
             tokens = counted(each.window, "token")
             yield f"{which} only a chunk of at most {tokens}" if each.chunked else f"{which} only the last {tokens}"
+    n_sharing = sum(each.n_layers for each in cache.layers if each.kind == "shared")
+    if n_sharing:
+        attend = "attends" if n_sharing == 1 else "attend"
+        yield f"{counted(n_sharing, 'layer')} {attend} to keys and values of earlier layers"
 
 
 def _states(cache: CacheShape) -> Iterator[str]:

@@ -245,7 +245,23 @@ def test_next_step(here: Here) -> None:
     assert said == f"next: tinylm design {words} --output llama.yaml\n"
     written = here(*said.removeprefix("next: tinylm ").split()).err
     assert written.startswith("wrote llama.yaml: rank 1 of ")
-    assert written.endswith(" parameters\nnext: tinylm estimate llama.yaml\n")
+    assert written.endswith(" parameters\nnext: tinylm estimate llama.yaml --seq-len 300 --dtype float32\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "conditions"),
+    [
+        ("--gpus 8 --recompute full", "--gpus 8 --plan tp=8 --recompute full"),
+        ("--for serving --batch-size 8 --seq-len 2k", "--for serving --serving-batch-size 8 --serving-seq-len 2048"),
+    ],
+)
+def test_design_fits_as_found(words: str, conditions: str, here: Here) -> None:
+    """The next command estimates the design under the conditions of the search, under which it fits."""
+    written = here("design", "--gpu", "h100", "--family", "llama", *words.split(), "-o", "one.yaml").err
+    said = f"tinylm estimate one.yaml --gpu h100-sxm {conditions}"
+    assert written.endswith(f"next: {said}\n")
+    purpose = "serving" if "serving" in words else "training"
+    assert here(*said.split()[1:], "--get", f"summary.{purpose}.fits").out == "true\n"
 
 
 def test_next_step_with_gpu(here: Here, folder: Path) -> None:
@@ -317,7 +333,10 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--params 125M --figure kv_cache_bytes", "no such option: --figure"),
         ("--params 125M --gpus 8 --plan auto", "--plan auto needs a model"),
         ("--params 125M --plan tp=8", "--plan needs several GPUs"),
-        ("--gpu h100 --gpus 8 --plan pp=8 --family qwen3.5", "stages of several kinds of layers needs a target"),
+        (
+            "--gpu h100 --gpus 8 --plan pp=8 --family qwen3.5",
+            "can only be searched for a given size",
+        ),
         ("--gpu h100 --gpus 8 --for serving --params 1B", "--gpus cannot be combined with --for serving"),
         ("--gpu h100 --gpus 8 --params 1B --utilization 0.3", "--utilization has no effect with several GPUs"),
         ("--params 1M --d-model 0..64", "--d-model 0..64: expected a range from 2 to 1,048,576"),

@@ -31,7 +31,12 @@ main()
         (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
         (["params", "toy.yaml"], 0, 98, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
         (["list"], 0, 102, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
-        (["estimate", "toy.yaml", "--gpu", "h100"], 0, 150, ["config.assertion", "analysis.design", "config.fixes"]),
+        (
+            ["estimate", "toy.yaml", "--gpu", "h100"],
+            0,
+            150,
+            ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
+        ),
         (
             ["import", "hub"],
             0,

@@ -51,10 +51,10 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
     chosen = _picked(report, options)
     size = f"{chosen.figures['total_params']:,} parameters"
     config, model = to_config(chosen, report), model_arguments(str(to.file), None) if to.file else ""
-    if is_built_quickly(config) and to.file:
+    if is_built_quickly(config) and to.file and report.accelerator is None:
         following = next_step("design --output", "export", export_arguments(model, to.file.stem))
     else:
-        following = next_step("design --output", "estimate", model)
+        following = next_step("design --output", "estimate", model, *_conditions(report, options))
     return output._replace(
         document=to_commented_yaml(config, f"{size}, rank {chosen.rank} of {command(report, options)}"),
         next_step=following,
@@ -115,6 +115,24 @@ def command(report: DesignReport, options: DesignOptions) -> str:
         (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
     )
     return " ".join([*parts, *(part for part, differs in optional if differs)])
+
+
+def _conditions(report: DesignReport, options: DesignOptions) -> list[str]:
+    """Return the options of ``tinylm estimate`` under which a design meets the limits of the search."""
+    serving = "--serving" if report.purpose == "serving" else "-"
+    optional = (
+        (shell_join(("--gpu", report.accelerator or "")), report.accelerator is not None),
+        (shell_join(("--hardware", options.hardware or "")), options.hardware is not None),
+        ("--for serving", report.purpose == "serving"),
+        (f"--gpus {report.n_gpus}", report.n_gpus > 1),
+        (f"--plan {report.layout.spec}" if report.layout else "", report.n_gpus > 1),
+        (f"{serving}-batch-size {report.batch_size}", report.batch_size != _DEFAULTS.batch_size),
+        (f"{serving}-seq-len {report.seq_len}", report.seq_len != report.max_len),
+        (f"--dtype {report.dtype}", report.dtype != DEFAULT_DTYPE),
+        (f"--optimizer {report.optimizer}", report.optimizer != _DEFAULTS.optimizer),
+        (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
+    )
+    return [words for words, applies in optional if applies]
 
 
 def _short_value(constraint: Constraint) -> str:

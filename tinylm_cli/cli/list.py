@@ -1,4 +1,4 @@
-"""``tinylm list``: the built-in configs and GPUs."""
+"""``tinylm list``: the built-in configs, published models, GPUs and Hugging Face families."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def list_(
     *,
     published: Annotated[bool, option("List published models.", "--gallery")] = False,
     hardware: Annotated[bool, option("List GPUs with their peak FLOP/s and bandwidth.", "--hardware")] = False,
-    families: Annotated[
-        bool, option("List the Hugging Face families whose config.json and weights are read.", "--families")
-    ] = False,
+    families: Annotated[bool, option("List the Hugging Face families that tinylm imports.", "--families")] = False,
     family: Annotated[
         str | None,
         option(
@@ -54,7 +52,7 @@ def list_(
     ] = None,
     to: ReportOutput,
 ) -> CommandOutput:
-    """List the built-in presets, published models, GPUs and families.
+    """List the built-in presets, published models, GPUs and Hugging Face families.
 
     Every command accepts the name of a preset or published model; --gpu accepts the name of a GPU.
 
@@ -69,11 +67,10 @@ def list_(
     """
     filters = _Filters(family, mixer, min_params, max_params)
     given = [f"--{name.replace('_', '-')}" for name, value in filters._asdict().items() if value is not None]
-    lists = {"--hardware": hardware, "--families": families, "--gallery": published or bool(given)}
-    asked, *others = [name for name, is_asked in lists.items() if is_asked] or [""]
-    if others:
-        option_ = given[0] if others == ["--gallery"] and not published else others[0]
-        raise UsageError(f"{option_} cannot be combined with {asked}", help="remove one of them")
+    lists = {"--hardware": hardware, "--families": families, "--gallery": published}
+    options = [*(name for name, is_given in lists.items() if is_given), *given]
+    if (hardware or families) and len(options) > 1:
+        raise UsageError(f"{options[1]} cannot be combined with {options[0]}", help="remove one of them")
     if hardware:
         return _hardware(to)
     if families:
@@ -128,7 +125,8 @@ def _presets(to: ReportOutput) -> CommandOutput:
     from tinylm_cli.reports.presets import PresetsReport
 
     report = PresetsReport(tuple(_preset(name, str(path)) for name, path in presets().items()))
-    others = "--gallery lists published models, --hardware lists GPUs." if to.format_ == "text" else ""
+    lists = "Also --gallery: published models; --hardware: GPUs; --families: Hugging Face."
+    others = lists if to.format_ == "text" else ""
     next_ = next_step("list", "show", "small", "--origin")
     return CommandOutput(report, lambda: presets_view(report, others=others), to, next_step=next_)
 

@@ -33,6 +33,7 @@ class Block(BaseModel):
     A class builds its validator when it first needs one: a block inside a config is validated by that of the config.
     """
 
+    # pydantic looks for fields that begin with "model_"; none does, and the search costs start-up time
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True, protected_namespaces=()
     )

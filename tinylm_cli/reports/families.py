@@ -10,8 +10,8 @@ class FamilyEntry:
     """One family of models on Hugging Face."""
 
     model_type: str  # Its name in config.json.
-    title: str  # Its display name; of a multimodal family, with the parts that are read.
-    architecture: str  # Class name of its language model in transformers.
+    title: str  # Display name; of a multimodal family, with the part that is imported.
+    architecture: str  # Class name in ``architectures`` of config.json.
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxation
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.design.ranking import Candidate
 from tinylm_cli.analysis.design.search import SearchTooLargeError, search
-from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
-from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, node_layout
+from tinylm_cli.analysis.setups import Setups, TrainingSetup
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
 from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.constraint import Constraint, Sizes
@@ -235,7 +235,8 @@ class TestRelaxations:
             shorter = replace(space, setups=setups.changed(seq_len=length))
             assert bool(find_designs(request._replace(space=shorter)).matches) == matches
 
-    def test_too_large_a_search(self) -> None:
+    @pytest.mark.parametrize("undecided", [(256,), (2**13, 2**14), tuple(2**power for power in range(8, 17))])
+    def test_too_large_a_search(self, undecided: tuple[int, ...]) -> None:
         """A relaxation that cannot be searched is not proposed; the others are."""
         gpu, target = load_hardware("rtx-4090"), within("total_params", 10**9, 0.02)
         space = replace(space_of("llama"), max_len=2**17, accelerator=gpu)
@@ -245,13 +246,30 @@ class TestRelaxations:
         assert {"seq_len"} in names
 
         def match(tried: SearchSpace, constraints: Sequence[Constraint]) -> Iterator[Candidate]:
-            if tried.seq_len < space.seq_len:
+            if tried.seq_len in undecided:
                 raise SearchTooLargeError("too many models")
             for found in search(tried, constraints):
                 yield Candidate(found.shape, found.depths[0], {"total_params": 1}, 0.0)
 
         left = find_relaxations(space, constraints, report.failures, match)
         assert [set(each.changes) for each in left] == [each for each in names if each != {"seq_len"}]
+
+    def test_more_gpus(self) -> None:
+        """The smallest number of GPUs, by doublings, and ZeRO 3; one GPU has no replicas to shard over."""
+        gpu, target = load_hardware("h100-sxm"), within("total_params", 7 * 10**10, 0.02)
+        for n_gpus, zero_3 in ((1, False), (16, True)):
+            layout = node_layout(n_gpus, gpu) if n_gpus > 1 else None
+            training = TrainingSetup(n_gpus=n_gpus, layout=layout, derives_micro_batches=True)
+            setups = Setups(training).changed(seq_len=8192, recompute="full")
+            space = replace(space_of("llama"), setups=setups, accelerator=gpu)
+            request = DesignRequest(space, (target, fits(gpu, "training")), purpose="training")
+            report = find_designs(request)
+            changes = {name: value for each in report.relaxations for name, value in each.changes.items()}
+            assert ("plan" in changes) == zero_3
+            assert isinstance(changes["gpus"], int)
+            for number, matches in ((changes["gpus"], True), (changes["gpus"] // 2, False)):
+                more = space.setups.changed(n_gpus=number, layout=node_layout(number, gpu))
+                assert bool(find_designs(request._replace(space=replace(space, setups=more))).matches) == matches
 
     def test_one_at_a_time(self) -> None:
         """All failing constraints change together only where no single change is enough."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinylm_cli.analysis.design.closed_form import head_sharing
 from tinylm_cli.analysis.design.families import FAMILIES
-from tinylm_cli.analysis.design.measures import MEASURES, closed_forms, has_closed_memory, measured
+from tinylm_cli.analysis.design.measures import MEASURES, closed_forms, has_closed_form_memory, measured
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
@@ -78,7 +78,7 @@ def test_training_memory_of_several_gpus(family: str, layout: Layout) -> None:
     setups = Setups.of(seq_len=2048, n_gpus=16, layout=layout, optimizer="muon")
     space = SearchSpace(template, vocab_size, 4096, template.config.tie_weights, setups)
     if template.config.layers.kinds and layout.pipeline > 1:
-        assert not has_closed_memory(space), "stages have other kinds of layers"
+        assert not has_closed_form_memory(space), "stages have other kinds of layers"
         return
 
     @given(data=st.data())

@@ -17,7 +17,12 @@ from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
 
-LAYOUTS = [Layout(data=8, tensor=2, zero=1), Layout(data=2, tensor=2, pipeline=4), Layout(data=16, zero=3)]
+LAYOUTS = [
+    Layout(data=8, tensor=2, zero=1),
+    Layout(data=2, tensor=2, pipeline=4),
+    Layout(data=8, pipeline=2),
+    Layout(data=16, zero=3),
+]
 
 
 def space_of(family: str, layout: Layout) -> SearchSpace:
@@ -37,8 +42,8 @@ def needed_bytes(space: SearchSpace, candidate: Candidate) -> int:
     return plan_bytes(config, training, with_micro_batches(config, training, space.layout))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=["dp", "pp", "zero"])
-@pytest.mark.parametrize("family", ["llama", "gemma2", "mixtral"])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["dp", "pp", "pp-2", "zero"])
+@pytest.mark.parametrize("family", ["llama", "gemma2", "mixtral", "qwen3.5"])
 def test_equals_the_plan_of_each(family: str, layout: Layout) -> None:
     space = space_of(family, layout)
     candidates = candidates_of(space, 2_000_000_000 if family == "mixtral" else 600_000_000)[:80]

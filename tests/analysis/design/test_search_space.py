@@ -79,3 +79,33 @@ def test_axes_of_a_requested_grid() -> None:
     assert described["d_head"].values == "16 or 32"
     assert "d_model / n_layers" not in described
     assert {described[name].source for name in ("d_model", "n_layers", "d_head")} == {"as requested"}
+
+
+@pytest.mark.parametrize(
+    ("grid", "layout", "reason"),
+    [
+        (Grid(d_models=(range(100, 101),)), Layout(), "d_model 100 has no n_heads with d_head 64 or 128"),
+        (
+            Grid(d_models=(range(512, 513),), d_heads=(128,)),
+            Layout(tensor=8),
+            "d_model 512 has no n_heads that tp 8 divides with d_head 128",
+        ),
+        (
+            Grid(d_models=(range(64, 65),)),
+            Layout(pipeline=4),
+            "with d_model 64, no n_layers that is a multiple of 4 makes d_model / n_layers 16 to 256",
+        ),
+        (
+            Grid(n_layers=range(7, 8), aspects=None),
+            Layout(pipeline=2),
+            "n_layers 7 contains no depth that is a multiple of 2",
+        ),
+        (Grid(), Layout(tensor=8), ""),
+    ],
+)
+def test_why_empty(grid: Grid, layout: Layout, reason: str) -> None:
+    family = FAMILIES["llama"]
+    setups = Setups.of(n_gpus=layout.n_gpus, layout=layout)
+    space = SearchSpace(family, family.config.vocab_size, 8192, False, setups, grid)
+    assert space.why_empty() == reason
+    assert bool(space.n_models) == (not reason)

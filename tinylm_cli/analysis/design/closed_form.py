@@ -62,7 +62,7 @@ class ClosedForm(NamedTuple):
         n_counts: Number of counts.
         period: Length of the window pattern.
         combine: Computes the figure from the counts; never decreases as one of them grows.
-        depth_step: Number that divides n_layers: the length of a pattern of kinds of layers, which repeats as a whole.
+        depth_step: Step of n_layers: a multiple of the pattern of kinds of layers, and of the pipeline chunks.
     """
 
     coefficients: Sequence[int]
@@ -78,7 +78,10 @@ class ClosedForm(NamedTuple):
         return ClosedForm([a + size * b for a, b in values], self.n_counts, self.period, self.combine, self.depth_step)
 
     def at(self, n_layers: int) -> Value:
-        """Return the figure at a multiple ``n_layers >= MIN_LAYERS`` of the step, once all other sizes are fixed."""
+        """Return the figure at a multiple ``n_layers`` of the step, once all other sizes are fixed.
+
+        Below ``MIN_LAYERS`` steps the figure is extrapolated: exact for pipelines, whose first and last stage differ.
+        """
         if len(self.coefficients) == 2:  # of one count without phases, as most figures are
             start, slope = self.coefficients
             value = start + (n_layers // self.depth_step - MIN_LAYERS) * slope
@@ -86,7 +89,7 @@ class ClosedForm(NamedTuple):
         return self.combine(self.counts(n_layers))
 
     def counts(self, n_layers: int) -> list[int]:
-        """Return the counts at a multiple ``n_layers >= MIN_LAYERS`` of the step, once all other sizes are fixed."""
+        """Return the counts at a multiple ``n_layers`` of the step, as :meth:`at` does."""
         periods, phase = divmod(n_layers // self.depth_step - MIN_LAYERS, self.period)
         half = len(self.coefficients) // 2
         starts = self.coefficients[phase : half : self.period]
@@ -127,9 +130,10 @@ def fit_closed_form(
     Args:
         evaluate: Returns the counts.
         period: Length of the window pattern that layers repeat.
-        depth_step: Number that divides n_layers.
-        size_step: Number that divides d_model, n_heads, n_kv_heads and d_ff: the tensor-parallel degree.
-        heads_step: Number that divides n_heads and n_kv_heads, too.
+        depth_step: Step of n_layers.
+        size_step: Step of d_model, n_heads, n_kv_heads and d_ff at the interpolation points: the tensor-parallel
+            degree, so that shards are whole.
+        heads_step: Step of n_heads and n_kv_heads there, in addition.
         heads: The models to fit.
         combine: Computes the figure from the counts.
 
@@ -145,8 +149,8 @@ def fit_closed_form(
         phases = [evaluate(*others, n_layers) for n_layers in depths]
         return list(chain.from_iterable(zip(*phases, strict=True)))
 
-    heads_step = lcm(heads_step, size_step)
-    scale = (size_step, heads_step, heads_step, size_step)
+    step_of_heads = lcm(heads_step, size_step)
+    scale = (size_step, step_of_heads, step_of_heads, size_step)
     check = [step * size for step, size in zip(scale, _CHECK[heads], strict=True)]
     pairs = [(step * low, step * high) for step, (low, high) in zip(scale, _PAIRS[heads], strict=True)]
     n_layers = depth_step * (MIN_LAYERS + 3 * period)

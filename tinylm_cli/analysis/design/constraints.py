@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tinylm_cli.analysis.chinchilla import optimal_params
 from tinylm_cli.analysis.design.families import Family
-from tinylm_cli.analysis.design.measures import DECODE_SECONDS
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS, TRAIN_BYTES
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.reports.choices import Purpose
@@ -23,7 +23,7 @@ TARGETS = ("total_params", "active_params")
 TOLERANCE = 0.02
 """Default tolerance of a target: nominal sizes have two or three significant digits."""
 
-FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve_bytes"}
+FITS: dict[Purpose, str] = {"training": TRAIN_BYTES, "serving": "serve_bytes"}
 """The figure that GPU memory limits, by purpose."""
 
 

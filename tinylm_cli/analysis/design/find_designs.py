@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
 from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
-from tinylm_cli.analysis.design.measures import DECODE_SECONDS, has_closed_memory, measured
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS, TRAIN_BYTES, has_closed_form_memory, measured
 from tinylm_cli.analysis.design.planned_memory import candidates_within, smallest_candidate
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
 from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, no_progress, search
@@ -25,11 +25,9 @@ from tinylm_cli.reports.plan import Plan
 
 SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),
-    *("kv_cache_bytes", "decode_read_bytes_per_token", "weights_bytes", "train_bytes_per_gpu", "serve_bytes"),
+    *("kv_cache_bytes", "decode_read_bytes_per_token", "weights_bytes", TRAIN_BYTES, "serve_bytes"),
 )
 """The figures of each design."""
-
-TRAIN_BYTES = "train_bytes_per_gpu"
 
 MAX_CANDIDATES = 70_000
 """Maximum number of models that a search ranks: about 2 seconds."""
@@ -69,8 +67,8 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         on_progress: Called as the search proceeds.
 
     Raises:
-        AnalysisError: If a decode throughput is given without a GPU; if memory that must be planned is limited without
-            a target; or if too many models match.
+        AnalysisError: If there is no model to search, a decode throughput is given without a GPU, memory that must be
+            planned is limited without a target, or too many models match.
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     _check(request)
@@ -122,20 +120,22 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
 
 
 def _check(request: DesignRequest) -> None:
-    """Reject constraints for which the search has no closed form."""
+    """Reject constraints that the search cannot decide."""
     space, constraints = request.space, request.constraints
+    if reason := space.why_empty():
+        raise AnalysisError(f"there is no model to search: {reason}", help="widen the ranges, or change the plan")
     if space.accelerator is None and any(each.figure == DECODE_RATE for each in constraints):
         raise AnalysisError("a decode throughput needs a GPU", help="add the GPU")
     _, planned = _split(space, constraints)
     if planned and not any(each.is_target for each in constraints):
-        message = "a search with pipeline stages of several kinds of layers needs a target for the size of the model"
-        raise AnalysisError(message, help="give a number of parameters or a compute budget")
+        message = "pipeline stages with different kinds of layers can only be searched for a given size"
+        raise AnalysisError(message, help="add a number of parameters or a compute budget, or use no pipeline stages")
 
 
 def _match(
     request: DesignRequest, space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
 ) -> tuple[list[Constraint], Iterable[Candidate]]:
-    """Return the constraints, and every model that satisfies all of them, as it is found.
+    """Return the constraints, and every model that satisfies all of them; those with closed forms as they are found.
 
     Without a target, the maximum number of parameters within the bounds is added as the target.
     """
@@ -156,8 +156,8 @@ def _match(
 
 
 def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[Constraint], list[Constraint]]:
-    """Return the constraints with closed forms, and those on memory that must be planned."""
-    planned = [each for each in constraints if each.figure == TRAIN_BYTES and not has_closed_memory(space)]
+    """Return the constraints with closed forms, and those on memory for which models must be planned."""
+    planned = [each for each in constraints if each.figure == TRAIN_BYTES and not has_closed_form_memory(space)]
     return [each for each in constraints if each not in planned], planned
 
 

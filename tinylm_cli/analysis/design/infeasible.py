@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Context
 from itertools import chain, islice
 
 from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, searchable
+from tinylm_cli.analysis.design.measures import TRAIN_BYTES
 from tinylm_cli.analysis.design.ranking import Candidate, ranked
 from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, depths_above, no_progress, search
-from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape
+from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape, node_layout
 from tinylm_cli.config.amounts import parse_amount, rounded, rounded_up
 from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure, Relaxation
 from tinylm_cli.reports.figures import AMOUNT_KINDS
 
@@ -27,7 +30,10 @@ VOCABULARIES = tuple(2**power for power in range(8, 18))
 """Candidate vocabulary sizes smaller than the current one."""
 
 SEQUENCE_LENGTHS = tuple(2**power for power in range(8, 21))
-"""Candidate sequence lengths shorter than the current one."""
+"""Candidate sequence lengths, if shorter than the current one; rounded down for context parallelism."""
+
+MAX_DOUBLINGS = 7
+"""Largest candidate for the number of GPUs, as doublings of the current number: 1,024 GPUs for a node of 8."""
 
 NARROWER_GRIDS = tuple(
     Grid(d_models=(range(step, 128 + 1, step),), n_layers=range(2, 17), aspects=None, d_heads=d_heads)
@@ -77,9 +83,9 @@ def find_relaxations(
     """Yield changes after which models match: to one constraint, else to all that fail; then to the search.
 
     A target or bound is relaxed to the value of the nearest model, rounded to three digits if that suffices. If GPU
-    memory is insufficient, the next candidates are full recomputation, shorter sequences and the smallest larger GPU;
-    if models are too large, a tied LM head, a smaller vocabulary and a grid of narrower models. Each candidate is
-    tested by a search, and dropped if no model matches.
+    memory is insufficient, the next candidates are full recomputation, shorter sequences, ZeRO 3, more GPUs and the
+    smallest larger GPU; if models are too large, a tied LM head, a smaller vocabulary and a grid of narrower models.
+    Each candidate is tested by a search, and dropped if no model matches.
 
     Args:
         space: The models that were searched.
@@ -111,16 +117,17 @@ def _more_memory(
     match: Match,
     accelerators: Sequence[Accelerator],
 ) -> Iterator[Relaxation]:
-    """Yield full recomputation, for training, the longest shorter sequences and the smallest sufficient GPU.
-
-    Each is dropped if no model then matches.
-    """
-    if failure.constraint.figure == "train_bytes_per_gpu" and space.training.recompute != "full":
+    """Yield the changes that need less memory, or provide more; each is dropped if no model then matches."""
+    trains = failure.constraint.figure == TRAIN_BYTES
+    if trains and space.training.recompute != "full":
         setups = space.setups.changed(recompute="full")
         yield from _tried({"recompute": "full"}, replace(space, setups=setups), constraints, match)
-    shorter = [each for each in SEQUENCE_LENGTHS if each < space.seq_len and each % space.layout.context == 0]
-    spaces = [replace(space, setups=space.setups.changed(seq_len=each)) for each in shorter]
-    yield from _largest("seq_len", shorter, spaces, constraints, match)
+    context = space.layout.context
+    shorter = dict.fromkeys(each // context * context for each in SEQUENCE_LENGTHS if each < space.seq_len)
+    spaces = {each: replace(space, setups=space.setups.changed(seq_len=each)) for each in shorter}
+    yield from _last_match("seq_len", spaces, constraints, match)
+    if trains:
+        yield from _more_sharding(space, constraints, match)
     large = (each for each in accelerators if each.capacity_bytes >= failure.nearest)
     for each in sorted(large, key=lambda each: each.capacity_bytes):
         if space.training.dtype in each.peaks:
@@ -136,8 +143,8 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
         yield from _tried({"tie_weights": True}, replace(space, tie_weights=True), constraints, match)
     degree = space.layout.tensor
     smaller = [each for each in VOCABULARIES if each < space.vocab_size and each % degree == 0]
-    spaces = [replace(space, vocab_size=size) for size in smaller]
-    yield from _largest("vocab_size", smaller, spaces, constraints, match)
+    spaces = {size: replace(space, vocab_size=size) for size in smaller}
+    yield from _last_match("vocab_size", spaces, constraints, match)
     if space.grid == GRID:
         narrower = (
             _tried(_grid_changes(grid), replace(space, grid=grid), constraints, match) for grid in NARROWER_GRIDS
@@ -145,20 +152,42 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
         yield from islice(chain.from_iterable(narrower), 1)
 
 
-def _largest(
-    name: str, sizes: Sequence[int], spaces: Sequence[SearchSpace], constraints: Sequence[Constraint], match: Match
+def _more_sharding(space: SearchSpace, constraints: Sequence[Constraint], match: Match) -> Iterator[Relaxation]:
+    """Yield ZeRO 3, and the smallest sufficient number of GPUs if the layout is the default of their number."""
+    layout, accelerator = space.layout, space.accelerator
+    if layout.data * layout.context > 1 and layout.pipeline == 1 and layout.zero < 3:
+        sharded = replace(layout, zero=3)
+        setups = space.setups.changed(layout=sharded)
+        yield from _tried({"plan": sharded.spec}, replace(space, setups=setups), constraints, match)
+    if space.training.n_gpus > 1 and layout != node_layout(space.training.n_gpus, accelerator):
+        return
+    spaces: dict[int, SearchSpace] = {}
+    for n_gpus in (space.training.n_gpus << doublings for doublings in range(MAX_DOUBLINGS, 0, -1)):
+        setups = space.setups.changed(n_gpus=n_gpus, layout=node_layout(n_gpus, accelerator))
+        with suppress(AnalysisError):  # the default layout may not divide the vocabulary
+            spaces[n_gpus] = replace(space, setups=setups)
+    yield from _last_match("gpus", spaces, constraints, match)
+
+
+def _last_match(
+    name: str, spaces: Mapping[int, SearchSpace], constraints: Sequence[Constraint], match: Match
 ) -> Iterator[Relaxation]:
-    """Yield the largest of ascending ``sizes`` in whose space models match, if there is one."""
+    """Yield the last of the values in whose space models match; none matches after one that does not.
 
-    def is_too_large(space: SearchSpace) -> bool:
-        try:
-            return next(iter(match(space, constraints)), None) is None
-        except SearchTooLargeError:
-            return True  # unknown, and not proposed
+    Nothing is yielded if a space has too many models to decide whether one matches.
+    """
+    values = list(spaces)
 
-    if spaces and not is_too_large(spaces[0]):  # tried first, because it is often too large as well
-        matching = bisect_left(spaces, True, lo=1, key=is_too_large)
-        yield from _tried({name: sizes[matching - 1]}, spaces[matching - 1], constraints, match)
+    def fails(value: int) -> bool:
+        return next(iter(match(spaces[value], constraints)), None) is None
+
+    try:
+        if not values or fails(values[0]):  # the first is tried first, because it often fails as well
+            return
+        last = bisect_left(values, True, lo=1, key=fails) - 1
+    except SearchTooLargeError:
+        return
+    yield from _tried({name: values[last]}, spaces[values[last]], constraints, match)
 
 
 def _tried(

@@ -21,6 +21,9 @@ from tinylm_cli.config.schema import ModelConfig
 DECODE_SECONDS = "decode_step_seconds"
 """Lower bound on the time of one decoding step on the GPU: the only measure that is not a name of ``FIGURES``."""
 
+TRAIN_BYTES = "train_bytes_per_gpu"
+"""Training memory of the GPU that needs the most."""
+
 Combine = Callable[[Sequence[int]], Value]
 
 
@@ -70,7 +73,7 @@ def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
     if name == DECODE_SECONDS:
         return _clock(space)(decode_step(config, space.serving))
     training = space.training
-    if name == "train_bytes_per_gpu" and training.n_gpus > 1:
+    if name == TRAIN_BYTES and training.n_gpus > 1:
         return plan_bytes(config, training, with_micro_batches(config, training, space.layout))
     return FIGURES[name].compute(config, space.setups)
 
@@ -87,33 +90,36 @@ def _per_token(space: SearchSpace) -> Combine:
     return lambda counts: round(counts[0] / space.seq_len)
 
 
-def has_closed_memory(space: SearchSpace) -> bool:
-    """Return whether training memory has a closed form: all pipeline stages have equally many layers of one cost."""
-    config = space.family.config
-    costs = layers_by_cost(config, group_length(config, space.training), range(config.n_layers))
-    return space.layout.pipeline == 1 or len(costs) == 1
+def has_closed_form_memory(space: SearchSpace) -> bool:
+    """Return whether training memory has a closed form: without pipeline stages, or if all layers cost the same."""
+    if space.layout.pipeline == 1:
+        return True
+    config, training = space.family.config, space.training._replace(seq_len=space.seq_len)
+    return len(layers_by_cost(config, group_length(config, training), range(config.n_layers))) == 1
 
 
-def _training(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
+def _training_counts(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
     if space.training.n_gpus > 1:
         stages = stage_counts(config, space.training, space.layout).values()
-        # multiplied so that the slopes in a head or a hidden unit, which tensor parallelism divides, are integers
+        # times tp, because the slope of a shard in one head or hidden unit is a multiple of 1 / tp
         return tuple([space.layout.tensor * count for stage in stages for count in stage.flat()])
     memory = training_memory(config, space.training)
     return tuple(memory.resident_bytes + phase.held_bytes for phase in memory.timeline)
 
 
-def _training_bytes(space: SearchSpace) -> Combine:
+def _peak_training_bytes(space: SearchSpace) -> Combine:
     training, degree = space.training, space.layout.tensor
     if training.n_gpus == 1:
         return max
-    config = space.sample
+    config = space.smallest_model
     layout = with_micro_batches(config, training, space.layout)
     stages = stage_counts(config, training, layout).items()
 
     def peak_bytes(counts: Sequence[int]) -> int:
         left = iter([count // degree for count in counts])
-        return max([like.with_counts(left).total_bytes(training, layout, stage) for stage, like in stages])
+        peak = max([stage.with_counts(left).total_bytes(training, layout, number) for number, stage in stages])
+        assert next(left, None) is None, "every count belongs to a stage"
+        return peak
 
     return peak_bytes
 
@@ -152,11 +158,11 @@ MEASURES: dict[str, Measure] = {
     "kv_cache_bytes": _figure("kv_cache_bytes"),
     "decode_read_bytes_per_token": _figure("decode_read_bytes_per_token"),
     "weights_bytes": _figure("weights_bytes"),
-    "train_bytes_per_gpu": Measure(_training, _training_bytes),
+    TRAIN_BYTES: Measure(_training_counts, _peak_training_bytes),
     "serve_bytes": Measure(_serving_phases),
     DECODE_SECONDS: Measure(_decoding, _decode_seconds),
 }
 """Every measure by name: names of ``FIGURES``, and a time, which requires a GPU.
 
-Training memory has a closed form if :func:`has_closed_memory`; otherwise see :mod:`.planned_memory`.
+Training memory has a closed form if :func:`has_closed_form_memory` returns True; otherwise see :mod:`.planned_memory`.
 """

@@ -18,7 +18,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 class SearchTooLargeError(AnalysisError):
-    """More models satisfy the constraints than a search returns, or decides on."""
+    """A search would have to return, or to plan, too many models."""
 
 
 def no_progress(_stage: str, _done: int, _total: int) -> None:
@@ -43,8 +43,8 @@ def search(
 ) -> Iterator[MatchingShape]:
     """Yield every shape that satisfies all constraints at some depth, with all of those depths.
 
-    The search relies only on monotonicity: no figure decreases as a size grows. Widths whose smallest model exceeds an
-    upper bound are skipped. The depths that satisfy a constraint are therefore consecutive, and bisection finds them.
+    The search relies only on monotonicity: no figure decreases as a size grows. The depths that satisfy a constraint
+    are therefore consecutive, and bisection finds them. Widths whose smallest model exceeds an upper bound are skipped.
     As d_ff grows, the maximum depth within the upper bounds can only decrease; once no depth remains, larger values are
     skipped. Values of d_ff whose deepest model is below a lower bound are skipped by bisection. Figures of several
     counts, which take longer, are only computed for depths that satisfy the other constraints.
@@ -77,7 +77,9 @@ def search(
                     for (lower, upper), form in ordered:
                         by_depth = form.fix(d_ff)
                         within = _depths_below(upper, by_depth, matching)
-                        if len(within) < len(matching):  # for larger d_ff, too
+                        if len(within) < len(
+                            matching
+                        ):  # the deeper ones exceed the bound for every larger d_ff as well
                             deepest = allowed_depths.index(matching[len(within)])
                             allowed_depths = allowed_depths[:deepest]
                         matching = depths_above(lower, by_depth, within)

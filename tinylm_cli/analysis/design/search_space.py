@@ -168,7 +168,7 @@ class SearchSpace:
 
     @property
     def n_layers_step(self) -> int:
-        """Number that divides n_layers: of whole patterns of kinds of layers, and of equal pipeline chunks."""
+        """Step of n_layers: patterns of kinds of layers are complete, and pipeline chunks are equal."""
         return lcm(self.depth_step, self.layout.pipeline * self.layout.virtual)
 
     @cached_property
@@ -225,9 +225,29 @@ class SearchSpace:
         """A function that returns a model as a config, the same object each time, for a shape and n_layers."""
         return _configs(replace(self, grid=GRID))
 
+    def why_empty(self) -> str:
+        """Return why the space contains no model; empty if it contains one."""
+        if self.n_models:
+            return ""
+        grid, tensor = self.grid, self.layout.tensor
+        widths = [d_model for widths in grid.d_models for d_model in widths]
+        d_models, n_layers = ", ".join(map(_range, grid.d_models)), _range(grid.n_layers)
+        divisible = f" that tp {tensor} divides" if tensor > 1 else ""
+        if not any(map(self.depths, widths)):
+            multiple = f" that is a multiple of {self.n_layers_step}" if self.n_layers_step > 1 else ""
+            if grid.aspects is None:
+                return f"n_layers {n_layers} contains no depth{multiple}"
+            low, high = grid.aspects
+            return f"with d_model {d_models}, no n_layers{multiple} makes d_model / n_layers {low} to {high}"
+        if not any(map(self.d_ffs, widths)):
+            return f"d_model {d_models} has no d_ff{divisible}"
+        if not any(self.heads(d_model, d_head) for d_model in widths for d_head in self.d_heads):
+            return f"d_model {d_models} has no n_heads{divisible} with d_head {either(self.d_heads)}"
+        return f"no n_kv_heads{divisible} fits the number of query heads"
+
     @property
-    def sample(self) -> ModelConfig:
-        """A model with the sizes of one in the space, and as few layers as closed forms are exact for."""
+    def smallest_model(self) -> ModelConfig:
+        """The first model of the space, with ``MIN_LAYERS`` steps of n_layers; the space must not be empty."""
         n_layers = MIN_LAYERS * self.n_layers_step
         return next(
             self.config(Shape(d_head, d_model, n_heads, n_kv_heads, self.d_ffs(d_model)[0]), n_layers)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinylm_cli.analysis.budget_check import LIMITS
-from tinylm_cli.analysis.design.find_designs import TRAIN_BYTES
+from tinylm_cli.analysis.design.measures import TRAIN_BYTES
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.amounts import parse_amount, rounded_down

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import chain
 from math import gcd
 from typing import NamedTuple
 
@@ -15,20 +16,20 @@ from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
-_COLUMN_PARALLEL = frozenset(
-    (
-        "gate_proj",
-        "up_proj",
-        "sub_norm",
-        "lm_head",
-        "embedding",
-        *(name for each in all_mixers().values() for name in each.column_parallel),
-    )
-)
-"""Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights)."""
+_COLUMN_PARALLEL = ("gate_proj", "up_proj", "sub_norm", "lm_head", "embedding")
+"""Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights).
+Sequence mixers have more."""
 
-_ROW_PARALLEL = frozenset(("down_proj", *(name for each in all_mixers().values() for name in each.row_parallel)))
-"""Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed."""
+_ROW_PARALLEL = ("down_proj",)
+"""Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed; mixers have more."""
+
+
+@cache
+def _parallel_modules() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of all column-parallel modules, and of all row-parallel ones."""
+    mixers = all_mixers().values()
+    column_parallel = chain(_COLUMN_PARALLEL, *(mixer.column_parallel for mixer in mixers))
+    return frozenset(column_parallel), frozenset(chain(_ROW_PARALLEL, *(mixer.row_parallel for mixer in mixers)))
 
 
 def missing_layers(config: ModelConfig, layout: Layout) -> int:
@@ -131,10 +132,10 @@ def stage_layer_kinds(config: ModelConfig, layout: Layout, stage: int) -> tuple[
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
     """Return the tensors of one GPU of ``stage``, in their sharded shapes.
 
-    Tensor parallelism shards as in Shoeybi et al. 2019. Norms, routers, the down-projections of latent attention and
-    biases added after the all-reduce are replicated. The first stage holds the embedding; the last holds the
-    LM head, with a copy of a tied embedding. It also holds multi-token prediction modules, whose projections are
-    replicated, as each GPU projects its part of the sequence, and a copy of the embedding that they read.
+    Tensor parallelism shards as in Shoeybi et al. 2019. Norms of the residual stream, routers, the down-projections of
+    latent attention and biases added after the all-reduce are replicated. The first stage holds the embedding; the last
+    holds the LM head, with a copy of a tied embedding. It also holds multi-token prediction modules, whose projections
+    are replicated, as each GPU projects its part of the sequence, and a copy of the embedding that they read.
 
     Args:
         config: A validated config that ``layout`` divides evenly; the vocabulary is padded.
@@ -206,8 +207,9 @@ def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
         shape[0] //= layout.expert
         rows = 1
     spans_heads = module in ("q_norm", "k_norm") and config.attention.qk_norm == "full"
-    if not _COLUMN_PARALLEL.isdisjoint((module, kind)) or spans_heads:
+    column_parallel, row_parallel = _parallel_modules()
+    if not column_parallel.isdisjoint((module, kind)) or spans_heads:
         shape[rows] = -(-shape[rows] // layout.tensor)
-    elif module in _ROW_PARALLEL and kind == "weight":
+    elif module in row_parallel and kind == "weight":
         shape[-1] //= layout.tensor
     return tensor._replace(shape=tuple(shape))

@@ -148,7 +148,7 @@ class Stages:
 
     def activations_bytes(self, stage: int) -> int:
         """Return the bytes that all micro-batches in flight save."""
-        return _held_bytes(_activations(self.run, self._saved_layout, stage), self.layout, stage)
+        return _in_flight_bytes(_activations(self.run, self._saved_layout, stage), self.layout, stage)
 
     def working_bytes(self, stage: int) -> int:
         """Return the working memory of a backward pass at its peak."""
@@ -210,7 +210,7 @@ def _replicated(run: _Run, layout: Layout, stage: int) -> tuple[_Replicated, _Re
     return totals(_select_experts(table, routed=False)), totals(_select_experts(table, routed=True))
 
 
-class _Unsharded(NamedTuple):
+class _UnshardedState(NamedTuple):
     """State that every GPU holds as a whole."""
 
     buffers_bytes: int
@@ -218,14 +218,19 @@ class _Unsharded(NamedTuple):
 
 
 @lru_cache(_CACHE_SIZE)
-def _unsharded_state(run: _Run) -> _Unsharded:
+def _unsharded_state(run: _Run) -> _UnshardedState:
     config, setup = run.config, run.setup
     buffers = weights_bytes(config, setup.dtype) - total_params(tensor_table(config)) * setup.element_bytes
-    return _Unsharded(buffers, optimizer_bytes((), setup.optimizer, _moment_element_bytes(setup)))
+    return _UnshardedState(buffers, optimizer_bytes((), setup.optimizer, _moment_element_bytes(setup)))
 
 
 def _state_parts(
-    unsharded: _Unsharded, shared: _Replicated, routed: _Replicated, setup: TrainingSetup, layout: Layout, zero: int
+    unsharded: _UnshardedState,
+    shared: _Replicated,
+    routed: _Replicated,
+    setup: TrainingSetup,
+    layout: Layout,
+    zero: int,
 ) -> dict[str, int]:
     """Return the bytes of each part of the model state, as ZeRO shards it; see :meth:`Stages.state`."""
     element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
@@ -259,22 +264,25 @@ _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
 """The tensors that the full model saves for one micro-batch."""
 
 
-class _Saved(NamedTuple):
-    """Bytes that a micro-batch saves on a GPU for the backward pass."""
+class _MicroBatchBytes(NamedTuple):
+    """Bytes that a micro-batch saves for the backward pass."""
 
     embedding_bytes: int  # embedding and rotary tables
     layer_bytes: int
     head_bytes: int
 
 
-def _held_bytes(saved: _Saved, layout: Layout, stage: int) -> int:
+def _in_flight_bytes(saved: _MicroBatchBytes, layout: Layout, stage: int) -> int:
     """Return the bytes that all micro-batches in flight save."""
     in_flight, at_loss = _in_flight(layout, stage)
-    return ceil(in_flight) * saved.embedding_bytes + round(in_flight * saved.layer_bytes) + at_loss * saved.head_bytes
+    embedding_bytes = ceil(in_flight) * saved.embedding_bytes  # of each micro-batch that has begun
+    layer_bytes = round(in_flight * saved.layer_bytes)  # of the chunks in flight
+    head_bytes = at_loss * saved.head_bytes  # of the micro-batches at the loss
+    return embedding_bytes + layer_bytes + head_bytes
 
 
 @lru_cache(_CACHE_SIZE)
-def _activations(run: _Run, layout: Layout, stage: int) -> _Saved:
+def _activations(run: _Run, layout: Layout, stage: int) -> _MicroBatchBytes:
     """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
 
     Every stage saves the activations of its layers and the rotary tables. The first stage adds the embedding; the
@@ -300,13 +308,13 @@ def _activations(run: _Run, layout: Layout, stage: int) -> _Saved:
     if is_last and stage != 0 and config.head.n_mtp_layers:
         read = total_bytes(apart_from_first_layer(ForwardPass(config, setup, layout.context)))
         head_bytes += read // layout.tensor  # sequence parallelism shards it
-    return _Saved(embedding_bytes, layer_bytes, head_bytes)
+    return _MicroBatchBytes(embedding_bytes, layer_bytes, head_bytes)
 
 
 class _BackwardPass(NamedTuple):
-    """A backward pass without tensor-parallel sharding."""
+    """Bytes of the backward pass of one micro-batch, before tensor parallelism divides them."""
 
-    saved: _Saved
+    saved: _MicroBatchBytes
     held_bytes: tuple[int, ...]  # saved tensors and working memory in each phase
 
     @property
@@ -317,7 +325,7 @@ class _BackwardPass(NamedTuple):
 
 @lru_cache(_CACHE_SIZE)
 def _backward_pass(run: _Run, layout: Layout, stage: int) -> _BackwardPass:
-    """Return the memory of a backward pass.
+    """Return the bytes of the backward pass of one micro-batch, before tensor parallelism divides them.
 
     Args:
         run: The model and how it is trained.
@@ -350,16 +358,13 @@ def _select_experts(table: TensorTable, *, routed: bool) -> TensorTable:
 
 
 class StageCounts(NamedTuple):
-    """Counts from which the memory of a stage follows; each is linear in every size of a model.
+    """Counts from which the memory of a stage follows; each is linear in every size of a model."""
 
-    Each attribute is the result of the function of that name; ``shared`` and ``routed`` are those of ``_replicated``.
-    """
-
-    unsharded_state: _Unsharded
-    shared: _Replicated
-    routed: _Replicated
-    activations: _Saved
-    backward_pass: _BackwardPass
+    unsharded_state: _UnshardedState
+    shared: _Replicated  # tensors outside routed experts
+    routed: _Replicated  # tensors of routed experts
+    activations: _MicroBatchBytes  # on a GPU
+    backward_pass: _BackwardPass  # before tensor parallelism divides it
 
     def flat(self) -> Iterator[int]:
         """Yield the counts."""
@@ -376,18 +381,22 @@ class StageCounts(NamedTuple):
             return tuple(islice(counts, len(like)))
 
         return StageCounts(
-            _Unsharded(take(), take()),
+            _UnshardedState(take(), take()),
             _Replicated(take(), take(), several(self.shared.units)),
             _Replicated(take(), take(), several(self.routed.units)),
-            _Saved(take(), take(), take()),
-            _BackwardPass(_Saved(take(), take(), take()), several(self.backward_pass.held_bytes)),
+            _MicroBatchBytes(take(), take(), take()),
+            _BackwardPass(_MicroBatchBytes(take(), take(), take()), several(self.backward_pass.held_bytes)),
         )
 
     def total_bytes(self, setup: TrainingSetup, layout: Layout, stage: int) -> int:
-        """Return the memory of ``stage``; it never decreases as a size of the model grows."""
+        """Return the bytes of a GPU of ``stage``, the parts of :meth:`Stages.parts`.
+
+        They never decrease as a size grows: the saved tensors that are subtracted from the peak of the backward pass
+        are counted before tensor parallelism divides them, and their shards are part of the sum.
+        """
         state = _state_parts(self.unsharded_state, self.shared, self.routed, setup, layout, layout.zero)
         working_bytes = self.backward_pass.working_bytes // layout.tensor
-        return sum(state.values()) + _held_bytes(self.activations, layout, stage) + working_bytes
+        return sum(state.values()) + _in_flight_bytes(self.activations, layout, stage) + working_bytes
 
 
 def stage_counts(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> dict[int, StageCounts]:

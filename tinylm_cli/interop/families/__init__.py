@@ -19,7 +19,7 @@ class Family(NamedTuple):
 
     model_type: str  # Its name in config.json.
     keys_class: str  # File and name of the class of its keys.
-    architecture: str  # Class name of the language model in ``architectures``.
+    architecture: str  # Class name in ``architectures`` of its config.json.
     title: str  # Its display name.
     # Of a multimodal family: the class of its keys, by the ``model_type`` of its language model, the default first.
     # ``keys_class`` then has the defaults of a config without a language model.

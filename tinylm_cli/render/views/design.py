@@ -172,7 +172,9 @@ def _assumptions(report: DesignReport) -> Iterator[Note]:
         recomputes = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield Note(f"Training uses {report.optimizer} and recomputes {recomputes}.", "muted")
     if report.accelerator is not None and report.designs:
-        bound = f"Decode speed is the roofline bound of {report.accelerator}, in tokens/s."
+        of_one = f"one {report.accelerator}, whether or not the model fits on it"
+        bound = of_one if report.n_gpus > 1 else f"{report.accelerator}, in tokens/s"
+        bound = f"Decode speed is the roofline bound of {bound}."
         yield Note(bound, "muted", column="decode/s")
         if report.utilization is not None:
             share = f"{report.utilization * 100:g}% of its peak"

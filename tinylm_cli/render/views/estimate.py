@@ -73,8 +73,12 @@ def _training_sections(
     report: EstimateReport, training: TrainingEstimate, by: str, *, every: bool
 ) -> Iterator[tuple[Section, tuple[Block, ...]]]:
     memory, plan = training.memory, training.plan
-    gpu, overhead = (report.capacity_bytes, report.accelerator), training.sdpa_overhead
-    yield "training_memory", training_memory_blocks(memory, *gpu, overhead, is_divided=plan is not None)
+    yield (
+        "training_memory",
+        training_memory_blocks(
+            memory, report.capacity_bytes, report.accelerator, training.sdpa_overhead, has_plan=plan is not None
+        ),
+    )
     if plan is None:
         yield "training_memory", fit_blocks(training.fit, report.accelerator)
     if by == "layer":

@@ -11,7 +11,7 @@ def families_view(report: FamiliesReport) -> View:
     """Show families as a table."""
     columns = (
         field("model_type", "model_type", style="name"),
-        field("models", "title", right=False, wrap=True),
+        field("title", "title", right=False, wrap=True),
         *only_csv("architecture"),
     )
-    return (record_table(report.families, columns, name="families", caption="Families that are read"),)
+    return (record_table(report.families, columns, name="families", caption="Supported Hugging Face families"),)

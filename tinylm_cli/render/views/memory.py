@@ -40,9 +40,9 @@ def training_memory_blocks(
     accelerator: str | None = None,
     sdpa_overhead: SdpaOverhead | None = None,
     *,
-    is_divided: bool = False,
+    has_plan: bool = False,
 ) -> tuple[Block, ...]:
-    """Show training memory at its peak, by part, on one GPU, even if a plan divides it (``is_divided``)."""
+    """Show the training memory of one GPU at its peak, by part; the heading says if a plan is not applied to it."""
     detail = (
         f"{binary_bytes(report.peak_bytes)} at the peak, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     )
@@ -70,7 +70,7 @@ def training_memory_blocks(
         notes.append(Note(f"The backward pass recomputes up to {again} per layer.", "muted"))
     stack = memory_stack("at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
     stack = stack._replace(name="training_memory", caption="Training memory")
-    title = "Training memory on one GPU, before the plan" if is_divided else "Training memory"
+    title = "Training memory of one GPU without the plan" if has_plan else "Training memory"
     return (Heading(title, detail), stack, *notes)
 
 

@@ -83,6 +83,8 @@ def test_certain_in_blocks(wrong: str, right: str) -> None:
         "attention: {query_pre_attn_scalar: 256}",  # the root of its inverse
         "feed_forward: {activation: selu}",
         "feed_forward: {activation: swiglu}",
+        "block: {mixer: mamba3}",  # mamba, or mamba2
+        "mamba3: {d_head: 64}",
         "position: {kind: absolute}",
         "norm: rmsnorm",
         "n_layers: 8",  # a second one

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from tests.interop.changes import Change, refused
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES, Family
-from tinylm_cli.interop.family_lookup import ALIASES, REASONS, UNSUPPORTED
+from tinylm_cli.interop.family_lookup import ALIASES, ENCODER_DECODERS, ENCODERS, REASONS, UNSUPPORTED
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -56,17 +57,26 @@ def test_missing_family(changed: Change) -> None:
     assert found.help == 'MixtralForCausalLM belongs to the family mixtral: add "model_type": "mixtral"'
 
 
+def test_encoders_and_decoders() -> None:
+    """The kinds of unsupported families are those of transformers."""
+    assert ENCODERS | ENCODER_DECODERS < UNSUPPORTED
+    kinds = dict.fromkeys(ENCODERS, " encoders") | dict.fromkeys(ENCODER_DECODERS, "an encoder and a decoder")
+    for name, kind in kinds.items():
+        assert _told(json.dumps({"model_type": name})).message.endswith(kind)
+        assert transformers.AutoConfig.for_model(name).is_encoder_decoder == (name in ENCODER_DECODERS)
+        assert name in ENCODER_DECODERS or name in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        "t5gemma",
         "qwen4_exp",
         "kimi_k25",
         "chatglm",
         "qwen",
     ],
 )
-def test_unsupported_family(name: str, changed: Change) -> None:
+def test_unsupported_family_without_a_reason(name: str, changed: Change) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(changed("llama", model_type=name))
     (found,) = raised.value.diagnostics

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, FIELD_ALIASES, INEXACT_ALIASES, INEXACT_CHOICES
 from tinylm_cli.config.fields import Field, Schema
-from tinylm_cli.config.similar_names import similarity
+from tinylm_cli.config.similar_names import same_numbers, similarity
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import accepts, plain_number
 from tinylm_cli.config.yaml_nodes import Entry, Node
@@ -53,11 +53,16 @@ def _is_same_key(key: str, candidate: str, value: Node, schema: Schema) -> bool:
     folded = key.casefold()
     if candidate in schema.blocks:
         is_alias = BLOCK_ALIASES.get(folded) == candidate and folded not in INEXACT_ALIASES
-        return value.entries is not None and (is_alias or similarity(key, candidate) >= _SAME_BLOCK)
+        return value.entries is not None and (is_alias or _is_misspelling(key, candidate, _SAME_BLOCK))
     if folded in FIELD_ALIASES:
         fits = value.entries is None and accepts(schema.fields[candidate], value.plain())
         return fits and folded not in INEXACT_ALIASES
-    return similarity(key, candidate.rpartition(".")[2]) >= _SAME_NAME
+    return _is_misspelling(key, candidate.rpartition(".")[2], _SAME_NAME)
+
+
+def _is_misspelling(written: str, meant: str, least: float) -> bool:
+    """Return whether two words are alike and contain the same numbers: ``mamba3`` is not a wrong ``mamba``."""
+    return same_numbers(written, meant) and similarity(written, meant) >= least
 
 
 def value_fix(node: Node, value: str, field: Field) -> Fix | None:
@@ -77,7 +82,7 @@ def _is_same_choice(written: str, choice: str) -> bool:
         return True
     if folded in CHOICE_ALIASES:
         return CHOICE_ALIASES[folded] == choice and folded not in INEXACT_CHOICES
-    return len(folded) >= _SHORTEST_CHOICE and similarity(folded, choice) >= _SAME_CHOICE
+    return len(folded) >= _SHORTEST_CHOICE and _is_misspelling(folded, choice, _SAME_CHOICE)
 
 
 def _is_same_amount(written: str, value: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from functools import partial
+
+_NUMBER = re.compile(r"[0-9]+")
 
 
 def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -24,6 +27,11 @@ def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
 def similarity(wrong: str, known: str) -> float:
     """Return the similarity of two words, from 0 to 1, ignoring case."""
     return difflib.SequenceMatcher(None, folded(wrong[:64]), folded(known)).ratio()
+
+
+def same_numbers(one: str, other: str) -> bool:
+    """Return whether two words contain the same numbers, in the same order."""
+    return _NUMBER.findall(one) == _NUMBER.findall(other)
 
 
 def folded(word: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.similar_names import suggest
+from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
@@ -31,6 +30,22 @@ UNSUPPORTED = frozenset(_UNSUPPORTED.split())
 
 Holds every text-generation family of transformers 5.24 and the most common others.
 """
+
+_ENCODERS = """
+albert bert big_bird camembert data2vec-text deberta deberta-v2 distilbert electra ernie megatron-bert modernbert mpnet
+reformer rembert roberta roberta-prelayernorm roc_bert roformer xlm xlm-roberta xlm-roberta-xl xmod
+"""
+
+ENCODERS = frozenset(_ENCODERS.split())
+"""Those of them whose models are encoders."""
+
+_ENCODER_DECODERS = """
+bart bigbird_pegasus blenderbot blenderbot-small longt5 marian mbart mt5 musicgen musicgen_melody mvp pegasus plbart
+prophetnet switch_transformers t5 t5gemma t5gemma2 umt5 whisper
+"""
+
+ENCODER_DECODERS = frozenset(_ENCODER_DECODERS.split())
+"""Those of them whose models have an encoder and a decoder."""
 
 REASONS = {
     "axk2": "its norms have gates of low rank, and one matrix maps two compressed vectors to queries and gates",
@@ -125,8 +140,7 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
     name = str(value.scalar)
     help_ = _LIST_OF_FAMILIES
     if name in UNSUPPORTED:
-        reason = f": {REASONS[name]}" if name in REASONS else ""
-        message = f"the family {name} is not supported{reason}"
+        message = f"the family {name} is not supported{_reason(name)}"
     else:
         message = f"unknown family {clip(name) or '(empty)'}"
         meant = _misspelled(name, keys)
@@ -134,10 +148,19 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
 
 
+def _reason(name: str) -> str:
+    """Return why a family is not supported, after a colon; empty if that is not known."""
+    if name in ENCODERS:
+        return ": its models are encoders"
+    if name in ENCODER_DECODERS:
+        return ": its models have an encoder and a decoder"
+    return f": {REASONS[name]}" if name in REASONS else ""
+
+
 def _misspelled(name: str, keys: Collection[str]) -> str | None:
     """Return the family that ``name`` misspells, if any: letters may differ, but not numbers."""
     meant = suggest(name, FAMILIES, _NEAR_FAMILY)
-    if meant is None or re.findall(r"[0-9]+", name) != re.findall(r"[0-9]+", meant):
+    if meant is None or not same_numbers(name, meant):
         return None
     outer_keys = {*FAMILIES[meant].keys.ignored_outer_keys, FAMILIES[meant].keys.language_model_key}
     return None if (DISTINCTIVE_KEYS & set(keys)) - outer_keys else meant

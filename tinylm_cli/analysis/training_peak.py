@@ -20,7 +20,7 @@ from tinylm_cli.analysis.saved_tensors.attention import (
     GATE_INPUT,
     GATED_OUTPUT,
     OUTPUT,
-    SUB_NORMS,
+    SUB_NORM_TENSORS,
 )
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
@@ -165,8 +165,10 @@ def _layer(
             # gradients of its output, of the parts above and below 0, and of a product; a gated unit has freed the
             # saved output of the activation by then
             n_hidden = 3 if config.feed_forward.gated else 4
-        if config.feed_forward.sub_norm:  # whose input and output are freed by then
-            n_hidden = max(n_hidden - 1, 1)  # or the gradients of the norm's input and output
+        if config.feed_forward.sub_norm:
+            # its saved input and output are freed before the gradients of gate and up exist; without a gate, the peak
+            # is at the gradients of its own input and output
+            n_hidden = max(n_hidden - 1, 1)
         hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
@@ -174,7 +176,7 @@ def _layer(
         last = max(index for index, tensor in enumerate(tensors) if tensor.part in config.block.mixers)
         # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
         output = (OUTPUT,) if run.materializes_scores else ()
-        freed = (GATE, GATE_INPUT, GATED_OUTPUT, *SUB_NORMS, *DIFFERENCES, *output)
+        freed = (GATE, GATE_INPUT, GATED_OUTPUT, *SUB_NORM_TENSORS, *DIFFERENCES, *output)
         until_mixer = total_bytes(tensor for tensor in tensors[: last + 1] if tensor.name not in freed)
         working = residual_stream + mixer_of(config).gradient_bytes(run)
         yield PhaseMemory("backward", gradients + feed_forward, saved + until_mixer, working)

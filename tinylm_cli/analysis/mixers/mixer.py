@@ -108,7 +108,7 @@ class Mixer(ABC):
 
 
 def norm_bytes(config: ModelConfig, element_bytes: int) -> int:
-    """Return the bytes that a norm of the config holds beside its input, per element of it.
+    """Return the bytes that a norm of the config allocates for each element of its input.
 
     Torch's RMSNorm on the CPU is composed of single operations in float32 or wider.
     """

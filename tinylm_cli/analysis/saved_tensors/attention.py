@@ -9,13 +9,16 @@ from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 
 OUTPUT = "attention output"
-"""The tensor (B, T, H·K_v) that the output projection or the gate reads."""
+"""The tensor (B, T, H·K_v) that the output gate, sub_norm or the output projection reads."""
 
 GATE, GATE_INPUT, GATED_OUTPUT = "gate", "gate before softplus", "gated output"
 """The factor of the attention output, and their product, which are freed before the backward pass of core attention."""
 
 SUB_NORM, SUB_NORM_OUTPUT = "sub_norm", "sub_norm output"
-SUB_NORMS = (*(f"{SUB_NORM} {part}" for part in ("input upcast", "scaled", "statistics", "gain")), SUB_NORM_OUTPUT)
+SUB_NORM_TENSORS = (
+    *(f"{SUB_NORM} {part}" for part in ("input upcast", "scaled", "statistics", "gain")),
+    SUB_NORM_OUTPUT,
+)
 """The tensors of the norm before the output projection, freed before the backward pass of core attention."""
 
 FACTOR = "difference factor"
@@ -62,11 +65,11 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         yield output
         yield from _differences(run)
         output = _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, d_value)
-    yield from _gate_and_projection(run, output, d_value)
+    yield from _output_tensors(run, output, d_value)
 
 
-def _gate_and_projection(run: ForwardPass, output: SavedTensor, d_value: int) -> Iterator[SavedTensor]:
-    """Yield what the gate, the norm and the projection of the output of all heads read, ``d_value`` elements per head.
+def _output_tensors(run: ForwardPass, output: SavedTensor, d_value: int) -> Iterator[SavedTensor]:
+    """Yield the tensors that the output gate, sub_norm and the output projection save.
 
     Args:
         run: The forward pass.
@@ -88,7 +91,7 @@ def _gate_and_projection(run: ForwardPass, output: SavedTensor, d_value: int) ->
 
 
 def _differences(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors that the differences between pairs of heads save, except the attention output and theirs."""
+    """Yield the tensors that differential attention saves after its output, up to the normalized difference."""
     config, pairs = run.config, run.config.n_heads // 2
     yield SavedTensor(FACTOR, "attention", 2 * run.upcast_bytes + run.element_bytes, "none")  # two exponentials, λ
     difference = _of_heads(run, DIFFERENCE, pairs, config.d_value)  # B × T × H/2 × 2·K
@@ -113,7 +116,7 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
     d_storage = settings.d_nope + config.d_value
     yield from _sdpa(run, kv_heads=config.n_heads, d_value=config.d_value, d_value_storage=d_storage)
     output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v
-    yield from _gate_and_projection(run, output, config.d_value)
+    yield from _output_tensors(run, output, config.d_value)
 
 
 def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:

@@ -1,4 +1,4 @@
-"""Microsoft's BitNet b1.58: Llama with norms before the output projections, in full precision."""
+"""Microsoft's BitNet b1.58: Llama with norms before the output projections; its weights are not read as ternary."""
 
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
@@ -6,7 +6,7 @@ from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
 
 class BitNetKeys(key.LlamaLikeKeys, RopeKeys):
-    """``BitNetConfig``; ``quantization_config``, which replaces its linear layers, is ignored."""
+    """``BitNetConfig``; ``quantization_config`` is ignored, so weights are counted in the dtype of the model."""
 
     constants = {**key.LLAMA_LIKE, "attention.sub_norm": True, "feed_forward.sub_norm": True}
     tensor_names = LLAMA_NAMES.override(

@@ -52,7 +52,7 @@ def list_(
     ] = None,
     to: ReportOutput,
 ) -> CommandOutput:
-    """List the built-in presets, published models, GPUs and Hugging Face families.
+    """List presets, published models, GPUs and Hugging Face families.
 
     Every command accepts the name of a preset or published model; --gpu accepts the name of a GPU.
 

@@ -88,6 +88,16 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 """The block of each sequence mixer other than attention."""
 
 
+LAYER_LATENT_ATTENTION: list[dict[str, Any]] = [
+    {},
+    {"window": 2, "index_top_k": None},
+    {"window": None, "scale_latents": True},
+    {"kv_rank": 5, "d_nope": 3, "d_value": 2},
+    {"d_rope": 6, "k_rope_norm": True},
+]
+"""Fields of latent attention in which a kind of layers may differ."""
+
+
 LAYER_ATTENTION: list[dict[str, Any]] = [
     {},
     {"window": 2},
@@ -263,6 +273,12 @@ def _layers(
             other["position"] = draw(one_of([{}, {"kind": "none"}]))
         if position["kind"] == "rope":
             other["position"] = draw(one_of([other["position"], {"theta": 50.0}]))
+    elif mixer == "attention":
+        fitting = position.get("scaling") != "longrope"  # whose factors are those of d_rope dimensions
+        other["attention"] = draw(one_of([each for each in LAYER_LATENT_ATTENTION if fitting or "d_rope" not in each]))
+        if other["attention"].get("d_rope", 0) > attention.get("index_d_head", 6):
+            other["attention"] |= {"index_top_k": None}
+        other["n_heads"] = draw(one_of([1, 2, 4]))
     if "n_experts" in feed_forward and change != "no feed_forward":
         other["feed_forward"] = draw(one_of([{}, {"n_experts": None}, {"n_experts": 4, "n_groups": 1}]))
     first = ["one"] if "kv_from" in other.get("attention", {}) else []
@@ -349,11 +365,16 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
 
 def _latent(draw: st.DrawFn, d_rope: int, *, rope: bool) -> dict[str, Any]:
     q_rank = draw(one_of([None, 1, 6]))
+    restricted: dict[str, Any] = draw(one_of([{}, {"window": 4}, {"window": 1}, {"window": 3, "window_pattern": "LG"}]))
+    if q_rank is not None and draw(st.booleans()):
+        restricted = _indexer(draw, rope=rope)
     return {
         "kind": "latent",
         "kv_rank": draw(one_of([1, 10])),
         "q_rank": q_rank,
-        **(_indexer(draw, rope=rope) if q_rank is not None and draw(st.booleans()) else {}),
+        **restricted,
+        "scale_latents": draw(st.booleans()),
+        "k_rope_norm": draw(st.booleans()),
         "d_nope": draw(one_of([1, 6])),
         "d_rope": d_rope,
         "d_value": draw(one_of([None, 1, 6, 8])),

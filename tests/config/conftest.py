@@ -40,6 +40,8 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
     "dtype": st.sampled_from([None, "float32", "bfloat16", "float16", "float64"]),
 }
 
+WINDOW_PATTERN = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")
+
 
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
@@ -72,8 +74,12 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     }
     if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":
         blocks["attention"] |= draw(_some({"qk_norm_after_rope": st.booleans()}))
-    if blocks["attention"].get("kind") == "latent" and blocks["attention"].get("q_rank") and draw(st.booleans()):
-        blocks["attention"] |= draw(_indexer(blocks["position"]["kind"], blocks["attention"]["d_rope"]))
+    if blocks["attention"].get("kind") == "latent" and draw(st.booleans()):
+        if blocks["attention"].get("q_rank") and draw(st.booleans()):
+            blocks["attention"] |= draw(_indexer(blocks["position"]["kind"], blocks["attention"]["d_rope"]))
+        else:
+            blocks["attention"]["window"] = draw(st.integers(1, 10**9))
+            blocks["attention"] |= draw(_some({"window_pattern": WINDOW_PATTERN}))
     if blocks["attention"].get("gate"):
         blocks["attention"] |= draw(
             _some({"gate_per_head": st.booleans(), "gate_activation": st.sampled_from(["sigmoid", "softplus"])})
@@ -220,14 +226,14 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
         values |= {"v_norm": True, **(draw(_some({"keys_as_values": st.booleans()})) if shared else {})}
     if draw(st.booleans()):
         values["window"] = draw(st.integers(1, 10**9))
-        pattern = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")
-        values |= draw(_some({"window_pattern": pattern, "chunked": st.booleans()}))
+        values |= draw(_some({"window_pattern": WINDOW_PATTERN, "chunked": st.booleans()}))
     return values
 
 
 def _latent() -> st.SearchStrategy[dict[str, Any]]:
     own = {"kv_rank": DIMS, "q_rank": st.none() | DIMS, "d_nope": DIMS, "d_value": st.none() | DIMS}
     own["latent_norm_eps"] = st.sampled_from([None, 1e-6, 0.1])
+    own |= {"scale_latents": st.booleans(), "k_rope_norm": st.booleans()}
     return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
 
 

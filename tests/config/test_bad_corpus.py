@@ -385,6 +385,7 @@ window-pattern-list           wrong-type@9
 window-pattern-lowercase      wrong-type@9
 window-pattern-without-window without-effect@8
 window-pattern-words          wrong-type@9
+window-with-indexer           contradiction@13
 yaml11-booleans               wrong-type@7,9,11
 zero-width-in-key             unknown-key@7
 """

@@ -149,6 +149,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "write attention.index_d_head: 64, or attention.d_rope: 32",
     ),
     (
+        {**LATENT, "attention.q_rank": 8, "attention.index_top_k": 4, "attention.window": 2},
+        "contradiction",
+        "attention.window 2 and attention.index_top_k 4 both restrict the attended positions",
+        "omit attention.index_top_k, or omit attention.window",
+    ),
+    (
         {**LATENT, "attention.index_top_k": 4},
         "without-effect",
         "attention.index_top_k has no effect unless attention.q_rank is set",

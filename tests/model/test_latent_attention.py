@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
 from tinylm_cli.model.latent_attention import LatentAttention, LatentKVCache
 from tinylm_cli.model.rope import RotaryPosition, Rotation
 
@@ -26,6 +26,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"scale": 0.4, "logit_softcap": 1.5, "bias": True, "out_multiplier": 2.0},
     {"gate": True},
     {"gate": True, "gate_per_head": True},
+    {"scale_latents": True, "k_rope_norm": True},
+    {"scale_latents": True, "q_rank": 7},
+    {"window": 3},
 ]
 
 
@@ -47,11 +50,15 @@ def rotation_of(config: ModelConfig, start: int, count: int) -> Rotation | None:
 def by_hand(module: LatentAttention, config: ModelConfig, x: Tensor) -> Tensor:
     """Attend head by head, with keys and values expanded from the latents."""
     rotation, settings = rotation_of(config, 0, T), config.attention
-    q = module.q_b_proj(module.q_a_norm(module.q_a_proj(x))) if settings.q_rank else module.q_proj(x)
+    factors = [(16 / rank) ** 0.5 if settings.scale_latents else 1.0 for rank in (settings.q_rank or 16, C)]
+    q = module.q_b_proj(factors[0] * module.q_a_norm(module.q_a_proj(x))) if settings.q_rank else module.q_proj(x)
     compressed = module.kv_a_proj(x)
-    latent, k_rope = module.kv_a_norm(compressed[..., :C]), compressed[..., C:]
+    latent, k_rope = factors[1] * module.kv_a_norm(compressed[..., :C]), compressed[..., C:]
+    if module.k_rope_norm is not None:
+        k_rope = module.k_rope_norm(k_rope)
     expanded = module.kv_b_proj(latent)
-    hidden = torch.full((T, T), -torch.inf).triu(1)
+    distance = torch.arange(T)[:, None] - torch.arange(T)
+    hidden = torch.zeros(T, T).masked_fill((distance < 0) | (distance >= (settings.window or T)), -torch.inf)
     outputs = []
     for head in range(HEADS):
         own = slice(head * (N + R), (head + 1) * (N + R))
@@ -83,8 +90,10 @@ def test_formula(settings: dict[str, Any], rope: bool, make_config: Make, random
     randomized(module)
     x = torch.randn(2, T, 16)
     expected = by_hand(module, config, x)
-    torch.testing.assert_close(module(x, CAUSAL, rotation_of(config, 0, T)), expected)
+    (mask,) = attention_masks([config], start=0, length=T, device=x.device, dtype=x.dtype)
+    torch.testing.assert_close(module(x, mask, rotation_of(config, 0, T)), expected)
     (cached,) = LatentKVCache.buffers(config, batch_size=2, capacity=T)
+    assert cached.shape[-2] == min(settings.get("window", T), T)
     buffer = torch.zeros(cached.shape)
     for at in range(T):
         (state,) = LatentKVCache.of_layers([buffer], start=at, count=1)

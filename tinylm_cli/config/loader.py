@@ -27,7 +27,7 @@ _NOT_COUNTED = frozenset(
         "norm.eps",
         "feed_forward.activation",
         *(f"position.{name}" for name in Position.model_fields if name not in ("kind", "offset")),
-        *("attention.window", "attention.window_pattern", "attention.chunked"),
+        *("attention.window", "attention.window_pattern", "attention.chunked", "attention.scale_latents"),
         *("attention.temperature_scale", "attention.temperature_len", "attention.temperature_offset"),
         *("attention.logit_softcap", "head.logit_softcap"),
     }

@@ -203,6 +203,14 @@ def _window_has_a_layer(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", ("attention.window_pattern", "attention.window"), message, remedy)
 
 
+def _window_or_indexer(value: Values) -> Iterator[Problem]:
+    window, top_k = value["attention.window"], value["attention.index_top_k"]
+    if window is not None and top_k is not None:
+        message = f"attention.window {window} and attention.index_top_k {top_k} both restrict the attended positions"
+        remedy = "omit attention.index_top_k, or omit attention.window"
+        yield Problem("contradiction", ("attention.window", "attention.index_top_k"), message, remedy)
+
+
 def _layer_has_a_part(value: Values) -> Iterator[Problem]:
     if value["block.mixer"] == "none" and not value["block.feed_forward"]:
         message = "block.mixer none and block.feed_forward false leave nothing in a layer"
@@ -301,6 +309,7 @@ RULES = (
     _norm_bias_fits,
     _parallel_is_pre_norm,
     _window_has_a_layer,
+    _window_or_indexer,
     _layer_has_a_part,
     _positions_inside_attention,
     _mamba2_heads_fit,

@@ -51,8 +51,8 @@ class LayerKVCache(NamedTuple):
 
         During prefill, attend to the keys and values just passed in: the ring buffer may have evicted some.
         """
-        self.new_keys.copy_(_ring_slots(keys, self.new_keys.shape[2]))
-        self.new_values.copy_(_ring_slots(values, self.new_values.shape[2]))
+        self.new_keys.copy_(ring_slots(keys, self.new_keys.shape[2]))
+        self.new_values.copy_(ring_slots(values, self.new_values.shape[2]))
         return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K), (B, G, S, V)
 
     @staticmethod
@@ -304,7 +304,7 @@ def gated(attended: Tensor, gate: Tensor) -> Tensor:
     return (by_head * gate[..., None]).flatten(2)  # (B, T, H·V)
 
 
-def _ring_slots(x: Tensor, size: int) -> Tensor:
-    """Return the last ``size`` positions of ``x`` (B, G, T, K), each in its slot of a ring buffer of that size."""
-    length = x.shape[2]
-    return x if length == size else x[:, :, -size:].roll(length % size, dims=2)  # (B, G, size, K)
+def ring_slots(x: Tensor, size: int) -> Tensor:
+    """Return the last ``size`` positions of ``x`` (B, ..., T, K), each in its slot of a ring buffer of that size."""
+    length = x.shape[-2]
+    return x if length == size else x[..., -size:, :].roll(length % size, dims=-2)  # (B, ..., size, K)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention import GATE_ACTIVATIONS, gated
+from tinylm_cli.model.attention import GATE_ACTIVATIONS, gated, ring_slots
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.indexer import Indexer, restricted
 from tinylm_cli.model.linear import Linear
@@ -23,7 +24,8 @@ class LatentKVCache(NamedTuple):
     """One layer's views into the cache of latent attention, which has no head dimension.
 
     Attributes:
-        new: Slots for the latents and rotated keys of new positions, (B, T, C + R).
+        new: Slots for the latents and rotated keys of new positions, (B, T, C + R); with a window shorter than T, only
+            for the last ``window``.
         all: Latents and rotated keys of all S cached positions, (B, S, C + R).
         new_index: Slots for the keys of the indexer, (B, T, I); None without one.
         all_index: Keys of the indexer of all cached positions, (B, S, I); None without one.
@@ -35,10 +37,15 @@ class LatentKVCache(NamedTuple):
     all_index: Tensor | None = None
 
     def update(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new latents (B, T, C) and rotated keys (B, T, R); return all cached ones, (B, S, C) and (B, S, R)."""
-        rank = latent.shape[-1]
-        self.new[..., :rank].copy_(latent)
-        self.new[..., rank:].copy_(k_rope)
+        """Store new latents (B, T, C) and rotated keys (B, T, R); return those to attend to, (B, S, C) and (B, S, R).
+
+        During prefill with a window, attend to those just passed in: the ring buffer may have evicted some.
+        """
+        rank, size = latent.shape[-1], self.new.shape[1]
+        self.new[..., :rank].copy_(ring_slots(latent, size))
+        self.new[..., rank:].copy_(ring_slots(k_rope, size))
+        if latent.shape[1] > size:
+            return latent, k_rope  # (B, T, C), (B, T, R)
         return self.all[..., :rank], self.all[..., rank:]  # (B, S, C), (B, S, R)
 
     def update_index(self, keys: Tensor) -> Tensor:
@@ -50,9 +57,10 @@ class LatentKVCache(NamedTuple):
 
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
-        """Return the buffers of one layer: latents and rotated keys of ``capacity`` positions; keys of the indexer."""
+        """Return the buffers of one layer: latents and rotated keys of at most ``window`` positions; indexer keys."""
         attention = config.attention
-        latents = Buffer((1, batch_size, capacity, attention.kv_rank + attention.d_rope))  # (1, B, S, C + R)
+        size = min(attention.window or capacity, capacity)
+        latents = Buffer((1, batch_size, size, attention.kv_rank + attention.d_rope))  # (1, B, S, C + R)
         if attention.index_top_k is None:
             return (latents,)
         return latents, Buffer((1, batch_size, capacity, attention.index_d_head))  # (1, B, S, I)
@@ -69,7 +77,8 @@ class LatentAttention(SequenceMixer):
 
     RoPE, if any, rotates d_rope extra dimensions of each query and of one key shared by all heads. Decoding does not
     expand the cached latents. It absorbs the key expansion into the query, and applies the value expansion to the
-    attended latent, which computes the same sums in another order.
+    attended latent, which computes the same sums in another order. With ``attention.scale_latents``, normalized latents
+    of any rank have the length of a normalized input, √d_model.
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm and attention.
@@ -98,9 +107,15 @@ class LatentAttention(SequenceMixer):
             self.q_a_norm = build_norm(config, attention.q_rank, eps=attention.latent_norm_eps)
             self.q_b_proj = Linear(attention.q_rank, d_query, bias=False)
         self.compresses_queries = attention.q_rank is not None
+        self.q_factor = self.kv_factor = 1.0
+        if attention.scale_latents:
+            self.kv_factor = math.sqrt(config.d_model / attention.kv_rank)
+            self.q_factor = math.sqrt(config.d_model / (attention.q_rank or config.d_model))
         self.indexer = None if attention.index_top_k is None else Indexer(config)
         self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
         self.kv_a_norm = build_norm(config, self.kv_rank, eps=attention.latent_norm_eps)
+        eps = attention.latent_norm_eps
+        self.k_rope_norm = build_norm(config, self.d_rope, eps=eps) if attention.k_rope_norm else None
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
         d_gate = config.n_heads * (1 if attention.gate_per_head else self.d_value)  # H or H·V
         self.gate_proj = Linear(config.d_model, d_gate, bias=False) if attention.gate else None
@@ -122,12 +137,14 @@ class LatentAttention(SequenceMixer):
         N = d_nope, R = d_rope, C = kv_rank and V = d_value.
         """
         batch, length, _ = x.shape
-        compressed = self.q_a_norm(self.q_a_proj(x)) if self.compresses_queries else None  # (B, T, Q)
+        compressed = self._compressed_queries(x) if self.compresses_queries else None  # (B, T, Q)
         q = self.q_proj(x) if compressed is None else self.q_b_proj(compressed)  # (B, T, H·(N + R))
         q = q.view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + R)
         q_nope, q_rope = q.split((self.d_nope, self.d_rope), dim=-1)  # (B, H, T, N), (B, H, T, R)
         latent, k_rope = self.kv_a_proj(x).split((self.kv_rank, self.d_rope), dim=-1)  # (B, T, C), (B, T, R)
-        latent = self.kv_a_norm(latent)  # (B, T, C)
+        latent = _scaled(self.kv_a_norm(latent), self.kv_factor)  # (B, T, C)
+        if self.k_rope_norm is not None:
+            k_rope = self.k_rope_norm(k_rope)  # (B, T, R)
         if rotation is not None:
             q_rope, k_rope = rotation.rotate(q_rope), rotation.rotate(k_rope[:, None])[:, 0]  # (B, H, T, R), (B, T, R)
         if cache is not None:
@@ -146,6 +163,9 @@ class LatentAttention(SequenceMixer):
             attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·V)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
+
+    def _compressed_queries(self, x: Tensor) -> Tensor:
+        return _scaled(self.q_a_norm(self.q_a_proj(x)), self.q_factor)  # (B, T, Q)
 
     def _select(
         self,
@@ -190,6 +210,10 @@ class LatentAttention(SequenceMixer):
     def _sdpa(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         return sdpa(q, k, v, mask, scale=self.scale, dropout=dropout, softcap=self.softcap)
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else x * factor
 
 
 def _gathered(selected: Tensor, latent: Tensor, k_rope: Tensor, *, count: int) -> tuple[Tensor, Tensor]:

@@ -175,6 +175,8 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
     d_compressed = attention.kv_rank + attention.d_rope
     yield from linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
     yield from norm("attention.kv_a_norm", config, attention.kv_rank)  # (C)
+    if attention.k_rope_norm:
+        yield from norm("attention.k_rope_norm", config, attention.d_rope)  # (R)
     d_expanded = heads * (attention.d_nope + config.d_value)
     yield from linear("attention.kv_b_proj", attention.kv_rank, d_expanded, "attention", bias=False)  # (H·(N + K_v), C)
     d_values = heads * config.d_value

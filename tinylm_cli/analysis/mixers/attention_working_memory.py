@@ -152,12 +152,13 @@ def _latent_attention(
     attention, heads, upcast_bytes = config.attention, config.n_heads, max(element_bytes, FLOAT32_BYTES)
     d_query, d_values = heads * config.d_head, heads * config.d_value  # H·(N + R), H·K_v
     d_rotated = attention.d_rope if config.position.kind == "rope" else 0
+    d_own_key = attention.d_rope if attention.k_rope_norm else d_rotated
     held = (
         2 * config.d_model  # x, norm(x)
         + 3 * d_query  # the projected q; the concatenated q and k
         + heads * d_rotated  # q_rope, rotated
         + (attention.kv_rank + attention.d_rope)  # kv_a_proj output
-        + (attention.kv_rank + d_rotated)  # normalized (C) and rotated (R)
+        + (attention.kv_rank + d_own_key)  # normalized (C), and normalized or rotated (R)
         + (attention.q_rank or 0)  # the compressed query
         + (heads * attention.d_nope + d_values)  # k_nope and v from kv_b_proj
     )

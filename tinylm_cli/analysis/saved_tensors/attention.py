@@ -109,10 +109,12 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
 
     if settings.q_rank is not None:
         yield from norm(run, "q_a_norm", vectors("q_a_proj output", settings.q_rank), rows, settings.q_rank)
-        yield vectors("q_a_norm output", settings.q_rank)  # read by q_b_proj
+        yield vectors("q_a_norm output", settings.q_rank)  # times its factor, if any; read by q_b_proj
     compressed = vectors("kv_a_proj output", settings.kv_rank + settings.d_rope)  # C + R, one storage
     yield from norm(run, "kv_a_norm", compressed, rows, settings.kv_rank)
-    yield vectors("kv_a_norm output", settings.kv_rank)  # read by kv_b_proj
+    yield vectors("kv_a_norm output", settings.kv_rank)  # times its factor, if any; read by kv_b_proj
+    if settings.k_rope_norm:
+        yield from norm(run, "k_rope_norm", compressed, rows, settings.d_rope)
     d_storage = settings.d_nope + config.d_value
     yield from _sdpa(run, kv_heads=config.n_heads, d_value=config.d_value, d_value_storage=d_storage)
     output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v

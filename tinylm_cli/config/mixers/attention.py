@@ -111,7 +111,7 @@ class Attention(Block):
         "Attend to the keys and values of the last earlier layer of this kind of layers.kinds, instead of projecting"
         " and caching others (Gemma 4); default: a layer has keys and values of its own.",
     )
-    window: Annotated[int | None, MULTI_HEAD] = optional(
+    window: int | None = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN
     )
     window_pattern: Annotated[str, WINDOW] = Field(
@@ -120,7 +120,7 @@ class Attention(Block):
         examples=["LG"],
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
-    chunked: Annotated[bool, WINDOW] = Field(
+    chunked: Annotated[bool, MULTI_HEAD, WINDOW] = Field(
         False,
         description="Local layers attend within consecutive chunks of window tokens instead of a sliding window"
         " (Llama 4).",
@@ -167,9 +167,18 @@ class Attention(Block):
     )
     latent_norm_eps: Annotated[float | None, LATENT] = optional(
         1e-6,
-        "latent: added to the variance in the norms of the compressed keys and values and queries; default: norm.eps.",
+        "latent: added to the variance in the norms of the compressed keys and values and queries, and of the key with"
+        " RoPE; default: norm.eps.",
         gt=0,
         le=0.1,
+    )
+    scale_latents: Annotated[bool, LATENT] = Field(
+        False,
+        description="latent: multiply the normalized compressed keys and values by √(d_model / kv_rank), and queries by"
+        " √(d_model / q_rank) (Dots 3 Note).",
+    )
+    k_rope_norm: Annotated[bool, LATENT] = Field(
+        False, description="latent: normalize the d_rope dimensions of the shared key, before RoPE (Dots 3 Note)."
     )
     index_top_k: Annotated[int | None, LATENT, COMPRESSED] = optional(
         2048,

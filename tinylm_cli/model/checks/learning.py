@@ -245,6 +245,7 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
     normalized = attention.qk_norm != "none"
     if attention.kind == "latent":
         dims = [attention.kv_rank, *([attention.q_rank] if attention.q_rank is not None else [])]
+        dims += [attention.d_rope] if attention.k_rope_norm else []
     else:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
         dims = [heads * config.d_head] if normalized else []

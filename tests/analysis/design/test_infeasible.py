@@ -238,10 +238,7 @@ class TestRelaxations:
     @pytest.mark.parametrize("undecided", [(256,), (2**13, 2**14), tuple(2**power for power in range(8, 17))])
     def test_too_large_a_search(self, undecided: tuple[int, ...]) -> None:
         """A relaxation that cannot be searched is not proposed; the others are."""
-        gpu, target = load_hardware("rtx-4090"), within("total_params", 10**9, 0.02)
-        space = replace(space_of("llama"), max_len=2**17, accelerator=gpu)
-        constraints = (target, fits(gpu, "training"))
-        report = find_designs(DesignRequest(space, constraints, purpose="training"))
+        space, constraints, report = _too_long_for_a_gpu()
         names = [set(each.changes) for each in report.relaxations]
         assert {"seq_len"} in names
 
@@ -278,6 +275,15 @@ class TestRelaxations:
         assert {name for each in alone for name in each.changes} >= {"total_params", "kv_cache_bytes"}
         together = found("course", at_most("kv_cache_bytes", 2), at_most("weights_bytes", 3)).relaxations
         assert set(together[0].changes) == {"kv_cache_bytes", "weights_bytes"}
+
+
+@cache
+def _too_long_for_a_gpu() -> tuple[SearchSpace, tuple[Constraint, ...], DesignReport]:
+    """Return a search that no model matches, because the sequences are too long for the GPU."""
+    gpu, target = load_hardware("rtx-4090"), within("total_params", 10**9, 0.02)
+    space = replace(space_of("llama"), max_len=2**17, accelerator=gpu)
+    constraints = (target, fits(gpu, "training"))
+    return space, constraints, find_designs(DesignRequest(space, constraints, purpose="training"))
 
 
 def _biases_and_norms(d_model: int, d_ff: int) -> int:

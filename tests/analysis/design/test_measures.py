@@ -69,7 +69,7 @@ LAYOUTS = (
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["tp", "cp", "zero-3", "gpipe", "pp", "many-pp", "virtual"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["course", "gemma2", "qwen3-moe", "qwen3.5"])
 def test_training_memory_of_several_gpus(family: str, layout: Layout) -> None:
     template = FAMILIES[family]
     if template.config.feed_forward.n_experts:

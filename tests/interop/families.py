@@ -408,6 +408,41 @@ def glm_moe_dsa(draw: Draw) -> Keys:
     return keys | types
 
 
+def dots3_note_text(draw: Draw) -> Keys:
+    keys = deepseek_v32(draw)
+    for name in ("rope_scaling", "rope_parameters", "rope_theta"):
+        keys.pop(name, None)
+    layers, heads = keys["num_hidden_layers"], draw(one_of(1, 2, 4))
+    types = ("indexed_attention", "sliding_attention", "full_attention")
+    released: Keys = {
+        "use_dsa": draw(one_of(True, False)),
+        "use_sliding_window": draw(one_of(True, True, False)),
+        "moe_layer_freq": draw(one_of(1, 2, [1, 0, 1])),
+        "swa_num_attention_heads": heads,
+        "swa_num_key_value_heads": heads,
+        "swa_kv_lora_rank": 10,
+        "swa_q_lora_rank": draw(one_of(6, 10)),
+        "swa_head_dim": 8,
+        "swa_qk_nope_head_dim": draw(one_of(2, 4)),
+        "swa_v_head_dim": draw(one_of(6, 9)),
+        "rope_theta": 100.0,
+        "swa_rope_theta": 50.0,
+    }
+    local = {"num_attention_heads": heads, "num_key_value_heads": heads, "kv_lora_rank": 10}
+    local |= {"qk_nope_head_dim": 2, "qk_rope_head_dim": draw(one_of(2, 4))}
+    local["head_dim"] = local["qk_nope_head_dim"] + local["qk_rope_head_dim"]
+    listed = list(draw(product(types, repeat=layers)))
+    thetas = {name: {"rope_type": "default", "rope_theta": draw(one_of(100.0, 1e4))} for name in sorted(set(listed))}
+    current: Keys = {
+        "layer_types": listed,
+        "rope_parameters": thetas,
+        "per_layer_config": {i: local for i, each in enumerate(listed) if each == "sliding_attention"},
+    }
+    form: Keys = draw(one_of(released, current, current))
+    width = {"head_dim": 10, "shared_experts_intermediate_size": draw(one_of(6, 10))}
+    return keys | form | width | {"sliding_window": WINDOW}
+
+
 def _delta_layers(draw: Draw) -> Keys:
     keys = _deepseek(draw) | rms(draw) | {"num_local_experts": 8, "tie_word_embeddings": False}
     del keys["n_routed_experts"]
@@ -1386,6 +1421,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "deepseek_v32": deepseek_v32,
     "glm_moe_dsa": glm_moe_dsa,
     "kimi_linear": kimi_linear,
+    "dots3_note_text": dots3_note_text,
     "bailing_hybrid": bailing_hybrid,
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,

@@ -212,6 +212,25 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.index_top_k": 2048, "attention.index_n_heads": 32, "attention.index_d_head": 128,
         "attention.index_pairing": "adjacent",
     },
+    "dots3_note_text": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": 1024, "attention.kv_rank": 512,
+        "attention.d_nope": 128, "attention.d_rope": 64, "attention.d_value": 128, "attention.scale_latents": True,
+        "attention.k_rope_norm": True, "attention.gate": True, "attention.gate_per_head": True, "norm.eps": 1e-5,
+        "attention.latent_norm_eps": None, "position.pairing": "adjacent", "position.theta": 8e7,
+        "attention.index_top_k": 2048, "attention.index_n_heads": 64, "attention.index_d_head": 128,
+        "attention.index_pairing": "adjacent", "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True, "feed_forward.renormalize": True, "feed_forward.n_experts": 256,
+        "feed_forward.d_expert": 1536, "feed_forward.d_shared_expert": 1536, "feed_forward.n_shared_experts": 1,
+        "layers.first": "indexed_dense", "layers.pattern": "indexed, 3 local", "layers.last": "indexed",
+        "layers.kinds": {
+            "indexed": {},
+            "indexed_dense": {"feed_forward": {"n_experts": None}},
+            "local": {
+                "n_heads": 64, "position": {"theta": 5e4},
+                "attention": {"kv_rank": 1024, "d_nope": 192, "window": 512, "index_top_k": None},
+            },
+        },
+    },
     "bailing_hybrid": {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "position.theta": 6e6,
         "attention.kv_rank": 512, "attention.q_rank": None, "attention.gate": True, "attention.gate_per_head": True,

@@ -153,6 +153,7 @@ def _origin(loaded: LoadedConfig, field: str) -> str:
 
 _GLOBAL_HEADS = {f"{layer:02}": {"head_dim": 256} for layer in range(5, 60, 6)}
 _LINEAR = {"rope_type": "linear", "factor": 2.0}
+_TYPED_ROPE = {f"{name}_attention": {"rope_type": "default", "rope_theta": 1e4} for name in ("indexed", "sliding")}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,8 @@ _LINEAR = {"rope_type": "linear", "factor": 2.0}
         ("cohere2_moe", {"rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5}, "layer_norm_eps"),
         ("dbrx", {}, "attn_config.rope_theta ffn_config.moe_jitter_eps ffn_config.moe_loss_weight"),
         ("dots1", {}, "max_window_layers"),
+        ("dots3_note_text", {"mlp_layer_types": ["sparse"] * 46}, "first_k_dense_replace moe_layer_freq"),
+        ("dots3_note_text", {"rope_parameters": _TYPED_ROPE}, "rope_theta swa_rope_theta"),
         (
             "exaone4",
             {"sliding_window": None, "layer_types": ..., "sliding_window_pattern": 4},

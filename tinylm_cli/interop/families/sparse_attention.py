@@ -13,15 +13,16 @@ from tinylm_cli.interop.translation import Translation
 _INDEXER = ("wq_b", "wk", "k_norm", "weights_proj")
 _SHARED = "each layer of tinylm has an indexer of its own; this family's code reuses the selection of an earlier one"
 INDEXED_ATTENTION = "indexed_attention"
+INDEXED_NAMES = LATENT_NAMES.override(
+    layer={f"attention.indexer.{name}": f"self_attn.indexer.{name}" for name in _INDEXER}
+)
 
 
 class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
     """Keys of a family whose layers all have latent attention with an indexer, and experts or none."""
 
     constants: ClassVar[dict[str, Any]] = {**DeepseekV3Keys.constants, "attention.index_pairing": "half"}
-    tensor_names = LATENT_NAMES.override(
-        layer={f"attention.indexer.{name}": f"self_attn.indexer.{name}" for name in _INDEXER}
-    )
+    tensor_names = INDEXED_NAMES
     aliases = {"num_local_experts": "n_routed_experts", "num_experts": "n_routed_experts"}
     ignored = (*IGNORED, "rope_interleave", "indexer_rope_interleave")  # not read by this family's code
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
 
-from benchmarks.torch_memory import OPTIMIZERS, TrainingSteps, random_batch
-from tests.live_memory import peak_bytes
+from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.shared_kv import SharedKV, most_held_elements, shared_kv, waiting_elements
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.reports.choices import Recompute
 
 KINDS = {
@@ -81,21 +78,6 @@ def test_peak_of_a_training_step(
     batch_size: int, seq_len: int, order: str, fields: dict[str, Any], recompute: Recompute
 ) -> None:
     config = make(order, 5, **fields)
-    setup = TrainingSetup(
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype="float32",
-        master_weights=False,
-        attention_kernel="sdpa",
-        recompute=recompute,
-        device="cpu",
-    )
-    model = TinyTransformerLM.from_config(config)
-    batch = random_batch(config, batch_size, seq_len)
-    steps = TrainingSteps(model, OPTIMIZERS["adamw"], recompute=recompute == "full")
-    steps.take(*batch)  # when the states of the optimizer exist
-    states = (each for optimizer in steps.optimizers for state in optimizer.state.values() for each in state.values())
-    held = {each.untyped_storage()._cdata: each for each in (*model.parameters(), *model.buffers(), *batch, *states)}
-    resident = sum(each.untyped_storage().nbytes() for each in held.values())
-    measured = resident + peak_bytes(partial(steps.take, *batch))
+    setup = step_setup(batch_size, seq_len, recompute)
+    measured = measured_peak(config, setup)
     assert training_memory(config, setup).peak_bytes == pytest.approx(measured, rel=0.02)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.torch_memory import OPTIMIZERS, TrainingSteps, random_batch
-from tests.live_memory import peak_bytes
 from tests.model.test_flops import _backward_is_twice_forward, flop_counter
 from tests.random_configs import mtp_configs
+from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.proof import closed_form
-from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.layer_kinds import layer_pattern, without_mtp
@@ -128,27 +125,8 @@ def test_peak_of_a_training_step(
     for n_mtp_layers in (1, 3):
         sizes = {"d_model": 64, "n_layers": 2, "d_ff": 128, "max_len": 64, "head": {"n_mtp_layers": n_mtp_layers}}
         config = make_config(**{**FIELDS, **sizes, **fields})
-        setup = TrainingSetup(
-            batch_size=batch_size,
-            seq_len=seq_len,
-            dtype="float32",
-            master_weights=False,
-            attention_kernel="sdpa",
-            recompute=recompute,
-            device="cpu",
-        )
-        model = TinyTransformerLM.from_config(config)
-        batch = random_batch(config, batch_size, seq_len)
-        steps = TrainingSteps(model, OPTIMIZERS["adamw"], recompute=recompute == "full")
-        steps.take(*batch)  # when the states of the optimizer exist
-        states = (
-            each for optimizer in steps.optimizers for state in optimizer.state.values() for each in state.values()
-        )
-        held = {
-            each.untyped_storage()._cdata: each for each in (*model.parameters(), *model.buffers(), *batch, *states)
-        }
-        resident = sum(each.untyped_storage().nbytes() for each in held.values())
-        measured = resident + peak_bytes(partial(steps.take, *batch))
+        setup = step_setup(batch_size, seq_len, recompute)
+        measured = measured_peak(config, setup)
         assert training_memory(config, setup).peak_bytes == pytest.approx(measured, rel=0.005)
 
 

@@ -28,6 +28,8 @@ def problems(kinds: dict[str, Any], pattern: str | None = "a, b", **changes: Any
         ({"a": {"attention": {"window": 8}}, "b": {"attention": {"window": 8, "kv_from": "a"}}}, "2 a, 2 b"),
         ({"a": {}, "b": {"norm": {"eps": 1e-3}, **FROM_A}}, "a, b"),
         ({"a": {"attention": {"kv_from": None}}, "b": {}}, "a, b"),
+        ({"a": {"attention": {"d_head": 32, "n_kv_heads": 4}}, "b": FROM_A}, "a, b"),  # as where they are unset
+        ({"a": {}, "b": {"attention": {"kv_from": "a", "sinks": True}}}, "a, b"),  # which concerns queries alone
     ],
 )
 def test_valid(kinds: dict[str, Any], pattern: str) -> None:
@@ -60,6 +62,12 @@ OTHER = {"block": {"mixer": "short_conv"}}
             "write kv_from: a",
         ),
         (
+            {"a": {}, "c": {}, "b": FROM_A}, "a, c, b, b", "contradiction", (),
+            "layers of kind b attend to keys and values of kind a, but kind c is equal to it: layers of equal kinds are"
+            " not told apart",
+            "write a in place of c, or a different field in one of them",
+        ),
+        (
             {"a": {}, "b": FROM_A}, "b, a", "contradiction", (),
             "no layer of kind a is before the first layer of kind b, which needs its keys and values",
             "list a first, or omit attention.kv_from",
@@ -72,7 +80,7 @@ OTHER = {"block": {"mixer": "short_conv"}}
         (
             {"a": {"attention": {"d_head": 16}}, "b": FROM_A}, "a, b", "contradiction",
             ("layers.kinds.a.attention.d_head",),
-            "layers of kind b attend to keys and values of kind a, but attention.d_head is unset instead of 16",
+            "layers of kind b attend to keys and values of kind a, but attention.d_head is 32 instead of 16",
             "write the same attention.d_head in both kinds, or omit attention.kv_from",
         ),
         (
@@ -119,7 +127,7 @@ def test_modules_of_the_last_kind() -> None:
     """Multi-token prediction modules have the kind of the last layer, but no earlier layer."""
     kinds = {"a": {}, "b": FROM_A}
     (problem,) = problems(kinds, head__n_mtp_layers=1)
-    assert problem.fields == ("head.n_mtp_layers", "attention.kv_from")
+    assert problem.fields == ("head.n_mtp_layers", "layers.kinds.b.attention.kv_from")
     assert problems(kinds, "a, b, 2 a", head__n_mtp_layers=1) == []
 
 

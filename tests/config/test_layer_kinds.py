@@ -116,14 +116,6 @@ def test_kv_sources() -> None:
     assert kv_sources(named()) == {}
 
 
-def test_kv_sources_of_kinds_with_equal_fields() -> None:
-    """Layers of both kinds are of one kind, which has the first name."""
-    kinds = {**SHARING, "same": {"d_ff": 32}, "more": {"attention": {"kv_from": "same"}}}
-    config = named(first=None, pattern="local, same, full, reuse, same, local, more, full", last=None, kinds=kinds)
-    assert kv_sources(config) == {3: 1, 6: 5}
-    assert [kind.attention.kv_from for kind in layer_pattern(config).kinds] == [None, None, "local"]
-
-
 def test_layer_counts_of_named_kinds() -> None:
     assert valid_layer_counts(named(), 12) == range(5, 13, 3)
     assert valid_layer_counts(named(first="dense, 6 local", pattern=None, last="full"), 12) == range(8, 9)

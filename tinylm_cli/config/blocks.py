@@ -327,8 +327,8 @@ class ResidualBlock(Block):
     )
     mixer_norm: Annotated[bool, NORM_BEFORE, MIXES] = Field(
         True,
-        description="Whether a norm precedes the mixer; not in the first layer of ModernBERT, after normalized"
-        " embeddings.",
+        description="Whether a norm precedes the mixer. ModernBERT omits it in the first layer, whose input the norm of"
+        " the embeddings has normalized.",
     )
     shared_norm: Annotated[bool, is_true("block.parallel"), is_true("block.mixer_norm")] = Field(
         False, description="parallel: one norm for both sub-layers."

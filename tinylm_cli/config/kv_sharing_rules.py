@@ -13,6 +13,15 @@ FIELD, KINDS = "attention.kv_from", "layers.kinds"
 _ALIKE = ("n_heads", "attention.", "position.")
 """The fields that the layers which share keys and values have in common, or the starts of their names."""
 
+_OF_QUERIES_AND_OUTPUTS = frozenset(
+    f"attention.{name}"
+    for name in (
+        *("gate", "gate_per_head", "gate_activation", "sinks", "scale", "logit_softcap"),
+        *("sub_norm", "out_bias", "out_multiplier"),
+    )
+)
+"""The fields of attention that do not concern keys and values, and may differ."""
+
 
 def broken_sharing_rules(
     values: Values, kinds: Mapping[str, Mapping[str, Any]], order: Sequence[str]
@@ -49,9 +58,11 @@ def broken_sharing_rules(
             setting = (f"{KINDS}.{each}.{field}" for each in (name, source) if field in kinds[each])
             yield Problem("contradiction", (place, *setting), message, help_)
     if order and of_kind[order[-1]].get(FIELD) is not None and values.get("head.n_mtp_layers"):
-        message = f"head.n_mtp_layers is not supported if the last layer has {FIELD}: MTP modules have its kind"
+        last = order[-1]
+        place = f"{KINDS}.{last}.{FIELD}" if FIELD in kinds[last] else FIELD
+        message = f"MTP modules have the kind of the last layer, {last}, which has {place} and no keys of its own"
         remedy = "omit head.n_mtp_layers, or let the last layer be of another kind"
-        yield Problem("contradiction", ("head.n_mtp_layers", FIELD), message, remedy)
+        yield Problem("contradiction", ("head.n_mtp_layers", place), message, remedy)
 
 
 def _others(name: str, kinds: Mapping[str, Any]) -> list[str]:
@@ -80,6 +91,15 @@ def _misses_keys(
             f"omit {FIELD}",
             "",
         )
+    others = (each for each in order if each not in (name, source))
+    equal = next((each for each in others if of_kind[each] == of_kind[source]), None)
+    if equal is not None:
+        return (
+            f"layers of kind {name} attend to keys and values of kind {source}, but kind {equal} is equal to it: layers"
+            " of equal kinds are not told apart",
+            f"write {source} in place of {equal}, or a different field in one of them",
+            "",
+        )
     if name in order and source in order and order.index(source) > order.index(name):
         message = f"no layer of kind {source} is before the first layer of kind {name}, which needs its keys and values"
         return message, f"list {source} first, or omit {FIELD}", ""
@@ -89,13 +109,31 @@ def _misses_keys(
 def _differs(name: str, source: str, of_kind: Mapping[str, Values]) -> tuple[str, str, str] | None:
     """Return the message, the help and the field in which the attention of two kinds differs."""
     own, other = of_kind[name], of_kind[source]
-    for field, value in own.items():
-        if field != FIELD and field.startswith(_ALIKE) and field in other and other[field] != value:
+    for field in own:
+        if field == FIELD or not field.startswith(_ALIKE) or field in _OF_QUERIES_AND_OUTPUTS or field not in other:
+            continue
+        value, expected = _resolved(own, field), _resolved(other, field)
+        if value != expected:
             message = (
                 f"layers of kind {name} attend to keys and values of kind {source}, but {field} is {_text(value)}"
-                f" instead of {_text(other[field])}"
+                f" instead of {_text(expected)}"
             )
             return message, f"write the same {field} in both kinds, or omit {FIELD}", field
+    return None
+
+
+def _resolved(values: Values, field: str) -> object:
+    """Return the value of a field; of a size of heads that is unset, the one that follows from others."""
+    value = values[field]
+    if value is not None:
+        return value
+    match field:
+        case "attention.n_kv_heads":
+            return values["n_heads"]
+        case "attention.d_head":
+            return values["d_model"] // values["n_heads"]
+        case "attention.d_value":
+            return _resolved(values, "attention.d_head")
     return None
 
 

@@ -105,13 +105,6 @@ def _named_pattern(config: ModelConfig) -> LayerPattern:
     ]
     names = dict.fromkeys(name for _, sequence in sequences for name in sequence)
     kinds = {name: _named_kind_config(config, name) for name in names}
-    first_names: dict[ModelConfig, str] = {}
-    for name, kind in kinds.items():
-        first_names.setdefault(kind, name)
-    for name, kind in kinds.items():  # equal kinds are one, of the name that occurs first
-        if kind.attention.kv_from is not None:
-            source = first_names[kinds[kind.attention.kv_from]]
-            kinds[name] = kind.model_copy(update={"attention": kind.attention.model_copy(update={"kv_from": source})})
     return _pattern(sequences, kinds, {name: name for name in names})
 
 

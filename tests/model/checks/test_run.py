@@ -223,8 +223,9 @@ LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6
         {"head": {"logit_scale": 1e4}},
         {"attention": LATENT, "position": {"kind": "rope"}},
         {"attention": {"window": 2, "window_pattern": "LG"}},
+        {"head": {"dense": True}},  # tied, as in ModernBERT
     ],
-    ids=["caps", "norms of heads", "one dimension a head", "large logits", "latent", "windows"],
+    ids=["caps", "norms of heads", "one dimension a head", "large logits", "latent", "windows", "dense"],
 )
 def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]) -> None:
     report = check(make_config(**fields))
@@ -233,6 +234,12 @@ def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport],
     gradients = next(check.measured for check in report.checks if check.name == "gradients-finite")
     learning, parameters = gradients.split(" nonzero")[0].split(" of ")
     assert learning == parameters
+
+
+def test_degenerate_norm_of_narrow_values(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """A norm of one value per token removes what the values say."""
+    config = make_config(n_heads=1, attention={"d_head": 8, "d_value": 1, "sub_norm": True})
+    assert failures(check(config)) == {}
 
 
 def test_low_softcap(make_config: Make, check: Callable[..., CheckReport]) -> None:

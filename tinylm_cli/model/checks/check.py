@@ -152,7 +152,7 @@ class CheckContext:
         if half and not any("attention" in kind.block.mixers for _, kind in mixers):
             return False
         constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
-        constant_values |= attention.sub_norm and self.is_degenerate_norm(config.n_heads * config.d_head)
+        constant_values |= attention.sub_norm and self.is_degenerate_norm(config.n_heads * config.d_value_per_kv_head)
         return (
             not self.degenerate_norm
             and not constant_values

@@ -35,7 +35,7 @@ def initial_loss(context: CheckContext) -> Outcome:
     standard deviation is about ``√((e^s - 1) / V)``; six of these are allowed.
 
     With a tied head, the logit of the input token is large, and the loss of a wide model is *not* near ln V. That logit
-    is excluded here and compared in :func:`_input_token_logit`.
+    is excluded here and compared in :func:`_input_token_logit`, unless ``head.dense`` projects between the two.
     """
     if not context.newly_initialized:
         return skip("loaded weights are not expected to predict uniformly")
@@ -48,7 +48,7 @@ def initial_loss(context: CheckContext) -> Outcome:
     measured = f"ln {n_outputs} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
-        if context.config.norm.is_final:
+        if context.config.norm.is_final and not context.config.head.dense:
             found = float(logits.gather(2, read).mean())
             expected, margin = _input_token_logit(context, embedded, residual)
             measured += f"; input logit {found:.2f}, expected {expected:.2f}"
@@ -249,7 +249,7 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
     else:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
         dims = [heads * config.d_head] if normalized else []
-    dims += [config.n_heads * config.d_head] if attention.sub_norm else []
+    dims += [config.n_heads * config.d_value_per_kv_head] if attention.sub_norm else []
     degenerate = any(context.is_degenerate_norm(dim) for dim in dims)
     only_itself = any(kind.attention.window == 1 for kind in layer_pattern(config).kinds) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale

@@ -65,7 +65,8 @@ def test_norm_after_the_experts(make_config: Make, randomized: Randomize) -> Non
     assert block.post_ln_1 is None
     assert block.post_ln_2 is not None
     middle = x + block.mixers[0](block.ln_1(x), mask=CAUSAL)
-    torch.testing.assert_close(block(x, CAUSAL), middle + block.post_ln_2(block.feed_forward(block.ln_2(middle))))
+    experts = block.feed_forward(block.ln_2(middle), middle)
+    torch.testing.assert_close(block(x, CAUSAL), middle + block.post_ln_2(experts))
 
 
 def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:

@@ -73,7 +73,7 @@ def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, lengt
         if module.shared_experts is not None:
             gate = 1.0 if module.shared_expert_gate is None else torch.sigmoid(module.shared_expert_gate(x))
             expected = expected + shared.get("shared_scale", 1.0) * gate * module.shared_experts(x)
-        torch.testing.assert_close(module(x), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(module(x, x), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_norms_of_branches(make_config: Make, randomized: Randomize) -> None:
@@ -184,7 +184,8 @@ def test_expert_groups(make_config: Make) -> None:
 
 def test_experts_on_meta(make_config: Make) -> None:
     config = make_config(feed_forward={"n_experts": 4, "gated": True})
-    assert ExpertFeedForward(config)(torch.empty(2, 3, 16, device="meta")).shape == (2, 3, 16)
+    x = torch.empty(2, 3, 16, device="meta")
+    assert ExpertFeedForward(config)(x, x).shape == (2, 3, 16)
 
 
 class _Large(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
@@ -207,7 +208,7 @@ def test_expert_gradients_stacked_once(n_experts: int, make_config: Make, random
     """The gradient of one expert is as large as the stack where it is a slice of it."""
     module = make_experts(make_config, randomized, n_experts=n_experts)
     x = torch.randn(1, 64, 16)
-    loss = module(x).square().sum()
+    loss = module(x, x).square().sum()
     with _Large(module.experts.up_proj.weight.numel()) as made:
         loss.backward()
     assert len({storage.data_ptr() for storage in made.storages}) == 3
@@ -216,7 +217,8 @@ def test_expert_gradients_stacked_once(n_experts: int, make_config: Make, random
 
 def test_idle_expert_gradient(make_config: Make, randomized: Randomize) -> None:
     module = make_experts(make_config, randomized, n_experts=32, top_k=1)
-    module(torch.randn(1, 3, 16)).square().sum().backward()
+    x = torch.randn(1, 3, 16)
+    module(x, x).square().sum().backward()
     gradient = module.experts.down_proj.weight.grad
     assert gradient is not None
     assert sum(bool(one.any()) for one in gradient) in (1, 2, 3)

@@ -127,6 +127,10 @@ def put_expert_groups(to: Translation, n_groups: int, top_k_groups: int | None) 
         to.put("feed_forward.top_k_groups", top_k_groups or 1, "topk_group")
 
 
+NETWORKS = {"dense": "dense", "sparse": "sparse"}
+"""The kind of network for each value of ``mlp_layer_types``."""
+
+
 class MlpLayerTypeKeys(key.Keys):
     """Keys of a family that lists which layers have experts: ``dense`` or ``sparse`` in ``mlp_layer_types``."""
 

@@ -257,12 +257,12 @@ class ExpertFeedForward(nn.Module):
             self.router_norm, self.expert_norm = build_norm(config), build_norm(config)
             self.post_expert_norm, self.post_shared_norm = build_norm(config), build_norm(config)
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D).
 
-        ``residual`` (B, T, D) is the residual stream before the norm whose output is ``x``, for ``branch_norms``.
+        ``residual`` (B, T, D) is the residual stream before the norm whose output is ``x``; ``branch_norms`` read it.
         """
-        routed: Tensor = self._routed(residual if residual is not None and self.has_branch_norms else x)  # (B, T, D)
+        routed: Tensor = self._routed(residual if self.has_branch_norms else x)  # (B, T, D)
         if self.shared_experts is None:
             return routed
         shared: Tensor = self.shared_experts(x)  # (B, T, D)

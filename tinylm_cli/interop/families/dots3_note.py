@@ -9,6 +9,7 @@ from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import (
+    NETWORKS,
     MlpLayerTypeKeys,
     expert_kind,
     idle_expert_keys,
@@ -23,7 +24,6 @@ from tinylm_cli.interop.translation import Translation
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _KINDS = {INDEXED_ATTENTION: "indexed", _FULL: "full", _SLIDING: "local"}
-_NETWORKS = {"dense": "dense", "sparse": "sparse"}
 _PERIOD = 4
 _WINDOW = 512
 
@@ -132,7 +132,7 @@ class Dots3NoteTextKeys(MlpLayerTypeKeys, LatentAttentionKeys):
         types, networks = self._types(), self._networks(to)
         if to.has_error("moe_layer_freq"):
             return
-        networks = kinds_of_types(to, "mlp_layer_types", networks, _NETWORKS, self.num_hidden_layers)
+        networks = kinds_of_types(to, "mlp_layer_types", networks, NETWORKS, self.num_hidden_layers)
         if not kinds_of_types(to, "layer_types", types, _KINDS, self.num_hidden_layers) or not networks:
             return
         self._put_types(to, types)

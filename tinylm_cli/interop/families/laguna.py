@@ -6,7 +6,7 @@ from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import expert_kind
+from tinylm_cli.interop.expert_layers import NETWORKS, expert_kind
 from tinylm_cli.interop.layer_order import kinds_of_types
 from tinylm_cli.interop.sliding_windows import LETTERS, LayerRopeParameters
 from tinylm_cli.interop.tensor_names import ROUTED_EXPERT_NAMES, Fused, mlp
@@ -75,7 +75,7 @@ class LagunaKeys(TypedLayerKeys):
         types = self.layer_types or ["full_attention"] * n_layers
         windows = kinds_of_types(to, "layer_types", types, {name: name for name in LETTERS}, n_layers)
         networks = self.mlp_layer_types or ["dense"] + ["sparse"] * (n_layers - 1)
-        networks = kinds_of_types(to, "mlp_layer_types", networks, {"dense": "dense", "sparse": "sparse"}, n_layers)
+        networks = kinds_of_types(to, "mlp_layer_types", networks, NETWORKS, n_layers)
         heads = self.num_attention_heads_per_layer or [self.num_attention_heads] * n_layers
         if len(heads) != n_layers:
             message = f"{to.display(_HEADS)} lists {len(heads):,} layers, but n_layers is {n_layers:,}"

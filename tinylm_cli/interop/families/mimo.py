@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import expert_kind, put_expert_groups
+from tinylm_cli.interop.expert_layers import NETWORKS, expert_kind, put_expert_groups
 from tinylm_cli.interop.layer_order import kinds_of_types
 from tinylm_cli.interop.sliding_windows import LETTERS, LayerRopeParameters
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, Fused
@@ -91,7 +91,7 @@ class MiMoV2FlashKeys(TypedLayerKeys):
         ]
         networks = self.mlp_layer_types or ["dense"] + ["sparse"] * (n_layers - 1)
         windows = kinds_of_types(to, "layer_types", types, {name: name for name in LETTERS}, n_layers)
-        networks = kinds_of_types(to, "mlp_layer_types", networks, {"dense": "dense", "sparse": "sparse"}, n_layers)
+        networks = kinds_of_types(to, "mlp_layer_types", networks, NETWORKS, n_layers)
         if windows and networks:
             local = {"attention.n_kv_heads": _LOCAL_KV_HEADS * self.num_key_value_heads, "attention.sinks": True}
             if self.sliding_window_size is not None:  # without the position itself

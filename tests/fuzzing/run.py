@@ -119,13 +119,21 @@ def reuse_parsers() -> None:
     typer.main.get_command = cache(typer.main.get_command)
 
 
+def _encoded(word: str) -> bytes:
+    """Return the bytes of a command-line word; surrogates that no byte becomes in Python are encoded as they are."""
+    try:
+        return word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return word.encode("utf-8", "surrogatepass")
+
+
 def run_process(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:
     """Run a case as a process of its own, in ``folder``, which is emptied before."""
     write_files(case, folder)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "tinylm_cli", *(word.encode("utf-8", "surrogateescape") for word in case.arguments)],
+            [sys.executable, "-m", "tinylm_cli", *map(_encoded, case.arguments)],
             input=case.stdin,
             capture_output=True,
             cwd=folder,

@@ -170,3 +170,10 @@ def test_kinds() -> None:
     for generator, share in KINDS.values():
         assert share > 0
         assert generator(Random(1)).kind in KINDS
+
+
+@pytest.mark.parametrize("code_points", [(0xDCFF,), (0xD800,), (0xDCFF, 0xD800)])
+def test_words_with_surrogates(code_points: tuple[int, ...], tmp_path: Path) -> None:
+    """A process can be given any word that an input has."""
+    word = "".join(map(chr, code_points))
+    assert run_process(Case("command line", ("show", word)), tmp_path / "case").code == 2

@@ -74,7 +74,7 @@ OTHER = {"block": {"mixer": "short_conv"}}
         ),
         (
             {"a": OTHER, "b": FROM_A}, "a, b", "contradiction", (),
-            "layers of kind b need keys and values, which those of kind a with block.mixer short_conv do not share",
+            "layers of kind b need keys and values, but kind a with block.mixer short_conv has none to share",
             "omit attention.kv_from",
         ),
         (

@@ -246,7 +246,7 @@ def required_training_bytes(config: ModelConfig, setup: TrainingSetup, accelerat
     if setup.n_gpus == 1:
         return training_memory(config, setup).peak_bytes
     if setup.layout is not None:
-        return plan_bytes(config, setup, with_micro_batches(config, setup, setup.layout))
+        return plan_bytes(config, setup, setup.layout)
     return smallest_plan_bytes(config, setup, accelerator.gpus_per_node)
 
 

@@ -110,11 +110,18 @@ def command(report: DesignReport, options: DesignOptions) -> str:
         (f"--d-head {options.d_head}", options.d_head is not None),
         (f"--batch-size {report.batch_size}", report.batch_size != _DEFAULTS.batch_size),
         (f"--seq-len {report.seq_len}", report.seq_len != report.max_len),
+        *_training_settings(report),
+    )
+    return " ".join([*parts, *(part for part, differs in optional if differs)])
+
+
+def _training_settings(report: DesignReport) -> tuple[tuple[str, bool], ...]:
+    """Return options that ``design`` and ``estimate`` share, each with whether its value is not the default."""
+    return (
         (f"--dtype {report.dtype}", report.dtype != DEFAULT_DTYPE),
         (f"--optimizer {report.optimizer}", report.optimizer != _DEFAULTS.optimizer),
         (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
     )
-    return " ".join([*parts, *(part for part, differs in optional if differs)])
 
 
 def _conditions(report: DesignReport, options: DesignOptions) -> list[str]:
@@ -128,9 +135,7 @@ def _conditions(report: DesignReport, options: DesignOptions) -> list[str]:
         (f"--plan {report.layout.spec}" if report.layout else "", report.n_gpus > 1),
         (f"{serving}-batch-size {report.batch_size}", report.batch_size != _DEFAULTS.batch_size),
         (f"{serving}-seq-len {report.seq_len}", report.seq_len != report.max_len),
-        (f"--dtype {report.dtype}", report.dtype != DEFAULT_DTYPE),
-        (f"--optimizer {report.optimizer}", report.optimizer != _DEFAULTS.optimizer),
-        (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
+        *_training_settings(report),
     )
     return [words for words, applies in optional if applies]
 

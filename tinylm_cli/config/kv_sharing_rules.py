@@ -86,8 +86,7 @@ def _misses_keys(
     mixer = of_kind[source].get("block.mixer", "attention")
     if mixer != "attention":
         return (
-            f"layers of kind {name} need keys and values, which those of kind {source} with block.mixer {mixer} do not"
-            " share",
+            f"layers of kind {name} need keys and values, but kind {source} with block.mixer {mixer} has none to share",
             f"omit {FIELD}",
             "",
         )

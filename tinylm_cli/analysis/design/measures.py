@@ -74,7 +74,7 @@ def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
         return _clock(space)(decode_step(config, space.serving))
     training = space.training
     if name == TRAIN_BYTES and training.n_gpus > 1:
-        return plan_bytes(config, training, with_micro_batches(config, training, space.layout))
+        return plan_bytes(config, training, space.layout)
     return FIGURES[name].compute(config, space.setups)
 
 

@@ -15,7 +15,6 @@ from itertools import count, groupby
 from tinylm_cli.analysis.design.ranking import Candidate
 from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError
 from tinylm_cli.analysis.design.search_space import SearchSpace
-from tinylm_cli.analysis.parallel.layouts import with_micro_batches
 from tinylm_cli.analysis.parallel.plan import plan_bytes
 
 MAX_PLANNED = 2000
@@ -115,5 +114,4 @@ class _Memory:
             )
         n_layers, d_model, d_ff = (bound(size(each) for each in part) for size in _VARYING)
         config = self._space.config(part[0].shape._replace(d_model=d_model, d_ff=d_ff), n_layers)
-        training = self._space.training
-        return plan_bytes(config, training, with_micro_batches(config, training, self._space.layout))
+        return plan_bytes(config, self._space.training, self._space.layout)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.parallel.communication import model_traffic, replica_traffic
-from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
+from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts, with_micro_batches
 from tinylm_cli.analysis.parallel.sharding import StageParams, stage_params
 from tinylm_cli.analysis.parallel.stage_memory import Stages, memory_groups, peak_bytes_within, peak_stage_memory
 from tinylm_cli.analysis.parallel.step_time import StageFlops, balance, flops_by_stage, step_seconds
@@ -226,8 +226,11 @@ def _dominates(one: _Candidate, other: _Candidate) -> bool:
 
 
 def plan_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
-    """Return the memory of the stage that needs the most, for a layout that divides the model evenly."""
-    return peak_stage_memory(config, setup, layout).total_bytes
+    """Return the memory of the stage that needs the most, for a layout that divides the model evenly.
+
+    The global batch determines the layout's micro-batches, as in :func:`with_micro_batches`.
+    """
+    return peak_stage_memory(config, setup, with_micro_batches(config, setup, layout)).total_bytes
 
 
 @lru_cache(maxsize=1024)

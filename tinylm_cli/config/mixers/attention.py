@@ -108,8 +108,8 @@ class Attention(Block):
     )
     kv_from: Annotated[KindOfLayers | None, MULTI_HEAD, ONLY_ATTENTION] = optional(
         "local",
-        "KV sharing across layers (Gemma 4): the kind of layers.kinds whose keys and values these layers reuse, those"
-        " of its last earlier layer; default: each layer projects and caches its own.",
+        "KV sharing across layers (Gemma 4): reuse the keys and values of the last earlier layer of this kind in"
+        " layers.kinds; default: each layer projects and caches its own.",
     )
     window: int | None = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN

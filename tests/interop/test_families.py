@@ -453,6 +453,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "emu3": {
         **LLAMA, "dropout": 0.1, "vocab_size": 184622, "attention.n_kv_heads": 8, "position.theta": 1e6,
     },
+    "dots3_note": {
+        **LLAMA, "position.pairing": "adjacent", "attention.kind": "latent", "attention.scale_latents": True,
+        "feed_forward.n_experts": 256, "layers.first": "indexed_dense", "layers.pattern": "indexed, 3 local",
+    },
     "fuyu": {
         "position.theta": 25_000.0, "position.rotary_fraction": 0.5, "attention.qk_norm": "per_head", "d_ff": 16384,
         "feed_forward.activation": "relu2", "norm.kind": "layernorm", "n_layers": 36, "tie_weights": False,

@@ -193,6 +193,16 @@ PHI4_AUDIO = {
     "depthwise_separable_out_channel": 8, "nemo_conv_channels": 8, "input_size": 8,
 }  # fmt: skip
 
+DOTS_ROPE = {name: {"rope_type": "default", "rope_theta": 1e4} for name in ("indexed_attention", "sliding_attention")}
+DOTS_VISION = {
+    "embed_dim": 16, "num_heads": 2, "intermediate_size": 8, "moe_intermediate_size": 8, "num_hidden_layers": 1,
+    "patch_size": 4, "adapter_in_dim": 16, "adapter_out_dim": 16, "pyramid_num_routed": [2],
+}  # fmt: skip
+DOTS_AUDIO = {
+    "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "feature_size": 8,
+    "downsample_hidden_size": 8, "adapter_input_size": 16, "adapter_out_dim": 16,
+}  # fmt: skip
+
 MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gemma3": (
         {"sliding_window": 5, "query_pre_attn_scalar": 7, "layer_types": ["sliding_attention", "full_attention"]},
@@ -226,6 +236,28 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "qwen3_5": (DELTA_NET, {"vision_config": QWEN_VISION}),
     "qwen3_5_moe": (DELTA_NET | SHARED_EXPERTS, {"vision_config": QWEN_VISION}),
     "emu3": ({"head_dim": None}, {"vq_config": VQ_VAE, "vocabulary_map": {"<image>": 1}}),
+    "dots3_note": (
+        {
+            "layer_types": ["indexed_attention", "sliding_attention"],
+            "sliding_window": 5,
+            "kv_lora_rank": 8,
+            "q_lora_rank": 8,
+            "qk_nope_head_dim": 4,
+            "qk_rope_head_dim": 4,
+            "v_head_dim": 8,
+            "index_topk": 3,
+            "index_head_dim": 8,
+            "index_n_heads": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 8,
+            "shared_experts_intermediate_size": 8,
+            "num_key_value_heads": 2,
+            "per_layer_config": {},
+            "rope_parameters": DOTS_ROPE,
+        },
+        {"vision_config": DOTS_VISION, "audio_config": DOTS_AUDIO},
+    ),
     "fuyu": (
         {"model_type": "persimmon", "head_dim": None, "num_key_value_heads": None},
         {"patch_size": 2},
@@ -270,8 +302,8 @@ def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> No
     converted = import_weights(found.loaded.config, family, tmp_path / "theirs", tmp_path / "ours", config_text="")
     ours = load_model(found.loaded.config, tmp_path / "ours").eval()
     parts = (
-        r"vision_tower|audio_tower|multi_modal_projector|visual|vision_model|vqmodel|vision_embed_tokens"
-        r"|embed_tokens_extend|image_encoder"
+        r"vision_tower|vision_encoder|audio_tower|audio_encoder|audio_adapter|multi_modal_projector|visual|vision_model"
+        r"|vqmodel|vision_embed_tokens|embed_tokens_extend|image_encoder"
     )
     assert sorted(converted.skipped) == sorted(name for name in load_file(file) if re.search(parts, name))
     with torch.no_grad():

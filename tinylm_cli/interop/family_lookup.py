@@ -13,7 +13,7 @@ from tinylm_cli.interop.families import FAMILIES, Family
 _UNSUPPORTED = """
 albert axk2 aya_vision baichuan bart beam bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
 chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2
-deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory dots3_note electra ernie
+deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory electra ernie
 ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
 glm4v_text glmga granite_speech hrm_text hy_v4 idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text

@@ -152,6 +152,13 @@ FAMILIES = {
             {"qwen3": "multimodal.MossQwenKeys"},
         ),
         Family(
+            "dots3_note",
+            "dots3_note.Dots3NoteKeys",
+            "Dots3NoteForConditionalGeneration",
+            "Dots 3 Note with vision and audio, its language model",
+            {"dots3_note_text": "dots3_note.Dots3NoteKeys"},
+        ),
+        Family(
             "phi4_multimodal",
             "phi.Phi4MultimodalKeys",
             "Phi4MultimodalForCausalLM",

@@ -38,6 +38,9 @@ _SIZES = {
 }
 """The field of each size that may differ in layers with a window."""
 
+_OTHER_PARTS = ("vision_tower", "vision_encoder", "audio_tower", "audio_encoder", "audio_adapter")
+"""The encoders, under the names of saved modules and of published checkpoints."""
+
 _DERIVED = ("num_key_value_heads", "head_dim")
 """Further sizes of a layer, which follow from the others."""
 
@@ -275,6 +278,22 @@ class Dots3NoteTextKeys(MlpLayerTypeKeys, LatentAttentionKeys):
                 **idle_expert_keys(cls, config),
             }
         )
+
+
+class Dots3NoteKeys(Dots3NoteTextKeys):
+    """``Dots3NoteConfig``: published configs have the language model's keys at the top level."""
+
+    tensor_names = Dots3NoteTextKeys.tensor_names.override(
+        prefix_maps=({"model.": "model.language_model."},),
+        skipped_prefixes=(
+            *Dots3NoteTextKeys.tensor_names.skipped_prefixes,
+            "model.language_model.mtp.",
+            *(f"{root}{part}." for root in ("", "model.") for part in _OTHER_PARTS),
+        ),
+    )
+    language_model_key = "text_config"
+    ignored_outer_keys = ("vision_config", "audio_config", "image_token_id", "video_token_id", "audio_token_id")
+    reads_flat_configs = True
 
 
 def _overrides(given: object, layers: Sequence[int]) -> Iterator[dict[str, int] | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from tinylm_cli.cli.completion import complete_gpu
@@ -29,6 +28,7 @@ from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLen
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.reports.choices import Purpose
+from tinylm_cli.reports.record import Record
 
 OPTIONS = {
     "total_params": "--params",
@@ -120,8 +120,7 @@ PickOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class DesignOptions:
+class DesignOptions(Record):
     """The options of ``tinylm design``, as typed."""
 
     params: Annotated[str | None, _target("Target number of parameters, such as 125M.", "--params")] = None

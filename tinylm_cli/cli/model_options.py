@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +25,7 @@ from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED, counted
+from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ ModelConfigOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Record):
     """The options that name a model."""
 
     config: ModelConfigOption = None
@@ -76,8 +75,7 @@ class ModelOptions:
     seed: SeedOption = 0
 
 
-@dataclass(frozen=True)
-class ModelRequest:
+class ModelRequest(Record):
     """The model that a command line requests.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ import typer
 
 from tinylm_cli.cli.completion import complete_config, complete_set, complete_table
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
@@ -235,8 +235,7 @@ GetOption = Annotated[
 ForceOption = Annotated[bool, option("Overwrite existing output.", "--force")]
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(Record):
     """Where and how a report is written; the formats and tables depend on the command."""
 
     format_: str = "text"
@@ -251,7 +250,6 @@ class Output:
         return None if self.output == STDOUT else self.output
 
 
-@dataclass(frozen=True)
 class ReportOutput(Output):
     """The options of a report with tables."""
 
@@ -259,7 +257,6 @@ class ReportOutput(Output):
     table: TableOption = None
 
 
-@dataclass(frozen=True)
 class PageOutput(Output):
     """The options of a report without tables."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
@@ -11,6 +10,7 @@ from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, 
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, require_length, sequence_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import KvCacheDtype, Quantization
+from tinylm_cli.reports.record import Record
 
 if TYPE_CHECKING:
     from tinylm_cli.cli.training_options import TrainingOptions
@@ -67,8 +67,7 @@ ServingSeqLenOption = Annotated[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ServingOptions:
+class ServingOptions(Record):
     """The options of serving; their values match ``ServingSetup``."""
 
     quantize: QuantizeOption = UNQUANTIZED.method

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -19,6 +18,7 @@ from tinylm_cli.cli.workload_options import (
 )
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionKernel, Optimizer, Recompute
+from tinylm_cli.reports.record import Record
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
@@ -134,8 +134,7 @@ PriceOption = Annotated[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(Record):
     """The options of a training run; their values match ``TrainingSetup``."""
 
     batch_size: BatchSizeOption = DEFAULT.batch_size
@@ -150,8 +149,7 @@ class TrainingOptions:
     global_batch_size: GlobalBatchSizeOption = DEFAULT.global_batch_size
 
 
-@dataclass(frozen=True)
-class ClusterOptions:
+class ClusterOptions(Record):
     """The options of the GPUs."""
 
     gpu: GpuOption = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -33,7 +33,6 @@ _NO_YAML = "no .yaml file in {}"
 """The error for a folder without YAML files."""
 
 
-@dataclass(frozen=True)
 class ValidateOutput(Output):
     """The options of the report, which also has formats for CI services."""
 
@@ -63,7 +62,7 @@ def validate(
     assert_: AssertOption = None,
     fix: Annotated[bool, option("Apply every certain correction to the files.", "--fix")] = False,
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
-    to: ValidateOutput = ValidateOutput(),
+    to: ValidateOutput = ValidateOutput(),  # noqa: B008 - immutable
 ) -> CommandOutput:
     """Report every error in configs at its line; enforce budgets.
 

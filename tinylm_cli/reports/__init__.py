@@ -1,4 +1,4 @@
-"""Reports: frozen dataclasses of raw integers that every command computes before it renders.
+"""Reports: records of raw integers that every command computes before it renders.
 
 Units are in the names (``_params``, ``_bytes``). ``tinylm_cli.render.json`` writes these very
 fields; docs/json.md lists them.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
 
 from tinylm_cli.reports.params import ModelParams
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class ModuleNode:
+class ModuleNode(Record):
     """A module of the built model, or several identical modules."""
 
     # Attribute name in its parent; dotted if a module that only wraps this one is folded into it; for several modules
@@ -29,8 +28,7 @@ class ModuleNode:
     children: tuple[ModuleNode, ...]  # Its children; for several modules, the children of one.
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(Record):
     """The closed form compared with the built module."""
 
     closed_form_params: int  # Total of the tensor table.
@@ -65,8 +63,7 @@ class Proof:
         return not self.differences and self.closed_form_params == self.instantiated_params
 
 
-@dataclass(frozen=True)
-class BuildReport:
+class BuildReport(Record):
     """One built model."""
 
     model: ModelParams  # Its parameters in closed form.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from tinylm_cli.reports.record import Record
 
 Status = Literal["pass", "fail", "skip"]
 
 
-@dataclass(frozen=True)
-class CheckResult:
+class CheckResult(Record):
     """One check and its result."""
 
     name: str  # Stable name, e.g. ``causality-gradient``.
@@ -20,8 +20,7 @@ class CheckResult:
     limit: float | None = None  # Maximum allowed ``value``; None without a limit.
 
 
-@dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Record):
     """All checks of one model, in the order they ran."""
 
     name: str  # The model's name.

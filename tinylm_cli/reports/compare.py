@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Self
+
+from tinylm_cli.reports.record import Record
 
 FigureUnit = Literal["params", "bytes", "flops", "seconds", "share", "usd", "count", "tokens_per_second"]
 
 
-@dataclass(frozen=True)
-class ComparedModel:
+class ComparedModel(Record):
     """One of the models compared."""
 
     name: str  # Unique name in the comparison.
@@ -19,16 +19,14 @@ class ComparedModel:
     max_len: int  # Maximum sequence length.
 
 
-@dataclass(frozen=True)
-class FieldDifference:
+class FieldDifference(Record):
     """A field of the config that differs between models."""
 
     field: str  # Dotted name.
     values: tuple[Any, ...]  # Its value in each model, defaults filled in; None if it is absent or has no effect.
 
 
-@dataclass(frozen=True)
-class FigureDifference:
+class FigureDifference(Record):
     """A figure of each model."""
 
     # Name of the figure, such as ``total_params`` or ``attention_params``. On the GPUs: ``plan_bytes_per_gpu`` (with
@@ -48,8 +46,7 @@ class FigureDifference:
         return cls(name, unit, tuple(values), differences, tuple(value / base if base else None for value in values))
 
 
-@dataclass(frozen=True)
-class ClusterComparison:
+class ClusterComparison(Record):
     """Training and serving of every model on the same GPUs."""
 
     accelerator: str  # The GPU's name.
@@ -62,8 +59,7 @@ class ClusterComparison:
     figures: tuple[FigureDifference, ...]  # Time, cost and memory, including figures that are the same for all models.
 
 
-@dataclass(frozen=True)
-class CompareReport:
+class CompareReport(Record):
     """Differences between models; equal fields and figures are omitted."""
 
     models: tuple[ComparedModel, ...]  # In the order of the command line; all others are compared with the first.
@@ -76,8 +72,7 @@ class CompareReport:
     cluster: ClusterComparison | None = None  # Training and serving on named GPUs; None without a GPU.
 
 
-@dataclass(frozen=True)
-class ChangedConfig:
+class ChangedConfig(Record):
     """A config that has changed since a git revision."""
 
     path: str  # Path of the file, relative to the current folder.
@@ -93,8 +88,7 @@ class ChangedConfig:
     error: str = ""  # The first error of an invalid config, with its place and the number of others; else empty.
 
 
-@dataclass(frozen=True)
-class ChangedReport:
+class ChangedReport(Record):
     """Every config that has changed since a git revision: the report of ``tinylm compare --changed``."""
 
     revision: str  # The revision as typed.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
+
+from tinylm_cli.reports.record import Record
 
 Relation = Literal["at_most", "at_least", "within"]
 ConstraintUnit = Literal["params", "bytes", "flops", "tokens_per_second", "seconds"]
 Origin = Literal["option", "gpu_memory", "compute_budget", "largest"]
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(Record):
     """The shape of a model."""
 
     d_model: int  # Width of the residual stream.
@@ -24,8 +24,7 @@ class Sizes:
     d_ff: int  # Hidden width of the feed-forward network, or of one expert.
 
 
-@dataclass(frozen=True)
-class Constraint:
+class Constraint(Record):
     """A bound on one figure, or a target for it."""
 
     figure: str  # Name of the figure.
@@ -65,8 +64,7 @@ class Constraint:
         return int(self.value * Fraction(str(self.tolerance))) if self.tolerance is not None else 0
 
 
-@dataclass(frozen=True)
-class ConstraintFailure:
+class ConstraintFailure(Record):
     """A constraint that no model of the grid satisfies, by itself or together with others."""
 
     constraint: Constraint  # The constraint.
@@ -77,8 +75,7 @@ class ConstraintFailure:
     sizes: Sizes  # A model with that value.
 
 
-@dataclass(frozen=True)
-class Relaxation:
+class Relaxation(Record):
     """One change to the search after which models satisfy every constraint."""
 
     # The new value of each constrained figure, or of each field of the search: ``vocab_size``, ``tie_weights``,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tinylm_cli.reports.choices import Optimizer, Purpose, Recompute
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure, Relaxation, Sizes
 from tinylm_cli.reports.plan import Layout
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class ComputeBudget:
+class ComputeBudget(Record):
     """The FLOPs of a training run, and the model size that they train."""
 
     compute_flops: int  # C: training FLOPs, 6 per parameter per token.
@@ -22,8 +21,7 @@ class ComputeBudget:
     tokens_per_param: float  # Tokens per parameter; 20 is compute-optimal.
 
 
-@dataclass(frozen=True)
-class GridAxis:
+class GridAxis(Record):
     """One size of the grid."""
 
     name: str  # The size, or the proportion.
@@ -31,8 +29,7 @@ class GridAxis:
     source: str  # The reason for them.
 
 
-@dataclass(frozen=True)
-class Design:
+class Design(Record):
     """A model that satisfies every constraint."""
 
     rank: int  # Its rank, from 1.
@@ -51,8 +48,7 @@ class Design:
     config: dict[str, Any]  # Its config with defaults filled in.
 
 
-@dataclass(frozen=True)
-class DesignReport:
+class DesignReport(Record):
     """The models of a grid that satisfy every constraint, best first."""
 
     family: str  # Name of the family.

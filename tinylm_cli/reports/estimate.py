@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tinylm_cli.reports.flops import ModelFlops
 from tinylm_cli.reports.memory import InferenceMemory, SdpaOverhead, TrainingMemory
 from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.plan import Plan
+from tinylm_cli.reports.record import Record
 from tinylm_cli.reports.serving import CacheShape, ServingGrid
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
 
 
-@dataclass(frozen=True)
-class TrainingSummary:
+class TrainingSummary(Record):
     """The verdict on training, and the figures behind it."""
 
     fits: bool | None  # Whether the GPU with the highest peak memory has enough; None without a GPU.
@@ -31,8 +29,7 @@ class TrainingSummary:
     usd: float | None  # Cost of the run; None without a price.
 
 
-@dataclass(frozen=True)
-class ServingSummary:
+class ServingSummary(Record):
     """The verdict on serving from one GPU, and the figures behind it."""
 
     fits: bool | None  # Whether the GPU has enough memory; None without a GPU.
@@ -51,16 +48,14 @@ class ServingSummary:
     decode_tokens_per_second: float | None
 
 
-@dataclass(frozen=True)
-class EstimateSummary:
+class EstimateSummary(Record):
     """The answer in a few figures."""
 
     training: TrainingSummary | None  # None if only serving is estimated.
     serving: ServingSummary | None  # None if only training is estimated.
 
 
-@dataclass(frozen=True)
-class TrainingEstimate:
+class TrainingEstimate(Record):
     """The estimate of training."""
 
     memory: TrainingMemory  # Training memory of one GPU with the entire model.
@@ -78,8 +73,7 @@ class TrainingEstimate:
     tokens_are_given: bool  # Whether the number of tokens was given; otherwise it is the compute-optimal one.
 
 
-@dataclass(frozen=True)
-class ServingEstimate:
+class ServingEstimate(Record):
     """The estimate of serving from one GPU."""
 
     memory: InferenceMemory  # Inference memory of one GPU with the entire model.
@@ -89,8 +83,7 @@ class ServingEstimate:
     time: ServingTime | None  # Lower bounds on the time of prefill and of decoding; None without a GPU.
 
 
-@dataclass(frozen=True)
-class EstimateReport:
+class EstimateReport(Record):
     """The estimate of a model."""
 
     name: str  # The preset's name or the file's stem.

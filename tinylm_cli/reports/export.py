@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class ExportReport:
+class ExportReport(Record):
     """A model in another library's format."""
 
     name: str  # The model's name.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from tinylm_cli.errors import Diagnostic, TinylmError
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Record):
     """The error that ended a command."""
 
     message: str  # The error, in one line.
@@ -18,8 +17,7 @@ class Failure:
     diagnostics: tuple[Diagnostic, ...]  # Every error found in the config or in an option; empty for other errors.
 
 
-@dataclass(frozen=True)
-class FailureReport:
+class FailureReport(Record):
     """The failure, under a key that no other report has."""
 
     error: Failure  # Why the command ended without its report.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class FamilyEntry:
+class FamilyEntry(Record):
     """One family of models on Hugging Face."""
 
     model_type: str  # Its name in config.json.
@@ -14,8 +13,7 @@ class FamilyEntry:
     architecture: str  # Class name in ``architectures`` of config.json.
 
 
-@dataclass(frozen=True)
-class FamiliesReport:
+class FamiliesReport(Record):
     """The families that ``tinylm import`` reads."""
 
     families: tuple[FamilyEntry, ...]  # Sorted by ``model_type``.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 from tinylm_cli.reports.choices import AttentionCount, Recompute
+from tinylm_cli.reports.record import Record
 
 FlopsComponent = Literal[
     "per_layer_input",
@@ -32,8 +32,7 @@ FlopsComponent = Literal[
 COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
 
 
-@dataclass(frozen=True)
-class PartFlops:
+class PartFlops(Record):
     """One row of a breakdown."""
 
     # A component (``attention_scores``, ``mamba_scan``, ``mamba2_scan``, ``delta_rule`` and ``linear_attention`` are
@@ -44,8 +43,7 @@ class PartFlops:
     share: float  # Share of the model's ``forward_flops``, 0 to 1.
 
 
-@dataclass(frozen=True)
-class ModelFlops:
+class ModelFlops(Record):
     """FLOPs of a forward pass and of a training step; a multiply-add counts as two."""
 
     batch_size: int  # Sequences in a step.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(Record):
     """The output of one stage of the forward pass."""
 
     name: str  # Dotted module name, e.g. ``blocks.0.attention``; ``tokens`` for the input.
@@ -19,8 +18,7 @@ class Stage:
     layer_kind: str = ""  # Name of the kind of layers, of a block; empty for other stages and kinds without a name.
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Record):
     """A candidate for the next token."""
 
     token: int  # Its id.
@@ -29,8 +27,7 @@ class Candidate:
     text: str | None = None
 
 
-@dataclass(frozen=True)
-class ForwardReport:
+class ForwardReport(Record):
     """A forward pass."""
 
     name: str  # The model's name.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class GenerateReport:
+class GenerateReport(Record):
     """A continuation of a prompt."""
 
     name: str  # The model's name.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class AcceleratorFigures:
+class AcceleratorFigures(Record):
     """One accelerator, as one torch device."""
 
     name: str  # Name for ``--gpu``; case-insensitive.
@@ -30,8 +29,7 @@ class AcceleratorFigures:
     date: str | None  # When its figures were last checked against the source, or None.
 
 
-@dataclass(frozen=True)
-class HardwareReport:
+class HardwareReport(Record):
     """Every named accelerator."""
 
     accelerators: tuple[AcceleratorFigures, ...]  # In the order of the file.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from tinylm_cli.reports.record import Record
 
-@dataclass(frozen=True)
-class ImportReport:
+
+class ImportReport(Record):
     """A Hugging Face config as tinylm's."""
 
     name: str  # The model's name.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, Self
 
 from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.record import Record
 
 TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
 
 
-@dataclass(frozen=True)
-class SdpaOverhead:
+class SdpaOverhead(Record):
     """Attention tensors that tinylm's own model saves on CUDA but a flash kernel does not."""
 
     saves: Literal["scores", "masks"]  # ``scores`` of all query-key pairs, or the ``masks`` that are added to them.
@@ -20,8 +19,7 @@ class SdpaOverhead:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class SavedPart:
+class SavedPart(Record):
     """Tensors that autograd saves in one part of a layer, or in one part outside the layers."""
 
     # ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``, ``dropout``;
@@ -35,8 +33,7 @@ class SavedPart:
     sequence_parallel_bytes: int
 
 
-@dataclass(frozen=True)
-class LayerActivations:
+class LayerActivations(Record):
     """Tensors that autograd saves in each layer of one kind."""
 
     name: str  # ``layers``, and the properties that only this kind has: ``layers, window 4096``.
@@ -46,8 +43,7 @@ class LayerActivations:
     parts: tuple[SavedPart, ...]  # The parts of ``layer_bytes``, in the order of the layer.
 
 
-@dataclass(frozen=True)
-class Activations:
+class Activations(Record):
     """Tensors that autograd saves between the forward and the backward pass of one training step."""
 
     batch_size: int  # Sequences in the pass.
@@ -65,8 +61,7 @@ class Activations:
     layers: tuple[LayerActivations, ...]  # Each kind of layer once, with its count.
 
 
-@dataclass(frozen=True)
-class MemoryPart:
+class MemoryPart(Record):
     """One part of a memory total."""
 
     name: str  # Name of the part.
@@ -80,8 +75,7 @@ class MemoryPart:
         return tuple(cls(name, size, size / total) for name, size in sizes.items() if size)
 
 
-@dataclass(frozen=True)
-class PhaseMemory:
+class PhaseMemory(Record):
     """Memory of one phase of a training step, without weights and optimizer state."""
 
     # ``loss``: gradient of the logits, with all activations allocated. ``head gradient``: gradient of the head.
@@ -97,8 +91,7 @@ class PhaseMemory:
         return self.gradients_bytes + self.activations_bytes + self.working_bytes
 
 
-@dataclass(frozen=True)
-class TrainingMemory:
+class TrainingMemory(Record):
     """Training memory of one GPU that holds the entire model."""
 
     batch_size: int  # Micro-batch size: sequences per pass.
@@ -129,8 +122,7 @@ class TrainingMemory:
         return self.weights_bytes + self.master_bytes + self.optimizer_bytes
 
 
-@dataclass(frozen=True)
-class InferenceMemory:
+class InferenceMemory(Record):
     """Inference memory of one GPU that holds the entire model."""
 
     batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.

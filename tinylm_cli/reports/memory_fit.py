@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tinylm_cli.reports.plan import Layout
+from tinylm_cli.reports.record import Record
 
 Value = int | str | Layout | None
 """A value of a field of a setup: an accelerator by its name, a quantization by its method."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Record):
     """A change of one field."""
 
     field: str  # A field of the training or serving setup, or ``accelerator``.
@@ -20,8 +18,7 @@ class Change:
     multiple_of: int = 1  # The tested values are multiples of this.
 
 
-@dataclass(frozen=True)
-class Remedy:
+class Remedy(Record):
     """The fewest changes that make it fit."""
 
     changes: tuple[Change, ...]  # The changes.
@@ -29,8 +26,7 @@ class Remedy:
     capacity_bytes: int  # Memory available after them.
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(Record):
     """The memory needed on a GPU, compared with the memory available."""
 
     needed_bytes: int  # Memory needed on the GPU that needs the most.

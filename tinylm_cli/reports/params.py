@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from tinylm_cli.reports.record import Record
 
-@dataclass(frozen=True)
-class PartParams:
+
+class PartParams(Record):
     """One row of a breakdown."""
 
     # A component (``attention``), a layer (``blocks.0``) or a tensor (``blocks.0.ln_1.weight``). Identical layers are
@@ -36,8 +36,7 @@ Convention = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(Record):
     """The size of a model by one counting convention."""
 
     # ``unique``: each stored tensor once. ``untied``: with a separate LM head. ``non-embedding``: without token
@@ -53,8 +52,7 @@ class Count:
     explanation: str  # The cause of the difference.
 
 
-@dataclass(frozen=True)
-class StoredSize:
+class StoredSize(Record):
     """Parameters, and the bytes that weights and optimizer take for them."""
 
     params: int  # Number of parameters.
@@ -64,8 +62,7 @@ class StoredSize:
     adam_bytes: int
 
 
-@dataclass(frozen=True)
-class TyingSavings:
+class TyingSavings(Record):
     """Savings from tying the LM head to the token embedding."""
 
     untied: StoredSize  # If no tensors were tied.
@@ -73,8 +70,7 @@ class TyingSavings:
     saved: StoredSize  # The difference; 0 if nothing is tied.
 
 
-@dataclass(frozen=True)
-class ComponentFormula:
+class ComponentFormula(Record):
     """The parameter count of one component, as a formula with numbers filled in."""
 
     component: str  # ``token_embedding``, ``attention``, …
@@ -86,8 +82,7 @@ class ComponentFormula:
     tied_to: str | None  # The component whose storage it shares, or None.
 
 
-@dataclass(frozen=True)
-class SizeChange:
+class SizeChange(Record):
     """A change of one or two fields that reaches the nominal size within 1%."""
 
     values: Mapping[str, int]  # New value by field.
@@ -95,8 +90,7 @@ class SizeChange:
     nominal_error: float  # ``total_params / nominal_params - 1``.
 
 
-@dataclass(frozen=True)
-class ParamsExplanation:
+class ParamsExplanation(Record):
     """Derivation of a model's parameter count."""
 
     # One per component, in the order of the model; their ``params`` sum to the total.
@@ -106,16 +100,14 @@ class ParamsExplanation:
     nominal_changes: tuple[SizeChange, ...]
 
 
-@dataclass(frozen=True)
-class OtherPart:
+class OtherPart(Record):
     """A part of a multimodal model beside its language model."""
 
     name: str  # ``vision_encoder`` or ``projector``.
     params: int  # Its parameters.
 
 
-@dataclass(frozen=True)
-class ModelParams:
+class ModelParams(Record):
     """The parameters of one model."""
 
     name: str  # The preset's name or the file's stem.
@@ -140,8 +132,7 @@ class ModelParams:
     other_parts: tuple[OtherPart, ...] = ()
 
 
-@dataclass(frozen=True)
-class ParamsReport:
+class ParamsReport(Record):
     """Parameters of one or more models."""
 
     models: tuple[ModelParams, ...]  # The requested model; without one, every preset, in the order of ``tinylm list``.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from tinylm_cli.reports.memory import MemoryPart
+from tinylm_cli.reports.record import Record
 
 Schedule = Literal["1f1b", "gpipe"]
 ZeroStage = Literal[0, 1, 2, 3]
@@ -25,8 +25,7 @@ ABBREVIATIONS = {
 """The abbreviation of each field of a layout in ``--plan``."""
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Record):
     """A parallel layout; the product of all degrees except ``expert`` is the number of GPUs."""
 
     data: int = 1  # Data-parallel degree: replicas that read different sequences.
@@ -57,8 +56,7 @@ class Layout:
         return ",".join(f"{ABBREVIATIONS[field]}={value}" for field, value in (non_default or {"data": data}).items())
 
 
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(Record):
     """The traffic of each GPU for one kind of parallelism."""
 
     name: ParallelismKind  # The kind of parallelism.
@@ -69,8 +67,7 @@ class Traffic:
     description: str  # Short description of the transfer.
 
 
-@dataclass(frozen=True)
-class StageMemory:
+class StageMemory(Record):
     """Memory of a GPU of one pipeline stage."""
 
     stage: int  # Index of the stage, from 0.
@@ -80,8 +77,7 @@ class StageMemory:
     parts: tuple[MemoryPart, ...]  # The parts of ``total_bytes``.
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Record):
     """A layout, and the memory, traffic and time that follow from it."""
 
     layout: Layout  # The parallel layout.

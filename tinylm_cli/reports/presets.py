@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from tinylm_cli.reports.record import Record
 
-@dataclass(frozen=True)
-class Preset:
+
+class Preset(Record):
     """A built-in config."""
 
     name: str  # Name of the config.
@@ -28,15 +28,13 @@ class Preset:
     year: int | None  # The year in which it was published; None for the course's.
 
 
-@dataclass(frozen=True)
-class PresetsReport:
+class PresetsReport(Record):
     """The built-in configs."""
 
     presets: tuple[Preset, ...]  # The course's four in its order, or the published models that match.
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Record):
     """The source of a field's value."""
 
     field: str  # Dotted name.
@@ -46,8 +44,7 @@ class Origin:
     column: int | None  # Column in the source; None for a default.
 
 
-@dataclass(frozen=True)
-class ShowReport:
+class ShowReport(Record):
     """A resolved config."""
 
     name: str  # Name of the model.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from tinylm_cli.reports.record import Record
 from tinylm_cli.reports.time import PassTime
 
 CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent", "shared", "state", "none"]
 
 
-@dataclass(frozen=True)
-class CacheLayers:
+class CacheLayers(Record):
     """Layers with equal caches."""
 
     n_layers: int  # Their number.
@@ -30,8 +29,7 @@ class CacheLayers:
     state_bytes: int  # Bytes of the states of all these layers, per sequence of any length.
 
 
-@dataclass(frozen=True)
-class CacheShape:
+class CacheShape(Record):
     """What each kind of layers keeps of earlier tokens, and its size."""
 
     dtype: str  # Storage type of cached keys and values; states have the model's type, or float32.
@@ -42,8 +40,7 @@ class CacheShape:
     state_bytes: int  # Bytes of all states of constant size, per sequence of any length.
 
 
-@dataclass(frozen=True)
-class ServingCell:
+class ServingCell(Record):
     """Memory and speed of serving one batch size and length."""
 
     batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.
@@ -56,8 +53,7 @@ class ServingCell:
     decode_tokens_per_second: float | None  # Tokens decoded per second, summed over the batch; None like ``decode``.
 
 
-@dataclass(frozen=True)
-class ServingGrid:
+class ServingGrid(Record):
     """The serving table, for one GPU that holds the entire model."""
 
     batch_sizes: tuple[int, ...]  # The rows, ascending.

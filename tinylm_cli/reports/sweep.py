@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tinylm_cli.reports.choices import Optimizer, Recompute
 from tinylm_cli.reports.figures import Unit
+from tinylm_cli.reports.record import Record
 
 
-@dataclass(frozen=True)
-class SweptField:
+class SweptField(Record):
     """A config field and the values that it takes."""
 
     name: str  # Its dotted name.
     values: tuple[str, ...]  # Its values, as typed.
 
 
-@dataclass(frozen=True)
-class SweepPoint:
+class SweepPoint(Record):
     """One combination of values."""
 
     values: tuple[str, ...]  # The value of each swept field, as typed.
@@ -27,8 +24,7 @@ class SweepPoint:
     help: str = ""  # The remedy; may be empty.
 
 
-@dataclass(frozen=True)
-class SweepReport:
+class SweepReport(Record):
     """The figures of a config at every combination of values of one or two fields."""
 
     name: str  # The config's name.

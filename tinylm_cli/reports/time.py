@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from tinylm_cli.reports.record import Record
 
 Bound = Literal["compute", "memory"]
 
 
-@dataclass(frozen=True)
-class ComputeOptimum:
+class ComputeOptimum(Record):
     """Training tokens compared with the compute-optimal number (Hoffmann et al. 2022, approaches 1 and 2)."""
 
     params: int  # Active parameters of the model.
@@ -22,8 +22,7 @@ class ComputeOptimum:
     compute_optimal_tokens: int  # The training tokens of that size.
 
 
-@dataclass(frozen=True)
-class TrainingTime:
+class TrainingTime(Record):
     """Time and cost of training on a number of tokens."""
 
     accelerator: str  # Name of the GPU.
@@ -43,8 +42,7 @@ class TrainingTime:
     usd: float | None  # Cost of the run, or None.
 
 
-@dataclass(frozen=True)
-class PassTime:
+class PassTime(Record):
     """Lower bound on the time of one pass through the model: the larger of compute time and memory time."""
 
     flops: int  # FLOPs of the pass.
@@ -56,8 +54,7 @@ class PassTime:
     intensity_flops_per_byte: float  # ``flops / moved_bytes``.
 
 
-@dataclass(frozen=True)
-class ServingTime:
+class ServingTime(Record):
     """Lower bounds on the time of prefill and of decoding after it."""
 
     accelerator: str  # Name of the GPU.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Self
 
 from tinylm_cli.errors import Diagnostic
+from tinylm_cli.reports.record import Record
 
 FileStatus = Literal["valid", "failed", "invalid", "unreadable"]
 FigureUnit = Literal["params", "bytes", "flops", "share"]
 
 
-@dataclass(frozen=True)
-class Assertion:
+class Assertion(Record):
     """A condition on one figure of a config, and its result."""
 
     origin: str  # ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
@@ -27,8 +26,7 @@ class Assertion:
     holds: bool  # Whether the condition holds.
 
 
-@dataclass(frozen=True)
-class FileResult:
+class FileResult(Record):
     """The result for one config or hardware file."""
 
     path: str  # Path as given or as found in a folder; ``<stdin>`` for standard input.
@@ -52,8 +50,7 @@ class FileResult:
         return sum(each.fix is not None for each in self.diagnostics)
 
 
-@dataclass(frozen=True)
-class ValidateReport:
+class ValidateReport(Record):
     """The results for all files, and the number of files with each status."""
 
     valid: int  # Valid configs within their budgets, with every assertion satisfied.

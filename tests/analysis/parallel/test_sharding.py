@@ -96,3 +96,15 @@ def test_norms_before_output_projections_are_divided() -> None:
     assert shapes["attention.v_proj.weight"] == (4 * 48 // 2, 128)
     assert shapes["attention.o_proj.weight"] == (128, 4 * 48 // 2)
     assert shapes["feed_forward.sub_norm.weight"] == (512 // 2,)
+
+
+def test_norms_of_embeddings_are_replicated() -> None:
+    """A mixer's names do not decide about other parts: Mamba-2 divides a module ``norm`` of its own."""
+    changes = ["embedding.norm=true", "embedding.d_per_layer=8", "norm.kind=rmsnorm", "block.mixer=mamba2"]
+    changes += ["mamba2.n_heads=4", "mamba2.d_head=16", "mamba2.n_groups=2"]
+    config = load_config("tiny", changes).config
+    shapes = {t.name: t.shape for section in stage_table(config, Layout(tensor=2), 0) for t in section.tensors}
+    assert shapes["embedding.norm.weight"] == (128,)
+    assert shapes["embedding.per_layer.norm.weight"] == (8,)
+    assert shapes["per_layer_input.norm.weight"] == (128,)
+    assert shapes["mamba2.norm.weight"] == (4 * 16 // 2,)

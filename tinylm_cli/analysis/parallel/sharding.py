@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import chain
 from math import gcd
 from typing import NamedTuple
 
@@ -16,20 +15,25 @@ from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
-_COLUMN_PARALLEL = ("gate_proj", "up_proj", "lm_head", "embedding")
+_COLUMN_PARALLEL = ("gate_proj", "up_proj", "sub_norm", "lm_head", "embedding")
 """Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights).
-Sequence mixers have more."""
+Sequence mixers have their own."""
 
 _ROW_PARALLEL = ("down_proj",)
-"""Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed; mixers have more."""
+"""Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed."""
 
 
 @cache
-def _parallel_modules() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of all column-parallel modules, and of all row-parallel ones."""
-    mixers = all_mixers().values()
-    column_parallel = chain(_COLUMN_PARALLEL, *(mixer.column_parallel for mixer in mixers))
-    return frozenset(column_parallel), frozenset(chain(_ROW_PARALLEL, *(mixer.row_parallel for mixer in mixers)))
+def _parallel_modules(part: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the column-parallel modules, and of the row-parallel ones, in a mixer or elsewhere.
+
+    Args:
+        part: The first part of the names of its tensors: a mixer, ``feed_forward``, ``embedding``, …
+    """
+    mixer = all_mixers().get(part)
+    if mixer is None:
+        return frozenset(_COLUMN_PARALLEL), frozenset(_ROW_PARALLEL)
+    return frozenset(mixer.column_parallel), frozenset(mixer.row_parallel)
 
 
 def missing_layers(config: ModelConfig, layout: Layout) -> int:
@@ -200,14 +204,15 @@ def is_routed(tensor: Tensor) -> bool:
 
 def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
     """Return a tensor with the shape of the shard on one GPU."""
-    module, kind = f".{tensor.name}".split(".")[-2:]
+    names = tensor.name.removeprefix("block.").split(".")  # a multi-token prediction module has its layer in ``block``
+    part, module, kind = names[0], names[-2], names[-1]
     shape = list(tensor.shape)
     rows = 0
     if is_routed(tensor):
         shape[0] //= layout.expert
         rows = 1
     spans_heads = module in ("q_norm", "k_norm") and config.attention.qk_norm == "full"
-    column_parallel, row_parallel = _parallel_modules()
+    column_parallel, row_parallel = _parallel_modules(part)
     if not column_parallel.isdisjoint((module, kind)) or spans_heads:
         shape[rows] = -(-shape[rows] // layout.tensor)
     elif module in row_parallel and kind == "weight":

@@ -119,6 +119,10 @@ GATES: list[dict[str, Any]] = [
 """Gates of the attention output."""
 
 
+GATE_RANKS = one_of([None, None, 1, 3])
+"""Ranks of the gates of norms."""
+
+
 OTHER_HEADS: list[dict[str, Any]] = [
     {"kind": "sequence_classification", "n_labels": 1},
     {"kind": "sequence_classification", "n_labels": 3},
@@ -209,7 +213,11 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "feed_forward": has_feed_forward,
                 "parallel": parallel,
                 "mixer_norm": (mixer_norm := not (before and mixer != "none" and draw(one_of([False, False, True])))),
-                "shared_norm": parallel and mixer_norm and draw(st.booleans()),
+                "shared_norm": (shared_norm := parallel and mixer_norm and draw(st.booleans())),
+                "mixer_norm_gate_rank": draw(GATE_RANKS) if before and mixer != "none" and mixer_norm else None,
+                "feed_forward_norm_gate_rank": (
+                    draw(GATE_RANKS) if before and has_feed_forward and not shared_norm else None
+                ),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
                 "layer_scalar": draw(st.booleans()),
@@ -374,6 +382,7 @@ def _latent(draw: st.DrawFn, d_rope: int, *, rope: bool) -> dict[str, Any]:
         "q_rank": q_rank,
         **restricted,
         "scale_latents": draw(st.booleans()),
+        "q_concat_raw": q_rank is not None and draw(st.booleans()),
         "k_rope_norm": draw(st.booleans()),
         "d_nope": draw(one_of([1, 6])),
         "d_rope": d_rope,
@@ -425,6 +434,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if router in ("sigmoid", "softmax") and draw(st.booleans()):
         corrected = {"score_correction": True, "correct_logits": router == "sigmoid" and draw(st.booleans())}
     groups: dict[str, Any] = draw(one_of([{}, {"n_groups": 4, "top_k_groups": 2}]))
+    if groups and corrected:
+        groups["zero_other_groups"] = draw(st.booleans())
     return {
         **found,
         **groups,

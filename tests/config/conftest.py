@@ -76,6 +76,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         blocks["attention"] |= draw(_some({"qk_norm_after_rope": st.booleans()}))
     if blocks["attention"].get("kind") == "latent" and draw(st.booleans()):
         if blocks["attention"].get("q_rank") and draw(st.booleans()):
+            blocks["attention"]["q_concat_raw"] = draw(st.booleans())
             blocks["attention"] |= draw(_indexer(blocks["position"]["kind"], blocks["attention"]["d_rope"]))
         else:
             blocks["attention"]["window"] = draw(st.integers(1, 10**9))
@@ -362,13 +363,15 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if router in ("sigmoid", "softmax") and draw(st.booleans()):
         values |= {"score_correction": True} | ({"correct_logits": draw(st.booleans())} if router == "sigmoid" else {})
     chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}
+    if n_groups > 1 and values.get("score_correction"):
+        optional["zero_other_groups"] = st.booleans()
     return {**values, "n_experts": n_groups * size, "router": router, **chosen, **draw(_some(optional))}
 
 
 @st.composite
 def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: bool) -> dict[str, Any]:
     parallel = placement == "pre" and mixer != "none" and has_feed_forward and draw(st.booleans())
-    optional = {"residual_multiplier": NUMBERS, "skip_multiplier": NUMBERS}
+    optional: dict[str, st.SearchStrategy[Any]] = {"residual_multiplier": NUMBERS, "skip_multiplier": NUMBERS}
     before = placement in ("pre", "sandwich")
     if parallel:
         optional["shared_norm"] = st.booleans()
@@ -376,6 +379,10 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
         optional["normed_residual"] = st.booleans()
     if before and not parallel and mixer != "none":
         optional["mixer_norm"] = st.booleans()
+    elif before and mixer != "none":
+        optional["mixer_norm_gate_rank"] = st.none() | DIMS
+    if before and not parallel and has_feed_forward:
+        optional["feed_forward_norm_gate_rank"] = st.none() | DIMS
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     return parts | ({"parallel": True} if parallel else {}) | draw(_some(optional))

@@ -274,6 +274,7 @@ nominal-space                 wrong-type@7
 nominal-too-large             wrong-type@7
 nominal-unit-unknown          wrong-type@7
 nominal-zero                  out-of-range@7
+norm-gate-without-norm        without-effect@9
 norm-bias-without-weight      contradiction@9 without-effect@10
 layers-norm-placement         contradiction@11
 norm-placement-other          unknown-choice@8

@@ -336,6 +336,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit block.shared_norm, or write block.mixer_norm: true",
     ),
     (
+        {"block.parallel": True, "block.shared_norm": True, "block.feed_forward_norm_gate_rank": 4},
+        "without-effect",
+        "block.feed_forward_norm_gate_rank has no effect unless block.shared_norm is false",
+        "omit block.feed_forward_norm_gate_rank, or write block.shared_norm: false",
+    ),
+    (
         {"attention.d_value": 16, "attention.differential": True},
         "without-effect",
         "attention.d_value has no effect unless attention.differential is false",

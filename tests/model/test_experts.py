@@ -182,6 +182,19 @@ def test_expert_groups(make_config: Make) -> None:
     assert set(chosen(*make_router(make_config, scores, router="sigmoid", **by_best))) == {3, 4}
 
 
+def test_zero_other_groups(make_config: Make) -> None:
+    """An expert of another group, whose score is 0, is selected before one whose corrected score is negative."""
+    groups = {"router": "sigmoid", "n_groups": 2, "top_k_groups": 1, "top_k": 2, "score_correction": True}
+    scores, correction = [3.0, 0.0, -9.0, -9.0], torch.tensor([0.0, -0.9, 0.0, 0.0])
+    for zeroes, others in ((False, {1}), (True, {2, 3})):
+        router, x = make_router(make_config, scores, **groups, zero_other_groups=zeroes)
+        assert router.score_correction is not None
+        router.score_correction.copy_(correction)
+        first, *rest = chosen(router, x)
+        assert first == 0
+        assert set(rest) <= others
+
+
 def test_experts_on_meta(make_config: Make) -> None:
     config = make_config(feed_forward={"n_experts": 4, "gated": True})
     x = torch.empty(2, 3, 16, device="meta")

@@ -28,6 +28,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"gate": True, "gate_per_head": True},
     {"scale_latents": True, "k_rope_norm": True},
     {"scale_latents": True, "q_rank": 7},
+    {"scale_latents": True, "q_rank": 7, "q_concat_raw": True, "gate": True},
+    {"q_rank": 7, "q_concat_raw": True, "gate": True, "gate_per_head": True},
     {"window": 3},
 ]
 
@@ -51,7 +53,12 @@ def by_hand(module: LatentAttention, config: ModelConfig, x: Tensor) -> Tensor:
     """Attend head by head, with keys and values expanded from the latents."""
     rotation, settings = rotation_of(config, 0, T), config.attention
     factors = [(16 / rank) ** 0.5 if settings.scale_latents else 1.0 for rank in (settings.q_rank or 16, C)]
-    q = module.q_b_proj(factors[0] * module.q_a_norm(module.q_a_proj(x))) if settings.q_rank else module.q_proj(x)
+    source = gate_source = x
+    if settings.q_rank:
+        source = factors[0] * module.q_a_norm(module.q_a_proj(x))
+    if settings.q_concat_raw:
+        source = gate_source = torch.cat((source, module.q_a_proj(x)), dim=-1)
+    q = module.q_b_proj(source) if settings.q_rank else module.q_proj(x)
     compressed = module.kv_a_proj(x)
     latent, k_rope = factors[1] * module.kv_a_norm(compressed[..., :C]), compressed[..., C:]
     if module.k_rope_norm is not None:
@@ -76,7 +83,7 @@ def by_hand(module: LatentAttention, config: ModelConfig, x: Tensor) -> Tensor:
     attended = torch.stack(outputs, dim=2)  # (B, T, H, V)
     if settings.gate:
         assert module.gate_proj is not None
-        attended = attended * module.gate_proj(x).sigmoid().unflatten(-1, (HEADS, -1))
+        attended = attended * module.gate_proj(gate_source).sigmoid().unflatten(-1, (HEADS, -1))
     out: Tensor = module.o_proj(attended.flatten(2)) * settings.out_multiplier
     return out
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.norm import GatedNorm, build_norm, norm_before
 
 Randomize = Callable[[nn.Module], nn.Module]
 
@@ -33,3 +33,20 @@ def test_rmsnorm_scales(make_config: Callable[..., ModelConfig], randomized: Ran
     x = torch.randn(2, 5, 16)
     torch.testing.assert_close(norm(x), x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight)
     assert dict(norm.named_parameters()).keys() == {"weight"}
+
+
+def test_gate(make_config: Callable[..., ModelConfig], randomized: Randomize) -> None:
+    """The gate of rank 3 is computed from the normalized vectors, and multiplies them."""
+    norm = norm_before(make_config(norm={"kind": "rmsnorm"}), 3)
+    assert isinstance(norm, GatedNorm)
+    randomized(norm)
+    x = torch.randn(2, 5, 16)
+    y = norm.norm(x)
+    hidden = y @ norm.down.weight.T
+    gate = torch.sigmoid((hidden * torch.sigmoid(hidden)) @ norm.up.weight.T)
+    torch.testing.assert_close(norm(x), y * gate)
+    assert {name: tuple(each.shape) for name, each in norm.named_parameters()} == {
+        "norm.weight": (16,),
+        "down.weight": (3, 16),
+        "up.weight": (16, 3),
+    }

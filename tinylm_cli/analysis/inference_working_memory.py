@@ -68,7 +68,11 @@ def forward_working_bytes(
         points += [shared + kept_kv + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
         points += [
             shared + kept_kv + rows * row
-            for row in (*_feed_forward(kind, element_bytes), *_own_input(kind, element_bytes))
+            for row in (
+                *_gated_norms(kind, element_bytes),
+                *_feed_forward(kind, element_bytes),
+                *_own_input(kind, element_bytes),
+            )
         ]
     return tuple(points)
 
@@ -110,7 +114,8 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     # the inputs of all layers, while they are computed
     d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # N·P
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
-    for row in (*mixing, *_feed_forward(config, element_bytes), *_own_input(config, element_bytes)):
+    others = (_gated_norms, _feed_forward, _own_input)
+    for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
         yield held + own_inputs + row
 
 
@@ -156,6 +161,18 @@ def _shared_inputs(
     if masks:
         peak += 2 * pairs * BOOL_BYTES  # ones and tril, besides triu
     return held + masks, held + masks + peak
+
+
+def _gated_norms(config: ModelConfig, element_bytes: int) -> Iterator[int]:
+    """Yield the bytes per token of each norm with a gate: ``model/norm.py:GatedNorm.forward``.
+
+    They hold the normalized vector, and the gate before and after its sigmoid, or the gate and the product (D each);
+    before that, the two tensors of R elements between the projections.
+    """
+    block, d = config.block, config.d_model
+    for held, rank in ((1, block.mixer_norm_gate_rank), (3, block.feed_forward_norm_gate_rank)):
+        if rank is not None:  # held: x; or x before and after the mixer, and the mixer's output
+            yield ((held + 3) * d + 2 * rank) * element_bytes
 
 
 def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:

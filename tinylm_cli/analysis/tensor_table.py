@@ -164,13 +164,13 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
     before, after = config.norm.precedes_sublayers, placement != "pre"
     if config.block.has_mixer:
         if before and config.block.mixer_norm:
-            yield from norm("ln_1", config, d)
+            yield from _norm_before("ln_1", config, config.block.mixer_norm_gate_rank)
         yield from mixer_of(config).tensors(config)
         if after:
             yield from norm("post_ln_1", config, d)
     if config.block.feed_forward:
         if before and not config.block.shared_norm:
-            yield from norm("ln_2", config, d)
+            yield from _norm_before("ln_2", config, config.block.feed_forward_norm_gate_rank)
         if config.feed_forward.n_experts is not None:
             yield from _experts(config)
         else:
@@ -182,6 +182,17 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
         yield from linear("per_layer_input.gate", d, d_per_layer, "per_layer_input", bias=False)  # (P, D)
         yield from linear("per_layer_input.projection", d_per_layer, d, "per_layer_input", bias=False)  # (D, P)
         yield from norm("per_layer_input.norm", config, d)  # (D)
+
+
+def _norm_before(name: str, config: ModelConfig, gate_rank: int | None) -> Iterator[Tensor]:
+    """Yield the tensors of the norm before a sub-layer, and of its gate of rank R, if any."""
+    d = config.d_model
+    if gate_rank is None:
+        yield from norm(name, config, d)  # (D)
+        return
+    yield from norm(f"{name}.norm", config, d)  # (D)
+    yield from linear(f"{name}.down", d, gate_rank, "norm", bias=False)  # (R, D)
+    yield from linear(f"{name}.up", gate_rank, d, "norm", bias=False)  # (D, R)
 
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:

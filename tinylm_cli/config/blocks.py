@@ -27,6 +27,7 @@ from tinylm_cli.config.base import (
     Factors,
     Requirement,
     RopeBase,
+    is_false,
     is_true,
     one_of,
     optional,
@@ -307,6 +308,11 @@ class FeedForward(Block):
         1, description="Number of expert groups; the router first selects top_k_groups of them."
     )
     top_k_groups: Annotated[ExpertCount, GROUPS] = Field(1, description="Number of groups that the router selects.")
+    zero_other_groups: Annotated[bool, EXPERTS, GROUPS, is_true("feed_forward.score_correction")] = Field(
+        False,
+        description="The corrected scores of experts outside these groups are 0, so that they are selected before those"
+        " with negative scores, instead of not at all (A.X K2).",
+    )
 
 
 class ResidualBlock(Block):
@@ -332,6 +338,16 @@ class ResidualBlock(Block):
     )
     shared_norm: Annotated[bool, is_true("block.parallel"), is_true("block.mixer_norm")] = Field(
         False, description="parallel: one norm for both sub-layers."
+    )
+    mixer_norm_gate_rank: Annotated[int | None, NORM_BEFORE, MIXES, is_true("block.mixer_norm")] = optional(
+        16,
+        "Multiply the output of the norm before the mixer by a gate, sigmoid(up(silu(down(y)))), of this rank (A.X K2);"
+        " default: no gate.",
+        ge=1,
+        le=MAX_DIM,
+    )
+    feed_forward_norm_gate_rank: Annotated[int | None, NORM_BEFORE, FEED_FORWARD, is_false("block.shared_norm")] = (
+        optional(16, "The same for the norm before the feed-forward network.", ge=1, le=MAX_DIM)
     )
     residual_multiplier: Factor = Field(
         1.0, description="Multiplier of each sub-layer's output before the residual addition."

@@ -15,7 +15,7 @@ from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
 from tinylm_cli.model.mixers.registry import mixer_classes
-from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.norm import build_norm, norm_before
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
@@ -85,13 +85,15 @@ class TransformerBlock(nn.Module):
         after_feed_forward = after or config.feed_forward.out_norm
         mixers, has_feed_forward = mixer_classes(config), config.block.feed_forward
         self._mixer_names = tuple(mixers)
-        self.ln_1 = build_norm(config) if before and mixers and config.block.mixer_norm else None
+        rank_1, rank_2 = config.block.mixer_norm_gate_rank, config.block.feed_forward_norm_gate_rank
+        self.ln_1 = norm_before(config, rank_1) if before and mixers and config.block.mixer_norm else None
         for name, mixer in mixers.items():
             module = mixer(config)
             module.set_layer(layer)
             self.register_module(name, module)
         self.post_ln_1 = build_norm(config) if after and mixers else None
-        self.ln_2 = build_norm(config) if before and has_feed_forward and not config.block.shared_norm else None
+        has_own_norm = before and has_feed_forward and not config.block.shared_norm
+        self.ln_2 = norm_before(config, rank_2) if has_own_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
         self.post_ln_2 = build_norm(config) if after_feed_forward and has_feed_forward else None
         d_per_layer = config.embedding.d_per_layer

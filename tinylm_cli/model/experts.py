@@ -54,6 +54,7 @@ class Router(Linear):
         self.kind = feed_forward.router
         self.top_k = feed_forward.top_k
         self.n_groups, self.top_k_groups = feed_forward.n_groups, feed_forward.top_k_groups
+        self.other_score = 0.0 if feed_forward.zero_other_groups else -torch.inf
         self.jitter, self.corrects_logits = feed_forward.router_jitter, feed_forward.correct_logits
         self.renormalize, self.scale = feed_forward.renormalize, feed_forward.routed_scale
         correction = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)
@@ -132,13 +133,13 @@ class Router(Linear):
         return torch.cat(selected, -1), torch.cat(weights, -1)  # (N, k) each
 
     def _mask_other_groups(self, scores: Tensor) -> Tensor:
-        """Return ``scores`` (N, E) with -inf for every expert outside the top groups."""
+        """Return ``scores`` (N, E) with -inf, or 0, for every expert outside the top groups."""
         groups = scores.view(len(scores), self.n_groups, -1)  # (N, G, E / G)
         best = min(2 if self.kind == "sigmoid" else 1, groups.shape[-1])
         group_scores = groups.topk(best, dim=-1).values.sum(-1)  # (N, G)
         kept = torch.zeros_like(group_scores, dtype=torch.bool)  # (N, G)
         kept = kept.scatter(-1, group_scores.topk(self.top_k_groups, dim=-1).indices, value=True)  # (N, G)
-        return groups.masked_fill(~kept[:, :, None], -torch.inf).flatten(1)  # (N, E)
+        return groups.masked_fill(~kept[:, :, None], self.other_score).flatten(1)  # (N, E)
 
 
 class ExpertLinear(nn.Module):

@@ -100,13 +100,16 @@ class LatentAttention(SequenceMixer):
         self.scale = attention.scale if attention.scale is not None else config.d_head**-0.5
         self.softcap = attention.logit_softcap
         d_query = config.n_heads * config.d_head
+        d_gate_input = config.d_model
         if attention.q_rank is None:
             self.q_proj = Linear(config.d_model, d_query, bias=False)
         else:
             self.q_a_proj = Linear(config.d_model, attention.q_rank, bias=attention.bias)
             self.q_a_norm = build_norm(config, attention.q_rank, eps=attention.latent_norm_eps)
-            self.q_b_proj = Linear(attention.q_rank, d_query, bias=False)
-        self.compresses_queries = attention.q_rank is not None
+            d_input = attention.q_rank * (2 if attention.q_concat_raw else 1)  # Q, or 2Q
+            d_gate_input = d_input if attention.q_concat_raw else config.d_model  # 2Q, or D
+            self.q_b_proj = Linear(d_input, d_query, bias=False)
+        self.compresses_queries, self.concatenates = attention.q_rank is not None, attention.q_concat_raw
         self.q_factor = self.kv_factor = 1.0
         if attention.scale_latents:
             self.kv_factor = math.sqrt(config.d_model / attention.kv_rank)
@@ -118,7 +121,7 @@ class LatentAttention(SequenceMixer):
         self.k_rope_norm = build_norm(config, self.d_rope, eps=eps) if attention.k_rope_norm else None
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
         d_gate = config.n_heads * (1 if attention.gate_per_head else self.d_value)  # H or H·V
-        self.gate_proj = Linear(config.d_model, d_gate, bias=False) if attention.gate else None
+        self.gate_proj = Linear(d_gate_input, d_gate, bias=False) if attention.gate else None
         self.out_multiplier = attention.out_multiplier
         self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
@@ -137,8 +140,8 @@ class LatentAttention(SequenceMixer):
         N = d_nope, R = d_rope, C = kv_rank and V = d_value.
         """
         batch, length, _ = x.shape
-        compressed = self._compressed_queries(x) if self.compresses_queries else None  # (B, T, Q)
-        q = self.q_proj(x) if compressed is None else self.q_b_proj(compressed)  # (B, T, H·(N + R))
+        compressed, q_input = self._compressed_queries(x) if self.compresses_queries else (None, x)  # (B, T, Q), …
+        q = self.q_proj(x) if compressed is None else self.q_b_proj(q_input)  # (B, T, H·(N + R))
         q = q.view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + R)
         q_nope, q_rope = q.split((self.d_nope, self.d_rope), dim=-1)  # (B, H, T, N), (B, H, T, R)
         latent, k_rope = self.kv_a_proj(x).split((self.kv_rank, self.d_rope), dim=-1)  # (B, T, C), (B, T, R)
@@ -160,12 +163,16 @@ class LatentAttention(SequenceMixer):
             attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
         attended = attended.transpose(1, 2).reshape(batch, length, -1)  # (B, T, H·V)
         if self.gate_proj is not None:
-            attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·V)
+            gate = self.gate_proj(q_input if self.concatenates else x)  # (B, T, H·V)
+            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·V)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
-    def _compressed_queries(self, x: Tensor) -> Tensor:
-        return _scaled(self.q_a_norm(self.q_a_proj(x)), self.q_factor)  # (B, T, Q)
+    def _compressed_queries(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normalized compressed queries (B, T, Q), and the input of the projection to all heads."""
+        raw = self.q_a_proj(x)  # (B, T, Q)
+        normalized = _scaled(self.q_a_norm(raw), self.q_factor)  # (B, T, Q)
+        return normalized, torch.cat((normalized, raw), dim=-1) if self.concatenates else normalized  # (B, T, 2Q or Q)
 
     def _select(
         self,

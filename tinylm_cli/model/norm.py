@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.linear import Linear
 
 
 class Norm(nn.Module):
@@ -64,6 +66,37 @@ class RMSNorm(Norm):
         """Map (..., D) to (..., D)."""
         gain = 1 + self.weight if self.zero_centered else self.weight  # (D)
         return torch.rms_norm(x, self.shape, gain, self.eps)  # (..., D)
+
+
+class GatedNorm(nn.Module):
+    """A norm whose output is multiplied by a gate that a network of low rank computes from it.
+
+    With the normalized vector y, the output is ``y * sigmoid(up(silu(down(y))))``.
+
+    Args:
+        config: Uses d_model and norm.
+        rank: Dimensions between the two projections of the gate.
+
+    References:
+        The gated norms of A.X K2, https://huggingface.co/skt/A.X-K2
+    """
+
+    def __init__(self, config: ModelConfig, rank: int) -> None:
+        super().__init__()
+        self.norm = build_norm(config)
+        self.down = Linear(config.d_model, rank, bias=False)
+        self.up = Linear(rank, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        y: Tensor = self.norm(x)  # (..., D)
+        gate: Tensor = self.up(functional.silu(self.down(y)))  # (..., D)
+        return y * gate.sigmoid()  # (..., D)
+
+
+def norm_before(config: ModelConfig, gate_rank: int | None) -> LayerNorm | RMSNorm | GatedNorm:
+    """Return the norm before a sub-layer, with a gate of ``gate_rank`` unless that is None."""
+    return build_norm(config) if gate_rank is None else GatedNorm(config, gate_rank)
 
 
 def build_norm(

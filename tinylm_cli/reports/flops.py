@@ -25,6 +25,7 @@ FlopsComponent = Literal[
     "feed_forward",
     "router",
     "experts",
+    "norm",
     "lm_head",
     "score",
 ]

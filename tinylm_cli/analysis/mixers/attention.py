@@ -25,6 +25,9 @@ from tinylm_cli.config.schema import ModelConfig
 KEYS_AND_VALUES = 2
 """A head caches one key and one value per position."""
 
+RAW_AND_NORMALIZED = 2
+"""With ``attention.q_concat_raw``, queries are computed from the compressed query before and after its norm."""
+
 _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 """An 8-bit cache takes 1 byte per element. ``float8`` has one scale per tensor or none, counted as 0, as in vLLM;
 ``int8`` has a 16-bit scale and a 16-bit zero point per key and per value, as in LMDeploy."""
@@ -163,13 +166,15 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
         DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, https://arxiv.org/abs/2405.04434
     """
     d, heads, attention = config.d_model, config.n_heads, config.attention
-    d_query = heads * (attention.d_nope + attention.d_rope)
+    d_query, d_gate_input = heads * (attention.d_nope + attention.d_rope), d
     if attention.q_rank is None:
         yield from linear("attention.q_proj", d, d_query, "attention", bias=False)  # (H·(N + R), D)
     else:
         yield from linear("attention.q_a_proj", d, attention.q_rank, "attention", bias=attention.bias)  # (Q, D)
         yield from norm("attention.q_a_norm", config, attention.q_rank)  # (Q)
-        yield from linear("attention.q_b_proj", attention.q_rank, d_query, "attention", bias=False)  # (H·(N + R), Q)
+        d_input = attention.q_rank * (RAW_AND_NORMALIZED if attention.q_concat_raw else 1)  # Q, or 2Q
+        d_gate_input = d_input if attention.q_concat_raw else d  # 2Q, or D
+        yield from linear("attention.q_b_proj", d_input, d_query, "attention", bias=False)  # (H·(N + R), Q)
         if attention.index_top_k is not None:
             yield from _indexer(config, attention.q_rank)
     d_compressed = attention.kv_rank + attention.d_rope
@@ -182,8 +187,8 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
     d_values = heads * config.d_value
     if attention.gate:
         yield from linear(
-            "attention.gate_proj", d, _d_gate(config, d_values), "attention", bias=False
-        )  # (H·K_v or H, D)
+            "attention.gate_proj", d_gate_input, _d_gate(config, d_values), "attention", bias=False
+        )  # (H·K_v or H, D or 2Q)
     yield from linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
 
 

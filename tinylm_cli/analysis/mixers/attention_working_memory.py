@@ -160,6 +160,7 @@ def _latent_attention(
         + (attention.kv_rank + attention.d_rope)  # kv_a_proj output
         + (attention.kv_rank + d_own_key)  # normalized (C), and normalized or rotated (R)
         + (attention.q_rank or 0)  # the compressed query
+        + (2 * (attention.q_rank or 0) if attention.q_concat_raw else 0)  # with its norm
         + (heads * attention.d_nope + d_values)  # k_nope and v from kv_b_proj
     )
     if attention.temperature_scale is not None:

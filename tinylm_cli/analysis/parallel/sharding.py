@@ -8,7 +8,7 @@ from math import gcd
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers
-from tinylm_cli.analysis.mixers import all_mixers
+from tinylm_cli.analysis.mixers import all_mixers, mixer
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.layer_kinds import mtp_layer
@@ -30,10 +30,9 @@ def _parallel_modules(part: str) -> tuple[frozenset[str], frozenset[str]]:
     Args:
         part: The first part of the names of its tensors: a mixer, ``feed_forward``, ``embedding``, …
     """
-    mixer = all_mixers().get(part)
-    if mixer is None:
+    if part not in all_mixers():
         return frozenset(_COLUMN_PARALLEL), frozenset(_ROW_PARALLEL)
-    return frozenset(mixer.column_parallel), frozenset(mixer.row_parallel)
+    return frozenset(mixer(part).column_parallel), frozenset(mixer(part).row_parallel)
 
 
 def missing_layers(config: ModelConfig, layout: Layout) -> int:

@@ -109,7 +109,10 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
 
     if settings.q_rank is not None:
         yield from norm(run, "q_a_norm", vectors("q_a_proj output", settings.q_rank), rows, settings.q_rank)
-        yield vectors("q_a_norm output", settings.q_rank)  # times its factor, if any; read by q_b_proj
+        if settings.q_concat_raw:  # with its input; read by q_b_proj and gate_proj
+            yield vectors("q_a_norm output and input", 2 * settings.q_rank)
+        else:
+            yield vectors("q_a_norm output", settings.q_rank)  # times its factor, if any; read by q_b_proj
     compressed = vectors("kv_a_proj output", settings.kv_rank + settings.d_rope)  # C + R, one storage
     yield from norm(run, "kv_a_norm", compressed, rows, settings.kv_rank)
     yield vectors("kv_a_norm output", settings.kv_rank)  # times its factor, if any; read by kv_b_proj

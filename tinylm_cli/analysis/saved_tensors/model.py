@@ -95,6 +95,14 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
     def vectors(name: str, part: str) -> SavedTensor:
         return SavedTensor(name, part, elements * run.element_bytes, "sequence")
 
+    def gate(name: str, rank: int | None) -> Iterator[SavedTensor]:
+        """Yield the tensors that the gate of a norm saves: ``model/norm.py:GatedNorm.forward``."""
+        if rank is not None:
+            yield vectors(f"{name} output before gate", "norm")  # read by down, and multiplied
+            for hidden in ("down output", "silu output"):  # B × T × R
+                yield SavedTensor(f"{name} {hidden}", "norm", run.tokens * rank * run.element_bytes, "sequence")
+            yield vectors(f"{name} gate", "norm")  # after its sigmoid
+
     def sublayer_end(index: int) -> Iterator[SavedTensor]:
         """Yield the tensors that the norm after a sub-layer, or after its residual addition, and the dropout save."""
         if has_post_norm or (index == FEED_FORWARD and config.feed_forward.out_norm):
@@ -111,6 +119,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         if has_pre_norm and config.block.mixer_norm:
             normed = vectors("ln_1 output", "norm")
             yield from norm(run, "ln_1", x, run.tokens, config.d_model)
+            yield from gate("ln_1", config.block.mixer_norm_gate_rank)
         yield from mixer_of(config).saved(run, normed)
         yield from sublayer_end(MIXER)
         if not config.block.parallel:
@@ -120,6 +129,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             normed = vectors("ln_2 output", "norm") if has_pre_norm else x
             if has_pre_norm:
                 yield from norm(run, "ln_2", x, run.tokens, config.d_model)
+                yield from gate("ln_2", config.block.feed_forward_norm_gate_rank)
         yield normed  # read by gate_proj, up_proj and the router
         if config.feed_forward.n_experts is not None:
             yield from experts(run, x)

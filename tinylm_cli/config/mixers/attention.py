@@ -180,6 +180,11 @@ class Attention(Block):
     k_rope_norm: Annotated[bool, LATENT] = Field(
         False, description="latent: normalize the d_rope dimensions of the shared key, before RoPE (Dots 3 Note)."
     )
+    q_concat_raw: Annotated[bool, LATENT, COMPRESSED] = Field(
+        False,
+        description="latent: the queries, and the gate if there is one, are computed from the compressed query after"
+        " and before its norm, concatenated (A.X K2).",
+    )
     index_top_k: Annotated[int | None, LATENT, COMPRESSED] = optional(
         2048,
         "latent: positions that a token attends to, selected by an indexer (DeepSeek V3.2); default: all earlier ones.",

@@ -402,6 +402,11 @@ def deepseek_v32(draw: Draw) -> Keys:
     return keys | sizes | groups | listed
 
 
+def axk2(draw: Draw) -> Keys:
+    keys = deepseek_v32(draw) | {"gated_norm_rank": draw(one_of(1, 4))}
+    return keys if keys["n_group"] > 1 else keys | draw(one_of({}, {"n_group": None, "topk_group": None}))
+
+
 def glm_moe_dsa(draw: Draw) -> Keys:
     keys = deepseek_v32(draw)
     types: Keys = draw(one_of({}, {"indexer_types": ["full"] * keys["num_hidden_layers"]}))
@@ -1419,6 +1424,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "glm4_moe": glm4_moe,
     "glm4_moe_lite": glm4_moe_lite,
     "deepseek_v32": deepseek_v32,
+    "axk2": axk2,
     "glm_moe_dsa": glm_moe_dsa,
     "kimi_linear": kimi_linear,
     "dots3_note_text": dots3_note_text,

@@ -203,6 +203,18 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.index_top_k": 2048, "attention.index_n_heads": 64, "attention.index_d_head": 128,
         "attention.index_pairing": "half",
     },
+    "axk2": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": 384, "attention.kv_rank": 128, "attention.d_nope": 64,
+        "attention.d_rope": 32, "attention.d_value": 64, "attention.gate": True, "attention.q_concat_raw": True,
+        "attention.index_top_k": 2048, "attention.index_n_heads": 16, "attention.index_d_head": 128,
+        "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.n_experts": 128,
+        "feed_forward.n_groups": 1, "block.mixer_norm_gate_rank": 16, "block.feed_forward_norm_gate_rank": 16,
+        "position.pairing": "adjacent", "layers.first": "dense", "layers.pattern": "experts",
+        "layers.kinds": {
+            "experts": {},
+            "dense": {"feed_forward": {"n_experts": None}, "block": {"feed_forward_norm_gate_rank": None}},
+        },
+    },
     "glm_moe_dsa": {
         **LLAMA, "attention.kind": "latent", "attention.q_rank": 2048, "attention.kv_rank": 512,
         "attention.d_nope": 192, "attention.d_rope": 64, "attention.d_value": 256, "attention.latent_norm_eps": 1e-6,

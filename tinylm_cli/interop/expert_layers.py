@@ -3,6 +3,7 @@
 # no deferred annotations, as in config.blocks
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -21,7 +22,12 @@ _DEFAULT_NAME = "experts"
 
 
 def put_expert_layers(
-    to: Translation, n_experts: int | None, count_key: str, is_dense: Sequence[bool], *keys: str
+    to: Translation,
+    n_experts: int | None,
+    count_key: str,
+    is_dense: Sequence[bool],
+    *keys: str,
+    dense_fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Set the number of experts and the layers that have them, after the fields in which layers differ otherwise.
 
@@ -33,21 +39,30 @@ def put_expert_layers(
         count_key: The key of ``n_experts``.
         is_dense: Whether each layer is dense, in order.
         *keys: The keys that determine ``is_dense``.
+        dense_fields: Further fields in which dense layers differ from the others.
     """
     if not n_experts or all(is_dense):
         for field in [name for name in to.fields if name.startswith("feed_forward.")]:
             if field not in _OF_DENSE_NETWORKS:
                 to.put(field, None)
+        for field, value in dense_fields.items():
+            to.put(field, value)
         return
     to.put("feed_forward.n_experts", n_experts, count_key)
     n_leading = list(is_dense).index(False)
-    if not any(is_dense[n_leading:]) and to.get("layers.pattern") is None and to.get("layers.first") is None:
+    is_short = not n_leading or not dense_fields
+    if (
+        is_short
+        and not any(is_dense[n_leading:])
+        and to.get("layers.pattern") is None
+        and to.get("layers.first") is None
+    ):
         if n_leading:
             to.put("feed_forward.n_dense_layers", n_leading, *keys)
         return
     names, kinds = _kinds_so_far(to, len(is_dense))
     for name, fields in list(kinds.items()):
-        kinds[_dense_name(name)] = {**fields, **_DENSE}
+        kinds[_dense_name(name)] = {**fields, **_DENSE, **dense_fields}
     put_layers(
         to,
         [_dense_name(name) if dense else name for name, dense in zip(names, is_dense, strict=True)],
@@ -134,6 +149,9 @@ NETWORKS = {"dense": "dense", "sparse": "sparse"}
 class MlpLayerTypeKeys(key.Keys):
     """Keys of a family that lists which layers have experts: ``dense`` or ``sparse`` in ``mlp_layer_types``."""
 
+    # Further fields in which dense layers differ from the others.
+    dense_fields: ClassVar[Mapping[str, Any]] = {}
+
     mlp_layer_types: Annotated[key.LayerTypes, Field(examples=[["dense", "sparse"]])] = None
 
     def put_sparse_layers(
@@ -157,7 +175,8 @@ class MlpLayerTypeKeys(key.Keys):
         kinds = kinds_of_types(to, "mlp_layer_types", types, names, n_layers)
         if kinds:
             is_dense = [kind == "dense" for kind in kinds]
-            put_expert_layers(to, n_experts, count_key, is_dense, "mlp_layer_types", *keys)
+            keys = ("mlp_layer_types", *keys)
+            put_expert_layers(to, n_experts, count_key, is_dense, *keys, dense_fields=self.dense_fields)
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map attention, the groups that the router selects first, and the layers that have experts."""
         super().to_tinylm(to)
-        put_expert_groups(to, self.n_group, self.topk_group)
+        put_expert_groups(to, self.n_group or 1, self.topk_group)
         other = next((each for each in self.layer_types or () if each != INDEXED_ATTENTION), None)
         if other is not None:
             to.unsupported("layer_types", "this family's code has an indexer in each layer")
@@ -62,6 +62,7 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
         experts = expert_kind(config).feed_forward
         return super().from_tinylm(config) | {
             "n_routed_experts": experts.n_experts,
+            "n_group": experts.n_groups,
             "topk_group": experts.top_k_groups,
             **idle_expert_keys(cls, config),
         }

@@ -9,7 +9,7 @@ import pytest
 from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.shared_kv import SharedKV, most_held_elements, shared_kv, waiting_elements
+from tinylm_cli.analysis.shared_kv import SharedKV, most_held_elements, pending_gradient_elements, shared_kv
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -44,15 +44,15 @@ def test_spans() -> None:
     assert shared_kv(config) == (SharedKV(1, 5, elements), SharedKV(2, 6, elements))
     assert most_held_elements(config) == 2 * elements
     # in the backward pass, gradients wait from a reader to the source, itself included
-    assert [waiting_elements(config, layer) // elements for layer in range(7)] == [0, 1, 2, 2, 2, 1, 0]
+    assert [pending_gradient_elements(config, layer) // elements for layer in range(7)] == [0, 1, 2, 2, 2, 1, 0]
     one_by_one = make("local, reuse, local, reuse", 4)
     assert most_held_elements(one_by_one) == elements
-    assert [waiting_elements(one_by_one, layer) // elements for layer in range(4)] == [1, 0, 1, 0]
+    assert [pending_gradient_elements(one_by_one, layer) // elements for layer in range(4)] == [1, 0, 1, 0]
 
 
 def test_without_sharing() -> None:
     config = load_config("tiny").config
-    assert (shared_kv(config), most_held_elements(config), waiting_elements(config, 0)) == ((), 0, 0)
+    assert (shared_kv(config), most_held_elements(config), pending_gradient_elements(config, 0)) == ((), 0, 0)
 
 
 def test_full_recomputation_keeps_them() -> None:

@@ -14,7 +14,7 @@ from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.quantization import quantized_weights
-from tinylm_cli.analysis.remedies import MAX_GPUS, MIN_LENGTHS
+from tinylm_cli.analysis.remedies import MAX_GPUS, MIN_LENGTH_CANDIDATES
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
@@ -76,7 +76,7 @@ def test_remedies(golden: Callable[[Path, str], None]) -> None:
     shown = to_text(fit_blocks(found.training.fit, h100.name), Terminal(width=80))
     golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
     assert f"up to {MAX_GPUS:,}, and at least 2 times" in PAGE
-    assert f"at most a {MIN_LENGTHS}th of the length" in PAGE
+    assert f"at most a {MIN_LENGTH_CANDIDATES}th of the length" in PAGE
 
 
 def test_caches_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Sets of layers, and groups of layers with equal cost, counted without a look at each layer."""
+"""Sets of layers, and groups of layers with equal cost, counted without iterating over layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.quantities import MAX_RANGES, index_ranges
 
 MAX_RUN_ENDS = 32
-"""The most ends of runs in a period that a search for a peak tries."""
+"""Maximum number of ends of runs in a period that a search for a peak tries."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class RepeatedLayers:
         return periods * len(self.offsets) + bisect_left(self.offsets, offset)
 
     def _layer(self, rank: int) -> int:
-        """Return the layer with so many others before it; the inverse of :meth:`_rank`."""
+        """Return the layer with ``rank`` layers before it; the inverse of :meth:`_rank`."""
         periods, index = divmod(rank, len(self.offsets))
         return self.origin + periods * self.period + self.offsets[index]
 

@@ -1,4 +1,4 @@
-"""The smallest changes to a config that reach its nominal size: ``500K`` with ``d_model=88``."""
+"""The smallest changes to a config that reach its nominal size: ``500K`` with ``d_ff=192``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.params import SizeChange
 
-TRUE_WITHIN = 0.01
+NOMINAL_TOLERANCE = 0.01
 """The nominal size counts as reached if the count is within 1% of it, because names are rounded."""
 
 FACTOR = 4
@@ -27,7 +27,7 @@ MAX_TRIED = 256
 """Maximum number of values of one field, evenly spaced, to try with another field; most models have fewer."""
 
 MAX_CHANGES = 3
-"""Maximum number of changes to return: to one field, and to two fields."""
+"""Maximum number of changes of one field, and of changes of two fields, to return."""
 
 _FIELDS = ("n_layers", "d_model", "d_ff", "vocab_size", "feed_forward.n_experts", "feed_forward.d_expert")
 """Fields that may change. The count never decreases in any of them, and is linear in all but d_model."""
@@ -44,7 +44,7 @@ def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
     changing one of the two fields alone.
     """
     nominal, values = config.nominal_params, flatten(config.model_dump())
-    if nominal is None or abs(_count(config, {}) / nominal - 1) <= TRUE_WITHIN:
+    if nominal is None or abs(_count(config, {}) / nominal - 1) <= NOMINAL_TOLERANCE:
         return ()
     given = {field: values[field] for field in _FIELDS if values[field] is not None}
     before = {field: value for field, value in given.items() if _may_change(config, given, field)}
@@ -79,7 +79,7 @@ def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[
     for change in sorted(changes, key=lambda each: _distance(before, each)):
         count = _count(config, change)
         error = count / config.nominal_params - 1
-        if abs(error) <= TRUE_WITHIN and _is_valid(config, change):
+        if abs(error) <= NOMINAL_TOLERANCE and _is_valid(config, change):
             return SizeChange(change, count, error)
     return None
 

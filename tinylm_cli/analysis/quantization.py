@@ -27,8 +27,8 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
 
     The linear weights of layers are quantized, including those of experts. Routers, biases, norms, embeddings and, by
     default, the LM head stay in ``dtype``. ``int8`` (LLM.int8) and ``float8`` (llm-compressor's FP8_DYNAMIC)
-    have one scale per output. ``int4`` has a scale and a 4-bit zero point per output and group of ``group_size`` inputs
-    (GPTQ, AWQ); the last group may be shorter. Multi-token prediction modules are not loaded.
+    have one scale per output channel. ``int4`` (GPTQ, AWQ) has a scale and a 4-bit zero point per output channel and
+    group of ``group_size`` inputs; the last group may be shorter. Multi-token prediction modules are not loaded.
 
     Args:
         config: A validated config.

@@ -28,7 +28,7 @@ _Changes = dict[str, Any]
 MAX_GPUS = 1024
 """The number of GPUs doubles up to this limit, and at least once."""
 
-MIN_LENGTHS = 64
+MIN_LENGTH_CANDIDATES = 64
 """Minimum number of shorter sequence lengths to try; at most twice as many are tried."""
 
 
@@ -195,7 +195,7 @@ def _lengths(setup: TrainingSetup | ServingSetup, context: int = 1) -> range:
     """Return shorter lengths: multiples of a power of two and of the context-parallel degree."""
     assert setup.seq_len is not None
     step = 1
-    while 2 * step * MIN_LENGTHS <= setup.seq_len:
+    while 2 * step * MIN_LENGTH_CANDIDATES <= setup.seq_len:
         step *= 2
     step = lcm(step, context)
     return range(step, setup.seq_len, step)

@@ -44,9 +44,10 @@ def most_held_elements(config: ModelConfig) -> int:
     return most
 
 
-def waiting_elements(config: ModelConfig, layer: int) -> int:
-    """Return the elements per token of gradients that wait, in the backward pass of a layer, for that of a source.
+def pending_gradient_elements(config: ModelConfig, layer: int) -> int:
+    """Return the elements per token of gradients that the backward pass of a layer holds for sources before it.
 
-    Later layers have computed gradients of the keys and values, and the source adds its own before it goes on.
+    Later layers have computed gradients of shared keys and values; the source adds its own
+    in its backward pass.
     """
     return sum(each.elements for each in shared_kv(config) if each.source <= layer < each.last_reader)

@@ -26,7 +26,7 @@ from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_b
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
 from tinylm_cli.analysis.saved_tensors.recompute import kept_kv, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
-from tinylm_cli.analysis.shared_kv import shared_kv, waiting_elements
+from tinylm_cli.analysis.shared_kv import pending_gradient_elements, shared_kv
 from tinylm_cli.analysis.tensor_table import Section, TensorTable
 from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer
 from tinylm_cli.reports.memory import PhaseMemory
@@ -117,7 +117,7 @@ def training_timeline(
         gradients = later_gradients + _sum_over(params_by, later) * grad_element_bytes + len(later) * own_input
         saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
         # the gradients of keys and values, B × T × G·(K + K_v) each
-        waiting_kv = run.tokens * waiting_elements(config, layer) * element_bytes
+        waiting_kv = run.tokens * pending_gradient_elements(config, layer) * element_bytes
         for phase in _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel):
             yield replace(phase, working_bytes=phase.working_bytes + embedded + waiting_kv)
     gradients = total_params(table) * grad_element_bytes

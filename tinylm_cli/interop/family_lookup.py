@@ -37,7 +37,7 @@ reformer rembert roberta roberta-prelayernorm roc_bert roformer xlm xlm-roberta 
 """
 
 ENCODERS = frozenset(_ENCODERS.split())
-"""Those of them whose models are encoders."""
+"""Those families whose models are encoders."""
 
 _ENCODER_DECODERS = """
 bart bigbird_pegasus blenderbot blenderbot-small longt5 marian mbart mt5 musicgen musicgen_melody mvp pegasus plbart
@@ -45,7 +45,7 @@ prophetnet switch_transformers t5 t5gemma t5gemma2 umt5 whisper
 """
 
 ENCODER_DECODERS = frozenset(_ENCODER_DECODERS.split())
-"""Those of them whose models have an encoder and a decoder."""
+"""Those families whose models have an encoder and a decoder."""
 
 REASONS = {
     "beam": "the factors of its residual additions depend on the layer",
@@ -75,7 +75,7 @@ REASONS = {
     "zamba2": "its attention layers share sets of weights, with adapters for each use, and read the token embeddings",
     "zaya": "its attention convolves queries and keys, and its routers are networks with a state across layers",
 }
-"""Why some of these families have no place in tinylm, to follow "is not supported:"; all have causal-LM classes."""
+"""Why some of these families are not supported, to follow "is not supported:"; all have causal-LM classes."""
 
 ALIASES = {"gpt-sw3": "gpt2", "kimi_k2": "deepseek_v3"}
 """Other values of ``model_type``, each with the family whose code their publishers or transformers use."""
@@ -115,7 +115,7 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
 
 
 def _with_language_model(family: Family, root: Node, source: str) -> Family | Diagnostic:
-    """Return a multimodal family with the keys of the language model that the config names; without one, its default's.
+    """Return a multimodal family with the keys of the language model that the config names, or of the default one.
 
     If tinylm does not support this language model, return a diagnostic.
     """

@@ -24,7 +24,7 @@ SUFFIXES: dict[str, HeadKind] = {
     "ForTokenClassification": "token_classification",
     "Model": "none",
 }
-"""The head of a class by the end of its name; the first end that matches counts."""
+"""The head of a class by the suffix of its name; the first suffix that matches counts."""
 
 DEFAULT_LABELS = 2
 """Labels of a config.json with neither ``num_labels`` nor ``id2label``."""
@@ -68,7 +68,7 @@ _TEXT_CLASSES = (
 """The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""
 
 _WITHOUT_BASE = ("llama4",)
-"""The families without a class without a head."""
+"""The families without a base class, such as LlamaModel."""
 
 _BASES = {"bert-generation": "BertGenerationEncoder"}
 """Classes without a head that are not named after the class with an LM head."""

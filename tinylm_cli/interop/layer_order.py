@@ -22,12 +22,12 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
 
     Args:
         to: The translation.
-        names: The kind of each layer, in order; empty if they are reported.
+        names: The kind of each layer, in order; empty if an error has been reported.
         kinds: The fields of each kind by dotted name, on top of those set so far.
         *keys: The keys that determine the order.
     """
     used = list(dict.fromkeys(names))
-    _reset_idle_fields(to, [kinds[name] for name in used], *keys)
+    _reset_fields_without_effect(to, [kinds[name] for name in used], *keys)
     if len(used) == 1:
         for field, value in kinds[used[0]].items():
             to.put(field, value, *keys)
@@ -40,7 +40,7 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
             to.put(f"layers.kinds.{name}.{field}", value, *keys)
 
 
-def _reset_idle_fields(to: Translation, kinds: Sequence[Mapping[str, Any]], *keys: str) -> None:
+def _reset_fields_without_effect(to: Translation, kinds: Sequence[Mapping[str, Any]], *keys: str) -> None:
     """Reset the fields set so far that have no effect in any kind of layers."""
     before = {**defaults(), **{field: to.get(field) for field in to.fields}}
     resolved = [apply_overrides(before, overrides) for overrides in kinds]
@@ -55,7 +55,7 @@ def _reset_idle_fields(to: Translation, kinds: Sequence[Mapping[str, Any]], *key
 def kinds_of_types(
     to: Translation, key: str, types: Sequence[str], names: Mapping[str, str], n_layers: int
 ) -> list[str]:
-    """Return the kind of each layer for the types under ``key``; empty if they are reported.
+    """Return the kind of each layer for the types under ``key``; empty if an error has been reported.
 
     Args:
         to: The translation.

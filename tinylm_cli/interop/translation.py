@@ -33,8 +33,8 @@ class Translation:
         self.fields: dict[str, Node] = {}  # The value and position of each tinylm field, by dotted name.
         self.keys: dict[str, str] = {}  # The file's key that each tinylm field is copied from, by dotted field.
         self.with_errors: set[str] = set()  # Keys with a diagnostic; values derived from them are not reported again.
-        self.derived_from: dict[str, tuple[str, ...]] = {}  # The keys of each field that has the value of such a key.
-        # Of keys whose own fields are all overridden: reported only if another field is derived from the key.
+        self.derived_from: dict[str, tuple[str, ...]] = {}  # The invalid keys from which a field was derived.
+        # Diagnostics of keys whose fields are all overridden; reported only if another field is derived from the key.
         self.withheld: dict[str, list[Diagnostic]] = {}
         # Keys without effect on the model, in file order; then those that other keys make irrelevant.
         self.ignored: list[str] = []

@@ -34,7 +34,7 @@ class TypedLayerKeys(MlpLayerTypeKeys):
         own_fields: Sequence[Mapping[str, Any]],
         *keys: str,
     ) -> None:
-        """Set the kind of each layer; layers alike in all that differs are of one kind.
+        """Set the kind of each layer; layers with equal fields are of one kind.
 
         Args:
             to: The translation.

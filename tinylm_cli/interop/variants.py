@@ -97,8 +97,8 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
     """Load each model under a distinct name; each file is read once.
 
     Raises:
-        ConfigError: If configs or changes are invalid; holds the errors of all of them. The help for a change that
-            requires others is the completed command.
+        ConfigError: If configs or changes are invalid; holds the errors of all of them. If a change requires
+            further ones, its help shows the complete command.
         InputError: If a config cannot be read.
         UsageError: If a change is not ``key=value``.
     """
@@ -211,8 +211,8 @@ def _fields(part: str) -> Iterator[str]:
     block = ""
     for change in _NEXT_FIELD.split(part):
         key, equals, value = change.partition("=")
-        is_whole = "." in key or (key in fields() and f"{block}{key}" not in fields())
-        key = key if is_whole else f"{block}{key}"
+        is_qualified = "." in key or (key in fields() and f"{block}{key}" not in fields())
+        key = key if is_qualified else f"{block}{key}"
         block = f"{key.rpartition('.')[0]}." if "." in key else ""
         yield f"{key}{equals}{value}"
 

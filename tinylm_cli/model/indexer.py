@@ -43,7 +43,7 @@ class Indexer(nn.Module):
 
     @torch.no_grad()
     def keys(self, x: Tensor, rotation: Rotation | None) -> Tensor:
-        """Return the keys of ``x`` (B, T, D), (B, T, I)."""
+        """Return the indexer's keys (B, T, I) of ``x`` (B, T, D)."""
         return self._rotate(self.k_norm(self.wk(x))[:, None], rotation)[:, 0]  # (B, T, I)
 
     @torch.no_grad()
@@ -106,12 +106,12 @@ def _masked(scores: Tensor, mask: AttentionMask) -> Tensor:
     """Return the scores (B, T, S), with -inf where the mask hides a key."""
     if mask.values is None:
         return scores.masked_fill_(~_causal(scores), -torch.inf) if mask.is_causal else scores  # (B, T, S)
-    hidden = mask.values[:, 0]  # (B or 1, T, S)
-    return scores.masked_fill_(~hidden, -torch.inf) if hidden.dtype == torch.bool else scores + hidden  # (B, T, S)
+    values = mask.values[:, 0]  # (B or 1, T, S)
+    return scores.masked_fill_(~values, -torch.inf) if values.dtype == torch.bool else scores + values  # (B, T, S)
 
 
 def _best(scores: Tensor, top_k: int) -> Tensor:
-    """Return whether each of the scores (B, T, S) is among the ``top_k`` best of its row; the first of equal ones are.
+    """Return whether each of the scores (B, T, S) is among the ``top_k`` best of its row; of equal scores, the first.
 
     ``torch.topk`` leaves open which of equal scores it returns. ReLU makes scores of 0 frequent.
     """

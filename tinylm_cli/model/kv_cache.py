@@ -27,7 +27,7 @@ class _LayerGroup(NamedTuple):
 class KVCache:
     """Keys and values, or states, of every layer, preallocated: shared buffers for all layers with the same shapes.
 
-    A layer with a sliding window uses a ring buffer of that many positions, and a layer with chunks a buffer of one.
+    A layer with a sliding window has a ring buffer of that many positions; one with chunks, a buffer of one chunk.
 
     Args:
         config: Uses n_layers and, of each kind of layers, the sequence mixer and its sizes.
@@ -72,7 +72,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers."""
-        return sum(buffer.nbytes for group in self._groups for _, of_mixer in group.states for buffer in of_mixer)
+        return sum(buffer.nbytes for group in self._groups for _, buffers in group.states for buffer in buffers)
 
     def reset(self) -> None:
         """Discard all positions."""
@@ -87,15 +87,15 @@ class KVCache:
         start, self.length = self.length, self.length + count
         states: list[LayerState | SideBySideState | None] = [None] * self._n_layers
         for group in self._groups:
-            of_mixers = [state.of_layers(buffers, start=start, count=count) for state, buffers in group.states]
-            of_group: list[LayerState | SideBySideState] = (
-                [*of_mixers[0]]
-                if len(of_mixers) == 1
-                else [SideBySideState(each) for each in zip(*of_mixers, strict=True)]
+            mixer_states = [state.of_layers(buffers, start=start, count=count) for state, buffers in group.states]
+            group_states: list[LayerState | SideBySideState] = (
+                [*mixer_states[0]]
+                if len(mixer_states) == 1
+                else [SideBySideState(each) for each in zip(*mixer_states, strict=True)]
             )
-            if len(of_group) == self._n_layers:
-                return list(of_group)
-            for layer, state in zip(group.layers, of_group, strict=True):
+            if len(group_states) == self._n_layers:
+                return list(group_states)
+            for layer, state in zip(group.layers, group_states, strict=True):
                 states[layer] = state
         return states
 

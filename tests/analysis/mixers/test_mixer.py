@@ -120,4 +120,4 @@ def test_no_keys_to_pass_around_a_ring() -> None:
         config = load_config("tiny", [f"block.mixer={name}"]).config
         elements = mixer.ring_elements(config, tensor_parallel=1)
         assert elements == (2 * config.d_model if name == "attention" else 0)
-        assert mixer.splits_sequence == (name in ("attention", "none"))
+        assert mixer.supports_context_parallel == (name in ("attention", "none"))

@@ -39,7 +39,7 @@ class Attention(Mixer):
     column_parallel = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_b_proj", "kv_b_proj", "sinks", "sub_norm")
     row_parallel = ("o_proj",)
     caches_tokens = True
-    splits_sequence = True
+    supports_context_parallel = True
 
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
         """Yield the projections, the norms of queries, keys and the output of all heads, and the sinks."""

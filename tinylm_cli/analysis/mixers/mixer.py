@@ -1,4 +1,4 @@
-"""The costs that every sequence mixer describes, so that no sum over layers asks which mixers there are.
+"""The interface for the costs of a sequence mixer; code that sums over layers does not depend on the kind of mixer.
 
 Letters: B batch_size, T tokens read, S positions in the cache, D d_model.
 """
@@ -44,14 +44,14 @@ class Mixer(ABC):
         column_parallel: Names of modules or parameters whose rows tensor parallelism shards: (out, in) weights by their
             outputs, and vectors with an element for each output.
         row_parallel: Names of modules whose weights it shards by their inputs; their outputs are summed.
-        caches_tokens: Whether decoding keeps something of each token; otherwise a state of constant size, or nothing.
-        splits_sequence: Whether context parallelism can shard the sequence, by passing keys and values around a ring.
+        caches_tokens: Whether its cache grows with the sequence; otherwise it has a state of constant size, or none.
+        supports_context_parallel: Whether the sequence can be sharded, by passing keys and values around a ring.
     """
 
     column_parallel: ClassVar[tuple[str, ...]]
     row_parallel: ClassVar[tuple[str, ...]]
     caches_tokens: ClassVar[bool] = False
-    splits_sequence: ClassVar[bool] = False
+    supports_context_parallel: ClassVar[bool] = False
 
     @abstractmethod
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:

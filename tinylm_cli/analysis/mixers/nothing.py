@@ -14,7 +14,7 @@ class NoMixer(Mixer):
     """``block.mixer: none``, which has no tensors and costs nothing."""
 
     column_parallel = row_parallel = ()
-    splits_sequence = True
+    supports_context_parallel = True
 
     def tensors(self, *_: object) -> Iterator[Tensor]:
         """Yield nothing."""

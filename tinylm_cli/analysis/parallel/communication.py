@@ -79,7 +79,7 @@ def model_traffic(
 ) -> tuple[Traffic, ...]:
     """Return the part of :func:`traffic` that does not depend on the ZeRO stage."""
     collectives = (
-        _tied_embedding(config, setup, layout, stage),
+        _shared_embedding(config, setup, layout, stage),
         _tensor(config, setup, layout, stage),
         _pipeline(config, setup, layout, stage),
         _context(config, setup, layout, stage),
@@ -118,7 +118,7 @@ def _data(setup: TrainingSetup, layout: Layout, params: StageParams) -> Iterator
     yield Traffic("expert data", routed * per_param * (n - 1) // n, n, stride, None, f"experts: {description}")
 
 
-def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
+def _shared_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """All-reduce the gradient of the embedding between the first and the last stage, if both hold a copy.
 
     They do if the LM head is tied to it, or if multi-token prediction modules read it, with its learned positions.
@@ -155,7 +155,7 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
 
 
 def _extra_expert_inputs(config: ModelConfig, layout: Layout) -> int:
-    """Return the copies of the residual stream that experts read beyond one: top_k with expert parallelism."""
+    """Return how many more copies of the residual stream experts read than a dense network reads."""
     settings = config.feed_forward
     if layout.expert == 1 or settings.n_experts is None or not config.block.feed_forward:
         return 0

@@ -79,7 +79,7 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
     kinds = layer_pattern(config).kinds
     sizes = {size for kind in kinds for _, _, size in _tensor_parallel_sizes(kind)}
     experts = gcd(*_expert_counts(kinds)) or 1
-    longest_context = max(seq_len // 2, 1) if all(mixer_of(kind).splits_sequence for kind in kinds) else 1
+    longest_context = max(seq_len // 2, 1) if all(mixer_of(kind).supports_context_parallel for kind in kinds) else 1
     max_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
 
     def divides(layout: Layout) -> bool:
@@ -120,7 +120,7 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
         message = "pipeline parallelism is not supported with attention.kv_from: stages send no keys and values"
         yield LayoutMismatch("pipeline", "attention.kv_from", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
-    whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).splits_sequence]
+    whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).supports_context_parallel]
     if layout.context > 1 and whole:
         message = f"context parallelism {layout.context} shards sequences, which block.mixer {whole[0]} reads in order"
         yield LayoutMismatch("context", "block.mixer", message, "shard the model instead, or the batch")

@@ -69,7 +69,7 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
 
 
 def memory_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
-    """Return the groups of stages that need equally much memory, but for their micro-batches in flight."""
+    """Return the groups of stages whose memory differs only by their micro-batches in flight."""
     return stage_groups(config, layout, group_length(config, setup))
 
 
@@ -80,7 +80,7 @@ def group_length(config: ModelConfig, setup: TrainingSetup) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """A model and how it is trained; one object for each pair, which caches hash faster than the pair."""
+    """A model and how it is trained, one object for each pair, so that caches hash it by identity."""
 
     config: ModelConfig
     setup: TrainingSetup
@@ -104,7 +104,7 @@ class Stages:
         self._saved_layout = Layout(tensor=tensor, pipeline=pipeline, context=layout.context, virtual=virtual)
         self._working_layout = Layout(pipeline=pipeline, context=layout.context, expert=layout.expert, virtual=virtual)
         self._peaks: dict[int, tuple[int, dict[str, int]]] = {}  # by ZeRO stage
-        self._of_batch: dict[int, dict[str, int]] = {}  # parts that do not depend on ZeRO, by pipeline stage
+        self._batch_parts: dict[int, dict[str, int]] = {}  # parts that do not depend on ZeRO, by pipeline stage
 
     def peak_bytes(self, zero: int) -> int:
         """Return the bytes of the stage that needs the most."""
@@ -123,16 +123,16 @@ class Stages:
 
     def parts(self, stage: int, zero: int) -> dict[str, int]:
         """Return the bytes of each part of the memory of a GPU of ``stage``."""
-        if stage not in self._of_batch:
-            self._of_batch[stage] = {
+        if stage not in self._batch_parts:
+            self._batch_parts[stage] = {
                 "activations": self.activations_bytes(stage),
                 "working memory": self.working_bytes(stage),
             }
-        return {**self.state(stage, zero), **self._of_batch[stage]}
+        return {**self.state(stage, zero), **self._batch_parts[stage]}
 
     def memory(self, stage: int, parts: dict[str, int]) -> StageMemory:
         """Return the memory of a GPU of ``stage``, which consists of ``parts``."""
-        params = sum(each.params for each in _replicated(self.state_run, self._state_layout, stage))
+        params = sum(each.params for each in _replica_groups(self.state_run, self._state_layout, stage))
         in_flight, _ = _in_flight(self.layout, stage)
         return StageMemory(stage, params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
 
@@ -143,7 +143,7 @@ class Stages:
         gathers, and the gradients of one layer before reduce-scatter.
         """
         unsharded = _unsharded_state(self.state_run)
-        shared, routed = _replicated(self.state_run, self._state_layout, stage)
+        shared, routed = _replica_groups(self.state_run, self._state_layout, stage)
         return _state_parts(unsharded, shared, routed, self.run.setup, self.layout, zero)
 
     def activations_bytes(self, stage: int) -> int:
@@ -158,7 +158,7 @@ class Stages:
         """Return the counts from which the memory of ``stage`` follows."""
         return StageCounts(
             _unsharded_state(self.state_run),
-            *_replicated(self.state_run, self._state_layout, stage),
+            *_replica_groups(self.state_run, self._state_layout, stage),
             _activations(self.run, self._saved_layout, stage),
             _backward_pass(self.run, self._working_layout, stage),
         )
@@ -188,8 +188,8 @@ PREFETCHED_LAYERS = 2
 """ZeRO 3 holds the current layer and prefetches the next one."""
 
 
-class _Replicated(NamedTuple):
-    """The tensors of a stage with the same number of replicas."""
+class _ReplicaGroup(NamedTuple):
+    """The tensors of a stage with the same number of data-parallel replicas."""
 
     params: int  # parameters that a GPU computes with, before ZeRO shards them
     state_bytes: int  # optimizer state, without the state that a model has once
@@ -197,15 +197,15 @@ class _Replicated(NamedTuple):
 
 
 @lru_cache(_CACHE_SIZE)
-def _replicated(run: _Run, layout: Layout, stage: int) -> tuple[_Replicated, _Replicated]:
+def _replica_groups(run: _Run, layout: Layout, stage: int) -> tuple[_ReplicaGroup, _ReplicaGroup]:
     """Return the tensors outside routed experts, and those of routed experts."""
     table, setup = stage_table(run.config, layout, stage), run.setup
     per_model = _unsharded_state(run).state_bytes
 
-    def totals(part: TensorTable) -> _Replicated:
+    def totals(part: TensorTable) -> _ReplicaGroup:
         state_bytes = optimizer_bytes(part, setup.optimizer, _moment_element_bytes(setup)) - per_model
         units = tuple(sum(tensor.params for tensor in section.tensors) for section in part)
-        return _Replicated(total_params(part), state_bytes, units)
+        return _ReplicaGroup(total_params(part), state_bytes, units)
 
     return totals(_select_experts(table, routed=False)), totals(_select_experts(table, routed=True))
 
@@ -226,8 +226,8 @@ def _unsharded_state(run: _Run) -> _UnshardedState:
 
 def _state_parts(
     unsharded: _UnshardedState,
-    shared: _Replicated,
-    routed: _Replicated,
+    shared: _ReplicaGroup,
+    routed: _ReplicaGroup,
     setup: TrainingSetup,
     layout: Layout,
     zero: int,
@@ -361,8 +361,8 @@ class StageCounts(NamedTuple):
     """Counts from which the memory of a stage follows; each is linear in every size of a model."""
 
     unsharded_state: _UnshardedState
-    shared: _Replicated  # tensors outside routed experts
-    routed: _Replicated  # tensors of routed experts
+    shared: _ReplicaGroup  # tensors outside routed experts
+    routed: _ReplicaGroup  # tensors of routed experts
     activations: _MicroBatchBytes  # on a GPU
     backward_pass: _BackwardPass  # before tensor parallelism divides it
 
@@ -382,8 +382,8 @@ class StageCounts(NamedTuple):
 
         return StageCounts(
             _UnshardedState(take(), take()),
-            _Replicated(take(), take(), several(self.shared.units)),
-            _Replicated(take(), take(), several(self.routed.units)),
+            _ReplicaGroup(take(), take(), several(self.shared.units)),
+            _ReplicaGroup(take(), take(), several(self.routed.units)),
             _MicroBatchBytes(take(), take(), take()),
             _BackwardPass(_MicroBatchBytes(take(), take(), take()), several(self.backward_pass.held_bytes)),
         )

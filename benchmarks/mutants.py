@@ -4,9 +4,10 @@ A mutant is the package with one change, such as ``<=`` for ``<``. It is killed 
 change. The module's own test files run first, then the tests that import the module or are about one that does.
 Mutants live in a copy of the checkout; a test that starts the installed command does not see them.
 
-Why not cosmic-ray or mutmut: cosmic-ray 8.7 makes 29,852 mutants of these rooms, most of them one arithmetic operator
-replaced by ten others and 1,740 of them in annotations; it has no samples, one test command for all modules, and starts
-Python, torch and transformers for each mutant. mutmut 3.8 first runs the whole suite to see which tests reach what.
+Why not cosmic-ray or mutmut: cosmic-ray 8.7 makes 29,852 mutants of these subpackages, most of them one arithmetic
+operator replaced by ten others and 1,740 of them in annotations; it has no samples, one test command for all modules,
+and starts Python, torch and transformers for each mutant. mutmut 3.8 first runs the whole suite to see which tests
+reach what.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from benchmarks.equivalent_mutants import EQUIVALENT
 from tests.test_layers import NO_MIRROR, imports, mirrored
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("analysis", "interop", "model")
+SUBPACKAGES = ("analysis", "interop", "model")
 PRELOADED = ("hypothesis", "numpy", "pydantic", "pytest", "rich", "ruamel.yaml", "torch", "transformers", "typer")
 """Packages that the tests of one mutant find imported; modules of this repository are imported anew for each."""
 
@@ -181,24 +182,24 @@ def mutated(mutant: Mutant | None, path: str) -> str:
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
-def modules(rooms: Sequence[str]) -> list[str]:
-    """Return the modules of these rooms, or the module of that path."""
-    folders = [ROOT / "tinylm_cli" / room for room in rooms]
+def modules(subpackages: Sequence[str]) -> list[str]:
+    """Return the modules of these subpackages, or the module of that path."""
+    folders = [ROOT / "tinylm_cli" / subpackage for subpackage in subpackages]
     files = [file for folder in folders for file in (folder.rglob("*.py") if folder.is_dir() else [folder])]
     return sorted(str(file.relative_to(ROOT)) for file in files)
 
 
 @cache
 def _about() -> dict[Path, list[Path]]:
-    """Return the modules and folders that each test file is about, in whatever room the test is."""
+    """Return the modules and folders that each test file is about, in whatever subpackage the test is."""
     package = list((ROOT / "tinylm_cli").rglob("*"))
     found = {}
     for test in sorted((ROOT / "tests").rglob("test_*.py")):
         words = test.stem.split("_")[1:]
         names = {"_".join(words[:count]) for count in range(1, len(words) + 1)}
-        in_room = test.relative_to(ROOT / "tests").parts[0] in ROOMS
+        in_subpackage = test.relative_to(ROOT / "tests").parts[0] in SUBPACKAGES
         same_name = [file for file in package if file.stem in names and file.suffix in ("", ".py")]
-        found[test] = mirrored(test) or (same_name if in_room else [])
+        found[test] = mirrored(test) or (same_name if in_subpackage else [])
     return found
 
 
@@ -206,12 +207,12 @@ def _about() -> dict[Path, list[Path]]:
 def selected_tests(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the test files named for a module, and the wider ones: of its importers, and those without a module.
 
-    What imports a package below the room counts as an importer of its modules, which it may load on demand.
+    What imports a package below the subpackage counts as an importer of its modules, which it may load on demand.
     """
-    module, room = ROOT / path, Path(path).parts[1]
+    module, subpackage = ROOT / path, Path(path).parts[1]
     parts = Path(path).with_suffix("").parts
     names = {".".join(parts[:count]) for count in range(3, len(parts) + 1)}
-    homes = [folder for folder in module.parents if folder.is_relative_to(ROOT / "tinylm_cli" / room)][:-1]
+    homes = [folder for folder in module.parents if folder.is_relative_to(ROOT / "tinylm_cli" / subpackage)][:-1]
     named = [test for test, about in _about().items() if module in about or set(homes) & set(about)]
     imported_by = {file for file in ROOT.glob("tinylm_cli/**/*.py") if _imports(file, names)}
     importers = imported_by | {folder for file in imported_by for folder in file.parents}
@@ -220,7 +221,7 @@ def selected_tests(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for test, about in _about().items()
         if _imports(test, names) or importers & set(about) or str(test.relative_to(ROOT / "tests")) in NO_MIRROR
     ]
-    here = [test for test in wider if test.relative_to(ROOT / "tests").parts[0] == room and test not in named]
+    here = [test for test in wider if test.relative_to(ROOT / "tests").parts[0] == subpackage and test not in named]
     elsewhere = [test for test in wider if _imports(test, names) and test not in (*named, *here)]
     return tuple(map(_relative, named)), tuple(map(_relative, [*here, *elsewhere]))
 
@@ -388,7 +389,7 @@ def _line(mutant: Mutant) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Count the seeded faults that the tests notice.")
-    parser.add_argument("modules", nargs="*", default=list(ROOMS), help="rooms or files under tinylm_cli")
+    parser.add_argument("modules", nargs="*", default=list(SUBPACKAGES), help="subpackages or files under tinylm_cli")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--count", type=int, default=200, help="mutants in the sample")
     parser.add_argument("--skip", type=int, default=0, help="mutants to skip at the start of the sample")

@@ -51,13 +51,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
     "__init__": {"errors", "config", "model", "render", "api"},
 }
-"""What each room may import beside itself; the version in the package itself is everybody's."""
+"""What each subpackage may import beside itself; the version in the package itself is everybody's."""
 
 HEAVY = {"torch", "safetensors", "numpy", "transformers"}
 
 
-def room(path: Path) -> str:
-    """Return the room a module lies in: a folder of the package, or the module itself."""
+def subpackage(path: Path) -> str:
+    """Return the subpackage a module lies in: a folder of the package, or the module itself."""
     parts = path.relative_to(PACKAGE).parts
     return "interop/weights" if parts[:2] == ("interop", "weights") else parts[0].removesuffix(".py")
 
@@ -91,7 +91,7 @@ def named(path: Path) -> str:
 
 
 def modules_of(one: str) -> list[Path]:
-    return [path for path in MODULES if room(path) == one]
+    return [path for path in MODULES if subpackage(path) == one]
 
 
 @pytest.mark.parametrize("own", MAY_IMPORT)
@@ -106,7 +106,7 @@ def test_allowed_imports(own: str) -> None:
 
 
 def test_every_room_has_a_rule() -> None:
-    assert {room(path) for path in MODULES} == MAY_IMPORT.keys()
+    assert {subpackage(path) for path in MODULES} == MAY_IMPORT.keys()
     for one in ("analysis", "model", "render"):
         assert not {"analysis", "model", "render"} & MAY_IMPORT[one], "they never import each other"
 

@@ -1,4 +1,4 @@
-"""Bytes and plurals in words, the same in every room."""
+"""Bytes and plurals in words, the same in every subpackage."""
 
 from __future__ import annotations
 

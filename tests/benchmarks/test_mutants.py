@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import mutants as script
 from benchmarks.equivalent_mutants import EQUIVALENT
-from benchmarks.mutants import ROOMS, ROOT, Mutant, main, modules, mutants, mutated, selected_tests, sites
+from benchmarks.mutants import ROOT, SUBPACKAGES, Mutant, main, modules, mutants, mutated, selected_tests, sites
 
 CHINCHILLA = "tinylm_cli/analysis/chinchilla.py"
 
@@ -100,14 +100,14 @@ def test_tests_of_a_module(path: str, named: set[str], wider: set[str]) -> None:
 
 
 def test_every_module_has_tests() -> None:
-    for path in modules(ROOMS):
+    for path in modules(SUBPACKAGES):
         assert any(selected_tests(path)) or not mutants(path), path
 
 
 def test_equivalent_mutants() -> None:
     """Each one listed can still be made."""
-    rooms = {Path(path).parts[1] for path, *_ in EQUIVALENT}
-    assert EQUIVALENT.keys() <= {mutant.key for path in modules(sorted(rooms)) for mutant in mutants(path)}
+    subpackages = {Path(path).parts[1] for path, *_ in EQUIVALENT}
+    assert EQUIVALENT.keys() <= {mutant.key for path in modules(sorted(subpackages)) for mutant in mutants(path)}
     assert all(EQUIVALENT.values())
 
 

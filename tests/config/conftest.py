@@ -1,4 +1,4 @@
-"""What the tests of the config room share: strategies for valid configs, and a minimal one."""
+"""What the tests of the config subpackage share: strategies for valid configs, and a minimal one."""
 
 from __future__ import annotations
 

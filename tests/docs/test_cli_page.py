@@ -18,7 +18,7 @@ HEAD = """# The command line
 
 Generated from the commands themselves; `pytest --update-golden` rewrites it.
 
-Every command has the same form:
+Most commands have the form
 `tinylm VERB [CONFIG] [--set key=value]… [--format text|json|markdown|csv|latex] [--output FILE]`.
 
 - `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` is
@@ -43,7 +43,8 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 
 | command | tables |
 | --- | --- |
-| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tying`, `counts` |
+| `params` without CONFIG | `models` |
+| `params CONFIG` | `components`, `layers` or `tensors`, as `--by` selects; `tying`, `counts` |
 | `params --explain` | `formulas`, `nominal_changes`, and with experts `active` |
 | `estimate` | `summary`, `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` if layers differ |
@@ -70,8 +71,9 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 The exit code is also 1 if `design` finds no model, if every value of `sweep` is invalid, and if `compare --exit-code`
 finds a difference. A file that is not UTF-8 is unreadable.
 
-With 141, the output is cut and the result unknown: under `set -o pipefail`, `tinylm check | head` fails even if the
-check passes. `tinylm check -o check.txt` keeps both.
+Exit code 141 means that the output is incomplete and the result unknown: under `set -o pipefail`,
+`tinylm check | head` fails even if the check passes. `tinylm check -o check.txt` writes the complete output, and exits
+with the result.
 
 The terminal, `NO_COLOR` and `FORCE_COLOR` determine color; the terminal and `COLUMNS` determine the width.
 `tinylm --install-completion` completes commands, presets, field names and their values in the shell.

@@ -75,7 +75,7 @@ def test_remedies(golden: Callable[[Path, str], None]) -> None:
     assert found.training is not None
     shown = to_text(fit_blocks(found.training.fit, h100.name), Terminal(width=80))
     golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
-    assert f"up to {MAX_GPUS:,}, and at least 2 times" in PAGE
+    assert f"up to {MAX_GPUS:,} (but at least doubled)" in PAGE
     assert f"at most a {MIN_LENGTH_CANDIDATES}th of the length" in PAGE
 
 
@@ -150,7 +150,7 @@ def test_prefill_of_latent_attention() -> None:
         f"prefilling {config.max_len:,} tokens with DeepSeek-V2-Lite takes {weights} of weights, {cache} of cache and "
         f"{vectors} of activations" in text
     )
-    assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers per token" in text
+    assert f"{flash.prefill_bytes // (2 * config.max_len):,} elements per token" in text
     assert f"Materialized scores would take {binary_bytes(written.prefill_bytes)}." in text
 
 

@@ -88,8 +88,8 @@ def test_contributing_names_files_that_exist() -> None:
     paths = [name for name in named if "/" in name or name.endswith((".py", ".md"))]
     assert len(paths) > 30
     for path in paths:
-        rooms = (ROOT, ROOT / "tinylm_cli", *(ROOT / "tinylm_cli").iterdir())
-        assert any(True for room in rooms if room.is_dir() for _ in room.glob(path)), path
+        subpackages = (ROOT, ROOT / "tinylm_cli", *(ROOT / "tinylm_cli").iterdir())
+        assert any(True for subpackage in subpackages if subpackage.is_dir() for _ in subpackage.glob(path)), path
 
 
 def _anchors(page: Path) -> set[str]:

@@ -68,10 +68,10 @@ def test_look_alikes() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["analysis", "config/blocks.py", "config/mixers", "model/checks", "render/units.py", "render/views"]
+    "part", ["analysis", "config/blocks.py", "config/mixers", "model/checks", "render/units.py", "render/views"]
 )
-def test_every_sign_in_our_texts_has_a_look_alike(room: str) -> None:
-    files = [PACKAGE / room] if room.endswith(".py") else sorted((PACKAGE / room).rglob("*.py"))
+def test_every_sign_in_our_texts_has_a_look_alike(part: str) -> None:
+    files = [PACKAGE / part] if part.endswith(".py") else sorted((PACKAGE / part).rglob("*.py"))
     assert files
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -40,7 +40,7 @@ class TrainingSetup(NamedTuple):
     Attributes:
         batch_size: Micro-batch size: sequences per pass on one GPU, >= 1.
         seq_len: Tokens per sequence; the model's max_len when None.
-        dtype: Storage type of weights and activations, a key of ``DTYPE_BYTES``.
+        dtype: Data type of weights and activations, a key of ``DTYPE_BYTES``.
         attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
         device: Device that runs the kernels.
         recompute: Activations that the backward pass recomputes.

@@ -24,7 +24,7 @@ def sweep(
         load_config: Returns the config with overrides applied.
         fields: The swept fields and their values.
         setups: How the model is trained and served.
-        figure: The figure to chart, a key of ``FIGURES``.
+        figure: Name of the figure to chart, a key of ``FIGURES``.
 
     Raises:
         ConfigError: If the config is invalid without any change.

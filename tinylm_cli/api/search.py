@@ -38,10 +38,10 @@ def sweep(
     Args:
         model: A model, or a name or path for :func:`load`.
         fields: ``"n_layers=4..24:4"``, two such strings, or ``{"n_layers": range(4, 25, 4)}``.
-        figure: The figure to chart.
+        figure: Name of the figure to chart.
         batch_size: Sequences per batch.
         seq_len: Tokens per sequence; None for ``max_len``.
-        dtype: Storage type of weights, activations and caches.
+        dtype: Data type of weights, activations and caches.
         optimizer: The optimizer.
         recompute: Activations that the backward pass recomputes.
 

@@ -1,4 +1,4 @@
-"""``tinylm build``: build the PyTorch model, show its architecture, prove its parameter count."""
+"""``tinylm build``: build the PyTorch model, show its architecture, verify its parameter count."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def build(
     depth: Annotated[int | None, option("Levels of the tree to show.  [default: 3]", metavar="N", min=0)] = None,
     to: ReportOutput,
 ) -> CommandOutput:
-    """Build the PyTorch model and prove its parameter count.
+    """Build the PyTorch model and verify its parameter count.
 
     Shows the shape, parameters and share of every module, the savings from weight tying, the nominal size and the exact
-    count, and the proof that the closed form equals the module. Exits with 1 if it does not.
+    count, and whether the closed form equals the module. Exits with 1 if it does not.
 
     \b
     Examples:

@@ -46,15 +46,16 @@ ChangedOption = Annotated[
     ),
 ]  # fmt: skip
 BatchSizeOption = Annotated[
-    int | None, batch_size_option("Sequences per batch.  [default: the value on which all budgets agree, else 1]")
+    int | None, batch_size_option("Sequences per batch.  [default: that of all budgets, if equal, else 1]")
 ]
 SeqLenOption = Annotated[
-    int | None, seq_len_option("Tokens per sequence.  [default: as in all budgets, else the smallest max_len]")
+    int | None,
+    seq_len_option("Tokens per sequence.  [default: that of all budgets, if equal, else the smallest max_len]"),
 ]
 DTypeOption = Annotated[
     Storage | None,
     option(
-        "Storage type of weights, activations and caches.  [default: as in all budgets, else bfloat16]",
+        "Data type of weights, activations and caches.  [default: that of all budgets, if equal, else bfloat16]",
         "--dtype", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
@@ -85,7 +86,7 @@ def compare(
         bool, option("Exit with 1 if the models differ, and with 2 on an error.", "--exit-code")
     ] = False,
     full: Annotated[
-        bool, option("Show every field and figure, also with --gpu, --changed or more than two models.", "--full")
+        bool, option("Show every field and figure, even with --gpu, --changed or more than two models.", "--full")
     ] = False,
     to: ReportOutput,
 ) -> CommandOutput:
@@ -93,7 +94,7 @@ def compare(
 
     Shows the fields that differ, including defaults, then parameters, FLOPs, and bytes of weights, KV cache, training
     and serving, each compared with the first model. With --gpu, also compares step time, MFU, days, cost and serving
-    speed. With a single model, @ or --set makes the variant to compare it with; with several models, --set applies to
+    speed. With a single model, @ or --set defines the variant to compare it with; with several models, --set applies to
     all of them. All models are compared under the same conditions.
 
     --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD. An

@@ -63,7 +63,7 @@ ToleranceOption = Annotated[
     float,
     number_option(
         "Maximum relative deviation from the target.",
-        "--tolerance", minimum=0, maximum=1, example="0.02", metavar="SHARE", panel=TARGET_PANEL,
+        "--tolerance", minimum=0, maximum=1, example="0.02", metavar="FRACTION", panel=TARGET_PANEL,
     ),
 ]  # fmt: skip
 DecodeRateOption = Annotated[
@@ -116,7 +116,7 @@ PlanOption = Annotated[
 ]  # fmt: skip
 PickOption = Annotated[
     int | None,
-    option("Write the design of this rank as YAML; with -o the default is 1.", metavar="RANK", min=1, max=MAX_DESIGNS),
+    option("Write the design at this rank as YAML.  [default with -o: 1]", metavar="RANK", min=1, max=MAX_DESIGNS),
 ]
 
 
@@ -128,7 +128,12 @@ class DesignOptions(Record):
         str | None, _target("Target number of active parameters per token.", "--active-params")
     ] = None
     compute: Annotated[
-        str | None, _target("Compute budget of a training run, such as 1e21; sets the target.", "--compute", "FLOPS")
+        str | None,
+        _target(
+            "Compute budget of a training run, such as 1e21; the target is its compute-optimal size.",
+            "--compute",
+            "FLOPS",
+        ),
     ] = None
     train_tokens: Annotated[
         str | None, _target("Tokens that --compute trains on.  [default: 20 per parameter]", "--train-tokens")

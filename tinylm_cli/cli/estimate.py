@@ -80,8 +80,8 @@ def estimate(
 ) -> CommandOutput:
     """Check whether a model fits on a GPU; estimate FLOPs and cost.
 
-    With --gpu, shows changes that would make the model fit if it does not. FLOPs count matmuls only; a multiply-add is
-    two FLOPs. --full shows every section.
+    If the model does not fit on --gpu, shows changes that would make it fit. FLOPs count matmuls only; a
+    multiply-add is two FLOPs. --full shows every section.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ def new(
     set_: SetOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a config to start from, with a comment on each line.
+    """Write a commented config to start from.
 
     Copies a preset to NAME.yaml with its common fields explained; tinylm schema --format markdown explains all fields.
 

@@ -31,7 +31,7 @@ def sweep(
         list[str] | None,
         argument(
             "One or two fields with values: a range such as n_layers=4..24:4, or a list such as"
-            " norm.kind=layernorm,rmsnorm; a value with commas in quotes or brackets.",
+            " norm.kind=layernorm,rmsnorm; put a value with commas in quotes or brackets.",
             "KEY=VALUES...",
             complete_set,
         ),
@@ -44,12 +44,14 @@ def sweep(
     dtype: DTypeOption = None,
     optimizer: OptimizerOption = "adamw",
     recompute: RecomputeOption = "none",
-    figure: Annotated[str, option("The figure to chart.", metavar="NAME", complete=complete_figure)] = "total_params",
+    figure: Annotated[
+        str, option("Name of the figure to chart.", metavar="NAME", complete=complete_figure)
+    ] = "total_params",
     to: ReportOutput,
 ) -> CommandOutput:
     """Show how figures change as one or two fields of a config vary.
 
-    Each combination of values is one row; the row of an invalid one shows the error. Exits with 1 if none is valid.
+    Each combination of values is one row; if it is invalid, the row shows the error. Exits with 1 if none is valid.
 
     \b
     Examples:

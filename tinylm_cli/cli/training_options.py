@@ -48,7 +48,7 @@ def complete_plan(ctx: Any, incomplete: str) -> list[str]:
 KernelOption = Annotated[
     AttentionKernel,
     option(
-        "flash materializes no scores, math all of them; sdpa is PyTorch's choice for tinylm's model.",
+        "flash materializes no scores, math all of them; sdpa is the kernel that PyTorch selects for tinylm's model.",
         "--attention-kernel", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
@@ -66,7 +66,7 @@ GradDtypeOption = Annotated[
 MasterWeightsOption = Annotated[
     bool | None,
     option(
-        "Keep a float32 master copy of the weights.  [default: with 16-bit types]",
+        "Keep a float32 master copy of the weights.  [default: with 16-bit dtypes]",
         "--master-weights/--no-master-weights", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
@@ -110,14 +110,14 @@ HardwareOption = Annotated[
 def share_of_peak(name: str, text: str, default: float) -> Any:
     """Return an option that reads a share of a GPU's peak; its default is added to the help ``text``."""
     text, example = f"{text}.  [default: {default}]", str(default)
-    return number_option(text, name, minimum=0.001, maximum=1, example=example, metavar="SHARE", panel=CLUSTER_PANEL)
+    return number_option(text, name, minimum=0.001, maximum=1, example=example, metavar="FRACTION", panel=CLUSTER_PANEL)
 
 
 KernelEfficiencyOption = Annotated[
     float | None,
     share_of_peak(
         "--kernel-efficiency",
-        "With several GPUs, share of peak FLOP/s that each reaches while computing",
+        "With several GPUs, fraction of the peak FLOP/s that each achieves while computing",
         DEFAULT.kernel_efficiency,
     ),
 ]
@@ -245,7 +245,7 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
     if cluster.gpus > 1 and cluster.utilization is not None:
         message = f"--utilization has no effect on {cluster.gpus} GPUs: the plan determines it"
         raise UsageError(
-            message, help="use --kernel-efficiency, the share of peak that each GPU reaches while computing"
+            message, help="use --kernel-efficiency, the fraction of the peak that each GPU achieves while computing"
         )
     if cluster.gpus == 1 and cluster.kernel_efficiency is not None:
         message = "--kernel-efficiency needs several GPUs"

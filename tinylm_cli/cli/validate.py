@@ -64,12 +64,12 @@ def validate(
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
     to: ValidateOutput = ValidateOutput(),  # noqa: B008 - immutable
 ) -> CommandOutput:
-    """Report every error in configs at its line; enforce budgets.
+    """Report every error in configs at its line; check budgets.
 
     Checks files, folders, presets and hardware files. Exits with 1 if a config is invalid, exceeds its budget or
     fails an --assert, and with 2 if a file cannot be read.
 
-    --fix corrects the errors whose correction is certain, such as a misspelled key or a quoted number. Comments,
+    --fix applies the certain corrections, such as of a misspelled key or a quoted number. Comments,
     order and line endings are preserved. --diff previews the change.
 
     \b

@@ -32,7 +32,7 @@ BatchSizeOption = Annotated[int, batch_size_option("Micro-batch size: sequences 
 SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k.  [default: max_len]")]
 DTypeOption = Annotated[
     Storage | None,
-    option(f"Storage type of weights and activations.  [default: {DEFAULT_DTYPE}]", "--dtype", panel=TRAINING_PANEL),
+    option(f"Data type of weights and activations.  [default: {DEFAULT_DTYPE}]", "--dtype", panel=TRAINING_PANEL),
 ]
 
 

@@ -66,7 +66,7 @@ class CompareReport(Record):
     same: bool  # Whether no field and no figure differs.
     batch_size: int  # Sequences per batch, the same for all models.
     seq_len: int  # Tokens per sequence.
-    dtype: str  # Storage type of weights, activations and caches.
+    dtype: str  # Data type of weights, activations and caches.
     fields: tuple[FieldDifference, ...]  # Fields of the config that differ, in the order of the schema.
     figures: tuple[FigureDifference, ...]  # Figures that differ.
     cluster: ClusterComparison | None = None  # Training and serving on named GPUs; None without a GPU.

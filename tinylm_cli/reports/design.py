@@ -59,7 +59,7 @@ class DesignReport(Record):
     tie_weights: bool  # Whether the LM head is tied to the embedding.
     batch_size: int  # Sequences per pass.
     seq_len: int  # Tokens per sequence.
-    dtype: str  # Storage type of weights, activations and caches.
+    dtype: str  # Data type of weights, activations and caches.
     optimizer: Optimizer  # The optimizer that training memory is for.
     recompute: Recompute  # Activations that the backward pass recomputes.
     accelerator: str | None  # The GPU; null if none is named.

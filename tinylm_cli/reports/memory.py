@@ -48,7 +48,7 @@ class Activations(Record):
 
     batch_size: int  # Sequences in the pass.
     seq_len: int  # Tokens per sequence.
-    dtype: str  # Storage type of weights and activations.
+    dtype: str  # Data type of weights and activations.
     # ``flash`` materializes neither scores nor masks. ``sdpa`` is torch's SDPA on the device: it takes masks, and
     # materializes scores if no fused kernel applies. ``math`` materializes all scores.
     attention_kernel: AttentionKernel
@@ -96,7 +96,7 @@ class TrainingMemory(Record):
 
     batch_size: int  # Micro-batch size: sequences per pass.
     seq_len: int  # Tokens per sequence.
-    dtype: str  # Storage type of weights and activations.
+    dtype: str  # Data type of weights and activations.
     grad_dtype: str  # Storage type of the gradients.
     optimizer: Optimizer  # The optimizer.
     weights_bytes: int  # Weights in ``dtype``, and buffers.

@@ -29,7 +29,7 @@ class SweepReport(Record):
 
     name: str  # The config's name.
     source: str  # Preset name, path as given, or ``<stdin>``.
-    dtype: str  # Storage type of weights, activations and caches.
+    dtype: str  # Data type of weights, activations and caches.
     batch_size: int  # Sequences per pass.
     seq_len: int | None  # Tokens per sequence; null for the max_len of each config.
     optimizer: Optimizer  # The optimizer that training memory is for.

@@ -37,6 +37,17 @@ def found(family: str, *constraints: Constraint, **changes: Any) -> DesignReport
     return find_designs(DesignRequest(replace(space, **changes) if changes else space, constraints, top=1))
 
 
+def test_progress() -> None:
+    stages: dict[str, list[int]] = {}
+    constraints = (within("total_params", 10**15, 0.02), at_most("kv_cache_bytes", 2**40))
+    find_designs(
+        DesignRequest(space_of("course"), constraints), lambda stage, done, _: stages.setdefault(stage, []).append(done)
+    )
+    nearest = "comparing total_params"
+    assert list(stages) == ["searching", "checking total_params", nearest, "trying relaxation 1"]
+    assert all(done == sorted(done) for stage, done in stages.items() if stage != nearest)
+
+
 def test_size_beyond_the_grid() -> None:
     report = found("course", within("total_params", 10**15, 0.02), at_most("kv_cache_bytes", 2**40))
     assert (report.designs, report.matches, report.pareto_front) == ((), 0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
@@ -10,7 +11,7 @@ from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxation
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, TRAIN_BYTES, has_closed_form_memory, measured
 from tinylm_cli.analysis.design.planned_memory import candidates_within, smallest_candidate
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
-from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, no_progress, search
+from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, as_stage, no_progress, search
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.parallel.layouts import with_micro_batches
@@ -77,14 +78,20 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
     candidates = list(found)
     figures = front_figures(space)
     front = pareto_front([front_point(each, figures) for each in candidates])
-    on_progress("ranking", 0, len(candidates))
     ordered = enumerate(ranked(candidates, space.family), 1)
     order = ((rank, each, front_point(each, figures) in front) for rank, each in ordered)
     shown = [each for each in order if each[2] or not request.front_only][: request.top]
     failures = [] if candidates else _failures(space, constraints, on_progress)
+    relaxation = count(1)
 
     def match(space: SearchSpace, constraints: Sequence[Constraint]) -> Iterable[Candidate]:
-        return _match(request, space, constraints, on_progress)[1]
+        stage = f"trying relaxation {next(relaxation)}"
+        return _match(request, space, constraints, as_stage(stage, on_progress))[1]
+
+    def designs() -> Iterator[Design]:
+        for done, (rank, each, on_front) in enumerate(shown):
+            on_progress("computing figures", done, len(shown))
+            yield _design(request, rank, each, on_front=on_front)
 
     accelerator, training = space.accelerator, space.training
     is_single_gpu = training.n_gpus == 1
@@ -113,7 +120,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         candidates=space.n_models,
         matches=len(candidates),
         pareto_front=sum(front_point(each, figures) in front for each in candidates),
-        designs=tuple(_design(request, rank, each, on_front=on_front) for rank, each, on_front in shown),
+        designs=tuple(designs()),
         failures=tuple(failures),
         relaxations=tuple(find_relaxations(space, constraints, failures, match, request.accelerators)),
     )
@@ -142,7 +149,7 @@ def _match(
     constraints = list(constraints)
     if not any(each.is_target for each in constraints):
         measures = [searchable(each, space.serving.batch_size) for each in constraints]
-        found = search(space, measures, ["total_params"], on_progress)
+        found = search(space, measures, ["total_params"], as_stage("finding the largest", on_progress))
         largest = max((each.forms[0].at(each.depths[-1]) for each in found), default=None)
         if largest is None:
             return constraints, []

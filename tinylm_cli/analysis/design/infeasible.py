@@ -13,7 +13,14 @@ from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.constraints import DECODE_RATE, searchable
 from tinylm_cli.analysis.design.measures import TRAIN_BYTES
 from tinylm_cli.analysis.design.ranking import Candidate, ranked
-from tinylm_cli.analysis.design.search import OnProgress, SearchTooLargeError, depths_above, no_progress, search
+from tinylm_cli.analysis.design.search import (
+    OnProgress,
+    SearchTooLargeError,
+    as_stage,
+    depths_above,
+    no_progress,
+    search,
+)
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape, node_layout
 from tinylm_cli.config.amounts import parse_amount, rounded, rounded_up
 from tinylm_cli.config.hardware import Accelerator
@@ -60,7 +67,8 @@ def find_failures(
 
     def is_satisfiable(constraint: Constraint) -> bool:
         measured = searchable(constraint, space.serving.batch_size)
-        return next(search(space, [measured], on_progress=on_progress), None) is not None
+        checking = as_stage(f"checking {constraint.figure}", on_progress)
+        return next(search(space, [measured], on_progress=checking), None) is not None
 
     alone = [each for each in (*targets, *bounds) if not is_satisfiable(each)]
     if alone:
@@ -235,8 +243,10 @@ def _nearest(
     constrained = [searchable(each, batch_size) for each in others]
     below = replace(measured, relation="at_most", value=measured.lower, tolerance=None)
     # if every model exceeds the constraint, the smallest one is nearest
-    is_least = not others and next(search(space, [below], on_progress=on_progress), None) is None
-    for found in search(space, constrained, [measured.figure], on_progress, smallest_d_ff=is_least):
+    checking = as_stage(f"checking {constraint.figure}", on_progress)
+    is_least = not others and next(search(space, [below], on_progress=checking), None) is None
+    comparing = as_stage(f"comparing {constraint.figure}", on_progress)
+    for found in search(space, constrained, [measured.figure], comparing, smallest_d_ff=is_least):
         (form,) = found.forms
         above = len(found.depths) - len(depths_above(measured.lower, form, found.depths))
         for n_layers in found.depths[max(above - 1, 0) : above + 1]:

@@ -25,6 +25,11 @@ def no_progress(_stage: str, _done: int, _total: int) -> None:
     """Report no progress."""
 
 
+def as_stage(stage: str, on_progress: OnProgress) -> OnProgress:
+    """Return a function that reports the progress of a search as that of ``stage``."""
+    return lambda _searching, done, total: on_progress(stage, done, total)
+
+
 class MatchingShape(NamedTuple):
     """A shape and the depths at which it satisfies every constraint."""
 

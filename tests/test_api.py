@@ -172,6 +172,13 @@ def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any
     assert report.to_dict() == printed("estimate", "small", "--set", "n_layers=8", *options.split())
 
 
+def test_report_without_a_table() -> None:
+    report = TINY.validate()
+    assert report.to_dict()["status"] == "valid"
+    with pytest.raises(tinylm.TinylmError, match="this report has no table"):
+        report.to_frame()
+
+
 def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
     tiny = TINY
     assert f"{tiny.estimate(gpu='h100')}\n" == here("estimate", "tiny", "--gpu", "h100").out

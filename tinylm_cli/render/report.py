@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tinylm_cli.errors import TinylmError
-from tinylm_cli.render.blocks import Heading, View, main_table, tables_by_name
+from tinylm_cli.render.blocks import AnyTable, Heading, View, main_table, tables_by_name
 
 if TYPE_CHECKING:
     import pandas
@@ -48,7 +48,7 @@ class Report(Generic[T_co]):
             table: Name of the table, as for ``--table``; None for the main table.
 
         Raises:
-            TinylmError: If pandas is not installed, or the table does not exist.
+            TinylmError: If pandas is not installed, the report has no table, or none of that name.
         """
         try:
             import pandas
@@ -57,6 +57,8 @@ class Report(Generic[T_co]):
         from tinylm_cli.render.csv import to_records
 
         view = (self.tables or self.view)()
+        if not any(isinstance(block, AnyTable) for block in view):
+            raise TinylmError("this report has no table", help="to_dict() returns its data")
         tables = tables_by_name(view)
         if table is not None and table not in tables:
             raise TinylmError(f"no such table: {table}", help=f"the tables are {', '.join(tables)}")

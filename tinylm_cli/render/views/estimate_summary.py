@@ -8,7 +8,7 @@ from dataclasses import fields
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
 from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits
-from tinylm_cli.render.views.plan import layout_text, ranking_text
+from tinylm_cli.render.views.plan import layout_text, rank_text
 from tinylm_cli.render.views.record_table import csv_value
 from tinylm_cli.render.views.remedies import change_text
 from tinylm_cli.render.views.serving import window_sentences
@@ -58,9 +58,8 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
     if plan is not None:
         tried, fitting = report.training.layouts_tried, report.training.layouts_fitting
         yield _row("plan", layout_text(plan.layout))
-        yield _row("", f"--plan {plan.layout.spec}", "name")
-        if fitting and tried is not None:
-            yield _row("", ranking_text(fitting, tried))
+        rank = f"  ({rank_text(fitting)})" if fitting and tried is not None else ""
+        yield _row("", f"--plan {plan.layout.spec}{rank}", "name")
         yield _row("batch", f"{compact(summary.tokens_per_step)} tokens per optimizer step")
     if summary.fits is False:
         return
@@ -123,7 +122,7 @@ def _memory(summary: TrainingSummary | ServingSummary) -> str:
     if summary.capacity_bytes is None:
         return str(needed)
     capacity = binary_bytes(summary.capacity_bytes)
-    return f"{needed} of {capacity}" if summary.fits else f"{needed} needed, {capacity} available"
+    return f"{needed} of {capacity}" if summary.fits else f"{needed} > {capacity}"
 
 
 def _row(name: str, text: str, style: Style = "plain") -> Row:

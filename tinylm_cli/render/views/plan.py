@@ -65,7 +65,7 @@ def ranking_blocks(plans: Sequence[Plan], fitting: int, tried: int, *, every: bo
         computed("sent/step", "sent_bytes", _sent, right=True, keep=2),
     )
     table = record_table(shown, columns, name="layouts", caption="Layouts that fit")
-    found = f"{ranking_text(fitting, tried)}; {_step_text(plans[0])}"
+    found = f"{rank_text(fitting)} ({integer(tried)} tried); {_step_text(plans[0])}"
     more = fitting - len(shown)
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), table, *notes)
@@ -107,11 +107,9 @@ def _stages(plan: Plan, after_layers: str) -> list[Block]:
     return notes
 
 
-def ranking_text(fitting: int, tried: int) -> str:
-    """Return the rank of the plan: ``fastest of 89 that fit (124 tried)``."""
-    if fitting == 1:
-        return f"the only layout that fits ({integer(tried)} tried)"
-    return f"fastest of {integer(fitting)} that fit ({integer(tried)} tried)"
+def rank_text(fitting: int) -> str:
+    """Return the rank of the plan: ``fastest of 89 that fit``."""
+    return "the only layout that fits" if fitting == 1 else f"fastest of {integer(fitting)} that fit"
 
 
 def layout_text(layout: Layout) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tinylm_cli.config.blocks import ResidualBlock
 from tinylm_cli.config.choices import MixerKind
-from tinylm_cli.config.layer_kinds import kv_sources
+from tinylm_cli.config.layer_kinds import index_sources, kv_sources
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from
@@ -140,7 +140,9 @@ def mtp_configs(draw: st.DrawFn) -> ModelConfig:
 
 
 def _may_have_mtp(config: ModelConfig) -> bool:
-    has_no_module = config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config)
+    has_no_module = (
+        config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config) or index_sources(config)
+    )
     return config.has_lm_head and not has_no_module
 
 
@@ -223,14 +225,15 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "layer_scalar": draw(st.booleans()),
                 "normed_residual": before and not parallel and draw(st.booleans()),
             },
-            "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer and not _shares_kv(layers)),
+            "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer and not _shares(layers)),
             "layers": layers,
         }
     )
 
 
-def _shares_kv(layers: dict[str, Any]) -> bool:
-    return "kv_from" in layers.get("kinds", {}).get("other", {}).get("attention", {})
+def _shares(layers: dict[str, Any]) -> bool:
+    """Return whether layers of the other kind attend to the keys, or to the selected positions, of an earlier one."""
+    return bool({"kv_from", "index_shared"} & layers.get("kinds", {}).get("other", {}).get("attention", {}).keys())
 
 
 def _head_options(draw: st.DrawFn, kind: str, *, has_mtp: bool) -> dict[str, Any]:
@@ -287,9 +290,12 @@ def _layers(
         if other["attention"].get("d_rope", 0) > attention.get("index_d_head", 6):
             other["attention"] |= {"index_top_k": None}
         other["n_heads"] = draw(one_of([1, 2, 4]))
+        is_indexed = attention.get("index_top_k") and "index_top_k" not in other["attention"]
+        if is_indexed and "window" not in other["attention"] and draw(st.booleans()):
+            other["attention"] |= {"index_shared": True}
     if "n_experts" in feed_forward and change != "no feed_forward":
         other["feed_forward"] = draw(one_of([{}, {"n_experts": None}, {"n_experts": 4, "n_groups": 1}]))
-    first = ["one"] if "kv_from" in other.get("attention", {}) else []
+    first = ["one"] if {"kv_from", "index_shared"} & other.get("attention", {}).keys() else []
     listed = ["one", "other", draw(one_of(["one", "other"]))][:n_layers]
     kinds = [*first, *draw(st.permutations(listed[len(first) :]))]
     sequences = draw(one_of(["pattern", "first", "last"])), ", ".join(kinds)

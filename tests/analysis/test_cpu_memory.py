@@ -94,6 +94,11 @@ MODELS: dict[str, dict[str, Any]] = {
         "position": ROPE,
         "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},
     },
+    "latent with shared selections": {
+        "position": ROPE,
+        "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},
+        "layers": {"pattern": "own, shared", "kinds": {"own": {}, "shared": {"attention": {"index_shared": True}}}},
+    },
     "latent with a wide indexer": {
         "position": ROPE, "attention": {**LATENT, "q_rank": 32, "index_top_k": 300, "index_n_heads": 16},
     },

@@ -212,6 +212,7 @@ key-number                    unknown-key@7
 key-very-long                 unknown-key@7
 key-wide-characters           unknown-key@7
 key-with-spaces               unknown-key@7
+index-shared-first            contradiction@18
 kv-from-a-later-layer         contradiction@12
 kv-from-another-head-size     contradiction@12
 latent-fields-without-latent  without-effect@10,11,12

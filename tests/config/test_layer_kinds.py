@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.layer_kinds import kv_sources, layer_pattern, shortest_period, valid_layer_counts
+from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_pattern, shortest_period, valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -73,12 +73,13 @@ NAMED: dict[str, Any] = {
 }
 
 
-def named(n_layers: int = 8, **layers: Any) -> ModelConfig:
+def named(n_layers: int = 8, attention: dict[str, Any] | None = None, **layers: Any) -> ModelConfig:
     sizes = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": n_layers, "d_ff": 32}
     return ModelConfig.model_validate(
         {
             **sizes,
             "position": {"kind": "rope"},
+            "attention": attention or {},
             "feed_forward": {"n_experts": 4, "top_k": 3},
             "layers": {**NAMED, **layers},
         }
@@ -111,9 +112,34 @@ SHARING = {"local": {}, "full": {"d_ff": 64}, "reuse": {"attention": {"kv_from":
 
 def test_kv_sources() -> None:
     """The last earlier layer of the kind, also across the parts of the order."""
-    pattern = {"first": "local", "pattern": "reuse, 2 local, reuse, full", "last": "reuse, reuse", "kinds": SHARING}
+    pattern: dict[str, Any] = {
+        "first": "local",
+        "pattern": "reuse, 2 local, reuse, full",
+        "last": "reuse, reuse",
+        "kinds": SHARING,
+    }
     assert kv_sources(named(n_layers=8, **pattern)) == {1: 0, 4: 3, 6: 3, 7: 3}
     assert kv_sources(named()) == {}
+
+
+def test_index_sources() -> None:
+    """The last earlier layer with an indexer, whatever its kind; layers without one are passed over."""
+    indexed = {"kind": "latent", "q_rank": 8, "index_top_k": 4, "index_d_head": 64}
+    kinds: dict[str, Any] = {
+        "own": {},
+        "wide": {"d_ff": 64},
+        "shared": {"attention": {"index_shared": True}},
+        "full": {"attention": {"index_top_k": None}},
+    }
+    config = named(
+        attention=indexed,
+        first="own",
+        pattern="full, 2 shared, wide",
+        last="shared, own, shared",
+        kinds=kinds,
+    )
+    assert index_sources(config) == {2: 0, 3: 0, 5: 4, 7: 6}
+    assert index_sources(named()) == {}
 
 
 def test_layer_counts_of_named_kinds() -> None:

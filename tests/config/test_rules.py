@@ -575,7 +575,9 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
 ANY = {
     name: _any_of(field)
     for name, field in fields().items()
-    if not name.startswith("layers.") and name != "attention.kv_from"  # which names a kind of layers
+    if not name.startswith("layers.")
+    # which concern several kinds of layers
+    and name not in ("attention.kv_from", "attention.index_shared")
 }
 ANY["mamba2.multipliers"] = st.none() | st.tuples(*[st.floats(0.5, 64)] * 5)  # its length is fixed
 FEW = st.lists(st.sampled_from(sorted(ANY)), max_size=12, unique=True)

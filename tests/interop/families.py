@@ -409,7 +409,8 @@ def axk2(draw: Draw) -> Keys:
 
 def glm_moe_dsa(draw: Draw) -> Keys:
     keys = deepseek_v32(draw)
-    types: Keys = draw(one_of({}, {"indexer_types": ["full"] * keys["num_hidden_layers"]}))
+    later = [draw(one_of("shared", "full", "shared")) for _ in range(keys["num_hidden_layers"] - 1)]
+    types: Keys = draw(one_of({}, {"indexer_types": ["full", *later]}, {"index_topk_freq": 2}, {"index_topk_freq": 3}))
     return keys | types
 
 

@@ -16,6 +16,7 @@ from tinylm_cli.analysis.proof import closed_form, prove
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.forward_trace import trace_forward
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.sampling import SamplingParams
@@ -49,6 +50,14 @@ def test_closed_form(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     assert prove(config, parameter_shapes(model), unique_params(model)).holds
     assert list(closed_form(config)) == list(parameter_shapes(model))
+
+
+@given(small_configs())
+@settings(max_examples=40)
+def test_every_stage_is_traced(config: ModelConfig) -> None:
+    """Each part of a block has a description."""
+    stages, _ = trace_forward(TinyTransformerLM.from_config(config, device="meta"), ids(5).to("meta"))
+    assert sum(stage.name.count(".") == 1 and stage.name.startswith("blocks.") for stage in stages) == config.n_layers
 
 
 @given(small_configs())

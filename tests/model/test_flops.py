@@ -246,7 +246,7 @@ def _backward_is_twice_forward(kind: ModelConfig, seq_len: int) -> bool:
     mixers = kind.block.mixers
     if "mamba2" in mixers and kind.mamba2.chunk_len >= seq_len:
         return False
-    has_indexer = "attention" in mixers and kind.attention.index_top_k is not None  # without gradients
+    has_indexer = "attention" in mixers and kind.attention.has_indexer  # without gradients
     return not has_indexer and OTHER_BACKWARD.isdisjoint(mixers)
 
 

@@ -98,6 +98,12 @@ def test_norms_are_named(make_config: Make, kind: str, words: str) -> None:
     assert (found["blocks.0.ln_1"], found["blocks.0.ln_2"], found["ln_f"]) == (words, words, f"final {words}")
 
 
+def test_gated_norms_are_named(make_config: Make) -> None:
+    config = make_config(norm={"kind": "rmsnorm"}, block={"feed_forward_norm_gate_rank": 4})
+    found = kinds(trace(TinyTransformerLM.from_config(config), TOKENS))
+    assert (found["blocks.0.ln_1"], found["blocks.0.ln_2"]) == ("RMS norm", "RMS norm × its gate")
+
+
 @pytest.mark.parametrize(("tied", "words"), [(True, "logits, from the tied embedding"), (False, "logits")])
 def test_head_description(make_config: Make, tied: bool, words: str) -> None:
     assert kinds(trace(TinyTransformerLM.from_config(make_config(tie_weights=tied)), TOKENS))["lm_head"] == words

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
-from tinylm_cli.model.latent_attention import LatentAttention, LatentKVCache
+from tinylm_cli.model.indexer import restricted
+from tinylm_cli.model.latent_attention import LatentAttention, LatentKVCache, SharedSelection
 from tinylm_cli.model.rope import RotaryPosition, Rotation
 
 Make = Callable[..., ModelConfig]
@@ -117,3 +118,29 @@ def test_dropout_on_weights(make_config: Make, randomized: Randomize) -> None:
     x, rotation = torch.randn(2, T, 16), rotation_of(config, 0, T)
     torch.testing.assert_close(module.eval()(x, CAUSAL, rotation), by_hand(module, config, x))
     assert not torch.equal(module.train()(x, CAUSAL, rotation), module(x, CAUSAL, rotation))
+
+
+def test_shared_selection(make_config: Make, randomized: Randomize) -> None:
+    """A layer without an indexer attends to the positions that an earlier layer selects, in one pass and in steps."""
+    indexed: dict[str, Any] = {"q_rank": 7, "index_top_k": 2, "index_n_heads": 16, "index_d_head": 4}
+    config = config_of(make_config, **indexed)
+    both = config.model_copy(update={"attention": config.attention.model_copy(update={"index_shared": True})})
+    own, shared = LatentAttention(config), LatentAttention(both)
+    randomized(own)
+    shared.load_state_dict(
+        {name: each for name, each in own.state_dict().items() if "indexer" not in name}, assign=True
+    )
+    x, other, rotation, held = (
+        torch.randn(2, T, 16),
+        torch.randn(2, T, 16),
+        rotation_of(config, 0, T),
+        SharedSelection(),
+    )
+    own(x, CAUSAL, rotation, shared=held)
+    assert held.selected is not None
+    assert held.selected.sum(-1).eq(2).all()
+    expected = LatentAttention(config_of(make_config, q_rank=7))
+    expected.load_state_dict(shared.state_dict(), assign=True)
+    mask = restricted(CAUSAL, held.selected)
+    torch.testing.assert_close(shared(other, CAUSAL, rotation, shared=held), expected(other, mask, rotation))
+    assert len(LatentKVCache.buffers(both, batch_size=2, capacity=T)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.analysis.layer_kinds import LayerGroup, group_layers
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import mtp_modules
-from tinylm_cli.analysis.saved_tensors.recompute import kept_kv, recomputed_by_layer, saved_by_layer
+from tinylm_cli.analysis.saved_tensors.recompute import kept_of_layers, recomputed_by_layer, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.schema import ModelConfig
@@ -39,7 +39,8 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     check_sizes(config, setup)
     run = ForwardPass(config, setup, context)
     layers = tuple(_layer(run, group) for group in group_layers(config, run.keys))
-    outside = _parts(deduplicated((*saved_before_layers(run), *kept_kv(run), *head(run), *mtp_modules(run))))
+    kept = (tensor for _, tensor in kept_of_layers(run))
+    outside = _parts(deduplicated((*saved_before_layers(run), *kept, *head(run), *mtp_modules(run))))
     saved = sum(part.saved_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     recomputed = max(layer.recomputed_bytes for layer in layers)
     return Activations(

@@ -20,7 +20,7 @@ from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.mixer import InferencePass, norm_bytes
 from tinylm_cli.analysis.shared_kv import most_held_elements
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import index_sources, layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 
 BackendOf = Callable[[ModelConfig], AttentionBackend]
@@ -59,15 +59,17 @@ def forward_working_bytes(
     own_inputs = rows * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes  # B × T × N·P
     shared, shared_peak = shared + own_inputs, shared_peak + own_inputs
     # keys and values for later layers, B × T × G·(K + K_v) each
-    kept_kv = rows * most_held_elements(config) * element_bytes
+    kept = rows * most_held_elements(config) * element_bytes
+    # the positions that a layer selects for later ones, B × T × S
+    kept += rows * kv_len * BOOL_BYTES if index_sources(config) else 0
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
     if own_inputs:  # the embeddings, and the inputs of the layers while they are computed
         points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
     for kind in (group.config for group in group_layers(config, kv_len)):
         inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
-        points += [shared + kept_kv + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
+        points += [shared + kept + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
         points += [
-            shared + kept_kv + rows * row
+            shared + kept + rows * row
             for row in (
                 *_gated_norms(kind, element_bytes),
                 *_feed_forward(kind, element_bytes),

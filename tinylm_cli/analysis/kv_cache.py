@@ -119,7 +119,7 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
         n_kv_heads=None if latent else config.n_kv_heads,
         kv_rank=config.attention.kv_rank if latent else None,
         d_rope=config.attention.d_rope if latent else None,
-        d_index=None if config.attention.index_top_k is None else config.attention.index_d_head,
+        d_index=config.attention.index_d_head if config.attention.has_indexer else None,
         window=config.attention.window,
         chunked=config.attention.chunked,
         token_bytes=kept - states,

@@ -24,7 +24,7 @@ from tinylm_cli.analysis.saved_tensors.attention import (
 )
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
-from tinylm_cli.analysis.saved_tensors.recompute import kept_kv, saved_by_layer
+from tinylm_cli.analysis.saved_tensors.recompute import kept_of_layers, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.shared_kv import pending_gradient_elements, shared_kv
 from tinylm_cli.analysis.tensor_table import Section, TensorTable
@@ -74,9 +74,7 @@ def training_timeline(
         (group.layers, total_bytes(saved_by_layer(run._replace(config=group.config))))
         for group in group_layers(config, run.keys, layers)
     ]
-    saved_by += [
-        (LayerSet.of(each.source), kept.nbytes) for each, kept in zip(shared_kv(config), kept_kv(run), strict=False)
-    ]
+    saved_by += [(LayerSet.of(source), kept.nbytes) for source, kept in kept_of_layers(run)]
     params_by = [
         (section.layers, sum(tensor.params for tensor in section.tensors))
         for section in table

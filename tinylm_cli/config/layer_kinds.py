@@ -127,6 +127,23 @@ def kv_sources(config: ModelConfig) -> Mapping[int, int]:
     return found
 
 
+@lru_cache(maxsize=256)
+def index_sources(config: ModelConfig) -> Mapping[int, int]:
+    """Return the layer whose selected positions each layer with ``attention.index_shared`` attends to, in order."""
+    pattern = layer_pattern(config)
+    found: dict[int, int] = {}
+    if not any(kind.attention.index_shared for kind in pattern.kinds):
+        return found
+    latest = 0
+    for layer in range(config.n_layers):
+        kind = pattern.kinds[pattern.kind(layer)]
+        if kind.attention.index_shared:
+            found[layer] = latest
+        elif "attention" in kind.block.mixers and kind.attention.has_indexer:
+            latest = layer
+    return found
+
+
 def _pattern(
     sequences: Iterable[tuple[range, tuple[T, ...]]], configs: Mapping[T, ModelConfig], names: Mapping[T, str]
 ) -> LayerPattern:

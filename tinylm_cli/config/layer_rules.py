@@ -7,6 +7,7 @@ from typing import Any
 
 from tinylm_cli.config.dependencies import Problem, Values, apply_overrides, defaults
 from tinylm_cli.config.diagnostic_codes import clip, either
+from tinylm_cli.config.index_sharing_rules import broken_index_rules
 from tinylm_cli.config.kv_sharing_rules import broken_sharing_rules
 from tinylm_cli.config.layers import overrides_by_kind, read_sequence
 from tinylm_cli.config.rules import broken_rules
@@ -46,6 +47,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
     if not values[KINDS] and not _listed(values):
         yield from broken_rules(values)
         yield from broken_sharing_rules(values, {}, ())
+        yield from broken_index_rules(values, {}, ())
         return
     problems = list(_order_is_complete(values))
     yield from problems
@@ -57,6 +59,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
         listed = _listed(values).values()
         order = () if problems else tuple(name for names in listed for name in names)
         yield from broken_sharing_rules(values, kinds, order)
+        yield from broken_index_rules(values, kinds, order)
 
 
 def _listed(values: Values) -> dict[str, tuple[str, ...]]:

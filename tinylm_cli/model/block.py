@@ -14,6 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
+from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm, norm_before
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
@@ -121,7 +122,7 @@ class TransformerBlock(nn.Module):
         rotation: Rotation | None = None,
         cache: LayerState | SideBySideState | None = None,
         own_input: Tensor | None = None,
-        shared: SharedKV | None = None,
+        shared: SharedKV | SharedSelection | None = None,
     ) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation``, ``cache`` and ``shared`` are passed to the mixer.
 
@@ -138,7 +139,7 @@ class TransformerBlock(nn.Module):
         mask: AttentionMask,
         rotation: Rotation | None,
         cache: LayerState | SideBySideState | None,
-        shared: SharedKV | None,
+        shared: SharedKV | SharedSelection | None,
     ) -> Tensor:
         """Return the residual stream (B, T, D) after both sub-layers."""
         mixers, normed, mixed = self.mixers, x, None

@@ -18,7 +18,7 @@ from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.norm import Norm
+from tinylm_cli.model.norm import GatedNorm, Norm
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.quantities import counted
@@ -221,7 +221,7 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     yield "embedding", "input of the blocks"
     for index, block in enumerate(model.blocks):
         for name, part in block.named_children():
-            yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
+            yield f"blocks.{index}.{name}", _sub_layer(part, NORMS[config.norm.kind])
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     if config.norm.is_final:
         yield "ln_f", f"final {NORMS[config.norm.kind]}"
@@ -237,9 +237,11 @@ def _scale(multiplier: float | None) -> str:
     return " × √d_model" if multiplier is None else "" if multiplier == 1 else f" × {multiplier:g}"
 
 
-def _sub_layer(module: nn.Module) -> str:
+def _sub_layer(module: nn.Module, norm: str) -> str:
     if isinstance(module, SequenceMixer):
         return module.label
+    if isinstance(module, Norm | GatedNorm):
+        return norm if isinstance(module, Norm) else f"{norm} × its gate"
     kinds: dict[type[nn.Module], str] = {
         FeedForward: "feed-forward",
         ExpertFeedForward: "mixture of experts",

@@ -61,7 +61,7 @@ class LatentKVCache(NamedTuple):
         attention = config.attention
         size = min(attention.window or capacity, capacity)
         latents = Buffer((1, batch_size, size, attention.kv_rank + attention.d_rope))  # (1, B, S, C + R)
-        if attention.index_top_k is None:
+        if not attention.has_indexer:
             return (latents,)
         return latents, Buffer((1, batch_size, capacity, attention.index_d_head))  # (1, B, S, I)
 
@@ -70,6 +70,16 @@ class LatentKVCache(NamedTuple):
         """Return the cache of each layer, from views of its new slots and of all its cached positions."""
         views = (each for buffer in buffers for each in position_views(buffer, start=start, count=count))
         return [cls(*layer) for layer in zip(*views, strict=True)]
+
+
+class SharedSelection:
+    """The positions that the indexer of a layer selects in one forward pass, which later layers attend to, too.
+
+    Attributes:
+        selected: Whether each query attends to each key, (B, T, S); None if it attends to all earlier ones.
+    """
+
+    selected: Tensor | None
 
 
 class LatentAttention(SequenceMixer):
@@ -114,7 +124,8 @@ class LatentAttention(SequenceMixer):
         if attention.scale_latents:
             self.kv_factor = math.sqrt(config.d_model / attention.kv_rank)
             self.q_factor = math.sqrt(config.d_model / (attention.q_rank or config.d_model))
-        self.indexer = None if attention.index_top_k is None else Indexer(config)
+        self.indexer = Indexer(config) if attention.has_indexer else None
+        self.index_top_k, self.index_shared = attention.index_top_k, attention.index_shared
         self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
         self.kv_a_norm = build_norm(config, self.kv_rank, eps=attention.latent_norm_eps)
         eps = attention.latent_norm_eps
@@ -132,11 +143,17 @@ class LatentAttention(SequenceMixer):
         yield "kv_rank", self.kv_rank
 
     def forward(
-        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None = None, cache: LatentKVCache | None = None
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        rotation: Rotation | None = None,
+        cache: LatentKVCache | None = None,
+        shared: SharedSelection | None = None,
     ) -> Tensor:
         """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Shapes use
+        ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. The selected
+        positions are stored in ``shared`` if it is given, or with ``attention.index_shared`` read from it. Shapes use
         N = d_nope, R = d_rope, C = kv_rank and V = d_value.
         """
         batch, length, _ = x.shape
@@ -152,9 +169,15 @@ class LatentAttention(SequenceMixer):
             q_rope, k_rope = rotation.rotate(q_rope), rotation.rotate(k_rope[:, None])[:, 0]  # (B, H, T, R), (B, T, R)
         if cache is not None:
             latent, k_rope = cache.update(latent, k_rope)  # (B, S, C), (B, S, R)
-        selected = None if compressed is None else self._select(x, compressed, rotation, mask, cache)  # (B, T, S)
-        if selected is not None and self.indexer is not None and length == 1:
-            latent, k_rope = _gathered(selected, latent, k_rope, count=self.indexer.top_k)  # (B, k, C), (B, k, R)
+        if self.index_shared:
+            assert shared is not None, "an earlier layer has an indexer"
+            selected = shared.selected  # (B, T, S)
+        else:
+            selected = None if compressed is None else self._select(x, compressed, rotation, mask, cache)  # (B, T, S)
+            if shared is not None:
+                shared.selected = selected
+        if selected is not None and self.index_top_k is not None and length == 1:
+            latent, k_rope = _gathered(selected, latent, k_rope, count=self.index_top_k)  # (B, k, C), (B, k, R)
         elif selected is not None:
             mask = restricted(mask, selected)
         if cache is not None and length == 1:

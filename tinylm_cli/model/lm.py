@@ -11,7 +11,7 @@ from typing import NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.config.layer_kinds import kv_sources, layer_pattern
+from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
@@ -22,6 +22,7 @@ from tinylm_cli.model.head_transform import HeadTransform
 from tinylm_cli.model.initialization import initialize, materialize
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
+from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mtp import MultiTokenModule
 from tinylm_cli.model.norm import LayerNorm, RMSNorm, build_norm
@@ -257,28 +258,31 @@ class TinyTransformerLM(nn.Module):
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
         caches = cache.extend(length) if cache else repeat(None)
         inputs = self.embedding.per_layer_inputs(tokens, x)  # n_layers × (B, T, P) or None
-        shared: dict[int, SharedKV] = {}
+        shared: dict[int, SharedKV | SharedSelection] = {}
         layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
         for layer, (block, kind, layer_cache, own) in enumerate(layers):
-            kv = self._shared_kv(layer, shared) if self._kv_sources else None
-            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, kv)  # (B, T, D)
+            of_layers = self._shared(layer, shared) if self._sources else None
+            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers)  # (B, T, D)
         return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
 
-    def _shared_kv(self, layer: int, shared: dict[int, SharedKV]) -> SharedKV | None:
-        """Return the keys and values that a layer stores or reads, and forget those read for the last time.
+    def _shared(self, layer: int, shared: dict[int, SharedKV | SharedSelection]) -> SharedKV | SharedSelection | None:
+        """Return the keys and values, or the selected positions, that a layer stores or reads.
+
+        Those that are read for the last time are forgotten.
 
         Args:
             layer: Index of the layer.
-            shared: Those that later layers attend to, by the layer that stores them.
+            shared: Those that later layers read, by the layer that stores them.
 
         Returns:
             None for a layer that shares none.
         """
-        source = self._kv_sources.get(layer)
+        source = self._sources.get(layer)
         if source is not None:
             return shared.pop(source) if layer == self._last_readers[source] else shared[source]
         if layer in self._last_readers:
-            shared[layer] = SharedKV()
+            selects = self._kinds[self._kind_of_layer[layer]].attention.has_indexer
+            shared[layer] = SharedSelection() if selects else SharedKV()
         return shared.get(layer)
 
     def rope_scaling_key(self, length: int) -> tuple[int, ...]:
@@ -351,8 +355,9 @@ class TinyTransformerLM(nn.Module):
         pattern = layer_pattern(config)
         self._kinds = pattern.kinds
         self._kind_of_layer = tuple(pattern.kind(layer) for layer in range(config.n_layers))
-        self._kv_sources = kv_sources(config)  # by the layer that attends to its keys and values
-        self._last_readers = {source: layer for layer, source in self._kv_sources.items()}
+        # by the layer that attends to its keys and values, or to the positions that it selects
+        self._sources = {**kv_sources(config), **index_sources(config)}
+        self._last_readers = {source: layer for layer, source in self._sources.items()}
         rotary = list(rotary_configs(pattern.kinds))
         self._rotary_indices = tuple(
             rotary.index(rotary_key(kind)) if kind.position.kind == "rope" else None for kind in pattern.kinds

@@ -59,6 +59,28 @@ def test_decode_flops(context_len: int, attended: int) -> None:
     assert decode_flops(make(), context_len=context_len) == dense + LAYERS * (added - spared)
 
 
+def test_shared_selection() -> None:
+    """A layer that shares the selection of the one before has no indexer, no keys of it, and scores nothing for it."""
+    length = 5000
+    kinds = "{own: {}, shared: {attention: {index_shared: true}}}"
+    config = make("n_layers=2", "layers.pattern=own, shared", f"layers.kinds={kinds}")
+    assert component_params(tensor_table(config), "attention") == 2 * dense_params() + INDEXER - 2 * WIDTH
+    report = analyze_flops(config, TrainingSetup(1, length))
+    found = {part.name: part.forward_flops for part in report.components}
+    attended = sum(min(t, TOP_K) for t in range(1, length + 1))
+    scored = length * (length + 1) // 2
+    assert found["attention_scores"] == 2 * (2 * H * attended * (N + R + V) + HEADS * scored * (WIDTH + 1))
+    assert kv_cache_bytes(config, batch_size=1, seq_len=length, dtype="bfloat16") == length * 2 * (2 * (C + R) + WIDTH)
+    read = read_cache_bytes(config, seq_len=length, dtype="bfloat16")
+    assert read == 2 * (2 * TOP_K * (C + R) + length * WIDTH)
+    layers = cache_shape(config, "bfloat16").layers
+    assert [each.d_index for each in layers] == [WIDTH, None]
+
+
+def dense_params() -> int:
+    return component_params(tensor_table(make(indexed=False)), "attention") // LAYERS
+
+
 @pytest.mark.parametrize(("dtype", "per_token"), [("bfloat16", 2 * (C + R + WIDTH)), ("int8", C + R + WIDTH + 2 * 4)])
 def test_cache(dtype: str, per_token: int) -> None:
     assert kv_cache_bytes(make(), batch_size=2, seq_len=9000, dtype=dtype) == 2 * 9000 * LAYERS * per_token

@@ -54,7 +54,7 @@ class Attention(Mixer):
         attention = config.attention
         pairs = counted.pairs(attention.window or attention.index_top_k, chunked=attention.chunked)
         yield from _matmuls(config, pairs, absorbed=counted.decodes)
-        if attention.index_top_k is not None:
+        if attention.has_indexer:
             scored = counted.pairs(None)  # the indexer scores all pairs
             weighted = FLOPS_PER_ELEMENT * attention.index_n_heads * scored  # weights times scores, 2 × H_i × pairs
             products = weighted * attention.index_d_head  # queries times keys, 2 × H_i × pairs × I
@@ -84,6 +84,8 @@ class Attention(Mixer):
             return self._attended_bytes(config, seq_len=seq_len, dtype=dtype)
         selected = min(seq_len, attention.index_top_k)
         latents = selected * position_bytes(attention.kv_rank + attention.d_rope, 1, dtype)  # min(S, k) × (C + R)
+        if attention.index_shared:
+            return latents
         return latents + seq_len * position_bytes(attention.index_d_head, 1, dtype)  # S × I
 
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
@@ -175,7 +177,7 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
         d_input = attention.q_rank * (RAW_AND_NORMALIZED if attention.q_concat_raw else 1)  # Q, or 2Q
         d_gate_input = d_input if attention.q_concat_raw else d  # 2Q, or D
         yield from linear("attention.q_b_proj", d_input, d_query, "attention", bias=False)  # (H·(N + R), Q)
-        if attention.index_top_k is not None:
+        if attention.has_indexer:
             yield from _indexer(config, attention.q_rank)
     d_compressed = attention.kv_rank + attention.d_rope
     yield from linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
@@ -227,7 +229,7 @@ def _cached(config: ModelConfig) -> tuple[int, int]:
     attention = config.attention
     if attention.kind == "latent":
         # one vector of C + R, shared by all heads, and one of I of the indexer
-        d_index = attention.index_d_head if attention.index_top_k is not None else 0
+        d_index = attention.index_d_head if attention.has_indexer else 0
         return attention.kv_rank + attention.d_rope + d_index, 1 + (d_index > 0)
     elements = config.n_kv_heads * (config.d_head + config.d_value_per_kv_head)  # G × (K + K_v)
     return elements, KEYS_AND_VALUES * config.n_kv_heads  # 2 × G

@@ -25,7 +25,7 @@ def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> It
     mask = _layer_mask(config, seq_len, kv_len, element_bytes, backend)
     if config.attention.index_top_k is not None:
         causal_mask = 0 if backend == "flash" else seq_len * kv_len * BOOL_BYTES  # T × S
-        for row in _indexing(config, kv_len, element_bytes, backend):
+        for row in _indexing(config, kv_len, element_bytes, backend) if config.attention.has_indexer else ():
             yield causal_mask + inference.tokens * row
         if backend == "flash":
             mask = inference.tokens * min(config.attention.index_top_k, kv_len) * INT32_BYTES  # positions, B × T × k
@@ -66,10 +66,9 @@ def attention_decode_bytes(
     splits = n_splits * heads * (d_out + 1) * FLOAT32_BYTES  # each split's output and log-sum-exp
     held = seq_len * per_position + splits
     if attention.index_top_k is not None:
-        held = max(
-            held + (0 if backend == "flash" else _gathered_latent_kv(config, n_cached, element_bytes)),
-            _indexing_cache(config, n_cached, element_bytes, backend),
-        )
+        held += 0 if backend == "flash" else _gathered_latent_kv(config, n_cached, element_bytes)
+    if attention.has_indexer:
+        held = max(held, _indexing_cache(config, n_cached, element_bytes, backend))
     attending = (new_copies + row + absorbed for row in _attention(config, 1, element_bytes, backend))
     return held, (*_qk_norm_and_rope(config, element_bytes), *attending)
 

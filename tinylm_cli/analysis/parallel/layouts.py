@@ -119,6 +119,9 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     if layout.pipeline > 1 and any(kind.attention.kv_from for kind in kinds):
         message = "pipeline parallelism is not supported with attention.kv_from: stages send no keys and values"
         yield LayoutMismatch("pipeline", "attention.kv_from", message, "use tensor or data parallelism")
+    if layout.pipeline > 1 and any(kind.attention.index_shared for kind in kinds):
+        message = "pipeline parallelism is not supported with attention.index_shared: stages send no positions"
+        yield LayoutMismatch("pipeline", "attention.index_shared", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
     whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).supports_context_parallel]
     if layout.context > 1 and whole:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinylm_cli.analysis.dtypes import BOOL_BYTES
 from tinylm_cli.analysis.saved_tensors.model import layer_tensors
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.shared_kv import shared_kv
+from tinylm_cli.config.layer_kinds import index_sources, layer_pattern
 
 
 def saved_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
@@ -35,8 +37,15 @@ def recomputed_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
             return tuple(tensor for tensor in tensors if tensor.name != "input")
 
 
-def kept_kv(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the keys and values that full recomputation keeps of each layer for the later ones that attend to them."""
+def kept_of_layers(run: ForwardPass) -> Iterator[tuple[int, SavedTensor]]:
+    """Yield the tensors that recomputation keeps of a layer because later layers read them, with its index."""
     for each in shared_kv(run.config) if run.setup.recompute == "full" else ():
         nbytes = run.tokens * each.elements * run.element_bytes  # B × T × G·(K + K_v)
-        yield SavedTensor(f"keys and values of layer {each.source}", "shared keys and values", nbytes, "tensor")
+        name = f"keys and values of layer {each.source}"
+        yield each.source, SavedTensor(name, "shared keys and values", nbytes, "tensor")
+    if run.setup.recompute != "none":
+        pattern = layer_pattern(run.config)
+        for source in dict.fromkeys(index_sources(run.config).values()):
+            if run._replace(config=pattern.kinds[pattern.kind(source)]).is_indexed:
+                nbytes = run.tokens * run.keys * BOOL_BYTES  # B × T × S
+                yield source, SavedTensor(f"selection of layer {source}", "shared selections", nbytes, "none")

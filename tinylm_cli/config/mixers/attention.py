@@ -191,6 +191,11 @@ class Attention(Block):
         ge=1,
         le=MAX_LEN,
     )
+    index_shared: Annotated[bool, INDEXED, ONLY_ATTENTION] = Field(
+        False,
+        description="Attend to the positions that the last earlier layer with an indexer selected, instead of having an"
+        " indexer (GLM-5 with indexer_types).",
+    )
     index_n_heads: Annotated[HeadCount, INDEXED] = Field(64, description="Indexer: heads, which share one key.")
     index_d_head: Annotated[Dim, INDEXED] = Field(
         128, description="Indexer: query and key dimensions per head; RoPE rotates the first attention.d_rope of them."
@@ -198,6 +203,11 @@ class Attention(Block):
     index_pairing: Annotated[Pairing, INDEXED, ROPE] = Field(
         "half", description="Indexer: which dimensions RoPE rotates as a pair, with the values of position.pairing."
     )
+
+    @property
+    def has_indexer(self) -> bool:
+        """Whether the layer selects the positions that it attends to."""
+        return self.index_top_k is not None and not self.index_shared
 
     @property
     def has_out_bias(self) -> bool:

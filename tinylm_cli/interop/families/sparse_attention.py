@@ -4,14 +4,19 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys, put_expert_groups
 from tinylm_cli.interop.families.deepseek import IGNORED, LATENT_NAMES, DeepseekV3Keys, LatentKeys
+from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.translation import Translation
 
 _INDEXER = ("wq_b", "wk", "k_norm", "weights_proj")
-_SHARED = "each layer of tinylm has an indexer of its own; this family's code reuses the selection of an earlier one"
+_TYPES, _SCHEDULE = ("indexer_types", "index_topk_pattern"), ("index_topk_freq", "index_skip_topk_offset")
+"""The keys that list which layers have an indexer, and those that schedule it in the absence of a list."""
+
+_LETTERS = {"F": "full", "S": "shared"}
 INDEXED_ATTENTION = "indexed_attention"
 INDEXED_NAMES = LATENT_NAMES.override(
     layer={f"attention.indexer.{name}": f"self_attn.indexer.{name}" for name in _INDEXER}
@@ -53,6 +58,10 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
         other = next((each for each in self.layer_types or () if each != INDEXED_ATTENTION), None)
         if other is not None:
             to.unsupported("layer_types", "this family's code has an indexer in each layer")
+        self._put_layer_kinds(to)
+
+    def _put_layer_kinds(self, to: Translation) -> None:
+        """Set the layers that have experts, after the fields in which layers differ otherwise."""
         n_dense = self.first_k_dense_replace or 0
         self.put_sparse_layers(to, self.n_routed_experts, "n_routed_experts", n_dense, "first_k_dense_replace")
 
@@ -102,13 +111,34 @@ class GlmMoeDsaKeys(IndexedKeys):
     index_topk_freq: key.OptionalCount = 1
     index_skip_topk_offset: key.OptionalCount = 2
 
-    def to_tinylm(self, to: Translation) -> None:
-        """Map as DeepSeek V3.2; layers that reuse a selection are not supported."""
-        super().to_tinylm(to)
-        listed = next((name for name in ("indexer_types", "index_topk_pattern") if getattr(self, name) is not None), "")
+    def _put_layer_kinds(self, to: Translation) -> None:
+        """Set the layers that share the selection of an earlier one, and those that have experts."""
+        if not to.has_error("num_hidden_layers", *_TYPES, *_SCHEDULE):
+            self._put_indexers(to)
+        super()._put_layer_kinds(to)
+
+    def _put_indexers(self, to: Translation) -> None:
+        listed = next((name for name in _TYPES if getattr(self, name) is not None), "")
         types = getattr(self, listed) if listed else self._scheduled()
-        if any(each not in ("full", "F") for each in types):
-            to.unsupported(listed or "index_topk_freq", _SHARED)
+        if listed:
+            to.ignore(*_TYPES[_TYPES.index(listed) + 1 :], *_SCHEDULE)
+        if isinstance(types, str):
+            types = [_LETTERS.get(letter, letter) for letter in types]
+        if not isinstance(types, list) or not all(isinstance(each, str) for each in types):
+            to.unsupported(listed, "it must list the type of each layer", "the types are full and shared")
+            return
+        place = listed or "index_topk_freq"
+        kinds = kinds_of_types(to, place, types, {"full": "indexed", "shared": "shared"}, self.num_hidden_layers)
+        if kinds[:1] == ["shared"]:
+            to.unsupported(place, "the first layer has no earlier selection to share")
+        elif "shared" in kinds:
+            put_layers(to, kinds, {"indexed": {}, "shared": {"attention.index_shared": True}}, place, *_SCHEDULE)
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys, with the type of each layer."""
+        types = ["shared" if kind.attention.index_shared else "full" for kind in layer_pattern(config)]
+        return super().from_tinylm(config) | {"indexer_types": types}
 
     def _scheduled(self) -> list[str]:
         """Return the type of each layer in the absence of a list."""

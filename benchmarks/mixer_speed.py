@@ -142,6 +142,51 @@ def _rg_lru() -> Pair:
     return _pair(fields, RecurrentBlock(config, 0), config, rename)
 
 
+def _rwkv() -> Pair:
+    import torch
+    from transformers import RwkvConfig
+    from transformers.models.rwkv.modeling_rwkv import RwkvSelfAttention
+
+    class TimeMixing(RwkvSelfAttention):
+        """The module of transformers, which updates a list of states, with the signature of the others."""
+
+        states: Any = None
+
+        def forward(self, x: Any, cache: Any = None) -> Any:  # type: ignore[override]
+            if cache is not None and x.shape[1] > 1:
+                self.states = [torch.zeros(1, D_MODEL, 1) for _ in range(5)]
+                self.states[4] -= 1e38  # the exponent
+            states = None if cache is None else self.states
+            return super().forward(x, states, use_cache=cache is not None)[0]  # type: ignore[no-untyped-call]
+
+    config = RwkvConfig(hidden_size=D_MODEL, num_hidden_layers=1)
+    names = {
+        "time_mix_receptance": "mix_r",
+        "time_mix_": "mix_",
+        "mix_key": "mix_k",
+        "mix_value": "mix_v",
+        "time_decay": "decay",
+        "time_first": "bonus",
+        "receptance": "r_proj",
+        "key": "k_proj",
+        "value": "v_proj",
+        "output": "o_proj",
+    }
+
+    def rename(name: str) -> str:
+        for theirs, ours in names.items():
+            name = name.replace(theirs, ours)
+        return name
+
+    return _pair(
+        {"block": {"mixer": "rwkv"}},
+        TimeMixing(config, 0),  # type: ignore[no-untyped-call]
+        config,
+        rename,
+        lambda tensors: {name: each.squeeze() for name, each in tensors.items()},
+    )
+
+
 def _gated_deltanet() -> Pair:
     from transformers import OlmoHybridConfig
     from transformers.models.olmo_hybrid.modeling_olmo_hybrid import OlmoHybridGatedDeltaNet
@@ -236,6 +281,7 @@ MIXERS: dict[str, Callable[[], Pair]] = {
     "mamba": _mamba,
     "mamba2": _mamba2,
     "rg_lru": _rg_lru,
+    "rwkv": _rwkv,
     "gated_deltanet": _gated_deltanet,
     "kimi_delta_attention": _kimi_delta_attention,
     "lightning_attention": _lightning_attention,

@@ -111,6 +111,7 @@ def _mixers(config: ModelConfig, width: int) -> dict[str, dict[str, int]]:
         "kimi_delta_attention": {"n_heads": heads, "d_head": HEAD, "gate_rank": HEAD},
         "lightning_attention": {"n_heads": heads, "d_head": HEAD},
         "rg_lru": {"d_inner": width, "n_blocks": heads},
+        "rwkv": {"d_inner": width},
     }
 
 

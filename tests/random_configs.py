@@ -84,6 +84,7 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "bias": st.booleans(),
         }
     ),
+    "rwkv": st.fixed_dictionaries({"d_inner": one_of([None, 1, 12])}),
 }
 """The block of each sequence mixer other than attention."""
 

@@ -117,6 +117,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "mamba", "feed_forward": False}, "position": {"kind": "none"}, "mamba": {"chunk_len": 32},
     },
     "gated recurrence": {"block": {"mixer": "rg_lru"}, "rg_lru": {"n_blocks": 4, "d_inner": 512}},
+    "time mixing": {"block": {"mixer": "rwkv"}, "position": {"kind": "none"}},
+    "narrow time mixing": {"block": {"mixer": "rwkv"}, "rwkv": {"d_inner": 16}},
     "state spaces": {"block": {"mixer": "mamba2", "feed_forward": False}, "position": {"kind": "none"}},
     "state spaces in groups": {
         "block": {"mixer": "mamba2"},

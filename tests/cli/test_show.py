@@ -14,7 +14,16 @@ from tinylm_cli.interop.load import load_config
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
-MIXERS = ("short_conv", "mamba", "mamba2", "gated_deltanet", "kimi_delta_attention", "lightning_attention", "rg_lru")
+MIXERS = (
+    "short_conv",
+    "mamba",
+    "mamba2",
+    "gated_deltanet",
+    "kimi_delta_attention",
+    "lightning_attention",
+    "rg_lru",
+    "rwkv",
+)
 CHANGES = ("--set", "norm.kind=rmsnorm", "--set", "n_layers=5")
 
 

@@ -67,6 +67,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "kimi_delta_attention": draw(_some(KIMI_DELTA_ATTENTION)) if mixer == "kimi_delta_attention" else {},
         "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
+        "rwkv": draw(_some({"d_inner": st.none() | DIMS})) if mixer == "rwkv" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
         "head": draw(_head()),

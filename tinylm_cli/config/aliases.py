@@ -71,6 +71,7 @@ _FIELDS = {
     "kimi_delta_attention.kernel_size": "linear_conv_kernel_dim short_conv_kernel_size",
     "rg_lru.d_inner": "lru_width",
     "rg_lru.kernel_size": "conv1d_width",
+    "rwkv.d_inner": "attention_hidden_size",
     "feed_forward.activation": "activation_fn activation_function hidden_act hidden_activation",
     "feed_forward.bias": "mlp_bias",
     "feed_forward.clamp": "swiglu_limit",
@@ -110,6 +111,7 @@ _BLOCKS = {
     "kimi_delta_attention": "kda",
     "lightning_attention": "lightning_attn linear_attention linear_attn",
     "rg_lru": "griffin lru rglru",
+    "rwkv": "rwkv4 time_mixing wkv",
     "feed_forward": "ffn mlp moe",
     "head": "lm_head",
 }

@@ -54,6 +54,7 @@ from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.rg_lru import RgLru
+from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
 from tinylm_cli.config.requirements import (
     CLASSIFIES,
@@ -324,8 +325,9 @@ class ResidualBlock(Block):
         " short_conv: a gated short convolution (LFM2); mamba: a selective state-space model; mamba2: one with scalar"
         " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next); kimi_delta_attention:"
         " the same with a decay for each channel (Kimi Linear); lightning_attention: linear attention with constant"
-        " decays (MiniMax-Text); rg_lru: a gated linear recurrence (Griffin); attention_mamba2: attention and Mamba-2"
-        " on one input, added (Falcon-H1); none: only the feed-forward network.",
+        " decays (MiniMax-Text); rg_lru: a gated linear recurrence (Griffin); rwkv: the time mixing of RWKV-4, averages"
+        " that decay with the distance; attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1); none:"
+        " only the feed-forward network.",
     )
     feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
@@ -427,6 +429,7 @@ BLOCKS: dict[str, type[Block]] = {
     "kimi_delta_attention": KimiDeltaAttention,
     "lightning_attention": LightningAttention,
     "rg_lru": RgLru,
+    "rwkv": Rwkv,
     "feed_forward": FeedForward,
     "block": ResidualBlock,
     "head": Head,

@@ -51,6 +51,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "mamba2.n_heads": config.mamba2_heads,
         "gated_deltanet.n_value_heads": config.gated_deltanet.value_heads,
         "rg_lru.d_inner": config.rg_lru_d_inner,
+        "rwkv.d_inner": config.rwkv_d_inner,
         "gated_deltanet.o_norm_eps": config.gated_deltanet.o_norm_eps or config.norm.eps,
         "kimi_delta_attention.o_norm_eps": config.kimi_delta_attention.o_norm_eps or config.norm.eps,
         "lightning_attention.o_norm_eps": config.lightning_attention.o_norm_eps or config.norm.eps,

@@ -20,6 +20,7 @@ SingleMixer = Literal[
     "kimi_delta_attention",
     "lightning_attention",
     "rg_lru",
+    "rwkv",
 ]
 MixerKind = Literal[SingleMixer, "attention_mamba2", "none"]
 MIXERS_OF_LAYER: dict[str, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}

@@ -19,6 +19,7 @@ from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
 from tinylm_cli.config.mixers.rg_lru import RgLru
+from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
 MAX_SEQUENCE = 4096
@@ -87,6 +88,7 @@ class LayerKind(Block):
         LightningAttention.model_construct(), description="Fields of lightning_attention that differ."
     )
     rg_lru: RgLru = Field(RgLru.model_construct(), description="Fields of rg_lru that differ.")
+    rwkv: Rwkv = Field(Rwkv.model_construct(), description="Fields of rwkv that differ.")
     feed_forward: FeedForward = Field(FeedForward.model_construct(), description="Fields of feed_forward that differ.")
     block: ResidualBlock = Field(ResidualBlock.model_construct(), description="Fields of block that differ.")
 

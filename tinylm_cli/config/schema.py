@@ -24,6 +24,7 @@ from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import DT_RANK_DIVISOR, Mamba
 from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
 from tinylm_cli.config.mixers.rg_lru import RgLru
+from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
@@ -80,6 +81,7 @@ class ModelConfig(Block):
         LightningAttention.model_construct(), description="Lightning attention, a linear attention."
     )
     rg_lru: RgLru = Field(RgLru.model_construct(), description="RG-LRU, a gated linear recurrence.")
+    rwkv: Rwkv = Field(Rwkv.model_construct(), description="RWKV-4's time mixing, a linear attention.")
     feed_forward: FeedForward = Field(
         FeedForward.model_construct(), description="The feed-forward network (MLP), or a mixture of experts."
     )
@@ -148,6 +150,11 @@ class ModelConfig(Block):
     def rg_lru_d_inner(self) -> int:
         """Inner dimensions of an RG-LRU layer."""
         return self.rg_lru.d_inner or self.d_model
+
+    @property
+    def rwkv_d_inner(self) -> int:
+        """Inner dimensions of an RWKV layer."""
+        return self.rwkv.d_inner or self.d_model
 
     @property
     def mamba2_heads(self) -> int:

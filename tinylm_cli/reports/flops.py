@@ -22,6 +22,7 @@ FlopsComponent = Literal[
     "lightning_attention",
     "linear_attention",
     "rg_lru",
+    "rwkv",
     "feed_forward",
     "router",
     "experts",

@@ -20,6 +20,7 @@ _CLASSES: dict[str, str] = {
     "kimi_delta_attention": "kimi_delta_attention.KimiDeltaAttention",
     "lightning_attention": "lightning_attention.LightningAttention",
     "rg_lru": "rg_lru.RgLru",
+    "rwkv": "rwkv.Rwkv",
     "none": "nothing.NoMixer",
 }
 """Module and class of each single mixer. A command imports only those of its config, which shortens its start."""

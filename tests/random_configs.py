@@ -429,6 +429,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
             "out_multiplier": draw(one_of([1.0, 0.5])),
             "gate_multiplier": draw(one_of([1.0, 0.7])) if gated else 1.0,
             "sub_norm": draw(st.booleans()),
+            "channel_mixing": not gated and draw(st.booleans()),
         }
         return found | factors
     router = draw(one_of(["softmax", "topk_softmax", "sigmoid", "sparsemixer"]))

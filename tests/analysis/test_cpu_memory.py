@@ -118,6 +118,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "gated recurrence": {"block": {"mixer": "rg_lru"}, "rg_lru": {"n_blocks": 4, "d_inner": 512}},
     "time mixing": {"block": {"mixer": "rwkv"}, "position": {"kind": "none"}},
+    "channel mixing": {"block": {"mixer": "none"}, "feed_forward": {"channel_mixing": True, "activation": "relu2"}},
     "narrow time mixing": {"block": {"mixer": "rwkv"}, "rwkv": {"d_inner": 16}},
     "state spaces": {"block": {"mixer": "mamba2", "feed_forward": False}, "position": {"kind": "none"}},
     "state spaces in groups": {

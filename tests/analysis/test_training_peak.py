@@ -55,6 +55,14 @@ def test_phases() -> None:
     assert gated[2].working_bytes == (STREAM + 2 * TOKENS * F) * BF16
 
 
+def test_squared_relu() -> None:
+    """Gradients of the square and of the ReLU, and a product; a gated unit has freed others by then."""
+    found = phases(*GQA, "feed_forward.activation=relu2")
+    assert found[2].working_bytes == (STREAM + 3 * TOKENS * F) * BF16
+    gated = phases(*GQA, "feed_forward.activation=relu2", "feed_forward.gated=true")
+    assert gated[2].working_bytes == (STREAM + 2 * TOKENS * F) * BF16
+
+
 @pytest.mark.parametrize("gated", ["true", "false"])
 def test_sub_norms(gated: str) -> None:
     """The norms' outputs and statistics are saved; gradients of gate and up follow after both ends of the norm."""

@@ -336,8 +336,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if values.get("gated"):
         values |= draw(_some({"clamp": st.none() | NUMBERS}))
     if values.get("activation") == "xielu" or draw(st.booleans()):
-        gate = {"gate_multiplier": NUMBERS} if values.get("gated") else {}
-        return values | draw(_some({"out_multiplier": NUMBERS, "sub_norm": st.booleans(), **gate}))
+        more = {"gate_multiplier": NUMBERS} if values.get("gated") else {"channel_mixing": st.booleans()}
+        return values | draw(_some({"out_multiplier": NUMBERS, "sub_norm": st.booleans(), **more}))
     n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))
     groups = draw(st.integers(1, n_groups))
     router = draw(st.sampled_from(["topk_softmax", "softmax", "sigmoid", "sparsemixer"]))

@@ -153,6 +153,7 @@ differential-odd-heads        heads-do-not-divide@8
 keys-as-values-alone          contradiction@8
 proportional-yarn             without-effect@9,12
 sub-norm-of-experts           without-effect@9
+channel-mixing-with-gates     without-effect@9
 per-layer-xielu               contradiction@10
 experts-xielu                 contradiction@8
 experts-zero                  out-of-range@8

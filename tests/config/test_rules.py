@@ -324,6 +324,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.sub_norm, or write feed_forward.n_experts: null",
     ),
     (
+        {"feed_forward.channel_mixing": True, "feed_forward.gated": True},
+        "without-effect",
+        "feed_forward.channel_mixing has no effect unless feed_forward.gated is false",
+        "omit feed_forward.channel_mixing, or write feed_forward.gated: false",
+    ),
+    (
         {"head.dense": True, "head.n_mtp_layers": 1},
         "without-effect",
         "head.dense has no effect unless head.n_mtp_layers is 0",

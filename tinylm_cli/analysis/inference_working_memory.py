@@ -192,6 +192,8 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
         if feed_forward.sub_norm:  # the gate, the hidden units, their norm (F each)
             normalizing = (1 + feed_forward.gated) * element_bytes + norm_bytes(config, element_bytes)
             dense = max(dense, normalizing * config.d_ff)
+        if feed_forward.channel_mixing:  # the receptance, a mix (D each)
+            dense += 2 * d * element_bytes
         return (residual_stream + dense,)
     top_k, upcast_bytes = feed_forward.top_k, max(element_bytes, FLOAT32_BYTES)
     # E scores in the model's dtype, and 4 copies in float32: upcast, activated, corrected, masked by group

@@ -11,6 +11,7 @@ from dataclasses import replace
 from tinylm_cli.analysis.layer_kinds import LayerSet, group_layers
 from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.attention import KEYS_AND_VALUES, position_bytes
+from tinylm_cli.analysis.mixers.mixer import state_element_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import CacheKind, CacheLayers, CacheShape
 
@@ -18,7 +19,8 @@ from tinylm_cli.reports.serving import CacheKind, CacheLayers, CacheShape
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
     """Return the bytes of the KV cache.
 
-    The sum over layers of what each mixer caches, as the ``cache_bytes`` of its file in ``analysis/mixers/`` describes.
+    The sum over layers of what each mixer caches, as the ``cache_bytes`` of its file in ``analysis/mixers/`` describes,
+    and of the last input of channel mixing.
 
     Args:
         config: A validated config.
@@ -39,7 +41,7 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     per_sequence = 0
     for group in group_layers(config, seq_len):
         layer_bytes = mixer_of(group.config).cache_bytes(group.config, seq_len=seq_len, dtype=dtype)
-        per_sequence += len(group.layers) * layer_bytes
+        per_sequence += len(group.layers) * (layer_bytes + _shifted_bytes(group.config, dtype))
     return batch_size * per_sequence  # B × Σ layers × bytes of a layer
 
 
@@ -52,7 +54,11 @@ def read_cache_bytes(config: ModelConfig, *, seq_len: int, dtype: str) -> int:
         dtype: As for :func:`kv_cache_bytes`.
     """
     return sum(
-        len(group.layers) * mixer_of(group.config).read_cache_bytes(group.config, seq_len=seq_len, dtype=dtype)
+        len(group.layers)
+        * (
+            mixer_of(group.config).read_cache_bytes(group.config, seq_len=seq_len, dtype=dtype)
+            + _shifted_bytes(group.config, dtype)
+        )
         for group in group_layers(config, seq_len)
     )
 
@@ -105,10 +111,11 @@ def _cache_layers(config: ModelConfig, dtype: str) -> Iterator[CacheLayers]:
 
 def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
     mixer = mixer_of(config)
-    kept = mixer.cache_bytes(config, seq_len=1, dtype=dtype)
+    kept, shifted = mixer.cache_bytes(config, seq_len=1, dtype=dtype), _shifted_bytes(config, dtype)
     if not mixer.caches_tokens:
-        kind: CacheKind = "state" if kept else "none"
-        return CacheLayers(1, "", kind, None, None, None, None, None, None, False, token_bytes=0, state_bytes=kept)
+        states = kept + shifted
+        kind: CacheKind = "state" if states else "none"
+        return CacheLayers(1, "", kind, None, None, None, None, None, None, False, token_bytes=0, state_bytes=states)
     states = mixer.state_bytes(config, dtype=dtype)
     latent = config.attention.kind == "latent"
     return CacheLayers(
@@ -123,8 +130,13 @@ def _one_layer(config: ModelConfig, dtype: str) -> CacheLayers:
         window=config.attention.window,
         chunked=config.attention.chunked,
         token_bytes=kept - states,
-        state_bytes=states,
+        state_bytes=states + shifted,
     )
+
+
+def _shifted_bytes(config: ModelConfig, dtype: str) -> int:
+    """Return the bytes of the last input of channel mixing, D."""
+    return config.d_model * state_element_bytes(dtype) if config.feed_forward.channel_mixing else 0
 
 
 def _multi_head_bytes(config: ModelConfig, dtype: str) -> int:

@@ -173,6 +173,8 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
             yield from _norm_before("ln_2", config, config.block.feed_forward_norm_gate_rank)
         if config.feed_forward.n_experts is not None:
             yield from _experts(config)
+        elif config.feed_forward.channel_mixing:
+            yield from _channel_mixing(config)
         else:
             yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
         if after or config.feed_forward.out_norm:
@@ -291,6 +293,19 @@ def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Comp
     if config.feed_forward.sub_norm:
         yield from norm(f"{name}.sub_norm", config, d_hidden)  # (F)
     yield from linear(f"{name}.down_proj", d_hidden, d, component, bias=bias)  # (D, F)
+
+
+def _channel_mixing(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the shares of both positions in each mix, the network, and the projection of its gate.
+
+    References:
+        Peng et al. 2023, section 3.1, https://arxiv.org/abs/2305.13048
+    """
+    d, bias = config.d_model, config.feed_forward.bias
+    for name in ("mix_up", "mix_receptance"):
+        yield Tensor(f"feed_forward.{name}", (d,), "feed_forward")  # (D)
+    yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
+    yield from linear("feed_forward.receptance_proj", d, d, "feed_forward", bias=bias)  # (D, D)
 
 
 def _experts(config: ModelConfig) -> Iterator[Tensor]:

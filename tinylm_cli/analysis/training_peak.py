@@ -22,6 +22,7 @@ from tinylm_cli.analysis.saved_tensors.attention import (
     OUTPUT,
     SUB_NORM_TENSORS,
 )
+from tinylm_cli.analysis.saved_tensors.feed_forward import network_tensors
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
 from tinylm_cli.analysis.saved_tensors.recompute import kept_of_layers, saved_by_layer
@@ -163,13 +164,24 @@ def _layer(
             # gradients of its output, of the parts above and below 0, and of a product; a gated unit has freed the
             # saved output of the activation by then
             n_hidden = 3 if config.feed_forward.gated else 4
+        if config.feed_forward.activation == "relu2" and not config.feed_forward.gated:
+            n_hidden = 3  # gradients of its output and of the ReLU, and a product
         if config.feed_forward.sub_norm:
             # its saved input and output are freed before the gradients of gate and up exist; without a gate, the peak
             # is at the gradients of its own input and output
             n_hidden = max(n_hidden - 1, 1)
         hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
-        yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
+        # channel mixing: the gradient of the receptance
+        working = residual_stream + hidden + (residual_stream if config.feed_forward.channel_mixing else 0)
+        yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), working)
+        if config.feed_forward.channel_mixing:
+            # the gradients of the output, of the receptance, of a mix and of both positions in it, and two products;
+            # the tensors of the network are freed
+            mixing = 7 * residual_stream
+            network = total_bytes(tensor for tensor in tensors if tensor.name in network_tensors(run))
+            weights = 2 * down_proj  # gradients of up and down
+            yield PhaseMemory("backward", gradients + weights, saved + total_bytes(own) - network, mixing)
     if config.block.has_mixer:
         last = max(index for index, tensor in enumerate(tensors) if tensor.part in config.block.mixers)
         # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it

@@ -68,6 +68,7 @@ from tinylm_cli.config.requirements import (
     LONGROPE,
     MIXES,
     NORM_BEFORE,
+    NOT_GATED,
     PRE_NORM,
     ROPE,
     SANDWICH,
@@ -240,6 +241,11 @@ class FeedForward(Block):
     out_multiplier: Annotated[Factor, DENSE] = Field(1.0, description="Multiplier of the output of a dense network.")
     sub_norm: Annotated[bool, DENSE] = Field(
         False, description="Normalize the hidden units before the down projection (sub-LN; BitNet)."
+    )
+    channel_mixing: Annotated[bool, DENSE, NOT_GATED] = Field(
+        False,
+        description="Channel mixing (RWKV-4): the network reads a mix of each token and the one before it, with learned"
+        " shares of each dimension, and a sigmoid gate projected from another mix multiplies its output.",
     )
     n_experts: int | None = optional(8, "Routed experts; default: a dense network.", ge=1, le=MAX_N_EXPERTS)
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")

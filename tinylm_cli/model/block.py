@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from itertools import repeat
 from typing import cast
@@ -13,6 +14,7 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
 from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.mixers.registry import mixer_classes
@@ -20,6 +22,7 @@ from tinylm_cli.model.norm import build_norm, norm_before
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
+from tinylm_cli.model.token_shift import ShiftState
 
 
 class LayerScalar(nn.Module):
@@ -96,6 +99,8 @@ class TransformerBlock(nn.Module):
         has_own_norm = before and has_feed_forward and not config.block.shared_norm
         self.ln_2 = norm_before(config, rank_2) if has_own_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
+        if isinstance(self.feed_forward, ChannelMixing):
+            self.feed_forward.set_layer(layer)
         self.post_ln_2 = build_norm(config) if after_feed_forward and has_feed_forward else None
         d_per_layer = config.embedding.d_per_layer
         self.per_layer_input = None if d_per_layer is None else PerLayerInput(config, d_per_layer)
@@ -126,6 +131,7 @@ class TransformerBlock(nn.Module):
     ) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation``, ``cache`` and ``shared`` are passed to the mixer.
 
+        The last state in ``cache`` is that of channel mixing, if the block has it.
         ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
         """
         x = self._sublayers(x, mask, rotation, cache, shared)  # (B, T, D)
@@ -143,9 +149,9 @@ class TransformerBlock(nn.Module):
     ) -> Tensor:
         """Return the residual stream (B, T, D) after both sub-layers."""
         mixers, normed, mixed = self.mixers, x, None
+        caches, own_cache = self._split_states(cache)
         if mixers:
             normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
-            caches = cache if isinstance(cache, SideBySideState) else repeat(cache)
             with_shared = {} if shared is None else {"shared": shared}  # only attention takes it
             outputs = (
                 mixer(normed, mask=mask, rotation=rotation, cache=own, **with_shared)
@@ -158,13 +164,30 @@ class TransformerBlock(nn.Module):
             return x
         if not self.shared_norm:
             normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
-        reads_both = isinstance(self.feed_forward, ExpertFeedForward)
-        out = self.feed_forward(normed, x) if reads_both else self.feed_forward(normed)  # (B, T, D)
+        if isinstance(self.feed_forward, ExpertFeedForward):
+            out = self.feed_forward(normed, x)  # (B, T, D)
+        elif isinstance(self.feed_forward, ChannelMixing):
+            out = self.feed_forward(normed, own_cache)  # (B, T, D)
+        else:
+            out = self.feed_forward(normed)  # (B, T, D)
         feed_forward_out = self._branch(out, self.post_ln_2)  # (B, T, D)
         x = self._skip(x, normed)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)
         return self._add(x, feed_forward_out, self.post_ln_2)  # (B, T, D)
+
+    def _split_states(
+        self, cache: LayerState | SideBySideState | None
+    ) -> tuple[Iterable[LayerState | None], ShiftState | None]:
+        """Return the states of the mixers, and that of channel mixing."""
+        if cache is None:
+            return repeat(None), None
+        states = cache if isinstance(cache, SideBySideState) else (cache,)
+        if not isinstance(self.feed_forward, ChannelMixing):
+            return states, None
+        last = states[-1]
+        assert isinstance(last, ShiftState)
+        return states[:-1] or repeat(None), last
 
     def extra_repr(self) -> str:
         """Return the window, or the length of a chunk, for ``print(model)``."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.feed_forward import FeedForward, build_activation
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
@@ -287,5 +288,7 @@ class ExpertFeedForward(nn.Module):
 
 
 def build_feed_forward(config: ModelConfig) -> FeedForward | ExpertFeedForward:
-    """Return the feed-forward module of a kind of layers, on meta: dense, or a mixture of experts."""
+    """Return the feed-forward module of a kind of layers, on meta: dense, channel mixing, or a mixture of experts."""
+    if config.feed_forward.channel_mixing:
+        return ChannelMixing(config)
     return FeedForward(config, config.d_ff) if config.feed_forward.n_experts is None else ExpertFeedForward(config)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from tinylm_cli.config.choices import NormKind, PositionKind
 from tinylm_cli.model.block import LayerScalar, TransformerBlock
+from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
@@ -244,6 +245,7 @@ def _sub_layer(module: nn.Module, norm: str) -> str:
         return norm if isinstance(module, Norm) else f"{norm} × its gate"
     kinds: dict[type[nn.Module], str] = {
         FeedForward: "feed-forward",
+        ChannelMixing: "RWKV channel mixing",
         ExpertFeedForward: "mixture of experts",
         PerLayerInput: "+ embedding of the layer",
         LayerScalar: "output of the block × its scalar",

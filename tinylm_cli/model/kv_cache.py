@@ -11,15 +11,16 @@ from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SideBySideState
+from tinylm_cli.model.token_shift import ShiftState
 
 _StateKind = tuple[tuple[type[LayerState], tuple[Buffer, ...]], ...]
-"""The decoding state of each sequence mixer of a layer, and its buffers."""
+"""The decoding state of each sequence mixer of a layer and of its channel mixing, and its buffers."""
 
 
 class _LayerGroup(NamedTuple):
     """Layers that share buffers."""
 
-    # the decoding state of each mixer, and its buffers: one layer after the other along the first dimension
+    # the decoding state of each module, and its buffers: one layer after the other along the first dimension
     states: tuple[tuple[type[LayerState], tuple[Tensor, ...]], ...]
     layers: list[int]  # their indices
 
@@ -103,9 +104,10 @@ class KVCache:
 def _state_kind(kind: ModelConfig, batch_size: int, capacity: int) -> _StateKind:
     """Return the decoding states of a layer of this kind and their buffers.
 
-    Empty without a sequence mixer, or if the layer attends to keys and values of an earlier one.
+    A mixer has none if it attends to keys and values of an earlier layer. That of channel mixing is the last.
     """
-    if kind.attention.kv_from is not None:
-        return ()
-    states = (mixer.state_class(kind) for mixer in mixer_classes(kind).values())
+    mixers = mixer_classes(kind).values() if kind.attention.kv_from is None else ()
+    states = [mixer.state_class(kind) for mixer in mixers]
+    if kind.feed_forward.channel_mixing:
+        states.append(ShiftState)
     return tuple((state, state.buffers(kind, batch_size=batch_size, capacity=capacity)) for state in states)

@@ -162,7 +162,7 @@ class TinyTransformerLM(nn.Module):
 
         Raises:
             ValueError: If tokens or mask have an invalid dtype or shape, an id is outside the vocabulary, or a mask is
-                given to a model with mixers other than attention.
+                given to a model with mixers other than attention or with channel mixing.
         """
         tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if mask is not None:
@@ -172,12 +172,14 @@ class TinyTransformerLM(nn.Module):
         return outputs[:, -1] if self.config.head.kind == "sequence_classification" else outputs  # (B, L) or (B, T, V)
 
     def _require_attention(self) -> None:
-        """Raise ValueError if some layer mixes positions without attention, which a mask cannot restrict."""
+        """Raise ValueError if some layer reads other positions without attention, which a mask cannot restrict."""
         for kind in self._kinds:
             if set(kind.block.mixers) - {"attention"}:
                 raise ValueError(
                     f"a mask applies to attention only; this model has layers of block.mixer {kind.block.mixer}"
                 )
+            if kind.feed_forward.channel_mixing:
+                raise ValueError("a mask applies to attention only; this model has layers of channel mixing")
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map vectors (..., D) after the final norm to logits (..., V).

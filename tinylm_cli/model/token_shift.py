@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.sequence_mixer import Buffer, constant_states
+
+
+class ShiftState(NamedTuple):
+    """The decoding state of a module that reads the vector before each position.
+
+    Attributes:
+        last: The vector of the last position, (B, 1, D); zeros before the first.
+    """
+
+    last: Tensor
+
+    @staticmethod
+    def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
+        """Return the buffer of one layer, which does not grow with the positions."""
+        return (Buffer((1, batch_size, 1, config.d_model)),)  # (1, B, 1, D)
+
+    @classmethod
+    def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
+        """Return the state of each layer, emptied before the first position."""
+        return [cls(*tensors) for tensors in constant_states(buffers, start=start)]
 
 
 def shift_tokens(x: Tensor, last: Tensor | None = None) -> Tensor:

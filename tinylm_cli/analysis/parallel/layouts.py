@@ -79,7 +79,7 @@ def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> It
     kinds = layer_pattern(config).kinds
     sizes = {size for kind in kinds for _, _, size in _tensor_parallel_sizes(kind)}
     experts = gcd(*_expert_counts(kinds)) or 1
-    longest_context = max(seq_len // 2, 1) if all(mixer_of(kind).supports_context_parallel for kind in kinds) else 1
+    longest_context = 1 if any(map(_reads_in_order, kinds)) else max(seq_len // 2, 1)
     max_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
 
     def divides(layout: Layout) -> bool:
@@ -123,10 +123,11 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
         message = "pipeline parallelism is not supported with attention.index_shared: stages send no positions"
         yield LayoutMismatch("pipeline", "attention.index_shared", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
-    whole = [kind.block.mixer for kind in kinds if not mixer_of(kind).supports_context_parallel]
+    whole = [each for kind in kinds if (each := _reads_in_order(kind))]
     if layout.context > 1 and whole:
-        message = f"context parallelism {layout.context} shards sequences, which block.mixer {whole[0]} reads in order"
-        yield LayoutMismatch("context", "block.mixer", message, "shard the model instead, or the batch")
+        field, named = whole[0]
+        message = f"context parallelism {layout.context} shards sequences, which {named} reads in order"
+        yield LayoutMismatch("context", field, message, "shard the model instead, or the batch")
     replicas = layout.data * layout.context
     if layout.expert > 1 and not _expert_counts(kinds):
         message = f"expert parallelism {layout.expert} needs a mixture of experts"
@@ -134,6 +135,13 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     elif replicas % layout.expert:
         message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context"
         yield LayoutMismatch("expert", "", message, "experts are sharded among these GPUs")
+
+
+def _reads_in_order(kind: ModelConfig) -> tuple[str, str] | None:
+    """Return the field that makes layers of a kind read a sequence in order, and its value in words; None if none."""
+    if not mixer_of(kind).supports_context_parallel:
+        return "block.mixer", f"block.mixer {kind.block.mixer}"
+    return ("feed_forward.channel_mixing",) * 2 if kind.feed_forward.channel_mixing else None
 
 
 def _tensor_parallel_sizes(kind: ModelConfig) -> Iterator[tuple[str, str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, INT64_BYTES
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 from tinylm_cli.config.choices import Activation
 
 
@@ -42,6 +42,30 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
             yield hidden("hidden units")  # ReLU's derivative needs its output
         yield from norm(run, f"{part} sub_norm", hidden("hidden units"), rows, d_hidden, sharding="tensor")
     yield hidden("down_proj input")
+
+
+def channel_mixing(run: ForwardPass) -> Iterator[SavedTensor]:
+    """Yield the tensors that RWKV's channel mixing saves, except its input, one end of each mix.
+
+    Follows ``model/channel_mixing.py:ChannelMixing.forward``. Every GPU of tensor parallelism projects both mixes.
+    """
+    part = "feed_forward"
+
+    def vectors(name: str, sharding: Sharding) -> SavedTensor:
+        return SavedTensor(f"{part} {name}", part, run.tokens * run.config.d_model * run.element_bytes, sharding)
+
+    yield vectors("shifted input", "none")  # the other end of each mix
+    yield vectors("receptance_proj input", "none")
+    yield vectors("up_proj input", "none")
+    yield from feed_forward(run, part, run.tokens, run.config.d_ff)
+    yield vectors("receptance", "sequence")
+    yield vectors("output", "sequence")
+
+
+def network_tensors(run: ForwardPass) -> frozenset[str]:
+    """Return the names of the tensors of channel mixing that the backward pass of its network frees."""
+    inside = (tensor.name for tensor in feed_forward(run, "feed_forward", run.tokens, run.config.d_ff))
+    return frozenset(["feed_forward up_proj input", "feed_forward output", *inside])
 
 
 def activation(name: Activation, hidden: Callable[[str], SavedTensor]) -> Iterator[SavedTensor]:

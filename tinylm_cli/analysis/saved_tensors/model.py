@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers import mixer_of
-from tinylm_cli.analysis.saved_tensors.feed_forward import activation, experts, feed_forward
+from tinylm_cli.analysis.saved_tensors.feed_forward import activation, channel_mixing, experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
@@ -133,6 +133,8 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         yield normed  # read by gate_proj, up_proj and the router
         if config.feed_forward.n_experts is not None:
             yield from experts(run, x)
+        elif config.feed_forward.channel_mixing:
+            yield from channel_mixing(run)
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
         yield from sublayer_end(FEED_FORWARD)

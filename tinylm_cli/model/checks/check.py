@@ -147,7 +147,8 @@ class CheckContext:
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
         mixers = [(mixer, kind) for kind in layer_pattern(config).kinds for mixer in mixer_classes(kind).values()]
-        if not any(mixer.reads_earlier_positions(kind) for mixer, kind in mixers):
+        shifts = any(kind.feed_forward.channel_mixing for kind in layer_pattern(config).kinds)
+        if not shifts and not any(mixer.reads_earlier_positions(kind) for mixer, kind in mixers):
             return False
         if half and not any("attention" in kind.block.mixers for _, kind in mixers):
             return False

@@ -985,6 +985,20 @@ def mamba(draw: Draw) -> Keys:
     }
 
 
+def rwkv(draw: Draw) -> Keys:
+    width = draw(one_of(12, 16))
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": width,
+        "num_hidden_layers": draw(one_of(2, 3)),
+        "context_length": MAX_LEN,
+        "attention_hidden_size": draw(one_of(None, width)),  # transformers has no states of another width
+        "intermediate_size": draw(one_of(None, 24)),
+        "rescale_every": draw(one_of(6, 0)),
+        "tie_word_embeddings": draw(one_of(False, True)),
+    }
+
+
 def falcon_h1(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | scaling(draw)
     heads, groups = draw(one_of(2, 4)), draw(one_of(1, 2))
@@ -1465,6 +1479,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "llama": llama,
     "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,
+    "rwkv": rwkv,
     "mamba": mamba,
     "falcon_h1": falcon_h1,
     "falcon_mamba": falcon_mamba,

@@ -616,6 +616,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "layers.pattern": "2 recurrent, attention", "layers.last": "2 recurrent",
         "layers.kinds": {"recurrent": {"block": {"mixer": "rg_lru"}}, "attention": {}},
     },
+    "rwkv": {
+        "d_model": 768, "n_layers": 12, "d_ff": 3072, "max_len": 1024, "block.mixer": "rwkv", "rwkv.d_inner": 768,
+        "position.kind": "none", "norm.kind": "layernorm", "norm.eps": 1e-5, "norm.bias": None, "embedding.norm": True,
+        "feed_forward.activation": "relu2", "feed_forward.channel_mixing": True, "feed_forward.bias": False,
+        "tie_weights": False, "dropout": 0.0,
+    },
     "mamba": {
         "d_model": 768, "n_layers": 32, "block.mixer": "mamba", "block.feed_forward": False, "position.kind": "none",
         "mamba.d_inner": 1536, "mamba.dt_rank": 48, "mamba.d_state": 16, "mamba.norm": "none", "norm.kind": "rmsnorm",

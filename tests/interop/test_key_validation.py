@@ -80,6 +80,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("mamba", {"hidden_act": "gelu"}),
     ("jamba", {"sliding_window": 8}),
     ("recurrent_gemma", {"hidden_activation": "relu"}),
+    ("rwkv", {"layer_norm_epsilon": 1e-6}),
     ("recurrent_gemma", {"block_types": ["recurrent", "global"]}),
     ("bamba", {"partial_rotary_factor": 1.0}),
     ("granitemoehybrid", {"hidden_act": "gelu"}),

@@ -51,6 +51,10 @@ WITHOUT_START = ("bamba",)
 """Families whose code in transformers begins at position 0 with a cache too, unless it is given the positions."""
 
 
+ONE_BY_ONE = ("rwkv",)
+"""Families whose code in transformers mixes the sequences of a batch when it reads one token with a state."""
+
+
 @contextmanager
 def imported(family: str, keys: dict[str, Any]) -> Iterator[tuple[Any, LoadedConfig, TinyTransformerLM, Path]]:
     """Yield a random model of transformers, its config as ours reads it, the model as ours, and the folders' parent."""
@@ -73,7 +77,11 @@ def random_model(family: str, keys: dict[str, Any]) -> Any:
 
 
 def read_on(theirs: Any, tokens: Tensor, kept: Any, start: int) -> tuple[Tensor, Any]:
-    """Return the logits of the next tokens, and what transformers keeps of them, by either of its names for that."""
+    """Return the logits of the next tokens, and what transformers keeps of them, by any of its names for that."""
+    if theirs.config.model_type in ONE_BY_ONE:
+        states = [None] * len(tokens) if kept is None else kept
+        outs = [theirs(row[None], state=state, use_cache=True) for row, state in zip(tokens, states, strict=True)]
+        return torch.cat([out.logits for out in outs]), [out.state for out in outs]
     accepted = inspect.signature(theirs.forward).parameters
     name = "cache" if "cache" in accepted else "past_key_values"
     if kept is None and theirs.config.model_type in WITHOUT_CACHE_IN_OUTPUT:

@@ -21,7 +21,7 @@ internlm internlm2 internvl jetmoe kimi_k25 llava_next llava_onevision longcat_f
 minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_diarize_audio mpnet mt5 musicgen
 musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral plbart
 prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text
-reformer rembert roberta roberta-prelayernorm roc_bert roformer rwkv smolvlm switch_transformers t5 t5gemma t5gemma2
+reformer rembert roberta roberta-prelayernorm roc_bert roformer smolvlm switch_transformers t5 t5gemma t5gemma2
 trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm xmod zamba zamba2 zaya
 """
 
@@ -67,7 +67,6 @@ REASONS = {
     "longcat_flash": "each of its layers has two attentions and two dense networks, and some experts compute nothing",
     "mllama": "some of its layers have cross-attention to an image encoder",
     "moshi": "its embedding has one token more than its LM head",
-    "rwkv": "its layers are RWKV's time mixing and channel mixing, which shift tokens by one position",
     "trocr": "its layers have cross-attention to an image encoder",
     "xlnet": "its attention is not causal: it models permutations of the tokens",
     "xlstm": "its layers are mLSTM cells, a recurrence with exponential gates that is not one of tinylm's mixers",

@@ -49,6 +49,8 @@ class TensorLayout(StrEnum):
     """Like ``flattened``, but the matrix of each expert is transposed first, (in, out)."""
     one_row = "one_row"
     """A vector, stored as a matrix of one row."""
+    one_position = "one_position"
+    """A vector, stored as (1, 1, size), like one position of one sequence."""
     alternating = "alternating"
     """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 

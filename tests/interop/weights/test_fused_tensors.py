@@ -33,6 +33,7 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.stacked_transposed: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.flattened: [[(3, 6, 4)]],
     TensorLayout.one_row: [[(6,)]],
+    TensorLayout.one_position: [[(6,)]],
     TensorLayout.flattened_transposed: [[(3, 6, 4)]],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }

@@ -154,6 +154,11 @@ LAYOUTS = {
         lambda stored, _, __: [stored[0]],
         lambda parts, _: parts[0][None],
     ),
+    TensorLayout.one_position: Layout(
+        lambda shapes: (1, 1, *shapes[0]),
+        lambda stored, _, __: [stored[0, 0]],
+        lambda parts, _: parts[0][None, None],
+    ),
     TensorLayout.alternating: Layout(_alternating_shape, _split_alternating, _join_alternating),
 }
 

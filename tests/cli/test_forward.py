@@ -131,6 +131,11 @@ class TestTokens:
                 "--random 4*8: expected BxT, batch size and length",
                 "for example --random 4x128",
             ),
+            (
+                ["--random", "1x1k"],
+                "1,024 tokens are more than max_len 32",
+                "pass fewer tokens, or add --set max_len=1024",
+            ),
             (["--random", "0x8"], "--random 0x8: expected BxT, batch size and length", "for example --random 4x128"),
             (["--random", "1x33"], "33 tokens are more than max_len 32", "pass fewer tokens, or add --set max_len=33"),
         ],

@@ -174,6 +174,27 @@ def _outcome(text: str, *overrides: str) -> Any:
         return [(found.code, found.field, found.message) for found in error.diagnostics]
 
 
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("max_len=8k", 8192),
+        ("max_len=1M", 1024**2),
+        ("attention.window=2k", 2048),
+        ("vocab_size=32K", 32_000),
+        ("vocab_size=1.5k", 1500),
+    ],
+)
+def test_set_takes_amounts(minimal: str, override: str, value: int) -> None:
+    name = override.partition("=")[0]
+    assert flatten(_parse(minimal, override).config.model_dump())[name] == value
+
+
+@pytest.mark.parametrize("override", ["d_model=1k", "max_len='8k'", "max_len=8x", "vocab_size=32kk"])
+def test_set_rejects_other_amounts(minimal: str, override: str) -> None:
+    with pytest.raises(ConfigError, match="must be an integer"):
+        _parse(minimal, override)
+
+
 def test_the_last_of_equal_options_wins(minimal: str) -> None:
     assert _parse(minimal, "n_layers=2", "n_layers=3").config.n_layers == 3
 

@@ -23,6 +23,8 @@ Most commands have the form
 
 - `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` is
   equivalent.
+- `--set key=value` changes a field. Lengths and `vocab_size` may have units: `--set max_len=8k` is 8,192 tokens, as
+  everywhere in lengths; `--set vocab_size=32k` is 32,000, as everywhere in counts.
 - `--output FILE` infers the format from the suffix: `.json`, `.md`, `.csv`, `.tex`, `.txt`, and `.yaml` for the
   commands that write a config. Any other suffix needs `--format`, which takes precedence. An existing file is
   replaced only with `--force`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.argv import BARE_TOKENS
 from tinylm_cli.cli.streams import print_note
+from tinylm_cli.config.amounts import parse_length
 from tinylm_cli.errors import InputError, UnableError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MAX_INPUT_BYTES = 64 * 1024 * 1024
 
 _MAX_SHOWN = 20
 _SEPARATORS = re.compile(r"[,\s]+")
-_SIZES = re.compile(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8})")
+_SIZES = re.compile(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8}[kK]?)")
 
 
 def prompt_ids(
@@ -110,7 +111,7 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
 
 
 def parse_sizes(argument: str) -> tuple[int, int]:
-    """Return (B, T), written as ``4x128``.
+    """Return (B, T), written as ``4x128`` or ``4x1k``.
 
     Raises:
         UsageError: If it has another form.
@@ -118,7 +119,9 @@ def parse_sizes(argument: str) -> tuple[int, int]:
     match = _SIZES.fullmatch(argument)
     if match is None:
         raise UsageError(f"--random {argument}: expected BxT, batch size and length", help="for example --random 4x128")
-    return int(match[1]), int(match[2])
+    length = parse_length(match[2])
+    assert length is not None
+    return int(match[1]), length
 
 
 def check_length(length: int, config: ModelConfig) -> None:

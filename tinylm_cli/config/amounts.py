@@ -39,6 +39,9 @@ PATTERNS = {
 }
 """The regular expression of amounts of each kind."""
 
+LENGTHS = ("max_len", "original_max_len", "window", "chunk_len", "seq_len")
+"""Fields of numbers of tokens in a sequence, of which k is 1,024."""
+
 _LENGTH = r"([0-9]{1,12}) ?([kKmM]?)"
 _POWER = r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})"
 
@@ -105,6 +108,22 @@ def parse_length(text: str) -> int | None:
     if length is None:
         return None
     return int(length[1]) * {"": 1, "k": 1024, "m": 1024**2}[length[2].casefold()]
+
+
+def read_field(text: str, name: str) -> int | None:
+    """Return ``8k`` as the value of the field with a dotted name; None if it is no length or count of the vocabulary.
+
+    Other sizes, such as ``d_model``, accept digits only: 1k may be meant as 1,000 or as 1,024.
+    """
+    field = name.rpartition(".")[2]
+    if field in LENGTHS:
+        return parse_length(text)
+    if field != "vocab_size" or text.isdigit():
+        return None
+    try:
+        return parse_amount(text, "count")
+    except ValueError:
+        return None
 
 
 def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:

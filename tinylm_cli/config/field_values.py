@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import prod
 
+from tinylm_cli.config.amounts import read_field
 from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.fields import schema_of
 from tinylm_cli.config.similar_names import suggest
@@ -14,7 +15,8 @@ from tinylm_cli.errors import UsageError
 MAX_POINTS = 500
 """Maximum number of configs in a sweep."""
 
-_RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")
+_BOUND = r"([0-9]{1,12}[kKmM]?)"
+_RANGE = re.compile(rf"{_BOUND}\.\.{_BOUND}(?::{_BOUND})?")
 _ITEM = re.compile(r"""(?:"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^,])*""")
 _EXAMPLE = "for example n_layers=4..24:4 or norm.kind=layernorm,rmsnorm"
 
@@ -58,12 +60,13 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
         remedy = f"did you mean {schema.here(meant)}?" if meant else "tinylm schema --format markdown lists the fields"
         raise UsageError(f"unknown field {quote(key)}", help=remedy)
     range_ = _RANGE.fullmatch(values.strip())
-    if range_ is None:
+    bounds = [_bound(each, field) for each in range_.groups("1")] if range_ else []
+    if range_ is None or None in bounds:
         listed = tuple(_items(values))
         if not all(listed) or ".." in values:
             raise UsageError(f"{argument}: expected a range or a list", help=_EXAMPLE)
         return key, listed
-    first, last, step = int(range_[1]), int(range_[2]), int(range_[3] or 1)
+    first, last, step = (each for each in bounds if each is not None)
     if step == 0:
         raise UsageError(f"{argument}: the step must be positive", help=_EXAMPLE)
     if last < first:
@@ -71,6 +74,11 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     if (last - first) // step >= MAX_POINTS:
         raise UsageError(f"{argument}: the limit is {MAX_POINTS:,} values", help="take larger steps")
     return key, tuple(map(str, range(first, last + 1, step)))
+
+
+def _bound(text: str, field: str) -> int | None:
+    """Return a bound or the step of a range; None if the field does not accept its unit."""
+    return int(text) if text.isdigit() else read_field(text, field)
 
 
 def _items(values: str) -> Iterator[str]:

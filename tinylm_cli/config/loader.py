@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from tinylm_cli.config.amounts import read_field
 from tinylm_cli.config.attention_kinds import expand_attention_kinds
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
@@ -154,6 +155,9 @@ def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
         document = read_yaml(source)
         errors.extend(document.diagnostics)
         node = document.root
+        if node is not None and isinstance(node.scalar, str) and not node.quoted:
+            amount = read_field(node.scalar, key.strip())
+            node.scalar = node.scalar if amount is None else amount
     depth = _KIND_DEPTH if key.strip().startswith("layers.kinds.") else _DEPTH
     *blocks, last = key.strip().split(".", depth)
     entries = root.entries

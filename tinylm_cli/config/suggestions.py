@@ -19,7 +19,7 @@ from tinylm_cli.config.aliases import (
     IGNORED_KEYS,
     RECIPROCAL_KEYS,
 )
-from tinylm_cli.config.amounts import UNITS, AmountKind, RateKind, parse_length
+from tinylm_cli.config.amounts import LENGTHS, UNITS, AmountKind, RateKind, parse_length
 from tinylm_cli.config.base import Block
 from tinylm_cli.config.dependencies import applies, defaults
 from tinylm_cli.config.fields import MODEL, Field, Schema
@@ -40,8 +40,6 @@ _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 _SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
 _SCALES = {"k": 10**3, "m": 10**6, "b": 10**9}
-_LENGTHS = ("max_len", "original_max_len", "window", "chunk_len", "seq_len")
-"""Fields of numbers of tokens in a sequence, of which k is 1,024."""
 _UNITS = {"%": 0.01, "k": 1e3, "m": 1e6}
 _AMOUNT = re.compile(r"[~≈ ]*(?P<number>[0-9]{1,9}(\.[0-9]{1,6})?)\s*(?P<unit>[a-z/ ]+)")
 _SPELLINGS: dict[AmountKind | RateKind, dict[str, str]] = {
@@ -150,7 +148,7 @@ def _guess(text: str, field: Field) -> str | None:
         case "boolean":
             return _BOOLEANS.get(text) or suggest(text, ("true", "false"))
         case "integer":
-            return _guess_length(text) if _last(field.name) in _LENGTHS else _guess_integer(text)
+            return _guess_length(text) if _last(field.name) in LENGTHS else _guess_integer(text)
         case "number" | "share":
             return _guess_number(text)
         case "count" | "size" | "flops" | "rate" | "flop_rate":

@@ -23,6 +23,10 @@ _OF_QUERIES_AND_OUTPUTS = frozenset(
 """The fields of attention that do not concern keys and values, and may differ."""
 
 
+_HEAD_SIZES = ("attention.n_kv_heads", "attention.d_head", "attention.d_value")
+"""The fields that follow from ``d_model`` and ``n_heads`` if they are unset."""
+
+
 def broken_sharing_rules(
     values: Values, kinds: Mapping[str, Mapping[str, Any]], order: Sequence[str]
 ) -> Iterator[Problem]:
@@ -111,6 +115,8 @@ def _differs(name: str, source: str, of_kind: Mapping[str, Values]) -> tuple[str
     for field in own:
         if field == FIELD or not field.startswith(_ALIKE) or field in _OF_QUERIES_AND_OUTPUTS or field not in other:
             continue
+        if not (_is_known(own, field) and _is_known(other, field)):
+            continue  # a field that it follows from is missing or invalid
         value, expected = _resolved(own, field), _resolved(other, field)
         if value != expected:
             message = (
@@ -119,6 +125,10 @@ def _differs(name: str, source: str, of_kind: Mapping[str, Values]) -> tuple[str
             )
             return message, f"write the same {field} in both kinds, or omit {FIELD}", field
     return None
+
+
+def _is_known(values: Values, field: str) -> bool:
+    return values[field] is not None or field not in _HEAD_SIZES or {"d_model", "n_heads"} <= values.keys()
 
 
 def _resolved(values: Values, field: str) -> object:

@@ -142,6 +142,14 @@ def test_pick(here: Here) -> None:
         assert load_config("picked.yaml").config == wanted
 
 
+def test_table_in_a_file(here: Here, folder: Path) -> None:
+    words = ("design", "--params", "10M", "--top", "3")
+    assert here(*words, "-o", "found.txt").code == 0
+    assert (folder / "found.txt").read_text(encoding="utf-8") == here(*words).out
+    assert here(*words, "-o", "picked.txt", "--pick", "1").code == 0
+    assert load_config("picked.txt").config.nominal_params == 10_000_000
+
+
 def test_force(here: Here, folder: Path) -> None:
     words = ("design", "--params", "125M", "-o", "mine.yaml")
     assert here(*words).code == 0

@@ -54,6 +54,32 @@ def test_name_with_suffix(name: str, file: str, here: Here, folder: Path) -> Non
     assert (folder / file).is_file()
 
 
+@pytest.mark.parametrize(("words", "title"), [((), "other: started"), (("mine",), "mine: started")])
+def test_output_names_the_file(words: tuple[str, ...], title: str, here: Here, folder: Path) -> None:
+    assert here("new", *words, "--output", "other.yaml").code == 0
+    assert title in (folder / "other.yaml").read_text(encoding="utf-8")
+    assert here("validate", "other.yaml").code == 0
+    assert not (folder / "mine.yaml").exists()
+
+
+def test_standard_output(here: Here) -> None:
+    told = here("new", "-o", "-")
+    assert told.out.splitlines()[2] == "# config: started from tiny."
+    assert told.err == ""
+
+
+@pytest.mark.parametrize("words", [("x.json",), ("-o", "x.json"), ("-o", "x.txt")])
+def test_files_of_other_formats(words: tuple[str, ...], here: Here, folder: Path) -> None:
+    told = here("new", *words)
+    assert (told.code, told.out) == (2, "")
+    assert "new writes YAML" in told.err
+    assert not list(folder.glob("x*"))
+
+
+def test_a_name_is_required(here: Here) -> None:
+    assert here("new").err == "error: NAME is missing\n  = help: for example tinylm new mine\n"
+
+
 def test_set_changes_the_file(here: Here) -> None:
     assert here("new", "mine", "--set", "n_layers=9", "--set", "norm.kind=rmsnorm").code == 0
     config = load_config("mine.yaml").config

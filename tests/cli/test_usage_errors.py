@@ -238,7 +238,7 @@ Here = Callable[..., Any]
             "create its folder first: mkdir -p absent",
         ),
         (["new", "mine", "smal"], "no such preset or file: smal", "did you mean small?"),
-        (["new"], "NAME is missing", "see tinylm new --help"),
+        (["new"], "NAME is missing", "for example tinylm new mine"),
         (["export"], "DIR is missing", "see tinylm export --help"),
         (["validate"], "FILE... is missing", "for example tinylm validate my.yaml"),
         # names and overrides

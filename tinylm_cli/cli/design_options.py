@@ -175,8 +175,9 @@ class DesignOptions(Record):
     full: Annotated[bool, option("Also explain the ranking and show the searched grid.", "--full")] = False
 
     def writes_config(self, to: Output) -> bool:
-        """Return whether to write one design as a config instead of the table."""
-        return to.format_ == "text" and (self.pick is not None or to.output is not None)
+        """Return whether to write one design as a config instead of the table, which a .txt file holds."""
+        names_config = to.output is not None and to.output.suffix.lower() != ".txt"
+        return to.format_ == "text" and (self.pick is not None or names_config)
 
     @property
     def amounts(self) -> dict[str, str | None]:

@@ -117,6 +117,8 @@ def _suggested_option(option: str, parameters: Sequence[Any], options: Mapping[s
     elsewhere = {each for names in options.values() for each in names}
     name = option.lstrip("-").replace("-", "_")
     if name not in settable and option not in elsewhere:
+        if not option.startswith("--"):
+            return ""
         near = suggest(option, (each for each in known if each not in OVERWRITES))
         if near is not None:
             return f"did you mean {near}?"

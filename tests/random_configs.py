@@ -6,9 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tinylm_cli.config.base import WITH_SHARED_BLOCK
 from tinylm_cli.config.blocks import ResidualBlock
 from tinylm_cli.config.choices import MixerKind
-from tinylm_cli.config.layer_kinds import index_sources, kv_sources
+from tinylm_cli.config.layer_kinds import index_sources, kv_sources, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from
@@ -144,7 +145,7 @@ def _may_have_mtp(config: ModelConfig) -> bool:
     has_no_module = (
         config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config) or index_sources(config)
     )
-    return config.has_lm_head and not has_no_module
+    return config.has_lm_head and not (has_no_module or shared_blocks(config))
 
 
 def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
@@ -156,21 +157,23 @@ def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
 @st.composite
 def small_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model."""
-    mixer: MixerKind = draw(one_of(["attention", "attention", "attention", "attention_mamba2", *OTHER_MIXERS, "none"]))
+    mixer: MixerKind = draw(
+        one_of(["attention", "attention", "attention", "attention_mamba2", *WITH_SHARED_BLOCK, *OTHER_MIXERS, "none"])
+    )
     mixers = ResidualBlock(mixer=mixer).mixers
-    attends = "attention" in mixers
+    attends, has_block = "attention" in mixers, mixer in WITH_SHARED_BLOCK
     has_feed_forward = mixer == "none" or draw(one_of([True, True, True, False]))
-    latent = attends and draw(st.booleans())
+    latent = attends and not has_block and draw(st.booleans())
     groups, heads_each = draw(one_of([1, 2])), draw(one_of([1, 2]))
     heads, d_head = groups * heads_each, draw(one_of([1, 4, 8]))
     d_rope = draw(one_of([2, 4]))
     position = _position(draw, attends=attends, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
     if latent and draw(one_of([False, False, True])):
         position = {"kind": "none"}
-    parallel = mixer != "none" and has_feed_forward and draw(st.booleans())
+    parallel = mixer != "none" and has_feed_forward and not has_block and draw(st.booleans())
     norm = {
         "kind": draw(one_of(["layernorm", "rmsnorm"])),
-        "placement": "pre" if parallel else draw(one_of(["pre", "post", "sandwich", "post_residual"])),
+        "placement": "pre" if parallel or has_block else draw(one_of(["pre", "post", "sandwich", "post_residual"])),
         "weight": draw(st.booleans()),
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
@@ -180,9 +183,10 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     if attends:
         rope = position["kind"] == "rope"
         weighted = bool(norm["weight"])
-        many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted) if not latent else {}
+        pairs = groups % 2 == 0 and not has_block
+        many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted, pairs=pairs) if not latent else {}
         attention = _latent(draw, d_rope, rope=rope) if latent else many
-    feed_forward = _feed_forward(draw, n_layers) if has_feed_forward else {}
+    feed_forward = _feed_forward(draw, n_layers, plain=has_block) if has_feed_forward else {}
     head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
     if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
         feed_forward["out_norm"] = draw(st.booleans())
@@ -195,6 +199,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         else {}
     )
     per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of([{}, {}, {"d_per_layer": 3}]))
+    has_mtp = not (per_layer or has_block or _shares(layers))
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -219,14 +224,14 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "shared_norm": (shared_norm := parallel and mixer_norm and draw(st.booleans())),
                 "mixer_norm_gate_rank": draw(GATE_RANKS) if before and mixer != "none" and mixer_norm else None,
                 "feed_forward_norm_gate_rank": (
-                    draw(GATE_RANKS) if before and has_feed_forward and not shared_norm else None
+                    draw(GATE_RANKS) if before and has_feed_forward and not (shared_norm or has_block) else None
                 ),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
                 "layer_scalar": draw(st.booleans()),
-                "normed_residual": before and not parallel and draw(st.booleans()),
+                "normed_residual": before and not parallel and not has_block and draw(st.booleans()),
             },
-            "head": head | _head_options(draw, head["kind"], has_mtp=not per_layer and not _shares(layers)),
+            "head": head | _head_options(draw, head["kind"], has_mtp=has_mtp),
             "layers": layers,
         }
     )
@@ -294,6 +299,9 @@ def _layers(
         is_indexed = attention.get("index_top_k") and "index_top_k" not in other["attention"]
         if is_indexed and "window" not in other["attention"] and draw(st.booleans()):
             other["attention"] |= {"index_shared": True}
+    if mixer in WITH_SHARED_BLOCK and change != "mixer":
+        own_block = {"shared_block": "second"} if other else {}
+        other["block"] = other.get("block", {}) | own_block
     if "n_experts" in feed_forward and change != "no feed_forward":
         other["feed_forward"] = draw(one_of([{}, {"n_experts": None}, {"n_experts": 4, "n_groups": 1}]))
     first = ["one"] if {"kv_from", "index_shared"} & other.get("attention", {}).keys() else []
@@ -339,7 +347,9 @@ def _position(draw: st.DrawFn, *, attends: bool, rope: bool, pairs: int) -> dict
     return {"kind": kind, "theta": 100.0, "pairing": draw(one_of(["half", "adjacent"])), **scaling, **partial}
 
 
-def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weighted_norms: bool) -> dict[str, Any]:
+def _multi_head(
+    draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weighted_norms: bool, pairs: bool
+) -> dict[str, Any]:
     window: dict[str, Any] = draw(
         one_of(
             [
@@ -353,7 +363,7 @@ def _multi_head(draw: st.DrawFn, groups: int, d_head: int, *, rope: bool, weight
             ]
         )
     )
-    differential = groups % 2 == 0 and draw(one_of([False, False, True]))
+    differential = pairs and draw(one_of([False, False, True]))
     return {
         **({"differential": True} if differential else {}),
         "n_kv_heads": groups,
@@ -416,20 +426,21 @@ def _temperature(draw: st.DrawFn) -> dict[str, Any]:
     return tuned if draw(st.booleans()) else {}
 
 
-def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
+def _feed_forward(draw: st.DrawFn, n_layers: int, *, plain: bool) -> dict[str, Any]:
+    """Draw a network, or a mixture of experts; ``plain`` leaves out the latter, and xIELU."""
     gated = draw(st.booleans())
     found: dict[str, Any] = {
-        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "relu2", "silu", "xielu"])),
+        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "relu2", "silu", *([] if plain else ["xielu"])])),
         "gated": gated,
         "bias": draw(st.booleans()),
         "clamp": draw(one_of([None, 7.0])) if gated else None,
     }
-    if found["activation"] == "xielu" or draw(st.booleans()):
+    if plain or found["activation"] == "xielu" or draw(st.booleans()):
         factors = {
             "out_multiplier": draw(one_of([1.0, 0.5])),
             "gate_multiplier": draw(one_of([1.0, 0.7])) if gated else 1.0,
             "sub_norm": draw(st.booleans()),
-            "channel_mixing": not gated and draw(st.booleans()),
+            "channel_mixing": not (gated or plain) and draw(st.booleans()),
         }
         return found | factors
     router = draw(one_of(["softmax", "topk_softmax", "sigmoid", "sparsemixer"]))

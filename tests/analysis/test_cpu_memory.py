@@ -154,6 +154,15 @@ MODELS: dict[str, dict[str, Any]] = {
         "lightning_attention": {"n_heads": 1, "d_head": 512, "chunk_len": 256},
     },
     "attention beside state spaces": {**LLAMA, "block": {"mixer": "attention_mamba2"}},
+    "block shared by state spaces": {**LLAMA, "block": {"mixer": "shared_block_mamba2"}},
+    "wide block shared by state spaces": {
+        "position": ROPE, "attention": {"d_head": 64, "qk_norm": "full"}, "norm": {"kind": "rmsnorm"},
+        "block": {"mixer": "shared_block_mamba"}, "mamba": {"d_inner": 16, "d_state": 1},
+    },
+    "shared attention": {
+        "attention": {"d_head": 64, "n_kv_heads": 1, "qk_norm": "per_head"},
+        "block": {"mixer": "shared_block_mamba", "feed_forward": False}, "mamba": {"d_inner": 16, "d_state": 1},
+    },
     "only attention": {"block": {"feed_forward": False}},
     "only feed-forward": {"block": {"mixer": "none"}},
     "differences": {**LLAMA, "attention": {"n_kv_heads": 2, "differential": True}},

@@ -18,7 +18,7 @@ from tinylm_cli.interop.load import load_config
 
 def value(formula: str) -> int:
     """Evaluate a formula as a reader would: words name the number before them."""
-    arithmetic = re.sub(r",| (layers?|modules?|experts?|per|token)\b", "", formula).replace("×", "*")
+    arithmetic = re.sub(r",| (layers?|modules?|blocks?|experts?|per|token)\b", "", formula).replace("×", "*")
     assert re.fullmatch(r"[0-9 +*()]+", arithmetic), formula
     found: int = eval(arithmetic)
     return found

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import strategies as st
 
-from tinylm_cli.config.base import WITH_ATTENTION, WITH_MAMBA2
+from tinylm_cli.config.base import WITH_ATTENTION, WITH_MAMBA, WITH_MAMBA2, WITH_SHARED_BLOCK
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.choices import MixerKind
 
@@ -49,7 +49,8 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     mixer = draw(st.sampled_from(["attention", "attention", *get_args(MixerKind)]))
     attends = mixer in WITH_ATTENTION
     has_feed_forward = mixer == "none" or draw(st.integers(0, 3)) > 0
-    latent = attends and draw(st.booleans())
+    has_block = mixer in WITH_SHARED_BLOCK
+    latent = attends and not has_block and draw(st.booleans())
     head = {"d_rope": 2 * draw(st.integers(1, 64))} if latent else {}
     if attends and not latent and draw(st.booleans()):
         head["d_head"] = 2 * draw(st.integers(1, 64))
@@ -61,7 +62,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "norm": norm,
         "attention": attention or {},
         "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
-        "mamba": draw(_mamba()) if mixer == "mamba" else {},
+        "mamba": draw(_mamba()) if mixer in WITH_MAMBA else {},
         "mamba2": draw(_mamba2()) if mixer in WITH_MAMBA2 else {},
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
         "kimi_delta_attention": draw(_some(KIMI_DELTA_ATTENTION)) if mixer == "kimi_delta_attention" else {},
@@ -92,6 +93,9 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         blocks["attention"] |= draw(_temperature())
     if "n_experts" in blocks["feed_forward"] and norm.get("placement", "pre") == "pre" and mixer != "none":
         blocks["feed_forward"] |= draw(_some({"out_norm": st.booleans()}))
+    if has_block:
+        _keep_plain(blocks)
+        blocks["block"] |= draw(_some({"shared_block": st.sampled_from(["a", "shared", "b-2"])}))
     assert list(blocks) == list(BLOCKS)
     text = st.characters(exclude_categories=["Cs"])
     course: dict[str, st.SearchStrategy[Any]] = {
@@ -115,6 +119,18 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         **values,
         **{name: block for name, block in blocks.items() if block},
     }
+
+
+def _keep_plain(blocks: dict[str, Any]) -> None:
+    """Remove the fields that layers with a shared block cannot have."""
+    blocks["norm"].pop("placement", None)
+    blocks["attention"].pop("differential", None)
+    blocks["head"].pop("n_mtp_layers", None)
+    blocks["feed_forward"].pop("channel_mixing", None)
+    for name in ("parallel", "shared_norm", "normed_residual", "feed_forward_norm_gate_rank"):
+        blocks["block"].pop(name, None)
+    if "n_experts" in blocks["feed_forward"] or blocks["feed_forward"].get("activation") == "xielu":
+        blocks["feed_forward"] = {}
 
 
 def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:

@@ -146,6 +146,20 @@ def test_names_of_shared_keys_and_values() -> None:
     assert last != said(layers=other | {"kinds": other["kinds"] | {"b": {"attention": {"kv_from": "c"}}}})
 
 
+def test_names_of_shared_blocks() -> None:
+    """They are numbered in the order of their first layers."""
+
+    def with_blocks(first: str, second: str, order: str = "a, b, a, b") -> dict[str, Any]:
+        block = {"mixer": "shared_block_mamba"}
+        kinds = {"a": {"block": {**block, "shared_block": first}}, "b": {"block": {**block, "shared_block": second}}}
+        return said(layers={"pattern": order, "kinds": kinds})
+
+    assert with_blocks("x", "y") == with_blocks("y", "x", "b, a, b, a") == with_blocks("p", "q")
+    assert [kind["block.shared_block"] for kind in with_blocks("x", "y")["layers.kinds"]] == [0, 1]
+    assert with_blocks("x", "x") == said(block={"mixer": "shared_block_mamba", "shared_block": "z"})
+    assert with_blocks("x", "y") != with_blocks("x", "x")
+
+
 def test_without_named_kinds_gives_the_same_layers() -> None:
     layers = {"pattern": "l, g", "kinds": {"l": {"attention": {"window": 8}}, "g": {}}}
     config = ModelConfig.model_validate({**SHAPE, "layers": layers})

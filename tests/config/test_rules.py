@@ -410,7 +410,8 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"block.mixer": "short_conv", "attention.window": 8},
         "without-effect",
-        "attention.window has no effect unless block.mixer is attention or attention_mamba2",
+        "attention.window has no effect unless block.mixer is attention, attention_mamba2, shared_block_mamba or"
+        " shared_block_mamba2",
         "omit attention.window, or write block.mixer: attention",
     ),
     (
@@ -470,6 +471,66 @@ SAID: list[tuple[Values, str, str, str]] = [
         "contradiction",
         "mamba2.min_dt 0.2 must be below mamba2.max_dt 0.1",
         "omit mamba2.min_dt",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "position.kind": "rope", "attention.kind": "latent"},
+        "contradiction",
+        "attention.kind latent is not supported with block.mixer shared_block_mamba",
+        "write attention.kind: multi_head",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "attention.differential": True},
+        "contradiction",
+        "attention.differential true is not supported with block.mixer shared_block_mamba",
+        "omit attention.differential",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "feed_forward.n_experts": 4},
+        "contradiction",
+        "feed_forward.n_experts 4 is not supported with block.mixer shared_block_mamba",
+        "omit feed_forward.n_experts",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "feed_forward.activation": "xielu"},
+        "contradiction",
+        "feed_forward.activation xielu is not supported with block.mixer shared_block_mamba",
+        "write feed_forward.activation: silu",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "feed_forward.channel_mixing": True},
+        "contradiction",
+        "feed_forward.channel_mixing true is not supported with block.mixer shared_block_mamba",
+        "omit feed_forward.channel_mixing",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "block.feed_forward_norm_gate_rank": 4},
+        "contradiction",
+        "block.feed_forward_norm_gate_rank 4 is not supported with block.mixer shared_block_mamba",
+        "omit block.feed_forward_norm_gate_rank",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "norm.placement": "post"},
+        "contradiction",
+        "norm.placement post is not supported with block.mixer shared_block_mamba",
+        "write norm.placement: pre",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "block.parallel": True},
+        "contradiction",
+        "block.parallel true is not supported with block.mixer shared_block_mamba",
+        "omit block.parallel",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "block.normed_residual": True},
+        "contradiction",
+        "block.normed_residual true is not supported with block.mixer shared_block_mamba",
+        "omit block.normed_residual",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "head.n_mtp_layers": 1},
+        "contradiction",
+        "head.n_mtp_layers 1 is not supported with block.mixer shared_block_mamba",
+        "omit head.n_mtp_layers",
     ),
     (
         {"embedding.d_per_layer": 8, "head.n_mtp_layers": 1},

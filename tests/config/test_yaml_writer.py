@@ -81,6 +81,7 @@ feed_forward:
   bias: true
   out_multiplier: 1.0
   sub_norm: false
+  channel_mixing: false
 block:
   mixer: attention
   feed_forward: true

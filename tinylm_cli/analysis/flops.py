@@ -248,7 +248,9 @@ def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTabl
         for group in groups:
             is_named = group.name and (len(groups) > 1 or config.layers.kinds)
             name = f"{layers_prefix(group.layers)} {group.name}" if is_named else layers_prefix(group.layers)
-            inside = mixer_of(group.config).matmuls(group.config, counted)
+            if section.shared_block is not None:
+                name = f"{section.prefix()} in {name}"
+            inside = mixer_of(group.config).matmuls(group.config, counted) if section.shared_block is None else ()
             yield MatmulGroup(name, len(group.layers), (*weights, *inside), True)
 
 

@@ -20,7 +20,7 @@ from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.mixer import InferencePass, norm_bytes
 from tinylm_cli.analysis.shared_kv import most_held_elements
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
-from tinylm_cli.config.layer_kinds import index_sources, layer_pattern
+from tinylm_cli.config.layer_kinds import index_sources, layer_pattern, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 
 BackendOf = Callable[[ModelConfig], AttentionBackend]
@@ -62,6 +62,7 @@ def forward_working_bytes(
     kept = rows * most_held_elements(config) * element_bytes
     # the positions that a layer selects for later ones, B × T × S
     kept += rows * kv_len * BOOL_BYTES if index_sources(config) else 0
+    kept += rows * config.d_model * element_bytes if shared_blocks(config) else 0  # the embeddings, B × T × D
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
     if own_inputs:  # the embeddings, and the inputs of the layers while they are computed
         points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
@@ -116,6 +117,7 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     # the inputs of all layers, while they are computed
     d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # N·P
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
+    own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
     others = (_gated_norms, _feed_forward, _own_input)
     for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
         yield held + own_inputs + row

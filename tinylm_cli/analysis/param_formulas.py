@@ -45,11 +45,12 @@ def component_formulas(table: TensorTable) -> Iterator[ComponentFormula]:
 
 def _formula(sections: Iterable[tuple[Section, Sequence[Tensor]]], *, active: bool) -> str:
     """Return the sum over sections; layers with equal formulas are merged."""
-    repeats: dict[tuple[str, str], int] = {}  # keys: formula, and "layer" or "module" if it belongs to one
+    repeats: dict[tuple[str, str], int] = {}  # keys: formula, and "layer", "module" or "block" if it belongs to one
     for section, tensors in sections:
         stored = [tensor for tensor in tensors if tensor.tied_to is None]
         if stored:
             noun = "layer" if section.layers is not None else "module" if section.n_mtp_layers else ""
+            noun = "block" if section.shared_block is not None else noun
             key = (_section(stored, active=active), noun)
             repeats[key] = repeats.get(key, 0) + section.repeats
     parts = []

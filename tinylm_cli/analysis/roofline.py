@@ -94,7 +94,8 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
         for tensor in section.tensors:
             if _is_looked_up(tensor, config, quantization):
                 continue
-            size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
+            uses = section.repeats if section.layers is None else len(section.layers)  # a shared block is read in each
+            size = uses * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
             dense, experts = (dense + size, experts) if tensor.experts_per_token is None else (dense, experts + size)
     if config.feed_forward.n_experts is None:
         return ReadWeights(dense)

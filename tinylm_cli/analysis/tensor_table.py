@@ -16,9 +16,9 @@ from itertools import repeat
 from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
-from tinylm_cli.analysis.mixers import mixer_of
+from tinylm_cli.analysis.mixers import mixer, mixer_of
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
-from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer
+from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 
 PAIR = 2
@@ -40,16 +40,26 @@ class Section(NamedTuple):
         tensors: The tensors of one layer or module, or those outside.
         layers: The layers that have them, or None.
         n_mtp_layers: Number of multi-token prediction modules that have them; 0 for all other sections.
+        shared_block: Index of the transformer block that all ``layers`` share, whose tensors exist once; None for all
+            other sections.
     """
 
     tensors: tuple[Tensor, ...]
     layers: LayerSet | None = None
     n_mtp_layers: int = 0
+    shared_block: int | None = None
 
     @property
     def repeats(self) -> int:
-        """Number of layers or modules with these tensors; 1 outside of them."""
-        return (self.n_mtp_layers or 1) if self.layers is None else len(self.layers)
+        """How often these tensors exist: once in each layer or module; 1 outside of them and if layers share them."""
+        if self.layers is None or self.shared_block is not None:
+            return self.n_mtp_layers or 1
+        return len(self.layers)
+
+    @property
+    def is_of_each_layer(self) -> bool:
+        """Whether each of ``layers`` has tensors of its own."""
+        return self.layers is not None and self.shared_block is None
 
     @property
     def is_repeated(self) -> bool:
@@ -69,6 +79,8 @@ class Section(NamedTuple):
         if self.n_mtp_layers:
             all_modules = f"{{0..{self.n_mtp_layers - 1}}}" if self.n_mtp_layers > 1 else "0"
             return f"mtp.{all_modules if index is None else index}"
+        if self.shared_block is not None:
+            return f"shared_blocks.{self.shared_block}"
         assert self.layers is not None
         return layers_prefix(self.layers) if index is None else f"blocks.{index}"
 
@@ -94,6 +106,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
     embedding += _per_layer_embedding(config)
     return (
         Section(tuple(embedding)),
+        *_shared_blocks(config),
         *_layer_sections(group_layers(config, None)),
         Section((*(norm("ln_f", config, d) if config.norm.is_final else ()), *_head(config))),  # (D), (V, D)
         *_mtp_sections(config),
@@ -149,6 +162,33 @@ def _head(config: ModelConfig) -> Iterator[Tensor]:
         yield from linear("score", d, settings.n_labels, "score", bias=settings.bias)  # (L, D)
 
 
+def _shared_blocks(config: ModelConfig) -> Iterator[Section]:
+    """Yield the tensors of each transformer block that several layers share, which reads their input and an embedding.
+
+    References:
+        Glorioso et al. 2024 (Zamba), section 2, https://arxiv.org/abs/2405.16712
+    """
+    groups = group_layers(config, None)
+    for index, (name, kind) in enumerate(shared_blocks(config).items()):
+        users = (
+            each.layers
+            for each in groups
+            if each.config.block.has_shared_block and each.config.block.shared_block == name
+        )
+        tensors = [
+            *norm("ln_1", kind, kind.d_attention_input),  # (2D)
+            *mixer("attention").tensors(kind),
+            *(_feed_forward_part(kind) if kind.block.feed_forward else ()),
+        ]
+        yield Section(tuple(tensors), LayerSet.union(users), shared_block=index)
+
+
+def _feed_forward_part(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the tensors of the feed-forward network of a shared block, and of the norm before it."""
+    yield from norm("ln_2", config, config.d_model)  # (D)
+    yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
+
+
 def _layer_sections(groups: Iterable[LayerGroup]) -> Iterator[Section]:
     """Yield a section for all layers that have the same tensors; windows add none."""
     with_tensors: dict[tuple[Tensor, ...], list[LayerSet]] = {}
@@ -168,7 +208,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
         yield from mixer_of(config).tensors(config)
         if after:
             yield from norm("post_ln_1", config, d)
-    if config.block.feed_forward:
+    if config.block.feed_forward and not config.block.has_shared_block:
         if before and not config.block.shared_norm:
             yield from _norm_before("ln_2", config, config.block.feed_forward_norm_gate_rank)
         if config.feed_forward.n_experts is not None:
@@ -206,9 +246,10 @@ def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
 
 def in_order(table: TensorTable) -> Iterator[tuple[Section, int | None]]:
     """Yield each section of the model in order, that of each layer and of each MTP module with its index."""
-    layers = [section for section in table if section.layers is not None]
+    layers = [section for section in table if section.is_of_each_layer]
     first, last, *modules = (section for section in table if section.layers is None)
     yield first, None
+    yield from ((section, None) for section in table if section.shared_block is not None)
     numbered = [zip(section.layers or (), repeat(number)) for number, section in enumerate(layers)]
     yield from ((layers[number], layer) for layer, number in merge(*numbered))
     yield last, None

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
-from tinylm_cli.analysis.mixers import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
+from tinylm_cli.analysis.mixers.shared_block import BLOCK_INPUT, BLOCK_OUTPUT
 from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, mtp_module_memory, mtp_timeline
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import (
@@ -77,7 +78,11 @@ def training_timeline(
     ]
     saved_by += [(LayerSet.of(source), kept.nbytes) for source, kept in kept_of_layers(run)]
     params_by = [
-        (section.layers, sum(tensor.params for tensor in section.tensors))
+        # a shared block has gradients from its last layer on
+        (
+            section.layers if section.is_of_each_layer else LayerSet.of(section.layers.last),
+            sum(tensor.params for tensor in section.tensors),
+        )
         for section in table
         if section.layers is not None
     ]
@@ -109,6 +114,7 @@ def training_timeline(
         if has_mtp:
             working = SUMMED * summed + residual_stream + waiting
             yield PhaseMemory("head gradient", later_gradients, saved, working)
+    with_block = [section.layers for section in table if section.layers is not None and not section.is_of_each_layer]
     # the gradient of each later layer's own input, B × T × P
     own_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
     for of_layer, layer in _boundary_layers(run, table, layers):
@@ -117,8 +123,18 @@ def training_timeline(
         saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
         # the gradients of keys and values, B × T × G·(K + K_v) each
         waiting_kv = run.tokens * pending_gradient_elements(config, layer) * element_bytes
-        for phase in _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel):
+        phases = _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel)
+        if with_block:
+            n_readers = sum(each.count(later) for each in with_block)
+            # the gradient of the embeddings: first a part of that of both inputs, then a sum
+            embedded = min(n_readers, 1) * (2 if n_readers == 1 else 1) * residual_stream
+        if of_layer.config.block.has_shared_block:
+            embedded = 0 if layer == 0 else embedded  # whose input is the embeddings
+            phases = _layer_with_shared_block(of_layer, table, layer, gradients, saved)
+        for phase in phases:
             yield replace(phase, working_bytes=phase.working_bytes + embedded + waiting_kv)
+    if with_block:
+        embedded = residual_stream
     gradients = total_params(table) * grad_element_bytes
     if embeds:
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
@@ -159,18 +175,7 @@ def _layer(
     if config.block.feed_forward and config.feed_forward.n_experts is not None:
         yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_parallel)
     elif config.block.feed_forward:
-        n_hidden = 2 if config.feed_forward.gated else 1  # gradients of gate and up, or of up
-        if config.feed_forward.activation == "xielu":
-            # gradients of its output, of the parts above and below 0, and of a product; a gated unit has freed the
-            # saved output of the activation by then
-            n_hidden = 3 if config.feed_forward.gated else 4
-        if config.feed_forward.activation == "relu2" and not config.feed_forward.gated:
-            n_hidden = 3  # gradients of its output and of the ReLU, and a product
-        if config.feed_forward.sub_norm:
-            # its saved input and output are freed before the gradients of gate and up exist; without a gate, the peak
-            # is at the gradients of its own input and output
-            n_hidden = max(n_hidden - 1, 1)
-        hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
+        hidden = _hidden_gradients(run)
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         # channel mixing: the gradient of the receptance
         working = residual_stream + hidden + (residual_stream if config.feed_forward.channel_mixing else 0)
@@ -183,13 +188,84 @@ def _layer(
             weights = 2 * down_proj  # gradients of up and down
             yield PhaseMemory("backward", gradients + weights, saved + total_bytes(own) - network, mixing)
     if config.block.has_mixer:
-        last = max(index for index, tensor in enumerate(tensors) if tensor.part in config.block.mixers)
-        # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
-        output = (OUTPUT,) if run.materializes_scores else ()
-        freed = (GATE, GATE_INPUT, GATED_OUTPUT, *SUB_NORM_TENSORS, *DIFFERENCES, *output)
-        until_mixer = total_bytes(tensor for tensor in tensors[: last + 1] if tensor.name not in freed)
+        until_mixer = _saved_until(run, tensors, config.block.mixers)
         working = residual_stream + mixer_of(config).gradient_bytes(run)
         yield PhaseMemory("backward", gradients + feed_forward, saved + until_mixer, working)
+
+
+def _hidden_gradients(run: ForwardPass) -> int:
+    """Return the bytes of the gradients of hidden units that the backward pass of a dense network holds at once."""
+    settings = run.config.feed_forward
+    n_hidden = 2 if settings.gated else 1  # gradients of gate and up, or of up
+    if settings.activation == "xielu":
+        # gradients of its output, of the parts above and below 0, and of a product; a gated unit has freed the saved
+        # output of the activation by then
+        n_hidden = 3 if settings.gated else 4
+    if settings.activation == "relu2" and not settings.gated:
+        n_hidden = 3  # gradients of its output and of the ReLU, and a product
+    if settings.sub_norm:
+        # its saved input and output are freed before the gradients of gate and up exist; without a gate, the peak is at
+        # the gradients of its own input and output
+        n_hidden = max(n_hidden - 1, 1)
+    return n_hidden * run.tokens * run.config.d_ff * run.element_bytes  # B × T × F each
+
+
+def _saved_until(run: ForwardPass, tensors: tuple[SavedTensor, ...], parts: tuple[str, ...]) -> int:
+    """Return the bytes of the saved tensors that the backward pass of a mixer holds, the last of these parts."""
+    last = max(index for index, tensor in enumerate(tensors) if tensor.part in parts)
+    # the attention output is freed after the output projection's backward pass, unless a flash kernel reads it
+    output = (OUTPUT,) if run.materializes_scores else ()
+    freed = (GATE, GATE_INPUT, GATED_OUTPUT, *SUB_NORM_TENSORS, *DIFFERENCES, *output)
+    return total_bytes(tensor for tensor in tensors[: last + 1] if tensor.name not in freed)
+
+
+def _layer_with_shared_block(
+    run: ForwardPass, table: TensorTable, layer: int, gradients: int, saved: int
+) -> Iterator[PhaseMemory]:
+    """Yield the phases of the backward pass of a layer: of its own mixer, then those of the block that it shares.
+
+    The gradient of a weight of the block is added to that of later layers as soon as it is computed.
+
+    Args:
+        run: The forward pass of a layer of this kind.
+        table: The tensors of the model.
+        layer: Its index.
+        gradients: Bytes of the gradients of all later layers, and of the blocks that they share.
+        saved: Bytes saved by all earlier layers.
+    """
+    config, grad_element_bytes = run.config, run.setup.grad_element_bytes
+    tensors, mixers = layer_tensors(run), shared_block_of(config)
+    residual_stream = run.tokens * config.d_model * run.element_bytes  # B × T × D
+    if run.setup.recompute == "full":
+        saved += residual_stream  # its input, which is recomputed from
+    until_mixer = _saved_until(run, tensors, config.block.mixers[1:])
+    yield PhaseMemory("backward", gradients, saved + until_mixer, residual_stream + mixers.gradient_bytes(run))
+    gradients += sum(tensor.params for tensor in _section(table, layer).tensors) * grad_element_bytes
+    streams = 2 * residual_stream  # the gradients of the input of the layer, and of the output of the block
+    (block,) = (each for each in table if each.shared_block is not None and each.layers and layer in each.layers)
+    assert block.layers is not None
+    largest = max(tensor.params for tensor in block.tensors) * grad_element_bytes
+    if config.block.feed_forward:
+        until_network = total_bytes(tensors[: _index_of(tensors, BLOCK_OUTPUT)])
+        down_proj = config.d_ff * config.d_model * grad_element_bytes  # (D, F)
+        yield PhaseMemory("backward", gradients, saved + until_network, streams + down_proj + _hidden_gradients(run))
+        if layer == block.layers.last:
+            of_network = (tensor for tensor in block.tensors if tensor.component == "feed_forward")
+            gradients += sum(tensor.params for tensor in of_network) * grad_element_bytes
+    until_attention = _saved_until(run, tensors, config.block.mixers[:1])
+    working = streams + mixers.attention.gradient_bytes(run)
+    yield PhaseMemory("backward", gradients, saved + until_attention, working)
+    # the gradients of the norm of both inputs and of the concatenated inputs; one of a weight
+    both = 2 * run.tokens * config.d_attention_input * run.element_bytes  # B × T × 2D each
+    until_norm = total_bytes(tensors[: _index_of(tensors, BLOCK_INPUT) + 1])
+    if layer == block.layers.last:
+        gradients += sum(tensor.params for tensor in block.tensors) * grad_element_bytes
+    yield PhaseMemory("backward", gradients, saved + until_norm, streams + both + largest)
+
+
+def _index_of(tensors: tuple[SavedTensor, ...], name: str) -> int:
+    """Return the index of the saved tensor with a name."""
+    return next(index for index, tensor in enumerate(tensors) if tensor.name == name)
 
 
 def _experts(
@@ -223,7 +299,8 @@ def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> lis
 
     Saved tensors grow, and gradients shrink, by equal amounts per layer while consecutive layers are alike, and per
     period of the pattern. The peak is therefore at an end of such a run of layers, in the first or the last period. The
-    gradients of shared keys and values also wait from the layer before their last reader.
+    gradients of shared keys and values also wait from the layer before their last reader, and a shared block has all
+    its gradients from its last but one layer on.
     """
     alike: dict[object, list[LayerGroup]] = {}
     for group in group_layers(run.config, run.keys, layers):
@@ -238,12 +315,18 @@ def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> lis
     for each in (*shared[:MAX_SHARED], *shared[-MAX_SHARED:]):
         layer = each.last_reader - 1
         found.setdefault(layer, run._replace(config=pattern.kinds[pattern.kind(layer)]))
+    for section in table:
+        if section.layers is not None and not section.is_of_each_layer:
+            others = section.layers.within(range(section.layers.last))
+            if len(others):
+                kind = pattern.kinds[pattern.kind(others.last)]
+                found.setdefault(others.last, run._replace(config=kind))
     return [(found[layer], layer) for layer in sorted(found, reverse=True)]
 
 
 def _section(table: TensorTable, layer: int) -> Section:
     """Return the tensors of ``layer``."""
-    return next(section for section in table if section.layers is not None and layer in section.layers)
+    return next(each for each in table if each.is_of_each_layer and each.layers is not None and layer in each.layers)
 
 
 def _sum_over(per_layer: Iterable[tuple[LayerSet, int]], layers: range) -> int:

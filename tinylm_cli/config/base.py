@@ -72,10 +72,16 @@ def one_of(field: str, *values: str) -> Requirement:
     return Requirement(field, values.__contains__, f"{field} is {either(values)}", values[0])
 
 
-WITH_ATTENTION = ("attention", "attention_mamba2")
+WITH_SHARED_BLOCK = ("shared_block_mamba", "shared_block_mamba2")
+"""Values of ``block.mixer`` with a transformer block whose weights several layers share."""
+
+WITH_ATTENTION = ("attention", "attention_mamba2", *WITH_SHARED_BLOCK)
 """Values of ``block.mixer`` with attention."""
 
-WITH_MAMBA2 = ("mamba2", "attention_mamba2")
+WITH_MAMBA = ("mamba", "shared_block_mamba")
+"""Values of ``block.mixer`` with Mamba."""
+
+WITH_MAMBA2 = ("mamba2", "attention_mamba2", "shared_block_mamba2")
 """Values of ``block.mixer`` with Mamba-2."""
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from tinylm_cli.config.base import (
+    KIND_NAME,
     MAX_D_FF,
     MAX_DIM,
     MAX_FACTOR,
@@ -20,6 +21,7 @@ from tinylm_cli.config.base import (
     MAX_N_LAYERS,
     MAX_N_MTP_LAYERS,
     MAX_ROPE_BASE,
+    WITH_SHARED_BLOCK,
     Block,
     Dim,
     ExpertCount,
@@ -47,6 +49,7 @@ from tinylm_cli.config.choices import (
     Scaling,
     Sinusoids,
 )
+from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
@@ -74,11 +77,14 @@ from tinylm_cli.config.requirements import (
     SANDWICH,
     SCALED,
     SEQUENTIAL,
+    SHARED_BLOCK,
     SHARED_EXPERTS,
     WINDOW,
     WITHOUT_MTP,
     YARN,
 )
+
+BlockName = Annotated[str, Field(pattern=f"^{KIND_NAME}$"), FieldType("text", "a short name, such as first")]
 
 
 class Embedding(Block):
@@ -332,10 +338,19 @@ class ResidualBlock(Block):
         " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next); kimi_delta_attention:"
         " the same with a decay for each channel (Kimi Linear); lightning_attention: linear attention with constant"
         " decays (MiniMax-Text); rg_lru: a gated linear recurrence (Griffin); rwkv: the time mixing of RWKV-4, averages"
-        " that decay with the distance; attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1); none:"
-        " only the feed-forward network.",
+        " that decay with the distance; attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1);"
+        " shared_block_mamba and shared_block_mamba2: Mamba or Mamba-2, whose input has the output of a transformer"
+        " block added, which several layers share (Zamba); none: only the feed-forward network.",
     )
-    feed_forward: bool = Field(True, description="Whether a layer has a feed-forward network.")
+    shared_block: Annotated[BlockName, SHARED_BLOCK] = Field(
+        "shared",
+        description="Name of the shared transformer block: layers with the same name share the weights of its attention"
+        " and feed-forward network, which read the hidden states beside the token embeddings. A projection of each"
+        " layer maps its output to the input of the mixer (Zamba).",
+    )
+    feed_forward: bool = Field(
+        True, description="Whether a layer, or its shared transformer block, has a feed-forward network."
+    )
     parallel: Annotated[bool, MIXES, FEED_FORWARD] = Field(
         False, description="Run the mixer, such as attention, and the feed-forward network in parallel on one input."
     )
@@ -384,9 +399,14 @@ class ResidualBlock(Block):
         return self.mixer != "none"
 
     @property
+    def has_shared_block(self) -> bool:
+        """Whether a layer uses a transformer block whose weights it shares with others."""
+        return self.mixer in WITH_SHARED_BLOCK
+
+    @property
     def n_sublayers(self) -> int:
-        """Residual branches of a layer: the mixer, the feed-forward network, or both."""
-        return self.has_mixer + self.feed_forward
+        """Mixers and feed-forward networks of a layer, its shared block included, that run one after the other."""
+        return self.has_mixer + self.feed_forward + self.has_shared_block
 
 
 class Head(Block):

@@ -8,12 +8,12 @@ from typing import Any
 
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
 from tinylm_cli.config.dependencies import applies
-from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, LayerPattern, layer_pattern, repeated_prefix
+from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, LayerPattern, layer_pattern, repeated_prefix, shared_blocks
 from tinylm_cli.config.layer_rules import LAYER_SELECTORS
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 
-KV_FROM = "attention.kv_from"
+KV_FROM, SHARED_BLOCK = "attention.kv_from", "block.shared_block"
 
 
 def canonical_fields(config: ModelConfig) -> dict[str, Any]:
@@ -21,7 +21,8 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
 
     Kinds of layers that ``attention.window_pattern`` and ``feed_forward.n_dense_layers`` can select are spelled so. For
     others, ``layers.kinds`` is a list of the fields in which the kinds differ, and ``layers.pattern`` a list with the
-    index of each layer's kind. ``attention.kv_from`` is such an index, too.
+    index of each layer's kind. ``attention.kv_from`` is such an index, too; ``block.shared_block`` is that of a
+    shared block, in the order of their first layers.
     """
     if config.layers.kinds:
         short = without_named_kinds(config)
@@ -52,6 +53,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "gated_deltanet.n_value_heads": config.gated_deltanet.value_heads,
         "rg_lru.d_inner": config.rg_lru_d_inner,
         "rwkv.d_inner": config.rwkv_d_inner,
+        SHARED_BLOCK: 0,
         "gated_deltanet.o_norm_eps": config.gated_deltanet.o_norm_eps or config.norm.eps,
         "kimi_delta_attention.o_norm_eps": config.kimi_delta_attention.o_norm_eps or config.norm.eps,
         "lightning_attention.o_norm_eps": config.lightning_attention.o_norm_eps or config.norm.eps,
@@ -111,9 +113,12 @@ def _shared_experts(config: ModelConfig) -> dict[str, int]:
 def _canonical_kinds(config: ModelConfig) -> dict[str, Any]:
     pattern = layer_pattern(config)
     kinds = [canonical_fields(kind) for kind in pattern.kinds]
-    for kind in kinds:
+    blocks = list(shared_blocks(config))
+    for kind, of_kind in zip(kinds, pattern.kinds, strict=True):
         if kind.get(KV_FROM) is not None:
             kind[KV_FROM] = pattern.names.index(kind[KV_FROM])
+        if SHARED_BLOCK in kind:
+            kind[SHARED_BLOCK] = blocks.index(of_kind.block.shared_block)
     names = [name for name in dict.fromkeys(chain.from_iterable(kinds)) if name not in LAYER_SELECTORS]
     common = {name for name in names if all(name in kind and kind[name] == kinds[0][name] for kind in kinds)}
     return {

@@ -22,8 +22,13 @@ SingleMixer = Literal[
     "rg_lru",
     "rwkv",
 ]
-MixerKind = Literal[SingleMixer, "attention_mamba2", "none"]
-MIXERS_OF_LAYER: dict[str, tuple[str, ...]] = {"attention_mamba2": ("attention", "mamba2"), "none": ()}
+MixerKind = Literal[SingleMixer, "attention_mamba2", "shared_block_mamba", "shared_block_mamba2", "none"]
+MIXERS_OF_LAYER: dict[str, tuple[str, ...]] = {
+    "attention_mamba2": ("attention", "mamba2"),
+    "shared_block_mamba": ("attention", "mamba"),
+    "shared_block_mamba2": ("attention", "mamba2"),
+    "none": (),
+}
 """The mixers of the layers whose ``block.mixer`` is not the name of a single one."""
 
 

@@ -48,6 +48,13 @@ class Problem(NamedTuple):
     help: str
 
 
+def value_text(value: object) -> str:
+    """Return a value of a field as a message shows it; that of an optional field without one is ``unset``."""
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement]:
     """Return the requirements of ``name`` that ``values`` (dotted name to value) do not meet."""
     needs = REQUIREMENTS.get(name) or FLAT_REQUIREMENTS.get(name, ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tinylm_cli.config.dependencies import Problem, Values, apply_overrides
+from tinylm_cli.config.dependencies import Problem, Values, apply_overrides, value_text
 from tinylm_cli.config.similar_names import suggest
 
 FIELD, KINDS = "attention.kv_from", "layers.kinds"
@@ -120,8 +120,8 @@ def _differs(name: str, source: str, of_kind: Mapping[str, Values]) -> tuple[str
         value, expected = _resolved(own, field), _resolved(other, field)
         if value != expected:
             message = (
-                f"layers of kind {name} attend to keys and values of kind {source}, but {field} is {_text(value)}"
-                f" instead of {_text(expected)}"
+                f"layers of kind {name} attend to keys and values of kind {source}, but {field} is {value_text(value)}"
+                f" instead of {value_text(expected)}"
             )
             return message, f"write the same {field} in both kinds, or omit {FIELD}", field
     return None
@@ -144,9 +144,3 @@ def _resolved(values: Values, field: str) -> object:
         case "attention.d_value":
             return _resolved(values, "attention.d_head")
     return None
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "unset"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -144,6 +144,16 @@ def index_sources(config: ModelConfig) -> Mapping[int, int]:
     return found
 
 
+@lru_cache(maxsize=256)
+def shared_blocks(config: ModelConfig) -> Mapping[str, ModelConfig]:
+    """Return the name of each shared transformer block, and the config of the first kind of layers that uses it."""
+    found: dict[str, ModelConfig] = {}
+    for kind in layer_pattern(config).kinds:
+        if kind.block.has_shared_block:
+            found.setdefault(kind.block.shared_block, kind)
+    return found
+
+
 def _pattern(
     sequences: Iterable[tuple[range, tuple[T, ...]]], configs: Mapping[T, ModelConfig], names: Mapping[T, str]
 ) -> LayerPattern:

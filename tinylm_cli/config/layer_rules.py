@@ -11,6 +11,7 @@ from tinylm_cli.config.index_sharing_rules import broken_index_rules
 from tinylm_cli.config.kv_sharing_rules import broken_sharing_rules
 from tinylm_cli.config.layers import overrides_by_kind, read_sequence
 from tinylm_cli.config.rules import broken_rules
+from tinylm_cli.config.shared_block_rules import broken_block_rules
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.quantities import counted
 
@@ -60,6 +61,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
         order = () if problems else tuple(name for names in listed for name in names)
         yield from broken_sharing_rules(values, kinds, order)
         yield from broken_index_rules(values, kinds, order)
+        yield from broken_block_rules(values, kinds)
 
 
 def _listed(values: Values) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 # no deferred annotations, as in config.blocks
 
-from tinylm_cli.config.base import WITH_ATTENTION, Requirement, is_false, is_set, is_true, one_of
+from tinylm_cli.config.base import WITH_ATTENTION, WITH_SHARED_BLOCK, Requirement, is_false, is_set, is_true, one_of
 
 ROPE = one_of("position.kind", "rope")
 SCALED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
@@ -11,6 +11,7 @@ LLAMA3 = one_of("position.scaling", "llama3")
 LONGROPE = one_of("position.scaling", "longrope")
 ATTENTION = one_of("block.mixer", *WITH_ATTENTION)
 ONLY_ATTENTION = one_of("block.mixer", "attention")
+SHARED_BLOCK = one_of("block.mixer", *WITH_SHARED_BLOCK)
 MULTI_HEAD = one_of("attention.kind", "multi_head")
 QK_NORM = Requirement("attention.qk_norm", lambda value: value != "none", "attention.qk_norm is not none", "per_head")
 NORM_PER_HEAD = one_of("attention.qk_norm", "per_head")

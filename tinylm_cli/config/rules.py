@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from math import isqrt
+from typing import get_args
 
-from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS, WITH_ATTENTION, WITH_MAMBA2
+from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS, WITH_ATTENTION, WITH_MAMBA2, WITH_SHARED_BLOCK
+from tinylm_cli.config.choices import PlainActivation
 from tinylm_cli.config.dependencies import (
     POSITIONS_IN_ATTENTION,
     REQUIREMENTS,
@@ -15,6 +17,7 @@ from tinylm_cli.config.dependencies import (
     defaults,
     satisfying_values,
     unmet_requirements,
+    value_text,
 )
 from tinylm_cli.config.mixers.mamba2 import EXPAND
 from tinylm_cli.config.position_rules import POSITION_RULES
@@ -226,6 +229,31 @@ def _positions_inside_attention(value: Values) -> Iterator[Problem]:
         yield Problem("without-effect", ("position.kind", "block.mixer"), message, remedy)
 
 
+_OF_SHARED_BLOCK: tuple[tuple[str, tuple[object, ...], str], ...] = (
+    ("attention.kind", ("multi_head",), "write attention.kind: multi_head"),
+    ("attention.differential", (False,), "omit attention.differential"),
+    ("feed_forward.n_experts", (None,), "omit feed_forward.n_experts"),
+    ("feed_forward.activation", get_args(PlainActivation), "write feed_forward.activation: silu"),
+    ("feed_forward.channel_mixing", (False,), "omit feed_forward.channel_mixing"),
+    ("norm.placement", ("pre",), "write norm.placement: pre"),
+    ("block.parallel", (False,), "omit block.parallel"),
+    ("block.normed_residual", (False,), "omit block.normed_residual"),
+    ("block.feed_forward_norm_gate_rank", (None,), "omit block.feed_forward_norm_gate_rank"),
+    ("head.n_mtp_layers", (0,), "omit head.n_mtp_layers"),
+)
+"""The values that some fields may have in layers with a shared block, and remedies for other values."""
+
+
+def _shared_block_is_plain(value: Values) -> Iterator[Problem]:
+    mixer = value["block.mixer"]
+    if mixer not in WITH_SHARED_BLOCK:
+        return
+    for name, allowed, remedy in _OF_SHARED_BLOCK:
+        if name in value and value[name] not in allowed:
+            message = f"{name} {value_text(value[name])} is not supported with block.mixer {mixer}"
+            yield Problem("contradiction", (name, "block.mixer"), message, remedy)
+
+
 def _mamba2_heads_fit(value: Values) -> Iterator[Problem]:
     n_heads, d_head, d_model = value["mamba2.n_heads"], value["mamba2.d_head"], value["d_model"]
     n_groups = value["mamba2.n_groups"]
@@ -312,6 +340,7 @@ RULES = (
     _window_or_indexer,
     _layer_has_a_part,
     _positions_inside_attention,
+    _shared_block_is_plain,
     _mamba2_heads_fit,
     _mamba2_steps_are_bounded,
     _delta_value_heads_share_keys,

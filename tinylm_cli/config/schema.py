@@ -121,6 +121,11 @@ class ModelConfig(Block):
         return self.attention.d_head or self.d_model // self.n_heads
 
     @property
+    def d_attention_input(self) -> int:
+        """Dimensions that attention reads; in a shared block, those of a hidden state and of a token embedding."""
+        return 2 * self.d_model if self.block.has_shared_block else self.d_model
+
+    @property
     def d_value(self) -> int:
         """Value dimensions that a head attends to; in differential attention, those of two KV heads."""
         return 2 * self.d_head if self.attention.differential else self.d_value_per_kv_head

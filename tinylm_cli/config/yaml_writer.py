@@ -106,7 +106,7 @@ def field_listings() -> Iterator[tuple[str, str]]:
     for block in ("", *MODEL.blocks):
         described = [field for field in fields().values() if _block(field.name) == block]
         of_block = MODEL.blocks[block].requires if block else ()
-        lines = [f"# only if {' and '.join(need.condition for need in of_block)}"] if of_block else []
+        lines = _comment(f"only if {' and '.join(need.condition for need in of_block)}", "", 60) if of_block else []
         if block:
             lines.append(f"{'' if any(field.default is not None for field in described) else '# '}{block}:")
         for field in described:

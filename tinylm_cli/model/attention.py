@@ -134,14 +134,15 @@ class SelfAttention(SequenceMixer):
         self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.n_heads, self.n_kv_heads = config.n_heads, config.n_kv_heads
-        self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
+        d_in = config.d_attention_input
+        self.q_proj = Linear(d_in, d_query, bias=attention.bias)
         projects = attention.kv_from is None  # keys and values
-        self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias) if projects else None
+        self.k_proj = Linear(d_in, d_kv, bias=attention.bias) if projects else None
         d_values, d_out = config.n_kv_heads * self.d_value, config.n_heads * self.d_value
         projects_values = projects and not attention.keys_as_values
-        self.v_proj = Linear(config.d_model, d_values, bias=attention.bias) if projects_values else None
+        self.v_proj = Linear(d_in, d_values, bias=attention.bias) if projects_values else None
         d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·V
-        self.gate_proj = Linear(config.d_model, d_gate, bias=attention.bias) if attention.gate else None
+        self.gate_proj = Linear(d_in, d_gate, bias=attention.bias) if attention.gate else None
         self.o_proj = Linear(d_out, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
         self.norms_after_rope = attention.qk_norm_after_rope
@@ -192,6 +193,7 @@ class SelfAttention(SequenceMixer):
     ) -> Tensor:
         """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
+        In a shared block, ``x`` has 2D dimensions.
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Keys and
         values are stored in ``shared`` if it is given, or with ``attention.kv_from`` read from it.
         """

@@ -17,11 +17,13 @@ from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
 from tinylm_cli.model.latent_attention import SharedSelection
+from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm, norm_before
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
+from tinylm_cli.model.shared_block import SharedBlock
 from tinylm_cli.model.token_shift import ShiftState
 
 
@@ -61,6 +63,7 @@ class TransformerBlock(nn.Module):
     Several mixers read the same ``norm(x)``, and their outputs are added.
     With ``feed_forward.out_norm``, a norm follows the experts only.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
+    With a shared block, it computes ``x + mixer(norm(x + projection(shared_block(x, embedded))))``.
 
     Args:
         config: The config of the block's kind of layers; uses all fields except vocab_size, max_len, tie_weights,
@@ -88,6 +91,10 @@ class TransformerBlock(nn.Module):
         before, after = config.norm.precedes_sublayers, config.norm.placement != "pre"
         after_feed_forward = after or config.feed_forward.out_norm
         mixers, has_feed_forward = mixer_classes(config), config.block.feed_forward
+        uses_block = config.block.has_shared_block
+        if uses_block:  # which has the attention and the feed-forward network
+            del mixers["attention"]
+            has_feed_forward = False
         self._mixer_names = tuple(mixers)
         rank_1, rank_2 = config.block.mixer_norm_gate_rank, config.block.feed_forward_norm_gate_rank
         self.ln_1 = norm_before(config, rank_1) if before and mixers and config.block.mixer_norm else None
@@ -95,6 +102,7 @@ class TransformerBlock(nn.Module):
             module = mixer(config)
             module.set_layer(layer)
             self.register_module(name, module)
+        self.shared_projection = Linear(config.d_model, config.d_model, bias=False) if uses_block else None
         self.post_ln_1 = build_norm(config) if after and mixers else None
         has_own_norm = before and has_feed_forward and not config.block.shared_norm
         self.ln_2 = norm_before(config, rank_2) if has_own_norm else None
@@ -128,13 +136,23 @@ class TransformerBlock(nn.Module):
         cache: LayerState | SideBySideState | None = None,
         own_input: Tensor | None = None,
         shared: SharedKV | SharedSelection | None = None,
+        with_block: tuple[SharedBlock, Tensor] | None = None,
     ) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation``, ``cache`` and ``shared`` are passed to the mixer.
 
         The last state in ``cache`` is that of channel mixing, if the block has it.
         ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
+        ``with_block`` is the shared block of the layer, if it has one, and the output of the embedding (B, T, D).
         """
-        x = self._sublayers(x, mask, rotation, cache, shared)  # (B, T, D)
+        mixed_input = x
+        if with_block is not None and self.shared_projection is not None:
+            block, embedded = with_block
+            of_attention = None
+            if isinstance(cache, SideBySideState):
+                of_attention, cache = cache
+            out = block(x, embedded, mask, rotation, of_attention)  # (B, T, D)
+            mixed_input = x + self.shared_projection(out)  # (B, T, D)
+        x = self._sublayers(x, mixed_input, mask, rotation, cache, shared)  # (B, T, D)
         if self.per_layer_input is not None:
             x = self.per_layer_input(x, own_input)  # (B, T, D)
         return x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D)
@@ -142,16 +160,17 @@ class TransformerBlock(nn.Module):
     def _sublayers(
         self,
         x: Tensor,
+        mixed_input: Tensor,
         mask: AttentionMask,
         rotation: Rotation | None,
         cache: LayerState | SideBySideState | None,
         shared: SharedKV | SharedSelection | None,
     ) -> Tensor:
-        """Return the residual stream (B, T, D) after both sub-layers."""
+        """Return the residual stream (B, T, D) after both sub-layers, given that before them and the mixer's input."""
         mixers, normed, mixed = self.mixers, x, None
         caches, own_cache = self._split_states(cache)
         if mixers:
-            normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
+            normed = mixed_input if self.ln_1 is None else self.ln_1(mixed_input)  # (B, T, D)
             with_shared = {} if shared is None else {"shared": shared}  # only attention takes it
             outputs = (
                 mixer(normed, mask=mask, rotation=rotation, cache=own, **with_shared)

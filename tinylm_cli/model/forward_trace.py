@@ -18,6 +18,7 @@ from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
+from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.norm import GatedNorm, Norm
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
@@ -249,5 +250,6 @@ def _sub_layer(module: nn.Module, norm: str) -> str:
         ExpertFeedForward: "mixture of experts",
         PerLayerInput: "+ embedding of the layer",
         LayerScalar: "output of the block × its scalar",
+        Linear: "output of the shared block, projected",
     }
     return kinds[type(module)]

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_pattern
+from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_pattern, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
@@ -28,6 +28,7 @@ from tinylm_cli.model.mtp import MultiTokenModule
 from tinylm_cli.model.norm import LayerNorm, RMSNorm, build_norm
 from tinylm_cli.model.rope import RotaryPosition, Rotation, rotary_configs, rotary_key, rotary_positions
 from tinylm_cli.model.sampling import SamplingParams
+from tinylm_cli.model.shared_block import SharedBlock
 
 
 class _LayersRun(NamedTuple):
@@ -70,6 +71,7 @@ class TinyTransformerLM(nn.Module):
 
     config: ModelConfig
     embedding: TransformerEmbedding
+    shared_blocks: nn.ModuleList  # with block.shared_block
     blocks: nn.ModuleList
     ln_f: LayerNorm | RMSNorm  # unless norm.placement is post_residual
     head_transform: HeadTransform  # with head.dense
@@ -255,6 +257,7 @@ class TinyTransformerLM(nn.Module):
         start, length = cache.length if cache else 0, tokens.shape[1]
         x = self.embedding(tokens, start)  # (B, T, D)
         embedded = x if keeps_embedded else None
+        with_blocks = [None if index is None else (self.shared_blocks[index], x) for index in self._block_of_kind]
         masks = attention_masks(self._kinds, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
         rotations = [each.rotation(start, length, dtype=x.dtype) for each in self._rotary_positions]
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
@@ -264,7 +267,7 @@ class TinyTransformerLM(nn.Module):
         layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
         for layer, (block, kind, layer_cache, own) in enumerate(layers):
             of_layers = self._shared(layer, shared) if self._sources else None
-            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers)  # (B, T, D)
+            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers, with_blocks[kind])  # (B, T, D)
         return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
 
     def _shared(self, layer: int, shared: dict[int, SharedKV | SharedSelection]) -> SharedKV | SharedSelection | None:
@@ -360,12 +363,19 @@ class TinyTransformerLM(nn.Module):
         # by the layer that attends to its keys and values, or to the positions that it selects
         self._sources = {**kv_sources(config), **index_sources(config)}
         self._last_readers = {source: layer for layer, source in self._sources.items()}
+        blocks = shared_blocks(config)
+        names = list(blocks)
+        self._block_of_kind = tuple(
+            names.index(kind.block.shared_block) if kind.block.has_shared_block else None for kind in pattern.kinds
+        )
         rotary = list(rotary_configs(pattern.kinds))
         self._rotary_indices = tuple(
             rotary.index(rotary_key(kind)) if kind.position.kind == "rope" else None for kind in pattern.kinds
         )
         with _gc_paused():
             self.embedding = TransformerEmbedding(config)
+            if blocks:
+                self.shared_blocks = nn.ModuleList(map(SharedBlock, blocks.values()))
             self.blocks = nn.ModuleList(
                 TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer)
                 for layer, kind in enumerate(self._kind_of_layer)

@@ -108,10 +108,11 @@ def test_uneven_stages(layers: int, pipeline: int, virtual: int, even: bool) -> 
             ("layers.kinds={a: {}, b: {attention: {kv_from: a}}}", "layers.pattern='a, b'"),
             "attention.kv_from",
         ),
+        (("block.mixer=shared_block_mamba",), "block.shared_block"),
     ],
 )
 def test_stages_send_hidden_states_only(changes: tuple[str, ...], field: str) -> None:
-    """Not the inputs of each layer, nor keys and values: such models are sharded in other ways."""
+    """Not the inputs of each layer, keys and values, or embeddings: such models are sharded in other ways."""
     config = load_config("tiny", list(changes)).config
     (found,) = layout_mismatches(config, SETUP._replace(seq_len=64), Layout(pipeline=2))
     assert (found.field, found.config_field) == ("pipeline", field)

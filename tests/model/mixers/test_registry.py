@@ -11,7 +11,12 @@ from tinylm_cli.model.mixers.registry import MIXERS, mixer_classes
 
 
 def test_every_mixer_of_the_schema_has_a_module(make_config: Callable[..., ModelConfig]) -> None:
-    of_kinds = {"attention_mamba2": ["attention", "mamba2"], "none": []}
+    of_kinds = {
+        "attention_mamba2": ["attention", "mamba2"],
+        "shared_block_mamba": ["attention", "mamba"],
+        "shared_block_mamba2": ["attention", "mamba2"],
+        "none": [],
+    }
     for kind in get_args(MixerKind):
         names = of_kinds.get(kind, [kind])
         sizes = {"mamba2": {"d_head": 8}} if "mamba2" in names else {}

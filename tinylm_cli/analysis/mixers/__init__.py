@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import cast, get_args
 
 from tinylm_cli.analysis.mixers.mixer import Mixer
+from tinylm_cli.analysis.mixers.shared_block import SharedBlock
 from tinylm_cli.analysis.mixers.side_by_side import SideBySide
+from tinylm_cli.config.base import WITH_SHARED_BLOCK
 from tinylm_cli.config.choices import MIXERS_OF_LAYER, MixerKind
 from tinylm_cli.config.schema import ModelConfig
 
@@ -30,7 +32,7 @@ _CLASSES: dict[str, str] = {
 def mixer(name: str) -> Mixer:
     """Return the costs of the layers whose ``block.mixer`` is ``name``."""
     if len(parts := MIXERS_OF_LAYER.get(name, ())) > 1:
-        return SideBySide(*map(mixer, parts))
+        return (SharedBlock if name in WITH_SHARED_BLOCK else SideBySide)(*map(mixer, parts))
     module, class_name = _CLASSES[name].split(".")
     return cast("Mixer", getattr(import_module(f"{__name__}.{module}"), class_name)())
 
@@ -38,6 +40,11 @@ def mixer(name: str) -> Mixer:
 def mixer_of(config: ModelConfig) -> Mixer:
     """Return the sequence mixer of the layers that ``config`` describes."""
     return mixer(config.block.mixer)
+
+
+def shared_block_of(config: ModelConfig) -> SharedBlock:
+    """Return the mixers of the layers that ``config`` describes, which have a shared block."""
+    return cast("SharedBlock", mixer_of(config))
 
 
 def all_mixers() -> dict[MixerKind, Mixer]:

@@ -125,7 +125,7 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the projections to queries, keys and values, and the output projection (Vaswani et al. 2017).
 
     Grouped-query attention has G < H key/value heads, so the key and value projections are smaller. Layers with
-    ``attention.kv_from`` have none of these.
+    ``attention.kv_from`` have none of these. Attention in a shared block reads 2·D dimensions.
 
     References:
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
@@ -133,7 +133,7 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
         Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258;
         Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423
     """
-    d, attention = config.d_model, config.attention
+    d, d_in, attention = config.d_model, config.d_attention_input, config.attention
     d_query, d_keys = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
     d_values, d_out = (heads * config.d_value_per_kv_head for heads in (config.n_kv_heads, config.n_heads))
     projects = attention.kv_from is None  # keys and values
@@ -142,14 +142,14 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     if attention.differential:
         for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
             yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
-    yield from linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
+    yield from linear("attention.q_proj", d_in, d_query, "attention", bias=attention.bias)  # (H·K, D)
     if projects:
-        yield from linear("attention.k_proj", d, d_keys, "attention", bias=attention.bias)  # (G·K, D)
+        yield from linear("attention.k_proj", d_in, d_keys, "attention", bias=attention.bias)  # (G·K, D)
     if projects and not attention.keys_as_values:
-        yield from linear("attention.v_proj", d, d_values, "attention", bias=attention.bias)  # (G·K_v, D)
+        yield from linear("attention.v_proj", d_in, d_values, "attention", bias=attention.bias)  # (G·K_v, D)
     if attention.gate:
         yield from linear(
-            "attention.gate_proj", d, _d_gate(config, d_out), "attention", bias=attention.bias
+            "attention.gate_proj", d_in, _d_gate(config, d_out), "attention", bias=attention.bias
         )  # (H·K_v or H, D)
     yield from linear("attention.o_proj", d_out, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
     if attention.qk_norm != "none" and attention.qk_norm_weight:

@@ -187,7 +187,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     yield core("scan states, stacked", run.tokens * state)  # B × T × I × N
     yield core("gated input", run.tokens * inner)  # y
     if is_cast:
-        yield core("gate", run.tokens * inner)  # z
+        yield core("z", run.tokens * inner)
     else:
         yield _vectors(run, "in_proj output", X_AND_Z * inner, run.element_bytes)  # of which z is a view
     yield core("activated gate", run.tokens * inner)  # SiLU(z)

@@ -32,6 +32,10 @@ the weight gradient, because each GPU saves only its part of the sequence."""
 RECOMPUTED_COLLECTIVES = 2
 """Full recomputation runs the forward pass again: one more all-gather and one more reduce-scatter."""
 
+SHARED_BLOCK_COLLECTIVES = 3
+"""All-gather of the embeddings that a shared block reads, reduce-scatter of their gradient, all-gather of them for the
+weight gradient; full recomputation gathers them once more."""
+
 EMBEDDING_COLLECTIVES = 2
 """Reduce-scatter of the embeddings; all-gather of their gradient."""
 
@@ -143,6 +147,8 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
         for n_layers, kind in stage_layer_kinds(config, layout, stage)
     )
     collectives = sublayers * per_sublayer
+    with_block = sum(n for n, kind in stage_layer_kinds(config, layout, stage) if kind.block.has_shared_block)
+    collectives += with_block * (SHARED_BLOCK_COLLECTIVES + (1 if setup.recompute == "full" else 0))
     is_last, n_modules = stage == layout.pipeline - 1, config.head.n_mtp_layers
     if stage == 0 or (is_last and n_modules):
         collectives += EMBEDDING_COLLECTIVES

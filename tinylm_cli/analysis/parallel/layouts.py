@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import layer_pattern, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, ZeroStage
@@ -122,6 +122,9 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     if layout.pipeline > 1 and any(kind.attention.index_shared for kind in kinds):
         message = "pipeline parallelism is not supported with attention.index_shared: stages send no positions"
         yield LayoutMismatch("pipeline", "attention.index_shared", message, "use tensor or data parallelism")
+    if layout.pipeline > 1 and shared_blocks(config):
+        message = "pipeline parallelism is not supported with block.shared_block: stages send no token embeddings"
+        yield LayoutMismatch("pipeline", "block.shared_block", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
     whole = [each for kind in kinds if (each := _reads_in_order(kind))]
     if layout.context > 1 and whole:

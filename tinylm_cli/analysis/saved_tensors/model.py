@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
-from tinylm_cli.analysis.mixers import mixer_of
+from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import activation, channel_mixing, experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
@@ -115,6 +115,9 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from norm(run, f"post_ln_{index}", vectors(f"sum {index}", "norm"), run.tokens, config.d_model)
 
     x = normed = vectors("input", "residual")
+    if config.block.has_shared_block:
+        yield from shared_block_of(config).saved_by_block(run)
+        x = normed = vectors("input of the mixer", "residual")
     if config.block.has_mixer:
         if has_pre_norm and config.block.mixer_norm:
             normed = vectors("ln_1 output", "norm")
@@ -124,7 +127,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         yield from sublayer_end(MIXER)
         if not config.block.parallel:
             x = vectors("after mixer", "residual")
-    if config.block.feed_forward:
+    if config.block.feed_forward and not config.block.has_shared_block:
         if not config.block.shared_norm:
             normed = vectors("ln_2 output", "norm") if has_pre_norm else x
             if has_pre_norm:

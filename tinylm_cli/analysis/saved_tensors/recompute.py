@@ -22,6 +22,9 @@ def saved_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
         flash = run._replace(setup=run.setup._replace(attention_kernel="flash"))
         return tuple(tensor for tensor in layer_tensors(flash) if not tensor.is_core_attention)
     tensors = layer_tensors(run)
+    if recompute == "full" and run.config.block.has_shared_block:  # which concatenates and adds its input
+        nbytes = run.tokens * run.config.d_model * run.element_bytes  # B × T × D
+        return (SavedTensor("input", "residual", nbytes, "sequence"),)
     return tensors if recompute == "none" else tuple(tensor for tensor in tensors if tensor.name == "input")
 
 

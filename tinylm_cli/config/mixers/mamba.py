@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tinylm_cli.config.base import MAX_DIM, MAX_KERNEL_SIZE, MAX_LEN, Block, Dim, Requirement, one_of, optional
+from tinylm_cli.config.base import (
+    MAX_DIM,
+    MAX_KERNEL_SIZE,
+    MAX_LEN,
+    WITH_MAMBA,
+    Block,
+    Dim,
+    Requirement,
+    one_of,
+    optional,
+)
 
 SsmNorm = Literal["none", "unweighted", "weighted"]
 
@@ -21,7 +31,7 @@ class Mamba(Block):
         Gu and Dao 2023 (Mamba), https://arxiv.org/abs/2312.00752
     """
 
-    requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", "mamba"),)
+    requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", *WITH_MAMBA),)
 
     d_inner: int | None = optional(1536, "Inner dimensions; default: 2 × d_model.", ge=1, le=MAX_DIM)
     d_state: Dim = Field(16, description="Dimensions of the state that each inner dimension keeps.")

@@ -187,6 +187,9 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted, pairs=pairs) if not latent else {}
         attention = _latent(draw, d_rope, rope=rope) if latent else many
     feed_forward = _feed_forward(draw, n_layers, plain=has_block) if has_feed_forward else {}
+    if has_block:
+        attention["adapter_rank"] = draw(one_of([None, 1, 3]))
+        feed_forward |= {"adapter_rank": draw(one_of([None, 1, 3]))} if has_feed_forward else {}
     head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
     if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
         feed_forward["out_norm"] = draw(st.booleans())

@@ -26,6 +26,7 @@ def problems(kinds: dict[str, Any], **changes: Any) -> list[Problem]:
         {"block": {"mixer": "shared_block_mamba2"}, "mamba2": {"d_head": 32}},
         {"block": {**SHARED, "residual_multiplier": 0.5}, "mamba": {"d_state": 8}},
         {"block": {**SHARED, "shared_block": "second"}, "d_ff": 64, "attention": {"bias": False}},
+        {"block": SHARED, "attention": {"adapter_rank": 8}, "feed_forward": {"adapter_rank": 4}},
         {"block": {"mixer": "attention"}, "d_ff": 64},
     ],
 )

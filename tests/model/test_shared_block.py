@@ -10,6 +10,7 @@ from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.adapter import Adapter
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.shared_block import SharedBlock
@@ -75,3 +76,29 @@ def test_layers_share_by_name(make_config: Make, randomized: Randomize) -> None:
             model(tokens)
             changed.append([not torch.equal(old, new) for old, new in zip(before, outputs, strict=True)])
     assert changed == [[False, False, True, True], [False, True, True, True]]
+
+
+def test_adapters(make_config: Make, randomized: Randomize) -> None:
+    """Those of a layer are added to the projections of the block that it shares: as if its weights were sums."""
+    config = make_config(
+        **FIELDS, attention={"adapter_rank": 3, "d_value": 6}, feed_forward={"gated": True, "adapter_rank": 2}
+    )
+    shared, block = SharedBlock(config), TransformerBlock(config)
+    randomized(shared)
+    randomized(block)
+    x, embedded = torch.randn(2, 2, 5, 16).unbind()
+    found = block(x, CAUSAL, with_block=(shared, embedded))
+    adapters = block.adapters
+    assert adapters is not None
+    assert shared.feed_forward is not None
+    projections = {name: shared.attention.get_submodule(name) for name in ("q_proj", "k_proj", "v_proj")}
+    with torch.no_grad():
+        for name, projection in projections.items():
+            adapter = cast("Adapter", adapters.get_submodule(name))
+            cast("nn.Linear", projection).weight.add_(adapter.lora_B.weight @ adapter.lora_A.weight)
+        adapter = cast("Adapter", adapters.feed_forward)
+        of_gate, of_up = (adapter.lora_B.weight @ adapter.lora_A.weight).chunk(2)
+        cast("nn.Linear", shared.feed_forward.gate_proj).weight.add_(of_gate)
+        shared.feed_forward.up_proj.weight.add_(of_up)
+    block.adapters = None
+    torch.testing.assert_close(block(x, CAUSAL, with_block=(shared, embedded)), found)

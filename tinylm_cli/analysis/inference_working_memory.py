@@ -230,7 +230,8 @@ def _hidden_tensors(config: ModelConfig) -> int:
     feed_forward = config.feed_forward
     # of xIELU: the sign, which is smaller than an element, its two parts, and a temporary of the second
     inside = {"quick_gelu": 1, "relu2": 1, "xielu": 3}.get(feed_forward.activation, 0)  # sigmoid, or ReLU
+    adapted = 0 if feed_forward.adapter_rank is None else 2 if feed_forward.gated else 1  # the outputs of the adapter
     if feed_forward.gated:
         # gate, up, activation, product; clamped gate and up
-        return max(4, 3 + inside) + (0 if feed_forward.clamp is None else 2)
-    return 2 + inside  # up, activation
+        return max(4, 3 + inside) + adapted + (0 if feed_forward.clamp is None else 2)
+    return 2 + inside + adapted  # up, activation

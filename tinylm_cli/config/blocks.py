@@ -253,6 +253,13 @@ class FeedForward(Block):
         description="Channel mixing (RWKV-4): the network reads a mix of each token and the one before it, with learned"
         " shares of each dimension, and a sigmoid gate projected from another mix multiplies its output.",
     )
+    adapter_rank: Annotated[int | None, SHARED_BLOCK] = optional(
+        128,
+        "Rank of the low-rank adapter that each layer adds to the gate and up projections of its shared block (Zamba2);"
+        " default: none.",
+        ge=1,
+        le=MAX_DIM,
+    )
     n_experts: int | None = optional(8, "Routed experts; default: a dense network.", ge=1, le=MAX_N_EXPERTS)
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
     d_expert: Annotated[int | None, EXPERTS] = optional(

@@ -13,6 +13,9 @@ FIELD, KINDS = "block.shared_block", "layers.kinds"
 _OF_BLOCK = ("n_heads", "d_ff", "attention.", "feed_forward.", "norm.", "position.", "block.feed_forward")
 """The fields of a shared block, or the starts of their names."""
 
+_OF_LAYER = ("attention.adapter_rank", "feed_forward.adapter_rank")
+"""Fields with these names that belong to the layer."""
+
 
 def broken_block_rules(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Yield a problem for each kind of layers whose shared block differs from the same block of an earlier kind.
@@ -30,7 +33,8 @@ def broken_block_rules(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -
         block = own[FIELD]
         first = users.setdefault(block, name)
         other = of_kind[first]
-        field = next((each for each in own if each.startswith(_OF_BLOCK) and own[each] != other.get(each)), None)
+        of_block = (each for each in own if each.startswith(_OF_BLOCK) and each not in _OF_LAYER)
+        field = next((each for each in of_block if own[each] != other.get(each)), None)
         if field is None:
             continue
         message = (

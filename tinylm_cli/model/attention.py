@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tinylm_cli.config.choices import GateActivation
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.adapter import BlockAdapters, adapted
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
@@ -190,10 +191,11 @@ class SelfAttention(SequenceMixer):
         rotation: Rotation | None = None,
         cache: LayerKVCache | None = None,
         shared: SharedKV | None = None,
+        adapters: BlockAdapters | None = None,
     ) -> Tensor:
         """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        In a shared block, ``x`` has 2D dimensions.
+        In a shared block, ``x`` has 2D dimensions, and ``adapters`` are those of the layer.
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Keys and
         values are stored in ``shared`` if it is given, or with ``attention.kv_from`` read from it.
         """
@@ -202,7 +204,7 @@ class SelfAttention(SequenceMixer):
             (q,) = self._heads([self.q_proj(x)], rotation)  # (B, H, T, K)
             k, v = shared.keys, shared.values  # (B, G, S, K), (B, G, S, V)
         else:
-            q, k, v = self._projected(x, self.k_proj, rotation)  # (B, H, T, K), (B, G, T, K), (B, G, T, V)
+            q, k, v = self._projected(x, self.k_proj, rotation, adapters)  # (B, H, T, K), (B, G, T, K), (B, G, T, V)
             if cache is not None:
                 k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
             if shared is not None:
@@ -229,10 +231,16 @@ class SelfAttention(SequenceMixer):
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
-    def _projected(self, x: Tensor, k_proj: Linear, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _projected(
+        self, x: Tensor, k_proj: Linear, rotation: Rotation | None, adapters: BlockAdapters | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the queries (B, H, T, K), keys (B, G, T, K) and values (B, G, T, V) of ``x`` (B, T, D)."""
         q, k = self.q_proj(x), k_proj(x)  # (B, T, H·K), (B, T, G·K)
+        if adapters is not None:
+            q, k = adapted(q, x, adapters.q_proj), adapted(k, x, adapters.k_proj)  # (B, T, H·K), (B, T, G·K)
         v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·V)
+        if adapters is not None:
+            v = adapted(v, x, adapters.v_proj)  # (B, T, G·V)
         if self.clip is not None:
             v = v.clamp(-self.clip, self.clip)  # (B, T, G·V)
         v = _split_heads(v, self.d_value)  # (B, G, T, V)

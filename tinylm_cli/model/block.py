@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.adapter import BlockAdapters
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.channel_mixing import ChannelMixing
@@ -103,6 +104,8 @@ class TransformerBlock(nn.Module):
             module.set_layer(layer)
             self.register_module(name, module)
         self.shared_projection = Linear(config.d_model, config.d_model, bias=False) if uses_block else None
+        has_adapters = config.attention.adapter_rank is not None or config.feed_forward.adapter_rank is not None
+        self.adapters = BlockAdapters(config) if has_adapters else None
         self.post_ln_1 = build_norm(config) if after and mixers else None
         has_own_norm = before and has_feed_forward and not config.block.shared_norm
         self.ln_2 = norm_before(config, rank_2) if has_own_norm else None
@@ -150,7 +153,7 @@ class TransformerBlock(nn.Module):
             of_attention = None
             if isinstance(cache, SideBySideState):
                 of_attention, cache = cache
-            out = block(x, embedded, mask, rotation, of_attention)  # (B, T, D)
+            out = block(x, embedded, mask, rotation, of_attention, self.adapters)  # (B, T, D)
             mixed_input = x + self.shared_projection(out)  # (B, T, D)
         x = self._sublayers(x, mixed_input, mask, rotation, cache, shared)  # (B, T, D)
         if self.per_layer_input is not None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from tinylm_cli.config.choices import Activation
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.adapter import Adapter
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 
@@ -152,8 +153,17 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (..., D) to (..., D)."""
+        return self.with_adapter(x, None)  # (..., D)
+
+    def with_adapter(self, x: Tensor, adapter: Adapter | None) -> Tensor:
+        """Map ``x`` (..., D) to (..., D); the outputs of ``adapter`` are added to those of gate and up projections."""
         gate = self.gate_proj(x) if self.gate_proj is not None else None  # (..., F)
-        hidden = self.activation(self.up_proj(x), gate)  # (..., F)
+        up = self.up_proj(x)  # (..., F)
+        if adapter is not None:
+            *of_gate, of_up = adapter(x).split(up.shape[-1], dim=-1)  # (..., F) each
+            up = up + of_up  # (..., F)
+            gate = None if gate is None else gate + of_gate[0]  # (..., F)
+        hidden = self.activation(up, gate)  # (..., F)
         if self.sub_norm is not None:
             hidden = self.sub_norm(hidden)  # (..., F)
         out: Tensor = self.down_proj(hidden)  # (..., D)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.choices import NormKind, PositionKind
+from tinylm_cli.model.adapter import BlockAdapters
 from tinylm_cli.model.block import LayerScalar, TransformerBlock
 from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.eval_mode import eval_mode
@@ -223,7 +224,8 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     yield "embedding", "input of the blocks"
     for index, block in enumerate(model.blocks):
         for name, part in block.named_children():
-            yield f"blocks.{index}.{name}", _sub_layer(part, NORMS[config.norm.kind])
+            if not isinstance(part, BlockAdapters):  # which run inside the shared block
+                yield f"blocks.{index}.{name}", _sub_layer(part, NORMS[config.norm.kind])
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     if config.norm.is_final:
         yield "ln_f", f"final {NORMS[config.norm.kind]}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.adapter import BlockAdapters
 from tinylm_cli.model.attention import LayerKVCache, SelfAttention
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.feed_forward import FeedForward
@@ -39,13 +40,15 @@ class SharedBlock(nn.Module):
         mask: AttentionMask,
         rotation: Rotation | None = None,
         cache: LayerKVCache | None = None,
+        adapters: BlockAdapters | None = None,
     ) -> Tensor:
         """Map the hidden states ``x`` (B, T, D) beside the embeddings ``embedded`` (B, T, D) to (B, T, D).
 
-        ``mask``, ``rotation`` and the ``cache`` of the layer are passed to attention.
+        ``mask``, ``rotation`` and the ``cache`` of the layer are passed to attention; ``adapters`` are the layer's.
         """
         both = self.ln_1(torch.cat((x, embedded), dim=-1))  # (B, T, 2D)
-        out: Tensor = self.attention(both, mask, rotation, cache)  # (B, T, D)
+        out: Tensor = self.attention(both, mask, rotation, cache, adapters=adapters)  # (B, T, D)
         if self.ln_2 is not None and self.feed_forward is not None:
-            out = self.feed_forward(self.ln_2(out))  # (B, T, D)
+            adapter = None if adapters is None else adapters.feed_forward
+            out = self.feed_forward.with_adapter(self.ln_2(out), adapter)  # (B, T, D)
         return out

@@ -46,6 +46,9 @@ class SharedBlock(SideBySide):
         d = config.d_model
         component: Component = "feed_forward" if config.block.feed_forward else "attention"
         yield from linear("shared_projection", d, d, component, bias=False)  # (D, D)
+        for name, rank, d_in, d_out in _adapters(config):
+            of_network = name == "feed_forward"
+            yield from _adapter(f"adapters.{name}", d_in, rank, d_out, "feed_forward" if of_network else "attention")
 
     def saved_by_block(self, run: ForwardPass) -> Iterator[SavedTensor]:
         """Yield the tensors that the shared block and the projection of its output save.
@@ -59,12 +62,18 @@ class SharedBlock(SideBySide):
 
         both = vectors("hidden states and embeddings", "norm", d_in)
         yield from norm(run, "shared_block.ln_1", both, run.tokens, d_in)
+        for name, rank, _, _ in _adapters(config):
+            if name != "feed_forward":
+                yield vectors(f"{name} adapter", "attention", rank)._replace(sharding="none")  # read by lora_B
         yield from self.attention.saved(run, vectors(BLOCK_INPUT, "norm", d_in))
         output = vectors(BLOCK_OUTPUT, "shared block", config.d_model)
         if config.block.feed_forward:
             attended = vectors("shared_block.attention output", "norm", config.d_model)
             yield from norm(run, "shared_block.ln_2", attended, run.tokens, config.d_model)
             yield vectors("shared_block.ln_2 output", "norm", config.d_model)
+            if config.feed_forward.adapter_rank is not None:
+                rank = config.feed_forward.adapter_rank
+                yield vectors("feed_forward adapter", "feed_forward", rank)._replace(sharding="none")
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
         yield output  # read by shared_projection
 
@@ -95,6 +104,30 @@ class SharedBlock(SideBySide):
         throughout, of_mixer = self.mixer.decode_bytes(config, inference)
         points = [vector + wider, *(held + wider + point for point in of_attention)]
         return 0, (*points, *(2 * vector + throughout + point for point in of_mixer))
+
+
+def _adapters(config: ModelConfig) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the name, rank, inputs and outputs of each adapter of a layer.
+
+    References:
+        Glorioso et al. 2024 (Zamba2), section 2, https://arxiv.org/abs/2411.15242
+    """
+    attention, feed_forward = config.attention, config.feed_forward
+    if attention.adapter_rank is not None:
+        d_in, rank = config.d_attention_input, attention.adapter_rank
+        yield "q_proj", rank, d_in, config.n_heads * config.d_head  # H·K
+        yield "k_proj", rank, d_in, config.n_kv_heads * config.d_head  # G·K
+        if not attention.keys_as_values:
+            yield "v_proj", rank, d_in, config.n_kv_heads * config.d_value_per_kv_head  # G·K_v
+    if feed_forward.adapter_rank is not None:
+        n_projections = 2 if feed_forward.gated else 1
+        yield "feed_forward", feed_forward.adapter_rank, config.d_model, n_projections * config.d_ff  # F each
+
+
+def _adapter(name: str, d_in: int, rank: int, d_out: int, component: Component) -> Iterator[Tensor]:
+    """Yield both maps of an adapter (Hu et al. 2021, LoRA, https://arxiv.org/abs/2106.09685)."""
+    yield from linear(f"{name}.lora_A", d_in, rank, component, bias=False)  # (r, in)
+    yield from linear(f"{name}.lora_B", rank, d_out, component, bias=False)  # (out, r)
 
 
 def _joined_bytes(config: ModelConfig, element_bytes: int) -> int:

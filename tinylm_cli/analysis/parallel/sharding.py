@@ -15,7 +15,7 @@ from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
-_COLUMN_PARALLEL = ("gate_proj", "up_proj", "sub_norm", "lm_head", "embedding")
+_COLUMN_PARALLEL = ("gate_proj", "up_proj", "lora_B", "sub_norm", "lm_head", "embedding")
 """Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights).
 Sequence mixers have their own."""
 

@@ -35,6 +35,7 @@ from tinylm_cli.config.requirements import (
     ONLY_ATTENTION,
     QK_NORM,
     ROPE,
+    SHARED_BLOCK,
     TEMPERATURE,
     VALUE_PROJECTION,
     WINDOW,
@@ -110,6 +111,13 @@ class Attention(Block):
         "local",
         "KV sharing across layers (Gemma 4): reuse the keys and values of the last earlier layer of this kind in"
         " layers.kinds; default: each layer projects and caches its own.",
+    )
+    adapter_rank: Annotated[int | None, SHARED_BLOCK] = optional(
+        128,
+        "Rank of the low-rank adapters that each layer adds to the Q, K and V projections of its shared block (Zamba2);"
+        " default: none.",
+        ge=1,
+        le=MAX_DIM,
     )
     window: int | None = optional(
         1024, "Sliding window of local layers: positions that a token attends to, itself included.", ge=1, le=MAX_LEN

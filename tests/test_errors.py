@@ -11,7 +11,9 @@ import pytest
 
 from tinylm_cli import __main__ as command
 from tinylm_cli import errors
-from tinylm_cli.errors import SET, ConfigError, Diagnostic, ExitCode, TinylmError, is_memory_error
+from tinylm_cli.config.assertion import ASSERT
+from tinylm_cli.errors import ConfigError, Diagnostic, ExitCode, TinylmError, is_memory_error
+from tinylm_cli.wording import SET, Argument
 
 PACKAGE = Path(errors.__file__).parent
 
@@ -73,10 +75,10 @@ def test_memory_errors(error: Exception, is_memory: bool) -> None:
     [
         ([("x.yaml", "")], ExitCode.FAILED),
         ([(SET, "")], ExitCode.FAILED),
-        ([("--assert", "")], ExitCode.UNABLE),
-        ([("x.yaml", "d_ff"), ("--assert", "")], ExitCode.UNABLE),
-        ([("--assert", ""), (SET, "d_ff")], ExitCode.UNABLE),
-        ([("--params", "d_ff")], ExitCode.UNABLE),
+        ([(ASSERT, "")], ExitCode.UNABLE),
+        ([("x.yaml", "d_ff"), (ASSERT, "")], ExitCode.UNABLE),
+        ([(ASSERT, ""), (SET, "d_ff")], ExitCode.UNABLE),
+        ([(Argument("--params"), "d_ff")], ExitCode.UNABLE),
     ],
 )
 def test_exit_code_of_diagnostics(places: list[tuple[str, str]], code: ExitCode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import typer
+
+from tinylm_cli.cli.app import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tinylm_cli"
@@ -19,21 +23,23 @@ TESTS = ROOT / "tests"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
+    "wording": set(),
+    "errors": {"wording"},
     "interrupts": set(),
     "quantities": set(),
     "regular_file": set(),
     "shell_quoting": set(),
     "atomic_write": {"errors", "interrupts", "shell_quoting"},
     "machine": {"errors", "quantities"},
-    "config": {"errors", "quantities", "regular_file", "shell_quoting"},
-    "reports": {"errors", "config"},
-    "analysis": {"errors", "quantities", "config", "reports"},
-    "interop": {"errors", "quantities", "regular_file", "shell_quoting", "config", "reports"},
+    "config": {"wording", "errors", "quantities", "regular_file", "shell_quoting"},
+    "reports": {"wording", "errors", "config"},
+    "analysis": {"wording", "errors", "quantities", "config", "reports"},
+    "interop": {"wording", "errors", "quantities", "regular_file", "shell_quoting", "config", "reports"},
     "interop/weights": {"errors", "regular_file", "atomic_write", "config", "reports", "interop", "model"},
     "model": {"errors", "regular_file", "interrupts", "quantities", "config", "reports", "machine", "atomic_write"},
-    "render": {"errors", "quantities", "config", "reports"},
+    "render": {"wording", "errors", "quantities", "config", "reports"},
     "cli": {
+        "wording",
         "errors",
         "interrupts",
         "quantities",
@@ -48,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "render",
     },
     "__main__": {"errors", "interrupts", "cli"},
-    "api": {"errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
+    "api": {"wording", "errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
     "__init__": {"errors", "config", "model", "render", "api"},
 }
 """What each subpackage may import beside itself; the version in the package itself is everybody's."""
@@ -146,6 +152,36 @@ def _writes(path: Path) -> Iterator[str]:
 def test_printing(own: str) -> None:
     """Rendering returns text; whoever computes returns a report."""
     assert not {named(path): found for path in modules_of(own) if (found := list(_writes(path)))}
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Yield the string literals of a module, without docstrings."""
+    tree = parsed(path)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def test_options_and_commands_are_named_in_cli() -> None:
+    """Elsewhere, a text refers to them as ``wording.Setting`` and ``wording.Command``."""
+    commands = vars(typer.main.get_command(create_app()))["commands"]
+    options = {name for command in commands.values() for parameter in command.params for name in parameter.opts}
+    assert {"--set", "--gpu", "--full"} <= options
+    command = re.compile(rf"\btinylm ({'|'.join(commands)})\b")
+
+    def names_one(text: str) -> bool:
+        words = re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)
+        begun = [word for word in words if word.endswith("-")]  # the rest is a variable
+        return bool(
+            options & {*words} or command.search(text) or any(name.startswith(tuple(begun)) for name in options)
+        )
+
+    assert names_one("add --gpu NAME")
+    assert names_one("see tinylm list")
+    assert names_one("--serving-")
+    outside = [path for path in MODULES if subpackage(path) not in ("cli", "__main__")]
+    assert not {named(path): found for path in outside if (found := list(filter(names_one, _texts(path))))}
 
 
 NO_MIRROR = {

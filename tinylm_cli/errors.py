@@ -23,8 +23,7 @@ import errno
 from enum import IntEnum
 from typing import NamedTuple
 
-SET = "--set"
-"""Source of a diagnostic about an override; overrides count as part of the config."""
+from tinylm_cli.wording import Argument, Override
 
 
 class ExitCode(IntEnum):
@@ -99,8 +98,8 @@ class Diagnostic(NamedTuple):
 
     @property
     def is_usage(self) -> bool:
-        """Whether the error is in an option other than ``--set``, not in the config."""
-        return self.source.startswith("--") and self.source != SET
+        """Whether the error is in an argument other than an override, not in the config."""
+        return isinstance(self.source, Argument) and not isinstance(self.source, Override)
 
     @property
     def is_unreadable(self) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, FigureKind, read_assertions
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.errors import ConfigError, Diagnostic
@@ -104,7 +105,7 @@ def test_parsed_assertions(text: str, figure: str, relation: str, bound: float |
 )  # fmt: skip
 def test_positions_of_errors(text: str, code: str, at: tuple[int, int], message: str, help_: str) -> None:
     found = _error(text)
-    assert (found.code, found.message, found.help) == (code, message, help_)
+    assert (found.code, found.message, worded(found.help)) == (code, message, help_)
     assert found.span is not None
     assert (found.source, found.span.source, found.span.text) == (ASSERT, ASSERT, text)
     assert (found.span.column, found.span.end_column) == at

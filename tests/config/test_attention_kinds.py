@@ -8,6 +8,7 @@ from tinylm_cli.config.loader import LoadedConfig, parse_config
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.errors import ConfigError, Diagnostic
+from tinylm_cli.wording import SET
 
 BASE = "vocab_size: 256\nd_model: 128\nn_heads: 8\nn_layers: 4\nd_ff: 512\nposition: {kind: rope}\n"
 
@@ -77,4 +78,4 @@ def test_contradictions(written: str, code: str, remedy: str) -> None:
 
 def test_contradiction_in_override() -> None:
     (found,) = errors("n_kv_heads: 2", "attention.kind=mqa", "attention.n_kv_heads=2")
-    assert (found.code, found.source) == ("contradiction", "--set")
+    assert (found.code, found.source) == ("contradiction", SET)

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.validate import validate
+from tinylm_cli.cli.wording import worded
+from tinylm_cli.cli.workload_options import read_gpu
 from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, config_error, diagnostic
-from tinylm_cli.config.hardware import load_hardware
-from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span
+from tinylm_cli.errors import ConfigError, Diagnostic, Span
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.wording import SET
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = ROOT / "tests" / "bad"
@@ -72,7 +74,7 @@ ASKED: dict[str, tuple[Callable[..., Any], str]] = {
         ("assertion-syntax", "failed-assertion", "unknown-figure"),
         (lambda asserted: validate(["tiny"], assert_=[asserted]), "tinylm validate tiny --assert"),
     ),
-    "unknown-gpu": (load_hardware, "tinylm estimate --gpu"),
+    "unknown-gpu": (lambda name: read_gpu(name, None, None), "tinylm estimate --gpu"),
 }
 """Codes that speak of the command line alone: the command, and how it is typed before its option's value."""
 
@@ -109,7 +111,7 @@ def _found(command: Callable[..., Any], asked: object) -> tuple[Diagnostic, ...]
     try:
         report: Any = command(asked).report
     except ConfigError as error:
-        return error.diagnostics
+        return worded(error.diagnostics)
     return tuple(report.files[0].diagnostics)
 
 

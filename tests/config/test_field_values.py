@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.field_values import parse_field_values
 from tinylm_cli.errors import UsageError
 
@@ -58,4 +59,4 @@ def test_bad_fields(written: list[str], says: str, remedy: str | None) -> None:
     with pytest.raises(UsageError) as raised:
         parse_field_values(written)
     assert says in raised.value.message
-    assert (remedy or "") in raised.value.help
+    assert (remedy or "") in worded(raised.value.help)

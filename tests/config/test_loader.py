@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.loader import LoadedConfig, load_yaml_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_writer import scalar, to_yaml
-from tinylm_cli.errors import SET, ConfigError, InputError, TinylmError, UsageError
+from tinylm_cli.errors import ConfigError, InputError, TinylmError, UsageError
+from tinylm_cli.wording import SET
 
 
 def _parse(text: str, *overrides: str) -> LoadedConfig:
@@ -80,7 +82,7 @@ def test_unknown_name(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as raised:
         load_yaml_config(reference)
-    assert (raised.value.message, raised.value.help) == (message, help_)
+    assert (raised.value.message, worded(raised.value.help)) == (message, help_)
 
 
 def test_a_block_set_to_null_is_removed(minimal: str) -> None:

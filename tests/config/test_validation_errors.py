@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import SET, ConfigError, Diagnostic
+from tinylm_cli.errors import ConfigError, Diagnostic
+from tinylm_cli.wording import SET
 
 OWN_LINES = "on lines of their own, indented under"
 REQUIRED = {"vocab_size": "256", "d_model": "128", "n_heads": "4", "n_layers": "4", "d_ff": "512"}
@@ -53,7 +55,7 @@ def _one(text: str, *overrides: str) -> Diagnostic:
 )
 def test_help_in_a_kind_of_layers(setting: str, help_: str) -> None:
     text = _config() + "layers: {pattern: full, kinds: {full: {}}}\n"
-    assert _one(text, f"layers.kinds.full.{setting}").help == help_
+    assert worded(_one(text, f"layers.kinds.full.{setting}").help) == help_
 
 
 def test_help_in_the_file_of_a_kind_of_layers() -> None:
@@ -64,7 +66,7 @@ def test_help_in_the_file_of_a_kind_of_layers() -> None:
 
 
 def test_help_is_quoted_for_a_shell() -> None:
-    assert _one(_config(), "layers.pattern=[full]").help == "for example --set 'layers.pattern=3 local, full'"
+    assert worded(_one(_config(), "layers.pattern=[full]").help) == "for example --set 'layers.pattern=3 local, full'"
 
 
 def test_every_error_is_found_at_once() -> None:
@@ -144,7 +146,7 @@ def test_a_block_given_as_a_value(line: str, help_: str) -> None:
 )
 def test_remedy_for_override(override: str, help_: str) -> None:
     found = _one(_config(), override)
-    assert found.help == help_
+    assert worded(found.help) == help_
     assert found.source == SET
     assert found.span is not None
     assert found.span.text == override
@@ -174,7 +176,7 @@ def test_common_foreign_spellings(line: str, help_: str) -> None:
 
 
 def test_long_block_names_similar_fields() -> None:
-    help_ = _one(_config() + "feed_forward: {capacity: 1}\n").help
+    help_ = worded(_one(_config() + "feed_forward: {capacity: 1}\n").help)
     assert help_.startswith("feed_forward has 29 fields, such as ")
     assert help_.endswith("; tinylm schema --format markdown lists them")
     assert help_.count(",") == 1 + 5

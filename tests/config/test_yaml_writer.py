@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.config.fields import MODEL, fields
 from tinylm_cli.config.loader import load_yaml_config, parse_config
 from tinylm_cli.config.presets import presets
@@ -33,7 +34,7 @@ def _read(text: str) -> ModelConfig:
 def test_round_trip(valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject) -> None:
     config = ModelConfig.model_validate(data.draw(valid_values))
     assert _read(to_yaml(config)) == config
-    assert _read(to_commented_yaml(config, "drawn")) == config
+    assert _read(to_commented_yaml(config, "drawn", as_options)) == config
     assert ModelConfig.model_validate(_yaml_1_1(to_yaml(config))) == config
 
 
@@ -138,7 +139,7 @@ def test_list_on_one_line() -> None:
 
 def test_commented_yaml() -> None:
     config = load_yaml_config("tiny").config
-    text = to_commented_yaml(config, "mine: started from tiny.")
+    text = to_commented_yaml(config, "mine: started from tiny.", as_options)
     assert text.startswith(f"{SCHEMA_LINE}\n#\n# mine: started from tiny.\n\n")
     shown = {name for name, origin in parse_config(Source("x.yaml", text)).origins.items() if origin is not None}
     course = {name for name in fields() if "." not in name} - {"name", "description"}
@@ -155,7 +156,7 @@ def test_commented_yaml() -> None:
 
 def test_commented_yaml_overrides() -> None:
     changes = ["position.kind=rope", "position.theta=5e5", "attention.n_kv_heads=2", "block.parallel=true"]
-    text = to_commented_yaml(load_yaml_config("tiny", changes).config, "x")
+    text = to_commented_yaml(load_yaml_config("tiny", changes).config, "x", as_options)
     for line in ("  theta: 500000.0", "  n_kv_heads: 2", "block:", "  parallel: true"):
         assert line in text.splitlines()
     assert "embedding:" not in text

@@ -18,6 +18,7 @@ from tinylm_cli.analysis.remedies import MAX_GPUS, MIN_LENGTH_CANDIDATES
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.config.hardware import load_accelerators
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.quantities import binary_bytes
@@ -73,7 +74,7 @@ def test_remedies(golden: Callable[[Path, str], None]) -> None:
     example = re.compile(r"(?<=<!-- fit -->\n```text\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
     assert len(example.findall(PAGE)) == 1
     assert found.training is not None
-    shown = to_text(fit_blocks(found.training.fit, h100.name), Terminal(width=80))
+    shown = to_text(fit_blocks(found.training.fit, h100.name, as_options), Terminal(width=80))
     golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
     assert f"up to {MAX_GPUS:,} (but at least doubled)" in PAGE
     assert f"at most a {MIN_LENGTH_CANDIDATES}th of the length" in PAGE

@@ -12,6 +12,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from tests.interop.changes import Change, refused
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
@@ -81,7 +82,7 @@ def test_unsupported_family_without_a_reason(name: str, changed: Change) -> None
         load_config(changed("llama", model_type=name))
     (found,) = raised.value.diagnostics
     assert (found.code, found.message) == ("unknown-family", f"the family {name} is not supported")
-    assert found.help == SUPPORTED
+    assert worded(found.help) == SUPPORTED
 
 
 @pytest.mark.parametrize("name", REASONS)
@@ -159,4 +160,4 @@ def _told(text: str) -> Diagnostic:
     root = read_json(Source("config.json", text)).root
     assert root is not None
     (found,) = map_config(root, "config.json").errors
-    return found
+    return worded(found)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.presets import gallery, presets, shipped
 from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.load import import_config, load_config
@@ -138,7 +139,7 @@ def test_gallery_names() -> None:
     assert len(gallery()) >= 16
     with pytest.raises(InputError) as raised:
         load_config("llama3-8b")
-    assert raised.value.help == "did you mean llama-3-8b? tinylm list --gallery shows all"
+    assert worded(raised.value.help) == "did you mean llama-3-8b? tinylm list --gallery shows all"
 
 
 @pytest.mark.parametrize("name", gallery())

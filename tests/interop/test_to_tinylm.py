@@ -15,6 +15,7 @@ from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.shared_keys import filled_fields
+from tinylm_cli.wording import SET
 
 _NO_GROUPS = ("kimi_linear", "nemotron_h")  # the first names n_group otherwise, the sample of the other has no experts
 
@@ -143,7 +144,7 @@ def test_overrides(changed: Change) -> None:
     assert (loaded.config.n_kv_heads, loaded.config.d_head, loaded.config.norm.kind) == (16, 256, "layernorm")
     origin = loaded.origins["norm.kind"]
     assert origin is not None
-    assert origin.source == "--set"
+    assert origin.source == SET
 
 
 def _origin(loaded: LoadedConfig, field: str) -> str:

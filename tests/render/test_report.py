@@ -17,16 +17,16 @@ TINY = tinylm.load("tiny")
 
 
 def test_text_equals_command_output(tinylm: Callable[..., Any]) -> None:
-    assert f"{TINY.params()}\n" == tinylm("params", "tiny").out
+    assert f"{TINY.params(convention='untied')}\n" == tinylm("params", "tiny", "--convention", "untied").out
 
 
 @pytest.mark.parametrize(("width", "color"), [(60, True), (100, False)])
 def test_rich_prints_at_the_width_of_the_console(*, width: int, color: bool, tinylm: Callable[..., Any]) -> None:
     written = StringIO()
     console = Console(file=written, width=width, force_terminal=color, color_system="standard", _environ={})
-    console.print(TINY.params(by="tensor"))
+    console.print(TINY.params(by="tensor", convention="untied"))
     env = {"COLUMNS": str(width), "FORCE_COLOR": "1" if color else None}
-    expected = tinylm("params", "tiny", "--by", "tensor", env=env).out
+    expected = tinylm("params", "tiny", "--by", "tensor", "--convention", "untied", env=env).out
     assert [line.rstrip() for line in written.getvalue().splitlines()] == expected.splitlines()
 
 

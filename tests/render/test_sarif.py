@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tinylm_cli.config.assertion import ASSERT
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.source import read_source
 from tinylm_cli.errors import ConfigError, Diagnostic, InputError, Span
 from tinylm_cli.render.sarif import sarif_failure, to_sarif
 from tinylm_cli.reports.validate import FileResult
+from tinylm_cli.wording import SET
 
 BAD = Path(__file__).resolve().parent.parent / "bad"
 
@@ -172,7 +174,7 @@ def test_unreadable() -> None:
 
 def test_failure() -> None:
     assert not run(sarif_failure(InputError("m")))["invocations"][0]["executionSuccessful"]
-    option = Diagnostic("unknown-figure", "m", "--assert", Span("--assert", 1, 1, 2, "x"))
+    option = Diagnostic("unknown-figure", "m", ASSERT, Span(ASSERT, 1, 1, 2, "x"))
     inside = Diagnostic("wrong-type", "n", "w.yaml", Span("w.yaml", 1, 1, 2, "x"))
     mixed = run(sarif_failure(ConfigError((option, inside))))
     (invocation,) = mixed["invocations"]
@@ -183,6 +185,6 @@ def test_failure() -> None:
 
 
 def test_override() -> None:
-    override = Diagnostic("empty-document", "m", "--set", Span("--set", 1, 1, 2, "x"))
+    override = Diagnostic("empty-document", "m", SET, Span(SET, 1, 1, 2, "x"))
     failed = FileResult("w.yaml", "invalid", None, "", "", (override,))
     assert [result["locations"] for result in run(to_sarif([failed]))["results"]] == [[]]

@@ -17,6 +17,7 @@ from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
+from tinylm_cli.wording import Command, Setting, Text
 
 CHUNK = 1 << 18
 """Elements of a stage's output whose statistics are computed at once."""
@@ -69,10 +70,10 @@ def require_short_meta_pass(config: ModelConfig) -> None:
         CapacityError: If the model has more than ``MAX_META_LAYERS`` layers.
     """
     if config.n_layers > MAX_META_LAYERS:
-        seconds = config.n_layers * META_LAYER_SECONDS
+        seconds, build = config.n_layers * META_LAYER_SECONDS, Command("build", (Setting("meta", True),))
         raise CapacityError(
             f"a pass through {config.n_layers:,} layers on the meta device would take about {seconds:,.0f} seconds",
-            help=f"at most {MAX_META_LAYERS:,} layers are run there; build --meta lists the shapes of more",
+            help=Text(f"at most {MAX_META_LAYERS:,} layers are run there; ", build, " lists the shapes of more"),
         )
 
 

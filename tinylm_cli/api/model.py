@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from tinylm_cli.api.arguments import Bounds, checked, require
 from tinylm_cli.api.setups import SetupFields, read_gpu, setup_changes
+from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
@@ -116,7 +117,7 @@ class Model:
 
         counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
         titled = ParamsReport((replace(counted, name=self._title),))
-        return Report(counted, lambda: params_view(titled, convention))
+        return Report(counted, lambda: params_view(titled, as_keywords, convention))
 
     @checked
     def compare(
@@ -159,7 +160,7 @@ class Model:
         setups = setups.changed(**setup_changes(setup, plan, has_gpu=gpu is not None))
         accelerator, _ = read_gpu(gpu, hardware)
         report = compare(changed, setups, accelerator)
-        return Report(report, lambda: compare_view(report))
+        return Report(report, lambda: compare_view(report, as_keywords))
 
     @checked
     def estimate(
@@ -204,8 +205,8 @@ class Model:
             self.loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops
         )
         titled = replace(report, name=self._title)
-        everything = partial(estimate_full_view, titled, by)
-        return Report(report, everything if full else partial(estimate_view, titled), everything)
+        everything = partial(estimate_full_view, titled, by, as_keywords)
+        return Report(report, everything if full else partial(estimate_view, titled, as_keywords), everything)
 
     @checked
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:
@@ -223,7 +224,7 @@ class Model:
 
         asserted = read_assertions([assert_] if isinstance(assert_, str) else tuple(assert_), ASSERTABLE)
         result = check_budget(self.loaded, asserted)
-        return Report(result, lambda: validate_view(ValidateReport.of([result])))
+        return Report(result, lambda: validate_view(ValidateReport.of([result]), as_keywords))
 
     def build(
         self,

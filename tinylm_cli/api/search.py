@@ -11,6 +11,7 @@ from typing import Annotated, Any, Unpack
 from tinylm_cli.api.arguments import Bounds, checked, require, require_known
 from tinylm_cli.api.model import Model, load
 from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, setup_changes
+from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_DESIGNS
@@ -223,8 +224,7 @@ def design(
             accelerators,
         )
     )
-    relaxations = [", ".join(f"{name}={value}" for name, value in each.changes.items()) for each in report.relaxations]
-    return Report(report, lambda: design_view(report, relaxations))
+    return Report(report, lambda: design_view(report, as_keywords))
 
 
 def _require_sizes(name: str, values: Sequence[int] | None, minimum: int) -> None:

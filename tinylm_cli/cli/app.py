@@ -129,10 +129,11 @@ def _commands_to_create(arguments: Sequence[str]) -> Sequence[str]:
 def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
     """Report an error as text on standard error and, if a machine-readable format was requested, on standard output."""
     raise_if_interrupted()
+    from tinylm_cli.cli.wording import as_options, worded_error
     from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure
     from tinylm_cli.render.terminal import terminal_of
 
-    terminal = terminal_of(sys.stderr)
+    terminal, error = terminal_of(sys.stderr), worded_error(error)
     if error.diagnostics:
         write_stderr(diagnostics_text(error.diagnostics, terminal))
     else:
@@ -152,7 +153,7 @@ def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
         case "junit":
             from tinylm_cli.render.junit import junit_failure
 
-            write_stdout(junit_failure(error))
+            write_stdout(junit_failure(error, as_options))
 
 
 def _print_traceback() -> None:

@@ -27,6 +27,7 @@ from tinylm_cli.cli.options import (
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, TrainTokensOption, training_setup
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.cli.workload_options import batch_size_option, read_gpu, require_length, seq_len_option
 from tinylm_cli.errors import ConfigError, ExitCode, UsageError
 
@@ -189,7 +190,7 @@ def _compare_named(
 ) -> tuple[CompareReport, Callable[..., View], str]:
     """Return the report, its view given whether it is ``full``, and the arguments that name the last model."""
     from tinylm_cli.analysis.compare import compare as compare_models
-    from tinylm_cli.interop.variants import load_variants, parse_variants
+    from tinylm_cli.cli.variants import load_variants, parse_variants
     from tinylm_cli.render.views.compare import compare_view
 
     if not names:
@@ -201,7 +202,7 @@ def _compare_named(
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
-    return report, partial(compare_view, report), model_arguments(last.reference, last.all_changes)
+    return report, partial(compare_view, report, as_options), model_arguments(last.reference, last.all_changes)
 
 
 def _compare_changed(
@@ -225,4 +226,4 @@ def _compare_changed(
         configs.append(changed_config(file, before, after, setups, accelerator, error))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))
-    return report, partial(changed_view, report)
+    return report, partial(changed_view, report, as_options)

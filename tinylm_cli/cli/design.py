@@ -11,12 +11,11 @@ import typer
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_options
+from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_options, option_span
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, read_amount, read_gpu, too_long
-from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:

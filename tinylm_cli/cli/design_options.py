@@ -24,22 +24,15 @@ from tinylm_cli.cli.training_options import (
     complete_plan,
     share_of_peak,
 )
+from tinylm_cli.cli.wording import option_name
 from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLenOption
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.reports.choices import Purpose
+from tinylm_cli.reports.constraint import CONSTRAINING
 from tinylm_cli.reports.record import Record
 
-OPTIONS = {
-    "total_params": "--params",
-    "active_params": "--active-params",
-    "forward_flops_per_token": "--max-flops-per-token",
-    "kv_cache_bytes": "--max-kv-bytes",
-    "weights_bytes": "--max-weights-bytes",
-    "train_bytes_per_gpu": "--max-train-bytes-per-gpu",
-    "serve_bytes": "--max-serve-bytes",
-    "decode_tokens_per_second": "--min-decode-tokens-per-second",
-}
+OPTIONS = {figure: option_name(name) for figure, name in CONSTRAINING.items()}
 """The option that constrains each figure."""
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.design_options import OPTIONS, DesignOptions
+from tinylm_cli.cli.design_options import DesignOptions
 from tinylm_cli.cli.next_steps import export_arguments, is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import Output
 from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
 from tinylm_cli.config.amounts import scientific, stated
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
-from tinylm_cli.reports.figures import AMOUNT_KINDS
+from tinylm_cli.reports.constraint import CONSTRAINING
 from tinylm_cli.shell_quoting import shell_join
+from tinylm_cli.wording import Setting
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
-    from tinylm_cli.reports.constraint import Constraint, Relaxation
     from tinylm_cli.reports.design import Design, DesignReport
 
 _DEFAULTS = DesignOptions()
@@ -34,12 +35,12 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
     from tinylm_cli.render.views.constraints import failure_sentences
     from tinylm_cli.render.views.design import design_view
 
-    relaxations = [relaxation_options(each, report) for each in report.relaxations]
     full = options.full or to.format_ != "text"
-    output = CommandOutput(report, lambda: design_view(report, relaxations, full=full), to)
+    output = CommandOutput(report, lambda: design_view(report, as_options, full=full), to)
     if not report.designs:
         if options.writes_config(to):
-            relaxed = [f"Try {' or '.join(relaxations)}."] if relaxations else []
+            changes = [as_options(*each.settings(report.constraints)) for each in report.relaxations]
+            relaxed = [f"Try {' or '.join(changes)}."] if changes else []
             error = AnalysisError("no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
             error.exit_code = ExitCode.FAILED
             raise error
@@ -56,28 +57,10 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
     else:
         following = next_step("design --output", "estimate", model, *_conditions(report, options))
     return output._replace(
-        document=to_commented_yaml(config, f"{size}, rank {chosen.rank} of {command(report, options)}"),
+        document=to_commented_yaml(config, f"{size}, rank {chosen.rank} of {command(report, options)}", as_options),
         next_step=following,
         description=f"rank {chosen.rank} of {report.matches:,}, {size}",
     )
-
-
-def relaxation_options(relaxation: Relaxation, report: DesignReport) -> str:
-    """Return a relaxation as command-line options."""
-    return " ".join(_change_option(name, value, report) for name, value in relaxation.changes.items())
-
-
-def _change_option(name: str, value: float | str | bool, report: DesignReport) -> str:
-    if name == "tie_weights":
-        return "--tie" if value else "--no-tie"
-    if name == "accelerator":
-        return shell_join(("--gpu", str(value)))
-    if name not in OPTIONS:
-        return f"--{name.replace('_', '-')} {value}"
-    constraint = next(each for each in report.constraints if each.figure == name)
-    if name == "decode_tokens_per_second" or constraint.unit not in AMOUNT_KINDS:
-        return f"{OPTIONS[name]} {value:.15g}"
-    return f"{OPTIONS[name]} {_amount(int(value), AMOUNT_KINDS[constraint.unit])}"
 
 
 def command(report: DesignReport, options: DesignOptions) -> str:
@@ -86,7 +69,11 @@ def command(report: DesignReport, options: DesignOptions) -> str:
 
     member = FAMILIES[report.family].config
     parts = ["tinylm design"]
-    parts += [f"{OPTIONS[each.figure]} {_short_value(each)}" for each in report.constraints if each.origin == "option"]
+    parts += [
+        as_options(Setting(CONSTRAINING[each.figure], each.stated(each.value)))
+        for each in report.constraints
+        if each.origin == "option"
+    ]
     if report.compute is not None:
         parts.append(f"--compute {scientific(report.compute.compute_flops)}")
         if report.compute.train_tokens is not None:
@@ -138,13 +125,6 @@ def _conditions(report: DesignReport, options: DesignOptions) -> list[str]:
         *_training_settings(report),
     )
     return [words for words, applies in optional if applies]
-
-
-def _short_value(constraint: Constraint) -> str:
-    """Return the value of a constraint in short form, such as ``125M`` or ``1GiB``, if that is exact."""
-    if constraint.unit not in AMOUNT_KINDS:
-        return f"{constraint.value:.15g}"
-    return _amount(int(constraint.value), AMOUNT_KINDS[constraint.unit])
 
 
 def _amount(value: int, kind: AmountKind) -> str:

@@ -24,6 +24,7 @@ from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.cli.workload_options import read_gpu
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionCount, Purpose
@@ -141,9 +142,9 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
             return ""
         return next_step("estimate --gpu", "estimate --full", model, workload, "--full")
     if fit.remedies:
-        from tinylm_cli.render.views.remedies import change_text
+        from tinylm_cli.render.views.remedies import changes_text
 
-        changes = " ".join(change_text(each, cast("Purpose", purpose))[0] for each in fit.remedies[0].changes)
+        changes = changes_text(fit.remedies[0], cast("Purpose", purpose), as_options)
         explicit, changed = explicit_options(context), changes.split()
         names = [name for name, option in explicit.items() if name in WORKLOAD and option not in changed]
         kept = explicit_arguments(context, names)
@@ -194,13 +195,13 @@ def _view(report: EstimateReport, by: By, format_: str, section: str | None, *, 
 
     every = format_ == "csv"  # list all layouts, as JSON does
     if section is not None:
-        sections = {str(name): view for name, view in estimate_sections(report, by, every=every).items()}
+        sections = {str(name): view for name, view in estimate_sections(report, by, as_options, every=every).items()}
         if section not in sections:
             raise _unknown_section(section, SECTIONS, report)
         return sections[section]
     if full or format_ == "csv":
-        return estimate_full_view(report, by, every=every)
-    return estimate_view(report)
+        return estimate_full_view(report, by, as_options, every=every)
+    return estimate_view(report, as_options)
 
 
 def _unknown_section(section: str, known: Sequence[str], report: EstimateReport) -> UsageError:

@@ -11,6 +11,7 @@ from tinylm_cli.cli.options import INPUT_PANEL, ReportOutput, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids, tokenizer_of
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
 from tinylm_cli.shell_quoting import shell_join
@@ -115,7 +116,7 @@ def forward(
         if meta or not loaded.config.has_lm_head
         else next_step("forward", "generate", *request.build_arguments(), _prompt_arguments(tokens, text))
     )
-    return CommandOutput(report, lambda: forward_view(report, expand=every), to, next_step=following)
+    return CommandOutput(report, lambda: forward_view(report, as_options, expand=every), to, next_step=following)
 
 
 def _prompt_arguments(tokens: str | None, text: str | None) -> str:

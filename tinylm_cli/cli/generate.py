@@ -14,6 +14,7 @@ from tinylm_cli.cli.options import ABOVE_ZERO, SAMPLING_PANEL, PageOutput, amoun
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.streams import print_note, write_stdout
 from tinylm_cli.cli.tokens import prompt_ids, tokenizer_of
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.sanitize import for_terminal
@@ -138,7 +139,7 @@ def generate(
     )
     return CommandOutput(
         report,
-        lambda: generate_view(report, streamed=live, as_text=text is not None),
+        lambda: generate_view(report, as_options, streamed=live, as_text=text is not None),
         to,
         next_step=next_step("generate", "estimate", request.config_arguments()),
     )

@@ -27,6 +27,7 @@ from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED, counted
 from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_join
+from tinylm_cli.wording import Text
 
 if TYPE_CHECKING:
     import torch
@@ -198,7 +199,7 @@ class ModelRequest(Record):
             yield
         except CapacityError as error:
             if self.meta is not None:
-                error.help = f"{error.help}, or add --meta to build shapes only"
+                error.help = Text(error.help, ", or add --meta to build shapes only")
             raise
 
     def build(self) -> TinyTransformerLM:

@@ -11,6 +11,7 @@ from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, STDOUT, ConfigOption, ForceOption, OutputOption, SetOption, argument
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_line, write_stdout
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import escape_controls
 
@@ -46,7 +47,7 @@ def new(
     start = loaded.config.model_copy(update=of_another_model)
     named = name if output is not None and name is not None else "config" if path == STDOUT else path.stem
     # a line break in the name would end the comment
-    text = to_commented_yaml(start, escape_controls(f"{named}: started from {loaded.name}."))
+    text = to_commented_yaml(start, escape_controls(f"{named}: started from {loaded.name}."), as_options)
     if path == STDOUT:
         write_stdout(text)
         return

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tinylm_cli.cli.completion import complete_config, complete_set, complete_table
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import Span, UsageError
 from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_join
+from tinylm_cli.wording import Argument
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
@@ -192,6 +193,13 @@ def amount_parser(
         return typed
 
     return parse
+
+
+def option_span(option: str, value: str, start: int = 0, end: int | None = None) -> Span:
+    """Return the span of ``value[start:end]`` in ``OPTION value``."""
+    before = len(option) + 2  # skip the option and a space; columns start at 1
+    last = len(value) if end is None else end
+    return Span(Argument(option), 1, before + start, before + max(last, start + 1), f"{option} {value}")
 
 
 def _float(text: str) -> float:

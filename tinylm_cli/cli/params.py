@@ -9,6 +9,7 @@ from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_st
 from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def params(
     report = ParamsReport(tuple(counted))
     return CommandOutput(
         report,
-        lambda: params_view(report, convention),
+        lambda: params_view(report, as_options, convention),
         to,
         next_step=_next_step(counted[0], loaded[0], config, set_ or ()),
     )

@@ -7,19 +7,19 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinylm_cli.cli.options import as_typed
+from tinylm_cli.cli.options import as_typed, option_span
 from tinylm_cli.cli.workload_options import source_labels
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, either
 from tinylm_cli.config.similar_names import suggest
-from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Diagnostic, Label, Span
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
+from tinylm_cli.wording import Argument
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.parallel.layouts import LayoutMismatch
     from tinylm_cli.config.loader import LoadedConfig
 
-OPTION = "--plan"
+OPTION = Argument("--plan")
 
 FIELDS = {key: field for field, key in ABBREVIATIONS.items()}
 """The field of a layout for each key of a plan."""
@@ -125,7 +125,7 @@ def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: 
     if wrong:
         labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
         span = option_span(option, as_typed(global_batch_size))
-        raise config_error([diagnostic("contradiction", message, option, span, help=remedy, labels=labels)])
+        raise config_error([diagnostic("contradiction", message, span.source, span, help=remedy, labels=labels)])
 
 
 def _entries(written: str) -> Iterator[_Entry]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option
+from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option, option_span
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, require_length, sequence_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import KvCacheDtype, Quantization
@@ -160,7 +160,6 @@ _LISTED = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 def _parse_list(option: str, written: str | None, kind: ListedKind, example: str) -> list[_ListItem]:
     from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
-    from tinylm_cli.config.source import option_span
 
     if written is None:
         return []
@@ -173,10 +172,11 @@ def _parse_list(option: str, written: str | None, kind: ListedKind, example: str
             items.append(_ListItem(amount_parser(option, kind, example=example, maximum=10**9)(text.strip()), span))
         except UsageError:
             message = f"{option} lists {_LISTED[kind]}, not {clip(text) or 'nothing'}"
-            errors.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))
+            errors.append(diagnostic("wrong-type", message, span.source, span, help=f"for example {option} {example}"))
     if len(items) > MAX_LISTED:
         message = f"{option} has {len(items)} numbers; the maximum is {MAX_LISTED}"
-        errors.append(diagnostic("out-of-range", message, option, option_span(option, written)))
+        span = option_span(option, written)
+        errors.append(diagnostic("out-of-range", message, span.source, span))
     if errors:
         raise config_error(errors)
     return items

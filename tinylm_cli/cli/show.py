@@ -8,6 +8,7 @@ from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.errors import UsageError
 
 
@@ -50,7 +51,7 @@ def show(
         )
         for name, value in shown_leaves(loaded.config)
     )
-    report = ShowReport(loaded.name, loaded.source, effective_blocks(loaded.config), origins)
+    report = ShowReport(loaded.name, loaded.source, effective_blocks(loaded.config), worded(origins))
     text = to_yaml(loaded.config)
     named = model_arguments(str(to.file), None) if to.file and not origin else model_arguments(config, set_)
     return CommandOutput(

@@ -10,6 +10,7 @@ from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, argument, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import OptimizerOption, RecomputeOption
+from tinylm_cli.cli.wording import worded
 from tinylm_cli.cli.workload_options import (
     DEFAULT_DTYPE,
     BatchSizeOption,
@@ -100,7 +101,7 @@ def sweep(
         optimizer=optimizer,
         recompute=recompute,
     )
-    report = swept(lambda more: parse_config_text(written, [*overrides, *more]), swept_fields, setups, figure)
+    report = worded(swept(lambda more: parse_config_text(written, [*overrides, *more]), swept_fields, setups, figure))
     valid = any(each.figures is not None for each in report.points)
     code = ExitCode.DONE if valid else ExitCode.FAILED
     return CommandOutput(report, lambda: sweep_view(report), to, code)

@@ -17,6 +17,7 @@ from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_note
+from tinylm_cli.cli.wording import as_options, worded
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
 from tinylm_cli.shell_quoting import shell_join
@@ -99,7 +100,7 @@ def validate(
     if errors:
         errors.add(each for result in results if result.status != "failed" for each in result.diagnostics)
         errors.raise_if_any()
-    report = ValidateReport.of(results)
+    report = ValidateReport.of(worded(results))
     return _output(report, to, _next_step(report, names, set_))
 
 
@@ -121,11 +122,17 @@ def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> Comma
         case "junit":
             from tinylm_cli.render.junit import to_junit
 
-            document = to_junit(report.files)
+            document = to_junit(report.files, as_options)
     errors = sum(len(each.diagnostics) or each.status == "unreadable" for each in report.files)
     description = f"{counted(errors, 'error')} in {counted(len(report.files), 'file')}"
     return CommandOutput(
-        report, lambda: validate_view(report), to, exit_code, document, next_step=next_step, description=description
+        report,
+        lambda: validate_view(report, as_options),
+        to,
+        exit_code,
+        document,
+        next_step=next_step,
+        description=description,
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, get_args
 
-from tinylm_cli.cli.options import TRAINING_PANEL, Storage, amount_option, as_typed, option
-from tinylm_cli.config.source import option_span
+from tinylm_cli.cli.options import TRAINING_PANEL, Storage, amount_option, as_typed, option, option_span
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
@@ -103,11 +102,12 @@ def too_long(
 
     less, text = f"write {option} {longest} or less", as_typed(seq_len)
     tokens = "" if text == str(seq_len) else f" ({seq_len:,} tokens)"
+    span = span or option_span(option, text)
     error = diagnostic(
         "contradiction",
         f"{option} {text}{tokens} is longer than max_len {which}",
-        option,
-        span or option_span(option, text),
+        span.source,
+        span,
         field="max_len",
         help=f"{less}, or {remedy}" if seq_len <= MAX_LEN else less,
         labels=tuple(labels),
@@ -142,7 +142,8 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
         code = "wrong-type" if EXPECTED[kind] in str(error) else "out-of-range"
         message = f"{option} {clip(written)}: {error}"
         remedy = f"did you mean {suggestion}?" if suggestion else f"for example {option} {example or field.example}"
-        raise config_error([diagnostic(code, message, option, option_span(option, written), help=remedy)]) from error
+        span = option_span(option, written)
+        raise config_error([diagnostic(code, message, span.source, span, help=remedy)]) from error
 
 
 def require_figure(name: str, known: Collection[str]) -> None:
@@ -175,10 +176,10 @@ def read_gpu(
     """
     if gpu is None:
         return None, ()
-    from tinylm_cli.config.hardware import GPU, find_accelerator, load_accelerators
+    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
 
-    table = load_accelerators(hardware)
-    accelerator = find_accelerator(table, gpu)
+    table, place = load_accelerators(hardware), option_span("--gpu", gpu)
+    accelerator = find_accelerator(table, gpu, place)
     if (dtype or default) in accelerator.peaks:
         return accelerator, tuple(table.values())
     from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
@@ -189,8 +190,8 @@ def read_gpu(
         "contradiction",
         f"{accelerator.name} does not support {dtype or default} matmuls"
         + ("" if dtype else f", and --dtype defaults to {default}"),
-        GPU,
-        option_span(GPU, gpu),
+        place.source,
+        place,
         help=f"write --dtype {supported}, or name another GPU: tinylm list --hardware shows the dtypes of each",
         labels=() if dtype is None else (Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
     )

@@ -1,4 +1,4 @@
-"""Parsing of ``--assert``, such as ``total_params < 130M``."""
+"""Parsing of assertions, such as ``total_params < 130M``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import suggest_value
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
+from tinylm_cli.wording import Argument, Setting, Text
 
-ASSERT = "--assert"
+ASSERT = Argument("<assert_>")
+"""Source of a diagnostic about an assertion."""
 
 FigureKind = AmountKind | Literal["share"]
 
@@ -49,7 +51,7 @@ class Condition(NamedTuple):
     """A condition on one figure of a config.
 
     Attributes:
-        origin: ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
+        origin: ``ASSERT``, or the field of the budget, e.g. ``budget.max_params``.
         text: The condition as written, e.g. ``total_params < 130M``.
         figure: The figure's name.
         relation: A key of ``RELATIONS``.
@@ -64,10 +66,10 @@ class Condition(NamedTuple):
 
 
 def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tuple[Condition, ...]:
-    """Parse the values of ``--assert``, each ``FIGURE OPERATOR BOUND``.
+    """Parse assertions, each ``FIGURE OPERATOR BOUND``.
 
     Args:
-        texts: The value of each ``--assert``.
+        texts: The assertions.
         kinds: The kind of each known figure.
 
     Raises:
@@ -122,7 +124,7 @@ class _Parts:
             message = f"an assertion begins with a figure, not with {figure}"
             return self._wrong(message, "figure", f"write {swapped}")
         second = f"{rest.figure} {rest.relation} {clip(rest.bound)}"
-        return self._wrong(_FORM, "figure", f"write two: {ASSERT} '{swapped}' {ASSERT} '{second}'")
+        return self._wrong(_FORM, "figure", Text("write two: ", Setting("assert_", (swapped, second))))
 
     def _wrong_relation(self, example: str) -> ConfigError:
         if not self.relation:
@@ -144,7 +146,7 @@ class _Parts:
         if value is not None:
             return value
         if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
-            raise self._wrong(_FORM, "bound", f"write a separate {ASSERT} for each")
+            raise self._wrong(_FORM, "bound", Text("write a separate ", Setting("assert_"), " for each"))
         if _NAME.fullmatch(bound):
             raise config_error([unknown_figure(bound, kinds, self.spans["bound"])])
         meant = suggest_value(bound, _field(kind))

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.yaml_nodes import Entry, Node, find_entry
-from tinylm_cli.errors import SET, Diagnostic, Label
+from tinylm_cli.errors import Diagnostic, Label
+from tinylm_cli.wording import SET
 
 ABBREVIATIONS = {"mha": "multi_head", "gqa": "multi_head", "mqa": "multi_head", "mla": "latent"}
 

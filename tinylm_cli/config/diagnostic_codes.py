@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tinylm_cli.errors import SET, ConfigError, Diagnostic, Fix, Label, Span
+from tinylm_cli.errors import ConfigError, Diagnostic, Fix, Label, Span
 from tinylm_cli.quantities import counted
+from tinylm_cli.wording import SET
 
 MOST_REPORTED = 50
 
@@ -14,13 +15,13 @@ _MOST_QUOTED = 40
 CODES = {
     "alias": "A YAML alias (`*name`); write the value where it belongs.",
     "anchor": "A YAML anchor (`&name`); write the value where it belongs.",
-    "assertion-syntax": "An `--assert` that is not `FIGURE OPERATOR BOUND`.",
+    "assertion-syntax": "An assertion that is not `FIGURE OPERATOR BOUND`.",
     "contradiction": "Two fields that are valid individually but contradict each other.",
     "control-character": "A character that YAML forbids, such as NUL or ESC.",
     "duplicate-key": "A key that appears twice in one block. YAML forbids it, and many readers silently keep the last.",
     "empty-document": "A config with nothing but blank lines and comments.",
     "expert-groups": "Expert groups of unequal size, or with fewer experts than the router selects from them.",
-    "failed-assertion": "An `--assert` that does not hold for a config.",
+    "failed-assertion": "An assertion that does not hold for a config.",
     "heads-do-not-divide": "`d_model` is not divisible by `n_heads`, or the sizes of a mixer by its heads or groups.",
     "json-syntax": "Text that starts like JSON but is not valid JSON.",
     "key-not-a-name": "A list or a mapping as a key.",
@@ -46,8 +47,8 @@ CODES = {
     "undefined-kind": "A layer of a kind that `layers.kinds` does not define.",
     "unknown-choice": "A value that is not one of the choices of its field.",
     "unknown-family": "A Hugging Face config with a `model_type` that tinylm does not support.",
-    "unknown-figure": "An unknown figure in `--assert` or `sweep --figure`.",
-    "unknown-gpu": "A GPU that is neither in the built-in table nor in the `--hardware` file.",
+    "unknown-figure": "An unknown figure of an assertion or a sweep.",
+    "unknown-gpu": "A GPU that is neither in the built-in table nor in the hardware file.",
     "unknown-key": "A key that the schema does not have in this place.",
     "unknown-setting": "A Hugging Face key that tinylm does not know and that may change the model.",
     "unsupported-setting": "A Hugging Face setting that a tinylm config cannot express.",

@@ -8,9 +8,10 @@ from math import prod
 
 from tinylm_cli.config.amounts import read_field
 from tinylm_cli.config.diagnostic_codes import quote
-from tinylm_cli.config.fields import schema_of
+from tinylm_cli.config.fields import SCHEMA, schema_of
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UsageError
+from tinylm_cli.wording import Setting, Text
 
 MAX_POINTS = 500
 """Maximum number of configs in a sweep."""
@@ -36,7 +37,7 @@ def parse_field_values(arguments: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if not arguments:
         raise UsageError("sweep takes one or two fields, but none is given", help=_EXAMPLE)
     if len(arguments) > 2:
-        raise UsageError("sweep takes one or two fields", help="set the others with --set")
+        raise UsageError("sweep takes one or two fields", help=Text("set the others with ", Setting("set")))
     parsed: dict[str, tuple[str, ...]] = {}
     for argument in arguments:
         name, values = _parse(argument)
@@ -57,7 +58,7 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     schema, field = schema_of(key)
     if field not in schema.fields:
         meant = suggest(field, schema.fields)
-        remedy = f"did you mean {schema.here(meant)}?" if meant else "tinylm schema --format markdown lists the fields"
+        remedy = f"did you mean {schema.here(meant)}?" if meant else Text(SCHEMA, " lists the fields")
         raise UsageError(f"unknown field {quote(key)}", help=remedy)
     range_ = _RANGE.fullmatch(values.strip())
     bounds = [_bound(each, field) for each in range_.groups("1")] if range_ else []

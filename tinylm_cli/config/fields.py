@@ -13,6 +13,10 @@ from tinylm_cli.config.base import Block, Requirement
 from tinylm_cli.config.field_types import FieldType, Kind
 from tinylm_cli.config.layers import LayerKind
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.wording import Command, Setting
+
+SCHEMA = Command("schema", (Setting("format", "markdown"),))
+"""The command that lists every field."""
 
 
 class Field(NamedTuple):

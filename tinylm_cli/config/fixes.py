@@ -15,7 +15,8 @@ from tinylm_cli.config.similar_names import same_numbers, similarity
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import accepts, plain_number
 from tinylm_cli.config.yaml_nodes import Entry, Node
-from tinylm_cli.errors import SET, Diagnostic, Fix, Span
+from tinylm_cli.errors import Diagnostic, Fix, Span
+from tinylm_cli.wording import SET
 
 MAX_ROUNDS = 50
 """A fixed key may uncover a wrong value, so a file is checked again after each round of fixes."""

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from tinylm_cli.config.source import MAX_BYTES, Source, source_of
 from tinylm_cli.errors import InputError
+from tinylm_cli.wording import Setting, Text
 
 _ENVIRONMENT = {
     "LC_ALL": "C",
@@ -115,8 +116,9 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
         if not _git("rev-parse", "--show-toplevel").succeeded:
             help_ = "run tinylm in one, or name two models to compare"
             raise InputError("this folder is not in a git repository", help=help_)
-        remedy = _suggest_revision(revision).replace("did you mean", "did you mean --changed")
-        raise InputError(f"git has no revision {revision}", help=remedy or "git branch --all lists branches")
+        branch = _remote_branch(revision)
+        meant = Text("did you mean ", Setting("changed", branch), "?") if branch else _unshallow()
+        raise InputError(f"git has no revision {revision}", help=meant or "git branch --all lists branches")
     sha = commit.data.decode("ascii").strip()
     merge_base = _git("merge-base", sha, "HEAD")
     base = merge_base.data.decode("ascii").strip() if merge_base.succeeded else sha
@@ -254,7 +256,8 @@ def _git_error(reference: str, folder: str, message: str) -> InputError:
     if reason.startswith("path "):
         remedy = _suggest_path(revision, path)
     elif "not a git repository" not in reason and revision:
-        remedy = _suggest_revision(revision, f":{path}") or remedy
+        branch = _remote_branch(revision)
+        remedy = f"did you mean {branch}:{path}?" if branch else _unshallow() or remedy
     return InputError(f"cannot read {reference} from git: {reason}", help=remedy)
 
 
@@ -270,10 +273,14 @@ def _suggest_path(revision: str, path: str) -> str:
     return "paths are from the top of the repository; from this folder they begin with ./"
 
 
-def _suggest_revision(revision: str, path: str = "") -> str:
-    """Suggest where to find a missing revision: the checkout of a CI job has one commit and one branch."""
-    if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").succeeded:
-        return f"did you mean origin/{revision}{path}?"
+def _remote_branch(revision: str) -> str:
+    """Return the branch of the remote repository that has the name of a missing revision, as after a CI checkout."""
+    found = _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").succeeded
+    return f"origin/{revision}" if found else ""
+
+
+def _unshallow() -> str:
+    """Return how to fetch missing revisions if the clone is shallow: the checkout of a CI job has one commit."""
     if _git("rev-parse", "--is-shallow-repository").data.strip() == b"true":
         return "this clone is shallow: fetch its history with git fetch --unshallow, or fetch-depth: 0 in CI"
     return ""

@@ -12,12 +12,14 @@ from tinylm_cli.config.base import Block, optional
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.field_types import FieldType, Size, amount_type
 from tinylm_cli.config.presets import presets_folder
-from tinylm_cli.config.source import Source, option_span, read_source
+from tinylm_cli.config.source import Source, read_source
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe
 from tinylm_cli.config.yaml_reader import read_yaml
-from tinylm_cli.errors import Diagnostic, Label
+from tinylm_cli.errors import Diagnostic, Label, Span
+from tinylm_cli.wording import Argument, Command, Setting, Text
 
-GPU = "--gpu"
+GPU = Argument("<gpu>")
+"""Source of a diagnostic about the name of a GPU."""
 
 PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
 """The dtypes with peak rates; tf32 is float32 multiplied as TF32."""
@@ -111,12 +113,13 @@ def load_hardware(name: str, file: str | None = None) -> Accelerator:
     return find_accelerator(load_accelerators(file), name)
 
 
-def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
+def find_accelerator(table: dict[str, Accelerator], name: str, place: Span | None = None) -> Accelerator:
     """Return the accelerator with the name or alias ``name``, in upper or lower case.
 
     Args:
         table: The accelerators by name, as :func:`load_accelerators` returns them.
         name: A name or an alias, as it was typed.
+        place: The position of the name, if it is part of a longer text.
 
     Raises:
         ConfigError: If no accelerator has that name.
@@ -127,10 +130,11 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
         from tinylm_cli.config.similar_names import suggest
 
         meant = suggest(name, [*table, *aliases])
-        known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
+        known = Text(f"the names are {', '.join(table)}; ", Setting("hardware", metavar="FILE"), " adds your own")
         remedy = f"did you mean {meant}?" if meant else known
         message = f"unknown GPU {quote(name)}"
-        raise config_error([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
+        place = place or Source(GPU, name).span(0, len(name))
+        raise config_error([diagnostic("unknown-gpu", message, place.source, place, help=remedy)])
     return found
 
 
@@ -230,7 +234,8 @@ def _is_model_config(root: Node) -> bool:
 def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
     if root is None or root.is_absent:
         message = "the file defines no GPUs: it has only blank lines and comments"
-        return diagnostic("empty-document", message, source.name, help="tinylm list --hardware shows the built-in GPUs")
+        built_in = Text(Command("list", (Setting("hardware", True),)), " shows the built-in GPUs")
+        return diagnostic("empty-document", message, source.name, help=built_in)
     if root.entries is not None:
         code, message = "wrong-type", f"{source.name} is a model config, not a hardware file"
     else:

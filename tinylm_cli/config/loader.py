@@ -19,7 +19,8 @@ from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_nodes import Entry, Node, find_entry
 from tinylm_cli.config.yaml_reader import read_yaml
-from tinylm_cli.errors import SET, Diagnostic, Span, UsageError
+from tinylm_cli.errors import Diagnostic, Span, UsageError
+from tinylm_cli.wording import SET, Command, Setting, Text
 
 _NOT_COUNTED = frozenset(
     {
@@ -84,7 +85,7 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
     root = document.root
     if root is None or (root.entries is None and root.scalar is None and root.items is None):
         if not overrides:
-            help_ = "tinylm new NAME writes a starting config"
+            help_ = Text(Command("new", ("NAME",)), " writes a starting config")
             raise config_error([*errors, diagnostic("empty-document", "the config is empty", source.name, help=help_)])
         root = Node(source.span(0, 0), entries={})
     if root.entries is None:
@@ -144,9 +145,11 @@ def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
     """Set one ``key=value`` in the tree; the value is parsed as YAML. A block set to null is removed."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not key.isprintable():
-        raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
+        message = Text(Setting("set"), f" {override}: expected key=value")
+        raise UsageError(message, help=Text("for example ", Setting("set", "n_layers=8")))
     if len(value.strip().splitlines()) > 1:
-        raise UsageError(f"--set {key}: the value spans several lines", help="set one field per --set")
+        message = Text(Setting("set"), f" {key}: the value spans several lines")
+        raise UsageError(message, help=Text("set one field per ", Setting("set")))
     source = Source(SET, value, line_text=override, shift=len(key) + 1)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
     if _is_text(key.strip(), value):

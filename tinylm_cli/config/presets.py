@@ -9,8 +9,11 @@ from pathlib import Path
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.source import Source, read_source
 from tinylm_cli.errors import InputError
+from tinylm_cli.wording import Command, Setting, Text
 
 PRESET_ORDER = ("tiny", "small", "medium", "base")
+
+_GALLERY = Command("list", (Setting("gallery", True),))
 
 
 @cache
@@ -81,10 +84,10 @@ def _resolve_path(reference: str) -> str:
     if reference.endswith((".yaml", ".yml")) and not meant:
         raise InputError(f"no such file: {reference}")
     if meant:
-        more = " tinylm list --gallery shows all" if gallery().keys() & meant else ""
-        remedy = f"did you mean {either(meant)}?{more}"
+        more = (" ", _GALLERY, " shows all") if gallery().keys() & meant else ()
+        remedy = Text(f"did you mean {either(meant)}?", *more)
     else:
-        remedy = f"the presets are {', '.join(presets())}; tinylm list --gallery lists more"
+        remedy = Text(f"the presets are {', '.join(presets())}; ", _GALLERY, " lists more")
     raise InputError(f"no such preset or file: {reference}", help=remedy)
 
 

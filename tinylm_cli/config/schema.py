@@ -96,7 +96,7 @@ class ModelConfig(Block):
     )
     budget: Budget = Field(
         Budget.model_construct(),
-        description="Limits on the cost of the model, which tinylm validate checks; no effect on the model.",
+        description="Limits on the cost of the model, which validation checks; no effect on the model.",
     )
 
     def __hash__(self) -> int:

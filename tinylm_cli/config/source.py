@@ -11,9 +11,11 @@ from functools import cached_property
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.errors import ConfigError, InputError, Span
 from tinylm_cli.regular_file import open_regular
+from tinylm_cli.wording import Setting, Text
 
 MAX_BYTES = 256 * 1024
 STDIN = "<stdin>"
+_FROM_STDIN = Setting("config", "-")
 
 # in longer lines, a diagnostic keeps only the text around the span
 _MOST_SHOWN = 240
@@ -27,10 +29,10 @@ class Source:
     """The text of a config and its name.
 
     Attributes:
-        name: Path as the user gave it, ``<stdin>``, or ``--set``.
+        name: Path as the user gave it, ``<stdin>``, or an ``Argument``.
         text: The full text, without a byte-order mark.
         path: The path in ``name``, without its git revision.
-        shift: Columns to add to every span, if the text is part of an option.
+        shift: Columns to add to every span, if the text is part of an override.
         original: The text that excerpts show, of the same length as ``text``.
     """
 
@@ -81,13 +83,6 @@ class Source:
         return Span(self.name, line + 1, column, end_column, text, shown_from - line_start + 1)
 
 
-def option_span(option: str, value: str, start: int = 0, end: int | None = None) -> Span:
-    """Return the span of ``value[start:end]`` in ``OPTION value``."""
-    before = len(option) + 2  # skip the option and a space; columns start at 1
-    last = len(value) if end is None else end
-    return Span(option, 1, before + start, before + max(last, start + 1), f"{option} {value}")
-
-
 def read_source(reference: str) -> Source:
     """Read ``-`` (standard input) or a regular file.
 
@@ -136,7 +131,7 @@ def _read_file(reference: str) -> bytes:
             f"{reference} is a folder, not a config", help=f"name a file in it: {reference}/….yaml"
         ) from error
     except OSError as error:
-        pipe = "to read from a pipe, use --config -" if error.errno == errno.EINVAL else ""
+        pipe = Text("to read from a pipe, use ", _FROM_STDIN) if error.errno == errno.EINVAL else ""
         raise InputError(f"cannot read {reference}: {error.strerror}", help=pipe) from error
     except ValueError as error:
         raise InputError(f"not a path: {reference}") from error

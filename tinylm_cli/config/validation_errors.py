@@ -13,7 +13,7 @@ from tinylm_cli.config.aliases import FIELD_ALIASES, RECIPROCAL_KEYS
 from tinylm_cli.config.attention_kinds import ABBREVIATIONS
 from tinylm_cli.config.dependencies import Problem
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either, quote
-from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.fields import MODEL, SCHEMA, Field, Schema, fields
 from tinylm_cli.config.fixes import rename_fix, value_fix
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import LayerKind
@@ -31,8 +31,8 @@ from tinylm_cli.config.suggestions import (
 )
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
 from tinylm_cli.config.yaml_writer import scalar
-from tinylm_cli.errors import SET, Diagnostic, Fix, Label, Span
-from tinylm_cli.shell_quoting import shell_quote
+from tinylm_cli.errors import Diagnostic, Fix, Label, Span
+from tinylm_cli.wording import SET, Setting, Text, map_text
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 """Values that mean "none" in other libraries; in tinylm the field is omitted."""
@@ -90,13 +90,14 @@ def name_foreign_keys(error: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
         return f"{found[1] or 'write '}{field.name}: null" if nullable else found[0]
 
     last = error.field.rpartition(".")[2]
-    help_ = optional.sub(null, error.help)
+    help_ = map_text(error.help, lambda text: optional.sub(null, text))
     if error.field in keys:  # its own example omits the block
-        help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", error.field, help_)
+        own = re.compile(rf"(?<![\w.]){re.escape(last)}(?=: )")
+        help_ = map_text(help_, lambda text: own.sub(error.field, text))
     labels = tuple(label._replace(text=renamed(label.text)) for label in error.labels)
     return error._replace(
         message=renamed(error.message),
-        help=renamed(help_),
+        help=map_text(help_, renamed),
         labels=labels,
         field=keys.get(error.field, error.field),
         fix=error.fix if error.fix and _LITERAL.fullmatch(error.fix.replacement) else None,
@@ -298,22 +299,21 @@ def _help_for_value(field: Field, node: Node, schema: Schema) -> tuple[str, Fix 
     example = _setting(here, field.example) if by_option else _example(field)
     if field.default is None and not field.required and node.written.strip().casefold() in _NOTHING:
         if schema is MODEL:
-            return f"omit {field.name}, or write for example {example}", None
+            return Text(f"omit {field.name}, or write for example ", example), None
         nothing = _setting(here, None) if by_option else f"{field.name.rpartition('.')[2]}: null"
-        return f"write {nothing} for none, or for example {example}", None
-    return f"for example {example}", None
+        return Text("write ", nothing, " for none, or for example ", example), None
+    return Text("for example ", example), None
 
 
-def _setting(name: str, value: Any) -> str:
-    """Return an option that sets a field, as a shell reads it."""
-    return f"--set {shell_quote(f'{name}={scalar(value)}')}"
+def _setting(name: str, value: Any) -> Setting:
+    return Setting("set", f"{name}={scalar(value)}")
 
 
 def _compound_help(values: Mapping[str, str], name: str, node: Node) -> str:
     """Return the help for a value that stands for several fields of a block."""
     block = name.rpartition(".")[0]
     if node.span.source == SET:
-        return "write " + " ".join(f"--set {shell_quote(f'{block}.{key}={value}')}" for key, value in values.items())
+        return Text("write ", Setting("set", tuple(f"{block}.{key}={value}" for key, value in values.items())))
     return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
 
 
@@ -327,7 +327,7 @@ def _block_help(name: str, node: Node, schema: Schema) -> str:
     is_abbreviated = first.name == "attention.kind" and word in ABBREVIATIONS
     value = word if is_abbreviated else suggest_choice(node.written, first.choices) or scalar(first.example)
     if node.span.source == SET:
-        return f"write --set {shell_quote(f'{schema.here(first.name)}={value}')}"
+        return Text("write ", Setting("set", f"{schema.here(first.name)}={value}"))
     return f"write {first.name.rpartition('.')[2]}: {value} on a line of its own, indented under {name}:"
 
 
@@ -386,7 +386,7 @@ def _expected_fields(key: str, block: str, schema: Schema) -> str:
     if len(known) <= _MOST_LISTED:
         return "expected one of " + ", ".join(known)
     similar = nearest(key, known, _MOST_LISTED)
-    return f"{block} has {len(known)} fields, such as {', '.join(similar)}; tinylm schema --format markdown lists them"
+    return Text(f"{block} has {len(known)} fields, such as {', '.join(similar)}; ", SCHEMA, " lists them")
 
 
 def _location(names: tuple[str, ...], block: str, top: str, schema: Schema, *, dotted: bool) -> str:

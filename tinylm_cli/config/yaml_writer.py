@@ -10,11 +10,12 @@ from typing import Any
 from tinylm_cli.config.amounts import AmountKind, stated
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.dependencies import REQUIREMENTS, applying_fields
-from tinylm_cli.config.fields import MODEL, Field, fields
+from tinylm_cli.config.fields import MODEL, SCHEMA, Field, fields
 from tinylm_cli.config.layer_rules import LAYER_SELECTORS
 from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.yaml_reader import resolve_plain
+from tinylm_cli.wording import Text, Wording
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
@@ -39,10 +40,7 @@ _ALWAYS_SHOWN = frozenset(
     }
 )
 """Fields that a commented config shows even at their defaults."""
-_MORE = (
-    "More fields, such as grouped-query attention, sliding windows, RoPE scaling and experts:"
-    " tinylm schema --format markdown"
-)
+_MORE = Text("More fields, such as grouped-query attention, sliding windows, RoPE scaling and experts: ", SCHEMA)
 
 
 def to_yaml(config: ModelConfig) -> str:
@@ -58,7 +56,7 @@ def to_short_yaml(config: ModelConfig, title: str) -> str:
     return _text([[SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines())], *_groups(given)])
 
 
-def to_commented_yaml(config: ModelConfig, title: str) -> str:
+def to_commented_yaml(config: ModelConfig, title: str, wording: Wording) -> str:
     """Return a commented config: the common fields and all that differ from the defaults."""
     given, known = dict(shown_fields(config)), fields()
     chosen = (name for name, value in given.items() if name in _ALWAYS_SHOWN or value != known[name].default)
@@ -70,7 +68,7 @@ def to_commented_yaml(config: ModelConfig, title: str) -> str:
             indent, key = _place(name)
             comment = _comment(_explained(known[name]), indent, _COLUMNS)
             groups[-1] += [*comment, *_lines(indent, key, given[name], _amount(known[name], given[name]))]
-    return _text([*groups, _comment(_MORE, "", _COLUMNS)])
+    return _text([*groups, _comment(_MORE.worded(wording), "", _COLUMNS)])
 
 
 def _groups(values: Iterable[tuple[str, Any]]) -> Iterator[list[str]]:

@@ -26,6 +26,7 @@ from tinylm_cli.interop.load import SAVED_WEIGHTS
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, activation_name, filled_fields
 from tinylm_cli.interop.to_tinylm import Mapped, map_config
 from tinylm_cli.regular_file import read_regular
+from tinylm_cli.wording import Setting, Text
 
 EXPORT_MARKER = {"_exported_by": "tinylm"}
 """Added to each exported config.json; a folder whose config.json lacks it is never replaced."""
@@ -136,7 +137,7 @@ def _inexpressible(config: ModelConfig) -> UnableError:
     lacks = nearest.unsupported_fields(config)
     return UnableError(
         f"no Hugging Face family can express this model: the nearest, {nearest.family}, {lacks}",
-        help="change these fields with --set, if the model may change",
+        help=Text("change these fields with ", Setting("set"), ", if the model may change"),
     )
 
 

@@ -9,6 +9,7 @@ from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
+from tinylm_cli.wording import Command, Setting, Text
 
 _UNSUPPORTED = """
 albert aya_vision baichuan bart beam bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
@@ -92,7 +93,7 @@ DISTINCTIVE_KEYS = frozenset(
 
 _NEAR_FAMILY = 0.75
 
-_LIST_OF_FAMILIES = "tinylm list --families shows the supported families"
+_LIST_OF_FAMILIES = Text(Command("list", (Setting("families", True),)), " shows the supported families")
 
 
 def find_family(root: Node, source: str) -> Family | Diagnostic:
@@ -135,7 +136,7 @@ def _with_language_model(family: Family, root: Node, source: str) -> Family | Di
 
 def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:
     name = str(value.scalar)
-    help_ = _LIST_OF_FAMILIES
+    help_: str = _LIST_OF_FAMILIES
     if name in UNSUPPORTED:
         message = f"the family {name} is not supported{_reason(name)}"
     else:
@@ -174,5 +175,5 @@ def _by_architecture(root: Node) -> str:
             return f"{family.architecture} belongs to the family {family.model_type}: {add}"
     named = next((name for name in names if isinstance(name, str)), None)
     if named is not None:
-        return f"{clip(named)} is not part of a supported family; {_LIST_OF_FAMILIES}"
-    return f'add "model_type": "llama", or another family; {_LIST_OF_FAMILIES}'
+        return Text(f"{clip(named)} is not part of a supported family; ", _LIST_OF_FAMILIES)
+    return Text('add "model_type": "llama", or another family; ', _LIST_OF_FAMILIES)

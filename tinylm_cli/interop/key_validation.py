@@ -17,6 +17,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation
+from tinylm_cli.wording import map_text
 
 _MOST_SUGGESTIONS = 20
 _REMOVE = "to import the model without it, remove it from a copy of the file"
@@ -197,5 +198,5 @@ def _respelled(error: Diagnostic, to: Translation) -> Diagnostic:
     if spelled == error.field:
         return error
     name = re.compile(rf"(?<![\w.])(?:{re.escape(to.prefix)})?{re.escape(key)}(?![\w.])")
-    message, help_ = (name.sub(spelled, text) for text in (error.message, error.help))
+    message, help_ = (map_text(text, lambda part: name.sub(spelled, part)) for text in (error.message, error.help))
     return error._replace(message=message, help=help_, field=spelled)

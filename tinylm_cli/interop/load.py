@@ -11,8 +11,9 @@ from tinylm_cli.config.diagnostic_codes import config_error
 from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
-from tinylm_cli.errors import SET, InputError
+from tinylm_cli.errors import InputError
 from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_json
+from tinylm_cli.wording import SET
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.families import Family

@@ -11,6 +11,7 @@ from tinylm_cli.render.sanitize import escape_controls, for_terminal, without_wo
 from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
+from tinylm_cli.wording import Argument
 
 
 def diagnostics_text(diagnostics: Iterable[Diagnostic], terminal: Terminal) -> str:
@@ -171,7 +172,7 @@ def _end(characters: list[str], room: int) -> str:
 
 def _github(diagnostic: Diagnostic) -> str:
     span = diagnostic.span
-    place = {} if diagnostic.source.startswith("--") else {"file": diagnostic.source}
+    place = {} if isinstance(diagnostic.source, Argument) else {"file": diagnostic.source}
     if place and span and span.source == diagnostic.source:
         place |= {"line": str(span.line), "col": str(span.column), "endColumn": str(span.end_column - 1)}
     place["title"] = diagnostic.code

@@ -15,9 +15,10 @@ from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
+from tinylm_cli.wording import Argument, Command, Wording
 
-_COMMAND = "tinylm validate"
-"""The suite of errors in the command line, which are in no file."""
+_COMMAND = Command("validate")
+"""The name of all suites, and of the suite of errors that are in no file."""
 
 
 class _Case(NamedTuple):
@@ -31,20 +32,21 @@ class _Case(NamedTuple):
     line: int | None = None
 
 
-def to_junit(files: Iterable[FileResult]) -> str:
+def to_junit(files: Iterable[FileResult], wording: Wording) -> str:
     """Return a test suite for each file: a test for each error and each assertion, or one that passes."""
-    return _document([(file.path, list(_cases(file))) for file in files])
+    return _document([(file.path, list(_cases(file))) for file in files], wording(_COMMAND))
 
 
-def junit_failure(error: TinylmError) -> str:
+def junit_failure(error: TinylmError, wording: Wording) -> str:
     """Return the error that ended the run: a suite for the command line, and one for each invalid config."""
+    command = wording(_COMMAND)
     if not error.diagnostics:
-        return _document([(_COMMAND, [_unreadable(_COMMAND, error.message, error.help)])])
+        return _document([(command, [_unreadable(command, error.message, error.help)])], command)
     suites: dict[str, list[_Case]] = {}
     for each in error.diagnostics:
-        suite = _COMMAND if each.source.startswith("--") else each.source
+        suite = command if isinstance(each.source, Argument) else each.source
         suites.setdefault(suite, []).append(_error(each, "error"))
-    return _document(list(suites.items()))
+    return _document(list(suites.items()), command)
 
 
 def _cases(file: FileResult) -> Iterator[_Case]:
@@ -69,20 +71,20 @@ def _unreadable(name: str, message: str, remedy: str) -> _Case:
     return _Case(name, "error", "unreadable", message, remedy)
 
 
-def _document(suites: list[tuple[str, list[_Case]]]) -> str:
+def _document(suites: list[tuple[str, list[_Case]]], command: str) -> str:
     every = [case for _, cases in suites for case in cases]
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites name={_quoted(_COMMAND)} {_counts(every)}>"]
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites name={_quoted(command)} {_counts(every)}>"]
     for name, cases in suites:
         lines.append(f"  <testsuite name={_quoted(name)} {_counts(cases)}>")
         for case in cases:
-            lines += _element(name, case)
+            lines += _element("" if name == command else name, name, case)
         lines.append("  </testsuite>")
     return "".join(f"{line}\n" for line in [*lines, "</testsuites>"])
 
 
-def _element(suite: str, case: _Case) -> Iterator[str]:
+def _element(file: str, suite: str, case: _Case) -> Iterator[str]:
     line = f' line="{case.line}"' if case.line is not None else ""
-    place = "" if suite == _COMMAND else f" file={_quoted(suite)}{line}"
+    place = f" file={_quoted(file)}{line}" if file else ""
     test = f"testcase name={_quoted(case.name)} classname={_quoted(suite)}{place}"
     if not case.outcome:
         yield f"    <{test}/>"

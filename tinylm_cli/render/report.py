@@ -22,8 +22,8 @@ class Report(Generic[T_co]):
     """A record with its view; attributes of the record can be read directly from the report.
 
     ``report.total_params`` is ``report.data.total_params``; type checkers know only the second form.
-    ``print(report)`` prints the output of the command at 80 columns. ``rich.print(report)`` uses the width and colors
-    of the console. A notebook displays tables.
+    ``print(report)`` prints the output of the command at 80 columns, with keyword arguments in place of options.
+    ``rich.print(report)`` uses the width and colors of the console. A notebook displays tables.
 
     Attributes:
         data: The record; docs/json.md lists its fields.
@@ -66,7 +66,7 @@ class Report(Generic[T_co]):
         return pandas.DataFrame(rows, columns=names)
 
     def __str__(self) -> str:
-        """Return the output of the command, 80 columns wide, without color and without the last line break."""
+        """Return the view as text, 80 columns wide, without color and without the last line break."""
         from tinylm_cli.render.terminal import Terminal
         from tinylm_cli.render.text import to_text
 

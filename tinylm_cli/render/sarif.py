@@ -18,6 +18,7 @@ from tinylm_cli.render.diagnostics import one_line
 from tinylm_cli.render.json import to_document
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.reports.validate import FileResult
+from tinylm_cli.wording import Argument
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -85,8 +86,8 @@ def _location(error: Diagnostic) -> dict[str, Any]:
 
 
 def _place(source: str, span: Span | None) -> dict[str, Any]:
-    """Return the physical location of a span in a file; an option has none."""
-    if source.startswith("--") or (span is not None and span.source.startswith("--")):
+    """Return the physical location of a span in a file; an argument has none."""
+    if isinstance(source, Argument) or (span is not None and isinstance(span.source, Argument)):
         return {}
     where: dict[str, Any] = {"artifactLocation": {"uri": _uri(source)}}
     if span is not None:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
+from tinylm_cli.config.amounts import stated
+from tinylm_cli.reports.figures import AMOUNT_KINDS
 from tinylm_cli.reports.record import Record
+from tinylm_cli.wording import Setting, Value
 
 Relation = Literal["at_most", "at_least", "within"]
 ConstraintUnit = Literal["params", "bytes", "flops", "tokens_per_second", "seconds"]
 Origin = Literal["option", "gpu_memory", "compute_budget", "largest"]
+
+CONSTRAINING: dict[str, str] = {
+    "total_params": "params",
+    "active_params": "active_params",
+    "forward_flops_per_token": "max_flops_per_token",
+    "kv_cache_bytes": "max_kv_bytes",
+    "weights_bytes": "max_weights_bytes",
+    "train_bytes_per_gpu": "max_train_bytes_per_gpu",
+    "serve_bytes": "max_serve_bytes",
+    "decode_tokens_per_second": "min_decode_tokens_per_second",
+}
+"""The setting that constrains each figure."""
+
+_SETTINGS = {**CONSTRAINING, "tie_weights": "tie", "accelerator": "gpu"}
+"""The settings of figures, and of fields of the search that have another name."""
 
 
 class Sizes(Record):
@@ -59,6 +78,12 @@ class Constraint(Record):
         """Return the distance of a value from the nearest one that satisfies it; 0 if the value does."""
         return max(self.lower - value, 0 if self.upper is None else value - self.upper, 0)
 
+    def stated(self, value: float) -> Value:
+        """Return a value of the figure as a setting states it: ``125M`` for amounts."""
+        if self.unit in AMOUNT_KINDS:
+            return stated(int(value), AMOUNT_KINDS[self.unit]).replace(",", "")
+        return int(value) if value == int(value) else value
+
     @property
     def _margin(self) -> int:
         return int(self.value * Fraction(str(self.tolerance))) if self.tolerance is not None else 0
@@ -84,3 +109,25 @@ class Relaxation(Record):
     sizes: Sizes  # The model that then ranks first.
     total_params: int  # Its parameters.
     matches: int  # Number of models that then match.
+
+    def settings(self, constraints: Iterable[Constraint]) -> tuple[Setting, ...]:
+        """Return the settings that make the changes, given the constraints of the search."""
+        by_figure = {each.figure: each for each in constraints}
+        return tuple(
+            Setting(
+                _SETTINGS.get(name, name),
+                by_figure[name].stated(float(value)) if name in by_figure else _searched(name, value),
+            )
+            for name, value in self.changes.items()
+        )
+
+
+def _searched(name: str, value: Value) -> Value:
+    """Return the value of a field of the search; ``32..256:32`` of a grid as a range, ``16,32`` as a list."""
+    if name == "d_head":
+        return tuple(map(int, str(value).split(",")))
+    if name in ("d_model", "n_layers"):
+        bounds, _, step = str(value).partition(":")
+        first, _, last = bounds.partition("..")
+        return range(int(first), int(last) + 1, int(step or 1))
+    return value

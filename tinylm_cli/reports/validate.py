@@ -16,7 +16,7 @@ FigureUnit = Literal["params", "bytes", "flops", "share"]
 class Assertion(Record):
     """A condition on one figure of a config, and its result."""
 
-    origin: str  # ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
+    origin: str  # ``--assert`` (in Python ``<assert_>``), or the field of the budget, e.g. ``budget.max_params``.
     text: str  # The condition as written, e.g. ``total_params < 130M``.
     figure: str  # Name of the figure.
     unit: FigureUnit  # The unit of the figure; ``share`` for nominal_error.

@@ -7,6 +7,7 @@ import pytest
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.blocks import View
 from tinylm_cli.render.markdown import to_markdown
@@ -23,7 +24,7 @@ def screens(name: str) -> View:
         config, ServingSetup(quantization=QuantizationConfig("int4"), batch_size=2, seq_len=1024)
     )
     return (
-        *training_memory_blocks(training),
+        *training_memory_blocks(training, as_options),
         *activations_blocks(training.activations),
         *inference_memory_blocks(running),
     )

@@ -9,6 +9,7 @@ import pytest
 from tinylm_cli.analysis.chinchilla import compute_optimum
 from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, serving_time, training_time
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
+from tinylm_cli.cli.wording import as_options
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.render.blocks import View
 from tinylm_cli.render.markdown import to_markdown
@@ -42,7 +43,7 @@ def words(view: View) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_fits_the_width(width: int) -> None:
-    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), tokens_are_given=True)
+    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), as_options, tokens_are_given=True)
     for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64), optimum):
         shown = to_text(view, Terminal(width=width))
         assert all(len(line) <= width for line in shown.splitlines())
@@ -80,10 +81,10 @@ def test_speed_of_one_sequence() -> None:
     ],
 )
 def test_tokens_compared_with_the_optimum(tokens: int, verdict: str) -> None:
-    assert verdict in words(compute_optimum_blocks(compute_optimum(10**9, tokens), tokens_are_given=True))
+    assert verdict in words(compute_optimum_blocks(compute_optimum(10**9, tokens), as_options, tokens_are_given=True))
 
 
 def test_default_tokens_are_not_compared() -> None:
-    shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), tokens_are_given=False))
+    shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), as_options, tokens_are_given=False))
     assert shown.startswith("20B tokens are compute-optimal, 20 per parameter (Hoffmann et al. 2022); a heavily")
     assert "about" not in shown

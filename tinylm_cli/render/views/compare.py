@@ -35,6 +35,7 @@ from tinylm_cli.reports.compare import (
     FigureDifference,
     FigureUnit,
 )
+from tinylm_cli.wording import Setting, Wording
 
 _FORMATS: dict[FigureUnit, Callable[[Any], Quantity]] = {
     "params": integer,
@@ -82,21 +83,24 @@ MOST_COMPLETE = 2
 MAIN_FIGURES = (*SIZES, "weights_bytes", "kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes")
 """Figures that a comparison of more models shows."""
 
+FULL = Setting("full", True)
+
 MIN_VISIBLE_SHARE = 0.0005
 """The smallest difference of two shares that is visible: half the last digit of a percentage."""
 
 
-def compare_view(report: CompareReport, *, full: bool = True) -> View:
+def compare_view(report: CompareReport, wording: Wording, *, full: bool = True) -> View:
     """Show training and serving on the GPUs, then fields and figures that differ from the first model.
 
     Args:
         report: The comparison.
+        wording: Words settings.
         full: Whether to show every figure of more than two models, and fields and figures below a comparison on GPUs.
     """
     base, *others = (model.name for model in report.models)
     title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} vs {', '.join(others)}"
     counts = difference_summary(report) if full or report.cluster is None else ""
-    return (Heading(title, counts), *difference_blocks(report, full=full))
+    return (Heading(title, counts), *difference_blocks(report, wording, full=full))
 
 
 def difference_summary(report: CompareReport) -> str:
@@ -107,7 +111,7 @@ def difference_summary(report: CompareReport) -> str:
     return f"{' and '.join(parts)} {verb}" if parts else ""
 
 
-def difference_blocks(report: CompareReport, *, full: bool) -> Iterator[Block]:
+def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) -> Iterator[Block]:
     """Yield the tables of a comparison, and the conditions of its figures."""
     if report.cluster is not None:
         yield _plans(report, report.cluster)
@@ -123,14 +127,14 @@ def difference_blocks(report: CompareReport, *, full: bool) -> Iterator[Block]:
         yield _figures(report, figures, "figures", "Figures that differ")
         if len(figures) < len(report.figures):
             others = counted(len(report.figures) - len(figures), "other figure")
-            yield Note(f"--full also shows {others}.", "muted")
+            yield Note(f"{wording(FULL)} also shows {others}.", "muted")
     elif report.fields:
         names = ", ".join(each.field for each in report.fields)
-        yield Note(f"Fields that differ: {names}. --full shows their values and every other figure.")
+        yield Note(f"Fields that differ: {names}. {wording(FULL)} shows their values and every other figure.")
     yield Note("No differences.", "good") if report.same else _conditions(report)
 
 
-def changed_view(report: ChangedReport, *, full: bool = True) -> View:
+def changed_view(report: ChangedReport, wording: Wording, *, full: bool = True) -> View:
     """Show every changed config in one table, then the fields that differ or, in ``full``, each comparison."""
     title = f"Configs changed since {report.revision}"
     if not report.configs:
@@ -143,11 +147,11 @@ def changed_view(report: ChangedReport, *, full: bool = True) -> View:
     differing = [(path, comparison) for path, comparison in compared if not comparison.same]
     if not full:
         blocks += [Note(f"{path}: {_field_text(comparison)}") for path, comparison in differing]
-        blocks += [Note("--full also shows the figures of each config.", "muted")] if differing else []
+        blocks += [Note(f"{wording(FULL)} also shows the figures of each config.", "muted")] if differing else []
         return tuple(blocks)
     for index, (path, comparison) in enumerate(differing, start=1):
         blocks.append(Heading(path, difference_summary(comparison)))
-        for block in difference_blocks(comparison, full=True):
+        for block in difference_blocks(comparison, wording, full=True):
             if isinstance(block, Table):
                 block = block._replace(name=block.name if index == 1 else f"{block.name}_{index}", main=False)
             blocks.append(block)

@@ -9,33 +9,34 @@ from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Heading, Note, Table, View
 from tinylm_cli.render.units import compact, csv_only, flops, integer, signed_percent, three_digits
 from tinylm_cli.render.views.constraints import FIGURE_NOUNS, constraints_text, failure_sentences
-from tinylm_cli.render.views.record_table import RecordColumn, computed, field, listed, only_csv, record_table
+from tinylm_cli.render.views.record_table import RecordColumn, computed, field, only_csv, record_table
 from tinylm_cli.reports.constraint import Constraint, Relaxation
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, GridAxis
+from tinylm_cli.wording import Command, Setting, Wording
 
 _CONSTRAINED = 8
 """Priority of the columns of constrained figures on a narrow screen: all others are dropped first."""
 
 
-def design_view(report: DesignReport, relaxations: Sequence[str] = (), *, full: bool = True) -> View:
+def design_view(report: DesignReport, wording: Wording, *, full: bool = True) -> View:
     """Show the designs; if none match, the constraints that fail and possible relaxations.
 
     Args:
         report: The result of a search.
-        relaxations: The changed options of each relaxation of the report.
+        wording: Words settings and relaxations.
         full: Whether to explain the ranking and to show the grid.
     """
     matches = f"{integer(report.matches)} of {integer(report.candidates)} candidates match"
     return (
         Heading(f"{report.family}: {constraints_text(report)}", matches),
-        *_designs(report, full=full),
-        *_relaxations(report, relaxations),
-        *_assumptions(report),
+        *_designs(report, wording, full=full),
+        *_relaxations(report, wording),
+        *_assumptions(report, wording),
         *((_grid(report.grid),) if full else ()),
     )
 
 
-def _designs(report: DesignReport, *, full: bool) -> Iterator[Block]:
+def _designs(report: DesignReport, wording: Wording, *, full: bool) -> Iterator[Block]:
     if report.compute is not None:
         yield Note(_compute(report.compute, report.constraints))
     yield record_table(report.designs, _columns(report), name="designs", caption="Designs")
@@ -47,7 +48,7 @@ def _designs(report: DesignReport, *, full: bool) -> Iterator[Block]:
     marked = " (✓)" if any(each.on_pareto_front for each in report.designs) else ""
     front = f"Pareto front{marked}: {counted(report.pareto_front, 'design')}"
     if not full:
-        yield Note(f"{front}; --full explains the front and the ranking.", "muted")
+        yield Note(f"{front}; {wording(Setting('full', True))} explains the front and the ranking.", "muted")
         return
     yield Note(
         "Ranked by distance from the target in steps of 1%, then by how typical the proportions are for this size and"
@@ -62,11 +63,15 @@ def _designs(report: DesignReport, *, full: bool) -> Iterator[Block]:
     )
 
 
-def _relaxations(report: DesignReport, words: Sequence[str]) -> Iterator[Block]:
+def _relaxations(report: DesignReport, wording: Wording) -> Iterator[Block]:
     """Yield the changes after which models match, each with its best match."""
+
+    def changes(relaxation: Relaxation) -> Cell:
+        return Cell(wording(*relaxation.settings(report.constraints)), "name")
+
     if report.relaxations:
         columns = (
-            listed("what to change", "changes", (Cell(change, "name") for change in words), right=False, wrap=True),
+            computed("what to change", "changes", changes, wrap=True),
             field("matches", "matches", integer, keep=3),
             *_shape("best match", full=False),
             field("parameters", "total_params", integer, style="strong"),
@@ -158,7 +163,7 @@ def _compute(compute: ComputeBudget, constraints: Sequence[Constraint]) -> str:
     )
 
 
-def _assumptions(report: DesignReport) -> Iterator[Note]:
+def _assumptions(report: DesignReport, wording: Wording) -> Iterator[Note]:
     """Yield the conditions of the figures."""
     head = "a tied LM head" if report.tie_weights else "an untied LM head"
     vocabulary, length = counted(report.vocab_size, "token"), integer(report.max_len)
@@ -180,7 +185,8 @@ def _assumptions(report: DesignReport) -> Iterator[Note]:
             share = f"{report.utilization * 100:g}% of its peak"
             yield Note(f"Training speed assumes {share}.", "muted", column="train/s")
         elif report.purpose == "training":
-            yield Note("Training speed is that of the plan in tinylm estimate.", "muted", column="train/s")
+            estimate = wording(Command("estimate"))
+            yield Note(f"Training speed is that of the plan in {estimate}.", "muted", column="train/s")
 
 
 def _sequences(report: DesignReport) -> str:

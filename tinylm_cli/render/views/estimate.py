@@ -20,46 +20,49 @@ from tinylm_cli.render.views.remedies import fit_blocks
 from tinylm_cli.render.views.serving import serving_grid_blocks
 from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
 from tinylm_cli.reports.estimate import EstimateReport, ServingEstimate, TrainingEstimate
+from tinylm_cli.wording import Setting, Wording
 
 Section = Literal[
     "summary", "flops", "training_memory", "plan", "training_time", "inference_memory", "serving", "serving_time"
 ]
-"""The sections of ``--full``, in their order."""
+"""The sections of the full report, in their order."""
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
 
 
-def estimate_view(report: EstimateReport) -> View:
+def estimate_view(report: EstimateReport, wording: Wording) -> View:
     """Show the summary: whether training and serving fit, and the main figures of each."""
-    more = Note("--full shows the breakdown; --section NAME shows one section of it.", "muted")
-    return (Heading(report.name, _model_text(report)), *summary_blocks(report), more)
+    more, section = f"{wording(Setting('full', True))} shows the breakdown", wording(Setting("section", metavar="NAME"))
+    more += f"; {section} shows one section of it." if section else "."
+    return (Heading(report.name, _model_text(report)), *summary_blocks(report, wording), Note(more, "muted"))
 
 
-def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -> dict[Section, View]:
+def estimate_sections(report: EstimateReport, by: str, wording: Wording, *, every: bool = False) -> dict[Section, View]:
     """Return every section that is not empty.
 
     Args:
         report: The report to show.
         by: Whether FLOPs are broken down by ``component`` or by ``layer``.
+        wording: Words settings.
         every: Whether every layout is listed, not only the fastest.
     """
     flops = report.flops
     step = f"{counted(flops.batch_size, 'sequence')} of {counted(flops.seq_len, 'token')}"
     found: dict[Section, list[Block]] = {section: [] for section in SECTIONS}
-    found["summary"] += summary_blocks(report)
+    found["summary"] += summary_blocks(report, wording)
     found["flops"] += [Heading("FLOPs", step), *flops_blocks(flops, by)]
     if report.training is not None:
-        for section, blocks in _training_sections(report, report.training, by, every=every):
+        for section, blocks in _training_sections(report, report.training, by, wording, every=every):
             found[section] += blocks
     if report.serving is not None:
-        for section, blocks in _serving_sections(report, report.serving):
+        for section, blocks in _serving_sections(report, report.serving, wording):
             found[section] += blocks
     return {section: tuple(blocks) for section, blocks in found.items() if blocks}
 
 
-def estimate_full_view(report: EstimateReport, by: str, *, every: bool = False) -> View:
+def estimate_full_view(report: EstimateReport, by: str, wording: Wording, *, every: bool = False) -> View:
     """Show every section of an estimate; for the arguments see :func:`estimate_sections`."""
-    sections = estimate_sections(report, by, every=every)
+    sections = estimate_sections(report, by, wording, every=every)
     heading = Heading(report.name, _model_text(report))
     return (heading, *(block for blocks in sections.values() for block in blocks))
 
@@ -70,36 +73,44 @@ def _model_text(report: EstimateReport) -> str:
 
 
 def _training_sections(
-    report: EstimateReport, training: TrainingEstimate, by: str, *, every: bool
+    report: EstimateReport, training: TrainingEstimate, by: str, wording: Wording, *, every: bool
 ) -> Iterator[tuple[Section, tuple[Block, ...]]]:
     memory, plan = training.memory, training.plan
     yield (
         "training_memory",
         training_memory_blocks(
-            memory, report.capacity_bytes, report.accelerator, training.sdpa_overhead, has_plan=plan is not None
+            memory,
+            wording,
+            report.capacity_bytes,
+            report.accelerator,
+            training.sdpa_overhead,
+            has_plan=plan is not None,
         ),
     )
     if plan is None:
-        yield "training_memory", fit_blocks(training.fit, report.accelerator)
+        yield "training_memory", fit_blocks(training.fit, report.accelerator, wording)
     if by == "layer":
         yield "training_memory", activations_blocks(memory.activations)
     if plan is not None:
         if training.layouts_fitting and training.layouts_tried is not None:
             fitting, tried = training.layouts_fitting, training.layouts_tried
             yield "plan", ranking_blocks(training.alternatives, fitting, tried, every=every)
-        yield "plan", plan_blocks(plan, report.accelerator, has_mtp=report.flops.mtp_flops > 0)
+        yield "plan", plan_blocks(plan, report.accelerator, wording, has_mtp=report.flops.mtp_flops > 0)
         searched = None if training.layouts_fitting else training.layouts_tried
-        yield "plan", fit_blocks(training.fit, report.accelerator, searched)
+        yield "plan", fit_blocks(training.fit, report.accelerator, wording, searched)
     if training.time is not None:
         planned, recomputes = plan is not None, report.flops.recompute != "none"
         yield "training_time", training_time_blocks(training.time, planned=planned, recomputes=recomputes)
     if training.time is not None or training.tokens_are_given:
-        yield "training_time", compute_optimum_blocks(training.optimum, tokens_are_given=training.tokens_are_given)
+        optimum = compute_optimum_blocks(training.optimum, wording, tokens_are_given=training.tokens_are_given)
+        yield "training_time", optimum
 
 
-def _serving_sections(report: EstimateReport, serving: ServingEstimate) -> Iterator[tuple[Section, tuple[Block, ...]]]:
+def _serving_sections(
+    report: EstimateReport, serving: ServingEstimate, wording: Wording
+) -> Iterator[tuple[Section, tuple[Block, ...]]]:
     yield "inference_memory", inference_memory_blocks(serving.memory, report.capacity_bytes, report.accelerator)
-    yield "inference_memory", fit_blocks(serving.fit, report.accelerator, purpose="serving")
+    yield "inference_memory", fit_blocks(serving.fit, report.accelerator, wording, purpose="serving")
     yield "serving", serving_grid_blocks(serving.grid, serving.cache, report.capacity_bytes, report.accelerator)
     if serving.time is not None:
         yield "serving_time", serving_time_blocks(serving.time)

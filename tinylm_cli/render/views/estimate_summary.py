@@ -10,29 +10,32 @@ from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Tabl
 from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits
 from tinylm_cli.render.views.plan import layout_text, rank_text
 from tinylm_cli.render.views.record_table import csv_value
-from tinylm_cli.render.views.remedies import change_text
+from tinylm_cli.render.views.remedies import changes_text
 from tinylm_cli.render.views.serving import window_sentences
 from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.estimate import EstimateReport, ServingSummary, TrainingSummary
 from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.serving import CacheShape
+from tinylm_cli.wording import Setting, Wording
 
 MOST_REMEDIES = 2
-"""Largest number of remedies in a summary; ``--full`` shows all."""
+"""Largest number of remedies in a summary; the full report shows all."""
 
 
-def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
+def summary_blocks(report: EstimateReport, wording: Wording) -> tuple[Block, ...]:
     """Return the verdicts and their figures, of training before serving."""
     summary = report.summary
     columns = (Column("", key=None), Column("", wrap=True, key=None))
     parts: list[tuple[Note, Table]] = []
     if summary.training is not None and report.training is not None:
         verdict = _verdict("Training", f"{integer(summary.training.n_gpus)} × ", summary.training, report)
-        rows = (*_training_rows(summary.training, report), *_remedy_rows(report.training.fit, "training"))
+        remedies = _remedy_rows(report.training.fit, "training", wording)
+        rows = (*_training_rows(summary.training, report, wording), *remedies)
         parts.append((verdict, Table(columns, rows, name="summary", caption="Training")))
     if summary.serving is not None and report.serving is not None:
         verdict = _verdict("Serving", "", summary.serving, report)
-        rows = (*_serving_rows(summary.serving, report), *_remedy_rows(report.serving.fit, "serving"))
+        remedies = _remedy_rows(report.serving.fit, "serving", wording)
+        rows = (*_serving_rows(summary.serving, report), *remedies)
         parts.append((verdict, Table(columns, rows, name="summary", caption="Serving")))
     return (_values(report), *(block for part in parts for block in part))
 
@@ -49,7 +52,7 @@ def _verdict(purpose: str, count: str, summary: TrainingSummary | ServingSummary
     return Note(f"{where}: does not fit, {binary_bytes(-summary.spare_bytes)} short{each}.", "bad")
 
 
-def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator[Row]:
+def _training_rows(summary: TrainingSummary, report: EstimateReport, wording: Wording) -> Iterator[Row]:
     assert report.training is not None
     memory, plan = report.training.memory, report.training.plan
     batch = f"{counted(memory.batch_size, 'sequence')} of {counted(memory.seq_len, 'token')}"
@@ -59,7 +62,7 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
         tried, fitting = report.training.layouts_tried, report.training.layouts_fitting
         yield _row("plan", layout_text(plan.layout))
         rank = f"  ({rank_text(fitting)})" if fitting and tried is not None else ""
-        yield _row("", f"--plan {plan.layout.spec}{rank}", "name")
+        yield _row("", f"{wording(Setting('plan', plan.layout.spec))}{rank}", "name")
         yield _row("batch", f"{compact(summary.tokens_per_step)} tokens per optimizer step")
     if summary.fits is False:
         return
@@ -73,7 +76,8 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
         hours = three_digits(summary.gpu_hours)
         yield _row("run", f"{duration(summary.seconds)} for {tokens}, {hours} GPU hours{cost}")
     else:
-        yield _row("run", f"{tokens}; add --gpu NAME for time and cost")
+        gpu = wording(Setting("gpu", metavar="NAME"))
+        yield _row("run", f"{tokens}; add {gpu} for time and cost")
 
 
 def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[Row]:
@@ -107,12 +111,12 @@ def _cache_row(summary: ServingSummary, cache: CacheShape) -> Row:
     return _row("cache", f"keys and values of {per_token}, states of {states}, {total}{windows}")
 
 
-def _remedy_rows(fit: Fit | None, purpose: Purpose) -> Iterator[Row]:
+def _remedy_rows(fit: Fit | None, purpose: Purpose, wording: Wording) -> Iterator[Row]:
     if fit is None or fit.fits:
         return
     for number, remedy in enumerate(fit.remedies[:MOST_REMEDIES]):
-        options = " ".join(change_text(change, purpose)[0] for change in remedy.changes)
-        yield _row("" if number else "to fit", f"{options}  ({binary_bytes(remedy.needed_bytes)})", "name")
+        changes = changes_text(remedy, purpose, wording)
+        yield _row("" if number else "to fit", f"{changes}  ({binary_bytes(remedy.needed_bytes)})", "name")
     if not fit.remedies:
         yield _row("to fit", "no tested change is enough")
 

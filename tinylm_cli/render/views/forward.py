@@ -10,6 +10,7 @@ from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, Vi
 from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.render.views.record_table import bar, computed, field, record_table, shape_cell
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
+from tinylm_cli.wording import Setting, Wording
 
 _MAX_BLOCKS = 8
 """Number of blocks above which only three are shown, unless expanded."""
@@ -21,20 +22,20 @@ _FINITE = {
 }
 
 
-def forward_view(report: ForwardReport, *, expand: bool) -> View:
+def forward_view(report: ForwardReport, wording: Wording, *, expand: bool) -> View:
     """Show the stages, the candidates for the next token or the scores of the labels, the loss and the time."""
     weights = "shapes only, " if report.device == "meta" else "" if report.untrained else "loaded weights, "
     detail = f"{report.batch_size:,} × {counted(report.seq_len, 'token')}, {weights}{report.dtype} on {report.device}"
     return (
         Heading(report.name, detail),
-        _stages(report.stages, expand=expand),
+        _stages(report.stages, wording, expand=expand),
         *((_candidates(report),) if report.candidates else ()),
         *((_scores(report),) if report.scores else ()),
         *_notes(report),
     )
 
 
-def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
+def _stages(stages: tuple[Stage, ...], wording: Wording, *, expand: bool) -> Table:
     columns = (
         Column("stage", shrink=True, key="name"),
         Column("description", keep=1, key="kind"),
@@ -44,11 +45,11 @@ def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
         Column("finite", keep=2),
         Column("", key="layer_kind"),
     )
-    rows = tuple(map(_stage, stages)) if expand else tuple(_outline(stages))
+    rows = tuple(map(_stage, stages)) if expand else tuple(_outline(stages, wording))
     return Table(columns, rows, name="stages", caption="Stages of the forward pass")
 
 
-def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
+def _outline(stages: tuple[Stage, ...], wording: Wording) -> Iterator[Row]:
     """Yield the stages outside blocks, and the blocks; of many, the first two, the first of each kind, and the last."""
     shown = [stage for stage in stages if not _in_a_block(stage)]
     blocks = [stage for stage in shown if stage.name.startswith("blocks.")]
@@ -59,7 +60,7 @@ def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
     for is_hidden, alike in groupby(shown, lambda stage: stage.name in hidden):
         group = list(alike)
         if is_hidden and len(group) > 1:
-            more = Cell(f"… {len(group):,} more blocks (--expand)", "muted")
+            more = Cell(f"… {len(group):,} more blocks ({wording(Setting('expand', True))})", "muted")
             numbers = f"blocks {blocks.index(group[0]) + 1} to {blocks.index(group[-1]) + 1}"
             yield (more, Cell(numbers, "muted"), shape(group[0].shape), "", "", "", "")
         else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Heading, Note, View
 from tinylm_cli.reports.generate import GenerateReport
+from tinylm_cli.wording import Setting, Wording
 
 GENERATED = "generated: "
 
@@ -18,11 +19,12 @@ def opening_view(name: str, prompt: Sequence[int], text: str | None, *, untraine
     return Heading(name, f"prompt of {counted(len(prompt), 'token')}{weights}"), Note(f"prompt: {given}", "muted")
 
 
-def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = False) -> View:
+def generate_view(report: GenerateReport, wording: Wording, *, streamed: bool, as_text: bool = False) -> View:
     """Show prompt and generated tokens, text and speed.
 
     Args:
         report: The report.
+        wording: Words settings.
         streamed: Whether prompt and tokens are on the screen already.
         as_text: Whether they were streamed as text, not as ids.
     """
@@ -34,7 +36,7 @@ def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = Fal
         blocks.append(Note(f"as text: {report.text}"))
     if report.untrained:
         blocks.append(Note("The weights are untrained: these tokens are random.", "warn"))
-    stopped = "stop token reached" if report.stopped == "stop_token" else "--max-new-tokens reached"
-    speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} tokens/s"
+    stopped = "stop token" if report.stopped == "stop_token" else wording(Setting("max_new_tokens"))
+    speed = f"{counted(len(report.generated), 'token')}, {stopped} reached, {report.tokens_per_second:,.0f} tokens/s"
     blocks.append(Note(speed, "muted"))
     return tuple(blocks)

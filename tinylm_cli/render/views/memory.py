@@ -17,6 +17,7 @@ from tinylm_cli.reports.memory import (
     SdpaOverhead,
     TrainingMemory,
 )
+from tinylm_cli.wording import Setting, Wording
 
 PHASES = {
     "loss": "at the loss gradient, when all activations are in memory",
@@ -36,6 +37,7 @@ ATTENTION = {
 
 def training_memory_blocks(
     report: TrainingMemory,
+    wording: Wording,
     capacity_bytes: int | None = None,
     accelerator: str | None = None,
     sdpa_overhead: SdpaOverhead | None = None,
@@ -54,7 +56,7 @@ def training_memory_blocks(
     if sdpa_overhead is not None and kept.attention_kernel == "flash":
         reasons = " and ".join(sdpa_overhead.reasons)
         saves = f" tinylm's own model saves the {sdpa_overhead.saves} (because of {reasons})"
-        attention += f"{saves}; --attention-kernel sdpa counts them."
+        attention += f"{saves}; {wording(Setting('attention_kernel', 'sdpa'))} counts them."
     if _attends(kept):
         notes.append(Note(attention, "muted"))
     if report.foreach_peak_bytes > report.peak_bytes:

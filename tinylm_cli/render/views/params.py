@@ -35,6 +35,7 @@ from tinylm_cli.reports.params import (
     PartParams,
     SizeChange,
 )
+from tinylm_cli.wording import Setting, Wording
 
 _KEEP_COUNT = 9
 """The number of layers in a row is needed to read its parameters: no terminal is too narrow for it."""
@@ -43,10 +44,10 @@ NOMINAL_TOLERANCE = 0.05
 """Maximum error of a nominal size that is not flagged; names are rounded."""
 
 
-def params_view(report: ParamsReport, convention: str | None = None) -> View:
+def params_view(report: ParamsReport, wording: Wording, convention: str | None = None) -> View:
     """Show the breakdown of one model, with its count by ``convention`` if given, or several models in one table."""
     if len(report.models) == 1:
-        return tuple(_breakdown(report.models[0], convention))
+        return tuple(_breakdown(report.models[0], wording, convention))
     return (
         Heading("Parameters of the presets", "tied tensors counted once"),
         _comparison(report.models),
@@ -139,7 +140,7 @@ def _flagged(models: Sequence[ModelParams]) -> list[Note]:
     ]
 
 
-def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
+def _breakdown(model: ModelParams, wording: Wording, convention: str | None) -> list[Block]:
     active = f" ({compact(model.active_params)} active)" if model.active_params != model.total_params else ""
     detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.params_bytes)} in {model.dtype}"
     if model.explanation is not None:
@@ -150,7 +151,8 @@ def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
     if convention is not None:
         blocks.append(_counts(model, convention))
     elif model.explanation is None:
-        blocks.append(Note("Each stored tensor counts once; --convention shows other counts.", "muted"))
+        others = wording(Setting("convention"))
+        blocks.append(Note(f"Each stored tensor counts once; {others} shows other counts.", "muted"))
     return [Heading(model.name, detail), *blocks, *_other_parts(model)]
 
 

@@ -11,6 +11,7 @@ from tinylm_cli.render.units import compact, csv_only, duration, integer, percen
 from tinylm_cli.render.views.memory import memory_stack
 from tinylm_cli.render.views.record_table import RecordColumn, computed, field, listed, only_csv, record_table
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout, Plan
+from tinylm_cli.wording import Setting, Wording
 
 MOST_RANKED = 10
 
@@ -20,7 +21,7 @@ UNEVEN = 1.1
 _DEGREES = ("data", "tensor", "pipeline", "context", "expert")
 
 
-def plan_blocks(plan: Plan, accelerator: str | None, *, has_mtp: bool = False) -> tuple[Block, ...]:
+def plan_blocks(plan: Plan, accelerator: str | None, wording: Wording, *, has_mtp: bool = False) -> tuple[Block, ...]:
     """Return the layout, the memory of the stage that needs the most, traffic, and the time if it fits.
 
     ``has_mtp`` is whether the last stage has multi-token prediction modules.
@@ -30,7 +31,7 @@ def plan_blocks(plan: Plan, accelerator: str | None, *, has_mtp: bool = False) -
     memory = memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)
     blocks: list[Block] = [
         Heading(f"Plan for {gpus}", f"{layout_text(plan.layout)}; {_step_text(plan)}"),
-        Note(f"--plan {plan.layout.spec}", "name"),
+        Note(wording(Setting("plan", plan.layout.spec)), "name"),
         memory._replace(name="plan", caption="Memory of each GPU"),
     ]
     if plan.layout.pipeline > 1:

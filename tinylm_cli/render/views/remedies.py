@@ -9,19 +9,26 @@ from tinylm_cli.render.views.record_table import computed, field, only_csv, reco
 from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
+from tinylm_cli.wording import Wording
 
 _SHARED = {1: "optimizer state", 2: "optimizer state and gradients", 3: "optimizer state, gradients and weights"}
 """State that replicas shard, by ZeRO stage."""
 
 
 def fit_blocks(
-    fit: Fit | None, accelerator: str | None, layouts_tried: int | None = None, *, purpose: Purpose = "training"
+    fit: Fit | None,
+    accelerator: str | None,
+    wording: Wording,
+    layouts_tried: int | None = None,
+    *,
+    purpose: Purpose = "training",
 ) -> tuple[Block, ...]:
     """Return the missing memory and the changes that make it fit; empty if it fits.
 
     Args:
         fit: Memory needed and available.
         accelerator: The GPU.
+        wording: Words the changes.
         layouts_tried: Number of layouts searched; None for a named layout.
         purpose: Training or serving.
     """
@@ -39,27 +46,27 @@ def fit_blocks(
     if not fit.remedies:
         return (Note(f"{sentence} No tested change makes it fit.", "bad"),)
     columns = (
-        computed("makes it fit", "changes", lambda remedy: _options(remedy, purpose)),
+        computed("makes it fit", "changes", lambda remedy: _changes(remedy, purpose, wording)),
         field("memory", "needed_bytes", binary_bytes),
         *only_csv("capacity_bytes"),
         computed("to spare", None, _spare, right=True, keep=3),
-        computed("", None, lambda remedy: _effects(remedy, purpose), wrap=True),
+        computed("", None, lambda remedy: Cell("; ".join(map(_effect, remedy.changes)), "muted"), wrap=True),
     )
     caption = f"Changes that make it fit on {accelerator}"
     return (Note(sentence, "bad"), record_table(fit.remedies, columns, name=f"{purpose}_fit", caption=caption))
 
 
-def _options(remedy: Remedy, purpose: Purpose) -> Cell:
-    options = " ".join(change_text(change, purpose)[0] for change in remedy.changes)
-    return Cell(options, "name", " ".join(map(_assigned, remedy.changes)))
+def changes_text(remedy: Remedy, purpose: Purpose, wording: Wording) -> str:
+    """Return the changes of a remedy."""
+    return wording(*(change.setting(purpose) for change in remedy.changes))
+
+
+def _changes(remedy: Remedy, purpose: Purpose, wording: Wording) -> Cell:
+    return Cell(changes_text(remedy, purpose, wording), "name", " ".join(map(_assigned, remedy.changes)))
 
 
 def _spare(remedy: Remedy) -> Quantity:
     return binary_bytes(remedy.capacity_bytes - remedy.needed_bytes)
-
-
-def _effects(remedy: Remedy, purpose: Purpose) -> Cell:
-    return Cell("; ".join(change_text(change, purpose)[1] for change in remedy.changes), "muted")
 
 
 def _assigned(change: Change) -> str:
@@ -68,35 +75,33 @@ def _assigned(change: Change) -> str:
     return f"{change.field}={after}"
 
 
-def change_text(change: Change, purpose: Purpose) -> tuple[str, str]:
-    """Return the option that makes a change, and its effect."""
+def _effect(change: Change) -> str:
+    """Return what a change does."""
     before, after = change.before, change.after
-    prefix = "--serving-" if purpose == "serving" else "--"
     match change.field:
         case "recompute":
-            recomputed = "every layer" if after == "full" else "attention scores"
-            return f"--recompute {after}", f"recomputes {recomputed}"
+            return f"recomputes {'every layer' if after == 'full' else 'attention scores'}"
         case "optimizer":
-            return f"--optimizer {after}", "8-bit moments"
+            return "8-bit moments"
         case "quantization":
-            return f"--quantize {after}", "quantized weights"
+            return "quantized weights"
         case "batch_size":
-            return f"{prefix}batch-size {after}", f"the largest that fits, down from {before:,}"
+            return f"the largest that fits, down from {before:,}"
         case "seq_len":
             steps = f" in steps of {change.multiple_of:,}" if change.multiple_of > 1 else ""
-            return f"{prefix}seq-len {after}", f"the longest that fits{steps}"
+            return f"the longest that fits{steps}"
         case "n_gpus":
             assert isinstance(before, int)
-            return f"--gpus {after}", f"the smallest sufficient number among {2 * before:,}, {4 * before:,}, …"
+            return f"the smallest sufficient number among {2 * before:,}, {4 * before:,}, …"
         case "accelerator":
-            return f"--gpu {after}", "the smallest GPU that fits"
+            return "the smallest GPU that fits"
         case "layout":
-            return _layout_text(before, after)
+            return _layout_effect(before, after)
     raise AssertionError(change.field)
 
 
-def _layout_text(before: Value, after: Value) -> tuple[str, str]:
+def _layout_effect(before: Value, after: Value) -> str:
     if not isinstance(after, Layout):
-        return "--plan auto", "another layout"
+        return "another layout"
     shared = isinstance(before, Layout) and before.zero != after.zero
-    return f"--plan {after.spec}", f"replicas share {_SHARED[after.zero]}" if shared else "more replicas"
+    return f"replicas share {_SHARED[after.zero]}" if shared else "more replicas"

@@ -7,6 +7,7 @@ from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Heading, Listing, View
 from tinylm_cli.render.views.record_table import computed, field, only_csv, record_table
 from tinylm_cli.reports.presets import Origin, ShowReport
+from tinylm_cli.wording import Argument
 
 
 def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
@@ -38,4 +39,4 @@ def _value(origin: Origin) -> Cell:
 def _place(origin: Origin) -> Cell:
     if origin.line is None:
         return Cell("default", "muted")
-    return Cell(origin.source if origin.source == "--set" else f"{origin.source}:{origin.line}")
+    return Cell(origin.source if isinstance(origin.source, Argument) else f"{origin.source}:{origin.line}")

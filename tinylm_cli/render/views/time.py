@@ -6,6 +6,7 @@ from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
 from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
+from tinylm_cli.wording import Setting, Wording
 
 
 def training_time_blocks(time: TrainingTime, *, planned: bool, recomputes: bool) -> tuple[Block, ...]:
@@ -48,12 +49,12 @@ def _hours(hours: float) -> Quantity:
     return Quantity(f"{hours:,.0f}" if hours >= 99.95 else f"{hours:.3g}", hours)
 
 
-def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -> tuple[Block, ...]:
+def compute_optimum_blocks(optimum: ComputeOptimum, wording: Wording, *, tokens_are_given: bool) -> tuple[Block, ...]:
     """Return how the training tokens compare with the compute-optimal number, their default."""
     tokens = "20 per parameter (Hoffmann et al. 2022)"
     if not tokens_are_given:
         words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a heavily served model"
-        return (Note(f"{words} repays more (--train-tokens)."),)
+        return (Note(f"{words} repays more ({wording(Setting('train_tokens'))})."),)
     given, ratio = compact(optimum.train_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
         return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)

@@ -9,13 +9,14 @@ from tinylm_cli.render.blocks import Block, Cell, DiagnosticBlock, Failure, List
 from tinylm_cli.render.units import integer, small_percent
 from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
+from tinylm_cli.wording import Setting, Wording
 
 _MOST_LISTED = 20
 _TONES: dict[str, Style] = {"valid": "good", "failed": "bad", "invalid": "bad", "unreadable": "bad"}
 _MARKS = {True: Cell("✓ pass", "good"), False: Cell("✗ fail", "bad")}
 
 
-def validate_view(report: ValidateReport) -> View:
+def validate_view(report: ValidateReport, wording: Wording) -> View:
     """Show every error, then the conditions on a single file or a table of several files, then a summary."""
     blocks = [block for file in report.files for block in _findings(file)]
     if len(report.files) == 1 and report.files[0].assertions:
@@ -29,7 +30,7 @@ def validate_view(report: ValidateReport) -> View:
         )
         blocks.append(record_table(listed, columns))
     tone: Style = "good" if report.valid == len(report.files) else "bad"
-    blocks += [Note(sentence, tone) for sentence in _summary(report)]
+    blocks += [Note(sentence, tone) for sentence in _summary(report, wording)]
     return tuple(blocks)
 
 
@@ -71,12 +72,13 @@ def tally(report: ValidateReport) -> str:
     return f"{counted(len(report.files), 'config')}: {said}."
 
 
-def _summary(report: ValidateReport) -> Iterator[str]:
+def _summary(report: ValidateReport, wording: Wording) -> Iterator[str]:
+    fix, diff = wording(Setting("fix", True)), wording(Setting("diff", True))
     if report.fixed:
         fixed = counted(report.fixed, "error")
-        yield f"Fixed {fixed}." if any(file.written for file in report.files) else f"--fix would correct {fixed}."
+        yield f"Fixed {fixed}." if any(file.written for file in report.files) else f"{fix} would correct {fixed}."
     if report.fixable:
-        yield f"--fix can correct {counted(report.fixable, 'error')}; --diff shows the change."
+        yield f"{fix} can correct {counted(report.fixable, 'error')}; {diff} shows the change."
     if len(report.files) > 1:
         yield tally(report)
     else:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tinylm_cli.cli.variants import MAX_COMPLETING_CHANGES, load_variants, parse_variants
 from tinylm_cli.errors import ConfigError, InputError, Span, UsageError
-from tinylm_cli.interop.variants import MAX_COMPARED, MAX_COMPLETING_CHANGES, Variant, load_variants, parse_variants
+from tinylm_cli.interop.variants import MAX_COMPARED, Variant
+from tinylm_cli.wording import SET
 
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nmax_len: 32\n"
 
@@ -186,7 +188,7 @@ def test_places_of_errors() -> None:
     with pytest.raises(ConfigError) as caught:
         names("tiny@d_ff=x", overrides=("n_layers=x",))
     spans = {each.field: each.span for each in caught.value.diagnostics}
-    assert spans == {"d_ff": Span("MODEL", 1, 7, 8, "@d_ff=x"), "n_layers": Span("--set", 1, 10, 11, "n_layers=x")}
+    assert spans == {"d_ff": Span("MODEL", 1, 7, 8, "@d_ff=x"), "n_layers": Span(SET, 1, 10, 11, "n_layers=x")}
 
 
 @pytest.mark.parametrize(

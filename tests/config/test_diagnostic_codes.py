@@ -13,7 +13,7 @@ import pytest
 from tinylm_cli.cli.validate import validate
 from tinylm_cli.cli.wording import worded
 from tinylm_cli.cli.workload_options import read_gpu
-from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, config_error, diagnostic
+from tinylm_cli.config.diagnostic_codes import CODES, MAX_REPORTED, clip, config_error, diagnostic
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.sanitize import escape_controls
@@ -78,7 +78,7 @@ ASKED: dict[str, tuple[Callable[..., Any], str]] = {
 }
 """Codes that speak of the command line alone: the command, and how it is typed before its option's value."""
 
-_MOST_LINES = 14
+_MAX_LINES = 14
 _LONGEST_LINE = 80
 
 
@@ -117,10 +117,10 @@ def _found(command: Callable[..., Any], asked: object) -> tuple[Diagnostic, ...]
 
 def _excerpt(path: Path) -> Iterator[str]:
     lines = path.read_bytes().decode("utf-8", "backslashreplace").splitlines()
-    for line in lines[:_MOST_LINES]:
+    for line in lines[:_MAX_LINES]:
         text = escape_controls(line)
         yield text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
-    if len(lines) > _MOST_LINES:
+    if len(lines) > _MAX_LINES:
         yield "…"
 
 
@@ -168,8 +168,8 @@ def test_refusal_order() -> None:
     ("count", "last"), [(0, "line 49"), (1, "1 more error is not shown"), (2000, "2,000 more errors are not shown")]
 )
 def test_refusal_limit(count: int, last: str) -> None:
-    found = config_error(_at(line) for line in range(MOST_REPORTED + count)).diagnostics
-    assert len(found) == MOST_REPORTED + (count > 0)
+    found = config_error(_at(line) for line in range(MAX_REPORTED + count)).diagnostics
+    assert len(found) == MAX_REPORTED + (count > 0)
     assert found[-1].message == last
 
 

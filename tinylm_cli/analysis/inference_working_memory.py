@@ -56,7 +56,7 @@ def forward_working_bytes(
     """
     rows, kv_len, backend_of = batch_size * seq_len, kv_len or seq_len, backend_of or _cpu_backend
     shared, shared_peak = _shared_inputs(config, seq_len, kv_len, element_bytes, backend_of)
-    own_inputs = rows * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes  # B × T × N·P
+    own_inputs = rows * config.n_layers * (config.embedding.d_per_layer or 0) * element_bytes  # B × T × n_layers·P
     shared, shared_peak = shared + own_inputs, shared_peak + own_inputs
     # keys and values for later layers, B × T × G·(K + K_v) each
     kept = rows * most_held_elements(config) * element_bytes
@@ -115,7 +115,7 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     one_token = InferencePass(1, 1, seq_len, element_bytes, backend)
     held, mixing = mixer_of(config).decode_bytes(config, one_token)
     # the inputs of all layers, while they are computed
-    d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # N·P
+    d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # n_layers·P
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
     own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
     others = (_gated_norms, _feed_forward, _own_input)

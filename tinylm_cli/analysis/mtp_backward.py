@@ -21,6 +21,9 @@ from tinylm_cli.reports.memory import PhaseMemory
 WAITING = 2
 """Gradients (B, T, D) that a module leaves: of the hidden states of the one before it, and of the embeddings."""
 
+LOSS_GRADIENTS = 2
+"""Gradients of a loss at once: of the log-probabilities and of the upcast logits, both in float32 or wider."""
+
 SUMMED = 2
 """Gradients of the LM head at once, beside their sum: of a module, and of all later ones."""
 
@@ -83,7 +86,8 @@ def mtp_timeline(
         gradients = n_later * of_module.gradients + (of_module.head_gradient if n_later else 0)
         before = saved + index * of_module.saved
         at_loss = before + of_module.saved
-        yield PhaseMemory("loss", gradients, at_loss, 2 * run.loss_inputs * run.upcast_bytes + waiting)
+        working = LOSS_GRADIENTS * run.loss_inputs * run.upcast_bytes
+        yield PhaseMemory("loss", gradients, at_loss, working + waiting)
         at_head = at_loss - of_module.loss
         gradients += of_module.norm_gradients
         new = of_module.head_gradient

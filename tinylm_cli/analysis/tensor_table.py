@@ -137,8 +137,8 @@ def _per_layer_embedding(config: ModelConfig) -> Iterator[Tensor]:
     d_per_layer = config.embedding.d_per_layer
     if d_per_layer is not None:
         d_all, name = config.n_layers * d_per_layer, "embedding.per_layer"
-        yield Tensor(f"{name}.table.weight", (config.vocab_size, d_all), "per_layer_embedding")  # (V, N·P)
-        yield from linear(f"{name}.projection", config.d_model, d_all, "per_layer_input", bias=False)  # (N·P, D)
+        yield Tensor(f"{name}.table.weight", (config.vocab_size, d_all), "per_layer_embedding")  # (V, n_layers·P)
+        yield from linear(f"{name}.projection", config.d_model, d_all, "per_layer_input", bias=False)  # (n_layers·P, D)
         yield from norm(f"{name}.norm", config, d_per_layer)  # (P)
 
 

@@ -13,7 +13,14 @@ from dataclasses import replace
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
 from tinylm_cli.analysis.mixers.shared_block import BLOCK_INPUT, BLOCK_OUTPUT
-from tinylm_cli.analysis.mtp_backward import SUMMED, WAITING, layer_section, mtp_module_memory, mtp_timeline
+from tinylm_cli.analysis.mtp_backward import (
+    LOSS_GRADIENTS,
+    SUMMED,
+    WAITING,
+    layer_section,
+    mtp_module_memory,
+    mtp_timeline,
+)
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import (
     DIFFERENCES,
@@ -99,8 +106,7 @@ def training_timeline(
             waiting, embedded = WAITING * residual_stream, residual_stream
             summed = modules.head_gradient  # of all modules, until that of the model's own head is added
         if config.n_outputs:
-            # the gradients of the log-probabilities and of the upcast logits, both in float32 or wider
-            working = 2 * run.loss_inputs * run.upcast_bytes
+            working = LOSS_GRADIENTS * run.loss_inputs * run.upcast_bytes
             yield PhaseMemory("loss", later_gradients + summed, saved, working + waiting)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
         head_gradients = total_params(_head_section(table)) + (embedding if config.tie_weights else 0)  # norm, head
@@ -290,7 +296,7 @@ def _experts(
     saved -= total_bytes(tensor for tensor in tensors if tensor.part in ("experts", "shared experts"))
     # the gradients per expert, and their concatenation
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
-    # the gradients of one stack, expert by expert
+    # the gradients of the output and of the input; of one stack, expert by expert
     yield PhaseMemory("backward", gradients, saved, 2 * residual_stream + stack * run.element_bytes)
 
 

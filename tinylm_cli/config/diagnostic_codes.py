@@ -8,9 +8,9 @@ from tinylm_cli.errors import ConfigError, Diagnostic, Fix, Label, Span
 from tinylm_cli.quantities import counted
 from tinylm_cli.wording import SET
 
-MOST_REPORTED = 50
+MAX_REPORTED = 50
 
-_MOST_QUOTED = 40
+_MAX_QUOTED = 40
 
 CODES = {
     "alias": "A YAML alias (`*name`); write the value where it belongs.",
@@ -78,7 +78,7 @@ def diagnostic(
 def clip(text: str) -> str:
     """Return ``text`` shortened to one line, to quote it in a message."""
     text = text.replace("\n", "\\n").replace("\r", "\\r")
-    return text if len(text) <= _MOST_QUOTED else f"{text[: _MOST_QUOTED - 1]}…"
+    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 1]}…"
 
 
 def quote(text: str) -> str:
@@ -95,7 +95,7 @@ def either(words: Sequence[object]) -> str:
 def config_error(errors: Iterable[Diagnostic]) -> ConfigError:
     """Return a ConfigError with the diagnostics in source order; after 50, only their number."""
     ordered = sorted(errors, key=_sort_key)
-    shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
+    shown, hidden = ordered[:MAX_REPORTED], len(ordered) - MAX_REPORTED
     if hidden > 0:
         message = f"{counted(hidden, 'more error')} {'are' if hidden > 1 else 'is'} not shown"
         help_ = "a model config is about a page of YAML"

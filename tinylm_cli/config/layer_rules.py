@@ -25,7 +25,7 @@ LAYER_SELECTORS = {
 }
 """Fields that select layers, and what to write in a config with kinds of layers instead."""
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 _OF_EVERY_LAYER = {
     "position.kind": (("sinusoidal", "learned"), "positions are in every layer", ", or write position.kind: rope"),
@@ -72,14 +72,14 @@ def _listed(values: Values) -> dict[str, tuple[str, ...]]:
 def _order_is_complete(values: Values) -> Iterator[Problem]:
     kinds, listed = values[KINDS], _listed(values)
     if not listed:
-        example = f"write layers.pattern: {', '.join(list(kinds)[:_MOST_NAMED])}"
+        example = f"write layers.pattern: {', '.join(list(kinds)[:_MAX_NAMED])}"
         yield Problem(
             "needs-field", (KINDS, "layers.pattern"), f"{KINDS} requires layers.pattern, their order", example
         )
         return
     if not kinds:
         field, names = next(iter(listed.items()))
-        wanted = ", ".join(f"{name}: {{}}" for name in list(dict.fromkeys(names))[:_MOST_NAMED])
+        wanted = ", ".join(f"{name}: {{}}" for name in list(dict.fromkeys(names))[:_MAX_NAMED])
         message = f"{field} requires {KINDS}, the fields of each kind"
         yield Problem("needs-field", (field, KINDS), message, f"write {KINDS}: {{{wanted}}}")
         return

@@ -10,7 +10,7 @@ from tinylm_cli.config.diagnostic_codes import quote
 _TOKEN = re.compile(r"(?P<blank> +)|(?P<word>[A-Za-z0-9_-]+)|(?P<mark>.)", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _JOINED = re.compile(r"([0-9]+)[xX]?([a-z][a-z0-9_-]*)?")
-_MOST_DIGITS = 4
+_MAX_DIGITS = 4
 
 _EXAMPLE = "such as 3 local, full"
 _NAME_IT = f"write the name of a kind, {_EXAMPLE}"
@@ -61,7 +61,7 @@ def find_sequence_error(text: str) -> SequenceError | None:
                 return SequenceError(start, end, "a bracket is inside another", "write these layers without brackets")
             opened, count_end = start, None
         elif count_end is None and found.isdecimal():
-            if found[0] == "0" or len(found) > _MOST_DIGITS:
+            if found[0] == "0" or len(found) > _MAX_DIGITS:
                 return SequenceError(start, end, f"{quote(found)} is not a count", "write a count from 1 to 9,999")
             count_end = end
         elif item_expected and _NAME.fullmatch(found):

@@ -18,7 +18,7 @@ STDIN = "<stdin>"
 _FROM_STDIN = Setting("config", "-")
 
 # in longer lines, a diagnostic keeps only the text around the span
-_MOST_SHOWN = 240
+_MAX_SHOWN = 240
 _SHOWN_BEFORE = 60
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -78,8 +78,8 @@ class Source:
         end_column = max(min(end, line_end) - line_start + 1, column + 1)
         if self._line_text is not None:
             return Span(self.name, line + 1, column + self.shift, end_column + self.shift, self._line_text)
-        shown_from = max(line_start, start - _SHOWN_BEFORE) if line_end - line_start > _MOST_SHOWN else line_start
-        text = self.original[shown_from : min(line_end, shown_from + _MOST_SHOWN)]
+        shown_from = max(line_start, start - _SHOWN_BEFORE) if line_end - line_start > _MAX_SHOWN else line_start
+        text = self.original[shown_from : min(line_end, shown_from + _MAX_SHOWN)]
         return Span(self.name, line + 1, column, end_column, text, shown_from - line_start + 1)
 
 

@@ -38,8 +38,8 @@ _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 """Values that mean "none" in other libraries; in tinylm the field is omitted."""
 _LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
 """A value that both libraries spell alike; a name may be specific to tinylm."""
-_MOST_LISTED = 6
-_MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
+_MAX_LISTED = 6
+_MAX_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
 
 def diagnose(
@@ -123,7 +123,7 @@ def diagnose_fields(
         assert entry is not None, f"pydantic reported {name}, which the document does not have"
         if error["type"] == "extra_forbidden":
             guesses += 1
-            candidates = _suggest_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
+            candidates = _suggest_fields(path, entry, schema) if guesses <= _MAX_GUESSES else ()
             misplaced.update(candidates)
             block = find_entry(root, path[:-1])
             siblings = (block.value if block is not None else root).entries or {}
@@ -383,9 +383,9 @@ def _expected_fields(key: str, block: str, schema: Schema) -> str:
         blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
         return f"expected one of {', '.join(plain)}, or {blocks}"
     known = schema.blocks[block].model_fields
-    if len(known) <= _MOST_LISTED:
+    if len(known) <= _MAX_LISTED:
         return "expected one of " + ", ".join(known)
-    similar = nearest(key, known, _MOST_LISTED)
+    similar = nearest(key, known, _MAX_LISTED)
     return Text(f"{block} has {len(known)} fields, such as {', '.join(similar)}; ", SCHEMA, " lists them")
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tinylm_cli.config.diagnostic_codes import clip, quote
 from tinylm_cli.errors import Span
 
-_MOST_ITEMS = 20
+_MAX_ITEMS = 20
 
 Scalar = None | bool | int | float | str
 
@@ -70,7 +70,7 @@ def describe(node: Node) -> str:
 
 def describe_items(items: Sequence[Node]) -> str:
     """Return the first items of a list on one line, for a message."""
-    return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
+    return f"[{clip(', '.join(map(_item, items[:_MAX_ITEMS])))}]"
 
 
 def _item(node: Node) -> str:

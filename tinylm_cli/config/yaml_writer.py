@@ -31,7 +31,7 @@ _COLUMNS = 80
 _DECIMALS: dict[AmountKind, int] = {"count": 2, "size": 4, "flops": 2}
 """Decimals of an amount with a unit."""
 
-_MOST_LISTED = 4
+_MAX_LISTED = 4
 _ALWAYS_SHOWN = frozenset(
     {
         *("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_len", "dropout", "tie_weights"),
@@ -151,7 +151,7 @@ def _escaped(character: str) -> str:
 
 def short_scalar(value: Any) -> str:
     """Return a value as short YAML; a long list is shortened to its ends and its length."""
-    if not isinstance(value, tuple | list) or len(value) <= _MOST_LISTED:
+    if not isinstance(value, tuple | list) or len(value) <= _MAX_LISTED:
         return scalar(value)
     first, second, *_, last = map(scalar, value)
     return f"[{first}, {second}, …, {last}] ({len(value):,})"

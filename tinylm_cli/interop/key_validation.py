@@ -19,7 +19,7 @@ from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.wording import map_text
 
-_MOST_SUGGESTIONS = 20
+_MAX_SUGGESTIONS = 20
 _REMOVE = "to import the model without it, remove it from a copy of the file"
 _SIMILARITY = 0.85  # of a suggestion; higher than for tinylm's own keys, since many Hugging Face keys share a suffix
 
@@ -96,7 +96,7 @@ def _classify(
             to.ignored += [key] if key != "model_type" else []
             continue
         n_unknown += 1
-        meant = suggest(key, known, _SIMILARITY) if n_unknown <= _MOST_SUGGESTIONS else None
+        meant = suggest(key, known, _SIMILARITY) if n_unknown <= _MAX_SUGGESTIONS else None
         not_in_family = f"{family.model_type} has no such key in transformers 5.24; {_REMOVE}"
         _report_unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else not_in_family, to)
 

@@ -11,7 +11,7 @@ from tinylm_cli.config.layer_kinds import repeated_prefix
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.quantities import counted
 
-_MOST_RUNS = 4
+_MAX_RUNS = 4
 _LONGEST_GROUP = 32
 
 
@@ -78,10 +78,10 @@ def kinds_of_types(
 def order_of(names: Sequence[str]) -> dict[str, str]:
     """Return the sequences of the block ``layers`` that list the kind of every layer: first, pattern and last.
 
-    Of the orders with at most ``_MOST_RUNS`` runs of equal layers before the pattern, it is the shortest. Of equally
+    Of the orders with at most ``_MAX_RUNS`` runs of equal layers before the pattern, it is the shortest. Of equally
     short ones, the pattern repeats, and begins early.
     """
-    ends = list(accumulate((len(run) for run in _runs(names)), initial=0))[: _MOST_RUNS + 1]
+    ends = list(accumulate((len(run) for run in _runs(names)), initial=0))[: _MAX_RUNS + 1]
     orders = [_order(names, n_first) for n_first in ends if n_first < len(names)]
 
     def length(order: Mapping[str, Sequence[str]]) -> tuple[int, bool]:

@@ -17,8 +17,8 @@ _MARK = "┃"
 _NOTHING, _LIMIT = -1, -2
 """Cells of a bar that show no part: empty ones, and the mark of the limit."""
 _GAP = "  "
-_MOST_NAME = 20
-_LEAST_BAR = 10
+_MAX_NAME = 20
+_MIN_BAR = 10
 
 
 def bar_lines(stack: Stack, terminal: Terminal) -> Generator[Line, None, list[Cell]]:
@@ -30,11 +30,11 @@ def bar_lines(stack: Stack, terminal: Terminal) -> Generator[Line, None, list[Ce
     limit = stack.limit.value if stack.limit is not None else 0
     full = max(limit, *(bar.total.value for bar in stack.bars))
     names = [for_terminal(bar.name, terminal) for bar in stack.bars]
-    names = [set_cell_size(name, _MOST_NAME) if cell_len(name) > _MOST_NAME else name for name in names]
+    names = [set_cell_size(name, _MAX_NAME) if cell_len(name) > _MAX_NAME else name for name in names]
     totals = [for_terminal(bar.total, terminal) for bar in stack.bars]
     before, after = (max(map(cell_len, texts)) for texts in (names, totals))
     room = terminal.width - (before + len(_GAP) if before else 0) - len(_GAP) - after - (1 if limit else 0)
-    room = max(room, _LEAST_BAR)
+    room = max(room, _MIN_BAR)
     parts_drawn: set[int] = set()
     for bar, name, total in zip(stack.bars, names, totals, strict=True):
         cells = _cells(bar, room, full)

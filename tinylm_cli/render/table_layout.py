@@ -22,7 +22,7 @@ _EIGHTHS = "▏▎▍▌▋▊▉"
 _MIN_SHRUNK = 16
 """Narrowest width of a cut column while other columns can still be dropped."""
 
-_LEAST_SHRUNK = 8
+_MIN_CUT = 8
 _MIN_WRAPPED = 24
 _TRIED_WIDTHS = 4
 """Widths to try, from the narrowest, until no two cells of a column are cut to the same text."""
@@ -128,7 +128,7 @@ class Grid:
         self._wrap()
         self._shrink(_MIN_SHRUNK)
         self._drop(below=_ALWAYS)
-        self._shrink(_LEAST_SHRUNK)
+        self._shrink(_MIN_CUT)
 
     def _drop(self, below: int) -> None:
         while self._total() > self.terminal.width:
@@ -188,7 +188,7 @@ class Grid:
         if cell_len(text) <= width:
             return text
         listed = re.match(rf".*, {re.escape(mark)}, [^ }}]+[ }}]?", text)
-        if listed and 0 < cell_len(listed[0]) <= width - _LEAST_SHRUNK:
+        if listed and 0 < cell_len(listed[0]) <= width - _MIN_CUT:
             return listed[0] + self._cut(text[listed.end() :], width - cell_len(listed[0]))
         head = (width - len(mark)) // 3
         tail = width - len(mark) - head

@@ -127,7 +127,7 @@ class GatedDeltaNet(Mixer):
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
         """Yield the bytes of the convolution, the scores, the last chunk, all outputs, and the output projection."""
         settings, sizes = config.gated_deltanet, _sizes(config)
-        element_bytes, upcast_bytes = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         size, rows = _chunks(config, inference.batch_size, inference.seq_len)
         residual_stream = 2 * config.d_model * element_bytes  # x, norm(x)
         padding = inference.batch_size * (settings.kernel_size - 1) * sizes.channels * element_bytes
@@ -154,7 +154,7 @@ class GatedDeltaNet(Mixer):
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of L inputs, multiplied with the weights, and of the vectors of a step."""
         settings, sizes = config.gated_deltanet, _sizes(config)
-        element_bytes, upcast_bytes = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         is_cast, is_shared = upcast_bytes > element_bytes, sizes.heads > sizes.key_heads
         residual_stream = 2 * config.d_model * element_bytes  # x, norm(x)
         # queries, keys and values, concatenated and convolved; L inputs, their products (L × (2·G·K + H·V) each)

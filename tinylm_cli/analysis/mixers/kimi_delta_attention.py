@@ -147,49 +147,51 @@ class KimiDeltaAttention(Mixer):
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
         """Yield the bytes of the convolution, the decays, the products, the last chunk, all outputs, and o_proj."""
         settings, sizes = config.kimi_delta_attention, _sizes(config)
-        narrow, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         size, rows = _chunks(config, inference.batch_size, inference.seq_len)
-        residual_stream = 2 * inference.tokens * config.d_model * narrow  # x, norm(x)
+        residual_stream = 2 * inference.tokens * config.d_model * element_bytes  # x, norm(x)
         channels = inference.tokens * sizes.channels
         # queries, keys and values, concatenated; after those before them; convolved, or in float32
         padding = inference.batch_size * (settings.kernel_size - 1) * sizes.channels
-        yield residual_stream + max((padding + 3 * channels) * narrow, 2 * channels * narrow + channels * wide)
+        in_float32 = 2 * channels * element_bytes + channels * upcast_bytes
+        yield residual_stream + max((padding + 3 * channels) * element_bytes, in_float32)
         # queries, keys and values; queries and keys of length 1; decays; write strengths
         vectors = inference.tokens * (6 * sizes.inner + sizes.heads)
         # before decays: the low-rank projection and its output; then their inputs and two intermediates (H·K each for
         # each token), and the biases dt_bias in float32 (H·K)
-        ranks = inference.tokens * (sizes.rank + sizes.inner) * narrow
+        ranks = inference.tokens * (sizes.rank + sizes.inner) * element_bytes
         inner = inference.tokens * sizes.inner
-        yield residual_stream + (vectors - inner) * wide + max(ranks, (3 * inner + sizes.inner) * wide)
+        yield residual_stream + (vectors - inner) * upcast_bytes + max(ranks, (3 * inner + sizes.inner) * upcast_bytes)
         # by chunk: queries, keys, values, decays, summed decays, keys times write strengths (K each), write strengths
         held, d = 6 * settings.d_head + 1, settings.d_head
         # while products of blocks are computed: system and scores (Q each); keys and decays of a half (K / 2 each, 4)
         scoring = held + 2 * size + 2 * d + size // 4
-        yield residual_stream + (vectors + rows * sizes.heads * scoring) * wide
+        yield residual_stream + (vectors + rows * sizes.heads * scoring) * upcast_bytes
         # the system, its inverse, the scores (Q each); decays from the start and to the end, and values, keys for
         # reading, queries and keys that they multiply (K each); the outputs (K)
         complete = vectors + rows * sizes.heads * (held + 3 * size + 7 * d) + size * size
         state, written = inference.batch_size * sizes.state, inference.batch_size * size * sizes.inner
         # a state, the same decayed, and with what the chunk adds; or outputs as one tensor
         for transient in (3 * state, state + rows * sizes.inner):
-            yield residual_stream + (complete + written + transient) * wide
+            yield residual_stream + (complete + written + transient) * upcast_bytes
         # y, normalized; the low-rank projection, its projection; then y and its projection to D
-        yield residual_stream + inference.tokens * (3 * sizes.inner + sizes.rank) * narrow
-        yield residual_stream + inference.tokens * (sizes.inner + config.d_model) * narrow
+        yield residual_stream + inference.tokens * (3 * sizes.inner + sizes.rank) * element_bytes
+        yield residual_stream + inference.tokens * (sizes.inner + config.d_model) * element_bytes
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of L inputs, multiplied with the weights, and of the vectors of a step."""
         settings, sizes = config.kimi_delta_attention, _sizes(config)
-        narrow, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
-        residual_stream = 2 * config.d_model * narrow  # x, norm(x)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
+        residual_stream = 2 * config.d_model * element_bytes  # x, norm(x)
         # queries, keys and values, concatenated and convolved; L inputs, their products (L × 3·H·K each)
-        window = (2 + 2 * settings.kernel_size) * sizes.channels * narrow
-        held = (5 * sizes.inner + sizes.heads) * wide  # queries, keys and values; queries and keys of length 1
+        window = (2 + 2 * settings.kernel_size) * sizes.channels * element_bytes
+        held = (5 * sizes.inner + sizes.heads) * upcast_bytes  # queries, keys and values; queries and keys of length 1
         # the inputs of the decays, the biases and an intermediate (H·K each); the inputs before the upcast (H·K)
-        decays = held + 3 * sizes.inner * wide + (sizes.inner * narrow if wide > narrow else 0)
-        ranks = held + (sizes.rank + sizes.inner) * narrow
-        gated = (3 * sizes.inner + sizes.rank) * narrow  # y, normalized; the low-rank projection, its projection
-        output = (sizes.inner + config.d_model) * narrow  # y, its projection
+        is_cast = upcast_bytes > element_bytes
+        decays = held + sizes.inner * (3 * upcast_bytes + is_cast * element_bytes)
+        ranks = held + (sizes.rank + sizes.inner) * element_bytes
+        gated = (3 * sizes.inner + sizes.rank) * element_bytes  # y, normalized; the low-rank projection, its projection
+        output = (sizes.inner + config.d_model) * element_bytes  # y, its projection
         return 0, tuple(residual_stream + each for each in (window, decays, ranks, gated, output))
 
 

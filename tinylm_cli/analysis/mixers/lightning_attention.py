@@ -115,28 +115,28 @@ class LightningAttention(Mixer):
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
         """Yield the bytes of the last chunk, and of the outputs of all chunks, concatenated."""
         sizes, batch = _sizes(config), inference.batch_size
-        wide = max(inference.element_bytes, FLOAT32_BYTES)
+        upcast_bytes = inference.upcast_bytes
         residual_stream = 2 * inference.tokens * config.d_model * inference.element_bytes  # x, norm(x)
         size = min(config.lightning_attention.chunk_len, inference.seq_len)  # Q
-        decays = size * size * sizes.heads * wide  # H × Q × Q
+        decays = size * size * sizes.heads * upcast_bytes  # H × Q × Q
         vectors = inference.tokens * sizes.inner  # B × T × H·K
-        held = residual_stream + decays + QUERIES_KEYS_AND_VALUES * vectors * wide
+        held = residual_stream + decays + QUERIES_KEYS_AND_VALUES * vectors * upcast_bytes
         scores = batch * size * size * sizes.heads  # B × H × Q × Q
         rows = batch * size * sizes.inner  # B × Q × H·K
         state = batch * sizes.state  # B × H × K × K
         # outputs of all chunks; the scores before and after decay
-        yield held + (vectors + state + 2 * scores) * wide
+        yield held + (vectors + state + 2 * scores) * upcast_bytes
         # the outputs of a chunk in two parts; queries times decays
-        yield held + (vectors + state + scores + 2 * rows) * wide
+        yield held + (vectors + state + scores + 2 * rows) * upcast_bytes
         # the scores; a state, the same decayed, what the chunk writes, and their sum
-        yield held + (vectors + scores + 4 * state) * wide
-        yield held + (2 * vectors + state) * wide  # outputs of each chunk, and of all
+        yield held + (vectors + scores + 4 * state) * upcast_bytes
+        yield held + (2 * vectors + state) * upcast_bytes  # outputs of each chunk, and of all
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
-        """Return the bytes of the vectors of a step: x and norm(x); queries, keys, values, the output and the gate."""
-        sizes = _sizes(config)
-        wide = max(inference.element_bytes, FLOAT32_BYTES)
-        return 0, (2 * config.d_model * inference.element_bytes + 6 * sizes.inner * wide,)
+        """Return the bytes of the vectors of a step: x and norm(x); those of the recurrence."""
+        vectors = QUERIES_KEYS_AND_VALUES + 3  # the output, normalized, and the gate
+        held = vectors * _sizes(config).inner * inference.upcast_bytes
+        return 0, (2 * config.d_model * inference.element_bytes + held,)
 
 
 def _narrow(run: ForwardPass, name: str, elements: int) -> SavedTensor:

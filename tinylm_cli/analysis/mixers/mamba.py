@@ -97,7 +97,7 @@ class Mamba(Mixer):
         The flash kernel computes the scan without tensors of states.
         """
         d, inner, settings = config.d_model, config.mamba_d_inner, config.mamba
-        element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         held = inference.tokens * (2 * d + X_AND_Z * inner) * element_bytes  # x, norm(x); in_proj output
         padding = inference.batch_size * (settings.kernel_size - 1) * inner * element_bytes
         # the inputs of the convolution with those before them; its output
@@ -105,14 +105,15 @@ class Mamba(Mixer):
         if inference.backend == "flash":
             yield held + inference.tokens * 3 * inner * element_bytes  # x, Δ, y
             return
-        is_cast, n = wide > element_bytes, settings.d_state
-        held += inference.tokens * inner * element_bytes + inner * n * wide  # x (I); A (I × N)
-        held += inference.tokens * ((1 + is_cast) * inner + 2 * n) * wide  # Δ, x in float32 (I each); B, C (N each)
+        is_cast, n = upcast_bytes > element_bytes, settings.d_state
+        held += inference.tokens * inner * element_bytes + inner * n * upcast_bytes  # x (I); A (I × N)
+        # Δ, x in float32 (I each); B, C (N each)
+        held += inference.tokens * ((1 + is_cast) * inner + 2 * n) * upcast_bytes
         chunk = inference.batch_size * min(settings.chunk_len, inference.seq_len)  # B × Q
-        states = chunk * inner * n * wide  # B × Q × I × N
-        copies = chunk * (inner + 2 * n) * wide  # Δ·x, B and C of the chunk
-        outputs = inference.tokens * inner * wide
-        state = inference.batch_size * inner * n * wide  # before a chunk or after the last one, B × I × N
+        states = chunk * inner * n * upcast_bytes  # B × Q × I × N
+        copies = chunk * (inner + 2 * n) * upcast_bytes  # Δ·x, B and C of the chunk
+        outputs = inference.tokens * inner * upcast_bytes
+        state = inference.batch_size * inner * n * upcast_bytes  # before a chunk or after the last one, B × I × N
         # Δ·x, y; decays, added inputs, each state, stacked
         yield held + 2 * outputs + copies + state + 4 * states
         yield held + 3 * outputs + state  # Δ·x; y of each chunk, concatenated
@@ -122,14 +123,15 @@ class Mamba(Mixer):
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of the convolution, and of the decays of the states."""
         d, inner, settings = config.d_model, config.mamba_d_inner, config.mamba
-        element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         held = (2 * d + X_AND_Z * inner) * element_bytes  # x, norm(x); in_proj output
         window = (2 * settings.kernel_size + 1) * inner * element_bytes  # L inputs, their products (L × I), their sum
-        is_cast, decays = wide > element_bytes, inner * settings.d_state  # I × N
-        held_by_scan = (decays + ((1 + is_cast) * inner + 2 * settings.d_state)) * wide  # A; Δ, x in float32; B, C
+        is_cast, decays = upcast_bytes > element_bytes, inner * settings.d_state  # I × N
+        # A; Δ, x in float32; B, C
+        held_by_scan = (decays + ((1 + is_cast) * inner + 2 * settings.d_state)) * upcast_bytes
         held_by_scan += inner * element_bytes  # x
-        states = (2 * decays + inner) * wide  # Δ·A, its exponential; Δ·x
-        output = inner * wide + (is_cast * inner + d) * element_bytes  # y, which is cast; the projected output
+        states = (2 * decays + inner) * upcast_bytes  # Δ·A, its exponential; Δ·x
+        output = inner * upcast_bytes + (is_cast * inner + d) * element_bytes  # y, which is cast; the projected output
         return 0, (held + window, held + held_by_scan + states, held + held_by_scan + output)
 
 
@@ -162,11 +164,11 @@ def _fused(run: ForwardPass) -> Iterator[SavedTensor]:
 
 def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of ``model/mixers/mamba.py:Mamba.forward`` after its input, in float32 or wider inside."""
-    settings, inner, wide = run.config.mamba, run.config.mamba_d_inner, run.upcast_bytes
-    is_cast, batch = wide > run.element_bytes, run.setup.batch_size
+    settings, inner, upcast_bytes = run.config.mamba, run.config.mamba_d_inner, run.upcast_bytes
+    is_cast, batch = upcast_bytes > run.element_bytes, run.setup.batch_size
 
     def core(name: str, elements: int) -> SavedTensor:
-        return SavedTensor(name, "mamba", elements * wide, "tensor", is_core_attention=True)
+        return SavedTensor(name, "mamba", elements * upcast_bytes, "tensor", is_core_attention=True)
 
     padded = run.seq_len + settings.kernel_size - 1  # T + L - 1
     yield SavedTensor("convolution input", "mamba", batch * padded * inner * run.element_bytes, "tensor")

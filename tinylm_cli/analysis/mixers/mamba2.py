@@ -132,7 +132,7 @@ class Mamba2(Mixer):
         The flash kernel computes the scan in the dtype of the model, without tensors of pairs.
         """
         d, sizes, settings = config.d_model, _sizes(config), config.mamba2
-        element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         projected = sizes.inner + sizes.channels + sizes.heads
         held = inference.tokens * (2 * d + projected) * element_bytes  # x, norm(x); in_proj output
         padding = inference.batch_size * (settings.kernel_size - 1) * sizes.channels * element_bytes
@@ -142,44 +142,48 @@ class Mamba2(Mixer):
         if inference.backend == "flash":
             yield held + inference.tokens * (scanned + 2 * sizes.inner * element_bytes)  # y, its gated norm
             return
-        scanned += (sizes.channels if wide > element_bytes else 0) * wide  # in float32
+        scanned += (sizes.channels if upcast_bytes > element_bytes else 0) * upcast_bytes  # in float32
         chunk = min(settings.chunk_len, inference.seq_len)  # Q
         n_chunks = -(-inference.seq_len // chunk)
         rows = inference.batch_size * n_chunks * chunk  # B × c × Q
         # x times Δ by head; B and C padded, and by group; Δ, its decay, padded, and summed
-        chunked = rows * (sizes.inner + 2 * B_AND_C * sizes.shared + 4 * sizes.heads) * wide
+        chunked = rows * (sizes.inner + 2 * B_AND_C * sizes.shared + 4 * sizes.heads) * upcast_bytes
         yield held + inference.tokens * scanned + chunked
         # x times Δ, and by head; B and C by group; Δ, its decay, the summed decay, a temporary
-        in_chunks = (2 * sizes.inner + B_AND_C * sizes.shared + 4 * sizes.heads) * wide
+        in_chunks = (2 * sizes.inner + B_AND_C * sizes.shared + 4 * sizes.heads) * upcast_bytes
         scanning = held + inference.tokens * scanned + rows * in_chunks
-        inner, states = rows * sizes.inner * wide, inference.batch_size * n_chunks * sizes.state * wide  # B × c × I × N
+        inner = rows * sizes.inner * upcast_bytes
+        states = inference.batch_size * n_chunks * sizes.state * upcast_bytes  # B × c × I × N
         # decay from s to t, exponentiated; the scores of each group
-        pairs = rows * chunk * (2 * sizes.heads + settings.n_groups) * wide + chunk * chunk * BOOL_BYTES  # the mask
-        yield scanning + pairs + rows * chunk * sizes.heads * wide + inner  # the decayed scores; y
+        pairs = rows * chunk * (2 * sizes.heads + settings.n_groups) * upcast_bytes
+        pairs += chunk * chunk * BOOL_BYTES  # the mask
+        yield scanning + pairs + rows * chunk * sizes.heads * upcast_bytes + inner  # the decayed scores; y
         yield scanning + pairs + 2 * inner + 3 * states  # y, x decayed to the end; states added, each, stacked
         # y before and after the sum, x decayed, the outputs of states before and after their decay; two states
         yield scanning + pairs + 5 * inner + 2 * states
-        is_cast = wide > element_bytes
-        scanned += 2 * sizes.heads * wide  # Δ, its decay
+        is_cast = upcast_bytes > element_bytes
+        scanned += 2 * sizes.heads * upcast_bytes  # Δ, its decay
         # y, normalized, times the weight; the weight in float32
-        yield held + inference.tokens * (scanned + 3 * sizes.inner * wide) + is_cast * sizes.inner * wide
+        gated = inference.tokens * 3 + is_cast
+        yield held + inference.tokens * scanned + gated * sizes.inner * upcast_bytes
         # y, which is cast; the projected output
-        output = sizes.inner * wide + (is_cast * sizes.inner + d) * element_bytes
+        output = sizes.inner * upcast_bytes + (is_cast * sizes.inner + d) * element_bytes
         yield held + inference.tokens * (scanned + output)
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of the convolution, and of the update of the states in place."""
         d, sizes, settings = config.d_model, _sizes(config), config.mamba2
-        element_bytes, wide = inference.element_bytes, max(inference.element_bytes, FLOAT32_BYTES)
+        element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         held = (2 * d + sizes.inner + sizes.channels + sizes.heads) * element_bytes  # x, norm(x); in_proj output
         # L inputs of the convolution, their products (L each), their sum
         window = (2 * settings.kernel_size + 1) * sizes.channels * element_bytes
-        is_cast = wide > element_bytes
+        is_cast = upcast_bytes > element_bytes
         # x, B and C, in float32 as well; Δ, its decay
-        held_by_scan = sizes.channels * (element_bytes + is_cast * wide) + 2 * sizes.heads * wide
-        scan = held_by_scan + (3 + is_cast) * sizes.inner * wide  # y, normalized, times the weight, which is cast
+        held_by_scan = sizes.channels * (element_bytes + is_cast * upcast_bytes) + 2 * sizes.heads * upcast_bytes
+        # y, normalized, times the weight, which is cast
+        scan = held_by_scan + (3 + is_cast) * sizes.inner * upcast_bytes
         # y, which is cast; the projected output
-        output = held_by_scan + sizes.inner * wide + (is_cast * sizes.inner + d) * element_bytes
+        output = held_by_scan + sizes.inner * upcast_bytes + (is_cast * sizes.inner + d) * element_bytes
         return 0, (held + window, held + scan, held + output)
 
 
@@ -207,12 +211,12 @@ def _fused(run: ForwardPass) -> Iterator[SavedTensor]:
 
 def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of ``model/mixers/mamba2.py:Mamba2.forward`` after its input, in float32 or wider inside."""
-    config, sizes, wide = run.config, _sizes(run.config), run.upcast_bytes
+    config, sizes, upcast_bytes = run.config, _sizes(run.config), run.upcast_bytes
     settings, batch = config.mamba2, run.setup.batch_size
-    is_cast = wide > run.element_bytes
+    is_cast = upcast_bytes > run.element_bytes
 
     def core(name: str, elements: int) -> SavedTensor:
-        return SavedTensor(name, "mamba2", elements * wide, "tensor", is_core_attention=True)
+        return SavedTensor(name, "mamba2", elements * upcast_bytes, "tensor", is_core_attention=True)
 
     padded = run.seq_len + settings.kernel_size - 1  # T + L - 1
     yield SavedTensor("convolution input", "mamba2", batch * padded * sizes.channels * run.element_bytes, "tensor")

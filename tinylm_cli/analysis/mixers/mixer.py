@@ -32,6 +32,11 @@ class InferencePass(NamedTuple):
     backend: AttentionBackend  # the implementation of attention; other mixers ignore it
 
     @property
+    def upcast_bytes(self) -> int:
+        """Bytes of an element of what is computed in float32 at least."""
+        return max(self.element_bytes, FLOAT32_BYTES)
+
+    @property
     def tokens(self) -> int:
         """B · T."""
         return self.batch_size * self.seq_len

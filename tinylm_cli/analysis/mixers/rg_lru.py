@@ -22,6 +22,12 @@ from tinylm_cli.config.schema import ModelConfig
 GATES = ("input_gate", "decay_gate")
 """Block-diagonal maps of the convolved input."""
 
+BRANCH_GRADIENTS = 2
+"""Gradients (B, T, I) of the GELU branch and of the input of the convolution."""
+
+RECURRENCE_GRADIENTS = 4
+"""Gradients (B, T, I) of the input gate, the decay gate, the decays and the added inputs, in float32 or wider."""
+
 
 class RgLru(Mixer):
     """``block.mixer: rg_lru``, as ``model/mixers/rg_lru.py:RgLru`` computes it."""
@@ -60,8 +66,8 @@ class RgLru(Mixer):
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the gates and the recurrence save."""
-        inner, batch, wide = run.config.rg_lru_d_inner, run.setup.batch_size, run.upcast_bytes
-        is_cast = wide > run.element_bytes
+        inner, batch, upcast_bytes = run.config.rg_lru_d_inner, run.setup.batch_size, run.upcast_bytes
+        is_cast = upcast_bytes > run.element_bytes
 
         def vectors(name: str, element_bytes: int, *, core: bool = False) -> SavedTensor:
             return SavedTensor(name, "rg_lru", run.tokens * inner * element_bytes, "tensor", core)  # B × T × I
@@ -73,42 +79,45 @@ class RgLru(Mixer):
         yield SavedTensor("convolution input", "rg_lru", batch * padded * inner * run.element_bytes, "tensor")
         yield vectors("convolution output", run.element_bytes)
         if is_cast:
-            yield vectors("x in float32", wide, core=True)
-            yield SavedTensor("decay parameter in float32", "rg_lru", inner * wide, "tensor", is_core_attention=True)
-        yield SavedTensor("rate", "rg_lru", inner * wide, "tensor", is_core_attention=True)  # -8 · softplus(Λ)
+            yield vectors("x in float32", upcast_bytes, core=True)
+            name = "decay parameter in float32"
+            yield SavedTensor(name, "rg_lru", inner * upcast_bytes, "tensor", is_core_attention=True)
+        yield SavedTensor("rate", "rg_lru", inner * upcast_bytes, "tensor", is_core_attention=True)  # -8 · softplus(Λ)
         # a; 1 - a², and its root; the root from the second position on, after a 1
         for name in ("input gate", "decay gate", "decay", "square", "square root", "scale", "gated x"):
-            yield vectors(name, wide, core=True)
-        yield vectors("states", wide, core=True)  # h before each position
+            yield vectors(name, upcast_bytes, core=True)
+        yield vectors("states", upcast_bytes, core=True)  # h before each position
         yield vectors("stacked states", run.element_bytes, core=True)
         yield vectors("out_proj input", run.element_bytes)
 
     def gradient_bytes(self, run: ForwardPass) -> int:
-        """Return the bytes of the gradients of the branches, and of the gates, the decays and the added inputs."""
-        return run.tokens * run.config.rg_lru_d_inner * (2 * run.element_bytes + 4 * run.upcast_bytes)
+        """Return the bytes of the gradients of the branches, and of the recurrence."""
+        branches, recurrence = BRANCH_GRADIENTS * run.element_bytes, RECURRENCE_GRADIENTS * run.upcast_bytes
+        return run.tokens * run.config.rg_lru_d_inner * (branches + recurrence)
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
         """Yield the bytes of the convolution, and of the recurrence."""
         inner, element_bytes = config.rg_lru_d_inner, inference.element_bytes
-        wide = max(element_bytes, FLOAT32_BYTES)
+        upcast_bytes = max(element_bytes, FLOAT32_BYTES)
         held = inference.tokens * (2 * config.d_model + inner) * element_bytes  # x, norm(x); the GELU branch
         padding = inference.batch_size * (config.rg_lru.kernel_size - 1) * inner * element_bytes
         # the input of the convolution before and after padding; its output
         yield held + padding + inference.tokens * 3 * inner * element_bytes
-        held += inner * wide  # the rate
+        held += inner * upcast_bytes  # the rate
         # x; the gate of the input, the decays, their scale, the added inputs; each state, stacked
-        yield held + inference.tokens * inner * (element_bytes + 6 * wide)
+        yield held + inference.tokens * inner * (element_bytes + 6 * upcast_bytes)
         # x, the gated states (I each), their projection (D); the same in float32, but the states only once
-        yield held + inference.tokens * ((2 * inner + config.d_model) * element_bytes + 5 * inner * wide)
+        yield held + inference.tokens * ((2 * inner + config.d_model) * element_bytes + 5 * inner * upcast_bytes)
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of the convolution, and of the vectors of a step."""
         inner, element_bytes = config.rg_lru_d_inner, inference.element_bytes
-        wide = max(element_bytes, FLOAT32_BYTES)
+        upcast_bytes = max(element_bytes, FLOAT32_BYTES)
         held = (2 * config.d_model + 2 * inner) * element_bytes  # x, norm(x); the GELU branch; in_proj output
         # L inputs, their products (L × I each), their sum
         window = (2 * config.rg_lru.kernel_size + 1) * inner * element_bytes
         # the gate of the input, the rate, the decay, its scale, the added input; the state, twice
-        recurrence = 7 * inner * wide
-        output = 6 * inner * wide + (inner + config.d_model) * element_bytes  # once; the gated state, its projection
+        recurrence = 7 * inner * upcast_bytes
+        # the state once; the gated state, its projection
+        output = 6 * inner * upcast_bytes + (inner + config.d_model) * element_bytes
         return 0, (held + window, held + recurrence, held + output)

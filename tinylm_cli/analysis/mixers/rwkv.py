@@ -63,7 +63,7 @@ class Rwkv(Mixer):
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the mixes, the projections and the averages save."""
-        inner, wide = run.config.rwkv_d_inner, run.upcast_bytes
+        inner, upcast_bytes = run.config.rwkv_d_inner, run.upcast_bytes
 
         def vectors(name: str, element_bytes: int, *, core: bool = False) -> SavedTensor:
             return SavedTensor(name, "rwkv", run.tokens * inner * element_bytes, "tensor", core)  # B × T × I
@@ -74,35 +74,35 @@ class Rwkv(Mixer):
             size = run.tokens * run.config.d_model * run.element_bytes  # B × T × D
             yield SavedTensor(name, "rwkv", size, "none")
         yield vectors("receptance", run.element_bytes)
-        yield vectors("value", wide, core=wide > run.element_bytes)
-        yield SavedTensor("rate", "rwkv", inner * wide, "tensor", is_core_attention=True)  # e^decay
+        yield vectors("value", upcast_bytes, core=upcast_bytes > run.element_bytes)
+        yield SavedTensor("rate", "rwkv", inner * upcast_bytes, "tensor", is_core_attention=True)  # e^decay
         for name in AVERAGED:
-            yield vectors(name, wide, core=True)
+            yield vectors(name, upcast_bytes, core=True)
         yield vectors("average", run.element_bytes)
         yield vectors("o_proj input", run.element_bytes)
 
     def gradient_bytes(self, run: ForwardPass) -> int:
         """Return the bytes of the gradients of the averages, or later of the mixes and of both positions in them."""
-        inner, wide = run.config.rwkv_d_inner, run.upcast_bytes
+        inner, upcast_bytes = run.config.rwkv_d_inner, run.upcast_bytes
         # receptances; values, own weights, numerators, denominators
-        averages = inner * (run.element_bytes + 4 * wide)
+        averages = inner * (run.element_bytes + 4 * upcast_bytes)
         # a mix, two products, x and the shifted input; the tensors of the averages are freed by then
-        mixes = 5 * run.config.d_model * run.element_bytes - len(AVERAGED) * inner * wide
+        mixes = 5 * run.config.d_model * run.element_bytes - len(AVERAGED) * inner * upcast_bytes
         return run.tokens * max(averages, mixes)
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
         """Yield the bytes of the projections, and of the averages."""
         inner, element_bytes = config.rwkv_d_inner, inference.element_bytes
-        wide = max(element_bytes, FLOAT32_BYTES)
+        upcast_bytes = max(element_bytes, FLOAT32_BYTES)
         inputs = 2 * config.d_model + 3 * inner  # x, norm(x); receptances, keys, values
         # the shifted input, and its mix with x (D each)
         yield inference.tokens * (inputs + 2 * config.d_model) * element_bytes
-        is_cast = wide > element_bytes
-        copies = 2 * inner * wide if is_cast else 0  # keys and values
+        is_cast = upcast_bytes > element_bytes
+        copies = 2 * inner * upcast_bytes if is_cast else 0  # keys and values
         # exponents, decays, weights, weighted values, each sum, all stacked
-        averages = inputs * element_bytes + copies + 6 * inner * wide
+        averages = inputs * element_bytes + copies + 6 * inner * upcast_bytes
         # the rate, and the bonus if it is cast; of each sequence, a sum before the first position
-        yield inference.tokens * averages + (1 + is_cast + inference.batch_size) * inner * wide
+        yield inference.tokens * averages + (1 + is_cast + inference.batch_size) * inner * upcast_bytes
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the vectors of a step."""

@@ -45,7 +45,7 @@ def _per_layer_embedding(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTe
     may not save itself.
     """
     config, part = run.config, "embedding"
-    size = run.tokens * config.n_layers * d_per_layer * run.element_bytes  # B × T × N·P
+    size = run.tokens * config.n_layers * d_per_layer * run.element_bytes  # B × T × n_layers·P
     yield SavedTensor("per-layer inputs", part, size, "sequence")
     projected = SavedTensor("per-layer projection", part, size, "sequence")
     rows = run.tokens * config.n_layers

@@ -77,7 +77,7 @@ _LABELS = {
 SIZES = ("total_params", "active_params")
 """Figures of the models that a comparison on GPUs always shows."""
 
-MOST_COMPLETE = 2
+MAX_COMPLETE = 2
 """Largest number of models for which every figure that differs is shown without ``full``."""
 
 MAIN_FIGURES = (*SIZES, "weights_bytes", "kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes")
@@ -122,7 +122,7 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
         if report.fields:
             columns = (Column("field", shrink=True), *_model_columns(report))
             yield Table(columns, tuple(map(_field, report.fields)), name="fields", caption="Fields that differ")
-        short = not full and len(report.models) > MOST_COMPLETE
+        short = not full and len(report.models) > MAX_COMPLETE
         figures = tuple(each for each in report.figures if each.name in MAIN_FIGURES or not short)
         yield _figures(report, figures, "figures", "Figures that differ")
         if len(figures) < len(report.figures):

@@ -18,7 +18,7 @@ from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.serving import CacheShape
 from tinylm_cli.wording import Setting, Wording
 
-MOST_REMEDIES = 2
+MAX_REMEDIES = 2
 """Largest number of remedies in a summary; the full report shows all."""
 
 
@@ -114,7 +114,7 @@ def _cache_row(summary: ServingSummary, cache: CacheShape) -> Row:
 def _remedy_rows(fit: Fit | None, purpose: Purpose, wording: Wording) -> Iterator[Row]:
     if fit is None or fit.fits:
         return
-    for number, remedy in enumerate(fit.remedies[:MOST_REMEDIES]):
+    for number, remedy in enumerate(fit.remedies[:MAX_REMEDIES]):
         changes = changes_text(remedy, purpose, wording)
         yield _row("" if number else "to fit", f"{changes}  ({binary_bytes(remedy.needed_bytes)})", "name")
     if not fit.remedies:

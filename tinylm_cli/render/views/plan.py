@@ -13,7 +13,7 @@ from tinylm_cli.render.views.record_table import RecordColumn, computed, field, 
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout, Plan
 from tinylm_cli.wording import Setting, Wording
 
-MOST_RANKED = 10
+MAX_RANKED = 10
 
 UNEVEN = 1.1
 """Imbalance of the pipeline stages from which a warning is shown."""
@@ -51,7 +51,7 @@ def ranking_blocks(plans: Sequence[Plan], fitting: int, tried: int, *, every: bo
         tried: Number of layouts searched.
         every: Whether to show all of ``plans``.
     """
-    shown = plans if every else plans[:MOST_RANKED]
+    shown = plans if every else plans[:MAX_RANKED]
     experts = any(each.layout.expert > 1 for each in plans)
     columns = (
         listed("", "rank", (Cell(integer(rank), "muted") for rank in count(1))),

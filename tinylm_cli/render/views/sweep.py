@@ -28,12 +28,12 @@ _LABELS = {
 _WIDEST_GRID = 8
 """Maximum number of values of the second field for which the chart is a grid."""
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 """Maximum number of invalid points named per error."""
 
 _NUMBER = re.compile(r"[0-9][0-9,.]*")
 
-_MOST_ERRORS = 5
+_MAX_ERRORS = 5
 """Maximum number of errors listed."""
 
 
@@ -159,14 +159,14 @@ def _errors(report: SweepReport) -> Iterator[Note]:
             by_error = by_text.setdefault(_NUMBER.sub("#", point.error), {})
             by_error.setdefault((point.error, point.help), []).append(point.values)
     fields = [each.name for each in report.fields]
-    for by_error in list(by_text.values())[:_MOST_ERRORS]:
+    for by_error in list(by_text.values())[:_MAX_ERRORS]:
         ((error, remedy), points), *others = by_error.items()
         named = _named(fields, points)
         place = "" if f" {named} " in f" {error} " else f"{named}: "
         alike = [values for _, each in others for values in each]
         more = f" Likewise {_listed(fields, alike)}." if alike else ""
         yield Note(f"{place}{error}{f'; {remedy}' if remedy else ''}.{more}", "warn")
-    left = sum(len(points) for by_error in list(by_text.values())[_MOST_ERRORS:] for points in by_error.values())
+    left = sum(len(points) for by_error in list(by_text.values())[_MAX_ERRORS:] for points in by_error.values())
     if left:
         yield Note(f"{left} more are invalid; the JSON report has their errors.", "warn")
 
@@ -179,8 +179,8 @@ def _named(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
         ", ".join(f"{field} {value}" for field, value, keep in zip(fields, values, kept, strict=True) if keep)
         for values in points
     )
-    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-    return "; ".join(list(named)[:_MOST_NAMED]) + more
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return "; ".join(list(named)[:_MAX_NAMED]) + more
 
 
 def _listed(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
@@ -188,5 +188,5 @@ def _listed(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
     named = [", ".join(f"{field} {value}" for field, value in zip(fields, values, strict=True)) for values in points]
     if len(fields) == 1:
         named[1:] = [value for (value,) in points[1:]]
-    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-    return (", " if len(fields) == 1 else "; ").join(named[:_MOST_NAMED]) + more
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return (", " if len(fields) == 1 else "; ").join(named[:_MAX_NAMED]) + more

@@ -11,7 +11,7 @@ from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 from tinylm_cli.wording import Setting, Wording
 
-_MOST_LISTED = 20
+_MAX_LISTED = 20
 _TONES: dict[str, Style] = {"valid": "good", "failed": "bad", "invalid": "bad", "unreadable": "bad"}
 _MARKS = {True: Cell("✓ pass", "good"), False: Cell("✗ fail", "bad")}
 
@@ -21,7 +21,7 @@ def validate_view(report: ValidateReport, wording: Wording) -> View:
     blocks = [block for file in report.files for block in _findings(file)]
     if len(report.files) == 1 and report.files[0].assertions:
         blocks.append(_assertions(report.files[0]))
-    listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MOST_LISTED]
+    listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MAX_LISTED]
     if listed and len(report.files) > 1:
         columns = (
             field("config", "path", style="name", shrink=True),

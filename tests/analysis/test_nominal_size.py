@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from tinylm_cli.analysis.nominal_size import FACTOR, NOMINAL_TOLERANCE, nearest_changes
+from tinylm_cli.analysis.nominal_size import FACTOR, MATCH_TOLERANCE, nearest_changes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -36,7 +36,7 @@ def test_changes_reach_the_nominal_size(name: str) -> None:
         total = total_params(tensor_table(with_values(config, **change.values)))
         assert total == change.total_params
         assert change.nominal_error == total / (config.nominal_params or 0) - 1
-        assert abs(change.nominal_error) <= NOMINAL_TOLERANCE
+        assert abs(change.nominal_error) <= MATCH_TOLERANCE
 
 
 @pytest.mark.parametrize("nominal", [500_000, 700_000, 1_500_000])
@@ -50,7 +50,7 @@ def test_changes_are_the_smallest(nominal: int) -> None:
 
     def is_true(change: dict[str, int]) -> bool:
         copy = config.model_copy(update=change)
-        return abs(total_params(tensor_table(copy)) / nominal - 1) <= NOMINAL_TOLERANCE
+        return abs(total_params(tensor_table(copy)) / nominal - 1) <= MATCH_TOLERANCE
 
     best: dict[tuple[str, ...], float] = {}
     for first, second in (("d_model", "d_model"), ("d_ff", "d_ff"), ("n_layers", "d_ff"), ("d_model", "n_layers")):
@@ -101,7 +101,7 @@ def test_huge_sizes_take_no_longer() -> None:
     began = time.perf_counter()
     changes = nearest_changes(config)
     assert time.perf_counter() - began < 5
-    assert all(abs(change.nominal_error) <= NOMINAL_TOLERANCE for change in changes)
+    assert all(abs(change.nominal_error) <= MATCH_TOLERANCE for change in changes)
     assert changes
 
 

@@ -17,7 +17,7 @@ from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.params import SizeChange
 
-NOMINAL_TOLERANCE = 0.01
+MATCH_TOLERANCE = 0.01
 """The nominal size counts as reached if the count is within 1% of it, because names are rounded."""
 
 FACTOR = 4
@@ -44,7 +44,7 @@ def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
     changing one of the two fields alone.
     """
     nominal, values = config.nominal_params, flatten(config.model_dump())
-    if nominal is None or abs(_count(config, {}) / nominal - 1) <= NOMINAL_TOLERANCE:
+    if nominal is None or abs(_count(config, {}) / nominal - 1) <= MATCH_TOLERANCE:
         return ()
     given = {field: values[field] for field in _FIELDS if values[field] is not None}
     before = {field: value for field, value in given.items() if _may_change(config, given, field)}
@@ -79,7 +79,7 @@ def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[
     for change in sorted(changes, key=lambda each: _distance(before, each)):
         count = _count(config, change)
         error = count / config.nominal_params - 1
-        if abs(error) <= NOMINAL_TOLERANCE and _is_valid(config, change):
+        if abs(error) <= MATCH_TOLERANCE and _is_valid(config, change):
             return SizeChange(change, count, error)
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, HALF_PRECISION
+from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class TrainingSetup(NamedTuple):
         device: Device that runs the kernels.
         recompute: Activations that the backward pass recomputes.
         optimizer: The optimizer.
-        grad_dtype: Storage type of gradients; ``dtype`` when None.
+        grad_dtype: Data type of gradients; ``dtype`` when None.
         master_weights: Whether the optimizer updates a float32 copy of the weights; None: only with 16-bit dtypes.
         n_gpus: GPUs that train the model together.
         layout: Parallel layout; None searches for the fastest layout that fits.
@@ -59,7 +60,7 @@ class TrainingSetup(NamedTuple):
 
     batch_size: int = 1
     seq_len: int | None = None
-    dtype: str = "bfloat16"
+    dtype: str = DEFAULT_DTYPE
     attention_kernel: AttentionKernel = "flash"
     device: Device = "cuda"
     recompute: Recompute = "none"
@@ -129,8 +130,8 @@ class ServingSetup(NamedTuple):
     Attributes:
         batch_size: Sequences decoded together, >= 1.
         seq_len: Tokens that the KV cache holds per sequence; the model's max_len when None.
-        dtype: Storage type of activations and of unquantized weights, a key of ``DTYPE_BYTES``.
-        cache_dtype: Storage type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
+        dtype: Data type of activations and of unquantized weights, a key of ``DTYPE_BYTES``.
+        cache_dtype: Data type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
         quantization: Weight quantization.
         attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
         device: Device that runs the kernels.
@@ -141,7 +142,7 @@ class ServingSetup(NamedTuple):
 
     batch_size: int = 1
     seq_len: int | None = None
-    dtype: str = "bfloat16"
+    dtype: str = DEFAULT_DTYPE
     cache_dtype: str | None = None
     quantization: QuantizationConfig = UNQUANTIZED
     attention_kernel: AttentionKernel = "flash"
@@ -156,7 +157,7 @@ class ServingSetup(NamedTuple):
 
     @property
     def kv_cache_dtype(self) -> str:
-        """Storage type of the KV cache."""
+        """Data type of the KV cache."""
         return self.cache_dtype or self.dtype
 
 

@@ -239,7 +239,7 @@ class Model:
         Args:
             seed: Seed of the random initialization; the same seed gives the same weights on every device.
             device: Device of the weights; ``meta`` gives shapes without storage.
-            dtype: Storage type of the weights.
+            dtype: Data type of the weights.
             weights: A folder of ``tinylm build --save`` or of Hugging Face to load instead of random initialization.
 
         Raises:

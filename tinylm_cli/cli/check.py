@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -106,8 +107,6 @@ def _print_result(result: CheckResult, *, full: bool) -> None:
 
 def _print(view: View, *, after: str = "") -> None:
     """Write a part of the output immediately."""
-    import sys
-
     from tinylm_cli.render.terminal import terminal_of
     from tinylm_cli.render.text import to_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,7 +17,6 @@ from tinylm_cli.cli.options import (
     TRAINING_PANEL,
     ReportOutput,
     SetOption,
-    Storage,
     argument,
     config_option,
     explicit_arguments,
@@ -29,7 +28,9 @@ from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, TrainTokensOption, training_setup
 from tinylm_cli.cli.wording import as_options
 from tinylm_cli.cli.workload_options import batch_size_option, read_gpu, require_length, seq_len_option
+from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import ConfigError, ExitCode, UsageError
+from tinylm_cli.reports.record import Record
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.setups import Setups
@@ -54,12 +55,21 @@ SeqLenOption = Annotated[
     seq_len_option("Tokens per sequence.  [default: that of all budgets, if equal, else the smallest max_len]"),
 ]
 DTypeOption = Annotated[
-    Storage | None,
+    DType | None,
     option(
         "Data type of weights, activations and caches.  [default: that of all budgets, if equal, else bfloat16]",
         "--dtype", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
+
+
+class ConditionOptions(Record):
+    """The conditions for every model; None means the value in all budgets."""
+
+    batch_size: BatchSizeOption = None
+    seq_len: SeqLenOption = None
+    dtype: DTypeOption = None
+    train_tokens: TrainTokensOption = None
 
 
 def compare(
@@ -78,10 +88,7 @@ def compare(
     config: Annotated[str | None, config_option("Same as the first MODEL.")] = None,
     set_: SetOption = None,
     changed: ChangedOption = None,
-    batch_size: BatchSizeOption = None,
-    seq_len: SeqLenOption = None,
-    dtype: DTypeOption = None,
-    train_tokens: TrainTokensOption = None,
+    conditions: ConditionOptions,
     cluster: ClusterOptions,
     exit_code: Annotated[
         bool, option("Exit with 1 if the models differ, and with 2 on an error.", "--exit-code")
@@ -112,21 +119,20 @@ def compare(
       tinylm compare old.yaml new.yaml --exit-code
       tinylm compare --changed origin/main configs -f markdown
     """
-    if cluster.gpu is None and (cluster.gpus > 1 or train_tokens is not None):
+    if cluster.gpu is None and (cluster.gpus > 1 or conditions.train_tokens is not None):
         option = "--train-tokens" if cluster.gpus == 1 else "--gpus"
         raise UsageError(f"{option} needs a GPU", help="for example --gpu h100-sxm")
-    conditions = _Conditions(batch_size, seq_len, dtype, train_tokens, cluster)
     names = [require_nonempty(name) for name in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
     any_invalid, following = False, ""
     try:
         if changed is not None:
-            changes, view = _compare_changed(require_nonempty(changed), names, set_ or (), conditions)
+            changes, view = _compare_changed(require_nonempty(changed), names, set_ or (), conditions, cluster)
             any_invalid = any(each.error for each in changes.configs)
             report = changes
         else:
-            report, view, model = _compare_named(names, set_ or (), conditions)
-            repeated = {*_Conditions._fields, *(field.name for field in fields(ClusterOptions))}
+            report, view, model = _compare_named(names, set_ or (), conditions, cluster)
+            repeated = {field.name for field in (*fields(ConditionOptions), *fields(ClusterOptions))}
             step = "estimate" if cluster.gpu is None else "estimate --gpu"
             following = next_step("compare", step, model, explicit_arguments(context, repeated))
     except ConfigError as error:
@@ -140,53 +146,44 @@ def compare(
     return CommandOutput(report, lambda: view(full=full or to.format_ != "text"), to, code, next_step=following)
 
 
-class _Conditions(NamedTuple):
-    """The conditions from the options, for every model; None means the value in all budgets."""
+def _setups(
+    models: Sequence[LoadedConfig], conditions: ConditionOptions, cluster: ClusterOptions, remedy: str
+) -> tuple[Setups, Accelerator | None]:
+    """Return the setups and the GPU that models are compared with.
 
-    batch_size: int | None
-    seq_len: int | None
-    dtype: Storage | None
-    train_tokens: str | None
-    cluster: ClusterOptions
+    Args:
+        models: The models; all of them must allow the length and the plan.
+        conditions: The conditions that options state.
+        cluster: The options of the GPUs.
+        remedy: Alternative remedy if the length exceeds a model's max_len.
 
-    def setups(self, models: Sequence[LoadedConfig], remedy: str) -> tuple[Setups, Accelerator | None]:
-        """Return the setups and the GPU that models are compared with.
+    Raises:
+        ConfigError: If a model does not allow them, or the GPU is invalid; contains every error.
+    """
+    from tinylm_cli.analysis.compare import shared_setups
 
-        Args:
-            models: The models; all of them must allow the length and the plan.
-            remedy: Alternative remedy if the length exceeds a model's max_len.
-
-        Raises:
-            ConfigError: If a model does not allow them, or the GPU is invalid; contains every error.
-        """
-        from tinylm_cli.analysis.compare import shared_setups
-
-        errors = ErrorCollector()
-        if self.seq_len is not None:
-            errors.read(require_length, models, self.seq_len, remedy)
-            errors.raise_if_any()
-        shared, cluster = shared_setups([each.config for each in models]), self.cluster
-        options = {"batch_size": self.batch_size, "seq_len": self.seq_len, "dtype": self.dtype}
-        setups = shared.changed(**{field: value for field, value in options.items() if value is not None})
-        conditions = setups.training
-        training = TrainingOptions(
-            conditions.batch_size,
-            conditions.seq_len,
-            cast("Storage", conditions.dtype),
-            train_tokens=self.train_tokens,
-        )
-        for model in models:
-            setups = setups._replace(training=training_setup(training, cluster, model, errors))
-        accelerator, _ = errors.read(read_gpu, cluster.gpu, cluster.hardware, self.dtype, shared.training.dtype) or (
-            None,
-            (),
-        )
+    errors = ErrorCollector()
+    if conditions.seq_len is not None:
+        errors.read(require_length, models, conditions.seq_len, remedy)
         errors.raise_if_any()
-        return setups, accelerator
+    shared = shared_setups([each.config for each in models])
+    options = {name: getattr(conditions, name) for name in ("batch_size", "seq_len", "dtype")}
+    setups = shared.changed(**{field: value for field, value in options.items() if value is not None})
+    training = TrainingOptions(
+        setups.training.batch_size,
+        setups.training.seq_len,
+        cast("DType", setups.training.dtype),
+        train_tokens=conditions.train_tokens,
+    )
+    for model in models:
+        setups = setups._replace(training=training_setup(training, cluster, model, errors))
+    gpu = errors.read(read_gpu, cluster.gpu, cluster.hardware, conditions.dtype, shared.training.dtype)
+    errors.raise_if_any()
+    return setups, gpu[0] if gpu else None
 
 
 def _compare_named(
-    names: Sequence[str], overrides: Sequence[str], conditions: _Conditions
+    names: Sequence[str], overrides: Sequence[str], conditions: ConditionOptions, cluster: ClusterOptions
 ) -> tuple[CompareReport, Callable[..., View], str]:
     """Return the report, its view given whether it is ``full``, and the arguments that name the last model."""
     from tinylm_cli.analysis.compare import compare as compare_models
@@ -198,7 +195,8 @@ def _compare_named(
     variants = parse_variants(names, overrides)
     loaded = load_variants(variants)
     print_left_out(loaded)
-    setups, accelerator = conditions.setups(loaded, f"add @max_len={conditions.seq_len} to the name of each such model")
+    remedy = f"add @max_len={conditions.seq_len} to the name of each such model"
+    setups, accelerator = _setups(loaded, conditions, cluster, remedy)
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
@@ -206,7 +204,11 @@ def _compare_named(
 
 
 def _compare_changed(
-    revision: str, paths: Sequence[str], overrides: Sequence[str], conditions: _Conditions
+    revision: str,
+    paths: Sequence[str],
+    overrides: Sequence[str],
+    conditions: ConditionOptions,
+    cluster: ClusterOptions,
 ) -> tuple[ChangedReport, Callable[..., View]]:
     """Return the report, and its view given whether it is ``full``."""
     from tinylm_cli.analysis.compare import changed_config
@@ -222,7 +224,7 @@ def _compare_changed(
         setups = accelerator = None
         if before is not None and after is not None:
             before, after = before._replace(name=revision), after._replace(name="now")
-            setups, accelerator = conditions.setups([before, after], "raise max_len")
+            setups, accelerator = _setups([before, after], conditions, cluster, "raise max_len")
         configs.append(changed_config(file, before, after, setups, accelerator, error))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))

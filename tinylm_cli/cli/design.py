@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
@@ -15,7 +17,9 @@ from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_options, opt
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
-from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, read_amount, read_gpu, too_long
+from tinylm_cli.cli.workload_options import read_amount, read_gpu, too_long
+from tinylm_cli.config.amounts import MAX_COMPUTE
+from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +72,6 @@ def _request(options: DesignOptions) -> DesignRequest:
     from tinylm_cli.analysis.design.families import FAMILIES
     from tinylm_cli.analysis.design.find_designs import DesignRequest
     from tinylm_cli.analysis.design.search_space import SearchSpace
-    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.cli.plan_option import states_micro_batches
 
     family = FAMILIES[options.family]
@@ -135,7 +138,6 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
     if options.compute is None:
         return None
     from tinylm_cli.analysis.design.constraints import compute_budget
-    from tinylm_cli.config.amounts import MAX_COMPUTE
 
     errors = ErrorCollector()
     flops = errors.read(read_amount, "--compute", options.compute, "flops", "1e21", maximum=MAX_COMPUTE)
@@ -172,8 +174,6 @@ def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout |
 
 def _grid(options: DesignOptions) -> Grid:
     """Return the grid to search."""
-    from dataclasses import replace
-
     from tinylm_cli.analysis.design.closed_form import MIN_LAYERS
     from tinylm_cli.analysis.design.search_space import GRID
     from tinylm_cli.config.base import MAX_DIM, MAX_N_LAYERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
+from tinylm_cli.analysis.design import DEFAULT_FAMILY, DEFAULT_TOLERANCE, DEFAULT_TOP
 from tinylm_cli.cli.completion import complete_gpu
 from tinylm_cli.cli.options import (
     ABOVE_ZERO,
@@ -17,6 +18,7 @@ from tinylm_cli.cli.options import (
     option,
 )
 from tinylm_cli.cli.training_options import (
+    DEFAULT,
     GpusOption,
     HardwareOption,
     OptimizerOption,
@@ -131,7 +133,7 @@ class DesignOptions(Record):
     train_tokens: Annotated[
         str | None, _target("Tokens that --compute trains on.  [default: 20 per parameter]", "--train-tokens")
     ] = None
-    tolerance: ToleranceOption = 0.02
+    tolerance: ToleranceOption = DEFAULT_TOLERANCE
     max_flops_per_token: Annotated[
         str | None, _limit("Maximum forward FLOPs per token.", "forward_flops_per_token", "FLOPS")
     ] = None
@@ -142,7 +144,7 @@ class DesignOptions(Record):
     ] = None
     max_serve_bytes: Annotated[str | None, _limit("Maximum memory for serving.", "serve_bytes")] = None
     min_decode_tokens_per_second: DecodeRateOption = None
-    family: FamilyOption = "course"
+    family: FamilyOption = DEFAULT_FAMILY
     vocab_size: VocabSizeOption = None
     max_len: MaxLenOption = None
     tie: TieOption = None
@@ -151,18 +153,18 @@ class DesignOptions(Record):
     d_head: Annotated[str | None, _grid("Dimensions per head to search, such as 16,32.", "--d-head", "N,N,...")] = None
     gpu: GpuOption = None
     purpose: PurposeOption = None
-    gpus: GpusOption = 1
+    gpus: GpusOption = DEFAULT.n_gpus
     plan: PlanOption = None
     hardware: HardwareOption = None
     utilization: Annotated[
-        float | None, share_of_peak("--utilization", "Model FLOPs utilization (MFU) of training", 0.4)
+        float | None, share_of_peak("--utilization", "Model FLOPs utilization (MFU) of training", DEFAULT.utilization)
     ] = None
-    batch_size: BatchSizeOption = 1
-    seq_len: SeqLenOption = None
+    batch_size: BatchSizeOption = DEFAULT.batch_size
+    seq_len: SeqLenOption = DEFAULT.seq_len
     dtype: DTypeOption = None
-    optimizer: OptimizerOption = "adamw"
-    recompute: RecomputeOption = "none"
-    top: Annotated[int, option("Number of designs to show.", metavar="N", min=1, max=MAX_DESIGNS)] = 10
+    optimizer: OptimizerOption = DEFAULT.optimizer
+    recompute: RecomputeOption = DEFAULT.recompute
+    top: Annotated[int, option("Number of designs to show.", metavar="N", min=1, max=MAX_DESIGNS)] = DEFAULT_TOP
     front: Annotated[bool, option("Show only the Pareto front.", "--front")] = False
     pick: PickOption = None
     full: Annotated[bool, option("Also explain the ranking and show the searched grid.", "--full")] = False

@@ -9,8 +9,8 @@ from tinylm_cli.cli.next_steps import export_arguments, is_built_quickly, model_
 from tinylm_cli.cli.options import Output
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.wording import as_options
-from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
 from tinylm_cli.config.amounts import scientific, stated
+from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
 from tinylm_cli.reports.constraint import CONSTRAINING
 from tinylm_cli.shell_quoting import shell_join

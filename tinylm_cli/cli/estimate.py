@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.cli.completion import complete_section
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import design_arguments, export_arguments, is_built_quickly, model_arguments, next_step
@@ -92,7 +93,6 @@ def estimate(
       tinylm estimate llama-3-8b --gpu h100 --gpus 64
     """
     from tinylm_cli.analysis.estimate import estimate as estimated
-    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.interop.load import load_config
 
     _require_effect(to.format_, section, full=full)

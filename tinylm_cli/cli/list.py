@@ -9,6 +9,7 @@ from tinylm_cli.cli.completion import complete_family, complete_mixer
 from tinylm_cli.cli.next_steps import next_step
 from tinylm_cli.cli.options import MODEL_PANEL, ReportOutput, amount_option, as_typed, option
 from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +121,6 @@ def _require_known(option_: str, name: str | None, known: Iterable[str]) -> None
 
 
 def _presets(to: ReportOutput) -> CommandOutput:
-    from tinylm_cli.config.presets import presets
     from tinylm_cli.render.views.presets import presets_view
     from tinylm_cli.reports.presets import PresetsReport
 
@@ -132,7 +132,6 @@ def _presets(to: ReportOutput) -> CommandOutput:
 
 
 def _gallery(filters: _Filters, to: ReportOutput) -> CommandOutput:
-    from tinylm_cli.config.presets import gallery
     from tinylm_cli.render.views.presets import gallery_view
     from tinylm_cli.reports.presets import PresetsReport
 

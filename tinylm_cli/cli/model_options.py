@@ -14,7 +14,6 @@ from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     MODEL_PANEL,
     SetOption,
-    Storage,
     config_option,
     option,
     parse_path,
@@ -22,6 +21,7 @@ from tinylm_cli.cli.options import (
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.streams import print_note
+from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED, counted
@@ -40,9 +40,9 @@ DeviceOption = Annotated[
     str, option("cpu, cuda, cuda:1 or mps.", "--device", panel=MODEL_PANEL, metavar="DEVICE", complete=complete_device)
 ]
 DTypeOption = Annotated[
-    Storage | None,
+    DType | None,
     option(
-        "Storage type of the weights.  [default: the type in --weights, else float32]",
+        "Data type of the weights.  [default: the type in --weights, else float32]",
         "--dtype",
         panel=MODEL_PANEL,
     ),
@@ -106,7 +106,7 @@ class ModelRequest(Record):
 
     @property
     def dtype(self) -> str:
-        """Storage type, assumed float32 until weights are read."""
+        """Data type, assumed float32 until weights are read."""
         return self.options.dtype or "float32"
 
     def build_arguments(self) -> tuple[str, str]:

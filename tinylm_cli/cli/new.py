@@ -12,6 +12,7 @@ from tinylm_cli.cli.options import DEFAULT_CONFIG, STDOUT, ConfigOption, ForceOp
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_line, write_stdout
 from tinylm_cli.cli.wording import as_options
+from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import escape_controls
 
@@ -36,7 +37,6 @@ def new(
       tinylm new mine base --set n_layers=6
       tinylm new -o configs/mine.yaml
     """
-    from tinylm_cli.config.presets import shipped
     from tinylm_cli.config.yaml_writer import to_commented_yaml
     from tinylm_cli.interop.load import load_config
 

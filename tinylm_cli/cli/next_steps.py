@@ -117,8 +117,10 @@ def export_arguments(model: str, name: str) -> str:
 
 def design_arguments(config: ModelConfig) -> str:
     """Return the options that search for designs in the family nearest to a config."""
+    from tinylm_cli.analysis.design import DEFAULT_FAMILY
+
     family = _family(config)
-    chosen = () if family == "course" else ("--family", family)
+    chosen = () if family == DEFAULT_FAMILY else ("--family", family)
     return shell_join([*chosen, "--vocab-size", str(config.vocab_size)])
 
 

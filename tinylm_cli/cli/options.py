@@ -37,9 +37,6 @@ PANELS = (
 )  # fmt: skip
 """The panels of ``--help``, from top to bottom."""
 
-Storage = Literal["bfloat16", "float16", "float32", "float64"]
-"""Types of weights, activations and caches, by torch's names."""
-
 PageFormat = Literal["text", "json", "markdown"]
 """Output formats of a report without tables."""
 Format = Literal["text", "json", "markdown", "csv", "latex"]

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option, option_span
-from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, require_length, sequence_length
+from tinylm_cli.cli.workload_options import require_length, sequence_length
+from tinylm_cli.config.choices import DEFAULT_DTYPE
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import KvCacheDtype, Quantization
 from tinylm_cli.reports.record import Record
@@ -40,9 +42,7 @@ GroupSizeOption = Annotated[
 QuantizeHeadOption = Annotated[bool, option("Quantize the LM head too.", "--quantize-head", panel=SERVING_PANEL)]
 KvCacheDtypeOption = Annotated[
     KvCacheDtype | None,
-    option(
-        "Storage type of the KV cache, also float8 and int8.  [default: --dtype]", panel=SERVING_PANEL, metavar="NAME"
-    ),
+    option("Data type of the KV cache, also float8 and int8.  [default: --dtype]", panel=SERVING_PANEL, metavar="NAME"),
 ]
 PrefillTokensOption = Annotated[
     int,
@@ -159,8 +159,6 @@ _LISTED = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
 def _parse_list(option: str, written: str | None, kind: ListedKind, example: str) -> list[_ListItem]:
-    from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
-
     if written is None:
         return []
     items: list[_ListItem] = []

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.cli.completion import complete_config, complete_figure, complete_set
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, argument, config_option, option
 from tinylm_cli.cli.output import CommandOutput
-from tinylm_cli.cli.training_options import OptimizerOption, RecomputeOption
+from tinylm_cli.cli.training_options import DEFAULT, OptimizerOption, RecomputeOption
 from tinylm_cli.cli.wording import worded
 from tinylm_cli.cli.workload_options import (
-    DEFAULT_DTYPE,
     BatchSizeOption,
     DTypeOption,
     SeqLenOption,
     require_figure,
     sequence_length,
 )
+from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import ExitCode, UsageError
 from tinylm_cli.shell_quoting import shell_quote
 
@@ -40,11 +41,11 @@ def sweep(
     *,
     config_option: Annotated[str | None, config_option("Same as CONFIG.")] = None,
     set_: SetOption = None,
-    batch_size: BatchSizeOption = 1,
-    seq_len: SeqLenOption = None,
+    batch_size: BatchSizeOption = DEFAULT.batch_size,
+    seq_len: SeqLenOption = DEFAULT.seq_len,
     dtype: DTypeOption = None,
-    optimizer: OptimizerOption = "adamw",
-    recompute: RecomputeOption = "none",
+    optimizer: OptimizerOption = DEFAULT.optimizer,
+    recompute: RecomputeOption = DEFAULT.recompute,
     figure: Annotated[
         str, option("Name of the figure to chart.", metavar="NAME", complete=complete_figure)
     ] = "total_params",
@@ -62,7 +63,6 @@ def sweep(
       tinylm sweep lfm2-1.2b layers.kinds.full.n_heads=16,32
     """
     from tinylm_cli.analysis.figures import FIGURES
-    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.config.field_values import parse_field_values
     from tinylm_cli.config.fields import is_field

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.cli.completion import complete_gpu
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, Storage, amount_option, number_option, option
+from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, amount_option, number_option, option
 from tinylm_cli.cli.workload_options import (
-    DEFAULT_DTYPE,
     BatchSizeOption,
     DTypeOption,
     SeqLenOption,
     read_amount,
     sequence_length,
 )
+from tinylm_cli.config.choices import DEFAULT_DTYPE, DType
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionKernel, Optimizer, Recompute
 from tinylm_cli.reports.record import Record
@@ -61,7 +61,7 @@ RecomputeOption = Annotated[
 ]
 OptimizerOption = Annotated[Optimizer, option("Optimizer.", panel=TRAINING_PANEL)]
 GradDtypeOption = Annotated[
-    Storage | None, option("Storage type of the gradients.  [default: --dtype]", panel=TRAINING_PANEL)
+    DType | None, option("Data type of the gradients.  [default: --dtype]", panel=TRAINING_PANEL)
 ]
 MasterWeightsOption = Annotated[
     bool | None,

@@ -18,6 +18,8 @@ from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.cli.wording import as_options, worded
+from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.source import Source, source_of
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
 from tinylm_cli.shell_quoting import shell_join
@@ -25,7 +27,6 @@ from tinylm_cli.shell_quoting import shell_join
 if TYPE_CHECKING:
     from tinylm_cli.config.assertion import Condition
     from tinylm_cli.config.loader import LoadedConfig
-    from tinylm_cli.config.source import Source
     from tinylm_cli.interop.load import ConfigText
     from tinylm_cli.reports.validate import FileResult, FileStatus, ValidateReport
 
@@ -174,7 +175,6 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     Raises:
         UsageError: If a name is empty.
     """
-    from tinylm_cli.config.presets import shipped
     from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
@@ -250,8 +250,6 @@ def _write_fixed(before: Source, after: Source) -> None:
     Raises:
         OutputError: If it cannot be written, or changed since it was read.
     """
-    from tinylm_cli.config.source import source_of
-
     path = Path(before.path)
     data = path.read_bytes()
     if source_of(before.name, data).text != before.text:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, get_args
 
-from tinylm_cli.cli.options import TRAINING_PANEL, Storage, amount_option, as_typed, option, option_span
+from tinylm_cli.cli.options import TRAINING_PANEL, amount_option, as_typed, option, option_span
+from tinylm_cli.config.choices import DEFAULT_DTYPE, DType
+from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
+from tinylm_cli.errors import ConfigError, Label, Span
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.config.loader import LoadedConfig
-    from tinylm_cli.errors import ConfigError, Label, Span
 
 SEQ_LEN = "--seq-len"
-DEFAULT_DTYPE: Storage = "bfloat16"
 
 
 def batch_size_option(text: str) -> object:
@@ -30,7 +31,7 @@ def seq_len_option(text: str) -> object:
 BatchSizeOption = Annotated[int, batch_size_option("Micro-batch size: sequences per pass on one GPU.")]
 SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k.  [default: max_len]")]
 DTypeOption = Annotated[
-    Storage | None,
+    DType | None,
     option(f"Data type of weights and activations.  [default: {DEFAULT_DTYPE}]", "--dtype", panel=TRAINING_PANEL),
 ]
 
@@ -71,7 +72,6 @@ def require_length(
 def source_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
     """Return a label at the position of a field's value; none if the config does not state it."""
     from tinylm_cli.config.schema import flatten
-    from tinylm_cli.errors import Label
 
     span = loaded.origins.get(field)
     return () if span is None else (Label(span, f"{field} is {flatten(loaded.config.model_dump())[field]}"),)
@@ -98,7 +98,6 @@ def too_long(
         span: As in :func:`require_length`.
     """
     from tinylm_cli.config.base import MAX_LEN
-    from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 
     less, text = f"write {option} {longest} or less", as_typed(seq_len)
     tokens = "" if text == str(seq_len) else f" ({seq_len:,} tokens)"
@@ -130,7 +129,6 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
     """
     from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, parse_amount
     from tinylm_cli.config.assertion import FIELD_OF
-    from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
     from tinylm_cli.config.fields import fields
     from tinylm_cli.config.suggestions import suggest_value
 
@@ -153,7 +151,6 @@ def require_figure(name: str, known: Collection[str]) -> None:
         ConfigError: If it is not; points at ``--figure``.
     """
     from tinylm_cli.config.assertion import unknown_figure
-    from tinylm_cli.config.diagnostic_codes import config_error
 
     if name not in known:
         raise config_error([unknown_figure(name, known, option_span("--figure", name))])
@@ -182,10 +179,8 @@ def read_gpu(
     accelerator = find_accelerator(table, gpu, place)
     if (dtype or default) in accelerator.peaks:
         return accelerator, tuple(table.values())
-    from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
-    from tinylm_cli.errors import Label
 
-    supported = " or ".join(each for each in get_args(Storage) if each in accelerator.peaks)
+    supported = " or ".join(each for each in get_args(DType) if each in accelerator.peaks)
     error = diagnostic(
         "contradiction",
         f"{accelerator.name} does not support {dtype or default} matmuls"

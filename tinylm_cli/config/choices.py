@@ -47,3 +47,5 @@ GateActivation = Literal["sigmoid", "softplus"]
 HeadKind = Literal["lm", "sequence_classification", "token_classification", "none"]
 Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
+DEFAULT_DTYPE: DType = "bfloat16"
+"""Type of weights, activations and caches, unless another is given."""

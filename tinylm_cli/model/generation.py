@@ -29,7 +29,7 @@ class CausalLM(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Storage type of the weights."""
+        """Data type of the weights."""
 
     def modules(self) -> Iterator[nn.Module]:
         """Yield every module of the model."""

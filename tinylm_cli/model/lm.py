@@ -141,7 +141,7 @@ class TinyTransformerLM(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Storage type of the token embedding's weight."""
+        """Data type of the token embedding's weight."""
         return self.embedding.token_embedding.embedding.weight.dtype
 
     @property

@@ -68,7 +68,7 @@ class BuildReport(Record):
 
     model: ModelParams  # Its parameters in closed form.
     device: str  # Device of its weights: ``cpu``, ``cuda:0``, ``meta``.
-    dtype: str  # Storage type of its weights.
+    dtype: str  # Data type of its weights.
     seed: int | None  # Seed of its weights; None on meta, and if they were loaded.
     weights: str | None  # Folder the weights were loaded from, or None.
     saved_to: str | None  # Folder the model was saved to, or None.

@@ -26,7 +26,7 @@ class CheckReport(Record):
     name: str  # The model's name.
     source: str  # Source of its config.
     device: str  # Device that ran the checks: ``cpu``, ``cuda:0``.
-    dtype: str  # Storage type of its weights.
+    dtype: str  # Data type of its weights.
     seed: int | None  # Seed of its weights; None if they were loaded.
     weights: str | None  # Folder the weights were loaded from, or None.
     passed: int  # Number of checks that passed.

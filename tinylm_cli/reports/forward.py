@@ -34,7 +34,7 @@ class ForwardReport(Record):
     source: str  # Source of its config.
     untrained: bool  # Whether the weights were initialized, not loaded.
     device: str  # Device of the weights.
-    dtype: str  # Storage type of the weights.
+    dtype: str  # Data type of the weights.
     tokens: tuple[tuple[int, ...], ...]  # The input ids, (B, T); empty for ``--random`` and on meta.
     batch_size: int  # B.
     seq_len: int  # T.

@@ -97,7 +97,7 @@ class TrainingMemory(Record):
     batch_size: int  # Micro-batch size: sequences per pass.
     seq_len: int  # Tokens per sequence.
     dtype: str  # Data type of weights and activations.
-    grad_dtype: str  # Storage type of the gradients.
+    grad_dtype: str  # Data type of the gradients.
     optimizer: Optimizer  # The optimizer.
     weights_bytes: int  # Weights in ``dtype``, and buffers.
     master_bytes: int  # Float32 master weights, or 0.
@@ -127,8 +127,8 @@ class InferenceMemory(Record):
 
     batch_size: int  # Sequences decoded together, or read in one pass if nothing is decoded.
     seq_len: int  # Tokens per sequence, which the KV cache holds.
-    dtype: str  # Storage type of activations and of weights that are not quantized.
-    cache_dtype: str  # Storage type of the KV cache.
+    dtype: str  # Data type of activations and of weights that are not quantized.
+    cache_dtype: str  # Data type of the KV cache.
     attention_kernel: AttentionKernel  # As for ``Activations``.
     prefill_tokens: int  # Maximum prompt tokens per pass.
     quantization: Quantization  # Type of quantized weights, or ``none``.

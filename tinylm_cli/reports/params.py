@@ -121,7 +121,7 @@ class ModelParams(Record):
     nominal_params: int | None  # The nominal size in the config, or None.
     nominal_error: float | None  # ``total_params / nominal_params - 1``, or None.
     params_bytes: int  # ``total_params`` in ``dtype``.
-    dtype: str  # Storage type that the byte counts assume.
+    dtype: str  # Data type that the byte counts assume.
     # By component, in the order of the model, from the token embedding to the LM head and MTP modules; shares sum to 1.
     components: tuple[PartParams, ...]
     parts: tuple[PartParams, ...]  # By layer or by tensor, if requested; else empty.

@@ -32,7 +32,7 @@ class CacheLayers(Record):
 class CacheShape(Record):
     """What each kind of layers keeps of earlier tokens, and its size."""
 
-    dtype: str  # Storage type of cached keys and values; states have the model's type, or float32.
+    dtype: str  # Data type of cached keys and values; states have the model's type, or float32.
     layers: tuple[CacheLayers, ...]  # Layers with equal caches, in the order in which they first occur.
     token_bytes: int  # Bytes of one token in all layers, before a window is full.
     multi_head_token_bytes: int  # The same with one KV head per query head.

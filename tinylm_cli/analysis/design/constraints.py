@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from tinylm_cli.analysis.chinchilla import optimal_params
+from tinylm_cli.analysis.design import DEFAULT_TOLERANCE
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, TRAIN_BYTES
 from tinylm_cli.analysis.figures import FIGURES
@@ -19,9 +20,6 @@ DECODE_RATE = "decode_tokens_per_second"
 
 TARGETS = ("total_params", "active_params")
 """The figures that usually have a target instead of an upper bound."""
-
-TOLERANCE = 0.02
-"""Default tolerance of a target: nominal sizes have two or three significant digits."""
 
 FITS: dict[Purpose, str] = {"training": TRAIN_BYTES, "serving": "serve_bytes"}
 """The figure that GPU memory limits, by purpose."""
@@ -42,7 +40,7 @@ def decodes_at_least(tokens_per_second: float) -> Constraint:
     return Constraint(DECODE_RATE, "tokens_per_second", "at_least", tokens_per_second)
 
 
-def constraint_on(figure: str, value: float, tolerance: float = TOLERANCE) -> Constraint:
+def constraint_on(figure: str, value: float, tolerance: float = DEFAULT_TOLERANCE) -> Constraint:
     """Return the usual constraint on a figure: a target for a size, a minimum for the decoding rate, else a maximum."""
     if figure == DECODE_RATE:
         return decodes_at_least(value)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
+from tinylm_cli.analysis.design import DEFAULT_TOLERANCE, DEFAULT_TOP
+from tinylm_cli.analysis.design.constraints import DECODE_RATE, searchable, trained_tokens, within
 from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, TRAIN_BYTES, has_closed_form_memory, measured
 from tinylm_cli.analysis.design.planned_memory import candidates_within, smallest_candidate
@@ -50,8 +51,8 @@ class DesignRequest(NamedTuple):
 
     space: SearchSpace
     constraints: tuple[Constraint, ...]
-    tolerance: float = TOLERANCE
-    top: int = 10
+    tolerance: float = DEFAULT_TOLERANCE
+    top: int = DEFAULT_TOP
     front_only: bool = False
     purpose: Purpose | None = None
     compute: ComputeBudget | None = None

@@ -99,7 +99,7 @@ class CheckContext:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Storage type of the weights."""
+        """Data type of the weights."""
         return self.model.dtype
 
     @property

@@ -83,6 +83,14 @@ def test_single_changed_model() -> None:
     assert names("llama-3-8b@attention.kind=latent,kv_rank=512") == ["llama-3-8b", "attention.kind=latent,kv_rank=512"]
 
 
+def test_kind_of_attention() -> None:
+    assert names("llama-3-8b@kind=mla,kv_rank=512") == ["llama-3-8b", "attention.kind=mla,kv_rank=512"]
+    assert parse_variants(["gpt2@norm.kind=rmsnorm,kind=layernorm"], ())[-1].changes == (
+        "norm.kind=rmsnorm",
+        "norm.kind=layernorm",
+    )
+
+
 @pytest.mark.usefixtures("folder")
 def test_existing_file_wins() -> None:
     Path("toy@n_layers=8").write_text(Path("toy.yaml").read_text(encoding="utf-8"), encoding="utf-8")

@@ -44,6 +44,7 @@ def test_kinds(written: str, kind: str, n_kv_heads: int) -> None:
         ("n_kv_heads: 2", ["attention.kind=mha"], 8),
         ("n_kv_heads: 2", ["attention.kind=mqa"], 1),
         ("n_kv_heads: 2", ["attention.kind=gqa"], 2),
+        ("n_kv_heads: 2", ["kind=MQA"], 1),
         ("bias: true", ["attention.kind=gqa", "attention.n_kv_heads=4"], 4),
         ("kind: mqa", ["attention.kind=gqa", "attention.n_kv_heads=4"], 4),
     ],

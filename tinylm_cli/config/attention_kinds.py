@@ -23,6 +23,11 @@ ABBREVIATIONS = {"mha": "multi_head", "gqa": "multi_head", "mqa": "multi_head", 
 _FIELD = "attention.n_kv_heads"
 
 
+def qualified(key: str, value: str) -> str:
+    """Return ``attention.kind`` for the change ``kind=mla``, whose value no other ``kind`` has; else ``key``."""
+    return "attention.kind" if key == "kind" and value.strip().casefold() in ABBREVIATIONS else key
+
+
 def expand_attention_kinds(root: Node) -> Iterator[Diagnostic]:
     """Replace abbreviated kinds of attention by their fields, in place, in the config and in its kinds of layers.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_field
-from tinylm_cli.config.attention_kinds import expand_attention_kinds
+from tinylm_cli.config.attention_kinds import expand_attention_kinds, qualified
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.layers import flatten_kinds
@@ -150,19 +150,19 @@ def _apply(override: str, root: Node, errors: list[Diagnostic]) -> None:
     if len(value.strip().splitlines()) > 1:
         message = Text(Setting("set"), f" {key}: the value spans several lines")
         raise UsageError(message, help=Text("set one field per ", Setting("set")))
-    source = Source(SET, value, line_text=override, shift=len(key) + 1)
+    source, name = Source(SET, value, line_text=override, shift=len(key) + 1), qualified(key.strip(), value)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
-    if _is_text(key.strip(), value):
+    if _is_text(name, value):
         node: Node | None = Node(source.span(0, len(value)), scalar=value, written=value, quoted=True)
     else:
         document = read_yaml(source)
         errors.extend(document.diagnostics)
         node = document.root
         if node is not None and isinstance(node.scalar, str) and not node.quoted:
-            amount = read_field(node.scalar, key.strip())
+            amount = read_field(node.scalar, name)
             node.scalar = node.scalar if amount is None else amount
-    depth = _KIND_DEPTH if key.strip().startswith("layers.kinds.") else _DEPTH
-    *blocks, last = key.strip().split(".", depth)
+    depth = _KIND_DEPTH if name.startswith("layers.kinds.") else _DEPTH
+    *blocks, last = name.split(".", depth)
     entries = root.entries
     for block in blocks:
         assert entries is not None

@@ -22,13 +22,14 @@ from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError
 from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readable
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.heads import class_name, head_keys
+from tinylm_cli.interop.key_validation import EXPORTED_BY
 from tinylm_cli.interop.load import SAVED_WEIGHTS
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, activation_name, filled_fields
 from tinylm_cli.interop.to_tinylm import Mapped, map_config
 from tinylm_cli.regular_file import read_regular
 from tinylm_cli.wording import Setting, Text
 
-EXPORT_MARKER = {"_exported_by": "tinylm"}
+EXPORT_MARKER = {EXPORTED_BY: "tinylm"}
 """Added to each exported config.json; a folder whose config.json lacks it is never replaced."""
 
 FILES = (SAVED_WEIGHTS, CONFIG_FILE)

@@ -19,6 +19,9 @@ from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.wording import map_text
 
+EXPORTED_BY = "_exported_by"
+"""A key of the config.json files that tinylm writes."""
+
 _MAX_SUGGESTIONS = 20
 _REMOVE = "to import the model without it, remove it from a copy of the file"
 _SIMILARITY = 0.85  # of a suggestion; higher than for tinylm's own keys, since many Hugging Face keys share a suffix
@@ -93,7 +96,7 @@ def _classify(
     for key, entry in entries.items():
         is_null = entry.value.plain() is None and not entry.value.reported
         if key in harmless or key.startswith("_") or is_null:
-            to.ignored += [key] if key != "model_type" else []
+            to.ignored += [key] if key not in ("model_type", EXPORTED_BY) else []
             continue
         n_unknown += 1
         meant = suggest(key, known, _SIMILARITY) if n_unknown <= _MAX_SUGGESTIONS else None

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from tinylm_cli.config.attention_kinds import qualified
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.git_revision import names_revision, split_revision
 from tinylm_cli.config.presets import shipped
@@ -81,6 +82,7 @@ def _fields(part: str) -> Iterator[str]:
     block = ""
     for change in _NEXT_FIELD.split(part):
         key, equals, value = change.partition("=")
+        key = key if block else qualified(key, value)
         is_qualified = "." in key or (key in fields() and f"{block}{key}" not in fields())
         key = key if is_qualified else f"{block}{key}"
         block = f"{key.rpartition('.')[0]}." if "." in key else ""

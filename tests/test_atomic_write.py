@@ -240,7 +240,7 @@ def test_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert caught.value.help == "run the command from its parent folder"
 
 
-def test_current_folder_stays_empty_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_in_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rename = atomic_write._rename_without_replacing
 
     def fail(finished: Path, target: Path) -> None:

@@ -93,7 +93,7 @@ def test_no_gradient_to_later_tokens(position: str) -> None:
         assert not strength[t + 1 :].any()
 
 
-def test_later_token_does_not_change_earlier_logits() -> None:
+def test_later_token() -> None:
     model, tokens = build(), ids(batch=1, length=9)
     with torch.no_grad():
         before = model(tokens)

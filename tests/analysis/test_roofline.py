@@ -180,7 +180,7 @@ def test_compute_bound_batch(step: DecodeStep, on: Any) -> None:
         assert serve(step, batch_size=turn - 1, accelerator=on).decode.bound == "memory"
 
 
-def test_cache_that_takes_as_long_as_its_computation() -> None:
+def test_slow_cache() -> None:
     """Then no batch outweighs the time to read the weights."""
     peak, bandwidth = peak_flops(H100, "bfloat16"), H100.memory_bytes_per_second
     step = DecodeStep(ReadWeights(1), peak, bandwidth)
@@ -216,7 +216,7 @@ def test_experts_read_by_one_token() -> None:
         ("deepseek-v2-lite", 102_400 * 2048),
     ],
 )
-def test_decoding_reads_all_weights_but_the_embedding(name: str, looked_up: int) -> None:
+def test_decode_reads(name: str, looked_up: int) -> None:
     config = load_config(name).config
     weights = decode_weights(config, "bfloat16")
     assert weights.dense_bytes + weights.expert_bytes == 2 * (total_params(tensor_table(config)) - looked_up)

@@ -92,7 +92,7 @@ def test_chunked_prefill() -> None:
     assert small.cache_bytes == large.cache_bytes
 
 
-def test_math_attention_workspace_grows_with_length() -> None:
+def test_math_workspace() -> None:
     config = load_config("gemma-2-2b").config
     flash, math = (
         inference_memory(config, ServingSetup(attention_kernel=kernel, batch_size=3, seq_len=8192))

@@ -332,7 +332,7 @@ def test_serving_grid(here: Here) -> None:
     assert usual["serving"]["memory"]["prefill_tokens"] == PREFILL_TOKENS
 
 
-def test_decoding_reads_quantized_weights_and_cache(here: Here) -> None:
+def test_decode_reads_quantized(here: Here) -> None:
     words = ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--format", "json"]
     plain = report(here(*words))
     small = report(here(*words, "--quantize", "int4", "--group-size", "64", "--kv-cache-dtype", "float8"))

@@ -127,7 +127,7 @@ def test_many_errors_are_counted(here: Here) -> None:
     assert "2 more are invalid; the JSON report has their errors." in out
 
 
-def test_errors_that_differ_in_numbers_are_one_note(here: Here) -> None:
+def test_similar_errors(here: Here) -> None:
     out = here("sweep", "lfm2-1.2b", "n_layers=4..40:4", columns=60).out
     assert out.count("layers.pattern has 16 layers, which do not divide") == 1
     assert "n_layers 4; write n_layers: 16. Likewise n_layers 8, 12, 20 and 4 more." in " ".join(out.split())

@@ -86,7 +86,7 @@ def test_equivalent_spellings(one: dict[str, Any], other: dict[str, Any]) -> Non
     assert said(**one) == said(**other) != said(**one, dropout=0.5)
 
 
-def test_layers_without_attention_narrower_than_their_heads() -> None:
+def test_narrow_layers() -> None:
     """Their d_head would be 0; it has no effect."""
     linear = {"linear": {"block": {"mixer": "short_conv"}}, "full": {"attention": {"d_head": 8}}}
     config = ModelConfig.model_validate(

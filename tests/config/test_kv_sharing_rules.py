@@ -131,14 +131,14 @@ def test_modules_of_the_last_kind() -> None:
     assert problems(kinds, "a, b, 2 a", head__n_mtp_layers=1) == []
 
 
-def test_nothing_is_said_of_an_order_that_is_invalid() -> None:
+def test_invalid_order() -> None:
     found = problems({"a": {}, "b": FROM_A}, "b, a, c, a")
     assert [each.code for each in found] == ["undefined-kind"]
 
 
 @pytest.mark.parametrize("missing", ["d_model", "n_heads"])
 @pytest.mark.parametrize("size", ["n_kv_heads", "d_head", "d_value"])
-def test_nothing_is_said_of_a_size_that_is_unknown(missing: str, size: str) -> None:
+def test_unknown_size(missing: str, size: str) -> None:
     kinds = {"a": {"attention": {size: 2}}, "b": FROM_A}
     values = {name: value for name, value in DEFAULTS.items() if name != missing}
     assert list(broken_rules_of_model({**values, "layers.kinds": kinds, "layers.pattern": "a, b"})) == []

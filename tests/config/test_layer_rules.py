@@ -124,7 +124,7 @@ def test_pydantic_reports_them_too() -> None:
         ModelConfig.model_validate({**values, "layers": {"pattern": "a, c", "kinds": {"a": {}}}})
 
 
-def test_nothing_is_said_of_kinds_with_invalid_fields() -> None:
+def test_invalid_fields_of_kinds() -> None:
     values = {name: value for name, value in {**DEFAULTS, "n_heads": 3}.items() if name != "layers.kinds"}
     assert list(broken_rules_of_model(values)) == []
 

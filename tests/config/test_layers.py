@@ -98,5 +98,5 @@ def test_sizes_that_a_layer_needs(field: str) -> None:
         LayerKind.model_validate({field: None})
 
 
-def test_kinds_have_every_block_but_those_of_the_model() -> None:
+def test_blocks_of_kinds() -> None:
     assert set(LayerKind.model_fields) == {*BLOCKS, "n_heads", "d_ff"} - {"embedding", "head", "budget"}

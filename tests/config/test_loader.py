@@ -248,7 +248,7 @@ def test_nominal_params_of_a_tolerance(minimal: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["many", "[1]", "{a: 1}"])
-def test_set_beside_a_wrong_value_that_others_depend_on(wrong: str, minimal: str) -> None:
+def test_set_beside_invalid_value(wrong: str, minimal: str) -> None:
     with pytest.raises(ConfigError) as raised:
         _parse(minimal + f"feed_forward: {{n_experts: 8, n_groups: {wrong}, top_k_groups: 2}}\n", "n_layers=2")
     assert [found.field for found in raised.value.diagnostics] == ["feed_forward.n_groups"]

@@ -336,7 +336,7 @@ def test_impossible_sharing(keys: dict[str, object], code: str, message: str, ch
     assert (found.code, found.field, found.message) == (code, "num_kv_shared_layers", message)
 
 
-def test_sizes_of_global_layers_that_are_those_of_all(changed: Change) -> None:
+def test_equal_global_sizes(changed: Change) -> None:
     """Transformers writes no sizes for a global layer if they are those of the other layers."""
     keys = {"per_layer_config": {}, "global_head_dim": ..., "num_global_key_value_heads": ...}
     found = flat(changed("gemma4_text", **keys))

@@ -40,7 +40,7 @@ def test_chunked_mask(chunk: int) -> None:
         assert bool(mask[query, key]) == (key <= query and query // chunk == key // chunk)
 
 
-def test_chunks_and_windows_have_masks_of_their_own(make_config: Make) -> None:
+def test_separate_masks(make_config: Make) -> None:
     kinds = [make_config(attention={"window": 2, "chunked": chunked}) for chunked in (False, True, True)]
     window, chunks, same = attention_masks(kinds, start=0, length=4, **PLACE)  # type: ignore[arg-type]
     assert window.values is not None

@@ -247,7 +247,7 @@ def test_named_kinds_of_layers() -> None:
 
 
 @pytest.mark.parametrize("mixer", ["lightning_attention", "attention"])
-def test_layers_that_differ_in_constants_are_shown_once(mixer: str) -> None:
+def test_equal_shapes(mixer: str) -> None:
     """The decays of lightning attention and the factors of differential attention depend on the layer."""
     overrides = ["n_layers=6", f"block.mixer={mixer}", "position.kind=none"]
     if mixer == "attention":

@@ -202,12 +202,12 @@ def test_split_repeats_the_first_columns() -> None:
     assert set(second[2]) == {"─"}
 
 
-def test_split_keeps_optional_columns_that_cost_nothing() -> None:
+def test_split_keeps_free_columns() -> None:
     parts = tables(to_text([table(4)], Terminal(width=50)))
     assert [part[0].count("ratio") for part in parts] == [2, 2]
 
 
-def test_split_shows_the_same_columns_in_every_part() -> None:
+def test_split_columns() -> None:
     columns = [Column("name"), Column("base", right=True)]
     row: list[str | Cell] = ["first", "b" * 8]
     for group, value in ((1, "v" * 30), (2, "v" * 8)):

@@ -104,7 +104,7 @@ def test_decoding_reads_the_weights_in_each_layer() -> None:
     assert further == 4 * (ATTENTION + NETWORK + in_norms + D * D)
 
 
-def test_full_recomputation_saves_the_input_of_each_layer() -> None:
+def test_full_recompute() -> None:
     report = activation_bytes(make(ORDER, 7), TrainingSetup(batch_size=3, seq_len=8, dtype="float32", recompute="full"))
     assert [layer.layer_bytes for layer in report.layers] == 3 * [3 * 8 * D * 4]
 

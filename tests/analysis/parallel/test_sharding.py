@@ -87,7 +87,7 @@ def test_stage_groups(
     assert found == tuple((stages[0], len(stages)) for stages in alike.values())
 
 
-def test_norms_before_output_projections_are_divided() -> None:
+def test_sharded_sub_norms() -> None:
     """Tensor parallelism divides the heads and the hidden units that they normalize, of d_value dimensions each."""
     changes = ["attention.sub_norm=true", "feed_forward.sub_norm=true", "attention.d_value=48", "norm.kind=rmsnorm"]
     config = load_config("tiny", changes).config

@@ -185,7 +185,7 @@ GEMMA_4 = ModelConfig.model_validate(
 """A model that Gemma 4 has the words for, whose last layers share keys and values."""
 
 
-def test_stored_keys_and_values_of_layers_that_share_them(tmp_path: Path) -> None:
+def test_stored_shared_kv(tmp_path: Path) -> None:
     """Published checkpoints of Gemma 4 store some that no layer reads."""
     model = TinyTransformerLM.from_config(GEMMA_4)
     export_model(model, export_config(GEMMA_4), tmp_path / "hub")

@@ -999,6 +999,33 @@ def rwkv(draw: Draw) -> Keys:
     }
 
 
+def zamba2(draw: Draw) -> Keys:
+    """Draw hybrid layers that share one to three blocks; fewer layers than blocks use one each."""
+    keys = sizes(draw) | {"rms_norm_eps": 1e-5, "hidden_act": draw(one_of("gelu", "silu"))}
+    keys["tie_word_embeddings"] = True  # otherwise theirs does not share the blocks
+    groups, adapts = draw(one_of(1, 2)), draw(one_of(False, True))
+    kinds = draw(one_of("MH", "HMHH", "MHHMH", "HH"))
+    if adapts:
+        keys["num_key_value_heads"] = keys["num_attention_heads"]
+    return keys | {
+        "layers_block_type": [{"M": "linear_attention", "H": "hybrid"}[kind] for kind in kinds],
+        "num_hidden_layers": len(kinds),
+        "mamba_ngroups": groups,
+        "n_mamba_heads": 2 * groups,
+        "mamba_expand": draw(one_of(1, 2)),
+        "mamba_d_state": draw(one_of(1, 5)),
+        "mamba_d_conv": draw(one_of(2, 4)),
+        "chunk_size": draw(one_of(4, 256)),
+        "time_step_min": 1e-9,  # transformers ignores it in decoding
+        "add_bias_linear": draw(one_of(False, True)),
+        "num_mem_blocks": draw(one_of(1, 2, 3)),
+        "use_shared_attention_adapter": adapts,
+        "adapter_rank": draw(one_of(1, 3)),
+        "use_mem_rope": draw(one_of(False, True)),
+        "rope_parameters": {"rope_type": "default", "rope_theta": draw(one_of(100.0, 10_000.0))},
+    }
+
+
 def falcon_h1(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | scaling(draw)
     heads, groups = draw(one_of(2, 4)), draw(one_of(1, 2))
@@ -1482,6 +1509,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "rwkv": rwkv,
     "mamba": mamba,
     "falcon_h1": falcon_h1,
+    "zamba2": zamba2,
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,
     "mamba2": mamba2,

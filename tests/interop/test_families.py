@@ -369,6 +369,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "mamba2.out_multiplier": 0.23570226039551587, "feed_forward.gate_multiplier": 0.8838834764831844,
         "feed_forward.out_multiplier": 0.5859375, "head.logit_scale": 0.0390625,
     },
+    "zamba2": {  # the default config of transformers, with two blocks, adapters of attention and RoPE
+        "norm.kind": "rmsnorm", "norm.eps": 1e-5, "position.kind": "rope", "attention.d_head": 160, "d_ff": 10240,
+        "attention.scale": 80**-0.5, "attention.adapter_rank": 128, "feed_forward.adapter_rank": 128,
+        "feed_forward.activation": "gelu", "feed_forward.gated": True, "mamba2.n_heads": 8, "mamba2.d_head": 640,
+        "mamba2.d_state": 64, "mamba2.min_dt": 0.001, "mamba2.max_dt": None, "mamba2.norm": "grouped",
+        "layers.pattern": "6 mamba, 3 (hybrid-0, 5 mamba, hybrid-1, 5 mamba), hybrid-0, 4 mamba, hybrid-1, 3 mamba,"
+        " hybrid-0, 2 mamba",
+    },
     "qwen3_next": {
         **LLAMA, "position.theta": 1e7, "position.rotary_fraction": 0.25, "norm.zero_centered": True,
         "attention.gate": True, "attention.n_kv_heads": 2, "attention.d_head": 256, "attention.qk_norm": "per_head",

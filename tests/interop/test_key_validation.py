@@ -52,6 +52,9 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("falcon_h1", {"projectors_bias": True}),
     ("falcon_h1", {"mlp_multipliers": [1.0]}),
     ("falcon_h1", {"ssm_multipliers": [1.0, 1.0, -1.0, 1.0, 1.0]}),
+    ("zamba2", {"tie_word_embeddings": False}),
+    ("zamba2", {"rms_norm_eps": 1e-6}),
+    ("zamba2", {"layers_block_type": ["attention"] * 54}),
     ("qwen3_next", {"hidden_act": "gelu"}),
     ("olmo_hybrid", {"layer_types": ["linear_attention"] * 32}),
     ("afmoe", {"attention_bias": True}),
@@ -128,6 +131,30 @@ def test_unsupported_value(family: str, keys: dict[str, Any], changed: Change) -
     assert found.span is not None
     line = Path(path).read_text(encoding="utf-8").splitlines()[found.span.line - 1]
     assert f'"{key}"' in line
+
+
+def test_adapters_of_grouped_heads(changed: Change) -> None:
+    """The adapters of keys and values have as many outputs as those of queries."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("zamba2", num_key_value_heads=16))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("unsupported-setting", "use_shared_attention_adapter")
+    grouped = load_config(changed("zamba2", num_key_value_heads=16, use_shared_attention_adapter=False)).config
+    assert (grouped.n_kv_heads, grouped.attention.adapter_rank) == (16, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("num_attention_heads", 12, "num_attention_heads 12 does not divide twice hidden_size, 5120"),
+        ("n_mamba_heads", 7, "n_mamba_heads 7 does not divide mamba_expand × hidden_size, 5120"),
+    ],
+)
+def test_heads_of_zamba2(key: str, value: int, message: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("zamba2", **{key: value, "num_key_value_heads": None}))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field, found.message) == ("contradiction", key, message)
 
 
 @pytest.mark.parametrize(

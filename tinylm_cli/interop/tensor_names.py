@@ -71,6 +71,18 @@ class Split(NamedTuple):
     n_rows: Callable[[ModelConfig], Sequence[int]]  # Returns the rows of each.
 
 
+class BlockNames(NamedTuple):
+    """The tensor names of transformer blocks that layers share, each stored in the first layer that uses it."""
+
+    prefix: str  # Name prefix of a block within that layer.
+    modules: dict[str, str]  # Modules of a block.
+    own_prefix: str  # Name prefix, within a layer that uses a block, of the layer's own modules.
+    fused: tuple[Fused, ...] = ()  # Modules of a block that are stored as one module.
+    projection: str = "linear"  # The projection of a layer, within the layer.
+    # Adapters of a layer, and the list within its block that holds those of all layers that use any block.
+    adapters: dict[str, str] = {}  # noqa: RUF012 - read only
+
+
 class TensorNames(NamedTuple):
     """The tensor names of one family."""
 
@@ -83,6 +95,7 @@ class TensorNames(NamedTuple):
     # Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
     tensors: tuple[Fused, ...] = ()
     splits: tuple[Split, ...] = ()  # Tensors of a layer that are stored as several.
+    block: BlockNames | None = None  # The names of shared transformer blocks.
     # Scalars of a layer that checkpoints store and the code of the family does not train, with the value that the
     # tinylm model has in its code.
     constants: dict[str, float] = {}  # noqa: RUF012 - read only

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tinylm_cli.config.layer_kinds import layer_pattern, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.tensor_names import CODEGEN_SHARDS, Fused, Split, TensorLayout, TensorNames
+from tinylm_cli.interop.tensor_names import CODEGEN_SHARDS, BlockNames, Fused, Split, TensorLayout, TensorNames
 
 Shape = tuple[int, ...]
 
@@ -195,8 +196,12 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
     fused = {module for each in names.fused for module in each.names}
     for module, stored in names.top_level.items():
         yield from _modules(Fused((module,), stored), shapes)
+    users = _users(config) if names.block is not None else {}
     for layer in range(config.n_layers):
         block, prefix = f"blocks.{layer}.", names.prefix.format(i=layer)
+        if names.block is not None and layer in users:
+            yield from _with_block(names.block, shapes, layer, users, names.prefix)
+            prefix += names.block.own_prefix
         single = (Fused((name,), stored, names.matrices) for name, stored in names.layer.items() if name not in fused)
         for modules in (*single, *names.fused):
             yield from _modules(modules, shapes, block, prefix)
@@ -206,6 +211,42 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
             yield from _split_rows(split, shapes, config, block, prefix)
         for module, stored in names.experts.items():
             yield from _each_expert(block + module, prefix + stored, shapes)
+
+
+def _users(config: ModelConfig) -> dict[int, int]:
+    """Return the index of the shared block of each layer that uses one, in order."""
+    pattern, blocks = layer_pattern(config), list(shared_blocks(config))
+    return {
+        layer: blocks.index(kind.block.shared_block)
+        for layer, kind in enumerate(pattern)
+        if kind.block.has_shared_block
+    }
+
+
+def _with_block(
+    names: BlockNames, shapes: Mapping[str, Shape], layer: int, users: Mapping[int, int], layer_prefix: str
+) -> Iterator[Pair]:
+    """Yield the pairs of a layer's projection and adapters and, in the first layer that uses it, of a shared block.
+
+    Args:
+        names: The names of shared blocks.
+        shapes: As for :func:`tensor_pairs`.
+        layer: The index of the layer.
+        users: The index of the shared block of each layer that uses one.
+        layer_prefix: Name prefix of the modules of a layer.
+    """
+    prefix, index = layer_prefix.format(i=layer), users[layer]
+    first = next(other for other, used in users.items() if used == index)
+    of_block = layer_prefix.format(i=first) + names.prefix
+    yield from _modules(Fused(("shared_projection",), names.projection), shapes, f"blocks.{layer}.", prefix)
+    use = list(users).index(layer)
+    for adapter, stored in names.adapters.items():
+        for number, part in enumerate(("lora_A", "lora_B")):
+            modules = Fused((f"adapters.{adapter}.{part}",), f"{stored}.{use}.{number}")
+            yield from _modules(modules, shapes, f"blocks.{layer}.", of_block)
+    if layer == first:
+        for modules in (*(Fused((name,), stored) for name, stored in names.modules.items()), *names.fused):
+            yield from _modules(modules, shapes, f"shared_blocks.{index}.", of_block)
 
 
 def constant_tensors(config: ModelConfig, names: TensorNames) -> dict[str, float]:

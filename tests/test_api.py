@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import re
 import subprocess
@@ -13,11 +15,17 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 
 import tinylm_cli as tinylm
-from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
+from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.api.model import Changes
 from tinylm_cli.api.setups import SetupFields
+from tinylm_cli.cli.app import create_app
+from tinylm_cli.cli.serving_options import ServingOptions
+from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions
+from tinylm_cli.cli.wording import option_name
+from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.reports.plan import Layout
 
 TINY = tinylm.load("tiny")
@@ -146,7 +154,7 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
 
 
 def test_compare_on_a_cluster(printed: Callable[..., dict[str, Any]]) -> None:
-    report = tinylm.load("tiny").compare("small", gpu="h100", n_gpus=4, plan="tp=2", usd_per_gpu_hour=2)
+    report = tinylm.load("tiny").compare("small", gpu="h100", gpus=4, plan="tp=2", price=2)
     words = ("compare", "tiny", "small", "--gpu", "h100", "--gpus", "4", "--plan", "tp=2", "--price", "2")
     assert report.to_dict() == printed(*words)
     assert report.cluster is not None
@@ -156,15 +164,24 @@ def test_compare_on_a_cluster(printed: Callable[..., dict[str, Any]]) -> None:
     ("setup", "options"),
     [
         ({}, ""),
-        ({"gpu": "h100", "quantization": "int4", "recompute": "full"}, "--gpu h100 --quantize int4 --recompute full"),
-        ({"n_gpus": 8, "batch_size": 2}, "--gpus 8 --batch-size 2"),
-        ({"gpu": "h100", "n_gpus": 16}, "--gpu h100 --gpus 16"),
+        ({"gpu": "h100", "quantize": "int4", "recompute": "full"}, "--gpu h100 --quantize int4 --recompute full"),
+        ({"gpus": 8, "batch_size": 2}, "--gpus 8 --batch-size 2"),
+        ({"gpu": "h100", "gpus": 16}, "--gpu h100 --gpus 16"),
         ({"gpu": "h100", "plan": "dp=2,tp=2,zero=1"}, "--gpu h100 --gpus 4 --plan tp=2,zero=1"),
         ({"gpu": "h100", "train_tokens": "15B"}, "--gpu h100 --train-tokens 15B"),
-        ({"plan": "tp=2", "n_gpus": 8, "seq_len": 512}, "--gpus 8 --plan tp=2 --seq-len 512"),
-        ({"plan": "tp=2,mb=4", "n_gpus": 8}, "--gpus 8 --plan tp=2,mb=4"),
-        ({"attention_flops": "full", "cache_dtype": "int8"}, "--attention-flops full --kv-cache-dtype int8"),
-        ({"seq_lens": (512, 1024), "batch_sizes": (1, 8)}, "--serving-seq-len 512,1k --serving-batch-size 1,8"),
+        ({"plan": "tp=2", "gpus": 8, "seq_len": 512}, "--gpus 8 --plan tp=2 --seq-len 512"),
+        ({"plan": "tp=2,mb=4", "gpus": 8}, "--gpus 8 --plan tp=2,mb=4"),
+        ({"attention_flops": "full", "kv_cache_dtype": "int8"}, "--attention-flops full --kv-cache-dtype int8"),
+        (
+            {"serving_seq_len": (512, 1024), "serving_batch_size": (8, 1), "batch_size": 2},
+            "--serving-seq-len 512,1k --serving-batch-size 8,1 --batch-size 2",
+        ),
+        ({"serving_batch_size": 8, "serving_seq_len": 512}, "--serving-seq-len 512 --serving-batch-size 8"),
+        (
+            {"quantize": "int4", "group_size": 64, "quantize_head": True},
+            "--quantize int4 --group-size 64 --quantize-head",
+        ),
+        ({"gpu": "h100", "gpus": 8, "price": 2, "for_": "training"}, "--gpu h100 --gpus 8 --price 2 --for training"),
     ],
 )  # fmt: skip
 def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any]]) -> None:
@@ -193,13 +210,13 @@ def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
     ("setup", "error", "message"),
     [
         ({"gpu": "h1000"}, tinylm.ConfigError, "h1000"),
-        ({"batchsize": 2}, tinylm.UsageError, "unknown setup field batchsize"),
+        ({"batchsize": 2}, tinylm.UsageError, "unknown argument batchsize"),
         ({"plan": "xp=2"}, tinylm.UsageError, "invalid plan entry xp=2"),
-        ({"plan": "dp=4", "n_gpus": 8}, tinylm.UsageError, "uses 4 GPUs, but n_gpus is 8"),
+        ({"plan": "dp=4", "gpus": 8}, tinylm.UsageError, "uses 4 GPUs, but gpus is 8"),
         ({"seq_len": 4096}, tinylm.AnalysisError, "4,?096"),
         ({"train_tokens": "many"}, tinylm.UsageError, "train_tokens"),
         ({"dtype": "float64", "gpu": "h100"}, tinylm.UsageError, "float64"),
-        ({"purpose": "foo"}, tinylm.UsageError, "purpose: expected training or serving, got 'foo'"),
+        ({"for_": "foo"}, tinylm.UsageError, "for_: expected training or serving, got 'foo'"),
         ({"attention_flops": "x"}, tinylm.UsageError, "attention_flops: expected causal or full, got 'x'"),
         ({"by": "tensor"}, tinylm.UsageError, "by: expected component or layer, got 'tensor'"),
         ({"full": "yes"}, tinylm.UsageError, "full: expected True or False, got 'yes'"),
@@ -207,16 +224,21 @@ def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
         ({"batch_size": 0}, tinylm.UsageError, "batch_size: .*, got 0"),
         ({"batch_size": True}, tinylm.UsageError, "batch_size: .*, got True"),
         ({"seq_len": 0}, tinylm.UsageError, "seq_len: expected an integer >= 1, got 0"),
-        ({"n_gpus": "8"}, tinylm.UsageError, "n_gpus: expected an integer from 1 to 1,000,000, got '8'"),
+        ({"gpus": "8"}, tinylm.UsageError, "gpus: expected an integer from 1 to 1,000,000, got '8'"),
         ({"dtype": "foo"}, tinylm.UsageError, "dtype: expected bfloat16, float16, float32 or float64, got 'foo'"),
-        ({"cache_dtype": "int4"}, tinylm.UsageError, "cache_dtype: .* float8 or int8, got 'int4'"),
-        ({"quantization": "int2"}, tinylm.UsageError, "int4 or QuantizationConfig, got 'int2'"),
+        ({"kv_cache_dtype": "int4"}, tinylm.UsageError, "kv_cache_dtype: .* float8 or int8, got 'int4'"),
+        ({"quantize": "int2"}, tinylm.UsageError, "float8 or int4, got 'int2'"),
         ({"utilization": 1.5}, tinylm.UsageError, "utilization: expected a number from 0.001 to 1, got 1.5"),
-        ({"usd_per_gpu_hour": -1}, tinylm.UsageError, "usd_per_gpu_hour: expected a number from 0 to"),
-        ({"batch_sizes": (1, 0)}, tinylm.UsageError, "batch_sizes: expected a tuple, each an integer from 1"),
+        ({"price": -1}, tinylm.UsageError, "price: expected a number from 0 to"),
+        ({"serving_batch_size": (1, 0)}, tinylm.UsageError, "serving_batch_size: .* or a tuple, each an integer"),
         ({"train_tokens": 0}, tinylm.UsageError, "train_tokens: expected an integer from 1"),
         ({"train_tokens": 1.5}, tinylm.UsageError, "train_tokens: .* got 1.5"),
         ({"plan": 3}, tinylm.UsageError, "plan: expected text or Layout, got 3"),
+        ({"plan": "tp=3", "gpus": 8}, tinylm.UsageError, "tp=3 uses 3 GPUs per replica, .* gpus=8\n.*write gpus=9, or"),
+        ({"plan": "tp=3", "gpus": 1}, tinylm.UsageError, "does not divide gpus=1\n.*write gpus=3"),
+        ({"plan": Layout(data=2), "gpus": 8}, tinylm.UsageError, "uses 2 GPUs, but gpus is 8\n.*write gpus=2"),
+        ({"group_size": 64}, tinylm.UsageError, 'group_size needs quantize="int4"'),
+        ({"quantize_head": True}, tinylm.UsageError, "quantize_head needs quantize"),
         ({"plan": "tp=0"}, tinylm.UsageError, "plan: tp: expected an integer from 1 to 1,000,000, got 0"),
         ({"plan": "zero=7"}, tinylm.UsageError, "plan: zero: expected 0, 1, 2 or 3, got 7"),
         ({"plan": Layout(data=0)}, tinylm.UsageError, "plan: dp: .* got 0"),
@@ -241,7 +263,7 @@ def test_a_wrong_choice_suggests_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: TINY.estimate(gpus=8), "unknown setup field gpus\n  = help: did you mean n_gpus?"),  # type: ignore[call-arg]
+        (lambda: TINY.estimate(gpuss=8), "unknown argument gpuss\n  = help: did you mean gpus?"),  # type: ignore[call-arg]
         (lambda: tinylm.load(3), "name_or_path: expected text or a path, got 3"),  # type: ignore[arg-type]
         (lambda: tinylm.load("tiny", set=[3]), "set: expected text, a list of text or a dictionary, got"),  # type: ignore[list-item]
         (lambda: TINY.validate(assert_=[3]), "assert_: expected text or a list of text, got"),  # type: ignore[list-item]
@@ -265,14 +287,85 @@ def test_a_wrong_argument_is_named(call: Callable[[], object], message: str) -> 
 
 
 def test_accepted_argument_types() -> None:
-    report = TINY.estimate(train_tokens=15e9, batch_sizes=[1, 8], seq_len=None)  # type: ignore[arg-type]
-    assert report.to_dict() == TINY.estimate(train_tokens="15B", batch_sizes=(1, 8)).to_dict()
+    report = TINY.estimate(train_tokens=15e9, serving_batch_size=[1, 8], seq_len=None)  # type: ignore[arg-type]
+    assert report.to_dict() == TINY.estimate(train_tokens="15B", serving_batch_size=(1, 8)).to_dict()
 
 
-def test_every_field_of_a_setup_can_be_set() -> None:
-    derived = {"layout", "derives_micro_batches"}
-    fields = {*TrainingSetup._fields, *ServingSetup._fields} - derived
-    assert SetupFields.__annotations__.keys() == fields
+LLAMA = tinylm.load("llama-3-8b")
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (lambda: LLAMA.estimate(), ["add gpu=NAME for time", "full=True shows the breakdown."]),
+        (lambda: LLAMA.estimate(gpu="rtx-4090"), ["to fit gpus=8 (", 'gpu="b200" (']),
+        (lambda: LLAMA.estimate(gpu="h100", gpus=8, full=True), ['plan="cp=2,zero=1,', "(train_tokens)"]),
+        (lambda: LLAMA.estimate(gpu="h100", gpus=2, full=True), ['optimizer="adamw_8bit"', "gpus=4 "]),
+        (lambda: LLAMA.estimate(gpu="rtx-4090", seq_len=8192, batch_size=8, full=True), ["serving_batch_size="]),
+        (lambda: TINY.params(), ["convention shows other counts."]),
+        (lambda: TINY.compare("small", "base"), ["total params"]),
+        (lambda: TINY.validate(assert_="total_params < 1"), ["fails 1 of 1 assertion."]),
+        (lambda: tinylm.sweep("tiny", "n_heads=3,x"), ['for example set="n_heads=4"']),
+        (lambda: tinylm.design(params="500K"), ['params="1.61M"', "vocab_size="]),
+        (lambda: tinylm.design(gpu="h100", family="llama", max_len=10**6), ["seq_len=", "vocab_size="]),
+    ],
+)
+def test_reports_show_keyword_arguments(report: Callable[[], object], words: list[str]) -> None:
+    shown = str(report())
+    assert all(each in " ".join(shown.split()) for each in words), shown
+    assert not re.search(r"(^|\s)--[a-z]|tinylm [a-z]+ -", shown), shown
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: tinylm.load("tiny", set="d_modl=5"), "<set>:1:1: unknown key"),
+        (
+            lambda: tinylm.load("tiny", set="n_layers"),
+            'set n_layers: expected key=value\n  = help: for example set="n_',
+        ),
+        (lambda: tinylm.load("tiny", set="norm=rms"), 'help: write set="norm.kind='),
+        (lambda: tinylm.load("xyzzyx"), "; the list command lists more"),
+        (lambda: TINY.estimate(gpu="h1000"), '<gpu>:1:1: unknown GPU "h1000"'),
+        (lambda: TINY.estimate(gpu="quantum"), "; hardware=FILE adds your own"),
+        (lambda: TINY.validate(assert_="total_params 1M"), "<assert_>:1:"),
+        (lambda: tinylm.sweep("tiny", ["n_layers=1", "d_ff=8", "d_model=8"]), "set the others with set"),
+    ],
+)
+def test_errors_show_keyword_arguments(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(tinylm.TinylmError) as raised:
+        call()
+    assert words in str(raised.value)
+    assert "--" not in str(raised.value)
+
+
+def options_of(command: str) -> set[str]:
+    parameters = vars(typer.main.get_command(create_app((command,))))["commands"][command].params
+    return {name for each in parameters for name in each.opts}
+
+
+def test_keyword_arguments_are_named_like_options() -> None:
+    model, search = tinylm.Model, (tinylm.sweep, tinylm.design)
+    functions = (model.params, model.compare, model.estimate, model.validate, model.build, *search)
+    for function in functions:
+        parameters = inspect.signature(function).parameters.values()
+        names = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+        assert {option_name(name) for name in names} <= options_of(function.__name__), function
+
+
+def test_training_and_serving_arguments() -> None:
+    groups = (TrainingOptions, ServingOptions, ClusterOptions)
+    options = {option_name(each.name) for group in groups for each in dataclasses.fields(group)}
+    own = {"--gpu", "--plan", "--hardware"}  # parameters of the functions
+    keywords = {option_name(name) for name in SetupFields.__annotations__}
+    assert keywords - {"--device"} == {"--attention-kernel" if each == "--kernel" else each for each in options} - own
+
+
+def test_arguments_of_design() -> None:
+    described = inspect.getdoc(tinylm.design) or ""
+    (families,) = re.findall(r"^ +family: (.*\n.*)", described, re.MULTILINE)
+    assert re.findall("``(.*?)``", families) == list(FAMILIES)
+    assert f"designs to return, 1 to {MAX_DESIGNS:,}." in described
 
 
 @pytest.mark.parametrize("fields", ["n_layers=4..8:2", {"n_layers": range(4, 9, 2)}])
@@ -300,11 +393,11 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
         ({"params": "1M", "top": 3}, "--params 1M --top 3"),
         ({"params": 10**9, "family": "llama", "front": True, "tie": True}, "--params 1e9 --family llama --front --tie"),
         (
-            {"gpu": "rtx-4090", "purpose": "serving", "family": "qwen3", "seq_len": 4096},
+            {"gpu": "rtx-4090", "for_": "serving", "family": "qwen3", "seq_len": 4096},
             "--gpu rtx-4090 --for serving --family qwen3 --seq-len 4k",
         ),
         (
-            {"params": "8B", "family": "llama", "gpu": "h100", "n_gpus": 16},
+            {"params": "8B", "family": "llama", "gpu": "h100", "gpus": 16},
             "--params 8B --family llama --gpu h100 --gpus 16",
         ),
         ({"compute": "1e20", "train_tokens": "10B"}, "--compute 1e20 --train-tokens 10B"),
@@ -328,8 +421,8 @@ def test_design(asked: Any, options: str, printed: Callable[..., dict[str, Any]]
         ({"params": "many"}, "params many"),
         ({"params": "1M", "family": "lama"}, "unknown family lama"),
         ({"params": 0}, "params: expected an integer from 1"),
-        ({"params": "1M", "purpose": "x"}, "purpose: expected training or serving, got 'x'"),
-        ({"params": "1M", "n_gpus": "8"}, "n_gpus: expected an integer"),
+        ({"params": "1M", "for_": "x"}, "for_: expected training or serving, got 'x'"),
+        ({"params": "1M", "gpus": "8"}, "gpus: expected an integer"),
         ({"params": "1M", "top": 0}, "top: expected an integer from 1 to 500, got 0"),
     ],
 )

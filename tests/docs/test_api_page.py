@@ -6,9 +6,12 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import tinylm_cli as tinylm
+from tinylm_cli.analysis.setups import UNQUANTIZED, ServingSetup, TrainingSetup
+from tinylm_cli.api.arguments import accepted
+from tinylm_cli.api.setups import FIELDS, SetupFields
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
@@ -23,7 +26,9 @@ import tinylm_cli as tinylm
 ```
 
 Each name is imported when it is first used; only `Model.build` and `tinylm.TinyTransformerLM` import torch. Keyword
-arguments have the names of the commands' [options](cli.md), and reports have the fields of their [JSON](json.md).
+arguments have the names of the commands' [options](cli.md): `--kv-cache-dtype` is `kv_cache_dtype`. Where Python
+reserves a word, an underscore follows: `--for` is `for_` and `--assert` is `assert_`. Reports have the fields of their
+[JSON](json.md). Their text, and messages of errors, show keyword arguments where the commands show options.
 
 Functions raise the same errors as the commands; all derive from `tinylm.TinylmError`. `ConfigError` has every error
 in `diagnostics`, each with its position and remedy. The others are `InputError`, `UsageError`, `AnalysisError`,
@@ -40,12 +45,31 @@ def test_the_page(golden: Callable[[Path, str], None]) -> None:
             parts += [_described(f"{name}.{member}", value) for member, value in _members(shown)]
         else:
             parts.append(_described(name, shown, level="##"))
+        if name == "Model":
+            parts.append(_setup_arguments())
     golden(PAGE, "\n".join(parts))
 
 
 def test_every_function_is_shown() -> None:
     public = {getattr(tinylm, name) for name in tinylm.__all__}
     assert {each.__name__ for each in public if inspect.isfunction(each)} | {"Model", "Report"} == set(SHOWN)
+
+
+def _setup_arguments() -> str:
+    """Return the section on the arguments of ``SetupFields``: their values, defaults and meaning."""
+    about, _, attributes = (inspect.getdoc(SetupFields) or "").replace("``", "`").partition("\n\nAttributes:\n")
+    meanings: dict[str, str] = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE))
+    annotations = get_type_hints(SetupFields, include_extras=True)
+    assert meanings.keys() == annotations.keys()
+    defaults = {**ServingSetup()._asdict(), **TrainingSetup()._asdict(), **UNQUANTIZED._asdict()}
+    others: dict[str, str] = {**FIELDS, "quantize": "method", "quantize_head": "head"}
+    rows = [
+        f"| `{name}` | {accepted(annotations[name])} | `{defaults.get(others.get(name, name))!r}`"
+        f" | {' '.join(meaning.split())} |"
+        for name, meaning in meanings.items()
+    ]
+    table = "\n".join(["| argument | values | default | meaning |", "| --- | --- | --- | --- |", *rows])
+    return f"## Training and serving arguments\n\n{about}\n\n{table}\n"
 
 
 def _members(shown: type) -> Iterator[tuple[str, Any]]:

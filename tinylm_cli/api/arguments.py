@@ -78,12 +78,20 @@ def require(name: str, value: object, annotation: Any) -> None:
     members = tuple(_members(annotation))
     if any(_accepts(member, value) for member in members):
         return
-    choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
-    alternatives = [*map(str, choices), *(_expected(each) for each in members if get_origin(each) is not Literal)]
-    expected = either([each for each in alternatives if each])
-    suggestion = suggest(value, map(str, choices)) if isinstance(value, str) else None
+    suggestion = suggest(value, _choices(members)) if isinstance(value, str) else None
     remedy = f"did you mean {suggestion}?" if suggestion else ""
-    raise UsageError(f"{name}: expected {expected}, got {reprlib.repr(value)}", help=remedy)
+    raise UsageError(f"{name}: expected {accepted(annotation)}, got {reprlib.repr(value)}", help=remedy)
+
+
+def accepted(annotation: Any) -> str:
+    """Return the values that an annotation accepts, without None: ``adamw or sgd``, ``an integer >= 1``."""
+    members = tuple(_members(annotation))
+    others = (_expected(each) for each in members if get_origin(each) is not Literal)
+    return either([each for each in (*_choices(members), *others) if each])
+
+
+def _choices(members: Iterable[Any]) -> list[str]:
+    return [str(choice) for member in members if get_origin(member) is Literal for choice in get_args(member)]
 
 
 def require_known(noun: str, name: str, known: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from tinylm_cli.api.arguments import Bounds, checked, require
-from tinylm_cli.api.setups import SetupFields, read_gpu, setup_changes
+from tinylm_cli.api.setups import SetupFields, read_gpu, read_setups
 from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
 from tinylm_cli.config.loader import LoadedConfig
@@ -156,8 +156,8 @@ class Model:
             [Variant(each.reference, each.changes) for each in models], [each.name for each in models]
         )
         changed = [(each.loaded._replace(name=name), each.changes) for each, name in zip(models, names, strict=True)]
-        setups = shared_setups([each.config for each in models])
-        setups = setups.changed(**setup_changes(setup, plan, has_gpu=gpu is not None))
+        shared = shared_setups([each.config for each in models])
+        setups = read_setups(shared, setup, plan, has_gpu=gpu is not None)
         accelerator, _ = read_gpu(gpu, hardware)
         report = compare(changed, setups, accelerator)
         return Report(report, lambda: compare_view(report, as_keywords))
@@ -169,7 +169,7 @@ class Model:
         gpu: str | None = None,
         hardware: str | os.PathLike[str] | None = None,
         plan: str | Layout | None = None,
-        purpose: Purpose | None = None,
+        for_: Purpose | None = None,
         by: Literal["component", "layer"] = "component",
         attention_flops: AttentionCount = "causal",
         full: bool = False,
@@ -177,18 +177,17 @@ class Model:
     ) -> Report[EstimateReport]:
         """Estimate FLOPs, memory, time and cost of training and serving; see ``tinylm estimate``.
 
-        ``model.estimate(gpu="h100", n_gpus=16, plan="tp=2,zero=1", train_tokens="15B")``
+        ``model.estimate(gpu="h100", gpus=16, plan="tp=2,zero=1", train_tokens="15B")``
 
         Args:
             gpu: A GPU listed by ``tinylm list --hardware``; None omits times.
             hardware: A file that describes further GPUs.
             plan: Parallel layout, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
-            purpose: Estimate only ``training`` or only ``serving``, as ``--for`` does.
+            for_: Estimate only ``training`` or only ``serving``, as ``--for`` does.
             by: Breakdown of FLOPs in the displayed report.
             attention_flops: ``causal`` counts the query-key pairs that the mask allows; ``full`` counts all T² pairs.
             full: Whether to display the full report instead of the summary; the data is the same.
-            setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), which define
-                the defaults; a common field, such as ``batch_size``, is set in both.
+            setup: Training and serving arguments; docs/api.md has a table of them.
 
         Raises:
             ConfigError: If the GPU is unknown, or the hardware file is invalid.
@@ -199,10 +198,10 @@ class Model:
         from tinylm_cli.analysis.setups import Setups
         from tinylm_cli.render.views.estimate import estimate_full_view, estimate_view
 
-        setups = Setups.of(**setup_changes(setup, plan, has_gpu=gpu is not None))
+        setups = read_setups(Setups(), setup, plan, has_gpu=gpu is not None)
         accelerator, accelerators = read_gpu(gpu, hardware)
         report = estimate(
-            self.loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops
+            self.loaded, setups, accelerator, purpose=for_, accelerators=accelerators, attention=attention_flops
         )
         titled = replace(report, name=self._title)
         everything = partial(estimate_full_view, titled, by, as_keywords)

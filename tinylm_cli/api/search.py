@@ -10,7 +10,7 @@ from typing import Annotated, Any, Unpack
 
 from tinylm_cli.api.arguments import Bounds, checked, require, require_known
 from tinylm_cli.api.model import Model, load
-from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, setup_changes
+from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, read_setups
 from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import UsageError
@@ -91,7 +91,7 @@ def design(
     min_decode_tokens_per_second: float | None = None,
     gpu: str | None = None,
     hardware: str | os.PathLike[str] | None = None,
-    purpose: Purpose = "training",
+    for_: Purpose = "training",
     plan: str | Layout | None = None,
     family: str = "course",
     vocab_size: int | None = None,
@@ -121,9 +121,10 @@ def design(
         min_decode_tokens_per_second: Minimum decode throughput, summed over the batch.
         gpu: The GPU in whose memory the model must fit.
         hardware: A file that describes further GPUs.
-        purpose: Workload that must fit on the GPU: ``training`` or ``serving``.
+        for_: Workload that must fit on the GPU: ``training`` or ``serving``.
         plan: Parallel layout of several GPUs; None for tensor parallelism over each node.
-        family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe``.
+        family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe`` or
+            ``qwen3.5``.
         vocab_size: Vocabulary size; None for the family's.
         max_len: Maximum sequence length; None for the family's.
         tie: Whether to tie the LM head to the embedding; None for the family's choice.
@@ -131,9 +132,9 @@ def design(
         n_layers: Depths to search.
         d_head: Dimensions per head to search; empty for the family's.
         tolerance: Maximum relative distance from a target.
-        top: Maximum number of designs to return, 1 to 1,000.
+        top: Maximum number of designs to return, 1 to 500.
         front: Whether to return only the Pareto front.
-        setup: Fields of ``TrainingSetup`` and ``ServingSetup``, as for :meth:`Model.estimate`.
+        setup: Training and serving arguments; docs/api.md has a table of them.
 
     Raises:
         ConfigError: If the GPU is unknown, or the hardware file is invalid.
@@ -166,10 +167,10 @@ def design(
     _require_sizes("d_model", d_model, 2)
     _require_sizes("n_layers", n_layers, MIN_LAYERS)
     _require_sizes("d_head", d_head or None, 1)
-    n_gpus = checked_fields(setup).get("n_gpus", 1)
-    if plan is None and n_gpus > 1:
-        plan = node_layout(n_gpus, accelerator)
-    setups = Setups.of(**setup_changes(setup, plan, has_gpu=gpu is not None))
+    gpus = checked_fields(setup).get("gpus", 1)
+    if plan is None and gpus > 1:
+        plan = node_layout(gpus, accelerator)
+    setups = read_setups(Setups(), setup, plan, has_gpu=gpu is not None)
     amounts = {
         "params": ("total_params", params),
         "active_params": ("active_params", active_params),
@@ -192,7 +193,7 @@ def design(
         budget = compute_budget(flops, setups.training.train_tokens)
         constraints.append(compute_target(budget, template, tolerance))
     if accelerator is not None:
-        constraints.append(fits(accelerator, purpose))
+        constraints.append(fits(accelerator, for_))
     if not constraints:
         raise UsageError("no target or limit is given", help='for example design(params="125M")')
     grid = replace(
@@ -219,7 +220,7 @@ def design(
             tolerance,
             top,
             front,
-            None if accelerator is None else purpose,
+            None if accelerator is None else for_,
             budget,
             accelerators,
         )

@@ -6,11 +6,12 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
 
-from tinylm_cli.analysis.setups import QuantizationConfig
+from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, Setups
 from tinylm_cli.api.arguments import Bounds, require, require_known
 from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
 from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import counted
 from tinylm_cli.reports.choices import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
@@ -25,7 +26,34 @@ Share = Annotated[float, Bounds(0.001, 1)]
 
 
 class SetupFields(TypedDict, total=False):
-    """The fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set, with the ranges of the options."""
+    """How a model is trained and served: keyword arguments of ``estimate``, ``compare`` and ``design``.
+
+    Attributes:
+        batch_size: Micro-batch size: sequences per pass on one GPU, in training and in serving.
+        seq_len: Tokens per sequence, in training and in serving; None for the model's ``max_len``.
+        dtype: Storage type of weights and activations.
+        attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
+        device: Device that runs the kernels; not an option of the commands.
+        recompute: Activations that the backward pass recomputes.
+        optimizer: The optimizer.
+        grad_dtype: Storage type of gradients; None for ``dtype``.
+        master_weights: Whether the optimizer updates a float32 copy of the weights; None: only with 16-bit dtypes.
+        gpus: GPUs that train the model together; by default the number that ``plan`` uses.
+        global_batch_size: Sequences per optimizer step, over all GPUs; None for about 4M tokens.
+        train_tokens: Tokens to train on, such as ``"15B"``; None for the compute-optimal number.
+        utilization: MFU of training on one GPU.
+        kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
+        price: Price of one GPU hour in dollars; None if unknown.
+        quantize: Weight quantization for inference.
+        group_size: int4: weights that share a scale.
+        quantize_head: Whether the LM head is quantized too.
+        kv_cache_dtype: Storage type of the KV cache; None for ``dtype``.
+        prefill_tokens: Maximum prompt tokens per prefill pass.
+        serving_batch_size: Sequences decoded together; several set the rows of the serving table. None for
+            ``batch_size``.
+        serving_seq_len: Tokens in the KV cache per sequence; several set the columns of the serving table. None for
+            ``seq_len``.
+    """
 
     batch_size: Sequences
     seq_len: Tokens | None
@@ -36,41 +64,84 @@ class SetupFields(TypedDict, total=False):
     optimizer: Optimizer
     grad_dtype: DType | None
     master_weights: bool | None
-    n_gpus: Gpus
+    gpus: Gpus
     global_batch_size: Sequences | None
     train_tokens: float | str | None
     utilization: Share
     kernel_efficiency: Share
-    usd_per_gpu_hour: Annotated[float, Bounds(0, 1_000_000)] | None
-    cache_dtype: KvCacheDtype | None
-    quantization: Quantization | QuantizationConfig
+    price: Annotated[float, Bounds(0, 1_000_000)] | None
+    quantize: Quantization
+    group_size: Tokens
+    quantize_head: bool
+    kv_cache_dtype: KvCacheDtype | None
     prefill_tokens: Annotated[int, Bounds(1, 10**9)]
-    batch_sizes: tuple[Sequences, ...]
-    seq_lens: tuple[Tokens, ...]
+    serving_batch_size: Sequences | tuple[Sequences, ...] | None
+    serving_seq_len: Tokens | tuple[Tokens, ...] | None
 
 
-def setup_changes(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> dict[str, Any]:
-    """Return a caller's fields as arguments of ``Setups.of``, with amounts and the plan parsed.
+FIELDS = {"gpus": "n_gpus", "price": "usd_per_gpu_hour", "kv_cache_dtype": "cache_dtype"}
+"""The fields of setups that have another name than their keyword argument."""
+
+_SERVING_TABLE = {
+    "serving_batch_size": ("batch_size", "batch_sizes"),
+    "serving_seq_len": ("seq_len", "seq_lens"),
+}
+"""The fields of a serving setup that one value, and that every value sets."""
+
+
+def read_setups(base: Setups, fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> Setups:
+    """Return ``base`` with a caller's fields and plan.
 
     Raises:
         UsageError: If a field, an amount or a plan entry is invalid.
     """
     known = checked_fields(fields)
     require("plan", plan, str | Layout | None)
-    if isinstance(known.get("quantization"), str):
-        known["quantization"] = QuantizationConfig(known["quantization"])
     if known.get("train_tokens") is not None:
         known["train_tokens"] = read_amount("train_tokens", known["train_tokens"], "count")
-    if isinstance(plan, str):
-        plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
-    elif plan is not None:
-        _require_degrees(vars(plan))
-    n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.n_gpus)
-    if plan is not None and plan.n_gpus != n_gpus:
-        raise UsageError(f"the plan uses {plan.n_gpus} GPUs, but n_gpus is {n_gpus}", help="omit n_gpus, or dp")
-    if plan is None and n_gpus > 1 and not has_gpu:
-        plan = Layout(data=n_gpus, zero=3)  # without a GPU, layouts cannot be ranked by speed
-    return {**known, "layout": plan, "derives_micro_batches": plan is None or plan.micro_batches == 1}
+    quantization = _quantization(known)
+    served = {name: known.pop(name, None) for name in _SERVING_TABLE}
+    layout = _layout(plan, known.get("gpus"))
+    gpus = known.setdefault("gpus", 1 if layout is None else layout.n_gpus)
+    if layout is not None and layout.n_gpus != gpus:
+        used = counted(layout.n_gpus, "GPU")
+        raise UsageError(f"the plan uses {used}, but gpus is {gpus}", help=f"write gpus={layout.n_gpus}, or omit gpus")
+    if layout is None and gpus > 1 and not has_gpu:
+        layout = Layout(data=gpus, zero=3)  # without a GPU, layouts cannot be ranked by speed
+    setups = base.changed(
+        **{FIELDS.get(name, name): value for name, value in known.items()},
+        **({} if quantization is None else {"quantization": quantization}),
+        layout=layout,
+        derives_micro_batches=layout is None or layout.micro_batches == 1,
+    )
+    return setups._replace(serving=setups.serving._replace(**_served(served)))
+
+
+def _served(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a serving setup: one value is that of the setup, and all are those of its table."""
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        several = () if value is None else value if isinstance(value, tuple) else (value,)
+        one, every = _SERVING_TABLE[name]
+        fields |= {one: several[0]} if len(several) == 1 else {}
+        fields |= {every: tuple(sorted(set(several)))} if several else {}
+    return fields
+
+
+def _quantization(known: dict[str, Any]) -> QuantizationConfig | None:
+    """Take the fields of weight quantization from a caller's fields.
+
+    Raises:
+        UsageError: If a field has no effect with the others.
+    """
+    method, group_size, head = (known.pop(name, None) for name in ("quantize", "group_size", "quantize_head"))
+    if group_size is not None and method != "int4":
+        raise UsageError('group_size needs quantize="int4"', help="add it, or omit group_size")
+    if head and method in (None, "none"):
+        raise UsageError("quantize_head needs quantize", help='add it, for example quantize="int8"')
+    if method is None:
+        return None
+    return QuantizationConfig(method, group_size or UNQUANTIZED.group_size, bool(head))
 
 
 def checked_fields(fields: SetupFields) -> dict[str, Any]:
@@ -81,7 +152,7 @@ def checked_fields(fields: SetupFields) -> dict[str, Any]:
     """
     annotations = get_type_hints(SetupFields, include_extras=True)
     for name, value in fields.items():
-        require_known("setup field", name, annotations)
+        require_known("argument", name, annotations)
         require(name, value, annotations[name])
     known: dict[str, Any] = dict(fields)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
@@ -120,8 +191,17 @@ def read_amount(name: str, value: float | str, kind: AmountKind, *, most: int = 
         raise UsageError(f"{name} {value}: {error}") from error
 
 
-def _layout(plan: str, n_gpus: int | None) -> Layout:
-    """Parse a layout such as ``tp=2,zero=1``; ``dp`` defaults to n_gpus divided by the other degrees."""
+def _layout(plan: str | Layout | None, gpus: int | None) -> Layout | None:
+    """Return a layout such as ``tp=2,zero=1``; ``dp`` defaults to ``gpus`` divided by the other degrees.
+
+    Raises:
+        UsageError: If an entry is invalid, or the other degrees do not divide the GPUs.
+    """
+    if plan is None or plan == "auto":
+        return None
+    if isinstance(plan, Layout):
+        _require_degrees(vars(plan))
+        return plan
     fields = {key: name for name, key in ABBREVIATIONS.items()}
     stated: dict[str, Any] = {}
     for entry in plan.split(","):
@@ -133,7 +213,15 @@ def _layout(plan: str, n_gpus: int | None) -> Layout:
         stated[fields[key]] = value if key == "schedule" else int(value)
     _require_degrees(stated)
     layout = Layout(**stated)
-    return layout if "data" in stated or n_gpus is None else replace(layout, data=max(n_gpus // layout.n_gpus, 1))
+    if "data" in stated or gpus is None:
+        return layout
+    if gpus % layout.n_gpus:
+        multiple = -(-gpus // layout.n_gpus) * layout.n_gpus
+        raise UsageError(
+            f"the plan {plan} uses {counted(layout.n_gpus, 'GPU')} per replica, which does not divide gpus={gpus}",
+            help=f"write gpus={multiple}, or degrees that divide {gpus}",
+        )
+    return replace(layout, data=gpus // layout.n_gpus)
 
 
 def _require_degrees(values: dict[str, Any]) -> None:

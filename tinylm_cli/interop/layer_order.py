@@ -40,6 +40,15 @@ def put_layers(to: Translation, names: Sequence[str], kinds: Mapping[str, Mappin
             to.put(f"layers.kinds.{name}.{field}", value, *keys)
 
 
+def kind_with(fields: Mapping[str, Any], stem: str, kinds: dict[str, Mapping[str, Any]]) -> str:
+    """Return the kind with exactly these fields; a new one is added to ``kinds`` under ``stem``, or with a number."""
+    name = next((name for name, others in kinds.items() if others == fields), None)
+    if name is None:
+        name = stem if stem not in kinds else f"{stem}_{len(kinds)}"
+        kinds[name] = fields
+    return name
+
+
 def _reset_fields_without_effect(to: Translation, kinds: Sequence[Mapping[str, Any]], *keys: str) -> None:
     """Reset the fields set so far that have no effect in any kind of layers."""
     before = {**defaults(), **{field: to.get(field) for field in to.fields}}

@@ -9,7 +9,7 @@ from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys
-from tinylm_cli.interop.layer_order import put_layers
+from tinylm_cli.interop.layer_order import kind_with, put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.sliding_windows import LETTERS, LayerRopeParameters, layer_names
 from tinylm_cli.interop.translation import Translation
@@ -47,7 +47,7 @@ class TypedLayerKeys(MlpLayerTypeKeys):
         common = ropes.get("full_attention") or ropes["sliding_attention"]
         for field, value in common.items():
             to.put(field, value, "rope_parameters")
-        kinds: dict[str, dict[str, Any]] = {}
+        kinds: dict[str, Mapping[str, Any]] = {}
         names = []
         for window, network, own in zip(windows, networks, own_fields, strict=True):
             fields = {field: value for field, value in ropes[window].items() if value != common[field]}
@@ -56,10 +56,7 @@ class TypedLayerKeys(MlpLayerTypeKeys):
             fields |= own
             fields |= {"feed_forward.n_experts": None} if network == "dense" else {}
             stem = ("local" if window == "sliding_attention" else "full") + ("_dense" if network == "dense" else "")
-            alike = [name for name, others in kinds.items() if others == fields]
-            name = alike[0] if alike else stem if stem not in kinds else f"{stem}_{len(kinds)}"
-            kinds[name] = fields
-            names.append(name)
+            names.append(kind_with(fields, stem, kinds))
         put_layers(to, names, kinds, "layer_types", "mlp_layer_types", *keys)
 
     def _rope(self, name: str, to: Translation) -> dict[str, Any]:

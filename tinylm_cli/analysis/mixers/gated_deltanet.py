@@ -21,10 +21,9 @@ from typing import NamedTuple
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer, state_element_bytes
-from tinylm_cli.analysis.saved_tensors.norm import norm
+from tinylm_cli.analysis.saved_tensors.norm import RMSNORM, norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor import Component, Tensor, linear
-from tinylm_cli.config.blocks import Norm
 from tinylm_cli.config.schema import ModelConfig
 
 QUERIES_AND_KEYS = 2
@@ -171,9 +170,6 @@ class GatedDeltaNet(Mixer):
         return 0, tuple(residual_stream + each for each in (window, lengths * upcast_bytes, normed, output))
 
 
-_RMSNORM = Norm(kind="rmsnorm")
-"""The norm of each head's output."""
-
 _SYSTEM_LEN = 64
 """Positions in a chunk of the fused kernel, which saves the inverse of each chunk's system."""
 
@@ -227,7 +223,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     is_cast = run.upcast_bytes > run.element_bytes
     output = _narrow(run, "output", tokens * sizes.values) if is_cast else _wide(run, "output", rows * sizes.values)
     vectors, d_value = tokens * sizes.heads, settings.d_value
-    yield from norm(run, "output norm", output, vectors, d_value, sharding="tensor", settings=_RMSNORM)
+    yield from norm(run, "output norm", output, vectors, d_value, sharding="tensor", settings=RMSNORM)
     if settings.gate:
         # B × T × H·V each: the normalized output; input and output of SiLU
         yield _narrow(run, "gate", 3 * tokens * sizes.values)

@@ -22,10 +22,9 @@ from typing import NamedTuple
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass, attended_pairs
 from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer, state_element_bytes
-from tinylm_cli.analysis.saved_tensors.norm import norm
+from tinylm_cli.analysis.saved_tensors.norm import RMSNORM, norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor import Component, Tensor, linear
-from tinylm_cli.config.blocks import Norm
 from tinylm_cli.config.schema import ModelConfig
 
 COMPONENT: Component = "kimi_delta_attention"
@@ -36,8 +35,6 @@ QUERIES_KEYS_AND_VALUES = 3
 PROJECTED = ("decay", "gate")
 """The vectors of each head and position whose projection may be a product of two matrices."""
 
-_RMSNORM = Norm(kind="rmsnorm")
-"""The norm of each head's output."""
 
 _SYSTEM_LEN = 64
 """Positions in a chunk of the fused kernel."""
@@ -257,7 +254,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     is_cast = run.upcast_bytes > run.element_bytes
     output = _narrow(run, "output", tokens * sizes.inner) if is_cast else _wide(run, "output", rows * sizes.inner)
     vectors = tokens * sizes.heads
-    yield from norm(run, "output norm", output, vectors, settings.d_head, sharding="tensor", settings=_RMSNORM)
+    yield from norm(run, "output norm", output, vectors, settings.d_head, sharding="tensor", settings=RMSNORM)
     yield _narrow(run, "gate", 2 * tokens * sizes.inner)  # the normalized output, the sigmoid: B × T × H·K each
 
 

@@ -19,19 +19,15 @@ from typing import NamedTuple
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer, state_element_bytes
-from tinylm_cli.analysis.saved_tensors.norm import norm
+from tinylm_cli.analysis.saved_tensors.norm import RMSNORM, norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor import Component, Tensor, linear
-from tinylm_cli.config.blocks import Norm
 from tinylm_cli.config.schema import ModelConfig
 
 COMPONENT: Component = "lightning_attention"
 
 QUERIES_KEYS_AND_VALUES = 3
 """Vectors of each head and position that the recurrence reads."""
-
-_RMSNORM = Norm(kind="rmsnorm")
-"""The norm of the output of all heads."""
 
 
 class _Sizes(NamedTuple):
@@ -104,7 +100,7 @@ class LightningAttention(Mixer):
             for tensor in _chunks(run):
                 yield tensor._replace(is_core_attention=True)
         output = _narrow(run, "output", tokens * sizes.inner)  # B × T × H·K
-        yield from norm(run, "output norm", output, tokens, sizes.inner, sharding="tensor", settings=_RMSNORM)
+        yield from norm(run, "output norm", output, tokens, sizes.inner, sharding="tensor", settings=RMSNORM)
         yield _narrow(run, "gate", 2 * tokens * sizes.inner)  # the normalized output, the sigmoid: B × T × H·K each
         yield _narrow(run, "o_proj input", tokens * sizes.inner)  # B × T × H·K
 

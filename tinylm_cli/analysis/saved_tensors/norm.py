@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 from tinylm_cli.config.blocks import Norm
 
+RMSNORM = Norm(kind="rmsnorm")
+"""Settings of the norms inside mixers, which are RMSNorm in any model."""
+
 MEAN_AND_RSTD, RSTD = 2, 1
 """Statistics per vector: LayerNorm saves its mean and reciprocal standard deviation, RMSNorm only the second."""
 

@@ -1,5 +1,6 @@
 """IBM's Granite, NAVER's HyperCLOVA X: Llama with multipliers of embeddings, scores, residual branches and logits."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.llama import LlamaKeys
-from tinylm_cli.interop.layer_order import put_layers
+from tinylm_cli.interop.layer_order import kind_with, put_layers
 from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, LayerWindowKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused, TensorLayout
 from tinylm_cli.interop.translation import Translation
@@ -81,18 +82,14 @@ class GraniteSWAKeys(GraniteKeys, LayerWindowKeys):
         window, pattern = to.get("attention.window"), to.get("attention.window_pattern") or "L"
         for field in ("attention.window", "attention.window_pattern"):
             to.put(field, None)
-        kinds: dict[str, dict[str, Any]] = {}
+        kinds: dict[str, Mapping[str, Any]] = {}
         names = []
         for layer, theta in enumerate(thetas):
             has_window = window is not None and pattern[layer % len(pattern)] == "L"
             fields = ({"attention.window": window} if has_window else {}) | (
                 {"position.theta": theta} if theta else WITHOUT_ROPE
             )
-            alike = [name for name, others in kinds.items() if others == fields]
-            stem = "local" if has_window else "full"
-            name = alike[0] if alike else stem if stem not in kinds else f"{stem}_{len(kinds)}"
-            kinds[name] = fields
-            names.append(name)
+            names.append(kind_with(fields, "local" if has_window else "full", kinds))
         put_layers(to, names, kinds, "layer_rope_theta", "layer_types")
 
     @classmethod

@@ -107,6 +107,8 @@ LAYER_ATTENTION: list[dict[str, Any]] = [
     {"window": None},
     {"n_kv_heads": 1},
     {"sinks": True},
+    {"n_experts": None},
+    {"n_experts": 5},
     {"temperature_scale": 2.0, "temperature_len": 2},
 ]
 """Fields of attention in which a kind of layers may differ."""
@@ -285,8 +287,8 @@ def _layers(
         other["attention"] = {"kv_from": "one"}
     elif mixer == "attention" and attention.get("kind") != "latent":
         paired = attention.get("differential")
-        changes = [each for each in LAYER_ATTENTION if not (paired and "n_kv_heads" in each)]
-        if attention["n_kv_heads"] % 2 == 0:
+        changes = [each for each in LAYER_ATTENTION if not (paired and {"n_kv_heads", "n_experts"} & each.keys())]
+        if attention["n_kv_heads"] % 2 == 0 and attention["n_experts"] is None:
             changes.append({"differential": not paired, "d_value": None})
         other["attention"] = draw(one_of(changes))
         if position["kind"] in ("rope", "alibi"):
@@ -369,6 +371,7 @@ def _multi_head(
     differential = pairs and draw(one_of([False, False, True]))
     return {
         **({"differential": True} if differential else {}),
+        "n_experts": None if differential else draw(one_of([None, None, 4])),
         "n_kv_heads": groups,
         "d_head": d_head,
         "bias": draw(st.booleans()),
@@ -460,6 +463,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int, *, plain: bool) -> dict[str, A
         groups["zero_other_groups"] = draw(st.booleans())
     return {
         **found,
+        "out_bias": draw(st.booleans()),
         **groups,
         **shared,
         "n_experts": 8,

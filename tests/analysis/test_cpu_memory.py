@@ -84,6 +84,10 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "soft-caps": {"position": ROPE, "attention": {"logit_softcap": 50.0, "window": 16, "window_pattern": "LG"}},
     "sinks": {"position": ROPE, "attention": {"sinks": True, "n_kv_heads": 2}},
+    "mixture of heads": {**LLAMA, "attention": {"n_kv_heads": 2, "n_experts": 4}},
+    "mixture of narrow heads": {
+        "position": ROPE, "attention": {"d_head": 8, "n_kv_heads": 1, "n_experts": 16, "bias": False, "out_bias": True},
+    },
     "gated attention": {**LLAMA, "attention": {"d_head": 128, "n_kv_heads": 1, "gate": True}},
     "softplus gates": {**LLAMA, "attention": {"gate": True, "gate_activation": "softplus"}},
     "attention gated by head": {**LLAMA, "attention": {"gate": True, "gate_per_head": True}},

@@ -237,7 +237,8 @@ def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
     if not (values.get("n_kv_heads") or n_heads) % 2:
         values |= draw(_some({"differential": st.booleans()}))
     if not values.get("differential"):
-        values |= draw(_some({"d_value": st.none() | DIMS}))
+        top_k = n_heads // (values.get("n_kv_heads") or n_heads)
+        values |= draw(_some({"d_value": st.none() | DIMS, "n_experts": st.none() | st.integers(top_k, top_k + 4096)}))
     if draw(st.booleans()):
         is_normed = values.get("qk_norm", "none") != "none"
         shared = is_normed and values.get("d_value") is None
@@ -363,6 +364,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "n_dense_layers": st.integers(0, n_layers - 1),
         "router_bias": st.booleans(),
         "expert_scale": st.booleans(),
+        "out_bias": st.booleans(),
         "router_weight_on_input": st.booleans(),
         "routed_scale": NUMBERS,
     }

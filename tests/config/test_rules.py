@@ -324,6 +324,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit feed_forward.sub_norm, or write feed_forward.n_experts: null",
     ),
     (
+        {"n_heads": 8, "attention.n_kv_heads": 2, "attention.n_experts": 3},
+        "top-k-above-experts",
+        "n_heads / attention.n_kv_heads, 4, exceeds attention.n_experts 3",
+        "write attention.n_experts: 4",
+    ),
+    (
         {"feed_forward.channel_mixing": True, "feed_forward.gated": True},
         "without-effect",
         "feed_forward.channel_mixing has no effect unless feed_forward.gated is false",

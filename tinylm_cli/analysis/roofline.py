@@ -37,18 +37,24 @@ class ReadWeights(NamedTuple):
     expert_bytes: int = 0  # weights of all routed experts
     n_experts: int = 1  # E, routed experts per layer
     top_k: int = 1  # k, experts per token
+    attention_expert_bytes: int = 0  # weights of all experts of attention
+    n_attention_experts: int = 1  # those per layer
+    attention_top_k: int = 1  # those per token
 
     def read_bytes(self, tokens: int) -> int:
-        """Return the expected bytes that a pass over ``tokens`` reads, with uniformly random routing.
+        """Return the expected bytes that a pass over ``tokens`` reads, with uniformly random routing."""
+        experts = _read_of_experts(self.expert_bytes, self.n_experts, self.top_k, tokens)
+        of_attention = self.attention_expert_bytes, self.n_attention_experts, self.attention_top_k
+        return self.dense_bytes + experts + _read_of_experts(*of_attention, tokens)
 
-        An expert is not read with probability ``(1 - k / E) ** tokens``.
-        """
-        if tokens == 1:
-            return self.dense_bytes + self.expert_bytes * self.top_k // self.n_experts
-        if self.top_k >= self.n_experts:
-            return self.dense_bytes + self.expert_bytes
-        is_read = -math.expm1(tokens * math.log1p(-self.top_k / self.n_experts))  # 1 - (1 - k / E) ** tokens
-        return self.dense_bytes + round(self.expert_bytes * is_read)
+
+def _read_of_experts(nbytes: int, n_experts: int, top_k: int, tokens: int) -> int:
+    """Return the expected bytes of experts that are read; one is not with probability ``(1 - k / E) ** tokens``."""
+    if tokens == 1:
+        return nbytes * top_k // n_experts
+    if top_k >= n_experts:
+        return nbytes
+    return round(nbytes * -math.expm1(tokens * math.log1p(-top_k / n_experts)))  # 1 - (1 - k / E) ** tokens
 
 
 class DecodeStep(NamedTuple):
@@ -89,17 +95,29 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
         dtype: A key of ``DTYPE_BYTES``, the type of weights that are not quantized.
         quantization: How weights are quantized.
     """
-    dense = experts = 0
+    dense = experts = attention_experts = 0
     for section in tensor_table(without_mtp(config)):
         for tensor in section.tensors:
             if _is_looked_up(tensor, config, quantization):
                 continue
             uses = section.repeats if section.layers is None else len(section.layers)  # a shared block is read in each
             size = uses * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
-            dense, experts = (dense + size, experts) if tensor.experts_per_token is None else (dense, experts + size)
-    if config.feed_forward.n_experts is None:
-        return ReadWeights(dense)
-    return ReadWeights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
+            if tensor.experts_per_token is None:
+                dense += size
+            elif tensor.component == "experts":
+                experts += size
+            else:
+                attention_experts += size
+    return ReadWeights(dense, experts, *routed(config)[0], attention_experts, *routed(config)[1])
+
+
+def routed(config: ModelConfig) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the experts and the experts per token, of the feed-forward networks and of attention; 1 without any."""
+    feed_forward, n_attention_experts = config.feed_forward, config.attention.n_experts
+    return (
+        (1, 1) if feed_forward.n_experts is None else (feed_forward.n_experts, feed_forward.top_k),
+        (1, 1) if n_attention_experts is None else (n_attention_experts, config.attention_top_k),
+    )
 
 
 def _is_looked_up(tensor: Tensor, config: ModelConfig, quantization: QuantizationConfig) -> bool:

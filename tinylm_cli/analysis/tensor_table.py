@@ -363,6 +363,8 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
     feed_forward = config.feed_forward
     n_experts = feed_forward.n_experts
     assert n_experts is not None
+    if feed_forward.out_bias:
+        yield Tensor("feed_forward.out_bias", (config.d_model,), "experts")  # (D)
     yield from linear(
         "feed_forward.router", config.d_model, n_experts, "router", bias=feed_forward.router_bias
     )  # (E, D)

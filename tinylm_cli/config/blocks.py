@@ -281,6 +281,9 @@ class FeedForward(Block):
     out_norm: Annotated[bool, EXPERTS, MIXES, PRE_NORM] = Field(
         False, description="Normalize the sum of all experts, although no norm follows the mixer (A.X K1)."
     )
+    out_bias: Annotated[bool, EXPERTS] = Field(
+        False, description="Add a bias to the sum of the routed experts (JetMoE)."
+    )
     branch_norms: Annotated[bool, EXPERTS, SHARED_EXPERTS, SANDWICH] = Field(
         False,
         description="Norms of their own (Gemma 4): of the inputs of the router, which is then divided by √d_model, and"

@@ -43,7 +43,7 @@ CODES = {
     "too-deep": "Lists or mappings that nest too deep.",
     "too-many-errors": "More errors than are shown; the others are only counted.",
     "too-many-values": "More than 10,000 keys and values.",
-    "top-k-above-experts": "`feed_forward.top_k` exceeds `feed_forward.n_experts`.",
+    "top-k-above-experts": "A token selects more experts than there are.",
     "undefined-kind": "A layer of a kind that `layers.kinds` does not define.",
     "unknown-choice": "A value that is not one of the choices of its field.",
     "unknown-family": "A Hugging Face config with a `model_type` that tinylm does not support.",

@@ -80,6 +80,15 @@ def _normalized_values_are_keys(value: Values) -> Iterator[Problem]:
             return
 
 
+def _enough_attention_experts(value: Values) -> Iterator[Problem]:
+    n_experts, n_heads = value["attention.n_experts"], value["n_heads"]
+    top_k = n_heads // (value["attention.n_kv_heads"] or n_heads)
+    if n_experts is not None and value["attention.kind"] == "multi_head" and top_k > n_experts:
+        message = f"n_heads / attention.n_kv_heads, {top_k}, exceeds attention.n_experts {n_experts}"
+        fields = ("attention.n_experts", "n_heads", "attention.n_kv_heads")
+        yield Problem("top-k-above-experts", fields, message, f"write attention.n_experts: {top_k}")
+
+
 def _at_most(name: str, maximum: str, value: Values, *, code: str) -> Iterator[Problem]:
     """Yield a problem if the field ``name`` exceeds the field ``maximum``, and both are set."""
     number, limit = value[name], value[maximum]
@@ -327,6 +336,7 @@ RULES = (
     _differential_heads_are_pairs,
     _normalized_values_are_keys,
     _enough_experts,
+    _enough_attention_experts,
     _groups_hold_experts,
     _xielu_is_dense,
     _per_layer_gates_lack_xielu,

@@ -142,6 +142,11 @@ class ModelConfig(Block):
         return self.attention.n_kv_heads or self.n_heads
 
     @property
+    def attention_top_k(self) -> int:
+        """Experts of attention that a token selects, each of n_kv_heads heads."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
     def mamba_d_inner(self) -> int:
         """Inner dimensions of a Mamba layer."""
         return self.mamba.d_inner or EXPAND * self.d_model

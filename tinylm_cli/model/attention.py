@@ -13,6 +13,7 @@ from torch.nn import functional
 from tinylm_cli.config.choices import GateActivation
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.adapter import BlockAdapters, adapted
+from tinylm_cli.model.attention_experts import AttentionExperts, AttentionRoutes
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
@@ -111,12 +112,16 @@ class SelfAttention(SequenceMixer):
         Qiu et al. 2025 (output gate), https://arxiv.org/abs/2505.06708;
         Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423;
         Brandon et al. 2024 (keys and values of an earlier layer), https://arxiv.org/abs/2405.12981;
-        Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258
+        Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258;
+        Zhang et al. 2022 (mixture of attention heads), https://arxiv.org/abs/2210.05144
     """
 
     label = "self-attention"
     State = LayerKVCache
 
+    experts: AttentionExperts  # with attention.n_experts
+    q_proj: Linear  # without it
+    o_proj: Linear  # without it
     sinks: nn.Parameter | None
     lambda_q1: nn.Parameter
     lambda_k1: nn.Parameter
@@ -135,8 +140,11 @@ class SelfAttention(SequenceMixer):
         self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
         d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
         self.n_heads, self.n_kv_heads = config.n_heads, config.n_kv_heads
-        d_in = config.d_attention_input
-        self.q_proj = Linear(d_in, d_query, bias=attention.bias)
+        d_in, self.has_experts = config.d_attention_input, attention.n_experts is not None
+        if self.has_experts:
+            self.experts = AttentionExperts(config)
+        else:
+            self.q_proj = Linear(d_in, d_query, bias=attention.bias)
         projects = attention.kv_from is None  # keys and values
         self.k_proj = Linear(d_in, d_kv, bias=attention.bias) if projects else None
         d_values, d_out = config.n_kv_heads * self.d_value, config.n_heads * self.d_value
@@ -144,7 +152,8 @@ class SelfAttention(SequenceMixer):
         self.v_proj = Linear(d_in, d_values, bias=attention.bias) if projects_values else None
         d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·V
         self.gate_proj = Linear(d_in, d_gate, bias=attention.bias) if attention.gate else None
-        self.o_proj = Linear(d_out, config.d_model, bias=attention.has_out_bias)
+        if not self.has_experts:
+            self.o_proj = Linear(d_out, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
         self.norms_after_rope = attention.qk_norm_after_rope
         self.q_norm = self.k_norm = None
@@ -183,6 +192,9 @@ class SelfAttention(SequenceMixer):
         yield "n_heads", self.n_heads
         if self.n_kv_heads != self.n_heads:
             yield "n_kv_heads", self.n_kv_heads
+        if self.has_experts:
+            yield "n_experts", self.experts.n_experts
+            yield "top_k", self.experts.top_k
 
     def forward(
         self,
@@ -199,12 +211,14 @@ class SelfAttention(SequenceMixer):
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Keys and
         values are stored in ``shared`` if it is given, or with ``attention.kv_from`` read from it.
         """
+        routes = self.experts.route(x) if self.has_experts else None
         if self.k_proj is None:
             assert shared is not None, "an earlier layer has keys and values"
-            (q,) = self._heads([self.q_proj(x)], rotation)  # (B, H, T, K)
+            (q,) = self._heads([self._queries(x, routes)], rotation)  # (B, H, T, K)
             k, v = shared.keys, shared.values  # (B, G, S, K), (B, G, S, V)
         else:
-            q, k, v = self._projected(x, self.k_proj, rotation, adapters)  # (B, H, T, K), (B, G, T, K), (B, G, T, V)
+            # queries (B, H, T, K), keys (B, G, T, K), values (B, G, T, V)
+            q, k, v = self._projected(x, self.k_proj, rotation, routes, adapters)
             if cache is not None:
                 k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
             if shared is not None:
@@ -228,14 +242,33 @@ class SelfAttention(SequenceMixer):
             attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·V)
         if self.sub_norm is not None:
             attended = self.sub_norm(attended)  # (B, T, H·V)
-        out: Tensor = self.o_proj(attended)  # (B, T, D)
+        out = self._output(attended, routes)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
+    def _queries(self, x: Tensor, routes: AttentionRoutes | None) -> Tensor:
+        """Project ``x`` (B, T, D) to the queries of all heads, (B, T, H·K)."""
+        if routes is not None:
+            return self.experts.queries(x, routes)  # (B, T, H·K)
+        queries: Tensor = self.q_proj(x)  # (B, T, H·K)
+        return queries
+
+    def _output(self, attended: Tensor, routes: AttentionRoutes | None) -> Tensor:
+        """Project the output of all heads (B, T, H·V) to (B, T, D)."""
+        if routes is not None:
+            return self.experts.output(attended, routes)  # (B, T, D)
+        out: Tensor = self.o_proj(attended)  # (B, T, D)
+        return out
+
     def _projected(
-        self, x: Tensor, k_proj: Linear, rotation: Rotation | None, adapters: BlockAdapters | None
+        self,
+        x: Tensor,
+        k_proj: Linear,
+        rotation: Rotation | None,
+        routes: AttentionRoutes | None,
+        adapters: BlockAdapters | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the queries (B, H, T, K), keys (B, G, T, K) and values (B, G, T, V) of ``x`` (B, T, D)."""
-        q, k = self.q_proj(x), k_proj(x)  # (B, T, H·K), (B, T, G·K)
+        q, k = self._queries(x, routes), k_proj(x)  # (B, T, H·K), (B, T, G·K)
         if adapters is not None:
             q, k = adapted(q, x, adapters.q_proj), adapted(k, x, adapters.k_proj)  # (B, T, H·K), (B, T, G·K)
         v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·V)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -176,6 +177,29 @@ class ExpertLinear(nn.Module):
         return lambda x, expert: functional.linear(x, weights[expert], biases[expert])
 
 
+class Dispatch(NamedTuple):
+    """The order in which N tokens, each copied for its k experts, are sorted by expert."""
+
+    order: Tensor  # positions of the sorted copies among all, token by token, (N·k)
+    rows: Tensor  # the token of each sorted copy, (N·k)
+    counts: list[int]  # the copies of each expert, E
+
+    def apply(self, apply_expert: ApplyExpert, inputs: Tensor) -> Tensor:
+        """Map the sorted inputs (N·k, in), each with its expert, to (N·k, out)."""
+        parts = enumerate(torch.split(inputs, self.counts))
+        return torch.cat([apply_expert(part, expert) for expert, part in parts if len(part)])  # (N·k, out)
+
+
+def sort_by_expert(indices: Tensor, n_experts: int) -> Dispatch:
+    """Return the order of the tokens whose experts are ``indices`` (N, k)."""
+    order = indices.flatten().argsort(stable=True)  # (N·k)
+    if indices.is_meta:  # counts per expert are unknown on meta, but neither shapes nor total FLOPs depend on them
+        counts = [len(order), *[0] * (n_experts - 1)]
+    else:
+        counts = torch.bincount(indices.flatten(), minlength=n_experts).tolist()
+    return Dispatch(order, order // indices.shape[1], counts)
+
+
 class Experts(nn.Module):
     """The routed experts: E feed-forward networks.
 
@@ -203,18 +227,13 @@ class Experts(nn.Module):
         ``x`` are the vectors (N, D), ``indices`` the experts of each token (N, k), ``weights`` their weights (N, k).
         """
         apply_expert = self._per_expert()  # first, so that backward stacks the gradients last, when memory use is low
-        order = indices.flatten().argsort(stable=True)  # (N·k), sorted by expert
-        rows = order // indices.shape[1]  # (N·k)
-        weights = weights.flatten()[order, None]  # (N·k, 1)
+        dispatch = sort_by_expert(indices, self.n_experts)
+        rows = dispatch.rows  # (N·k)
+        weights = weights.flatten()[dispatch.order, None]  # (N·k, 1)
         inputs = x[rows]  # (N·k, D)
         if self.weights_input:
             inputs = inputs * weights  # (N·k, D)
-        if x.is_meta:  # counts per expert are unknown on meta, but neither shapes nor total FLOPs depend on them
-            counts = [len(inputs), *[0] * (self.n_experts - 1)]
-        else:
-            counts = torch.bincount(indices.flatten(), minlength=self.n_experts).tolist()
-        parts = enumerate(torch.split(inputs, counts))
-        outputs = torch.cat([apply_expert(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
+        outputs = dispatch.apply(apply_expert, inputs)  # (N·k, D)
         if not self.weights_input:
             outputs = outputs * weights  # (N·k, D)
         return torch.zeros_like(x).index_add(0, rows, outputs)  # (N, D)
@@ -246,9 +265,14 @@ class ExpertFeedForward(nn.Module):
         Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671
     """
 
+    out_bias: nn.Parameter | None
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         d_shared, has_gate = config.d_shared_experts, config.feed_forward.shared_expert_gate
+        values = torch.empty(config.d_model, device="meta", dtype=torch.float32)  # (D)
+        self.register_parameter("out_bias", nn.Parameter(values) if config.feed_forward.out_bias else None)
+        self.initial_values = {"out_bias": 0.0}
         self.router = Router(config)
         self.experts = Experts(config)
         self.shared_experts = FeedForward(config, d_shared) if d_shared else None
@@ -284,6 +308,8 @@ class ExpertFeedForward(nn.Module):
             out: Tensor = self.post_expert_norm(self.experts(self.expert_norm(flat), indices, weights))  # (N, D)
         else:
             out = self.experts(flat, *self.router.route(flat))  # (N, D)
+        if self.out_bias is not None:
+            out = out + self.out_bias  # (N, D)
         return out.view_as(x)  # (B, T, D)
 
 

@@ -14,7 +14,7 @@ from tinylm_cli.analysis.parallel.layouts import with_micro_batches
 from tinylm_cli.analysis.parallel.plan import plan_bytes
 from tinylm_cli.analysis.parallel.sharding import layers_by_cost
 from tinylm_cli.analysis.parallel.stage_memory import group_length, stage_counts
-from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock, decode_step
+from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock, decode_step, routed
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 
@@ -131,16 +131,17 @@ def _serving_phases(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
 def _decoding(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
     step = decode_step(config, space.serving)
     weights = step.weights
-    return step.flops_per_sequence, step.cache_bytes_per_sequence, weights.dense_bytes, weights.expert_bytes
+    experts = weights.expert_bytes, weights.attention_expert_bytes
+    return step.flops_per_sequence, step.cache_bytes_per_sequence, weights.dense_bytes, *experts
 
 
 def _decode_seconds(space: SearchSpace) -> Combine:
-    clock, settings = _clock(space), space.family.config.feed_forward
-    routed = () if settings.n_experts is None else (settings.n_experts, settings.top_k)
+    clock, (of_experts, of_attention) = _clock(space), routed(space.family.config)
 
     def seconds(counts: Sequence[int]) -> float:
-        flops, cache_bytes, dense_bytes, expert_bytes = counts
-        return clock(DecodeStep(ReadWeights(dense_bytes, expert_bytes, *routed), flops, cache_bytes))
+        flops, cache_bytes, dense_bytes, expert_bytes, attention_expert_bytes = counts
+        weights = ReadWeights(dense_bytes, expert_bytes, *of_experts, attention_expert_bytes, *of_attention)
+        return clock(DecodeStep(weights, flops, cache_bytes))
 
     return seconds
 

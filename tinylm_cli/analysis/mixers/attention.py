@@ -142,7 +142,10 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     if attention.differential:
         for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
             yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
-    yield from linear("attention.q_proj", d_in, d_query, "attention", bias=attention.bias)  # (H·K, D)
+    if attention.n_experts is None:
+        yield from linear("attention.q_proj", d_in, d_query, "attention", bias=attention.bias)  # (H·K, D)
+    else:
+        yield from _experts(config, attention.n_experts)
     if projects:
         yield from linear("attention.k_proj", d_in, d_keys, "attention", bias=attention.bias)  # (G·K, D)
     if projects and not attention.keys_as_values:
@@ -151,7 +154,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
         yield from linear(
             "attention.gate_proj", d_in, _d_gate(config, d_out), "attention", bias=attention.bias
         )  # (H·K_v or H, D)
-    yield from linear("attention.o_proj", d_out, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
+    if attention.n_experts is None:
+        yield from linear("attention.o_proj", d_out, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
     if attention.qk_norm != "none" and attention.qk_norm_weight:
         per_head = attention.qk_norm == "per_head"
         yield from norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
@@ -159,6 +163,23 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
             yield from norm("attention.k_norm", config, config.d_head if per_head else d_keys)  # (K) or (G·K)
     if attention.sub_norm:
         yield from norm("attention.sub_norm", config, d_out)  # (H·K_v)
+
+
+def _experts(config: ModelConfig, n_experts: int) -> Iterator[Tensor]:
+    """Yield the bias of the output, the router, and the projections of E experts of G heads, of which a token uses k.
+
+    References:
+        Zhang et al. 2022 (mixture of attention heads), https://arxiv.org/abs/2210.05144
+    """
+    d, d_in, attention, name = config.d_model, config.d_attention_input, config.attention, "attention.experts"
+    d_query, d_out = (config.n_kv_heads * each for each in (config.d_head, config.d_value_per_kv_head))
+    if attention.has_out_bias:
+        yield Tensor(f"{name}.bias", (d,), "attention")  # (D)
+    yield from linear(f"{name}.router", d_in, n_experts, "attention", bias=False)  # (E, D)
+    queries = linear(f"{name}.q_proj", d_in, d_query, "attention", bias=attention.bias)  # (E, G·K, D)
+    outputs = linear(f"{name}.o_proj", d_out, d, "attention", bias=False)  # (E, D, G·K_v)
+    for tensor in (*queries, *outputs):
+        yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=config.attention_top_k)
 
 
 def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:

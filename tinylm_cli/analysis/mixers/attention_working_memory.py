@@ -121,6 +121,12 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
         element_bytes * (held + d_out + d_out),  # held, the output (B, H, T, K_v), the output (B, T, H·K_v)
         element_bytes * (held + d_out + config.d_model),  # held, the output (B, T, H·K_v), its projection (B, T, D)
     ]
+    if config.attention.n_experts is not None:
+        top_k = config.attention_top_k
+        # held, the output, the same sorted by expert; the outputs of experts (k × D) and the same weighted, or the sum
+        # before and after its bias
+        sorting = element_bytes * (held + 2 * d_out + max(2 * top_k, top_k + 2) * config.d_model)
+        peaks.append(sorting + 2 * top_k * (INT64_BYTES + element_bytes))  # order, rows; weights, also sorted
     if config.attention.differential:
         # held; the outputs of both heads (2·H·K); of all pairs, the difference, normalized and scaled (H·K each)
         peaks.append(element_bytes * (held + 5 * d_query))

@@ -197,8 +197,8 @@ def _sharded_table(config: ModelConfig, tensor: int, expert: int) -> TensorTable
 
 
 def is_routed(tensor: Tensor) -> bool:
-    """Return whether a tensor belongs to routed experts."""
-    return tensor.experts_per_token is not None
+    """Return whether a tensor belongs to routed experts that expert parallelism shards; not those of attention."""
+    return tensor.experts_per_token is not None and tensor.component == "experts"
 
 
 def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
@@ -207,9 +207,10 @@ def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
     part, module, kind = names[0], names[-2], names[-1]
     shape = list(tensor.shape)
     rows = 0
+    if tensor.experts_per_token is not None:
+        rows = 1
     if is_routed(tensor):
         shape[0] //= layout.expert
-        rows = 1
     spans_heads = module in ("q_norm", "k_norm") and config.attention.qk_norm == "full"
     column_parallel, row_parallel = _parallel_modules(part)
     if not column_parallel.isdisjoint((module, kind)) or spans_heads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.dtypes import BOOL_BYTES
+from tinylm_cli.analysis.dtypes import BOOL_BYTES, INT64_BYTES
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 
@@ -21,6 +21,10 @@ SUB_NORM_TENSORS = (
 )
 """The tensors of the norm before the output projection, freed before the backward pass of core attention."""
 
+ROUTED_OUTPUT = "routed attention output"
+EXPERT_OUTPUTS = ("attention expert outputs", "weighted attention expert outputs")
+"""The tensors of the output projections of experts, freed before the backward pass of core attention."""
+
 FACTOR = "difference factor"
 DIFFERENCE, DIFFERENCE_NORM, NORMALIZED_DIFFERENCE = "difference", "difference norm", "normalized difference"
 DIFFERENCES = (
@@ -35,7 +39,9 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     Follows ``model/attention.py:SelfAttention.forward`` and ``model/latent_attention.py:LatentAttention.forward``.
     """
     config = run.config
-    yield x  # read by q_proj, k_proj and v_proj
+    yield x  # read by q_proj, k_proj and v_proj, or by the router
+    if config.attention.n_experts is not None:
+        yield from _routing(run)
     if config.attention.kind == "latent":
         yield from _latent_attention(run)
         return
@@ -87,7 +93,27 @@ def _output_tensors(run: ForwardPass, output: SavedTensor, d_value: int) -> Iter
     if config.attention.sub_norm:
         yield from norm(run, SUB_NORM, output, run.tokens, heads * d_value, sharding="tensor")
         output = _of_heads(run, SUB_NORM_OUTPUT, heads, d_value)
-    yield output  # read by o_proj
+    if config.attention.n_experts is None:
+        yield output  # read by o_proj
+        return
+    yield _of_heads(run, ROUTED_OUTPUT, heads, d_value)  # read by o_proj of the experts
+    for name in EXPERT_OUTPUTS:
+        size = run.tokens * config.attention_top_k * config.d_model * run.element_bytes  # B × T × k × D
+        yield SavedTensor(name, "attention", size, "sequence")
+
+
+def _routing(run: ForwardPass) -> Iterator[SavedTensor]:
+    """Yield the tensors that ``model/attention_experts.py:AttentionExperts.route`` and ``.queries`` save."""
+    routed = run.tokens * run.config.attention_top_k  # B × T × k
+
+    def of_experts(name: str, element_bytes: int) -> SavedTensor:
+        return SavedTensor(name, "attention", routed * element_bytes, "sequence")
+
+    yield of_experts("routing weights", run.upcast_bytes)
+    for name in ("expert indices of attention", "order of attention", "rows of attention", "order of queries"):
+        yield of_experts(name, INT64_BYTES)
+    yield of_experts("sorted routing weights", run.element_bytes)
+    yield of_experts("routed inputs", run.config.d_attention_input * run.element_bytes)
 
 
 def _differences(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -232,7 +258,15 @@ def _core(name: str, nbytes: int, sharding: Sharding = "tensor") -> SavedTensor:
 
 
 def attention_gradient_bytes(run: ForwardPass) -> int:
-    """Return the bytes of gradients that attention's backward pass holds at once.
+    """Return the bytes of gradients that attention's backward pass holds at once: of its experts, or its core."""
+    if run.config.attention.n_experts is None:
+        return _core_gradient_bytes(run)
+    routed = run.tokens * run.config.attention_top_k * run.config.d_model * run.element_bytes  # B × T × k × D
+    return max(_core_gradient_bytes(run), 2 * routed)  # of the outputs of experts, weighted and not
+
+
+def _core_gradient_bytes(run: ForwardPass) -> int:
+    """Return the bytes of gradients that the backward pass of core attention holds at once.
 
     If scores are materialized, these are gradients of scores; otherwise of queries, keys, values and output. CUDA's
     flash kernel accumulates the query gradient in float32, with one scalar per query and head. It computes key and

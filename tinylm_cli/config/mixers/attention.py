@@ -11,6 +11,7 @@ from tinylm_cli.config.base import (
     MAX_DIM,
     MAX_FACTOR,
     MAX_LEN,
+    MAX_N_EXPERTS,
     MAX_N_HEADS,
     MAX_WINDOW_PATTERN,
     Block,
@@ -157,6 +158,13 @@ class Attention(Block):
         False,
         description="Differential attention (DiffLlama): a pair of heads attends to the concatenated values of both"
         " with softmax_1 − λ × softmax_2, where λ is learned.",
+    )
+    n_experts: Annotated[int | None, MULTI_HEAD, NOT_DIFFERENTIAL] = optional(
+        8,
+        "Mixture of attention heads (JetMoE): experts with query and output projections for n_kv_heads heads each; a"
+        " token selects n_heads / n_kv_heads of them; default: one projection of all heads.",
+        ge=1,
+        le=MAX_N_EXPERTS,
     )
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."

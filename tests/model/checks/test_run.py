@@ -224,8 +224,13 @@ LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6
         {"attention": LATENT, "position": {"kind": "rope"}},
         {"attention": {"window": 2, "window_pattern": "LG"}},
         {"head": {"dense": True}},  # tied, as in ModernBERT
+        {"block": {"skip_multiplier": 1.5}, "position": {"kind": "none"}},
+        {"block": {"skip_multiplier": 2.0, "parallel": True}, "position": {"kind": "learned"}},
     ],
-    ids=["caps", "norms of heads", "one dimension a head", "large logits", "latent", "windows", "dense"],
+    ids=[
+        *("caps", "norms of heads", "one dimension a head", "large logits", "latent", "windows", "dense"),
+        *("skip multiplier", "skip multiplier of parallel blocks"),
+    ],
 )
 def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]) -> None:
     report = check(make_config(**fields))

@@ -89,10 +89,10 @@ def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor
 def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor) -> tuple[float, float]:
     """Return the mean logit that a new tied head gives to the current input token, and the allowed deviation.
 
-    The final norm reads ``e + r``: e is the embedding of the input token, computed from row w; r is the sum of the
-    blocks' outputs, which is independent of w. The norm divides both by their std σ, so the logit is
-    ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset
-    tiny and at most about 0.02 · D, so a wide tied model starts with a loss far above ln V.
+    The final norm reads ``e + r``: e is the embedding of the input token, computed from row w, times all multipliers of
+    skip connections; r is the sum of the blocks' outputs, which is independent of w. The norm divides both by their std
+    σ, so the logit is ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus positions. The first term is
+    about 1 in the preset tiny and at most about 0.02 · D, so a wide tied model starts with a loss far above ln V.
 
     The std of one logit is that of ``r·w / σ``: at most about ``initial_logit_std``, because the length of r is at most
     about σ √D. The allowed deviation is six of these, and less for a mean over several different tokens. All logits
@@ -104,6 +104,10 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
         residual: Input of the final norm, (B, T, D).
     """
     norm, head = context.config.norm, context.config.head
+    blocks = [kind.block for kind in layer_pattern(context.config)]  # of each layer
+    if not any(block.normed_residual for block in blocks):  # whose norms take most of the multipliers back
+        skips = (block.skip_multiplier for block in blocks for _ in range(1 if block.parallel else block.n_sublayers))
+        embedded = embedded * math.prod(skips)  # (B, T, D)
     if norm.kind == "layernorm":
         embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each
     rows = context.model.lm_head.weight.detach().cpu().double()[context.tokens.cpu()]  # (B, T, D)
@@ -228,6 +232,7 @@ def _everything_learns(context: CheckContext) -> bool:
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
     is_weighted = not shares or min(feed_forward.top_k, feed_forward.n_experts or 1) > 1
     routing = feed_forward.n_experts is None or (is_weighted and feed_forward.router != "sparsemixer")
+    routing = routing and (config.attention.n_experts is None or config.attention_top_k > 1)
     learns = varied and active and routing and _attention_depends_on_keys(context) and context.dtype != torch.float16
     return context.newly_initialized and context.must_respond_to_tokens and learns
 

@@ -985,6 +985,17 @@ def mamba(draw: Draw) -> Keys:
     }
 
 
+def jetmoe(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw)
+    del keys["num_attention_heads"]
+    return keys | {
+        "kv_channels": draw(one_of(4, 6)),
+        "activation_function": draw(one_of("silu", "gelu")),
+        "num_local_experts": draw(one_of(3, 4)),
+        "num_experts_per_tok": draw(one_of(1, 2, 3)),
+    }
+
+
 def rwkv(draw: Draw) -> Keys:
     width = draw(one_of(12, 16))
     return {
@@ -1506,6 +1517,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "llama": llama,
     "llama4_text": llama4_text,
     "recurrent_gemma": recurrent_gemma,
+    "jetmoe": jetmoe,
     "rwkv": rwkv,
     "mamba": mamba,
     "falcon_h1": falcon_h1,

@@ -624,6 +624,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "layers.pattern": "2 recurrent, attention", "layers.last": "2 recurrent",
         "layers.kinds": {"recurrent": {"block": {"mixer": "rg_lru"}}, "attention": {}},
     },
+    "jetmoe": {
+        **LLAMA, "d_model": 2048, "n_heads": 32, "n_layers": 24, "d_ff": 5632, "attention.n_kv_heads": 16,
+        "attention.d_head": 128, "attention.n_experts": 8, "attention.out_bias": True, "feed_forward.n_experts": 8,
+        "feed_forward.top_k": 2, "feed_forward.router": "topk_softmax", "feed_forward.out_bias": True,
+        "position.theta": 1e4, "norm.eps": 1e-5, "layers.pattern": "layer", "tie_weights": True,
+        "layers.kinds": {"layer": {"norm": {"eps": 1e-6}}},
+    },
     "rwkv": {
         "d_model": 768, "n_layers": 12, "d_ff": 3072, "max_len": 1024, "block.mixer": "rwkv", "rwkv.d_inner": 768,
         "position.kind": "none", "norm.kind": "layernorm", "norm.eps": 1e-5, "norm.bias": None, "embedding.norm": True,

@@ -217,8 +217,7 @@ class SelfAttention(SequenceMixer):
             (q,) = self._heads([self._queries(x, routes)], rotation)  # (B, H, T, K)
             k, v = shared.keys, shared.values  # (B, G, S, K), (B, G, S, V)
         else:
-            # queries (B, H, T, K), keys (B, G, T, K), values (B, G, T, V)
-            q, k, v = self._projected(x, self.k_proj, rotation, routes, adapters)
+            q, k, v = self._projected(x, self.k_proj, rotation, routes, adapters)  # (B, H, T, K), 2 × (B, G, T, K or V)
             if cache is not None:
                 k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
             if shared is not None:

@@ -254,6 +254,7 @@ FAMILIES = {
         Family("gpt_bigcode", "gpt_bigcode.GPTBigCodeKeys", "GPTBigCodeForCausalLM", "StarCoder and SantaCoder"),
         Family("gpt_neo", "gpt_neo.GPTNeoKeys", "GPTNeoForCausalLM", "GPT-Neo"),
         Family("recurrent_gemma", "recurrent_gemma.RecurrentGemmaKeys", "RecurrentGemmaForCausalLM", "RecurrentGemma"),
+        Family("jetmoe", "jetmoe.JetMoeKeys", "JetMoeForCausalLM", "JetMoE"),
         Family("rwkv", "rwkv.RwkvKeys", "RwkvForCausalLM", "RWKV-4"),
         Family("mamba", "mamba.MambaKeys", "MambaForCausalLM", "Mamba"),
         Family("falcon_mamba", "mamba.FalconMambaKeys", "FalconMambaForCausalLM", "Falcon Mamba"),

@@ -138,6 +138,8 @@ def sites(parent: ast.AST, scope: str = "") -> Iterator[Site]:
                 continue
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 continue
+            if isinstance(node, ast.keyword) and node.arg == "strict":
+                continue  # zip(strict=True) is an assertion
             put = partial(value.__setitem__, index) if isinstance(value, list) else partial(setattr, parent, name)
             found = [*replacements(node), *(negations(node) if name in ("test", "ifs") else ())]
             yield from (Site(scope, parent, node, new, put) for new in found)

@@ -52,6 +52,7 @@ def changes(text: str) -> set[str]:
         ("@f(1)\ndef g(): return x", set()),
         ("assert a < b", set()),
         ("if TYPE_CHECKING: import x", set()),
+        ("x = zip(a, b, strict=True)", set()),
         ("f'{x:.3f} {y}'", set()),
         ("x = int | None", set()),
         ("x = a | b", {"x = a & b"}),

@@ -6,18 +6,6 @@ _LAST_OF_TWO = "the tensor has two dimensions, so dimension 1 is the last"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     (
-        "tinylm_cli/analysis/design/closed_form.py",
-        "fit_closed_form.by_phase",
-        "True → False",
-        0,
-    ): "a figure has as many counts at every depth",
-    (
-        "tinylm_cli/analysis/design/ranking.py",
-        "Proportions.distance",
-        "True → False",
-        0,
-    ): "Proportions always has the same five fields, so zip never finds one too few",
-    (
         "tinylm_cli/config/layer_kinds.py",
         "shortest_period",
         "len(cycle) + 1 → len(cycle) + 2",

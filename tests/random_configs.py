@@ -19,7 +19,8 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "short_conv": st.fixed_dictionaries({"kernel_size": one_of([1, 3, 4]), "bias": st.booleans()}),
     "mamba": st.fixed_dictionaries(
         {
-            "d_inner": one_of([None, 1, 12]),
+            "d_inner": one_of([None, 12]),
+            "n_heads": one_of([1, 1, 2, 4]),
             "d_state": one_of([1, 5]),
             "dt_rank": one_of([None, 3]),
             "kernel_size": one_of([1, 4]),

@@ -158,6 +158,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "lightning_attention": {"n_heads": 1, "d_head": 512, "chunk_len": 256},
     },
     "attention beside state spaces": {**LLAMA, "block": {"mixer": "attention_mamba2"}},
+    "state spaces of several heads": {"block": {"mixer": "mamba"}, "mamba": {"n_heads": 8}},
     "block shared by state spaces": {**LLAMA, "block": {"mixer": "shared_block_mamba2"}},
     "wide block shared by state spaces": {
         "position": ROPE, "attention": {"d_head": 64, "qk_norm": "full"}, "norm": {"kind": "rmsnorm"},

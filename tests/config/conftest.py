@@ -287,6 +287,7 @@ SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1
 def _mamba(draw: st.DrawFn) -> dict[str, Any]:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "d_inner": st.none() | DIMS,
+        "n_heads": st.just(1),
         "d_state": DIMS,
         "dt_rank": st.none() | DIMS,
         "kernel_size": st.integers(1, 1024),

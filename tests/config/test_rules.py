@@ -443,6 +443,12 @@ SAID: list[tuple[Values, str, str, str]] = [
         "write gated_deltanet.n_key_heads: 3, or omit gated_deltanet.n_value_heads",
     ),
     (
+        {"block.mixer": "mamba", "mamba.d_inner": 30, "mamba.n_heads": 4},
+        "heads-do-not-divide",
+        "mamba.n_heads 4 does not divide the 30 inner dimensions of mamba",
+        "write mamba.n_heads: 3 or 5",
+    ),
+    (
         {"block.mixer": "rg_lru", "rg_lru.d_inner": 30, "rg_lru.n_blocks": 4},
         "heads-do-not-divide",
         "rg_lru.n_blocks 4 does not divide the 30 inner dimensions of rg_lru",

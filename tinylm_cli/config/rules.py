@@ -7,7 +7,7 @@ from contextlib import suppress
 from math import isqrt
 from typing import get_args
 
-from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS, WITH_ATTENTION, WITH_MAMBA2, WITH_SHARED_BLOCK
+from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS, WITH_ATTENTION, WITH_MAMBA, WITH_MAMBA2, WITH_SHARED_BLOCK
 from tinylm_cli.config.choices import PlainActivation
 from tinylm_cli.config.dependencies import (
     POSITIONS_IN_ATTENTION,
@@ -263,6 +263,15 @@ def _shared_block_is_plain(value: Values) -> Iterator[Problem]:
             yield Problem("contradiction", (name, "block.mixer"), message, remedy)
 
 
+def _mamba_heads_divide_the_width(value: Values) -> Iterator[Problem]:
+    inner, n_heads = value["mamba.d_inner"] or EXPAND * value["d_model"], value["mamba.n_heads"]
+    if value["block.mixer"] in WITH_MAMBA and inner % n_heads:
+        message = f"mamba.n_heads {n_heads} does not divide the {inner} inner dimensions of mamba"
+        near = 1 if n_heads > inner else _divisors_near(inner, n_heads)
+        fields = ("mamba.n_heads", "mamba.d_inner")
+        yield Problem("heads-do-not-divide", fields, message, f"write mamba.n_heads: {near}")
+
+
 def _mamba2_heads_fit(value: Values) -> Iterator[Problem]:
     n_heads, d_head, d_model = value["mamba2.n_heads"], value["mamba2.d_head"], value["d_model"]
     n_groups = value["mamba2.n_groups"]
@@ -351,6 +360,7 @@ RULES = (
     _layer_has_a_part,
     _positions_inside_attention,
     _shared_block_is_plain,
+    _mamba_heads_divide_the_width,
     _mamba2_heads_fit,
     _mamba2_steps_are_bounded,
     _delta_value_heads_share_keys,

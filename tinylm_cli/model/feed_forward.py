@@ -164,6 +164,7 @@ class FeedForward(nn.Module):
             up = up + of_up  # (..., F)
             gate = None if gate is None else gate + of_gate[0]  # (..., F)
         hidden = self.activation(up, gate)  # (..., F)
+        del up, gate
         if self.sub_norm is not None:
             hidden = self.sub_norm(hidden)  # (..., F)
         out: Tensor = self.down_proj(hidden)  # (..., D)

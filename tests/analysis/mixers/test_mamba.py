@@ -75,6 +75,8 @@ def test_tensor_parallel() -> None:
     assert shapes["mamba.out_proj.weight"] == (D, INNER // 4)
     (mismatch,) = layout_mismatches(make("mamba.d_inner=1535"), TrainingSetup(n_gpus=2), Layout(tensor=2))
     assert mismatch.config_field == "mamba.d_inner"
+    (mismatch,) = layout_mismatches(make("mamba.n_heads=3"), TrainingSetup(n_gpus=2), Layout(tensor=2))
+    assert mismatch.config_field == "mamba.n_heads"
 
 
 def small(*overrides: str) -> ModelConfig:
@@ -106,7 +108,7 @@ def test_saved_tensors(norm: str, dtype: str, element_bytes: int) -> None:
         outside |= {f"{name}_norm statistics": tokens * 4 for name in ("dt", "b", "c")}
         outside["dt_norm output"] = tokens * 3 * element_bytes
     vectors = ["Δ before softplus", "Δ", "Δ·x", "gated input", "activated gate"]
-    vectors += ["x in float32", "gate"] if is_cast else []
+    vectors += ["x in float32", "z"] if is_cast else []
     scan = dict.fromkeys(vectors, tokens * 6 * 4)
     scan |= dict.fromkeys(("scan decays", "scan states", "scan states, stacked"), tokens * 6 * 5 * 4)
     scan["A"] = 2 * 6 * 5 * 4  # exp(A_log), its negative

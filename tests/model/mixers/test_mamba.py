@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import FalconMambaConfig, MambaConfig
+from transformers import FalconMambaConfig, MambaConfig, ZambaConfig
 from transformers.models.falcon_mamba.modeling_falcon_mamba import FalconMambaMixer
 from transformers.models.mamba.modeling_mamba import MambaMixer
+from transformers.models.zamba.modeling_zamba import ZambaMambaMixer
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
@@ -51,10 +52,29 @@ def test_equals_transformers(make_config: Make, randomized: Randomize, fields: d
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
 
 
+def test_heads_equal_transformers(make_config: Make, randomized: Randomize) -> None:
+    """Zamba's mixer, whose input projection gives x and z of each inner dimension in turn."""
+    ours = mamba(make_config, randomized, n_heads=4, bias=True, dt_rank=3)
+    keys: dict[str, Any] = {"mamba_d_state": 5, "mamba_dt_rank": 3, "n_mamba_heads": 4, "mamba_proj_bias": True}
+    theirs = ZambaMambaMixer(ZambaConfig(hidden_size=16, num_hidden_layers=3, **keys), layer_idx=0)
+    stored = ours.state_dict()
+    for name in ("in_proj.weight", "in_proj.bias"):
+        stored[name] = torch.stack(stored[name].chunk(2), dim=1).flatten(0, 1)
+    for name in ("x_proj.weight", "dt_proj.weight", "dt_proj.bias", "A_log", "D"):
+        by_head = torch.unflatten(stored.pop(name), 0, (4, -1))
+        stored[name.replace(".", "_")] = by_head
+    theirs.load_state_dict({name.replace("conv.", "conv1d."): value for name, value in stored.items()})
+    x = torch.randn(2, LENGTH, 16)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("lengths", [[LENGTH], [1] * LENGTH, [4, 1, 1, 5], [1, 9, 1]])
+@pytest.mark.parametrize("n_heads", [1, 4])
 @pytest.mark.parametrize("norm", ["none", "weighted"])
-def test_steps_equal_the_parallel_form(make_config: Make, randomized: Randomize, norm: str, lengths: list[int]) -> None:
-    module = mamba(make_config, randomized, norm=norm)
+def test_steps_equal_the_parallel_form(
+    make_config: Make, randomized: Randomize, norm: str, n_heads: int, lengths: list[int]
+) -> None:
+    module = mamba(make_config, randomized, norm=norm, n_heads=n_heads)
     x = torch.randn(2, LENGTH, 16)
     state = MambaState(torch.zeros(2, 3, 32), torch.zeros(2, 32, 5))
     with torch.no_grad():

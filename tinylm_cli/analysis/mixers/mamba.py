@@ -1,6 +1,7 @@
 """Mamba: a selective state-space model with a decay for each number of the state, computed position by position.
 
-Letters: B batch_size, T tokens, D d_model, I d_inner, N d_state, R dt_rank, L kernel_size, Q tokens of a chunk.
+Letters: B batch_size, T tokens, D d_model, I d_inner, N d_state, R dt_rank, L kernel_size, H n_heads, Q tokens of a
+chunk.
 
 Operations are counted as matmuls, in both forms: Δ·x ⊗ B, ``2 · T · I · N``, and h·C, ``2 · T · I · N``. Decays,
 the sum that updates the state, gates and norms are elementwise and not counted.
@@ -17,7 +18,7 @@ from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer, state_element_bytes
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
 from tinylm_cli.analysis.tensor import Tensor, linear
 from tinylm_cli.config.blocks import Norm
 from tinylm_cli.config.schema import ModelConfig
@@ -45,7 +46,10 @@ class Mamba(Mixer):
         if settings.conv_bias:
             yield Tensor("mamba.conv.bias", (inner,), "mamba")  # (I)
         projected = _projected(config)
-        yield from linear("mamba.x_proj", inner, sum(projected.values()), "mamba", bias=False)  # (R + 2·N, I)
+        heads, d_projected = settings.n_heads, sum(projected.values())
+        yield from linear(
+            "mamba.x_proj", inner // heads, heads * d_projected, "mamba", bias=False
+        )  # (H·(R + 2·N), I/H)
         if settings.norm == "weighted":
             for name, size in projected.items():
                 yield Tensor(f"mamba.{name}_norm.weight", (size,), "mamba")  # (R), (N), (N)
@@ -66,8 +70,11 @@ class Mamba(Mixer):
         return inputs + inner * config.mamba.d_state * max(element_bytes, FLOAT32_BYTES)  # I × N
 
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
-        """Yield the inner dimensions."""
-        yield "mamba.d_inner", config.mamba_d_inner
+        """Yield the inner dimensions, or the heads if there are several."""
+        if config.mamba.n_heads > 1:
+            yield "mamba.n_heads", config.mamba.n_heads
+        else:
+            yield "mamba.d_inner", config.mamba_d_inner
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the scan and the gate save.
@@ -105,13 +112,15 @@ class Mamba(Mixer):
         if inference.backend == "flash":
             yield held + inference.tokens * 3 * inner * element_bytes  # x, Δ, y
             return
-        is_cast, n = upcast_bytes > element_bytes, settings.d_state
+        is_cast, n, heads = upcast_bytes > element_bytes, settings.d_state, settings.n_heads
         held += inference.tokens * inner * element_bytes + inner * n * upcast_bytes  # x (I); A (I × N)
+        if heads > 1:  # A of each sequence, and the state by head
+            held += 2 * inference.batch_size * inner * n * upcast_bytes
         # Δ, x in float32 (I each); B, C (N each)
-        held += inference.tokens * ((1 + is_cast) * inner + 2 * n) * upcast_bytes
+        held += inference.tokens * ((1 + is_cast) * inner + 2 * heads * n) * upcast_bytes
         chunk = inference.batch_size * min(settings.chunk_len, inference.seq_len)  # B × Q
         states = chunk * inner * n * upcast_bytes  # B × Q × I × N
-        copies = chunk * (inner + 2 * n) * upcast_bytes  # Δ·x, B and C of the chunk
+        copies = chunk * (inner + 2 * heads * n) * upcast_bytes  # Δ·x, B and C of the chunk
         outputs = inference.tokens * inner * upcast_bytes
         state = inference.batch_size * inner * n * upcast_bytes  # before a chunk or after the last one, B × I × N
         # Δ·x, y; decays, added inputs, each state, stacked
@@ -128,7 +137,9 @@ class Mamba(Mixer):
         window = (2 * settings.kernel_size + 1) * inner * element_bytes  # L inputs, their products (L × I), their sum
         is_cast, decays = upcast_bytes > element_bytes, inner * settings.d_state  # I × N
         # A; Δ, x in float32; B, C
-        held_by_scan = (decays + ((1 + is_cast) * inner + 2 * settings.d_state)) * upcast_bytes
+        held_by_scan = (decays + ((1 + is_cast) * inner + 2 * settings.n_heads * settings.d_state)) * upcast_bytes
+        if settings.n_heads > 1:
+            held_by_scan += decays * upcast_bytes  # the state by head
         held_by_scan += inner * element_bytes  # x
         states = (2 * decays + inner) * upcast_bytes  # Δ·A, its exponential; Δ·x
         output = inner * upcast_bytes + (is_cast * inner + d) * element_bytes  # y, which is cast; the projected output
@@ -147,15 +158,26 @@ def _vectors(run: ForwardPass, name: str, dims: int, element_bytes: int) -> Save
 
 
 def _x_proj_output(run: ForwardPass) -> SavedTensor:
-    elements = run.tokens * sum(_projected(run.config).values())  # B × T × (R + 2·N)
-    return SavedTensor("x_proj output", "mamba", elements * run.element_bytes, "none")
+    elements = _rows(run) * sum(_projected(run.config).values())  # B × T × H × (R + 2·N)
+    return SavedTensor("x_proj output", "mamba", elements * run.element_bytes, _sharding(run))
+
+
+def _rows(run: ForwardPass) -> int:
+    """Return the vectors of Δ, B and C each, B · T · H."""
+    return run.tokens * run.config.mamba.n_heads
+
+
+def _sharding(run: ForwardPass) -> Sharding:
+    """Return the parallelism that shards Δ, B and C: tensor parallelism divides several heads."""
+    return "tensor" if run.config.mamba.n_heads > 1 else "none"
 
 
 def _fused(run: ForwardPass) -> Iterator[SavedTensor]:
     inner, d_state = run.config.mamba_d_inner, run.config.mamba.d_state
     yield _vectors(run, "in_proj output", X_AND_Z * inner, run.element_bytes)
     yield _x_proj_output(run)
-    yield SavedTensor("B and C", "mamba", run.tokens * 2 * d_state * run.element_bytes, "none")  # B × T × N each
+    # B × T × H × N each
+    yield SavedTensor("B and C", "mamba", _rows(run) * 2 * d_state * run.element_bytes, _sharding(run))
     n_states = run.setup.batch_size * -(-run.seq_len // _KERNEL_CHUNK_LEN)
     # the product of the decays up to each of them, and the state: B × I × 2·N
     yield SavedTensor("scan states", "mamba", n_states * inner * 2 * d_state * FLOAT32_BYTES, "tensor")
@@ -177,10 +199,13 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     yield from deduplicated(_projections(run))
     yield core("Δ before softplus", run.tokens * inner)
     yield core("Δ", run.tokens * inner)
-    yield core("A", 2 * inner * settings.d_state)  # exp(A_log), its negative
+    # of several heads, A and D are copied for each sequence
+    copies = batch if settings.n_heads > 1 else 1
+    yield core("A", (1 + copies) * inner * settings.d_state)  # exp(A_log), its negative
     if is_cast:
         yield core("x in float32", run.tokens * inner)
-        yield core("D in float32", inner)
+    if is_cast or copies > 1:
+        yield core("D in float32", copies * inner)
     yield core("Δ·x", run.tokens * inner)
     state = inner * settings.d_state  # I × N
     yield core("scan decays", run.tokens * state)  # B × T × I × N
@@ -200,12 +225,12 @@ def _projections(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of Δ, B and C between x_proj and the scan."""
     settings, output = run.config.mamba, _x_proj_output(run)
     for name, size in _projected(run.config).items():
-        elements, source = run.tokens * size, output
+        elements, source = _rows(run) * size, output
         if settings.norm != "none":
             of_norm = Norm(kind="rmsnorm", weight=settings.norm == "weighted")
-            yield from norm(run, f"{name}_norm", output, run.tokens, size, settings=of_norm, sharding="none")
-            source = SavedTensor(f"{name}_norm output", "mamba", elements * run.element_bytes, "none")
+            yield from norm(run, f"{name}_norm", output, _rows(run), size, settings=of_norm, sharding=_sharding(run))
+            source = SavedTensor(f"{name}_norm output", "mamba", elements * run.element_bytes, _sharding(run))
         if name == "dt":
             yield source  # read by dt_proj
         else:
-            yield SavedTensor(f"{name} in chunks", "mamba", elements * run.upcast_bytes, "none")
+            yield SavedTensor(f"{name} in chunks", "mamba", elements * run.upcast_bytes, _sharding(run))

@@ -6,7 +6,10 @@ Each inner dimension keeps a state h of N numbers. At each position, with step s
 
 Unlike in Mamba-2, every number of the state has a decay of its own, so that the recurrence is no matmul.
 
-Shapes: B batch, T positions, D d_model, I d_inner, N d_state, R dt_rank, L kernel_size; Q positions of a chunk.
+With several heads, each projects Δ, B and C from its own inner dimensions, and is computed like a sequence of its own.
+
+Shapes: B batch, T positions, D d_model, I d_inner, N d_state, R dt_rank, L kernel_size; Q positions of a chunk; H
+n_heads, P = I / H. With one head, H·B is B and P is I.
 """
 
 from __future__ import annotations
@@ -74,13 +77,14 @@ class Mamba(SequenceMixer):
         super().__init__()
         settings, d_inner, dt_rank = config.mamba, config.mamba_d_inner, config.mamba_dt_rank
         self.d_inner, self.d_state, self.chunk_len = d_inner, settings.d_state, settings.chunk_len
+        self.n_heads = settings.n_heads
         self.splits = [dt_rank, settings.d_state, settings.d_state]  # Δ, B, C
         self.A_log = nn.Parameter(torch.empty(d_inner, settings.d_state, device="meta", dtype=torch.float32))  # (I, N)
         self.D = nn.Parameter(torch.empty(d_inner, device="meta", dtype=torch.float32))  # (I)
         self.in_proj = Linear(config.d_model, 2 * d_inner, bias=settings.bias)
         self.conv = CausalConv(d_inner, settings.kernel_size, bias=settings.conv_bias)
         self.conv.initial_values["weight"] = draw_conv
-        self.x_proj = Linear(d_inner, sum(self.splits), bias=False)
+        self.x_proj = _HeadLinear(self.n_heads, d_inner // self.n_heads, sum(self.splits), bias=False)
         eps = config.norm.eps if settings.eps is None else settings.eps
         self.dt_norm, self.b_norm, self.c_norm = (
             None
@@ -88,7 +92,7 @@ class Mamba(SequenceMixer):
             else RMSNorm(size, eps=eps, weight=settings.norm == "weighted", bias=False, zero_centered=False)
             for size in self.splits
         )
-        self.dt_proj = _StepSize(dt_rank, d_inner)
+        self.dt_proj = _StepSize(self.n_heads, dt_rank, d_inner // self.n_heads)
         self.out_proj = Linear(d_inner, config.d_model, bias=settings.bias)
         # the logarithms of 1 to N (S4D-real; Gu et al. 2022, arXiv:2206.11893)
         log_decay = torch.arange(1, settings.d_state + 1, device="cpu", dtype=torch.float32).log()  # (N)
@@ -103,35 +107,90 @@ class Mamba(SequenceMixer):
         x, z = torch.split(self.in_proj(x), self.d_inner, dim=-1)  # (B, T, I) each
         x = self.conv(x, None if cache is None else cache.inputs).contiguous()  # (B, T, I)
         x = functional.silu(x)  # (B, T, I)
-        dt, b, c = torch.split(self.x_proj(x), self.splits, dim=-1)  # (B, T, R), (B, T, N), (B, T, N)
+        if self.n_heads > 1:
+            x = self._by_head(x)  # (H·B, T, P)
+        dt, b, c = torch.split(self.x_proj(x), self.splits, dim=-1)  # (H·B, T, R), (H·B, T, N), (H·B, T, N)
         if self.dt_norm is not None and self.b_norm is not None and self.c_norm is not None:
             dt, b, c = self.dt_norm(dt), self.b_norm(b), self.c_norm(c)  # as above
         wide = torch.promote_types(x.dtype, torch.float32)
-        dt = functional.softplus(self.dt_proj(dt).to(wide))  # (B, T, I)
-        a = -self.A_log.to(wide).exp()  # (I, N)
-        values = x.to(wide)  # (B, T, I)
-        b, c = b.to(wide, copy=True), c.to(wide, copy=True)  # (B, T, N) each, contiguous
-        if cache is not None and x.shape[1] == 1:
-            y = _step(values * dt, dt, a, b, c, cache.ssm)  # (B, 1, I)
+        dt = functional.softplus(self.dt_proj(dt).to(wide))  # (H·B, T, P)
+        a, skip = -self.A_log.to(wide).exp(), self.D.to(wide)  # (I, N), (I)
+        if self.n_heads > 1:
+            a, skip = (
+                self._of_heads(a, z.shape[0]),
+                self._of_heads(skip, z.shape[0])[:, None],
+            )  # (H·B, P, N), (H·B, 1, P)
+        values = x.to(wide)  # (H·B, T, P)
+        b, c = b.to(wide, copy=True), c.to(wide, copy=True)  # (H·B, T, N) each, contiguous
+        state = None if cache is None else self._state(cache.ssm)  # (H·B, P, N)
+        if state is not None and x.shape[1] == 1:
+            y = _step(values * dt, dt, a, b, c, state)  # (H·B, 1, P)
         else:
-            state = None if cache is None else cache.ssm
-            y = selective_scan(values * dt, dt, a, b, c, chunk_len=self.chunk_len, state=state)  # (B, T, I)
-        y = y + values * self.D.to(wide)  # (B, T, I)
+            y = selective_scan(values * dt, dt, a, b, c, chunk_len=self.chunk_len, state=state)  # (H·B, T, P)
+        y = y + values * skip  # (H·B, T, P)
+        if self.n_heads > 1:
+            y = torch.unflatten(y, 0, (self.n_heads, -1)).permute(1, 2, 0, 3).flatten(2)  # (B, T, I)
+            if cache is not None and state is not None:
+                by_head = torch.unflatten(state, 0, (self.n_heads, -1))  # (H, B, P, N)
+                cache.ssm.copy_(by_head.transpose(0, 1).flatten(1, 2))  # (B, I, N)
         y = y * functional.silu(z.to(wide))  # (B, T, I)
-        out: Tensor = self.out_proj(y.to(x.dtype))  # (B, T, D)
+        out: Tensor = self.out_proj(y.to(z.dtype))  # (B, T, D)
         return out
 
+    def _by_head(self, x: Tensor) -> Tensor:
+        """Return the inner dimensions (B, T, I) of each head, one head after the other: (H·B, T, P)."""
+        return torch.unflatten(x, -1, (self.n_heads, -1)).permute(2, 0, 1, 3).flatten(0, 1)  # (H·B, T, P)
 
-class _StepSize(Linear):
+    def _of_heads(self, values: Tensor, batch_size: int) -> Tensor:
+        """Return the values of the inner dimensions (I, ...) by head, for each sequence again: (H·B, P, ...)."""
+        by_head = torch.unflatten(values, 0, (self.n_heads, 1, -1))  # (H, 1, P, ...)
+        return by_head.expand(-1, batch_size, *by_head.shape[2:]).flatten(0, 1)  # (H·B, P, ...)
+
+    def _state(self, state: Tensor) -> Tensor:
+        """Return the state (B, I, N), or with several heads a copy of it by head, (H·B, P, N)."""
+        if self.n_heads == 1:
+            return state
+        return torch.unflatten(state, 1, (self.n_heads, -1)).transpose(0, 1).flatten(0, 1)  # (H·B, P, N)
+
+
+class _HeadLinear(Linear):
+    """A linear map of each head, from its part of the inner dimensions; the weights of all heads are one matrix.
+
+    Args:
+        n_heads: H.
+        in_features: Inputs of a head.
+        out_features: Outputs of a head.
+        bias: Whether to add a learned bias.
+    """
+
+    def __init__(self, n_heads: int, in_features: int, out_features: int, *, bias: bool = True) -> None:
+        super().__init__(in_features, n_heads * out_features, bias=bias)
+        self.n_heads = n_heads
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as in nn.Linear
+        """Map ``(H·B, T, in_features)`` to ``(H·B, T, out_features)``."""
+        if self.n_heads == 1:
+            return super().forward(input)
+        rows = input.reshape(self.n_heads, -1, self.in_features)  # (H, B·T, in)
+        weight = self.weight.view(self.n_heads, -1, self.in_features).mT  # (H, in, out)
+        if self.bias is None:
+            out = torch.bmm(rows, weight)  # (H, B·T, out)
+        else:
+            out = torch.baddbmm(self.bias.view(self.n_heads, 1, -1), rows, weight)  # (H, B·T, out)
+        return out.view(*input.shape[:-1], -1)  # (H·B, T, out)
+
+
+class _StepSize(_HeadLinear):
     """The map from a low-rank Δ to that of each inner dimension, before softplus.
 
     Args:
+        n_heads: H.
         rank: R.
-        d_inner: I.
+        d_head: P.
     """
 
-    def __init__(self, rank: int, d_inner: int) -> None:
-        super().__init__(rank, d_inner)
+    def __init__(self, n_heads: int, rank: int, d_head: int) -> None:
+        super().__init__(n_heads, rank, d_head)
         self.initial_values: dict[str, InitialValue] = {"weight": _draw_dt_weight, "bias": draw_dt_bias}
 
 
@@ -146,7 +205,7 @@ def selective_scan(
     Args:
         x: Inputs times their step size, (B, T, I).
         dt: Step size, (B, T, I).
-        a: The rate of decay of each number of the state, (I, N), negative.
+        a: The rate of decay of each number of the state, (I, N), or (B, I, N) of each sequence; negative.
         b: Input vectors, (B, T, N).
         c: Output vectors, (B, T, N).
         chunk_len: Positions per chunk, Q.
@@ -155,7 +214,7 @@ def selective_scan(
     References:
         Gu and Dao 2023, algorithm 2, https://arxiv.org/abs/2312.00752
     """
-    current = x.new_zeros(x.shape[0], *a.shape) if state is None else state  # (B, I, N)
+    current = x.new_zeros(x.shape[0], *a.shape[-2:]) if state is None else state  # (B, I, N)
     outputs = []
     chunks = (torch.split(each, chunk_len, dim=1) for each in (x, dt, b, c))
     for x_q, dt_q, b_q, c_q in zip(*chunks, strict=True):
@@ -168,7 +227,7 @@ def selective_scan(
 
 def _scan_chunk(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Return the outputs (B, Q, I) of a chunk, and the state (B, I, N) after it; arguments as above."""
-    decay = (dt[..., None] * a).exp()  # (B, Q, I, N)
+    decay = (dt[..., None] * (a if a.dim() == 2 else a[:, None])).exp()  # (B, Q, I, N)
     x, b, c = x.contiguous(), b.contiguous(), c.contiguous()  # as matmuls of several sequences would make them
     added = x[..., None] @ b[:, :, None]  # (B, Q, I, N)
     states = []

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from tinylm_cli.wording import SET, Argument, Command, Override, Setting, Text, map_text
+from tinylm_cli.wording import SET, Argument, Command, Override, Reference, Setting, ShellNote, Text, map_text
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,10 @@ from tinylm_cli.wording import SET, Argument, Command, Override, Setting, Text, 
         (Setting("d_head", (16, 32)), "d_head=(16, 32)"),
         (Setting("d_model", range(32, 257, 32)), "d_model=range(32, 257, 32)"),
         (Command("list", (Setting("hardware", True),)), "the list command"),
+        (ShellNote("in quotes"), ""),
     ],
 )
-def test_as_python(reference: Setting | Command, words: str) -> None:
+def test_as_python(reference: Reference, words: str) -> None:
     assert str(reference) == words
 
 

@@ -50,11 +50,25 @@ class Command(NamedTuple):
         return f"the {self.verb} command"
 
 
-Reference = Setting | Command
+class ShellNote(NamedTuple):
+    """A remark about the shell in which a command is typed; empty in Python.
+
+    Attributes:
+        text: The remark.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        """Return nothing: Python code is not typed in a shell."""
+        return ""
+
+
+Reference = Setting | Command | ShellNote
 
 
 class Wording(Protocol):
-    """Returns references as an interface words them; an empty string if it has no such setting."""
+    """Returns references as an interface words them; an empty string if it has no such setting, or no shell."""
 
     def __call__(self, *references: Reference) -> str:
         """Return the references, joined as one interface joins them."""

@@ -7,7 +7,7 @@ import pytest
 from tinylm_cli.cli.wording import as_options, worded, worded_error
 from tinylm_cli.errors import ConfigError, Diagnostic, ExitCode, Label, Span, UsageError
 from tinylm_cli.reports.sweep import SweepPoint
-from tinylm_cli.wording import SET, Argument, Command, Setting, Text
+from tinylm_cli.wording import SET, Argument, Command, Reference, Setting, ShellNote, Text
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,10 @@ from tinylm_cli.wording import SET, Argument, Command, Setting, Text
         (Setting("n_layers", range(2, 17)), "--n-layers 2..16"),
         (Command("list", (Setting("hardware", True),)), "tinylm list --hardware"),
         (Command("new", ("my model",)), "tinylm new 'my model'"),
+        (ShellNote("in quotes"), "in quotes"),
     ],
 )
-def test_as_options(reference: Setting | Command, words: str) -> None:
+def test_as_options(reference: Reference, words: str) -> None:
     assert as_options(reference) == words
     assert as_options(reference, Setting("gpus", 2)) == f"{words} --gpus 2"
 

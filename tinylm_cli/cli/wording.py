@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tinylm_cli.errors import ConfigError, TinylmError
 from tinylm_cli.shell_quoting import shell_join, shell_quote
-from tinylm_cli.wording import Argument, Command, Reference, Setting, Text
+from tinylm_cli.wording import Argument, Command, Reference, Setting, ShellNote, Text
 
 T = TypeVar("T")
 
@@ -19,7 +19,17 @@ def option_name(name: str) -> str:
 
 def as_options(*references: Reference) -> str:
     """Return settings as options, and commands as command lines."""
-    return " ".join(_command(each) if isinstance(each, Command) else _option(each) for each in references)
+    return " ".join(map(_words, references))
+
+
+def _words(reference: Reference) -> str:
+    match reference:
+        case ShellNote(text):
+            return text
+        case Command():
+            return _command(reference)
+        case Setting():
+            return _option(reference)
 
 
 def _command(command: Command) -> str:

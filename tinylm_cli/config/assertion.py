@@ -14,7 +14,7 @@ from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import suggest_value
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
-from tinylm_cli.wording import Argument, Setting, Text
+from tinylm_cli.wording import Argument, Setting, ShellNote, Text
 
 ASSERT = Argument("<assert_>")
 """Source of a diagnostic about an assertion."""
@@ -128,8 +128,9 @@ class _Parts:
 
     def _wrong_relation(self, example: str) -> ConfigError:
         if not self.relation:
-            remedy = f"for example '{example}', in quotes: a shell reads < and > as redirections"
-            return self._wrong(f"no operator after {self.figure}", "bound" if self.bound else "figure", remedy)
+            quotes = ShellNote(", in quotes: a shell reads < and > as redirections")
+            in_quotes = Text(f"for example '{example}'", quotes)
+            return self._wrong(f"no operator after {self.figure}", "bound" if self.bound else "figure", in_quotes)
         meant = _CORRECTIONS.get(self.relation)
         remedy = f"write {meant}" if meant else f"the operators are {', '.join(RELATIONS)}"
         return self._wrong(f"{self.relation} is not a comparison operator", "relation", remedy)

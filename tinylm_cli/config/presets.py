@@ -9,7 +9,7 @@ from pathlib import Path
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.source import Source, read_source
 from tinylm_cli.errors import InputError
-from tinylm_cli.wording import Command, Setting, Text
+from tinylm_cli.wording import Command, Setting, ShellNote, Text
 
 PRESET_ORDER = ("tiny", "small", "medium", "base")
 
@@ -69,7 +69,7 @@ def read_reference(reference: str) -> Source:
 def _resolve_path(reference: str) -> str:
     """Return a path to read, or raise an error that suggests another name."""
     if not reference:
-        raise InputError("the config name is empty", help="is a shell variable unset?")
+        raise InputError("the config name is empty", help=Text(ShellNote("is a shell variable unset?")))
     if reference == "-" or "\0" in reference or _exists(reference):
         return reference
     if re.fullmatch(_HUB_NAME, reference):

@@ -246,10 +246,12 @@ def test_named_kinds_of_layers() -> None:
     assert {node.layer_kind for group in blocks.children for node in group.children} == {""}
 
 
-@pytest.mark.parametrize("mixer", ["lightning_attention", "attention"])
+@pytest.mark.parametrize("mixer", ["lightning_attention", "attention", "rwkv"])
 def test_equal_shapes(mixer: str) -> None:
-    """The decays of lightning attention and the factors of differential attention depend on the layer."""
+    """The decays of lightning attention, the factors of differential attention and some initial values differ."""
     overrides = ["n_layers=6", f"block.mixer={mixer}", "position.kind=none"]
+    if mixer == "rwkv":
+        overrides.append("feed_forward.channel_mixing=true")
     if mixer == "attention":
         overrides.append("attention.differential=true")
     model = TinyTransformerLM.from_config(load_config("tiny", overrides).config, device="meta")

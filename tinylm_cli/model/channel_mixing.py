@@ -31,7 +31,7 @@ class ChannelMixing(FeedForward):
 
     def set_layer(self, layer: int) -> None:
         """Set the index of the layer, on which the initial values depend."""
-        mix = initial_mix(len(self.mix_up), 1 - layer / self.n_layers)  # (D)
+        mix = initial_mix(1 - layer / self.n_layers)
         self.initial_values: dict[str, InitialValue] = {"mix_up": mix, "mix_receptance": mix}
 
     def forward(self, x: Tensor, cache: ShiftState | None = None) -> Tensor:

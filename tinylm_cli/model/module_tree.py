@@ -131,9 +131,9 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the public attributes of a module as text."""
+    """Yield the public attributes of a module as text, without its initial values, which may depend on the layer."""
     for name, value in vars(module).items():
-        if not name.startswith("_") and name != "training":
+        if not name.startswith("_") and name not in ("training", "initial_values"):
             yield name, repr(value)
 
 

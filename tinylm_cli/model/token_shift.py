@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.sequence_mixer import Buffer, constant_states
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, constant_states
 
 
 class ShiftState(NamedTuple):
@@ -52,10 +53,15 @@ def mix_parameter(d_model: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(d_model, device="meta", dtype=torch.float32))
 
 
-def initial_mix(d_model: int, exponent: float) -> Tensor:
-    """Return initial shares (D), which grow from 0 in the first dimension as a power of its index.
+def initial_mix(exponent: float, offset: float = 0.0) -> InitialValue:
+    """Return the initial shares (D), which grow from the offset in the first dimension as a power of its index.
 
     References:
         Peng et al. 2023, appendix E, https://arxiv.org/abs/2305.13048
     """
-    return (torch.arange(d_model, device="cpu", dtype=torch.float32) / d_model) ** exponent
+    return partial(_fill_mix, exponent, offset)
+
+
+def _fill_mix(exponent: float, offset: float, values: Tensor, _: Generator) -> None:
+    index = torch.arange(len(values), device="cpu", dtype=torch.float32)  # (D)
+    values.copy_((index / len(values)) ** exponent + offset)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
@@ -89,14 +90,12 @@ class Rwkv(SequenceMixer):
     def set_layer(self, layer: int) -> None:
         """Set the index of the layer, on which the initial values depend."""
         depth, remaining = layer / max(self.n_layers - 1, 1), 1 - layer / self.n_layers  # from 0 to 1; from 1 to 1 / N
-        (d_inner,), (d,) = self.decay.shape, self.mix_r.shape
-        index = torch.arange(d_inner, device="cpu", dtype=torch.float32)  # (I)
         self.initial_values: dict[str, InitialValue] = {
-            "decay": 8 * (index / max(d_inner - 1, 1)) ** (0.7 + 1.3 * depth) - 5,
-            "bonus": 0.5 * ((index + 1) % 3 - 1) + math.log(0.3),
-            "mix_r": initial_mix(d, 0.5 * remaining),
-            "mix_k": initial_mix(d, remaining),
-            "mix_v": initial_mix(d, remaining) + 0.3 * depth,
+            "decay": partial(_fill_decay, 0.7 + 1.3 * depth),
+            "bonus": _fill_bonus,
+            "mix_r": initial_mix(0.5 * remaining),
+            "mix_k": initial_mix(remaining),
+            "mix_v": initial_mix(remaining, 0.3 * depth),
         }
 
     def forward(self, x: Tensor, *, cache: RwkvState | None = None, **_: object) -> Tensor:
@@ -146,6 +145,18 @@ def decaying_average(key: Tensor, value: Tensor, rate: Tensor, bonus: Tensor, st
     total = torch.addcmul(own * value, earlier, numerator)  # (B, T, I)
     del numerator
     return total / torch.addcmul(own, earlier, denominator)  # (B, T, I)
+
+
+def _fill_decay(exponent: float, values: Tensor, _: Generator) -> None:
+    """Fill the logarithms of the rates (I), from -5 to 3; Peng et al. 2023, appendix E."""
+    index = torch.arange(len(values), device="cpu", dtype=torch.float32)  # (I)
+    values.copy_(8 * (index / max(len(values) - 1, 1)) ** exponent - 5)
+
+
+def _fill_bonus(values: Tensor, _: Generator) -> None:
+    """Fill the bonuses (I), around ln 0.3; Peng et al. 2023, appendix E."""
+    index = torch.arange(len(values), device="cpu", dtype=torch.float32)  # (I)
+    values.copy_(0.5 * ((index + 1) % 3 - 1) + math.log(0.3))
 
 
 def _highest_exponents(key: Tensor, rate: Tensor, current: Tensor) -> Tensor:

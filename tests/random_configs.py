@@ -415,13 +415,16 @@ def _latent(draw: st.DrawFn, d_rope: int, *, rope: bool) -> dict[str, Any]:
         "bias": draw(st.booleans()),
         **draw(one_of(GATES)),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
+        "sinks": draw(one_of([False, False, True])),
         **_temperature(draw),
     }
 
 
 def _indexer(draw: st.DrawFn, *, rope: bool) -> dict[str, Any]:
     """Draw an indexer, of more dimensions than RoPE rotates."""
-    pairing = {"index_pairing": draw(one_of(["half", "adjacent"]))} if rope else {}
+    pairing: dict[str, Any] = {"index_norm_eps": draw(one_of([1e-6, 0.01]))}
+    if rope:
+        pairing |= {"index_pairing": draw(one_of(["half", "adjacent"])), "index_rope_last": draw(st.booleans())}
     sizes = {"index_n_heads": draw(one_of([1, 3])), "index_d_head": draw(one_of([4, 6]))}
     return {"index_top_k": draw(one_of([1, 3, 5, 20])), **sizes, **pairing}
 
@@ -474,6 +477,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int, *, plain: bool) -> dict[str, A
         "router": router,
         "router_bias": draw(st.booleans()),
         "renormalize": router in ("softmax", "sigmoid") and draw(st.booleans()),
+        **({"expert_clamp": draw(one_of([None, 0.5]))} if gated and not found["clamp"] else {}),
         **({"router_jitter": draw(one_of([0.01, 0.5]))} if router == "sparsemixer" else {}),
         **corrected,
         "router_weight_on_input": draw(st.booleans()),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinylm_cli.config.schema import ModelConfig
@@ -193,6 +194,22 @@ def test_zero_other_groups(make_config: Make) -> None:
         first, *rest = chosen(router, x)
         assert first == 0
         assert set(rest) <= others
+
+
+def test_clamp_of_routed_experts(make_config: Make, randomized: Randomize) -> None:
+    """Both projections are clamped, the gate from above only; shared experts are not."""
+    fields = {"n_shared_experts": 1, "top_k": 1, "expert_clamp": 0.05, "bias": False}
+    module = make_experts(make_config, randomized, **fields)
+    x = torch.randn(1, 3, 16)
+    assert module.shared_experts is not None
+    assert module.experts.gate_proj is not None
+    expected = module.shared_experts(x)
+    indices, weights = module.router.route(x[0])
+    for token, (index, weight) in enumerate(zip(indices[:, 0].tolist(), weights[:, 0], strict=True)):
+        gate = (module.experts.gate_proj.weight[index] @ x[0, token]).clamp(max=0.05)
+        up = (module.experts.up_proj.weight[index] @ x[0, token]).clamp(-0.05, 0.05)
+        expected[0, token] += weight * (module.experts.down_proj.weight[index] @ (functional.silu(gate) * up))
+    torch.testing.assert_close(module(x, x), expected)
 
 
 def test_experts_on_meta(make_config: Make) -> None:

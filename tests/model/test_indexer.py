@@ -10,6 +10,8 @@ from torch import nn
 from transformers import DeepseekV32Config
 from transformers.models.deepseek_v32.modeling_deepseek_v32 import DeepseekV32Indexer
 from transformers.models.glm_moe_dsa.modeling_glm_moe_dsa import GlmMoeDsaIndexer
+from transformers.models.hy_v4.configuration_hy_v4 import HYV4Config
+from transformers.models.hy_v4.modeling_hy_v4 import HYV4Indexer
 
 from tinylm_cli.config.choices import Pairing
 from tinylm_cli.config.schema import ModelConfig
@@ -53,6 +55,31 @@ def test_equals_transformers(
     values = restricted(AttentionMask(is_causal=True), selected).values
     assert values is not None
     assert torch.equal(values[:, 0], expected)
+
+
+def test_rotates_the_last_dimensions(make_config: Make, randomized: Randomize) -> None:
+    """As in Hy4, whose keys have a norm with the epsilon of the others."""
+    attention = {
+        "kind": "latent", "q_rank": Q, "d_rope": R, "index_top_k": 5, "index_n_heads": HEADS, "index_d_head": WIDTH,
+        "index_pairing": "half", "index_rope_last": True, "index_norm_eps": 0.01,
+    }  # fmt: skip
+    ours = Indexer(make_config(position={"kind": "rope"}, attention=attention))
+    randomized(ours)
+    config = HYV4Config(
+        hidden_size=16, q_lora_rank=Q, qk_rope_head_dim=R, index_topk=5, index_n_heads=HEADS, index_head_dim=WIDTH,
+        rms_norm_eps=0.01,
+    )  # fmt: skip
+    theirs = HYV4Indexer(config, layer_idx=0)
+    theirs.load_state_dict(ours.state_dict())
+    x, compressed, angles = torch.randn(2, T, 16), torch.randn(2, T, Q), torch.rand(T, R // 2)
+    both = torch.cat((angles, angles), dim=-1)[None]  # (1, T, R)
+    causal = torch.ones(1, T, T, dtype=torch.bool).tril()
+    indices = theirs(x, compressed, (both.cos(), both.sin()), causal, None)
+    expected = torch.zeros(2, T, T, dtype=torch.bool).scatter(-1, indices.long(), value=True) & causal
+    rotation = Rotation(angles.cos(), angles.sin(), "adjacent")
+    selected = ours.select(x, compressed, ours.keys(x, rotation), rotation, AttentionMask(is_causal=True))
+    assert selected is not None
+    assert torch.equal(selected & causal, expected)
 
 
 def test_first_of_equal_scores() -> None:

@@ -32,6 +32,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"scale_latents": True, "q_rank": 7, "q_concat_raw": True, "gate": True},
     {"q_rank": 7, "q_concat_raw": True, "gate": True, "gate_per_head": True},
     {"window": 3},
+    {"sinks": True},
+    {"sinks": True, "window": 3, "logit_softcap": 1.5},
 ]
 
 
@@ -80,7 +82,10 @@ def by_hand(module: LatentAttention, config: ModelConfig, x: Tensor) -> Tensor:
         )
         if settings.logit_softcap:
             scores = settings.logit_softcap * torch.tanh(scores / settings.logit_softcap)
-        outputs.append((scores + hidden).softmax(-1) @ value)
+        scores = scores + hidden
+        if module.sinks is not None:
+            scores = torch.cat((scores, module.sinks[head].expand(*scores.shape[:-1], 1)), dim=-1)
+        outputs.append(scores.softmax(-1)[..., :T] @ value)
     attended = torch.stack(outputs, dim=2)  # (B, T, H, V)
     if settings.gate:
         assert module.gate_proj is not None

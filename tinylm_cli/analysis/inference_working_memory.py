@@ -233,5 +233,6 @@ def _hidden_tensors(config: ModelConfig) -> int:
     adapted = 0 if feed_forward.adapter_rank is None else 2 if feed_forward.gated else 1  # the outputs of the adapter
     if feed_forward.gated:
         # gate, up, activation, product; clamped gate and up
-        return max(4, 3 + inside) + adapted + (0 if feed_forward.clamp is None else 2)
+        clamps = feed_forward.clamp is not None or feed_forward.expert_clamp is not None
+        return max(4, 3 + inside) + adapted + (2 if clamps else 0)
     return 2 + inside + adapted  # up, activation

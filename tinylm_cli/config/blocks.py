@@ -80,6 +80,7 @@ from tinylm_cli.config.requirements import (
     SHARED_BLOCK,
     SHARED_EXPERTS,
     WINDOW,
+    WITHOUT_CLAMP,
     WITHOUT_MTP,
     YARN,
 )
@@ -288,6 +289,12 @@ class FeedForward(Block):
         False,
         description="Norms of their own (Gemma 4): of the inputs of the router, which is then divided by √d_model, and"
         " of the routed experts, and of the outputs of the routed and of the shared experts before they are added.",
+    )
+    expert_clamp: Annotated[float | None, EXPERTS, is_true("feed_forward.gated"), WITHOUT_CLAMP] = optional(
+        10.0,
+        "gated: clamp gate and up projections of routed experts to this bound, without the 1 that clamp adds (Hy4).",
+        gt=0,
+        le=MAX_FACTOR,
     )
     n_dense_layers: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."

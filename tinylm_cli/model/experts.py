@@ -219,7 +219,7 @@ class Experts(nn.Module):
         self.gate_proj = ExpertLinear(n, d, d_hidden, bias=bias) if feed_forward.gated else None
         self.up_proj = ExpertLinear(n, d, d_hidden, bias=bias)
         self.down_proj = ExpertLinear(n, d_hidden, d, bias=bias)
-        self.activation = build_activation(config)
+        self.activation = build_activation(config, routed=True)
 
     def forward(self, x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         """Return the sum (N, D) of each token's experts, with their weights.

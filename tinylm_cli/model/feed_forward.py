@@ -95,7 +95,8 @@ class HiddenActivation(NamedTuple):
 
     Attributes:
         function: Applied to the gate projection or, without a gate, to the up projection.
-        clamp: Bound on both projections of a gated unit; if set, 1 is added to the up projection.
+        clamp: Bound on both projections of a gated unit.
+        shift: Added to the clamped up projection.
         gate_multiplier: Multiplier of the gate projection.
 
     References:
@@ -105,6 +106,7 @@ class HiddenActivation(NamedTuple):
 
     function: Callable[[Tensor], Tensor]
     clamp: float | None
+    shift: float = 0.0
     gate_multiplier: float = 1.0
 
     def __call__(self, up: Tensor, gate: Tensor | None) -> Tensor:
@@ -115,14 +117,18 @@ class HiddenActivation(NamedTuple):
             gate = gate * self.gate_multiplier  # (..., F)
         if self.clamp is not None:
             gate = gate.clamp(max=self.clamp)  # (..., F)
-            up = up.clamp(-self.clamp, self.clamp) + 1  # (..., F)
+            up = up.clamp(-self.clamp, self.clamp)  # (..., F)
+            up = up + self.shift if self.shift else up  # (..., F)
         return self.function(gate) * up  # (..., F)
 
 
-def build_activation(config: ModelConfig, xielu: XIELU | None = None) -> HiddenActivation:
-    """Return the activation of ``config.feed_forward``, or ``xielu`` in its place."""
+def build_activation(config: ModelConfig, xielu: XIELU | None = None, *, routed: bool = False) -> HiddenActivation:
+    """Return the activation of ``config.feed_forward``, or ``xielu`` in its place; that of ``routed`` experts."""
     settings = config.feed_forward
-    return HiddenActivation(xielu or ACTIVATIONS[settings.activation], settings.clamp, settings.gate_multiplier)
+    function = xielu or ACTIVATIONS[settings.activation]
+    if routed and settings.expert_clamp is not None:
+        return HiddenActivation(function, settings.expert_clamp, gate_multiplier=settings.gate_multiplier)
+    return HiddenActivation(function, settings.clamp, shift=1.0, gate_multiplier=settings.gate_multiplier)
 
 
 class FeedForward(nn.Module):

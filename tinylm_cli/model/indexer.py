@@ -12,9 +12,6 @@ from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import LayerNorm
 from tinylm_cli.model.rope import Rotation
 
-NORM_EPS = 1e-6
-"""Added to the variance in the norm of the keys, in the reference implementation."""
-
 
 class Indexer(nn.Module):
     """Score each pair of positions with small queries and keys, and select the ``top_k`` best keys of each query.
@@ -35,10 +32,11 @@ class Indexer(nn.Module):
         assert attention.q_rank is not None
         assert attention.index_top_k is not None
         self.top_k, self.n_heads, self.d_head = attention.index_top_k, attention.index_n_heads, attention.index_d_head
-        self.pairing = attention.index_pairing
+        self.pairing, self.rotates_last = attention.index_pairing, attention.index_rope_last
+        self.d_pass = self.d_head - attention.d_rope
         self.wq_b = Linear(attention.q_rank, self.n_heads * self.d_head, bias=False)
         self.wk = Linear(config.d_model, self.d_head, bias=False)
-        self.k_norm = LayerNorm(self.d_head, eps=NORM_EPS, weight=True, bias=True, zero_centered=False)
+        self.k_norm = LayerNorm(self.d_head, eps=attention.index_norm_eps, weight=True, bias=True, zero_centered=False)
         self.weights_proj = Linear(config.d_model, self.n_heads, bias=False)
 
     @torch.no_grad()
@@ -77,8 +75,13 @@ class Indexer(nn.Module):
         return (weights[:, :, None] @ scores)[:, :, 0]  # (B, T, S)
 
     def _rotate(self, x: Tensor, rotation: Rotation | None) -> Tensor:
-        """Rotate the first dimensions of queries (B, H, T, I) or keys (B, 1, T, I)."""
-        return x if rotation is None else rotation._replace(pairing=self.pairing).rotate(x)
+        """Rotate the first or the last dimensions of queries (B, H, T, I) or keys (B, 1, T, I)."""
+        if rotation is None:
+            return x
+        rotation = rotation._replace(pairing=self.pairing)
+        if not self.rotates_last or not self.d_pass:
+            return rotation.rotate(x)
+        return torch.cat((x[..., : self.d_pass], rotation.rotate(x[..., self.d_pass :])), dim=-1)  # as x
 
     def extra_repr(self) -> str:
         """Return the sizes for ``print(model)``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import GATE_ACTIVATIONS, gated, ring_slots
@@ -99,6 +99,7 @@ class LatentAttention(SequenceMixer):
 
     label = "latent self-attention"
     State = LatentKVCache
+    sinks: nn.Parameter | None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -109,6 +110,8 @@ class LatentAttention(SequenceMixer):
         self.dropout = config.dropout
         self.scale = attention.scale if attention.scale is not None else config.d_head**-0.5
         self.softcap = attention.logit_softcap
+        sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
+        self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
         d_query = config.n_heads * config.d_head
         d_gate_input = config.d_model
         if attention.q_rank is None:
@@ -221,7 +224,7 @@ class LatentAttention(SequenceMixer):
         k_nope, v = expanded.split((self.d_nope, self.d_value), dim=-1)  # (B, H, T, N), (B, H, T, V)
         shared = k_rope[:, None].expand(-1, self.n_heads, -1, -1)  # (B, H, T, R)
         q, k = torch.cat((q_nope, q_rope), dim=-1), torch.cat((k_nope, shared), dim=-1)  # (B, H, T, N + R) each
-        return self._sdpa(q, k, v, mask)  # (B, H, T, V)
+        return self._sdpa(q, k, v, mask, self.sinks)  # (B, H, T, V)
 
     def _attend_to_latents(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask
@@ -233,13 +236,14 @@ class LatentAttention(SequenceMixer):
         q = torch.cat((q_nope, q_rope), dim=-1)  # (B, H, 1, C + R)
         k = torch.cat((latent, k_rope), dim=-1)[:, None]  # (B, 1, S, C + R)
         q = q.transpose(1, 2)  # (B, 1, H, C + R), heads as positions, since all heads share the keys
-        attended = self._sdpa(q, k, latent[:, None], mask).transpose(1, 2)  # (B, H, 1, C)
+        sinks = None if self.sinks is None else self.sinks.view(1, 1, -1, 1)  # (1, 1, H, 1)
+        attended = self._sdpa(q, k, latent[:, None], mask, sinks).transpose(1, 2)  # (B, H, 1, C)
         out = attended[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, V)
         return out.transpose(0, 1)[:, :, None]  # (B, H, 1, V)
 
-    def _sdpa(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
+    def _sdpa(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, sinks: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        return sdpa(q, k, v, mask, scale=self.scale, dropout=dropout, softcap=self.softcap)
+        return sdpa(q, k, v, mask, scale=self.scale, dropout=dropout, softcap=self.softcap, sinks=sinks)
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:

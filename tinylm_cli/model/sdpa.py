@@ -38,7 +38,8 @@ def sdpa(
         scale: Factor on the scores; 1/√K if None.
         dropout: Dropout probability of the attention weights, in training.
         softcap: Bound c on the scores, ``c · tanh(scores / c)``, applied before the mask.
-        sinks: A logit per head (H) that takes part in the softmax but has no value vector.
+        sinks: A logit per head that takes part in the softmax but has no value vector: (H), or as many dimensions as
+            the scores (B, H, T, S).
 
     Returns:
         (B, H, T, V).
@@ -73,7 +74,8 @@ def sdpa(
     scores = _masked(scores, mask)  # (B, H, T, S)
     softmax_dtype = torch.promote_types(scores.dtype, torch.float32)
     if sinks is not None:
-        column = sinks.view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)  # (B, H, T, 1)
+        by_head = sinks if sinks.dim() > 1 else sinks.view(1, -1, 1, 1)  # (1, H, 1, 1)
+        column = by_head.expand(*scores.shape[:-1], 1)  # (B, H, T, 1)
         weights = torch.cat((scores, column), dim=-1).to(softmax_dtype).softmax(-1)[..., :-1]  # (B, H, T, S)
     elif mask.values is None:
         weights = scores.to(softmax_dtype).softmax(-1)  # (B, H, T, S)

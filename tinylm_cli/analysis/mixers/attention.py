@@ -189,6 +189,8 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
         DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, https://arxiv.org/abs/2405.04434
     """
     d, heads, attention = config.d_model, config.n_heads, config.attention
+    if attention.sinks:
+        yield Tensor("attention.sinks", (heads,), "attention")  # (H)
     d_query, d_gate_input = heads * (attention.d_nope + attention.d_rope), d
     if attention.q_rank is None:
         yield from linear("attention.q_proj", d, d_query, "attention", bias=False)  # (H·(N + R), D)

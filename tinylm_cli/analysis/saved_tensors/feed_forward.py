@@ -24,7 +24,7 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
     def hidden(name: str) -> SavedTensor:
         return SavedTensor(f"{part} {name}", part, rows * d_hidden * run.element_bytes, "tensor")  # rows × F
 
-    if settings.clamp is not None:
+    if settings.clamp is not None or (part == "experts" and settings.expert_clamp is not None):
         yield hidden("gate before clamp")
         yield hidden("up before clamp")
     yield from activation(settings.activation, hidden)

@@ -166,9 +166,7 @@ class Attention(Block):
         ge=1,
         le=MAX_N_EXPERTS,
     )
-    sinks: Annotated[bool, MULTI_HEAD] = Field(
-        False, description="Attention sinks: a learned logit per head in the softmax, without a value."
-    )
+    sinks: bool = Field(False, description="Attention sinks: a learned logit per head in the softmax, without a value.")
     kv_rank: Annotated[Dim, LATENT] = Field(
         512, description="latent: rank of the compressed keys and values cached per token."
     )
@@ -215,6 +213,12 @@ class Attention(Block):
     index_n_heads: Annotated[HeadCount, INDEXED] = Field(64, description="Indexer: heads, which share one key.")
     index_d_head: Annotated[Dim, INDEXED] = Field(
         128, description="Indexer: query and key dimensions per head; RoPE rotates the first attention.d_rope of them."
+    )
+    index_rope_last: Annotated[bool, INDEXED, ROPE] = Field(
+        False, description="Indexer: RoPE rotates the last attention.d_rope dimensions instead of the first (Hy4)."
+    )
+    index_norm_eps: Annotated[float, INDEXED] = Field(
+        1e-6, gt=0, le=0.1, description="Indexer: added to the variance in the norm of the keys."
     )
     index_pairing: Annotated[Pairing, INDEXED, ROPE] = Field(
         "half", description="Indexer: which dimensions RoPE rotates as a pair, with the values of position.pairing."

@@ -128,6 +128,12 @@ GATE_RANKS = one_of([None, None, 1, 3])
 """Ranks of the gates of norms."""
 
 
+HYPER: st.SearchStrategy[dict[str, Any]] = one_of(
+    [{}, {}, {"hyper_streams": 2}, {"hyper_streams": 3, "hyper_write_scale": 1.5, "hyper_eps": 0.01}]
+)
+"""Hyper-connections."""
+
+
 OTHER_HEADS: list[dict[str, Any]] = [
     {"kind": "sequence_classification", "n_labels": 1},
     {"kind": "sequence_classification", "n_labels": 3},
@@ -148,7 +154,8 @@ def _may_have_mtp(config: ModelConfig) -> bool:
     has_no_module = (
         config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config) or index_sources(config)
     )
-    return config.has_lm_head and not (has_no_module or shared_blocks(config))
+    shares_blocks, copies_stream = bool(shared_blocks(config)), config.block.hyper_streams is not None
+    return config.has_lm_head and not (has_no_module or shares_blocks or copies_stream)
 
 
 def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
@@ -205,7 +212,10 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         else {}
     )
     per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of([{}, {}, {"d_per_layer": 3}]))
-    has_mtp = not (per_layer or has_block or _shares(layers))
+    normed = before and not parallel and not has_block and draw(st.booleans())
+    is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms"))
+    hyper: dict[str, Any] = draw(HYPER) if is_plain and norm["placement"] != "post_residual" else {}
+    has_mtp = not (per_layer or has_block or hyper or _shares(layers))
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -235,7 +245,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
                 "layer_scalar": draw(st.booleans()),
-                "normed_residual": before and not parallel and not has_block and draw(st.booleans()),
+                "normed_residual": normed,
+                **hyper,
             },
             "head": head | _head_options(draw, head["kind"], has_mtp=has_mtp),
             "layers": layers,
@@ -300,11 +311,11 @@ def _layers(
         fitting = position.get("scaling") != "longrope"  # whose factors are those of d_rope dimensions
         other["attention"] = draw(one_of([each for each in LAYER_LATENT_ATTENTION if fitting or "d_rope" not in each]))
         if other["attention"].get("d_rope", 0) > attention.get("index_d_head", 6):
-            other["attention"] |= {"index_top_k": None}
+            other["attention"] = other["attention"] | {"index_top_k": None}
         other["n_heads"] = draw(one_of([1, 2, 4]))
         is_indexed = attention.get("index_top_k") and "index_top_k" not in other["attention"]
         if is_indexed and "window" not in other["attention"] and draw(st.booleans()):
-            other["attention"] |= {"index_shared": True}
+            other["attention"] = other["attention"] | {"index_shared": True}
     if mixer in WITH_SHARED_BLOCK and change != "mixer":
         own_block = {"shared_block": "second"} if other else {}
         other["block"] = other.get("block", {}) | own_block

@@ -98,6 +98,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "position": ROPE,
         "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},
     },
+    "hyper-connections": {**LLAMA, "block": {"hyper_streams": 4}},
     "latent with shared selections": {
         "position": ROPE,
         "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},

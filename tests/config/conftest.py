@@ -403,6 +403,11 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
         optional["mixer_norm_gate_rank"] = st.none() | DIMS
     if before and not parallel and has_feed_forward:
         optional["feed_forward_norm_gate_rank"] = st.none() | DIMS
+    if placement != "post_residual" and not parallel:
+        optional["hyper_streams"] = st.none() | st.integers(2, 64)
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
-    return parts | ({"parallel": True} if parallel else {}) | draw(_some(optional))
+    values = draw(_some(optional))
+    if values.get("hyper_streams"):
+        values.pop("normed_residual", None)
+    return parts | ({"parallel": True} if parallel else {}) | values

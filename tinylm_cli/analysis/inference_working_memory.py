@@ -68,9 +68,11 @@ def forward_working_bytes(
         points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
     for kind in (group.config for group in group_layers(config, kv_len)):
         inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
-        points += [shared + kept + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
+        streams = rows * _streams(kind, element_bytes)
+        points += [shared + kept + rows * row for row in _hyper_connection(kind, element_bytes)]
+        points += [shared + kept + streams + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
         points += [
-            shared + kept + rows * row
+            shared + kept + 2 * streams + rows * row  # copies before and after the mixer
             for row in (
                 *_gated_norms(kind, element_bytes),
                 *_feed_forward(kind, element_bytes),
@@ -119,8 +121,10 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
     own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
     others = (_gated_norms, _feed_forward, _own_input)
+    streams = _streams(config, element_bytes)
     for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
-        yield held + own_inputs + row
+        yield held + own_inputs + 2 * streams + row
+    yield from (held + row for row in _hyper_connection(config, element_bytes))
 
 
 def _cpu_backend(config: ModelConfig) -> AttentionBackend:
@@ -165,6 +169,28 @@ def _shared_inputs(
     if masks:
         peak += 2 * pairs * BOOL_BYTES  # ones and tril, besides triu
     return held + masks, held + masks + peak
+
+
+def _streams(config: ModelConfig, element_bytes: int) -> int:
+    """Return the bytes per token of the copies of the residual stream, and of the weights that write to them."""
+    n = config.block.hyper_streams or 0
+    return (n * config.d_model + n) * element_bytes  # n × D, n
+
+
+def _hyper_connection(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
+    """Return the bytes per token while a sub-layer reads and writes the copies of the residual stream.
+
+    Follows ``model/hyper_connections.py:StreamReader.weights`` and ``read``, and ``model/block.py``.
+    """
+    n, upcast_bytes = config.block.hyper_streams, max(element_bytes, FLOAT32_BYTES)
+    if n is None:
+        return ()
+    streams, vector = n * config.d_model * element_bytes, config.d_model * element_bytes  # n × D, D
+    weights = n * (8 * upcast_bytes + 2 * element_bytes)  # projection, logits and sigmoids of both sets; the weights
+    # the copies before and after the mixer, their products with weights; the output of the mixer, and what is read
+    reading = 3 * streams + 2 * vector
+    # the same copies, the products with the output, the new copies; outputs, and what was read
+    return weights + reading, weights + 4 * streams + 3 * vector
 
 
 def _gated_norms(config: ModelConfig, element_bytes: int) -> Iterator[int]:

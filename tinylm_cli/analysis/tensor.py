@@ -19,6 +19,7 @@ Component = Literal[
     "router",
     "experts",
     "norm",
+    "hyper_connections",
     "lm_head",
     "score",
     "mtp",

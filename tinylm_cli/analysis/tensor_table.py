@@ -30,6 +30,9 @@ COS_AND_SIN = 2
 EMBEDDING_AND_HIDDEN = 2
 """The projection of an MTP module reads an embedding and a hidden state, of d_model elements each."""
 
+READ_AND_WRITE = 2
+"""A sub-layer reads the copies of the residual stream with one set of weights, and writes to them with another."""
+
 TOKEN_EMBEDDING = "embedding.token_embedding.embedding.weight"
 
 
@@ -108,7 +111,13 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         Section(tuple(embedding)),
         *_shared_blocks(config),
         *_layer_sections(group_layers(config, None)),
-        Section((*(norm("ln_f", config, d) if config.norm.is_final else ()), *_head(config))),  # (D), (V, D)
+        Section(
+            (
+                *_stream_reader("hyper_head", config, 1),
+                *(norm("ln_f", config, d) if config.norm.is_final else ()),  # (D)
+                *_head(config),  # (V, D)
+            )
+        ),
         *_mtp_sections(config),
     )
 
@@ -203,12 +212,14 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
     d, placement = config.d_model, config.norm.placement
     before, after = config.norm.precedes_sublayers, placement != "pre"
     if config.block.has_mixer:
+        yield from _stream_reader("hyper_1", config, READ_AND_WRITE)
         if before and config.block.mixer_norm:
             yield from _norm_before("ln_1", config, config.block.mixer_norm_gate_rank)
         yield from mixer_of(config).tensors(config)
         if after:
             yield from norm("post_ln_1", config, d)
     if config.block.feed_forward and not config.block.has_shared_block:
+        yield from _stream_reader("hyper_2", config, READ_AND_WRITE)
         if before and not config.block.shared_norm:
             yield from _norm_before("ln_2", config, config.block.feed_forward_norm_gate_rank)
         if config.feed_forward.n_experts is not None:
@@ -224,6 +235,20 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
         yield from linear("per_layer_input.gate", d, d_per_layer, "per_layer_input", bias=False)  # (P, D)
         yield from linear("per_layer_input.projection", d_per_layer, d, "per_layer_input", bias=False)  # (D, P)
         yield from norm("per_layer_input.norm", config, d)  # (D)
+
+
+def _stream_reader(name: str, config: ModelConfig, n_sets: int) -> Iterator[Tensor]:
+    """Yield the tensors of a hyper-connection, which reads n copies of the residual stream with ``n_sets`` of weights.
+
+    References:
+        Zhu et al. 2024 (hyper-connections), https://arxiv.org/abs/2409.19606
+    """
+    n = config.block.hyper_streams
+    if n is not None:
+        component: Component = "hyper_connections"
+        yield Tensor(f"{name}.scale", (n_sets,), component)  # (sets)
+        yield Tensor(f"{name}.base", (n_sets * n,), component)  # (sets · n)
+        yield from linear(f"{name}.proj", n * config.d_model, n_sets * n, component, bias=False)  # (sets · n, n·D)
 
 
 def _norm_before(name: str, config: ModelConfig, gate_rank: int | None) -> Iterator[Tensor]:

@@ -43,6 +43,9 @@ from tinylm_cli.reports.memory import PhaseMemory
 MAX_SHARED = 4
 """The keys and values that layers share, first and last ones, at whose readers a search for the peak looks."""
 
+_STREAM_GRADIENTS = 4
+"""Gradients of the copies of the residual stream that the backward pass of a hyper-connection holds at once."""
+
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
 
@@ -117,6 +120,9 @@ def training_timeline(
             outputs = max(outputs, residual_stream)
         working = outputs + residual_stream + waiting
         yield PhaseMemory("head gradient", later_gradients + summed, saved, working)
+        if config.block.hyper_streams is not None:  # hyper_head: gradients of its output and of the copies
+            working = residual_stream * (1 + _STREAM_GRADIENTS * config.block.hyper_streams)
+            yield PhaseMemory("head gradient", later_gradients, saved, working)
         if has_mtp:
             working = SUMMED * summed + residual_stream + waiting
             yield PhaseMemory("head gradient", later_gradients, saved, working)
@@ -147,8 +153,8 @@ def training_timeline(
         tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
         # the gradients of the inputs of all layers, one by one and stacked
         inputs = 2 * config.n_layers * own_input
-        # the gradient of the embeddings; with modules also theirs, and the sum of both
-        of_embeddings = residual_stream + WAITING * embedded
+        # the gradient of the embeddings, and of its copies, if any; with modules also theirs, and the sum of both
+        of_embeddings = residual_stream * (1 + (config.block.hyper_streams or 0)) + WAITING * embedded
         working = max(tied + residual_stream + inputs, of_embeddings)
         yield PhaseMemory("embedding gradient", gradients, embedding_bytes, working)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
@@ -174,7 +180,9 @@ def _layer(
     config, grad_element_bytes = run.config, run.setup.grad_element_bytes
     tensors = layer_tensors(run)
     own = tensors if run.setup.recompute == "full" else saved_by_layer(run)
-    residual_stream = run.tokens * config.d_model * run.element_bytes  # gradient of the residual stream, B × T × D
+    vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
+    streams = vectors * (config.block.hyper_streams or 0)  # B × T × n × D
+    residual_stream = vectors + streams  # gradients of the output of a sub-layer, and of the copies it is added to
     feed_forward = (
         sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_element_bytes
     )
@@ -193,6 +201,12 @@ def _layer(
             network = total_bytes(tensor for tensor in tensors if tensor.name in network_tensors(run))
             weights = 2 * down_proj  # gradients of up and down
             yield PhaseMemory("backward", gradients + weights, saved + total_bytes(own) - network, mixing)
+    if streams:
+        for name, later in (("hyper_2", feed_forward), ("hyper_1", feed_forward)):
+            ends = [index for index, tensor in enumerate(tensors) if tensor.name == f"{name} weights"]
+            for end in ends:  # gradients of the copies: the sum so far, by way of the sum, the projection and the norm
+                until = total_bytes(tensors[: end + 1])
+                yield PhaseMemory("backward", gradients + later, saved + until, vectors + _STREAM_GRADIENTS * streams)
     if config.block.has_mixer:
         until_mixer = _saved_until(run, tensors, config.block.mixers)
         working = residual_stream + mixer_of(config).gradient_bytes(run)
@@ -285,8 +299,9 @@ def _experts(
     """
     config, settings, grad_element_bytes = run.config, run.config.feed_forward, run.setup.grad_element_bytes
     assert settings.n_experts is not None
-    residual_stream = run.tokens * config.d_model * run.element_bytes  # B × T × D
-    routed = settings.top_k * residual_stream  # B × T × k × D
+    vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
+    residual_stream = vectors * (1 + (config.block.hyper_streams or 0))  # and B × T × n × D
+    routed = settings.top_k * vectors  # B × T × k × D
     matrix = config.d_model * config.d_expert  # D × F
     stack = settings.n_experts // expert_parallel * matrix  # E × D × F
     n_projections = 3 if settings.gated else 2  # (gate,) up, down
@@ -297,7 +312,7 @@ def _experts(
     # the gradients per expert, and their concatenation
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
     # the gradients of the output and of the input; of one stack, expert by expert
-    yield PhaseMemory("backward", gradients, saved, 2 * residual_stream + stack * run.element_bytes)
+    yield PhaseMemory("backward", gradients, saved, vectors + residual_stream + stack * run.element_bytes)
 
 
 def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> list[tuple[ForwardPass, int]]:

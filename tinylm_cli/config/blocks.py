@@ -21,6 +21,7 @@ from tinylm_cli.config.base import (
     MAX_N_LAYERS,
     MAX_N_MTP_LAYERS,
     MAX_ROPE_BASE,
+    MAX_STREAMS,
     WITH_SHARED_BLOCK,
     Block,
     Dim,
@@ -66,6 +67,7 @@ from tinylm_cli.config.requirements import (
     FEED_FORWARD,
     GROUPS,
     HEAD,
+    HYPER,
     LLAMA3,
     LM,
     LONGROPE,
@@ -82,6 +84,7 @@ from tinylm_cli.config.requirements import (
     WINDOW,
     WITHOUT_CLAMP,
     WITHOUT_MTP,
+    WITHOUT_PER_LAYER,
     YARN,
 )
 
@@ -399,6 +402,27 @@ class ResidualBlock(Block):
         False,
         description="Add the output of each sub-layer to its normalized input instead of its input (MiniMax-Text; in"
         " BLOOM, apply_residual_connection_post_layernorm).",
+    )
+    hyper_streams: Annotated[
+        int | None,
+        SEQUENTIAL,
+        WITHOUT_MTP,
+        WITHOUT_PER_LAYER,
+        one_of("norm.placement", "pre", "post", "sandwich"),
+        is_false("block.normed_residual"),
+        is_false("feed_forward.branch_norms"),
+    ] = optional(
+        4,
+        "Hyper-connections (Hy4): copies of the residual stream. Each sub-layer reads and writes them with weights that"
+        " depend on the token; default: one residual stream.",
+        ge=2,
+        le=MAX_STREAMS,
+    )
+    hyper_write_scale: Annotated[Factor, HYPER] = Field(
+        2.0, description="Hyper-connections: bound of the weights with which an output is added to the copies."
+    )
+    hyper_eps: Annotated[float, HYPER] = Field(
+        1e-6, gt=0, le=0.1, description="Hyper-connections: added to the weights that read and write the copies."
     )
 
     layer_scalar: bool = Field(

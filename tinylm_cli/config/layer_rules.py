@@ -17,6 +17,7 @@ from tinylm_cli.quantities import counted
 
 SEQUENCES = ("layers.first", "layers.pattern", "layers.last")
 KINDS = "layers.kinds"
+STREAMS = "block.hyper_streams"
 
 LAYER_SELECTORS = {
     "attention.window_pattern": "write attention.window in the kinds that have one",
@@ -55,6 +56,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
     kinds = overrides_by_kind(values[KINDS])
     yield from _layers_are_selected_once(values, kinds)
     yield from _choices_of_every_layer_agree(values, kinds)
+    yield from _streams_agree(values, kinds)
     if kinds:
         yield from _broken_rules_of_kinds(values, kinds)
         listed = _listed(values).values()
@@ -154,6 +156,15 @@ def _choices_of_every_layer_agree(values: Values, kinds: Mapping[str, Mapping[st
                 place = f"{KINDS}.{name}.{field}"
                 message = f"{place} {own} contradicts {field} {common}: {chosen} {why}"
                 yield Problem("contradiction", (place, field), message, f"omit {place}{instead}")
+
+
+def _streams_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    common = values.get(STREAMS)
+    for name, overrides in kinds.items():
+        if overrides.get(STREAMS, common) != common:
+            place = f"{KINDS}.{name}.{STREAMS}"
+            message = f"{place} differs from {STREAMS}: all layers have the same residual streams"
+            yield Problem("contradiction", (place,), message, f"omit {place}, and write {STREAMS} for all layers")
 
 
 def _broken_rules_of_kinds(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:

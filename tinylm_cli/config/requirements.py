@@ -39,4 +39,8 @@ CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classificatio
 HEAD = one_of("head.kind", "lm", "sequence_classification", "token_classification")
 WITHOUT_MTP = Requirement("head.n_mtp_layers", lambda value: value == 0, "head.n_mtp_layers is 0", "0")
 WITHOUT_CLAMP = Requirement("feed_forward.clamp", lambda value: value is None, "feed_forward.clamp is not set", "null")
+WITHOUT_PER_LAYER = Requirement(
+    "embedding.d_per_layer", lambda value: value is None, "embedding.d_per_layer is not set", "null"
+)
+HYPER = is_set("block.hyper_streams", "4")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")

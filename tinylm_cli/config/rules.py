@@ -248,6 +248,7 @@ _OF_SHARED_BLOCK: tuple[tuple[str, tuple[object, ...], str], ...] = (
     ("block.parallel", (False,), "omit block.parallel"),
     ("block.normed_residual", (False,), "omit block.normed_residual"),
     ("block.feed_forward_norm_gate_rank", (None,), "omit block.feed_forward_norm_gate_rank"),
+    ("block.hyper_streams", (None,), "omit block.hyper_streams"),
     ("head.n_mtp_layers", (0,), "omit head.n_mtp_layers"),
 )
 """The values that some fields may have in layers with a shared block, and remedies for other values."""

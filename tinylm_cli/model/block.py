@@ -17,6 +17,7 @@ from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
+from tinylm_cli.model.hyper_connections import HyperConnection
 from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.registry import mixer_classes
@@ -97,6 +98,8 @@ class TransformerBlock(nn.Module):
             del mixers["attention"]
             has_feed_forward = False
         self._mixer_names = tuple(mixers)
+        is_hyper = config.block.hyper_streams is not None
+        self.hyper_1 = HyperConnection(config) if is_hyper and mixers else None
         rank_1, rank_2 = config.block.mixer_norm_gate_rank, config.block.feed_forward_norm_gate_rank
         self.ln_1 = norm_before(config, rank_1) if before and mixers and config.block.mixer_norm else None
         for name, mixer in mixers.items():
@@ -107,6 +110,7 @@ class TransformerBlock(nn.Module):
         has_adapters = config.attention.adapter_rank is not None or config.feed_forward.adapter_rank is not None
         self.adapters = BlockAdapters(config) if has_adapters else None
         self.post_ln_1 = build_norm(config) if after and mixers else None
+        self.hyper_2 = HyperConnection(config) if is_hyper and has_feed_forward else None
         has_own_norm = before and has_feed_forward and not config.block.shared_norm
         self.ln_2 = norm_before(config, rank_2) if has_own_norm else None
         self.feed_forward = build_feed_forward(config) if has_feed_forward else None
@@ -141,7 +145,7 @@ class TransformerBlock(nn.Module):
         shared: SharedKV | SharedSelection | None = None,
         with_block: tuple[SharedBlock, Tensor] | None = None,
     ) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation``, ``cache`` and ``shared`` are passed to the mixer.
+        """Map ``x`` to the same shape: (B, T, D), or with hyper-connections (B, T, n, D).
 
         The last state in ``cache`` is that of channel mixing, if the block has it.
         ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
@@ -173,7 +177,8 @@ class TransformerBlock(nn.Module):
         mixers, normed, mixed = self.mixers, x, None
         caches, own_cache = self._split_states(cache)
         if mixers:
-            normed = mixed_input if self.ln_1 is None else self.ln_1(mixed_input)  # (B, T, D)
+            read, write = _connect(self.hyper_1, mixed_input)  # (B, T, D), (B, T, n)
+            normed = read if self.ln_1 is None else self.ln_1(read)  # (B, T, D)
             with_shared = {} if shared is None else {"shared": shared}  # only attention takes it
             outputs = (
                 mixer(normed, mask=mask, rotation=rotation, cache=own, **with_shared)
@@ -181,11 +186,12 @@ class TransformerBlock(nn.Module):
             )
             mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1)  # (B, T, D)
             if not self.parallel:
-                x = self._add(self._skip(x, normed), mixed, self.post_ln_1)  # (B, T, D)
+                x = self._add(self._skip(x, normed), _written(mixed, write), self.post_ln_1)  # as x
         if self.feed_forward is None:
             return x
         if not self.shared_norm:
-            normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
+            read, write = _connect(self.hyper_2, x)  # (B, T, D), (B, T, n)
+            normed = read if self.ln_2 is None else self.ln_2(read)  # (B, T, D)
         if isinstance(self.feed_forward, ExpertFeedForward):
             out = self.feed_forward(normed, x)  # (B, T, D)
         elif isinstance(self.feed_forward, ChannelMixing):
@@ -196,7 +202,7 @@ class TransformerBlock(nn.Module):
         x = self._skip(x, normed)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)
-        return self._add(x, feed_forward_out, self.post_ln_2)  # (B, T, D)
+        return self._add(x, _written(feed_forward_out, write), self.post_ln_2)  # as x
 
     def _split_states(
         self, cache: LayerState | SideBySideState | None
@@ -233,3 +239,16 @@ class TransformerBlock(nn.Module):
         if self.multiplier != 1:
             x = x * self.multiplier  # (B, T, D)
         return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)
+
+
+def _connect(connection: HyperConnection | None, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return what a sub-layer reads of the residual stream, (B, T, D), and the weights (B, T, n) that write to it.
+
+    Without hyper-connections, it reads the stream itself, and its output is added without weights.
+    """
+    return (x, None) if connection is None else connection.connect(x)
+
+
+def _written(branch: Tensor, weights: Tensor | None) -> Tensor:
+    """Return what is added to the residual stream: the branch (B, T, D), or its multiples (B, T, n, D)."""
+    return branch if weights is None else weights[..., None] * branch.unsqueeze(2)  # (B, T, D) or (B, T, n, D)

@@ -19,6 +19,7 @@ from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
+from tinylm_cli.model.hyper_connections import HyperConnection
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.norm import GatedNorm, Norm
@@ -224,9 +225,12 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     yield "embedding", "input of the blocks"
     for index, block in enumerate(model.blocks):
         for name, part in block.named_children():
-            if not isinstance(part, BlockAdapters):  # which run inside the shared block
+            # adapters run inside the shared block, and hyper-connections have two outputs
+            if not isinstance(part, BlockAdapters | HyperConnection):
                 yield f"blocks.{index}.{name}", _sub_layer(part, NORMS[config.norm.kind])
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
+    if config.block.hyper_streams is not None:
+        yield "hyper_head", f"weighted sum of {config.block.hyper_streams} residual streams"
     if config.norm.is_final:
         yield "ln_f", f"final {NORMS[config.norm.kind]}"
     if config.head.dense:

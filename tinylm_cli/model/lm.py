@@ -19,6 +19,7 @@ from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.embedding import TransformerEmbedding
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.head_transform import HeadTransform
+from tinylm_cli.model.hyper_connections import StreamReader, copied
 from tinylm_cli.model.initialization import initialize, materialize
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
@@ -263,11 +264,15 @@ class TinyTransformerLM(nn.Module):
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
         caches = cache.extend(length) if cache else repeat(None)
         inputs = self.embedding.per_layer_inputs(tokens, x)  # n_layers × (B, T, P) or None
+        if self.hyper_head is not None:
+            x = copied(x, self.hyper_head.n_streams)  # (B, T, n, D)
         shared: dict[int, SharedKV | SharedSelection] = {}
         layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
         for layer, (block, kind, layer_cache, own) in enumerate(layers):
             of_layers = self._shared(layer, shared) if self._sources else None
             x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers, with_blocks[kind])  # (B, T, D)
+        if self.hyper_head is not None:
+            x = self.hyper_head(x)  # (B, T, D)
         return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
 
     def _shared(self, layer: int, shared: dict[int, SharedKV | SharedSelection]) -> SharedKV | SharedSelection | None:
@@ -380,6 +385,7 @@ class TinyTransformerLM(nn.Module):
                 TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer)
                 for layer, kind in enumerate(self._kind_of_layer)
             )
+            self.hyper_head = StreamReader(config) if config.block.hyper_streams is not None else None
             if config.norm.is_final:
                 self.ln_f = build_norm(config)
             if config.head.dense:

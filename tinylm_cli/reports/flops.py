@@ -27,6 +27,7 @@ FlopsComponent = Literal[
     "router",
     "experts",
     "norm",
+    "hyper_connections",
     "lm_head",
     "score",
 ]

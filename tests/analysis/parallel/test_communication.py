@@ -86,6 +86,13 @@ def test_pipeline(stage: int, virtual: int, times: int) -> None:
     assert found.sent_bytes == 8 * times * STREAM // 2
 
 
+def test_pipeline_sends_every_residual_stream() -> None:
+    one, four = (
+        sent(job("llama-3-8b", *changes), 1, pipeline=4)["pipeline"] for changes in ((), ("block.hyper_streams=4",))
+    )
+    assert four.sent_bytes == 4 * one.sent_bytes
+
+
 @pytest.mark.parametrize(("recompute", "passes"), [("none", 3), ("full", 4)])
 def test_context_parallelism(recompute: Recompute, passes: int) -> None:
     """8 heads of 128 keys and values over 2, of a quarter of the sequence, to three others; 512 + 64 where latent."""

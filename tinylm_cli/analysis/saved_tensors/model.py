@@ -10,7 +10,7 @@ from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import activation, channel_mixing, experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
-from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_frequencies, temperatures
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, READ_AND_WRITE, rotary_frequencies, temperatures
 from tinylm_cli.config.layer_kinds import layer_pattern
 
 MIXER, FEED_FORWARD = 1, 2
@@ -114,11 +114,25 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         if config.norm.placement == "post_residual":
             yield from norm(run, f"post_ln_{index}", vectors(f"sum {index}", "norm"), run.tokens, config.d_model)
 
-    x = normed = vectors("input", "residual")
+    def streams(name: str) -> SavedTensor:
+        """Return the residual stream: one vector of each token, or with hyper-connections several."""
+        vector = vectors(name, "residual")
+        return vector._replace(nbytes=vector.nbytes * (config.block.hyper_streams or 1))
+
+    def reading(name: str, x: SavedTensor) -> Iterator[SavedTensor]:
+        """Yield the tensors that a hyper-connection saves while it reads and writes."""
+        if config.block.hyper_streams is not None:
+            yield from stream_reader(run, name, x, READ_AND_WRITE)
+            yield vectors(f"{name} branch", "hyper_connections")  # the output of the sub-layer, which is written
+
+    x = normed = streams("input")
     if config.block.has_shared_block:
         yield from shared_block_of(config).saved_by_block(run)
         x = normed = vectors("input of the mixer", "residual")
     if config.block.has_mixer:
+        if config.block.hyper_streams is not None:
+            yield from reading("hyper_1", x)
+            x = normed = vectors("hyper_1 output", "residual")
         if has_pre_norm and config.block.mixer_norm:
             normed = vectors("ln_1 output", "norm")
             yield from norm(run, "ln_1", x, run.tokens, config.d_model)
@@ -126,8 +140,11 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         yield from mixer_of(config).saved(run, normed)
         yield from sublayer_end(MIXER)
         if not config.block.parallel:
-            x = vectors("after mixer", "residual")
+            x = streams("after mixer")
     if config.block.feed_forward and not config.block.has_shared_block:
+        if config.block.hyper_streams is not None:
+            yield from reading("hyper_2", x)
+            x = vectors("hyper_2 output", "residual")
         if not config.block.shared_norm:
             normed = vectors("ln_2 output", "norm") if has_pre_norm else x
             if has_pre_norm:
@@ -145,6 +162,32 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         yield from _per_layer_input(run, config.embedding.d_per_layer)
     if config.block.layer_scalar and run.element_bytes != FLOAT32_BYTES:
         yield SavedTensor("layer scalar", "residual", run.element_bytes, "none")  # the copy in the dtype of x
+
+
+def stream_reader(run: ForwardPass, name: str, source: SavedTensor, n_sets: int) -> Iterator[SavedTensor]:
+    """Yield the tensors that reading the copies of the residual stream saves, and the weights that write to them.
+
+    Follows ``model/hyper_connections.py:StreamReader.weights`` and ``read``. The projection is upcast in half
+    precision, so that its product with the inverse root mean square saves the copy.
+
+    Args:
+        run: The forward pass.
+        name: The name of the module.
+        source: The copies, (B, T, n, D).
+        n_sets: Sets of n weights: those that read, and those that write.
+    """
+    n, part = run.config.block.hyper_streams or 1, "hyper_connections"
+
+    def numbers(what: str, count: int, element_bytes: int) -> SavedTensor:
+        return SavedTensor(f"{name} {what}", part, run.tokens * count * element_bytes, "sequence")  # B × T × count
+
+    yield source  # read by the norm, the projection and the weighted sum
+    yield numbers("norm", 1, run.upcast_bytes)
+    yield numbers("inverse root mean square", 1, run.upcast_bytes)
+    yield numbers("projection", n_sets * n, run.upcast_bytes)
+    yield numbers("logits", n_sets * n, run.upcast_bytes)
+    yield numbers("sigmoids", n_sets * n, run.upcast_bytes)
+    yield numbers("weights", n_sets * n, run.element_bytes)
 
 
 def _per_layer_input(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTensor]:
@@ -189,6 +232,10 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     """
     config = run.config
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
+    n_streams = config.block.hyper_streams
+    if n_streams is not None:
+        copies = SavedTensor("last layer streams", "hyper_connections", n_streams * vectors, "sequence")
+        yield from stream_reader(run, "hyper_head", copies, 1)
     if config.norm.is_final:
         source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
         yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")

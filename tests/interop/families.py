@@ -407,6 +407,15 @@ def axk2(draw: Draw) -> Keys:
     return keys if keys["n_group"] > 1 else keys | draw(one_of({}, {"n_group": None, "topk_group": None}))
 
 
+def hy_v4(draw: Draw) -> Keys:
+    keys = deepseek_v32(draw) | {"hidden_act": "silu", "swiglu_limit": draw(one_of(0.1, 10.0))}
+    del keys["first_k_dense_replace"]
+    later = [draw(one_of("shared", "full", "shared")) for _ in range(keys["num_hidden_layers"] - 1)]
+    listed: Keys = draw(one_of({}, {"indexer_types": ["full", *later]}))
+    hyper = {"hc_mult": draw(one_of(2, 3)), "hc_magnitude": draw(one_of(1.5, 2.0)), "hc_eps": draw(one_of(1e-6, 0.01))}
+    return keys | listed | hyper
+
+
 def glm_moe_dsa(draw: Draw) -> Keys:
     keys = deepseek_v32(draw)
     later = [draw(one_of("shared", "full", "shared")) for _ in range(keys["num_hidden_layers"] - 1)]
@@ -1478,6 +1487,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "glm4_moe_lite": glm4_moe_lite,
     "deepseek_v32": deepseek_v32,
     "axk2": axk2,
+    "hy_v4": hy_v4,
     "glm_moe_dsa": glm_moe_dsa,
     "kimi_linear": kimi_linear,
     "dots3_note_text": dots3_note_text,

@@ -203,6 +203,20 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.index_top_k": 2048, "attention.index_n_heads": 64, "attention.index_d_head": 128,
         "attention.index_pairing": "half",
     },
+    "hy_v4": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": 1536, "attention.kv_rank": 512,
+        "attention.d_nope": 192, "attention.d_rope": 64, "attention.d_value": 256, "attention.gate": True,
+        "attention.sinks": True, "attention.index_top_k": 2048, "attention.index_n_heads": 16,
+        "attention.index_d_head": 128, "attention.index_rope_last": True, "attention.index_norm_eps": 1e-5,
+        "attention.index_pairing": "half", "feed_forward.router": "sigmoid", "feed_forward.score_correction": True,
+        "feed_forward.n_experts": 256, "feed_forward.d_expert": 768, "feed_forward.expert_clamp": 10.0,
+        "block.hyper_streams": 4, "block.hyper_write_scale": 2.0, "block.hyper_eps": 1e-6, "norm.eps": 1e-5,
+        "layers.kinds": {
+            "indexed": {},
+            "indexed_dense": {"feed_forward": {"n_experts": None}},
+            "shared": {"attention": {"index_shared": True}},
+        },
+    },
     "axk2": {
         **LLAMA, "attention.kind": "latent", "attention.q_rank": 384, "attention.kv_rank": 128, "attention.d_nope": 64,
         "attention.d_rope": 32, "attention.d_value": 64, "attention.gate": True, "attention.q_concat_raw": True,

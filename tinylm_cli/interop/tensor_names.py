@@ -94,6 +94,8 @@ class TensorNames(NamedTuple):
     experts: dict[str, str] = {}  # noqa: RUF012 - read only
     # Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
     tensors: tuple[Fused, ...] = ()
+    # Tensors outside the layers that are not the weight or bias of a stored module.
+    top_level_tensors: dict[str, str] = {}  # noqa: RUF012 - read only
     splits: tuple[Split, ...] = ()  # Tensors of a layer that are stored as several.
     block: BlockNames | None = None  # The names of shared transformer blocks.
     # Scalars of a layer that checkpoints store and the code of the family does not train, with the value that the

@@ -203,6 +203,7 @@ FAMILIES = {
         Family("bailing_hybrid", "bailing_hybrid.BailingHybridKeys", "BailingHybridForCausalLM", "Ling 3"),
         Family("glm_moe_dsa", "sparse_attention.GlmMoeDsaKeys", "GlmMoeDsaForCausalLM", "GLM-5"),
         Family("deepseek_v32", "sparse_attention.DeepseekV32Keys", "DeepseekV32ForCausalLM", "DeepSeek V3.2"),
+        Family("hy_v4", "hy_v4.HYV4Keys", "HYV4ForCausalLM", "Hy4"),
         Family("axk2", "axk2.AXK2Keys", "AXK2ForCausalLM", "A.X K2"),
         Family("dots3_note_text", "dots3_note.Dots3NoteTextKeys", "Dots3NoteForCausalLM", "Dots 3 Note"),
         Family("kimi_linear", "kimi_linear.KimiLinearKeys", "KimiLinearForCausalLM", "Kimi Linear"),

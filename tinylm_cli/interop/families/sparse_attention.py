@@ -1,5 +1,6 @@
 """DeepSeek V3.2 and GLM-5: DeepSeek V3 whose attention is sparse, because an indexer selects positions."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -28,8 +29,15 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
 
     constants: ClassVar[dict[str, Any]] = {**DeepseekV3Keys.constants, "attention.index_pairing": "half"}
     tensor_names = INDEXED_NAMES
-    aliases = {"num_local_experts": "n_routed_experts", "num_experts": "n_routed_experts"}
-    ignored = (*IGNORED, "rope_interleave", "indexer_rope_interleave")  # not read by this family's code
+    aliases: ClassVar[Mapping[str, str]] = {
+        "num_local_experts": "n_routed_experts",
+        "num_experts": "n_routed_experts",
+    }
+    ignored: ClassVar[Collection[str]] = (
+        *IGNORED,
+        "rope_interleave",
+        "indexer_rope_interleave",
+    )  # not read by this family's code
 
     q_lora_rank: Annotated[int, *key.fills("attention.q_rank")] = 1536
     num_key_value_heads: key.OptionalSize = None

@@ -196,6 +196,8 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
     fused = {module for each in names.fused for module in each.names}
     for module, stored in names.top_level.items():
         yield from _modules(Fused((module,), stored), shapes)
+    for tensor, stored in names.top_level_tensors.items():
+        yield from _tensors(Fused((tensor,), stored), shapes, "", "")
     users = _users(config) if names.block is not None else {}
     for layer in range(config.n_layers):
         block, prefix = f"blocks.{layer}.", names.prefix.format(i=layer)

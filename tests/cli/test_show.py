@@ -121,7 +121,7 @@ def test_origins_of_fields_with_effect(here: Here) -> None:
     latent = fields("position.kind=rope", "attention.kind=latent")
     positions = {"position.sinusoids", "position.offset"}
     # nominal_params is the size of another model
-    names = ("qk_norm", "v_norm", "keys_as_values", "sub_norm", "differential", "sinks")
+    names = ("qk_norm", "v_norm", "keys_as_values", "sub_norm", "differential")
     switches = {f"attention.{name}" for name in names}
     assert plain - latent == {*switches, "nominal_params", *positions}
 

@@ -127,7 +127,7 @@ def _keep_plain(blocks: dict[str, Any]) -> None:
     blocks["attention"].pop("differential", None)
     blocks["head"].pop("n_mtp_layers", None)
     blocks["feed_forward"].pop("channel_mixing", None)
-    for name in ("parallel", "shared_norm", "normed_residual", "feed_forward_norm_gate_rank"):
+    for name in ("parallel", "shared_norm", "normed_residual", "feed_forward_norm_gate_rank", "hyper_streams"):
         blocks["block"].pop(name, None)
     if "n_experts" in blocks["feed_forward"] or blocks["feed_forward"].get("activation") == "xielu":
         blocks["feed_forward"] = {}

@@ -348,6 +348,18 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit block.shared_norm, or write block.mixer_norm: true",
     ),
     (
+        {"norm.placement": "post_residual", "block.hyper_streams": 4},
+        "without-effect",
+        "block.hyper_streams has no effect unless norm.placement is pre, post or sandwich",
+        "omit block.hyper_streams, or write norm.placement: pre",
+    ),
+    (
+        {**EXPERTS, "feed_forward.gated": True, "feed_forward.clamp": 7.0, "feed_forward.expert_clamp": 7.0},
+        "without-effect",
+        "feed_forward.expert_clamp has no effect unless feed_forward.clamp is not set",
+        "omit feed_forward.expert_clamp, or write feed_forward.clamp: null",
+    ),
+    (
         {"block.parallel": True, "block.shared_norm": True, "block.feed_forward_norm_gate_rank": 4},
         "without-effect",
         "block.feed_forward_norm_gate_rank has no effect unless block.shared_norm is false",

@@ -17,7 +17,8 @@ chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 
 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory electra ernie
 ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
-glm4v_text glmga granite_speech hrm_text idefics2 idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text
+glm4v_text glmga granite_speech hrm_text hy_v4_vl hy_v4_vl_text hy_v4_vl_vision idefics2 idefics3 imagegpt
+inkling2_loop_text inkling2_text inkling_text
 internlm internlm2 internvl kimi_k25 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert
 minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_diarize_audio mpnet mt5 musicgen
 musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral plbart

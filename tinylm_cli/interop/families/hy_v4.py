@@ -77,7 +77,7 @@ class HYV4Keys(GlmMoeDsaKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map as GLM-5; the norm of the indexer's keys has the epsilon of the other norms of a layer."""
         super().to_tinylm(to)
-        to.put("attention.index_norm_eps", self.rms_norm_eps, "rms_norm_eps")
+        to.put("attention.index_norm_eps", self.rms_norm_eps)
 
     def _scheduled(self) -> list[str]:
         layers = range(self.num_hidden_layers)

@@ -1019,6 +1019,24 @@ def rwkv(draw: Draw) -> Keys:
     }
 
 
+def zamba(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"hidden_act": draw(one_of("gelu", "silu"))}
+    keys["tie_word_embeddings"] = True  # otherwise theirs does not share the block
+    kinds = draw(one_of("HH", "HMHH", "MHHM"))  # theirs cannot share a block that one layer uses
+    return keys | {
+        "layers_block_type": [{"M": "linear_attention", "H": "hybrid"}[kind] for kind in kinds],
+        "num_hidden_layers": len(kinds),
+        "attention_head_dim": draw(one_of(None, 6)),
+        "n_mamba_heads": draw(one_of(1, 2, 4)),
+        "mamba_expand": draw(one_of(1, 2)),
+        "mamba_d_state": draw(one_of(1, 5)),
+        "mamba_d_conv": draw(one_of(2, 4)),
+        "mamba_dt_rank": draw(one_of("auto", 3)),
+        "mamba_conv_bias": draw(one_of(False, True)),
+        "mamba_proj_bias": draw(one_of(False, True)),
+    }
+
+
 def zamba2(draw: Draw) -> Keys:
     """Draw hybrid layers that share one to three blocks; fewer layers than blocks use one each."""
     keys = sizes(draw) | {"rms_norm_eps": 1e-5, "hidden_act": draw(one_of("gelu", "silu"))}
@@ -1531,6 +1549,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "rwkv": rwkv,
     "mamba": mamba,
     "falcon_h1": falcon_h1,
+    "zamba": zamba,
     "zamba2": zamba2,
     "falcon_mamba": falcon_mamba,
     "jamba": jamba,

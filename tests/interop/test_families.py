@@ -383,6 +383,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "mamba2.out_multiplier": 0.23570226039551587, "feed_forward.gate_multiplier": 0.8838834764831844,
         "feed_forward.out_multiplier": 0.5859375, "head.logit_scale": 0.0390625,
     },
+    "zamba": {  # the default config of transformers
+        "norm.kind": "rmsnorm", "norm.eps": 1e-5, "position.kind": "none", "attention.d_head": 464, "d_ff": 14848,
+        "attention.scale": 232**-0.5, "feed_forward.activation": "gelu", "feed_forward.gated": True,
+        "mamba.n_heads": 2, "mamba.d_inner": 7424, "mamba.d_state": 16, "mamba.norm": "none",
+    },
     "zamba2": {  # the default config of transformers, with two blocks, adapters of attention and RoPE
         "norm.kind": "rmsnorm", "norm.eps": 1e-5, "position.kind": "rope", "attention.d_head": 160, "d_ff": 10240,
         "attention.scale": 80**-0.5, "attention.adapter_rank": 128, "feed_forward.adapter_rank": 128,

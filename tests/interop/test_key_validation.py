@@ -52,6 +52,8 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("falcon_h1", {"projectors_bias": True}),
     ("falcon_h1", {"mlp_multipliers": [1.0]}),
     ("falcon_h1", {"ssm_multipliers": [1.0, 1.0, -1.0, 1.0, 1.0]}),
+    ("zamba", {"tie_word_embeddings": False}),
+    ("zamba", {"hidden_mamba_act": "gelu"}),
     ("zamba2", {"tie_word_embeddings": False}),
     ("zamba2", {"rms_norm_eps": 1e-6}),
     ("zamba2", {"layers_block_type": ["attention"] * 54}),
@@ -134,6 +136,20 @@ def test_unsupported_value(family: str, keys: dict[str, Any], changed: Change) -
     assert found.span is not None
     line = Path(path).read_text(encoding="utf-8").splitlines()[found.span.line - 1]
     assert f'"{key}"' in line
+
+
+@pytest.mark.parametrize("family", ["zamba", "zamba2"])
+def test_default_layer_types(family: str, changed: Change) -> None:
+    """Those of transformers, which the stored config lists."""
+    assert load_config(changed(family, layers_block_type=None)).config == load_config(changed(family)).config
+
+
+def test_width_of_attention_in_a_shared_block(changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("zamba", attention_hidden_size=3712))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", "attention_hidden_size")
+    assert found.message == "attention_hidden_size 3712 is not twice hidden_size, 7424"
 
 
 def test_adapters_of_grouped_heads(changed: Change) -> None:

@@ -14,7 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.tensor_names import TensorLayout
-from tinylm_cli.interop.weights.fused_tensors import LAYOUTS, tensor_pairs
+from tinylm_cli.interop.weights.fused_tensors import LAYOUTS, layout_of, tensor_pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.state_dict import unique_state_dict
 
@@ -33,6 +33,8 @@ SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
     TensorLayout.stacked: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.stacked_transposed: [[(3, 6, 4), (3, 6, 4)]],
     TensorLayout.flattened: [[(3, 6, 4)]],
+    TensorLayout.by_mamba_head: [[(6, 4)], [(6,)]],
+    TensorLayout.halves_in_turn: [[(6, 4)], [(6,)]],
     TensorLayout.one_row: [[(6,)]],
     TensorLayout.one_position: [[(6,)]],
     TensorLayout.flattened_transposed: [[(3, 6, 4)]],
@@ -47,11 +49,13 @@ def tensors(shapes: list[tuple[int, ...]]) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", TensorLayout)
 def test_split_inverts_join(name: TensorLayout) -> None:
+    config = CONFIG.model_copy(update={"mamba": CONFIG.mamba.model_copy(update={"n_heads": 2})})
+    layout = layout_of(name, config)
     for shapes in SHAPES[name]:
         parts = tensors(shapes)
-        stored = LAYOUTS[name].join(parts, CONFIG)
-        assert tuple(stored.shape) == LAYOUTS[name].stored_shape(shapes)
-        assert all(map(torch.equal, parts, LAYOUTS[name].split(stored, shapes, CONFIG)))
+        stored = layout.join(parts, config)
+        assert tuple(stored.shape) == layout.stored_shape(shapes)
+        assert all(map(torch.equal, parts, layout.split(stored, shapes, config)))
 
 
 def test_fused_by_group() -> None:
@@ -61,6 +65,12 @@ def test_fused_by_group() -> None:
     d = CONFIG.d_head
     assert torch.equal(stored[: 4 * d], torch.cat((q[: 2 * d], k[:d], v[:d])))
     assert torch.equal(stored[4 * d :], torch.cat((q[2 * d :], k[d:], v[d:])))
+
+
+def test_halves_in_turn() -> None:
+    (rows,) = tensors([(6,)])
+    stored = LAYOUTS[TensorLayout.halves_in_turn].join([rows], CONFIG)
+    assert torch.equal(stored, rows[[0, 3, 1, 4, 2, 5]])
 
 
 def test_swapped_halves() -> None:

@@ -228,6 +228,7 @@ FAMILIES = {
         Family("lfm3", "lfm3.Lfm3Keys", "Lfm3ForCausalLM", "LFM3"),
         Family("lfm2_moe", "lfm2.Lfm2MoeKeys", "Lfm2MoeForCausalLM", "LFM2 with experts"),
         Family("bamba", "bamba.BambaKeys", "BambaForCausalLM", "Bamba"),
+        Family("zamba", "zamba.ZambaKeys", "ZambaForCausalLM", "Zamba"),
         Family("zamba2", "zamba.Zamba2Keys", "Zamba2ForCausalLM", "Zamba2"),
         Family("falcon_h1", "falcon_h1.FalconH1Keys", "FalconH1ForCausalLM", "Falcon-H1"),
         Family("nemotron_h", "nemotron_h.NemotronHKeys", "NemotronHForCausalLM", "Nemotron-H"),

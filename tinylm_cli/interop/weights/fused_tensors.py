@@ -124,6 +124,11 @@ LAYOUTS = {
     TensorLayout.by_key_head: _interleaved(lambda config: config.gated_deltanet.n_key_heads),
     TensorLayout.by_lightning_head: _interleaved(lambda config: config.lightning_attention.n_heads),
     TensorLayout.by_shard: _interleaved(lambda _: CODEGEN_SHARDS),
+    TensorLayout.halves_in_turn: Layout(
+        _plain_shape,
+        lambda stored, _, __: [torch.cat((stored[0::2], stored[1::2]))],
+        lambda parts, _: torch.stack(parts[0].chunk(2), dim=1).flatten(0, 1),
+    ),
     TensorLayout.broadcast: Layout(
         lambda shapes: (1, 1, *shapes[0], 1),
         lambda stored, shapes, _: [stored.view(shapes[0])],
@@ -164,6 +169,20 @@ LAYOUTS = {
 }
 
 
+def _by_mamba_head(n_heads: int) -> Layout:
+    """Return the layout of tensors whose first dimension is divided into that of heads and their rows."""
+    return Layout(
+        lambda shapes: (n_heads, shapes[0][0] // n_heads, *shapes[0][1:]),
+        lambda stored, _, __: [stored.flatten(0, 1)],
+        lambda parts, _: torch.unflatten(parts[0], 0, (n_heads, -1)),
+    )
+
+
+def layout_of(kind: TensorLayout, config: ModelConfig) -> Layout:
+    """Return a layout; one of them has the heads of the model in its shape."""
+    return _by_mamba_head(config.mamba.n_heads) if kind == TensorLayout.by_mamba_head else LAYOUTS[kind]
+
+
 class Part(NamedTuple):
     """A tensor of the model, its slice for one expert, or some of its rows."""
 
@@ -195,20 +214,20 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
     """
     fused = {module for each in names.fused for module in each.names}
     for module, stored in names.top_level.items():
-        yield from _modules(Fused((module,), stored), shapes)
+        yield from _modules(Fused((module,), stored), shapes, config)
     for tensor, stored in names.top_level_tensors.items():
-        yield from _tensors(Fused((tensor,), stored), shapes, "", "")
+        yield from _tensors(Fused((tensor,), stored), shapes, config, "", "")
     users = _users(config) if names.block is not None else {}
     for layer in range(config.n_layers):
         block, prefix = f"blocks.{layer}.", names.prefix.format(i=layer)
         if names.block is not None and layer in users:
-            yield from _with_block(names.block, shapes, layer, users, names.prefix)
+            yield from _with_block(names.block, shapes, config, layer, users, names.prefix)
             prefix += names.block.own_prefix
         single = (Fused((name,), stored, names.matrices) for name, stored in names.layer.items() if name not in fused)
         for modules in (*single, *names.fused):
-            yield from _modules(modules, shapes, block, prefix)
+            yield from _modules(modules, shapes, config, block, prefix)
         for tensors in names.tensors:
-            yield from _tensors(tensors, shapes, block, prefix)
+            yield from _tensors(tensors, shapes, config, block, prefix)
         for split in names.splits:
             yield from _split_rows(split, shapes, config, block, prefix)
         for module, stored in names.experts.items():
@@ -226,13 +245,19 @@ def _users(config: ModelConfig) -> dict[int, int]:
 
 
 def _with_block(
-    names: BlockNames, shapes: Mapping[str, Shape], layer: int, users: Mapping[int, int], layer_prefix: str
+    names: BlockNames,
+    shapes: Mapping[str, Shape],
+    config: ModelConfig,
+    layer: int,
+    users: Mapping[int, int],
+    layer_prefix: str,
 ) -> Iterator[Pair]:
     """Yield the pairs of a layer's projection and adapters and, in the first layer that uses it, of a shared block.
 
     Args:
         names: The names of shared blocks.
         shapes: As for :func:`tensor_pairs`.
+        config: As for :func:`tensor_pairs`.
         layer: The index of the layer.
         users: The index of the shared block of each layer that uses one.
         layer_prefix: Name prefix of the modules of a layer.
@@ -240,15 +265,15 @@ def _with_block(
     prefix, index = layer_prefix.format(i=layer), users[layer]
     first = next(other for other, used in users.items() if used == index)
     of_block = layer_prefix.format(i=first) + names.prefix
-    yield from _modules(Fused(("shared_projection",), names.projection), shapes, f"blocks.{layer}.", prefix)
+    yield from _modules(Fused(("shared_projection",), names.projection), shapes, config, f"blocks.{layer}.", prefix)
     use = list(users).index(layer)
     for adapter, stored in names.adapters.items():
         for number, part in enumerate(("lora_A", "lora_B")):
             modules = Fused((f"adapters.{adapter}.{part}",), f"{stored}.{use}.{number}")
-            yield from _modules(modules, shapes, f"blocks.{layer}.", of_block)
+            yield from _modules(modules, shapes, config, f"blocks.{layer}.", of_block)
     if layer == first:
         for modules in (*(Fused((name,), stored) for name, stored in names.modules.items()), *names.fused):
-            yield from _modules(modules, shapes, f"shared_blocks.{index}.", of_block)
+            yield from _modules(modules, shapes, config, f"shared_blocks.{index}.", of_block)
 
 
 def constant_tensors(config: ModelConfig, names: TensorNames) -> dict[str, float]:
@@ -270,17 +295,21 @@ def without_base(pairs: Sequence[Pair]) -> list[Pair]:
     return [pair._replace(stored=pair.stored.removeprefix(base)) for pair in pairs]
 
 
-def _modules(modules: Fused, shapes: Mapping[str, Shape], block: str = "", prefix: str = "") -> Iterator[Pair]:
+def _modules(
+    modules: Fused, shapes: Mapping[str, Shape], config: ModelConfig, block: str = "", prefix: str = ""
+) -> Iterator[Pair]:
     for kind in ("weight", "bias"):
         names = tuple(f"{name}.{kind}" for name in modules.names)
-        yield from _tensors(Fused(names, f"{modules.stored}.{kind}", modules.layout), shapes, block, prefix)
+        yield from _tensors(Fused(names, f"{modules.stored}.{kind}", modules.layout), shapes, config, block, prefix)
 
 
-def _tensors(tensors: Fused, shapes: Mapping[str, Shape], block: str, prefix: str) -> Iterator[Pair]:
+def _tensors(
+    tensors: Fused, shapes: Mapping[str, Shape], config: ModelConfig, block: str, prefix: str
+) -> Iterator[Pair]:
     names = [block + name for name in tensors.names]
     if all(name in shapes for name in names):
         parts = tuple(Part(name, None, shapes[name]) for name in names)
-        yield Pair(prefix + tensors.stored, parts, LAYOUTS[tensors.layout])
+        yield Pair(prefix + tensors.stored, parts, layout_of(tensors.layout, config))
 
 
 def _split_rows(

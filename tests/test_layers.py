@@ -185,6 +185,7 @@ def test_options_and_commands_are_named_in_cli() -> None:
 
 
 NO_MIRROR = {
+    "analysis/test_hyper_connections.py": "holds the costs of hyper-connections, which every part of analysis counts",
     "cli/test_deep_models.py": "runs commands on 100,000 layers",
     "cli/test_hostile.py": "text from outside enters and leaves through every command",
     "cli/test_loaded_modules.py": "counts what whole commands load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
@@ -35,12 +35,10 @@ class StreamReader(nn.Module):
         self.scale, self.base = (
             nn.Parameter(torch.empty(size, device="meta", dtype=torch.float32)) for size in (n_sets, n_sets * streams)
         )
-        self.initial_values: dict[str, InitialValue] = {"scale": INITIAL_SCALE, "base": self._draw_base}
-
-    def _draw_base(self, values: Tensor, _: Generator) -> None:
-        """Fill the biases (sets · n): each copy is read with the weight 1/n, and written with half of the largest."""
-        values.zero_()
-        values[: self.n_streams] = -math.log(max(self.n_streams - 1, 1))
+        # each copy is read with the weight 1/n, and written with half of the largest weight
+        base = torch.zeros(n_sets * streams, dtype=torch.float32, device="cpu")  # (sets · n)
+        base[:streams] = -math.log(max(streams - 1, 1))
+        self.initial_values: dict[str, InitialValue] = {"scale": INITIAL_SCALE, "base": base}
 
     def weights(self, streams: Tensor) -> list[Tensor]:
         """Return the sigmoids of each set for the copies ``streams`` (B, T, n, D), in float32 or wider, (B, T, n)."""

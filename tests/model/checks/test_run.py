@@ -50,6 +50,17 @@ def test_the_report(make_config: Make, check: Callable[..., CheckReport]) -> Non
     assert all(check.statement and check.measured for check in report.checks)
 
 
+def test_first_position_of_a_chunk(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """It attends only to itself, in a model whose layers are all chunked."""
+    attention = {"window": 4, "chunked": True}
+    assert failures(check(make_config(n_layers=1, max_len=14, attention=attention))) == {}
+
+
+def test_hyper_connections(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """Their biases have initial values that no seed changes."""
+    assert failures(check(make_config(block={"hyper_streams": 4}))) == {}
+
+
 def test_names_and_statements(make_config: Make) -> None:
     found = [*checks_for(make_config()), *checks_for(make_config(tie_weights=False))]
     assert len({check.name for check in found}) == len({check.statement for check in found}) == 12

@@ -217,6 +217,7 @@ hyper-streams-differ          contradiction@14
 index-shared-first            contradiction@18
 kv-from-a-later-layer         contradiction@12
 kv-from-another-head-size     contradiction@12
+shared-block-of-two-widths    contradiction@12
 latent-fields-without-latent  without-effect@10,11,12
 latent-odd-rope               odd-rotary-width@11
 latent-rotary-fraction        contradiction@9

@@ -115,6 +115,18 @@ def test_all_gradients(make_context: MakeContext, dtype: torch.dtype) -> None:
     assert re.fullmatch(r"\d+ of 48 nonzero; 3 key biases are exempt \(softmax\)", check.measured)
 
 
+@pytest.mark.parametrize("bounds", [{"min_dt": 0.2}, {"max_dt": 1e-4}, {}])
+@pytest.mark.parametrize("mixer", ["mamba2", "shared_block_mamba2"])
+def test_clamped_step_sizes(make_context: MakeContext, mixer: str, bounds: dict[str, float]) -> None:
+    """Step sizes outside their bounds have no gradient, which is no error; others must have one."""
+    fields = {"block": {"mixer": mixer}, "mamba2": {"d_head": 8, "d_state": 4, **bounds}, "position": {"kind": "none"}}
+    context = make_context(d_model=64, **fields)
+    assert gradients_finite(context).status == "pass"
+    with torch.no_grad():
+        context.model.lm_head.weight.zero_()
+    assert gradients_finite(context).status == ("pass" if bounds else "fail")
+
+
 def test_gradients_without_biases(make_context: MakeContext) -> None:
     check = gradients_finite(make_context(d_model=64, attention={"bias": False}))
     assert (check.status, check.measured) == ("pass", "39 of 39 nonzero")

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.initialization import STD
 from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.mixers.initial_values import INITIAL_DT
 
 STEPS = 8
 LEARNING_RATE = 3e-3
@@ -221,8 +223,8 @@ def _everything_learns(context: CheckContext) -> bool:
 
     It may be legitimate if training has deactivated units, all positions are equal, float16 rounds small gradients to
     zero, ReLU deactivates all units initially, a norm maps all hidden units to one vector, a router weights a single
-    expert (always 1, and with SparseMixer if no logit is similar), or attention weights do not depend on queries and
-    keys.
+    expert (always 1, and with SparseMixer if no logit is similar), all initial step sizes of Mamba-2 are clamped, or
+    attention weights do not depend on queries and keys.
     """
     config, feed_forward = context.config, context.config.feed_forward
     # the last MTP module reads the embedding of a token n_mtp_layers positions ahead
@@ -233,8 +235,16 @@ def _everything_learns(context: CheckContext) -> bool:
     is_weighted = not shares or min(feed_forward.top_k, feed_forward.n_experts or 1) > 1
     routing = feed_forward.n_experts is None or (is_weighted and feed_forward.router != "sparsemixer")
     routing = routing and (config.attention.n_experts is None or config.attention_top_k > 1)
+    routing = routing and not any(_clamps_all_steps(kind) for kind in layer_pattern(config).kinds)
     learns = varied and active and routing and _attention_depends_on_keys(context) and context.dtype != torch.float16
     return context.newly_initialized and context.must_respond_to_tokens and learns
+
+
+def _clamps_all_steps(kind: ModelConfig) -> bool:
+    """Return whether the initial step sizes of Mamba-2 in layers of this kind are all outside its bounds."""
+    (low, high), settings = INITIAL_DT, kind.mamba2
+    is_outside = settings.min_dt >= high or (settings.max_dt is not None and settings.max_dt <= low)
+    return "mamba2" in kind.block.mixers and is_outside
 
 
 def _attention_depends_on_keys(context: CheckContext) -> bool:

@@ -29,6 +29,12 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "shapes[0] → shapes[1]",
         0,
     ): "the two weights, of gate and up projections, have the same shape",
+    (
+        "tinylm_cli/model/checks/causality.py",
+        "causality_perturbation",
+        "changed[:, position + 1:] + 1 → changed[:, position + 1:] - 1",
+        0,
+    ): "any other token will do",
     ("tinylm_cli/model/experts.py", "Router.route", "-1 → 1", 4): _LAST_OF_TWO,
     ("tinylm_cli/model/sampling.py", "SamplingParams.sample", "-1 → 1", 6): _LAST_OF_TWO,
 }

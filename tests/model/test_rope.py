@@ -87,6 +87,13 @@ def test_yarn_attention_factor(make_config: Make) -> None:
     assert float(norm) == pytest.approx(attention_factor(config.position))
 
 
+def test_dynamic_scaling(make_config: Make) -> None:
+    """Beyond the original length, the longest wavelength is stretched by s · length / original - (s - 1)."""
+    module = rotary(make_config, scaling="dynamic", scaling_factor=2.0, original_max_len=8)
+    original, stretched = (turn(module, 0, length).sin[1, -1] for length in (8, 24))  # of the slowest pair
+    assert float(original / stretched) == pytest.approx(2 * 24 / 8 - 1, rel=1e-4)
+
+
 def test_scaling_keys(make_config: Make) -> None:
     dynamic = rotary(make_config, scaling="dynamic", scaling_factor=2.0, original_max_len=8)
     assert [dynamic.scaling_key(length) for length in (1, 8, 9, 12)] == [0, 0, 9, 12]

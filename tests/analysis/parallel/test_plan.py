@@ -199,6 +199,13 @@ def test_mismatches(name: str, layout: Layout, message: str) -> None:
         plan(*job(name), layout)
 
 
+def test_nearby_divisors() -> None:
+    """The divisors of the size up to four times the degree; the four largest."""
+    with pytest.raises(AnalysisError) as raised:
+        plan(*job("llama-3-8b"), Layout(context=12))
+    assert raised.value.help == "nearby divisors: 4, 8, 16, 32"
+
+
 WINDOWS = ("attention.window=64", "attention.window_pattern=LLLLLGLLG")
 EXPERTS = ("feed_forward.n_experts=4", "feed_forward.n_dense_layers=5")
 

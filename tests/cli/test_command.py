@@ -98,7 +98,7 @@ class TestGet:
         result = here("validate", "wrong.yaml", "--get", "invalid")
         assert (result.code, result.out) == (1, "1\n")
 
-    @pytest.mark.parametrize("option", [["--format", "csv"], ["--table", "components"], ["-f", "json"]])
+    @pytest.mark.parametrize("option", [["--format", "csv"], ["--table", "components"], ["-f", "text"]])
     def test_excludes_format_and_table(self, option: list[str], here: Here) -> None:
         result = here("params", "toy.yaml", "--get", "models.0.name", *option)
         assert result.code == 2

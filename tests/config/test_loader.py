@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.canonical import canonical_fields
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.loader import LoadedConfig, load_yaml_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
@@ -195,6 +196,31 @@ def test_set_takes_amounts(minimal: str, override: str, value: int) -> None:
 def test_set_rejects_other_amounts(minimal: str, override: str) -> None:
     with pytest.raises(ConfigError, match="must be an integer"):
         _parse(minimal, override)
+
+
+HYBRID = """
+mamba2: {d_state: 16}
+layers:
+  pattern: recurrent, full
+  kinds:
+    recurrent: {block: {mixer: mamba2}}
+    full: {}
+"""
+
+
+@pytest.mark.parametrize(("pattern", "dropped"), [("full", "recurrent"), ("recurrent", "full")])
+def test_set_drops_unused_kinds(minimal: str, pattern: str, dropped: str) -> None:
+    config = _parse(minimal + HYBRID, f"layers.pattern={pattern}").config
+    assert {kind.block.mixer for kind in layer_pattern(config).kinds} == {
+        "mamba2" if pattern == "recurrent" else "attention"
+    }
+    with pytest.raises(ConfigError, match=f"kinds.{dropped} has no effect"):
+        _parse((minimal + HYBRID).replace("pattern: recurrent, full", f"pattern: {pattern}"))
+
+
+def test_set_of_an_undefined_kind(minimal: str) -> None:
+    with pytest.raises(ConfigError, match=r"lists other, which layers\.kinds does not define"):
+        _parse(minimal + HYBRID, "layers.pattern=other")
 
 
 def test_the_last_of_equal_options_wins(minimal: str) -> None:

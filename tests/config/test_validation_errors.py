@@ -36,7 +36,7 @@ def _one(text: str, *overrides: str) -> Diagnostic:
 @pytest.mark.parametrize(
     ("setting", "help_"),
     [
-        ("attention.window=1k", "write 1024"),
+        ("feed_forward.d_expert=1k", "write 1000"),
         ("attention.windo=8", "did you mean layers.kinds.full.attention.window?"),
         ("n_head=8", "did you mean layers.kinds.full.n_heads?"),
         ("block=mamba2", "write --set layers.kinds.full.block.mixer=mamba2"),

@@ -160,8 +160,9 @@ def _choose_format(ctx: Any) -> None:
     if ctx.params["get"] == "":
         raise UsageError("the path of --get is empty", help="is a shell variable unset?")
     if ctx.params["get"] is not None:
+        explicit = explicit_options(ctx)
         for name, option in (("format_", "--format"), ("table", "--table")):
-            if name in explicit_options(ctx):
+            if name in explicit and ctx.params[name] != "json":
                 raise UsageError(f"--get prints one value, so {option} has no effect", help="remove one of them")
         ctx.params["format_"] = "json"
         return

@@ -64,6 +64,9 @@ WORKLOAD = {field.name for group in (TrainingOptions, ServingOptions, ClusterOpt
 }
 """Parameters that the next command repeats."""
 
+TRAINING_SECTIONS = ("training_memory", "plan", "training_time")
+SERVING_SECTIONS = ("inference_memory", "serving", "serving_time")
+
 
 def estimate(
     context: typer.Context,
@@ -131,7 +134,11 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
     workload = explicit_arguments(context, WORKLOAD)
     if report.accelerator is None:
         return next_step("estimate", "estimate --gpu", model, workload, "--gpu h100-sxm")
-    estimates = {"training": report.training, "serving": report.serving}
+    section = context.params["section"]
+    estimates = {
+        "training": None if section in SERVING_SECTIONS else report.training,
+        "serving": None if section in TRAINING_SECTIONS else report.serving,
+    }
     purpose, fit = next(
         ((name, each.fit) for name, each in estimates.items() if each and each.fit and not each.fit.fits), ("", None)
     )
@@ -150,8 +157,8 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         kept = explicit_arguments(context, names)
         return next_step("estimate --gpu, too large", "estimate --gpu", model, kept, changes)
     gpu = shell_join(("--gpu", report.accelerator))
-    serving = "" if purpose == "training" else "--for serving"
-    return next_step("estimate --gpu, too large", "design", gpu, serving, design_arguments(config))
+    cluster = explicit_arguments(context, ["gpus"]) if purpose == "training" else "--for serving"
+    return next_step("estimate --gpu, too large", "design", gpu, cluster, design_arguments(config))
 
 
 def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
@@ -208,7 +215,7 @@ def _unknown_section(section: str, known: Sequence[str], report: EstimateReport)
     from tinylm_cli.config.similar_names import suggest
 
     if section in known:
-        training = section in ("training_memory", "plan", "training_time")
+        training = section in TRAINING_SECTIONS
         if (report.training if training else report.serving) is None:
             other = "serving" if training else "training"
             return UsageError(f"--section {section} cannot be combined with --for {other}", help="remove --for")

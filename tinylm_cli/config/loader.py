@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_field
 from tinylm_cli.config.attention_kinds import expand_attention_kinds, qualified
+from tinylm_cli.config.base import KIND_NAME
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.layers import flatten_kinds
@@ -190,8 +192,10 @@ def _is_text(name: str, value: str) -> bool:
 def _drop_superseded(file_fields: Mapping[str, Any], root: Node) -> None:
     """Drop fields of the file that an override of another field makes ineffective.
 
-    With ``attention.kind=latent``, ``n_kv_heads: 8`` of the file is dropped: latent attention has no KV heads.
+    With ``attention.kind=latent``, ``n_kv_heads: 8`` of the file is dropped: latent attention has no KV heads. With
+    ``layers.pattern=full``, the other kinds of layers are dropped.
     """
+    _drop_unused_kinds(file_fields, root)
     from tinylm_cli.config.dependencies import FLAT_REQUIREMENTS, REQUIREMENTS, defaults
 
     before, now = {**defaults(), **file_fields}, {**defaults(), **flatten(root.plain())}
@@ -202,6 +206,37 @@ def _drop_superseded(file_fields: Mapping[str, Any], root: Node) -> None:
             needs = [need for need in requirements[name] if need.field in now]
             if any(need.met(before.get(need.field)) and not need.met(now[need.field]) for need in needs):
                 _remove(root, name)
+
+
+def _drop_unused_kinds(file_fields: Mapping[str, Any], root: Node) -> None:
+    """Drop the kinds of layers that the file lists, but the overridden sequences do not, with fields for them alone."""
+    from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
+
+    parts = ("layers.first", "layers.pattern", "layers.last")
+    entries = {part: find_entry(root, part.split(".")) for part in parts}
+    if not any(entry is not None and entry.value.span.source == SET for entry in entries.values()):
+        return
+    block = find_entry(root, ["layers", "kinds"])
+    kinds = {} if block is None or block.value.entries is None else block.value.entries
+    before = {name for part in parts for name in _kind_names(file_fields.get(part))}
+    now = {name for entry in entries.values() if entry is not None for name in _kind_names(entry.value.scalar)}
+    if not now <= kinds.keys():
+        return
+    common = {**defaults(), **flatten(root.plain())}
+    fields = {name: {**common, **flatten(entry.value.plain() or {})} for name, entry in kinds.items()}
+    dropped = {name for name in before - now if name in kinds and kinds[name].value.span.source != SET}
+    for name in dropped:
+        del kinds[name]
+    for name in file_fields.keys() & REQUIREMENTS.keys():
+        effective = {
+            kind for kind in fields if all(need.met(fields[kind].get(need.field)) for need in REQUIREMENTS[name])
+        }
+        if effective and effective <= dropped:
+            _remove(root, name)
+
+
+def _kind_names(sequence: object) -> list[str]:
+    return re.findall(KIND_NAME, sequence) if isinstance(sequence, str) else []
 
 
 def _remove(root: Node, name: str) -> None:

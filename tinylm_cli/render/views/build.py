@@ -28,8 +28,8 @@ _SETTINGS: Mapping[str, Callable[[int], str]] = {
 def build_view(report: BuildReport, depth: int | None) -> View:
     """Show the tree down to ``depth`` levels below the root, the savings from tying, and the proof."""
     model = report.model
-    active = f"{compact(model.active_params)} active, " if model.active_params != model.total_params else ""
-    detail = f"{active}{binary_bytes(model.params_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
+    size = f"{compact(model.total_params)} parameters, {binary_bytes(model.params_bytes)}"
+    detail = f"{size} in {report.dtype} on {report.device}, {_origin(report)}"
     return (
         Heading(model.name, detail),
         _tree(report.architecture, depth),

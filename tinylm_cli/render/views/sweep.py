@@ -41,11 +41,16 @@ def sweep_view(report: SweepReport) -> View:
     """Show the figures of each point with a chart of one of them, and the errors of the invalid points."""
     fields = " and ".join(each.name for each in report.fields)
     return (
-        Heading(f"{report.name} by {fields}", f"{counted(len(report.points), 'config')}, in {report.dtype}"),
+        Heading(f"{report.name} by {fields}", f"{counted(len(report.points), 'config')}, {_conditions(report)}"),
         _table(report),
         *((Heading(_LABELS.get(report.figure, report.figure)), _grid(report)) if _has_grid(report) else ()),
         *_errors(report),
     )
+
+
+def _conditions(report: SweepReport) -> str:
+    length = "max_len" if report.seq_len is None else integer(report.seq_len)
+    return f"{counted(report.batch_size, 'sequence')} of {length} tokens in {report.dtype}"
 
 
 def _table(report: SweepReport) -> Table:

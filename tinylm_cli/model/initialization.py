@@ -21,7 +21,7 @@ from tinylm_cli.model.block import LayerScalar
 from tinylm_cli.model.experts import Router
 from tinylm_cli.model.position import SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition
-from tinylm_cli.model.sequence_mixer import InitialValue
+from tinylm_cli.model.sequence_mixer import Computed, InitialValue
 
 STD = 0.02
 """Radford et al. 2018 (GPT), section 4.1, https://openai.com/research/language-unsupervised"""
@@ -111,14 +111,17 @@ def fill_parameter(tensor: Tensor, *, name: str, seed: int, initial: InitialValu
         tensor: The parameter's values, contiguous, of any floating dtype on any device.
         name: The full name of the parameter in the model.
         seed: Any integer.
-        initial: The value of all elements, a tensor of values that broadcasts to the shape, or a function that draws
-            them; None draws them from Normal(0, 0.02).
+        initial: The value of all elements, a tensor of values that broadcasts to the shape, values to compute, or a
+            function that draws them; None draws them from Normal(0, 0.02).
     """
     if initial is None:
         _fill_normal(tensor.view(-1), keyed_generator(name, seed))
-    elif callable(initial):
+    elif isinstance(initial, Computed) or callable(initial):
         values = torch.empty(tensor.shape, dtype=torch.float32, device="cpu")
-        initial(values, keyed_generator(name, seed))
+        if isinstance(initial, Computed):
+            initial.fill(values)
+        else:
+            initial(values, keyed_generator(name, seed))
         tensor.copy_(values)
     else:
         tensor.copy_(torch.as_tensor(initial))

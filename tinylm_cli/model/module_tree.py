@@ -100,7 +100,8 @@ def _part(module: nn.Module, parameters: list[tuple[str, Shape, str | None]], mo
     tensors = {
         name: _Part("Parameter", shape, prod(shape) if owner is None else 0, owner) for name, shape, owner in parameters
     }
-    children = {name: part for name, part in tensors.items() if name not in ("weight", "bias")} | modules
+    own = ("weight", "bias") if "weight" in tensors else ()  # whose shape is that of the module
+    children = {name: part for name, part in tensors.items() if name not in own} | modules
     if isinstance(module, RotaryPositions):
         children = {}  # encodings without parameters, which differ in their frequencies only
     shown = [part for part in children.values() if part.visible]

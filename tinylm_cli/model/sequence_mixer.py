@@ -9,9 +9,16 @@ from torch import Generator, Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 
-InitialValue = float | Tensor | Callable[[Tensor, Generator], None]
-"""The value of all elements of a parameter, a tensor of values that broadcasts to its shape, or a function that draws a
-float32 tensor on the CPU."""
+
+class Computed(NamedTuple):
+    """Initial values that do not depend on the seed, computed when needed."""
+
+    fill: Callable[[Tensor], None]  # fills a float32 tensor on the CPU
+
+
+InitialValue = float | Tensor | Computed | Callable[[Tensor, Generator], None]
+"""The value of all elements of a parameter, a tensor of values that broadcasts to its shape, values to compute, or a
+function that draws a float32 tensor on the CPU."""
 
 
 class Buffer(NamedTuple):

@@ -7,11 +7,11 @@ from functools import partial
 from typing import NamedTuple, Self
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, constant_states
+from tinylm_cli.model.sequence_mixer import Buffer, Computed, InitialValue, constant_states
 
 
 class ShiftState(NamedTuple):
@@ -59,9 +59,9 @@ def initial_mix(exponent: float, offset: float = 0.0) -> InitialValue:
     References:
         Peng et al. 2023, appendix E, https://arxiv.org/abs/2305.13048
     """
-    return partial(_fill_mix, exponent, offset)
+    return Computed(partial(_fill_mix, exponent, offset))
 
 
-def _fill_mix(exponent: float, offset: float, values: Tensor, _: Generator) -> None:
+def _fill_mix(exponent: float, offset: float, values: Tensor) -> None:
     index = torch.arange(len(values), device="cpu", dtype=torch.float32)  # (D)
     values.copy_((index / len(values)) ** exponent + offset)

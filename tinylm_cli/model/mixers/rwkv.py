@@ -17,12 +17,12 @@ from functools import partial
 from typing import NamedTuple, Self
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.rg_lru import linear_recurrence
-from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer, constant_states
+from tinylm_cli.model.sequence_mixer import Buffer, Computed, InitialValue, SequenceMixer, constant_states
 from tinylm_cli.model.token_shift import initial_mix, mix_parameter, shift_tokens
 
 
@@ -91,8 +91,8 @@ class Rwkv(SequenceMixer):
         """Set the index of the layer, on which the initial values depend."""
         depth, remaining = layer / max(self.n_layers - 1, 1), 1 - layer / self.n_layers  # from 0 to 1; from 1 to 1 / N
         self.initial_values: dict[str, InitialValue] = {
-            "decay": partial(_fill_decay, 0.7 + 1.3 * depth),
-            "bonus": _fill_bonus,
+            "decay": Computed(partial(_fill_decay, 0.7 + 1.3 * depth)),
+            "bonus": Computed(_fill_bonus),
             "mix_r": initial_mix(0.5 * remaining),
             "mix_k": initial_mix(remaining),
             "mix_v": initial_mix(remaining, 0.3 * depth),
@@ -147,13 +147,13 @@ def decaying_average(key: Tensor, value: Tensor, rate: Tensor, bonus: Tensor, st
     return total / torch.addcmul(own, earlier, denominator)  # (B, T, I)
 
 
-def _fill_decay(exponent: float, values: Tensor, _: Generator) -> None:
+def _fill_decay(exponent: float, values: Tensor) -> None:
     """Fill the logarithms of the rates (I), from -5 to 3; Peng et al. 2023, appendix E."""
     index = torch.arange(len(values), device="cpu", dtype=torch.float32)  # (I)
     values.copy_(8 * (index / max(len(values) - 1, 1)) ** exponent - 5)
 
 
-def _fill_bonus(values: Tensor, _: Generator) -> None:
+def _fill_bonus(values: Tensor) -> None:
     """Fill the bonuses (I), around ln 0.3; Peng et al. 2023, appendix E."""
     index = torch.arange(len(values), device="cpu", dtype=torch.float32)  # (I)
     values.copy_(0.5 * ((index + 1) % 3 - 1) + math.log(0.3))

@@ -78,6 +78,14 @@ def test_tied_embedding() -> None:
     assert "embedding" not in sent(job("llama-3-8b"), pipeline=2)
 
 
+@pytest.mark.parametrize(("kind", "positions"), [("learned", 1024), ("sinusoidal", 0)])
+def test_embedding_of_prediction_modules(kind: str, positions: int) -> None:
+    """Multi-token prediction modules read the token embedding, and with it its learned positions."""
+    config = load_config("tiny", ["tie_weights=false", "head.n_mtp_layers=1", f"position.kind={kind}"]).config
+    found = sent((config, TrainingSetup(dtype="bfloat16")), pipeline=2)
+    assert found["embedding"].sent_bytes == (256 + positions) * 128 * 2
+
+
 @pytest.mark.parametrize(
     ("stage", "virtual", "times"), [(0, 1, 1), (1, 1, 2), (3, 1, 1), (0, 2, 3), (1, 2, 4), (3, 2, 3)]
 )

@@ -30,6 +30,13 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "the two weights, of gate and up projections, have the same shape",
     (
+        "tinylm_cli/model/checkpoint.py",
+        "_matching_dtype",
+        "Counter((tensor.dtype for tensor in stored.values())).most_common(1) → "
+        "Counter((tensor.dtype for tensor in stored.values())).most_common(2)",
+        0,
+    ): "only the first is read",
+    (
         "tinylm_cli/model/checks/causality.py",
         "causality_perturbation",
         "changed[:, position + 1:] + 1 → changed[:, position + 1:] - 1",

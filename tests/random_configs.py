@@ -395,7 +395,7 @@ def _multi_head(
         **draw(one_of(GATES)),
         "sub_norm": draw(st.booleans()),
         "d_value": (d_value := None if differential else draw(one_of([None, 1, 6]))),
-        "v_norm": (v_norm := draw(st.booleans())),
+        "v_norm": (v_norm := d_head > 1 and draw(st.booleans())),
         "keys_as_values": v_norm and qk_norm != "none" and d_value is None and draw(st.booleans()),
         "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),

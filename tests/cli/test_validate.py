@@ -460,3 +460,8 @@ def test_links_out_of_a_folder(here: Here, folder: Path) -> None:
     told = "given/environ.yaml and 1 more: not checked, a link to a file outside given"
     assert " ".join(result.err.split()) == told
     assert here("validate", "given/out.yaml").code == 1, "a file that is named is read"
+
+
+@pytest.mark.parametrize("option", ["--fix", "--diff"])
+def test_nothing_to_correct(option: str, here: Here) -> None:
+    assert "there is no certain correction to apply" in here("validate", "toy.yaml", option).err

@@ -79,6 +79,8 @@ def test_parsed_assertions(text: str, figure: str, relation: str, bound: float |
          "did you mean total_params?"),
         ("params < 1", "unknown-figure", (1, 7), "unknown figure \"params\"",
          "did you mean total_params?"),
+        ("kv_bytes < 1", "unknown-figure", (1, 9), "unknown figure \"kv_bytes\"",
+         "did you mean kv_cache_bytes?"),
         ("height < 2", "unknown-figure", (1, 7), "unknown figure \"height\"", f"the figures are {', '.join(KINDS)}"),
         ("active_params < totl_params", "unknown-figure", (17, 28), "unknown figure \"totl_params\"",
          "did you mean total_params?"),

@@ -98,6 +98,8 @@ def validate(
             previews = (_check(path, set_ or (), asserted, fix=False, diff=True) for path in paths)
             require_value(ValidateReport.of(tuple(previews)), to.get)
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
+    if (fix or diff) and not any(each.fixed for each in results):
+        print_note("there is no certain correction to apply")
     if errors:
         errors.add(each for result in results if result.status != "failed" for each in result.diagnostics)
         errors.raise_if_any()

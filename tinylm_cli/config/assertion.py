@@ -174,8 +174,8 @@ def _number(text: str, kind: FigureKind) -> int | float | None:
 
 def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
     """Return the diagnostic of an unknown figure, with the nearest known one."""
-    names = tuple(known)
-    total = f"total_{wrong}"
-    meant = total if total in names else suggest(wrong, names)
+    names, words = tuple(known), wrong.split("_")
+    with_all_words = [name for name in names if set(words) <= set(name.split("_"))]
+    meant = with_all_words[0] if with_all_words else suggest(wrong, names)
     remedy = f"did you mean {meant}?" if meant else f"the figures are {', '.join(names)}"
     return diagnostic("unknown-figure", f"unknown figure {quote(wrong)}", place.source, place, help=remedy)

@@ -208,7 +208,9 @@ def _params_ratio(config: ChangedConfig) -> str:
 
 
 def _old_path(config: ChangedConfig) -> Cell:
-    return Cell(f"renamed from {config.old_path}" if config.old_path else "", "muted", config.old_path or "")
+    renamed = f"renamed from {config.old_path}" if config.old_path else ""
+    same = "same model" if config.comparison is not None and config.comparison.same else ""
+    return Cell(", ".join(filter(None, (renamed, same))), "muted", config.old_path or "")
 
 
 def _field(difference: FieldDifference) -> Row:

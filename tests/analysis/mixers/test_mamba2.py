@@ -187,6 +187,13 @@ def test_clamped_step_size(overrides: str, *, is_clamped: bool) -> None:
     assert found.get("Δ before clamp") == (2 * 8 * 4 * 4 if is_clamped else None)
 
 
+def test_multipliers() -> None:
+    """One factor for each output of the input projection."""
+    run = ForwardPass(make("mamba2.multipliers=[2, 2, 2, 2, 2]"), TrainingSetup(1, 8, "bfloat16"))
+    saved = Mamba2().saved(run, X)
+    assert {each.name: each.nbytes for each in saved}["multipliers"] == (INNER + CHANNELS + H) * 2
+
+
 def test_fused_norm_statistics() -> None:
     setup = TrainingSetup(2, 8, dtype="bfloat16")
     for norm, groups in (("none", 0), ("grouped", 2), ("full", 1)):

@@ -87,6 +87,17 @@ def test_yarn_attention_factor(make_config: Make) -> None:
     assert float(norm) == pytest.approx(attention_factor(config.position))
 
 
+@pytest.mark.parametrize(
+    ("truncate", "first"), [(True, 2.0), (False, 8 * math.log(1000 / (64 * math.pi)) / (2 * math.log(10)))]
+)
+def test_yarn_truncation(make_config: Make, truncate: bool, first: float) -> None:
+    """Pair 2.79 makes 32 turns in 1,000 positions, and none of the last makes less than one."""
+    scaling = {"scaling": "yarn", "scaling_factor": 4.0, "original_max_len": 1000, "theta": 10.0, "truncate": truncate}
+    ratio = float(rotary(make_config, **scaling).frequencies[3] / rotary(make_config, theta=10.0).frequencies[3])
+    stretched = (3 - first) / (7 - first)
+    assert ratio == pytest.approx(1 - stretched + stretched / 4)
+
+
 def test_dynamic_scaling(make_config: Make) -> None:
     """Beyond the original length, the longest wavelength is stretched by s · length / original - (s - 1)."""
     module = rotary(make_config, scaling="dynamic", scaling_factor=2.0, original_max_len=8)

@@ -90,7 +90,8 @@ class Summary:
         rates = f"{total / max(seconds, 0.001):.0f} a second, {total / max(self.busy, 0.001):.0f} per processor second"
         print(f"{total:,} inputs in {seconds:.0f} s, {rates} of the commands")
         print("by kind:", ", ".join(f"{kind} {self.kinds[kind]:,}" for kind in KINDS if self.kinds[kind]))
-        print("exit codes:", ", ".join(f"{code}: {count:,}" for code, count in self.codes.most_common()))
+        codes = sorted(self.codes.items(), key=lambda entry: (-entry[1], entry[0]))  # whichever worker was first
+        print("exit codes:", ", ".join(f"{code}: {count:,}" for code, count in codes))
         slowest = (f"{each.seconds:.1f} s (case {each.number}, {each.kind})" for each in self.slowest)
         print("slowest:", ", ".join(slowest))
         if self.largest is not None:

@@ -114,12 +114,9 @@ class Mamba(SequenceMixer):
             dt, b, c = self.dt_norm(dt), self.b_norm(b), self.c_norm(c)  # as above
         wide = torch.promote_types(x.dtype, torch.float32)
         dt = functional.softplus(self.dt_proj(dt).to(wide))  # (H·B, T, P)
-        a, skip = -self.A_log.to(wide).exp(), self.D.to(wide)  # (I, N), (I)
+        a = -self.A_log.to(wide).exp()  # (I, N)
         if self.n_heads > 1:
-            a, skip = (
-                self._of_heads(a, z.shape[0]),
-                self._of_heads(skip, z.shape[0])[:, None],
-            )  # (H·B, P, N), (H·B, 1, P)
+            a = self._of_heads(a, z.shape[0])  # (H·B, P, N)
         values = x.to(wide)  # (H·B, T, P)
         b, c = b.to(wide, copy=True), c.to(wide, copy=True)  # (H·B, T, N) each, contiguous
         state = None if cache is None else self._state(cache.ssm)  # (H·B, P, N)
@@ -127,7 +124,7 @@ class Mamba(SequenceMixer):
             y = _step(values * dt, dt, a, b, c, state)  # (H·B, 1, P)
         else:
             y = selective_scan(values * dt, dt, a, b, c, chunk_len=self.chunk_len, state=state)  # (H·B, T, P)
-        y = y + values * skip  # (H·B, T, P)
+        y = y + values * self._skip(wide, z.shape[0])  # (H·B, T, P)
         if self.n_heads > 1:
             y = torch.unflatten(y, 0, (self.n_heads, -1)).permute(1, 2, 0, 3).flatten(2)  # (B, T, I)
             if cache is not None and state is not None:
@@ -136,6 +133,11 @@ class Mamba(SequenceMixer):
         y = y * functional.silu(z.to(wide))  # (B, T, I)
         out: Tensor = self.out_proj(y.to(z.dtype))  # (B, T, D)
         return out
+
+    def _skip(self, dtype: torch.dtype, batch_size: int) -> Tensor:
+        """Return the weights of the skip connection, (I), or with several heads (H·B, 1, P)."""
+        skip = self.D.to(dtype)  # (I)
+        return skip if self.n_heads == 1 else self._of_heads(skip, batch_size)[:, None]
 
     def _by_head(self, x: Tensor) -> Tensor:
         """Return the inner dimensions (B, T, I) of each head, one head after the other: (H·B, T, P)."""

@@ -73,6 +73,8 @@ def test_largest_file(tmp_path: Path) -> None:
         (b"ok: 1\nbad: \xff\xfe\nmore", 2, 6, "bad: \\xff\\xfe"),
         (b"\xc3", 1, 1, "\\xc3"),
         ("宽: ".encode() + b"\xff", 1, 4, "宽: \\xff"),
+        (b"\xef\xbb\xbf\xff", 1, 1, "\\xff"),  # after a byte order mark
+        (b"\xef\xbb\xbfok: 1\nbad: \xff", 2, 6, "bad: \\xff"),
     ],
 )
 def test_the_first_byte_that_is_not_utf8(tmp_path: Path, data: bytes, line: int, column: int, shown: str) -> None:

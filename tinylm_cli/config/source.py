@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import re
 import sys
@@ -143,10 +144,11 @@ def _decode(name: str, data: bytes) -> str:
         raise _not_utf8(name, "the file is UTF-32, not UTF-8")
     if start.startswith(_UTF16_MARKS) or b"\0\0" in (start[:3:2], start[1:4:2]):
         raise _not_utf8(name, "the file is UTF-16, not UTF-8")
+    data = data.removeprefix(codecs.BOM_UTF8)  # before decoding, which counts errors from after the mark
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig")
+        before = data[: error.start].decode("utf-8")
         rest = data[error.start :].split(b"\n", 1)[0].decode("utf-8", "backslashreplace")
         place = Source(name, before + rest).span(len(before), len(before) + len(r"\xff"))
         raise _not_utf8(name, f"byte 0x{data[error.start]:02x} is not valid UTF-8", place) from error

@@ -97,7 +97,7 @@ def _document(rows: Sequence[Row], options: Options, others: float | None) -> di
 def _print(rows: Sequence[Row], others: float | None) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("measured", "against"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold")  # long commands wrap, so that the figures keep their columns
     for heading in ("median", "baseline", "ratio", "of mins", "target", "rounds"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("met", no_wrap=True)

@@ -18,6 +18,8 @@ from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.serving import CacheShape
 from tinylm_cli.wording import Setting, Wording
 
+_MILLION = 10**6
+
 MAX_REMEDIES = 2
 """Largest number of remedies in a summary; the full report shows all."""
 
@@ -63,7 +65,10 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport, wording: Wo
         yield _row("plan", layout_text(plan.layout))
         rank = f"  ({rank_text(fitting)})" if fitting and tried is not None else ""
         yield _row("", f"{wording(Setting('plan', plan.layout.spec))}{rank}", "name")
-        yield _row("batch", f"{compact(summary.tokens_per_step)} tokens per optimizer step")
+    if plan is not None or summary.step_seconds is not None:
+        n_tokens = summary.tokens_per_step
+        per_step = compact(n_tokens) if n_tokens >= _MILLION else integer(n_tokens)
+        yield _row("batch", f"{per_step} tokens per optimizer step")
     if summary.fits is False:
         return
     if summary.step_seconds is not None and summary.utilization is not None:

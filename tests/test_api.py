@@ -189,6 +189,11 @@ def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any
     assert report.to_dict() == printed("estimate", "small", "--set", "n_layers=8", *options.split())
 
 
+def test_nothing_to_compare_with() -> None:
+    with pytest.raises(tinylm.UsageError, match="nothing to compare with"):
+        TINY.compare()
+
+
 def test_report_without_a_table() -> None:
     report = TINY.validate()
     assert report.to_dict()["status"] == "valid"

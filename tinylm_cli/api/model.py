@@ -15,6 +15,7 @@ from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_SEED
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.choices import AttentionCount, Purpose
@@ -143,13 +144,15 @@ class Model:
             ConfigError: If another config is invalid, or the GPU is unknown.
             InputError: If another config cannot be read.
             AnalysisError: If ``seq_len`` exceeds the ``max_len`` of a model, or the layout does not divide it evenly.
-            UsageError: If an argument or the plan is invalid, there are more than 100 models, or the GPU does not
-                support matmuls in the dtype.
+            UsageError: If an argument or the plan is invalid, there is no other model, there are more than 100, or the
+                GPU does not support matmuls in the dtype.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
         from tinylm_cli.interop.variants import Variant, distinct_names, require_few_models
         from tinylm_cli.render.views.compare import compare_view
 
+        if not others:
+            raise UsageError("nothing to compare with", help='for example compare("mistral-7b")')
         require_few_models(1 + len(others))
         models = [self, *(each if isinstance(each, Model) else self._variant(each) for each in others)]
         names = distinct_names(

@@ -67,8 +67,8 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport, wording: Wo
         yield _row("", f"{wording(Setting('plan', plan.layout.spec))}{rank}", "name")
     if plan is not None or summary.step_seconds is not None:
         n_tokens = summary.tokens_per_step
-        per_step = compact(n_tokens) if n_tokens >= _MILLION else integer(n_tokens)
-        yield _row("batch", f"{per_step} tokens per optimizer step")
+        per_step = f"{compact(n_tokens)} tokens" if n_tokens >= _MILLION else counted(n_tokens, "token")
+        yield _row("batch", f"{per_step} per optimizer step")
     if summary.fits is False:
         return
     if summary.step_seconds is not None and summary.utilization is not None:

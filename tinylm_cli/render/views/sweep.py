@@ -49,8 +49,8 @@ def sweep_view(report: SweepReport) -> View:
 
 
 def _conditions(report: SweepReport) -> str:
-    length = "max_len" if report.seq_len is None else integer(report.seq_len)
-    return f"{counted(report.batch_size, 'sequence')} of {length} tokens in {report.dtype}"
+    length = "max_len tokens" if report.seq_len is None else counted(report.seq_len, "token")
+    return f"{counted(report.batch_size, 'sequence')} of {length} in {report.dtype}"
 
 
 def _table(report: SweepReport) -> Table:

@@ -27,7 +27,7 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 84, ["analysis", "config.hardware", "config.syntax_errors"]),
+        (["validate", "misspelled.yaml"], 1, 86, ["analysis", "config.hardware", "config.syntax_errors"]),
         (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
         (["params", "toy.yaml"], 0, 98, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
         (["list"], 0, 102, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),

@@ -68,7 +68,11 @@ def test_look_alikes() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["analysis", "config/blocks.py", "config/mixers", "model/checks", "render/units.py", "render/views"]
+    "part",
+    [
+        *("analysis", "config/blocks.py", "config/feed_forward.py", "config/mixers"),
+        *("model/checks", "render/units.py", "render/views"),
+    ],
 )
 def test_every_sign_in_our_texts_has_a_look_alike(part: str) -> None:
     files = [PACKAGE / part] if part.endswith(".py") else sorted((PACKAGE / part).rglob("*.py"))

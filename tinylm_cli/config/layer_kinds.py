@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from tinylm_cli.config.blocks import BLOCKS, FeedForward, Position
+from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.dependencies import REQUIREMENTS, apply_overrides, defaults
+from tinylm_cli.config.feed_forward import FeedForward
 from tinylm_cli.config.layers import Layers, read_sequence
 from tinylm_cli.config.requirements import EXPERTS
 from tinylm_cli.config.schema import ModelConfig, flatten

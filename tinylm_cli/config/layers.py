@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.base import KIND_NAME, Block, HeadCount, HiddenSize, optional
-from tinylm_cli.config.blocks import FeedForward, Norm, Position, ResidualBlock
+from tinylm_cli.config.blocks import Norm, Position, ResidualBlock
+from tinylm_cli.config.feed_forward import FeedForward
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.base import MAX_N_LAYERS, WITH_ATTENTION, Block, Dim, HeadCount, HiddenSize, Length, optional
-from tinylm_cli.config.blocks import BLOCKS, Embedding, FeedForward, Head, Norm, Position, ResidualBlock
+from tinylm_cli.config.blocks import BLOCKS, Embedding, Head, Norm, Position, ResidualBlock
 from tinylm_cli.config.budget import Budget
+from tinylm_cli.config.feed_forward import FeedForward
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers

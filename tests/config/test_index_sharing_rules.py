@@ -6,24 +6,21 @@ from typing import Any
 
 import pytest
 
+from tests.config.kind_problems import problems as problems_of
 from tinylm_cli.config.dependencies import Problem
-from tinylm_cli.config.fields import fields
-from tinylm_cli.config.layer_rules import broken_rules_of_model
 
-DEFAULTS = {name: field.example if field.required else field.default for name, field in fields().items()} | {
-    "position.kind": "rope",
-    "attention.kind": "latent",
-    "attention.q_rank": 8,
-    "attention.index_top_k": 4,
+INDEXED = {
+    "position__kind": "rope",
+    "attention__kind": "latent",
+    "attention__q_rank": 8,
+    "attention__index_top_k": 4,
 }
 SHARED: dict[str, Any] = {"attention": {"index_shared": True}}
 FIELD = "layers.kinds.b.attention.index_shared"
 
 
 def problems(kinds: dict[str, Any], pattern: str | None = "a, b", **changes: Any) -> list[Problem]:
-    fields_of_model = {name.replace("__", "."): value for name, value in changes.items()}
-    values = {**DEFAULTS, "layers.kinds": kinds, "layers.pattern": pattern, **fields_of_model}
-    return list(broken_rules_of_model(values))
+    return problems_of(kinds, pattern, **{**INDEXED, **changes})
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.config.kind_problems import DEFAULTS, problems
 from tinylm_cli.config.dependencies import Problem
-from tinylm_cli.config.fields import fields
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 
-DEFAULTS = {name: field.example if field.required else field.default for name, field in fields().items()}
 FROM_A = {"attention": {"kv_from": "a"}}
-
-
-def problems(kinds: dict[str, Any], pattern: str | None = "a, b", **changes: Any) -> list[Problem]:
-    fields_of_model = {name.replace("__", "."): value for name, value in changes.items()}
-    values = {**DEFAULTS, "layers.kinds": kinds, "layers.pattern": pattern, **fields_of_model}
-    return list(broken_rules_of_model(values))
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,9 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.config.dependencies import Problem
-from tinylm_cli.config.fields import fields
-from tinylm_cli.config.layer_rules import broken_rules_of_model
+from tests.config.kind_problems import problems
 
-DEFAULTS = {name: field.example if field.required else field.default for name, field in fields().items()}
 SHARED = {"mixer": "shared_block_mamba"}
-
-
-def problems(kinds: dict[str, Any], **changes: Any) -> list[Problem]:
-    fields_of_model = {name.replace("__", "."): value for name, value in changes.items()}
-    return list(broken_rules_of_model({**DEFAULTS, "layers.kinds": kinds, "layers.pattern": "a, b", **fields_of_model}))
 
 
 @pytest.mark.parametrize(

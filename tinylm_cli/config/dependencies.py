@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from tinylm_cli.config.base import WITH_ATTENTION, Requirement
 from tinylm_cli.config.blocks import BLOCKS
@@ -89,6 +89,30 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     }:
         merged |= idle
     return merged
+
+
+class KindFields(NamedTuple):
+    """The fields of the kinds of layers, by dotted name.
+
+    Attributes:
+        own: The fields that each kind sets.
+        resolved: Every field of each kind: its own, on top of those of the config.
+        order: The kinds in the order in which layers list them, the pattern once; empty if it is invalid.
+    """
+
+    own: Mapping[str, Mapping[str, Any]]
+    resolved: Mapping[str, Values]
+    order: Sequence[str]
+
+    @classmethod
+    def of(cls, values: Values, own: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Self:
+        """Return the fields of kinds with these ``own`` fields in a config with these ``values``."""
+        common = {name: value for name, value in values.items() if not name.startswith("layers.")}
+        return cls(own, {name: apply_overrides(common, fields) for name, fields in own.items()}, order)
+
+    def place(self, name: str, field: str) -> str:
+        """Return the dotted name under which the layers of a kind get a field."""
+        return f"layers.kinds.{name}.{field}" if field in self.own[name] else field
 
 
 def _is_default(name: str, values: Mapping[str, Any]) -> bool:

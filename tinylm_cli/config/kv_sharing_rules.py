@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from tinylm_cli.config.dependencies import Problem, Values, apply_overrides, value_text
+from tinylm_cli.config.dependencies import KindFields, Problem, Values, value_text
 from tinylm_cli.config.similar_names import suggest
 
 FIELD, KINDS = "attention.kv_from", "layers.kinds"
@@ -27,56 +26,37 @@ _HEAD_SIZES = ("attention.n_kv_heads", "attention.d_head", "attention.d_value")
 """The fields that follow from ``d_model`` and ``n_heads`` if they are unset."""
 
 
-def broken_sharing_rules(
-    values: Values, kinds: Mapping[str, Mapping[str, Any]], order: Sequence[str]
-) -> Iterator[Problem]:
-    """Yield a problem for each kind of layers that cannot attend to the keys and values of the kind that it names.
+def kv_source_needs_kinds(values: Values) -> Iterator[Problem]:
+    """Yield a problem if a config without kinds of layers names a kind for keys and values."""
+    if values.get(FIELD) is not None:
+        message = f"{FIELD} {values[FIELD]} requires {KINDS}, which define the kind"
+        yield Problem("needs-field", (FIELD, KINDS), message, f"omit {FIELD}, or write it in one of two {KINDS}")
 
-    Args:
-        values: The valid values of the config by dotted name.
-        kinds: The fields that each kind sets, by dotted name; empty for a config without kinds of layers.
-        order: The kinds in the order in which layers list them, the pattern once; empty if it is invalid.
-    """
-    common = {name: value for name, value in values.items() if not name.startswith("layers.")}
-    if not kinds:
-        if common.get(FIELD) is not None:
-            message = f"{FIELD} {common[FIELD]} requires {KINDS}, which define the kind"
-            remedy = f"omit {FIELD}, or write it in one of two {KINDS}"
-            yield Problem("needs-field", (FIELD, KINDS), message, remedy)
-        return
-    of_kind = {name: apply_overrides(common, overrides) for name, overrides in kinds.items()}
-    for name, own in of_kind.items():
+
+def kv_source_precedes(kinds: KindFields) -> Iterator[Problem]:
+    """Yield a problem for each kind of layers that cannot attend to the keys and values of the kind that it names."""
+    for name, own in kinds.resolved.items():
         source = own.get(FIELD)
         if source is None:
             continue
-        place = f"{KINDS}.{name}.{FIELD}" if FIELD in kinds[name] else FIELD
-        if source not in kinds:
-            meant = suggest(source, kinds)
-            help_ = f"did you mean {meant}?" if meant else f"the other kinds are {', '.join(_others(name, kinds))}"
+        place = kinds.place(name, FIELD)
+        if source not in kinds.own:
+            others = [other for other in kinds.own if other != name]
+            meant = suggest(source, kinds.own)
+            help_ = f"did you mean {meant}?" if meant else f"the other kinds are {', '.join(others)}"
             message = f"{place} is {source}, which {KINDS} does not define"
             yield Problem("undefined-kind", (place, KINDS), message, help_)
             continue
-        problem = _misses_keys(name, source, of_kind, order) or _differs(name, source, of_kind)
+        problem = _misses_keys(name, source, kinds) or _differs(name, source, kinds)
         if problem is not None:
             message, help_, field = problem
-            setting = (f"{KINDS}.{each}.{field}" for each in (name, source) if field in kinds[each])
+            setting = (kinds.place(each, field) for each in (name, source) if field in kinds.own[each])
             yield Problem("contradiction", (place, *setting), message, help_)
-    if order and of_kind[order[-1]].get(FIELD) is not None and values.get("head.n_mtp_layers"):
-        last = order[-1]
-        place = f"{KINDS}.{last}.{FIELD}" if FIELD in kinds[last] else FIELD
-        message = f"MTP modules have the kind of the last layer, {last}, which has {place} and no keys of its own"
-        remedy = "omit head.n_mtp_layers, or let the last layer be of another kind"
-        yield Problem("contradiction", ("head.n_mtp_layers", place), message, remedy)
 
 
-def _others(name: str, kinds: Mapping[str, Any]) -> list[str]:
-    return [other for other in kinds if other != name]
-
-
-def _misses_keys(
-    name: str, source: str, of_kind: Mapping[str, Values], order: Sequence[str]
-) -> tuple[str, str, str] | None:
+def _misses_keys(name: str, source: str, kinds: KindFields) -> tuple[str, str, str] | None:
     """Return the message, the help and another field at fault if no earlier layer of ``source`` has keys and values."""
+    of_kind, order = kinds.resolved, kinds.order
     if source == name:
         return (
             f"layers of kind {name} cannot attend to the keys and values of their own kind",
@@ -109,9 +89,9 @@ def _misses_keys(
     return None
 
 
-def _differs(name: str, source: str, of_kind: Mapping[str, Values]) -> tuple[str, str, str] | None:
+def _differs(name: str, source: str, kinds: KindFields) -> tuple[str, str, str] | None:
     """Return the message, the help and the field in which the attention of two kinds differs."""
-    own, other = of_kind[name], of_kind[source]
+    own, other = kinds.resolved[name], kinds.resolved[source]
     for field in own:
         if field == FIELD or not field.startswith(_ALIKE) or field in _OF_QUERIES_AND_OUTPUTS or field not in other:
             continue

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinylm_cli.config.dependencies import Problem, Values, apply_overrides, defaults
+from tinylm_cli.config.dependencies import KindFields, Problem, Values, defaults
 from tinylm_cli.config.diagnostic_codes import clip, either
-from tinylm_cli.config.index_sharing_rules import broken_index_rules
-from tinylm_cli.config.kv_sharing_rules import broken_sharing_rules
+from tinylm_cli.config.index_sharing_rules import shared_selection_exists, shared_selection_needs_kinds
+from tinylm_cli.config.kv_sharing_rules import kv_source_needs_kinds, kv_source_precedes
 from tinylm_cli.config.layers import overrides_by_kind, read_sequence
 from tinylm_cli.config.rules import broken_rules
-from tinylm_cli.config.shared_block_rules import broken_block_rules
+from tinylm_cli.config.shared_block_rules import shared_blocks_agree
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.quantities import counted
 
@@ -25,6 +25,9 @@ LAYER_SELECTORS = {
     "feed_forward.n_dense_layers": "write feed_forward: {n_experts: null} in a kind for the dense layers",
 }
 """Fields that select layers, and what to write in a config with kinds of layers instead."""
+
+_FROM_EARLIER = {"attention.kv_from": "keys", "attention.index_shared": "indexer"}
+"""Fields with which a layer uses what an earlier one computes, and what it then lacks."""
 
 _MAX_NAMED = 3
 
@@ -48,8 +51,8 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
         return
     if not values[KINDS] and not _listed(values):
         yield from broken_rules(values)
-        yield from broken_sharing_rules(values, {}, ())
-        yield from broken_index_rules(values, {}, ())
+        yield from kv_source_needs_kinds(values)
+        yield from shared_selection_needs_kinds(values)
         return
     problems = list(_order_is_complete(values))
     yield from problems
@@ -58,12 +61,14 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
     yield from _choices_of_every_layer_agree(values, kinds)
     yield from _streams_agree(values, kinds)
     if kinds:
-        yield from _broken_rules_of_kinds(values, kinds)
-        listed = _listed(values).values()
-        order = () if problems else tuple(name for names in listed for name in names)
-        yield from broken_sharing_rules(values, kinds, order)
-        yield from broken_index_rules(values, kinds, order)
-        yield from broken_block_rules(values, kinds)
+        order = () if problems else tuple(name for names in _listed(values).values() for name in names)
+        fields = KindFields.of(values, kinds, order)
+        yield from _broken_rules_of_kinds(values, fields)
+        yield from kv_source_precedes(fields)
+        yield from shared_selection_exists(fields)
+        yield from shared_blocks_agree(fields)
+        if values.get("head.n_mtp_layers"):
+            yield from _last_layer_is_complete(fields)
 
 
 def _listed(values: Values) -> dict[str, tuple[str, ...]]:
@@ -167,8 +172,21 @@ def _streams_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> It
             yield Problem("contradiction", (place,), message, f"omit {place}, and write {STREAMS} for all layers")
 
 
-def _broken_rules_of_kinds(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+def _last_layer_is_complete(kinds: KindFields) -> Iterator[Problem]:
+    """Yield a problem if the layers of multi-token prediction modules, like the last layer, need an earlier layer."""
+    for last in kinds.order[-1:]:
+        for field, missing in _FROM_EARLIER.items():
+            if kinds.resolved[last].get(field):
+                place = kinds.place(last, field)
+                why = f"which has {place} and no {missing} of its own"
+                message = f"MTP modules have the kind of the last layer, {last}, {why}"
+                remedy = "omit head.n_mtp_layers, or let the last layer be of another kind"
+                yield Problem("contradiction", ("head.n_mtp_layers", place), message, remedy)
+
+
+def _broken_rules_of_kinds(values: Values, fields: KindFields) -> Iterator[Problem]:
     """Yield the problems of the layers of each kind, and the fields of the config without effect in all of them."""
+    kinds = fields.own
     base = {name: value for name, value in values.items() if not name.startswith("layers.")}
     idle = [_without_effect({**base, **overrides}, overrides) for overrides in kinds.values()]
     for field in idle[0]:
@@ -176,7 +194,7 @@ def _broken_rules_of_kinds(values: Values, kinds: Mapping[str, Mapping[str, Any]
             yield _in_all_kinds({name: each[field] for name, each in zip(kinds, idle, strict=True)}, kinds)
     shown: set[Problem] = set()
     for name, overrides in kinds.items():
-        for problem in broken_rules(apply_overrides(base, overrides)):
+        for problem in broken_rules(fields.resolved[name]):
             if problem not in shown:  # a problem of the common fields alone is that of several kinds
                 shown.add(problem)
                 yield _of_kind(problem, name, overrides)

@@ -140,7 +140,7 @@ def test_unsupported_value(family: str, keys: dict[str, Any], changed: Change) -
 
 @pytest.mark.parametrize("family", ["zamba", "zamba2"])
 def test_default_layer_types(family: str, changed: Change) -> None:
-    """Those of transformers, which the stored config lists."""
+    """The stored config lists the layer types that transformers uses."""
     assert load_config(changed(family, layers_block_type=None)).config == load_config(changed(family)).config
 
 
@@ -153,7 +153,7 @@ def test_width_of_attention_in_a_shared_block(changed: Change) -> None:
 
 
 def test_adapters_of_grouped_heads(changed: Change) -> None:
-    """The adapters of keys and values have as many outputs as those of queries."""
+    """The adapters of queries, keys and values have equally many outputs."""
     with pytest.raises(ConfigError) as raised:
         load_config(changed("zamba2", num_key_value_heads=16))
     (found,) = raised.value.diagnostics

@@ -118,7 +118,7 @@ def read_setups(base: Setups, fields: SetupFields, plan: str | Layout | None, *,
 
 
 def _served(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a serving setup: one value is that of the setup, and all are those of its table."""
+    """Return the fields of a serving setup: a single value applies to the setup, and all values to its table."""
     fields: dict[str, Any] = {}
     for name, value in values.items():
         several = () if value is None else value if isinstance(value, tuple) else (value,)

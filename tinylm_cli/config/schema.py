@@ -123,7 +123,7 @@ class ModelConfig(Block):
 
     @property
     def d_attention_input(self) -> int:
-        """Dimensions that attention reads; in a shared block, those of a hidden state and of a token embedding."""
+        """Dimensions that attention reads; a shared block reads a hidden state beside a token embedding."""
         return 2 * self.d_model if self.block.has_shared_block else self.d_model
 
     @property

@@ -34,7 +34,7 @@ class TensorLayout(StrEnum):
     by_lightning_head = "by_lightning_head"
     """Fused projections of lightning attention: of each head, its queries, keys and values."""
     by_mamba_head = "by_mamba_head"
-    """A tensor whose rows are those of the heads of Mamba, stored with a first dimension of the heads."""
+    """A tensor with rows for each head of Mamba, stored with the heads as its first dimension."""
     halves_in_turn = "halves_in_turn"
     """The rows of the first and of the second half in turn."""
     broadcast = "broadcast"
@@ -83,7 +83,7 @@ class BlockNames(NamedTuple):
     own_prefix: str  # Name prefix, within a layer that uses a block, of the layer's own modules.
     fused: tuple[Fused, ...] = ()  # Modules of a block that are stored as one module.
     projection: str = "linear"  # The projection of a layer, within the layer.
-    # Adapters of a layer, and the list within its block that holds those of all layers that use any block.
+    # Adapters of a layer, and the list in its block with an entry for each layer that uses any block.
     adapters: dict[str, str] = {}  # noqa: RUF012 - read only
 
 

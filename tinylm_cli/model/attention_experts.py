@@ -54,7 +54,7 @@ class AttentionExperts(nn.Module):
         return AttentionRoutes(sort_by_expert(best.indices, self.n_experts), weights)
 
     def queries(self, x: Tensor, routes: AttentionRoutes) -> Tensor:
-        """Project ``x`` (B, T, D) to the queries (B, T, H·K) of all heads, of which k consecutive ones share a key."""
+        """Project ``x`` (B, T, D) to the queries (B, T, H·K) of all heads; k consecutive heads share a key."""
         order, rows, _ = routes.dispatch
         queries = routes.dispatch.apply(self.q_proj.per_expert(), x.flatten(0, 1)[rows])  # (N·k, G·K), by expert
         queries = queries[order.argsort()]  # (N·k, G·K), by token

@@ -162,7 +162,7 @@ class FeedForward(nn.Module):
         return self.with_adapter(x, None)  # (..., D)
 
     def with_adapter(self, x: Tensor, adapter: Adapter | None) -> Tensor:
-        """Map ``x`` (..., D) to (..., D); the outputs of ``adapter`` are added to those of gate and up projections."""
+        """Map ``x`` (..., D) to (..., D); ``adapter`` adds to the outputs of the gate and up projections."""
         gate = self.gate_proj(x) if self.gate_proj is not None else None  # (..., F)
         up = self.up_proj(x)  # (..., F)
         if adapter is not None:

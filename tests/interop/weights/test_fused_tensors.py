@@ -84,7 +84,7 @@ def test_swapped_halves() -> None:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
 def test_every_tensor_is_stored_once(path: Path) -> None:
     config = import_config(str(path)).loaded.config
-    if not shared_blocks(config):  # of which the first layers may use none
+    if not shared_blocks(config):  # the first layers may use no block
         config = config.model_copy(update={"n_layers": min(config.n_layers, 5)})
     shapes = {
         name: tuple(tensor.shape)

@@ -166,7 +166,7 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
 
 
 def _experts(config: ModelConfig, n_experts: int) -> Iterator[Tensor]:
-    """Yield the bias of the output, the router, and the projections of E experts of G heads, of which a token uses k.
+    """Yield the bias of the output, the router, and the projections of E experts of G heads; a token uses k experts.
 
     References:
         Zhang et al. 2022 (mixture of attention heads), https://arxiv.org/abs/2210.05144

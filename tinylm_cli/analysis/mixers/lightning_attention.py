@@ -129,7 +129,7 @@ class LightningAttention(Mixer):
         yield held + (2 * vectors + state) * upcast_bytes  # outputs of each chunk, and of all
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
-        """Return the bytes of the vectors of a step: x and norm(x); those of the recurrence."""
+        """Return the bytes of the vectors of a step: x and norm(x), and the vectors of the recurrence."""
         vectors = QUERIES_KEYS_AND_VALUES + 3  # the output, normalized, and the gate
         held = vectors * _sizes(config).inner * inference.upcast_bytes
         return 0, (2 * config.d_model * inference.element_bytes + held,)

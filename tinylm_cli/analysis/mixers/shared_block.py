@@ -78,7 +78,7 @@ class SharedBlock(SideBySide):
         yield output  # read by shared_projection
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
-        """Yield the tensors that the layer's own mixer saves; those of the shared block come before its norm."""
+        """Yield the tensors that the layer's own mixer saves; the shared block saves its tensors before the norm."""
         return self.mixer.saved(run, x)
 
     def gradient_bytes(self, run: ForwardPass) -> int:

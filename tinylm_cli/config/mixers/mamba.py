@@ -37,7 +37,7 @@ class Mamba(Block):
     d_inner: int | None = optional(1536, "Inner dimensions; default: 2 × d_model.", ge=1, le=MAX_DIM)
     d_state: Dim = Field(16, description="Dimensions of the state that each inner dimension keeps.")
     n_heads: HeadCount = Field(
-        1, description="Heads, each of which computes Δ, B and C for d_inner / n_heads of the inner dimensions (Zamba)."
+        1, description="Heads; each computes Δ, B and C from d_inner / n_heads of the inner dimensions (Zamba)."
     )
     dt_rank: int | None = optional(
         48, "Rank of the step size Δ of each inner dimension; default: d_model / 16, rounded up.", ge=1, le=MAX_DIM

@@ -85,6 +85,6 @@ class HYV4Keys(GlmMoeDsaKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, without those of GLM-5 that this family's code does not read."""
+        """Return the keys, without keys of GLM-5 that this family's code does not read."""
         unread = ("first_k_dense_replace", *(name for name in cls.model_fields if name.startswith("index_skip_topk")))
         return {name: value for name, value in super().from_tinylm(config).items() if name not in unread}

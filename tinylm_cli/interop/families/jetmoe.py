@@ -57,7 +57,7 @@ class JetMoeKeys(RopeKeys):
     rms_norm_eps: key.NormEps = 1e-6
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the query heads, those of all experts of a token, and the norms of the layers."""
+        """Map the query heads, which are the heads of all experts of a token, and the norms of the layers."""
         super().to_tinylm(to)
         keys = ("num_experts_per_tok", "num_key_value_heads")
         if not to.has_error(*keys):

@@ -157,7 +157,7 @@ class Zamba2Keys(RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, with the layer types; the sizes of attention are those of a shared block."""
+        """Return the keys, with the layer types, and with the sizes of attention in a shared block."""
         blocks = list(shared_blocks(config).values())
         inner = config.mamba2_heads * config.mamba2.d_head
         block = blocks[0] if blocks else config
@@ -271,7 +271,7 @@ class ZambaKeys(key.LlamaLikeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, with the layer types; the sizes of attention are those of the shared block."""
+        """Return the keys, with the layer types, and with the sizes of attention in the shared block."""
         block = next(iter(shared_blocks(config).values()), config)
         return super().from_tinylm(config) | {
             **{name: getattr(config.mamba, field) for field, name in _MAMBA_FIELDS.items()},

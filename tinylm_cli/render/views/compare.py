@@ -119,7 +119,7 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
         caption = f"Time, cost and memory on {report.cluster.accelerator}"
         yield _figures(report, (*sizes, *report.cluster.figures), "cluster", caption)
         if not all((*report.cluster.training_fits, *report.cluster.serving_fits)):
-            yield Note("If a model does not fit, its times are those of a GPU with enough memory.", "muted")
+            yield Note("Times of a model that does not fit assume enough memory.", "muted")
     if full or report.cluster is None:
         if report.fields:
             columns = (Column("field", shrink=True), *_model_columns(report))

@@ -38,7 +38,7 @@ def test_valid(other: dict[str, Any]) -> None:
     ],
 )
 def test_one_block_has_one_set_of_fields(changes: dict[str, Any], field: str, ours: str, theirs: str) -> None:
-    values = {"n_layers": 4, "position__kind": "none"}
+    values: dict[str, Any] = {"n_layers": 4, "position__kind": "none"}
     (found,) = problems({"a": {"block": SHARED}, "b": {"block": SHARED, **changes}}, **values)
     assert found.code == "contradiction"
     assert found.fields == (f"layers.kinds.b.{field}", "block.shared_block")

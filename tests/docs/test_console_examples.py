@@ -19,7 +19,7 @@ FAILING = {
     "tinylm validate wrong.yaml": 1,
     "tinylm validate wrong.yaml --diff": 1,
     "tinylm validate grown.yaml --assert 'train_flops_per_token < 1G'": 1,
-    "tinylm validate tiny --set d_modle=512 --set n_heads=5": 1,
+    "tinylm validate tiny --set d_modle=512": 1,
 }
 """Examples that show what is wrong, with the exit code they end with; all others must end with 0."""
 

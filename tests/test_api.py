@@ -269,6 +269,7 @@ def test_a_wrong_choice_suggests_the_nearest() -> None:
     ("call", "message"),
     [
         (lambda: TINY.estimate(gpuss=8), "unknown argument gpuss\n  = help: did you mean gpus?"),  # type: ignore[call-arg]
+        (lambda: tinylm.design(params="1M", famly="llama"), "argument famly\n  = help: did you mean family?"),  # type: ignore[call-arg]
         (lambda: tinylm.load(3), "name_or_path: expected text or a path, got 3"),  # type: ignore[arg-type]
         (lambda: tinylm.load("tiny", set=[3]), "set: expected text, a list of text or a dictionary, got"),  # type: ignore[list-item]
         (lambda: TINY.validate(assert_=[3]), "assert_: expected text or a list of text, got"),  # type: ignore[list-item]

@@ -54,6 +54,7 @@ def test_gallery_counts_are_exact(here: Here) -> None:
         assert Path(model["path"]).is_file()
     assert "the exact count equals it" in here("params", "--config", "gemma-2-2b").out
     assert here("list", "--gallery").err == "next: tinylm show llama-3-8b --origin\n"
+    assert here("list", "--mixer", "rg_lru").err == "next: tinylm show recurrentgemma-2b --origin\n"
 
 
 def test_every_published_model_is_in_the_index() -> None:

@@ -75,8 +75,13 @@ def test_presets_before_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_folder_without_a_config(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder, not a config"):
+    with pytest.raises(InputError, match="is a folder, not a config") as raised:
         load_config(str(tmp_path))
+    assert raised.value.help == "name a YAML file, or the folder of a model"
+    write(tmp_path / "model" / "config.json", LLAMA)
+    with pytest.raises(InputError) as raised:
+        load_config(str(tmp_path))
+    assert raised.value.help == f"name a config in it: {tmp_path / 'model'}"
 
 
 @pytest.mark.parametrize("reference", ["x" * 5000, "/x" * 5000, "a\0b", "", "nothing.json", "no/such/folder"])

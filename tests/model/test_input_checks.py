@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
 
 from tinylm_cli.errors import UnableError, UsageError
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens, usable_device
@@ -31,9 +32,10 @@ def test_usable_device() -> None:
         (torch.zeros(1, 5, dtype=torch.long), "length 5, but max_len is 4"),
         (torch.tensor([[0, 7]]), r"token id 7 is outside the vocabulary, 0\.\.6"),
         (torch.tensor([[-1, 7]]), "token id -1 is outside"),
+        ([[0, 1]], r"must be a tensor of integer ids \(B, T\), not a list: use torch.tensor"),
     ],
 )
-def test_invalid_tokens(tokens: Tensor, message: str) -> None:
+def test_invalid_tokens(tokens: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_tokens(tokens, vocab_size=7, max_len=4)
 
@@ -66,9 +68,10 @@ def test_meta_tokens() -> None:
         (torch.ones(2, 4, 3, 3), r"not \(2, 4, 3, 3\)"),
         (torch.ones(1, 2, 1, 3, 3), r"not \(1, 2, 1, 3, 3\)"),
         (torch.ones(3, 3, device="meta"), "mask is on meta, but tokens are on cpu"),
+        ([[True]], "must be a tensor of booleans or numbers, not a list"),
     ],
 )
-def test_invalid_masks(mask: Tensor, message: str) -> None:
+def test_invalid_masks(mask: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_mask(mask, tokens=TOKENS, dtype=torch.float32)
 

@@ -55,7 +55,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         bound, annotations = signature(function).bind(*args, **kwargs), _annotations(function)
         for name, value in bound.arguments.items():
             kind = bound.signature.parameters[name].kind
-            if name in annotations and kind is not Parameter.VAR_KEYWORD:
+            if kind is Parameter.VAR_KEYWORD:
+                (further,) = get_args(annotations[name])
+                known = (*bound.signature.parameters, *get_type_hints(further))
+                for keyword in value:
+                    require_known("argument", keyword, known)
+            elif name in annotations:
                 for each in value if kind is Parameter.VAR_POSITIONAL else (value,):
                     require(name, each, annotations[name])
         return function(*args, **kwargs)

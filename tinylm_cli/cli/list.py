@@ -138,7 +138,8 @@ def _gallery(filters: _Filters, to: ReportOutput) -> CommandOutput:
     filters.check()
     models = (_preset(name, str(path)) for name, path in gallery().items())
     report = PresetsReport(tuple(each for each in models if filters.match(each)))
-    shown = report.presets[0].name if report.presets and filters.family else "llama-3-8b"
+    names = [each.name for each in report.presets]
+    shown = names[0] if names and "llama-3-8b" not in names else "llama-3-8b"
     next_ = next_step("list", "show", shown, "--origin")
     return CommandOutput(report, lambda: gallery_view(report), to, next_step=next_)
 

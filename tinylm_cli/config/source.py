@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 import errno
+import os
 import re
 import sys
 from bisect import bisect_right
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.errors import ConfigError, InputError, Span
@@ -21,6 +24,9 @@ _FROM_STDIN = Setting("config", "-")
 # in longer lines, a diagnostic keeps only the text around the span
 _MAX_SHOWN = 240
 _SHOWN_BEFORE = 60
+
+# entries of a folder in which an error looks for a config
+_MAX_ENTRIES = 1000
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
@@ -128,14 +134,27 @@ def _read_file(reference: str) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f"no such file: {reference}") from error
     except IsADirectoryError as error:
-        raise InputError(
-            f"{reference} is a folder, not a config", help=f"name a file in it: {reference}/….yaml"
-        ) from error
+        within = _config_within(Path(reference))
+        remedy = f"name a config in it: {within}" if within else "name a YAML file, or the folder of a model"
+        raise InputError(f"{reference} is a folder, not a config", help=remedy) from error
     except OSError as error:
         pipe = Text("to read from a pipe, use ", _FROM_STDIN) if error.errno == errno.EINVAL else ""
         raise InputError(f"cannot read {reference}: {error.strerror}", help=pipe) from error
     except ValueError as error:
         raise InputError(f"not a path: {reference}") from error
+
+
+def _config_within(folder: Path) -> str | None:
+    """Return the first YAML file or model folder among the first entries of a folder, or None."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in islice(entries, _MAX_ENTRIES))
+        for name in names:
+            if name.endswith((".yaml", ".yml")) or (folder / name / "config.json").is_file():
+                return str(folder / name)
+    except OSError:
+        pass
+    return None
 
 
 def _decode(name: str, data: bytes) -> str:

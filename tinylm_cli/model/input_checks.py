@@ -47,6 +47,7 @@ def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> T
     Raises:
         ValueError: If the dtype, shape or an id is invalid.
     """
+    _require_tensor("tokens", tokens, "integer ids (B, T)")
     if tokens.dtype not in INTEGER_DTYPES:
         raise ValueError(f"tokens must be integer ids (B, T), int64 or int32, not {_dtype(tokens)}")
     if tokens.dim() != 2:
@@ -78,6 +79,7 @@ def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
     Raises:
         ValueError: If the dtype, shape or device is invalid.
     """
+    _require_tensor("mask", mask, "booleans or numbers")
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise ValueError(
             f"mask must be boolean (True may attend) or floating (added to the scores), not {_dtype(mask)}"
@@ -92,6 +94,11 @@ def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dim() < 4:
         mask = mask.reshape(-1, 1, *square)  # (B or 1, 1, T, T)
     return mask if mask.dtype == torch.bool else mask.to(dtype)
+
+
+def _require_tensor(name: str, value: object, contents: str) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor of {contents}, not a {type(value).__name__}: use torch.tensor(...)")
 
 
 def _shape(tensor: Tensor) -> str:

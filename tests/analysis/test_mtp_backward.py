@@ -75,6 +75,9 @@ def test_several_modules() -> None:
     memory = mtp_module_memory(ForwardPass(config(3), SETUP), tensor_table(config(3)))
     saved = [each.activations_bytes for each in losses]
     assert [one - other for one, other in pairwise(saved)] == [memory.saved] * 3
+    of_layer, of_earlier_layer = found[2], found[8]
+    assert of_layer.name == of_earlier_layer.name == "backward"
+    assert of_earlier_layer.working_bytes - of_layer.working_bytes == STREAM * BF16, "of the embeddings"
     heads = [each for each in found if each.name == "head gradient"]
     assert len(heads) == 1 + 2 * 3, "all but the first are summed with those before"
     assert heads[2].working_bytes == (2 * VOCAB * D + 3 * STREAM) * BF16

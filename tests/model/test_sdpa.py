@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.attention import SDPBackend
 
 from tinylm_cli.model.attention_mask import AttentionMask
@@ -68,8 +70,16 @@ def test_bias_of_each_head_without_fused_gqa(kv_heads: int, monkeypatch: pytest.
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 4, 5, 6), torch.randn(2, kv_heads, 5, 6), torch.randn(2, kv_heads, 5, 6)
     mask = AttentionMask(torch.randn(1, 4, 5, 5))
+    kernel, grouped = functional.scaled_dot_product_attention, []
+
+    def recorded(*args: Any, **kwargs: Any) -> Tensor:
+        grouped.append(kwargs["enable_gqa"])
+        return kernel(*args, **kwargs)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", recorded)
     found = {}
     for fused_gqa in (False, True):
         monkeypatch.setattr("tinylm_cli.model.sdpa.FUSED_GQA_ON_CPU", fused_gqa)
         found[fused_gqa] = sdpa(q, k, v, mask)
+    assert grouped == [False] * kv_heads + [True], "one KV head at a time, then all together"
     torch.testing.assert_close(found[False], found[True], atol=1e-5, rtol=1e-5)

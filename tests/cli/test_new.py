@@ -86,6 +86,12 @@ def test_set_changes_the_file(here: Here) -> None:
     assert (config.n_layers, config.norm.kind) == (9, "rmsnorm")
 
 
+def test_a_set_default_is_in_the_file(here: Here) -> None:
+    """The writer chose the value, even if it is the default."""
+    changes = ("--set", "feed_forward.n_experts=4", "--set", "feed_forward.top_k=2")
+    assert "\n  top_k: 2\n" in here("new", "mine", *changes, "-o", "-").out
+
+
 def test_budget_without_tolerance(here: Here, folder: Path) -> None:
     changes = ("budget.max_params=1M", "budget.nominal_tolerance=0.1", "nominal_params=800K")
     assert here("new", "mine", *(word for change in changes for word in ("--set", change))).code == 0

@@ -46,8 +46,10 @@ def new(
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)
     named = name if output is not None and name is not None else "config" if path == STDOUT else path.stem
+    chosen = [override.partition("=")[0].strip() for override in set_ or ()]
     # a line break in the name would end the comment
-    text = to_commented_yaml(start, escape_controls(f"{named}: started from {loaded.name}."), as_options)
+    title = escape_controls(f"{named}: started from {loaded.name}.")
+    text = to_commented_yaml(start, title, as_options, chosen)
     if path == STDOUT:
         write_stdout(text)
         return

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 from tinylm_cli.config.amounts import read_field
-from tinylm_cli.config.diagnostic_codes import quote
+from tinylm_cli.config.diagnostic_codes import either, quote
 from tinylm_cli.config.fields import SCHEMA, schema_of
-from tinylm_cli.config.similar_names import suggest
+from tinylm_cli.config.suggestions import suggest_keys
 from tinylm_cli.errors import UsageError
 from tinylm_cli.wording import Setting, Text
 
@@ -57,8 +57,13 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
         raise UsageError(f"{argument or 'an empty string'}: expected key=values", help=_EXAMPLE)
     schema, field = schema_of(key)
     if field not in schema.fields:
-        meant = suggest(field, schema.fields)
-        remedy = f"did you mean {schema.here(meant)}?" if meant else Text(SCHEMA, " lists the fields")
+        block, _, last = field.rpartition(".")
+        meant = suggest_keys(last, block, schema) if block in schema.blocks else suggest_keys(field, "", schema)
+        remedy = (
+            f"did you mean {either([schema.here(each) for each in meant])}?"
+            if meant
+            else Text(SCHEMA, " lists the fields")
+        )
         raise UsageError(f"unknown field {quote(key)}", help=remedy)
     range_ = _RANGE.fullmatch(values.strip())
     bounds = [_bound(each, field) for each in range_.groups("1")] if range_ else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -56,12 +56,13 @@ def to_short_yaml(config: ModelConfig, title: str) -> str:
     return _text([[SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines())], *_groups(given)])
 
 
-def to_commented_yaml(config: ModelConfig, title: str, wording: Wording) -> str:
-    """Return a commented config: the common fields and all that differ from the defaults."""
+def to_commented_yaml(config: ModelConfig, title: str, wording: Wording, chosen: Collection[str] = ()) -> str:
+    """Return a commented config: the common fields, those in ``chosen``, and all that differ from the defaults."""
     given, known = dict(shown_fields(config)), fields()
-    chosen = (name for name, value in given.items() if name in _ALWAYS_SHOWN or value != known[name].default)
+    kept = {*_ALWAYS_SHOWN, *chosen}
+    shown = (name for name, value in given.items() if name in kept or value != known[name].default)
     groups = [[SCHEMA_LINE, "#", f"# {title}"]]
-    for block, names in groupby(chosen, _block):
+    for block, names in groupby(shown, _block):
         about = ModelConfig.model_fields[block].description or "" if block else ""
         groups.append([*_comment(about, "", _COLUMNS), f"{block}:"] if block else [])
         for name in names:

@@ -57,8 +57,8 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
         raise UsageError(f"{argument or 'an empty string'}: expected key=values", help=_EXAMPLE)
     schema, field = schema_of(key)
     if field not in schema.fields:
-        block, _, last = field.rpartition(".")
-        meant = suggest_keys(last, block, schema) if block in schema.blocks else suggest_keys(field, "", schema)
+        block, _, own_name = field.rpartition(".")
+        meant = suggest_keys(own_name, block, schema) if block in schema.blocks else suggest_keys(field, "", schema)
         remedy = (
             f"did you mean {either([schema.here(each) for each in meant])}?"
             if meant

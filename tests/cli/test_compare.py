@@ -432,6 +432,13 @@ class TestChanged:
         assert "on h100-sxm" in text
         assert "step time" in text
 
+    def test_short_on_gpus(self, here: Here) -> None:
+        """The figures that the GPU was named for; --full adds all others."""
+        text = here("compare", "--changed", "base", "modified.yaml", "--gpu", "h100").out
+        assert "step time" in text
+        assert "--full shows their values and every other figure." in text
+        assert "forward FLOPs/token" not in text
+
     def test_short(self, here: Here) -> None:
         """The changed fields of each config; --full has the figures."""
         short, full = (here("compare", "--changed", "base", *words).out for words in ((), ("--full",)))

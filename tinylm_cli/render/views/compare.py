@@ -137,7 +137,7 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
 
 
 def changed_view(report: ChangedReport, wording: Wording, *, full: bool = True) -> View:
-    """Show every changed config in one table, then the fields that differ or, in ``full``, each comparison."""
+    """Show every changed config in one table, then the fields that differ; on GPUs or in ``full``, each comparison."""
     title = f"Configs changed since {report.revision}"
     if not report.configs:
         return (Heading(title), Note("No config has changed.", "good"))
@@ -147,13 +147,14 @@ def changed_view(report: ChangedReport, wording: Wording, *, full: bool = True) 
     blocks += [Note(config.error, "bad") for config in report.configs if config.error]
     compared = [(config.path, config.comparison) for config in report.configs if config.comparison is not None]
     differing = [(path, comparison) for path, comparison in compared if not comparison.same]
-    if not full:
+    on_gpus = any(comparison.cluster is not None for _, comparison in differing)
+    if not full and not on_gpus:
         blocks += [Note(f"{path}: {_field_text(comparison)}") for path, comparison in differing]
         blocks += [Note(f"{wording(FULL)} also shows the figures of each config.", "muted")] if differing else []
         return tuple(blocks)
     for index, (path, comparison) in enumerate(differing, start=1):
         blocks.append(Heading(path, difference_summary(comparison)))
-        for block in difference_blocks(comparison, wording, full=True):
+        for block in difference_blocks(comparison, wording, full=full):
             if isinstance(block, Table):
                 block = block._replace(name=block.name if index == 1 else f"{block.name}_{index}", main=False)
             blocks.append(block)

@@ -31,12 +31,16 @@ from tinylm_cli.interop.load import import_config
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
 
 DECODER, MULTIMODAL, ENCODER, ENCODER_DECODER = "decoder", "multimodal", "encoder", "encoder-decoder"
+OTHER = "other"
 KINDS = {
     DECODER: "Decoder-only text models",
     MULTIMODAL: "Multimodal models, which contain a language model",
     ENCODER: "Encoders",
     ENCODER_DECODER: "Encoder-decoder models",
+    OTHER: "Models that are not causal, or that read the states of another model",
 }
+OTHERS = frozenset(("cpmant", "gemma4_assistant", "gemma4_unified_assistant", "trocr", "xlnet"))
+"""Families of the last kind, which their configs do not tell."""
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
 COMPLETED: dict[str, dict[str, Any]] = {
@@ -89,6 +93,8 @@ class Row(NamedTuple):
 
 def kind_of(config: Any) -> str:
     """Return the kind of a family's models."""
+    if config.model_type in OTHERS:
+        return OTHER
     if config.is_encoder_decoder:
         return ENCODER_DECODER
     if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
@@ -102,7 +108,8 @@ def read_family(model_type: str, folder: Path) -> Row:
     try:
         config = transformers.AutoConfig.for_model(model_type, **COMPLETED.get(model_type, {}))
     except StrictDataclassError:
-        return Row(model_type, DECODER, REFUSED, "not supported; its default config is invalid")
+        kind = OTHER if model_type in OTHERS else DECODER
+        return Row(model_type, kind, REFUSED, REASONS.get(model_type, "not supported; its default config is invalid"))
     kind = kind_of(config)
     if kind in (ENCODER, ENCODER_DECODER):
         return Row(model_type, kind, REFUSED, f"an {kind}")

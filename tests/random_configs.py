@@ -111,6 +111,7 @@ LAYER_ATTENTION: list[dict[str, Any]] = [
     {"n_experts": None},
     {"n_experts": 5},
     {"temperature_scale": 2.0, "temperature_len": 2},
+    {"temperature_scale": 0.5, "temperature_len": 2, "temperature_growth": "power"},
 ]
 """Fields of attention in which a kind of layers may differ."""
 
@@ -122,6 +123,15 @@ GATES: list[dict[str, Any]] = [
     {"gate": True, "gate_activation": "softplus"},
 ]
 """Gates of the attention output."""
+
+
+GATE_BIASES = [
+    {"gate": True, "gate_bias": "none"},
+    {"gate": True, "gate_bias": "full"},
+    {"gate": True, "gate_bias": "per_head"},
+    {"gate": True, "gate_bias": "per_head", "gate_per_head": True, "gate_activation": "softplus"},
+]
+"""Gates of multi-head attention whose biases do not follow from those of the projections."""
 
 
 GATE_RANKS = one_of([None, None, 1, 3])
@@ -155,7 +165,8 @@ def _may_have_mtp(config: ModelConfig) -> bool:
         config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config) or index_sources(config)
     )
     shares_blocks, copies_stream = bool(shared_blocks(config)), config.block.hyper_streams is not None
-    return config.has_lm_head and not (has_no_module or shares_blocks or copies_stream)
+    changes_stream = copies_stream or config.block.depth_scaled_residual
+    return config.has_lm_head and not (has_no_module or shares_blocks or changes_stream)
 
 
 def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
@@ -215,7 +226,8 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     normed = before and not parallel and not has_block and draw(st.booleans())
     is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms"))
     hyper: dict[str, Any] = draw(HYPER) if is_plain and norm["placement"] != "post_residual" else {}
-    has_mtp = not (per_layer or has_block or hyper or _shares(layers))
+    depth_scaled = not (parallel or per_layer or hyper) and draw(st.booleans())
+    has_mtp = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -244,6 +256,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 ),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
+                "depth_scaled_residual": depth_scaled,
                 "layer_scalar": draw(st.booleans()),
                 "normed_residual": normed,
                 **hyper,
@@ -392,7 +405,7 @@ def _multi_head(
         "qk_norm_weight": not (weighted_norms and qk_norm != "none" and draw(st.booleans())),
         "qk_norm_after_rope": rope and qk_norm == "per_head" and draw(st.booleans()),
         "clip_qkv": draw(one_of([None, 0.5])),
-        **draw(one_of(GATES)),
+        **draw(one_of(GATES + GATE_BIASES)),
         "sub_norm": draw(st.booleans()),
         "d_value": (d_value := None if differential else draw(one_of([None, 1, 6]))),
         "v_norm": (v_norm := d_head > 1 and draw(st.booleans())),
@@ -443,7 +456,8 @@ def _indexer(draw: st.DrawFn, *, rope: bool) -> dict[str, Any]:
 def _temperature(draw: st.DrawFn) -> dict[str, Any]:
     """Draw factors of the scores that grow with the position, or none."""
     length, offset = draw(one_of([1, 4])), draw(one_of([0, 1]))
-    tuned = {"temperature_scale": 0.3, "temperature_len": length, "temperature_offset": offset}
+    tuned: dict[str, Any] = {"temperature_scale": 0.3, "temperature_len": length, "temperature_offset": offset}
+    tuned["temperature_growth"] = draw(one_of(["log_steps", "power"]))
     return tuned if draw(st.booleans()) else {}
 
 

@@ -84,9 +84,10 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
             blocks["attention"]["window"] = draw(st.integers(1, 10**9))
             blocks["attention"] |= draw(_some({"window_pattern": WINDOW_PATTERN}))
     if blocks["attention"].get("gate"):
-        blocks["attention"] |= draw(
-            _some({"gate_per_head": st.booleans(), "gate_activation": st.sampled_from(["sigmoid", "softplus"])})
-        )
+        more = {"gate_per_head": st.booleans(), "gate_activation": st.sampled_from(["sigmoid", "softplus"])}
+        if blocks["attention"].get("kind") != "latent":
+            more["gate_bias"] = st.sampled_from([None, "none", "full", "per_head"])
+        blocks["attention"] |= draw(_some(more))
     if blocks["attention"].get("qk_norm", "none") != "none" and norm.get("weight", True):
         blocks["attention"] |= draw(_some({"qk_norm_weight": st.booleans()}))
     if mixer == "attention":
@@ -217,6 +218,7 @@ EITHER_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
 def _temperature(draw: st.DrawFn) -> dict[str, Any]:
     scale = draw(st.none() | NUMBERS)
     others = {"temperature_len": st.integers(1, 10**9), "temperature_offset": st.integers(0, 1024)}
+    others["temperature_growth"] = st.sampled_from(["log_steps", "power"])
     return {} if scale is None else {"temperature_scale": scale, **draw(_some(others))}
 
 
@@ -405,9 +407,12 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
         optional["feed_forward_norm_gate_rank"] = st.none() | DIMS
     if placement != "post_residual" and not parallel:
         optional["hyper_streams"] = st.none() | st.integers(2, 64)
+    if not parallel:
+        optional["depth_scaled_residual"] = st.booleans()
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     values = draw(_some(optional))
     if values.get("hyper_streams"):
         values.pop("normed_residual", None)
+        values.pop("depth_scaled_residual", None)
     return parts | ({"parallel": True} if parallel else {}) | values

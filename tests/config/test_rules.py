@@ -348,6 +348,36 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit block.shared_norm, or write block.mixer_norm: true",
     ),
     (
+        {"block.parallel": True, "block.depth_scaled_residual": True},
+        "without-effect",
+        "block.depth_scaled_residual has no effect unless block.parallel is false",
+        "omit block.depth_scaled_residual, or write block.parallel: false",
+    ),
+    (
+        {"block.hyper_streams": 4, "block.depth_scaled_residual": True},
+        "without-effect",
+        "block.depth_scaled_residual has no effect unless block.hyper_streams is not set",
+        "omit block.depth_scaled_residual, or write block.hyper_streams: null",
+    ),
+    (
+        {"head.n_mtp_layers": 1, "block.depth_scaled_residual": True},
+        "without-effect",
+        "block.depth_scaled_residual has no effect unless head.n_mtp_layers is 0",
+        "omit block.depth_scaled_residual, or write head.n_mtp_layers: 0",
+    ),
+    (
+        {"attention.gate_bias": "per_head"},
+        "without-effect",
+        "attention.gate_bias has no effect unless attention.gate is true",
+        "omit attention.gate_bias, or write attention.gate: true",
+    ),
+    (
+        {"attention.temperature_growth": "power"},
+        "without-effect",
+        "attention.temperature_growth has no effect unless attention.temperature_scale is set",
+        "omit attention.temperature_growth, or write attention.temperature_scale: 0.1",
+    ),
+    (
         {"norm.placement": "post_residual", "block.hyper_streams": 4},
         "without-effect",
         "block.hyper_streams has no effect unless norm.placement is pre, post or sandwich",

@@ -1325,6 +1325,32 @@ def flint(draw: Draw) -> Keys:
     return keys | (listed if draw(one_of(False, True)) else {})
 
 
+def beam(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"head_dim": draw(one_of(4, 8)), "sliding_window": WINDOW}
+    layers = keys["num_hidden_layers"] = draw(one_of(2, 3, 4))
+    rope: Keys = scaling(draw)["rope_parameters"]
+    unscaled: Keys = {"rope_type": "default", "rope_theta": 100.0}
+    both = draw(one_of((None, rope), (rope, None), (rope, unscaled), (None, unscaled)))
+    listed: Keys = {
+        "layer_types": list(draw(product(("full_attention", "sliding_attention"), repeat=layers))),
+        "mlp_layer_types": list(draw(product(("dense", "sparse"), repeat=layers))),
+        "rope_parameters": dict(zip(("full_attention", "sliding_attention"), both, strict=True)),
+    }
+    chosen: Keys = draw(one_of({}, listed))
+    return keys | {
+        "attention_bias": draw(one_of(False, True)),
+        "num_experts": 8,
+        "num_experts_per_tok": draw(one_of(1, 3)),
+        "moe_intermediate_size": 10,
+        "n_group": draw(one_of(1, 4)),
+        "topk_group": 2 if chosen is listed else 1,
+        "norm_topk_prob": draw(one_of(False, True)),
+        "routed_scaling_factor": draw(one_of(1.0, 2.5)),
+        "final_logit_softcapping": draw(one_of(None, 3.0)),
+        **chosen,
+    }
+
+
 def laguna(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | {"head_dim": 8, "sliding_window": WINDOW, "num_hidden_layers": draw(one_of(2, 3))}
     layers, heads = keys["num_hidden_layers"], keys["num_attention_heads"]
@@ -1513,6 +1539,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "solar_open": solar_open,
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,
+    "beam": beam,
     "laguna": laguna,
     "lara_mini": lara_mini,
     "phimoe": phimoe,

@@ -77,6 +77,27 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "position.kind": "learned", "embedding.norm": True, "norm.eps": 1e-12, "norm.placement": "post_residual",
         "feed_forward.activation": "gelu", "head.bias": True,
     },
+    "beam": {
+        **LLAMA, "norm.placement": "sandwich", "norm.eps": 1e-6, "attention.qk_norm": "per_head",
+        "attention.gate": True, "attention.gate_bias": "per_head", "attention.gate_per_head": False,
+        "attention.d_head": 128, "attention.n_kv_heads": 8, "n_heads": 48, "position.theta": 1e4,
+        "block.depth_scaled_residual": True, "head.logit_softcap": 30.0,
+        "feed_forward.router": "sigmoid", "feed_forward.score_correction": True, "feed_forward.n_experts": 256,
+        "feed_forward.n_groups": 8, "feed_forward.top_k_groups": 4, "feed_forward.d_expert": 2560,
+        "feed_forward.routed_scale": 2.5, "feed_forward.renormalize": True,
+        "layers.pattern": "3 local_dense, 2 local, 7 (full, 5 local), full, 3 local, full",
+        "layers.kinds": {
+            "local_dense": {"attention": {"window": 512}, "feed_forward": {"n_experts": None}},
+            "local": {"attention": {"window": 512}},
+            "full": {
+                "position": {"kind": "none"},
+                "attention": {
+                    "temperature_scale": 0.1, "temperature_len": 2048, "temperature_offset": 1,
+                    "temperature_growth": "power",
+                },
+            },
+        },
+    },
     "laguna": {
         **LLAMA, "attention.gate": True, "attention.gate_activation": "softplus", "attention.gate_per_head": True,
         "attention.qk_norm": "per_head", "attention.d_head": 128, "attention.n_kv_heads": 8, "n_heads": 48,

@@ -3,9 +3,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
+from transformers.models.beam.modeling_beam import compute_attention_scaling
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import (
@@ -61,6 +63,16 @@ def test_temperature(make_config: Make) -> None:
             assert mask.query_scale is not None
             expected = [1 + 0.5 * math.log(1 + (t + offset) // 3) for t in range(start, start + length)]
             assert mask.query_scale[:, 0].tolist() == pytest.approx(expected)
+
+
+def test_temperature_of_a_power(make_config: Make) -> None:
+    """The scale of the queries in Beam's layers without RoPE, as transformers computes it."""
+    tuning = {"temperature_scale": 0.1, "temperature_len": 2048, "temperature_offset": 1, "temperature_growth": "power"}
+    for start, length in ((0, 8), (5000, 1)):
+        (mask,) = attention_masks([make_config(attention=tuning)], start=start, length=length, **PLACE)  # type: ignore[arg-type]
+        assert mask.query_scale is not None
+        positions: Any = torch.arange(start, start + length)[None]
+        torch.testing.assert_close(mask.query_scale, compute_attention_scaling(positions)[0, 0])
 
 
 def test_full_attention_needs_no_values(make_config: Make) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.block import TransformerBlock
 
@@ -39,6 +40,30 @@ def test_residual_of_the_normalized_input(make_config: Make, randomized: Randomi
     normed = block.ln_1(x)
     normed = block.ln_2(3.5 * normed + 0.5 * block.mixers[0](normed, mask=CAUSAL))
     torch.testing.assert_close(block(x, CAUSAL), 3.5 * normed + 0.5 * block.feed_forward(normed))
+
+
+def test_residual_additions_scaled_by_depth(make_config: Make, randomized: Randomize) -> None:
+    """Of the stream's terms, the embedding is the first: a block after three terms adds the fourth and the fifth."""
+    fields = {"depth_scaled_residual": True, "skip_multiplier": 3.5, "residual_multiplier": 0.5}
+    block = TransformerBlock(make_config(block=fields), n_terms=3)
+    randomized(block)
+    x = torch.randn(2, 5, 16)
+    assert block.ln_1 is not None
+    assert block.ln_2 is not None
+    assert block.feed_forward is not None
+    mixed = block.mixers[0](block.ln_1(x), mask=CAUSAL)
+    middle = 3.5 * (3 / 4) ** 0.5 * x + 0.5 * (1 / 4) ** 0.5 * mixed
+    out = block.feed_forward(block.ln_2(middle))
+    torch.testing.assert_close(block(x, CAUSAL), 3.5 * (4 / 5) ** 0.5 * middle + 0.5 * (1 / 5) ** 0.5 * out)
+
+
+def test_terms_of_the_residual_stream(make_config: Make) -> None:
+    """Each sub-layer adds a term, also where layers have different numbers of them."""
+    kinds = {"both": {}, "one": {"block": {"feed_forward": False}}}
+    fields = {"block": {"depth_scaled_residual": True}, "layers": {"pattern": "both, one", "kinds": kinds}}
+    model = TinyTransformerLM.from_config(make_config(n_layers=4, **fields), device="meta")
+    found = [factors.branch**-2 for block in model.blocks for factors in cast("TransformerBlock", block).factors]
+    assert found == pytest.approx([2, 3, 4, 5, 6, 7])
 
 
 def test_norms_after_the_residual_additions(make_config: Make, randomized: Randomize) -> None:

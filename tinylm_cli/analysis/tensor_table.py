@@ -330,11 +330,11 @@ def rotary_pairs(config: ModelConfig) -> int:
     return int(config.d_head * config.position.rotary_fraction) // PAIR  # rotary_fraction × K / 2
 
 
-def temperatures(config: ModelConfig) -> frozenset[tuple[float, int, int]]:
-    """Return the scale, length and offset of each temperature tuning; layers with equal ones share their factors."""
+def temperatures(config: ModelConfig) -> frozenset[tuple[float, int, int, str]]:
+    """Return the fields of each temperature tuning; layers with equal ones share their factors."""
     tuned = (kind.attention for kind in layer_pattern(config).kinds)
     return frozenset(
-        (each.temperature_scale, each.temperature_len, each.temperature_offset)
+        (each.temperature_scale, each.temperature_len, each.temperature_offset, each.temperature_growth)
         for each in tuned
         if each.temperature_scale is not None
     )

@@ -64,6 +64,7 @@ from tinylm_cli.config.requirements import (
     LONGROPE,
     MIXES,
     NORM_BEFORE,
+    ONE_STREAM,
     ROPE,
     SCALED,
     SEQUENTIAL,
@@ -259,6 +260,11 @@ class ResidualBlock(Block):
     skip_multiplier: Factor = Field(
         1.0, description="Multiplier of the other term of the residual addition, alpha in DeepNorm (MiniMax-Text)."
     )
+    depth_scaled_residual: Annotated[bool, SEQUENTIAL, ONE_STREAM, WITHOUT_MTP, WITHOUT_PER_LAYER] = Field(
+        False,
+        description="Multiply the output of a sub-layer also by √(1/k), and the other term of the residual addition by"
+        " √((k − 1)/k), where k is the number of terms in the sum, with the token embedding as the first (Beam).",
+    )
     normed_residual: Annotated[bool, NORM_BEFORE, SEQUENTIAL] = Field(
         False,
         description="Add the output of each sub-layer to its normalized input instead of its input (MiniMax-Text; in"
@@ -304,6 +310,11 @@ class ResidualBlock(Block):
     def has_shared_block(self) -> bool:
         """Whether a layer uses a transformer block whose weights it shares with others."""
         return self.mixer in WITH_SHARED_BLOCK
+
+    @property
+    def n_residual_additions(self) -> int:
+        """Residual additions of a layer; a parallel block adds the outputs of both sub-layers at once."""
+        return 1 if self.parallel or self.has_shared_block else self.has_mixer + self.feed_forward
 
     @property
     def n_sublayers(self) -> int:

@@ -44,6 +44,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "attention.d_head": config.d_head,
         "attention.d_value": config.d_value_per_kv_head,
         "attention.out_bias": attention.has_out_bias,
+        "attention.gate_bias": attention.gate_bias_kind,
         "attention.latent_norm_eps": attention.latent_norm_eps or config.norm.eps,
         "attention.scale": scale,
         "mamba.d_inner": config.mamba_d_inner,

@@ -15,7 +15,7 @@ _ALIKE = ("n_heads", "attention.", "position.")
 _OF_QUERIES_AND_OUTPUTS = frozenset(
     f"attention.{name}"
     for name in (
-        *("gate", "gate_per_head", "gate_activation", "sinks", "scale", "logit_softcap"),
+        *("gate", "gate_per_head", "gate_activation", "gate_bias", "sinks", "scale", "logit_softcap"),
         *("sub_norm", "out_bias", "out_multiplier"),
     )
 )

@@ -32,7 +32,7 @@ _NOT_COUNTED = frozenset(
         "feed_forward.activation",
         *(f"position.{name}" for name in Position.model_fields if name not in ("kind", "offset")),
         *("attention.window", "attention.window_pattern", "attention.chunked", "attention.scale_latents"),
-        *("attention.temperature_scale", "attention.temperature_len", "attention.temperature_offset"),
+        *(f"attention.temperature_{name}" for name in ("scale", "len", "offset", "growth")),
         *("attention.logit_softcap", "head.logit_softcap"),
     }
 )

@@ -43,4 +43,5 @@ WITHOUT_PER_LAYER = Requirement(
     "embedding.d_per_layer", lambda value: value is None, "embedding.d_per_layer is not set", "null"
 )
 HYPER = is_set("block.hyper_streams", "4")
+ONE_STREAM = Requirement("block.hyper_streams", lambda value: value is None, "block.hyper_streams is not set", "null")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")

@@ -12,7 +12,7 @@ from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.wording import Command, Setting, Text
 
 _UNSUPPORTED = """
-albert aya_vision baichuan bart beam bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
+albert aya_vision baichuan bart bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
 chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2
 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory electra ernie
 ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma3n gemma3n_text gemma4_assistant gemma4_audio
@@ -50,7 +50,6 @@ ENCODER_DECODERS = frozenset(_ENCODER_DECODERS.split())
 """Those families whose models have an encoder and a decoder."""
 
 REASONS = {
-    "beam": "the factors of its residual additions depend on the layer",
     "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
     "cpmant": "its attention is not causal: every token attends to the whole sequence",
     "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",

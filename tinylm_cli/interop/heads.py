@@ -39,7 +39,7 @@ _CLASSIFIES = {
         zamba zamba2
     """,
     "token_classification": """
-        apertus arcee axk1 axk2 biogpt bloom deepseek_v3 diffllama exaone4 falcon gemma gemma2 glm glm4 gpt2
+        apertus arcee axk1 axk2 beam biogpt bloom deepseek_v3 diffllama exaone4 falcon gemma gemma2 glm glm4 gpt2
         gpt_bigcode gpt_neo gpt_neox gpt_oss helium llama minimax ministral ministral3 mistral mixtral mpt
         nemotron persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3 stablelm
         starcoder2

@@ -19,7 +19,7 @@ from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
-from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SequenceMixer, position_views
+from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, LayerState, SequenceMixer, position_views
 
 LAMBDAS = ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
 """The vectors of differential attention whose products give the factor λ."""
@@ -122,6 +122,7 @@ class SelfAttention(SequenceMixer):
     experts: AttentionExperts  # with attention.n_experts
     q_proj: Linear  # without it
     o_proj: Linear  # without it
+    gate_bias: nn.Parameter | None
     sinks: nn.Parameter | None
     lambda_q1: nn.Parameter
     lambda_k1: nn.Parameter
@@ -151,7 +152,8 @@ class SelfAttention(SequenceMixer):
         projects_values = projects and not attention.keys_as_values
         self.v_proj = Linear(d_in, d_values, bias=attention.bias) if projects_values else None
         d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·V
-        self.gate_proj = Linear(d_in, d_gate, bias=attention.bias) if attention.gate else None
+        gate_bias = attention.gate_bias_kind
+        self.gate_proj = Linear(d_in, d_gate, bias=gate_bias == "full") if attention.gate else None
         if not self.has_experts:
             self.o_proj = Linear(d_out, config.d_model, bias=attention.has_out_bias)
         self.norms_each_head = attention.qk_norm == "per_head"
@@ -166,11 +168,15 @@ class SelfAttention(SequenceMixer):
         self.sub_norm = build_norm(config, d_out) if attention.sub_norm else None
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
+        biases = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
+        self.register_parameter("gate_bias", nn.Parameter(biases) if gate_bias == "per_head" else None)
         for name in LAMBDAS if attention.differential else ():
             values = torch.empty(config.d_head, device="meta", dtype=torch.float32)  # (K)
             self.register_parameter(name, nn.Parameter(values))
         self.is_differential = attention.differential
-        self.initial_values = dict.fromkeys(LAMBDAS, _draw_lambda) if attention.differential else {}
+        self.initial_values: dict[str, InitialValue] = {"gate_bias": 0.0}
+        if attention.differential:
+            self.initial_values |= dict.fromkeys(LAMBDAS, _draw_lambda)
         self._lambda_init, self.eps = initial_lambda(0), config.norm.eps
 
     def set_layer(self, layer: int) -> None:
@@ -238,7 +244,10 @@ class SelfAttention(SequenceMixer):
             attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
         attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·V)
         if self.gate_proj is not None:
-            attended = gated(attended, self.gate_activation(self.gate_proj(x)))  # (B, T, H·V)
+            gate = self.gate_proj(x)  # (B, T, H·V) or (B, T, H)
+            if self.gate_bias is not None:
+                gate = gate + self.gate_bias.repeat_interleave(gate.shape[-1] // self.n_heads)  # as gate
+            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·V)
         if self.sub_norm is not None:
             attended = self.sub_norm(attended)  # (B, T, H·V)
         out = self._output(attended, routes)  # (B, T, D)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tinylm_cli.config.choices import TemperatureGrowth
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -64,7 +65,12 @@ def attention_masks(
             masks[local] = AttentionMask(values, is_causal=values is None and length > 1)
         own = masks[local]
         if attention.temperature_scale is not None:
-            tuning = _Temperature(attention.temperature_scale, attention.temperature_len, attention.temperature_offset)
+            tuning = _Temperature(
+                attention.temperature_scale,
+                attention.temperature_len,
+                attention.temperature_offset,
+                attention.temperature_growth,
+            )
             if tuning not in scales:
                 scales[tuning] = query_scale(*tuning, start=start, length=length, device=device).to(dtype)
             own = own._replace(query_scale=scales[tuning])
@@ -78,15 +84,28 @@ class _Temperature(NamedTuple):
     scale: float
     period: int
     offset: int
+    growth: TemperatureGrowth
 
 
-def query_scale(scale: float, period: int, offset: int, *, start: int, length: int, device: torch.device) -> Tensor:
-    """Return the factor on the query of each position, ``1 + scale · ln(1 + ⌊(t + offset) / period⌋)``, (T, 1).
+def query_scale(
+    scale: float,
+    period: int,
+    offset: int,
+    growth: TemperatureGrowth = "log_steps",
+    *,
+    start: int,
+    length: int,
+    device: torch.device,
+) -> Tensor:
+    """Return the factor on the query of each position, (T, 1).
+
+    It is ``1 + scale · ln(1 + ⌊(t + offset) / period⌋)``, or ``(1 + (t + offset) / period) ** scale``.
 
     Args:
         scale: ``attention.temperature_scale``.
         period: ``attention.temperature_len``.
         offset: ``attention.temperature_offset``.
+        growth: ``attention.temperature_growth``, which selects the formula.
         start: First position.
         length: Number of positions, T.
         device: Device of the factors, which are in float32.
@@ -96,6 +115,8 @@ def query_scale(scale: float, period: int, offset: int, *, start: int, length: i
         Meta 2025 (Llama 4), https://ai.meta.com/blog/llama-4-multimodal-intelligence/
     """
     positions = torch.arange(start + offset, start + offset + length, device=device)  # (T)
+    if growth == "power":
+        return torch.exp(scale * torch.log1p(positions.float() / period))[:, None]  # (T, 1)
     steps = torch.div(positions, period, rounding_mode="floor")  # (T)
     return (1 + scale * torch.log1p(steps.float()))[:, None]  # (T, 1)
 

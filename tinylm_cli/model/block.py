@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import reduce
 from itertools import repeat
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tinylm_cli.config.blocks import ResidualBlock
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.adapter import BlockAdapters
 from tinylm_cli.model.attention import SharedKV
@@ -27,6 +29,24 @@ from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
 from tinylm_cli.model.shared_block import SharedBlock
 from tinylm_cli.model.token_shift import ShiftState
+
+
+class ResidualFactors(NamedTuple):
+    """The factors of both terms of a residual addition."""
+
+    skip: float
+    branch: float
+
+
+def residual_factors(block: ResidualBlock, k: int) -> ResidualFactors:
+    """Return the factors of the residual addition that adds the ``k``-th term to the stream; k is 1 for the embedding.
+
+    With ``depth_scaled_residual``, a sum of k terms of variance 1 has the variance 1.
+    """
+    skip, branch = block.skip_multiplier, block.residual_multiplier
+    if block.depth_scaled_residual:
+        skip, branch = skip * math.sqrt((k - 1) / k), branch * math.sqrt(1 / k)
+    return ResidualFactors(skip, branch)
 
 
 class LayerScalar(nn.Module):
@@ -64,6 +84,7 @@ class TransformerBlock(nn.Module):
     In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
     Several mixers read the same ``norm(x)``, and their outputs are added.
     With ``feed_forward.out_norm``, a norm follows the experts only.
+    With ``depth_scaled_residual``, the k-th sum is ``√((k − 1)/k) · x + √(1/k) · mixer(norm(x))``.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
     With a shared block, it computes ``x + mixer(norm(x + projection(shared_block(x, embedded))))``.
 
@@ -72,6 +93,7 @@ class TransformerBlock(nn.Module):
             embedding and head.
         kind: The name of that kind in ``layers.kinds``; empty if it has none.
         layer: The index of the block.
+        n_terms: The terms in the residual stream before the block: the embedding, and the outputs of earlier layers.
 
     Attributes:
         kind: The name of its kind of layers.
@@ -87,7 +109,7 @@ class TransformerBlock(nn.Module):
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
 
-    def __init__(self, config: ModelConfig, kind: str = "", layer: int = 0) -> None:
+    def __init__(self, config: ModelConfig, kind: str = "", layer: int = 0, n_terms: int = 1) -> None:
         super().__init__()
         self.kind = kind
         before, after = config.norm.precedes_sublayers, config.norm.placement != "pre"
@@ -124,7 +146,8 @@ class TransformerBlock(nn.Module):
         self.chunked = config.attention.chunked
         self.parallel = config.block.parallel
         self.shared_norm = config.block.shared_norm
-        self.multiplier, self.skip_multiplier = config.block.residual_multiplier, config.block.skip_multiplier
+        additions = range(n_terms + 1, n_terms + 1 + config.block.n_residual_additions)
+        self.factors = [residual_factors(config.block, k) for k in additions]
         self.normed_residual = config.block.normed_residual
         self.norms_sums = config.norm.placement == "post_residual"
         self.dropout = config.dropout
@@ -184,9 +207,10 @@ class TransformerBlock(nn.Module):
                 mixer(normed, mask=mask, rotation=rotation, cache=own, **with_shared)
                 for mixer, own in zip(mixers, caches, strict=False)
             )
-            mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1)  # (B, T, D)
+            factors = self.factors[0]
+            mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1, factors)  # (B, T, D)
             if not self.parallel:
-                x = self._add(self._skip(x, normed), _written(mixed, write), self.post_ln_1)  # as x
+                x = self._add(self._skip(x, normed, factors), _written(mixed, write), self.post_ln_1)  # as x
         if self.feed_forward is None:
             return x
         if not self.shared_norm:
@@ -198,8 +222,9 @@ class TransformerBlock(nn.Module):
             out = self.feed_forward(normed, own_cache)  # (B, T, D)
         else:
             out = self.feed_forward(normed)  # (B, T, D)
-        feed_forward_out = self._branch(out, self.post_ln_2)  # (B, T, D)
-        x = self._skip(x, normed)  # (B, T, D)
+        factors = self.factors[-1]
+        feed_forward_out = self._branch(out, self.post_ln_2, factors)  # (B, T, D)
+        x = self._skip(x, normed, factors)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)
         return self._add(x, _written(feed_forward_out, write), self.post_ln_2)  # as x
@@ -221,23 +246,23 @@ class TransformerBlock(nn.Module):
         """Return the window, or the length of a chunk, for ``print(model)``."""
         return "" if self.window is None else f"{'chunk' if self.chunked else 'window'}={self.window}"
 
-    def _skip(self, x: Tensor, normed: Tensor) -> Tensor:
+    def _skip(self, x: Tensor, normed: Tensor, factors: ResidualFactors) -> Tensor:
         """Return the other term (B, T, D) of the residual addition, given the input of a sub-layer and its norm."""
         if self.normed_residual:
             x = normed
-        return x if self.skip_multiplier == 1 else x * self.skip_multiplier  # (B, T, D)
+        return x if factors.skip == 1 else x * factors.skip  # (B, T, D)
 
     def _add(self, x: Tensor, branch: Tensor, norm: nn.Module | None) -> Tensor:
         """Return the sum (B, T, D) of both terms of a residual addition, normalized if the norms follow it."""
         x = x + branch  # (B, T, D)
         return norm(x) if norm is not None and self.norms_sums else x  # (B, T, D)
 
-    def _branch(self, x: Tensor, norm: nn.Module | None) -> Tensor:
+    def _branch(self, x: Tensor, norm: nn.Module | None, factors: ResidualFactors) -> Tensor:
         """Return the residual branch (B, T, D) of a sub-layer's output: normalized, scaled, with dropout."""
         if norm is not None and not self.norms_sums:
             x = norm(x)  # (B, T, D)
-        if self.multiplier != 1:
-            x = x * self.multiplier  # (B, T, D)
+        if factors.branch != 1:
+            x = x * factors.branch  # (B, T, D)
         return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import accumulate, repeat
 from typing import NamedTuple, Self, cast
 
 import torch
@@ -373,6 +373,9 @@ class TinyTransformerLM(nn.Module):
         self._block_of_kind = tuple(
             names.index(kind.block.shared_block) if kind.block.has_shared_block else None for kind in pattern.kinds
         )
+        # in the residual stream before each layer: the embedding, and the outputs of earlier layers
+        added = (pattern.kinds[kind].block.n_residual_additions for kind in self._kind_of_layer)
+        terms = accumulate(added, initial=1)
         rotary = list(rotary_configs(pattern.kinds))
         self._rotary_indices = tuple(
             rotary.index(rotary_key(kind)) if kind.position.kind == "rope" else None for kind in pattern.kinds
@@ -382,8 +385,8 @@ class TinyTransformerLM(nn.Module):
             if blocks:
                 self.shared_blocks = nn.ModuleList(map(SharedBlock, blocks.values()))
             self.blocks = nn.ModuleList(
-                TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer)
-                for layer, kind in enumerate(self._kind_of_layer)
+                TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer, n_terms)
+                for layer, (kind, n_terms) in enumerate(zip(self._kind_of_layer, terms, strict=False))
             )
             self.hyper_head = StreamReader(config) if config.block.hyper_streams is not None else None
             if config.norm.is_final:

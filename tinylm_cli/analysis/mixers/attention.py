@@ -36,7 +36,17 @@ _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 class Attention(Mixer):
     """Causal self-attention of any kind."""
 
-    column_parallel = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_b_proj", "kv_b_proj", "sinks", "sub_norm")
+    column_parallel = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "gate_proj",
+        "q_b_proj",
+        "kv_b_proj",
+        "sinks",
+        "gate_bias",
+        "sub_norm",
+    )
     row_parallel = ("o_proj",)
     caches_tokens = True
     supports_context_parallel = True
@@ -139,6 +149,8 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     projects = attention.kv_from is None  # keys and values
     if attention.sinks:
         yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
+    if attention.gate_bias_kind == "per_head":
+        yield Tensor("attention.gate_bias", (config.n_heads,), "attention")  # (H)
     if attention.differential:
         for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
             yield Tensor(f"attention.{name}", (config.d_head,), "attention")  # (K)
@@ -151,8 +163,9 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
     if projects and not attention.keys_as_values:
         yield from linear("attention.v_proj", d_in, d_values, "attention", bias=attention.bias)  # (G·K_v, D)
     if attention.gate:
+        has_bias = attention.gate_bias_kind == "full"
         yield from linear(
-            "attention.gate_proj", d_in, _d_gate(config, d_out), "attention", bias=attention.bias
+            "attention.gate_proj", d_in, _d_gate(config, d_out), "attention", bias=has_bias
         )  # (H·K_v or H, D)
     if attention.n_experts is None:
         yield from linear("attention.o_proj", d_out, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)

@@ -23,7 +23,15 @@ from tinylm_cli.config.base import (
     is_true,
     optional,
 )
-from tinylm_cli.config.choices import ABBREVIATED, AttentionKind, GateActivation, Pairing, QkNorm
+from tinylm_cli.config.choices import (
+    ABBREVIATED,
+    AttentionKind,
+    GateActivation,
+    GateBias,
+    Pairing,
+    QkNorm,
+    TemperatureGrowth,
+)
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.requirements import (
     ATTENTION,
@@ -98,6 +106,11 @@ class Attention(Block):
     gate_per_head: Annotated[bool, is_true("attention.gate")] = Field(
         False, description="The gate has one factor for each head, not one for each of its dimensions (Ling 3, LFM3)."
     )
+    gate_bias: Annotated[GateBias | None, MULTI_HEAD, is_true("attention.gate")] = optional(
+        "per_head",
+        "Biases of the gate, before its activation. full: one for each of its outputs; per_head: one for all dimensions"
+        " of a head (Beam); none; default: full if bias is true, else none.",
+    )
     v_norm: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Normalize the values of each head, without weights (Gemma 4)."
     )
@@ -152,6 +165,11 @@ class Attention(Block):
     )
     temperature_offset: Annotated[int, TEMPERATURE] = Field(
         0, ge=0, le=1024, description="Temperature tuning: added to each position; 1 in Llama 4, 0 in Ministral 3."
+    )
+    temperature_growth: Annotated[TemperatureGrowth, TEMPERATURE] = Field(
+        "log_steps",
+        description="Temperature tuning: the multiplier of the scores. log_steps: the one of temperature_scale; power:"
+        " (1 + (t + temperature_offset) / temperature_len) to the power of temperature_scale (Beam).",
     )
     out_multiplier: Factor = Field(1.0, description="Multiplier of the attention output, after the output projection.")
     differential: Annotated[bool, MULTI_HEAD] = Field(
@@ -233,3 +251,10 @@ class Attention(Block):
     def has_out_bias(self) -> bool:
         """Whether the output projection has a bias."""
         return self.bias if self.out_bias is None else self.out_bias
+
+    @property
+    def gate_bias_kind(self) -> GateBias:
+        """Which biases the gate has; latent attention has none."""
+        if self.kind == "latent" or not self.gate:
+            return "none"
+        return self.gate_bias or ("full" if self.bias else "none")

@@ -277,6 +277,7 @@ FAMILIES = {
         Family("kolibri1", "kolibri.Kolibri1Keys", "Kolibri1ForCausalLM", "Kolibri-1"),
         Family("dbrx", "dbrx.DbrxKeys", "DbrxForCausalLM", "DBRX"),
         Family("laguna", "laguna.LagunaKeys", "LagunaForCausalLM", "Laguna"),
+        Family("beam", "beam.BeamKeys", "BeamForCausalLM", "Beam"),
         Family("flint", "flint.FlintKeys", "FlintForCausalLM", "Flint"),
         Family("aria_text", "aria.AriaTextKeys", "AriaTextForCausalLM", "Aria, its language model"),
         Family("minimax", "minimax.MiniMaxKeys", "MiniMaxForCausalLM", "MiniMax-Text-01 and M1"),

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.block import residual_factors
 from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.initialization import STD
 from tinylm_cli.model.lm import TinyTransformerLM
@@ -108,7 +109,8 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     norm, head = context.config.norm, context.config.head
     blocks = [kind.block for kind in layer_pattern(context.config)]  # of each layer
     if not any(block.normed_residual for block in blocks):  # whose norms take most of the multipliers back
-        skips = (block.skip_multiplier for block in blocks for _ in range(1 if block.parallel else block.n_sublayers))
+        additions = (block for block in blocks for _ in range(block.n_residual_additions))
+        skips = (residual_factors(block, k).skip for k, block in enumerate(additions, start=2))
         embedded = embedded * math.prod(skips)  # (B, T, D)
     if norm.kind == "layernorm":
         embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each

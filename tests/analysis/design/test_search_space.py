@@ -63,11 +63,13 @@ def test_indivisible_vocabulary() -> None:
 
 def test_pipeline_chunks() -> None:
     """Stages of two chunks each divide the layers twice as finely."""
-    layout = Layout(pipeline=2, virtual=2)
-    setups = Setups.of(n_gpus=2, layout=layout)
+    layout = Layout(tensor=2, pipeline=2, virtual=2)
+    setups = Setups.of(n_gpus=4, layout=layout)
     space = SearchSpace(FAMILIES["llama"], 1000, 1000, tie_weights=True, setups=setups)
     assert {n_layers % 4 for n_layers in space.depths(4096)} == {0}
-    assert {axis.name: axis.values for axis in space.axes()}["n_layers"] == "multiples of 4 pipeline chunks"
+    described = {axis.name: axis.values for axis in space.axes()}
+    assert described["n_layers"] == "multiples of 4 pipeline chunks"
+    assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 2"
 
 
 def test_axes_of_a_requested_grid() -> None:

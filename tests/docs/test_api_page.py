@@ -11,9 +11,24 @@ from typing import Any, get_type_hints
 import tinylm_cli as tinylm
 from tinylm_cli.analysis.setups import UNQUANTIZED, ServingSetup, TrainingSetup
 from tinylm_cli.api.arguments import accepted
+from tinylm_cli.api.model import By, Changes
 from tinylm_cli.api.setups import FIELDS, SetupFields
+from tinylm_cli.config.choices import DType
+from tinylm_cli.reports.choices import AttentionCount, Optimizer, Purpose, Recompute
+from tinylm_cli.reports.params import Convention
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+
+TYPES = {
+    "AttentionCount": AttentionCount,
+    "By": By,
+    "Changes": Changes,
+    "Convention": Convention,
+    "DType": DType,
+    "Optimizer": Optimizer,
+    "Purpose": Purpose,
+    "Recompute": Recompute,
+}
 
 SHOWN = ("load", "Model", "sweep", "design", "Report")
 
@@ -31,8 +46,9 @@ reserves a word, an underscore follows: `--for` is `for_` and `--assert` is `ass
 [JSON](json.md). Their text, and messages of errors, show keyword arguments where the commands show options.
 
 Functions raise the same errors as the commands; all derive from `tinylm.TinylmError`. `ConfigError` has every error
-in `diagnostics`, each with its position and remedy. The others are `InputError`, `UsageError`, `AnalysisError`,
-`CapacityError` and `WeightsError`.
+in `diagnostics`, each with its position and remedy. `AnalysisError` means that a valid config does not allow the
+request. All others derive from `UnableError`: `UsageError`, `InputError`, `OutputError`, `CapacityError` and
+`WeightsError`.
 """
 
 
@@ -47,6 +63,7 @@ def test_the_page(golden: Callable[[Path, str], None]) -> None:
             parts.append(_described(name, shown, level="##"))
         if name == "Model":
             parts.append(_setup_arguments())
+    parts.append(_types("\n".join(parts)))
     golden(PAGE, "\n".join(parts))
 
 
@@ -72,6 +89,13 @@ def _setup_arguments() -> str:
     return f"## Training and serving arguments\n\n{about}\n\n{table}\n"
 
 
+def _types(page: str) -> str:
+    """Return the section on the types that the signatures name."""
+    rows = [f"| `{name}` | {accepted(type_)} |" for name, type_ in TYPES.items() if re.search(rf"\b{name}\b", page)]
+    assert len(rows) == len(TYPES)
+    return "\n".join(["## Types\n", "| name | values |", "| --- | --- |", *rows]) + "\n"
+
+
 def _members(shown: type) -> Iterator[tuple[str, Any]]:
     for name, value in vars(shown).items():
         if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
@@ -83,7 +107,7 @@ def _described(name: str, value: Any, *, level: str = "###") -> str:
         return f"{level} {name}\n\n{_text(value)}\n"
     signature = inspect.signature(value)
     given = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
-    call = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(signature.replace(parameters=given)))  # annotations are strings
+    call = re.sub(r"(: |-> )(['\"])(.*?)\2(?=,| =|\)|$)", r"\1\3", str(signature.replace(parameters=given)))  # strings
     owner, _, function = name.rpartition(".")
     wrapped = _wrapped(f"{owner.lower() or 'tinylm'}.{function}", call)
     return f"{level} {name}\n\n```python\n{wrapped}\n```\n\n{_text(value)}\n"

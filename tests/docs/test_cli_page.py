@@ -63,7 +63,7 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | exit code | meaning |
 | ---: | --- |
 | 0 | done |
-| 1 | the config is wrong, or a check, a budget or an assertion failed |
+| 1 | the config is invalid, or a check, a budget or an assertion failed |
 | 2 | the command could not run: wrong usage, unreadable input, too large for this machine, an internal error |
 | 129 | the terminal was closed (SIGHUP) |
 | 130 | interrupted (SIGINT, Ctrl-C) |

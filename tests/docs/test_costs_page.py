@@ -94,7 +94,7 @@ def test_caches_by_hand() -> None:
 def figures() -> dict[str, int]:
     """Return the last cell of each row of the memory example, by its first."""
     example = PAGE.partition("## Memory")[2].partition("\n## ")[0].partition("**Worked example.**")[2]
-    rows = re.findall(r"^\| \**([^|*]+?)\** \|[^|]*\| \**([\d,]+)\** \|$", example, re.MULTILINE)
+    rows = re.findall(r"^\| \**([^|*]+?)\** \|[^|]*\|[^|]*\| \**([\d,]+)\** \|$", example, re.MULTILINE)
     return {name: int(value.replace(",", "")) for name, value in rows}
 
 

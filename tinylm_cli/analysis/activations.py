@@ -21,7 +21,7 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     output if queries are stored as (B, H, T, K). CUDA saves dropout masks as booleans and fuses RMSNorm.
 
     ``selective`` recomputes core attention: softmax and its inputs. ``full`` saves only the input of each layer, and
-    the keys and values that later layers attend to.
+    the keys, values and selected positions that later layers read.
 
     Args:
         config: A validated config.

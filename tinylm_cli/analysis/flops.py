@@ -6,11 +6,12 @@ For one sequence of T tokens a forward pass computes
   expert's matrix counts for the tokens routed to it, ``2 · T · top_k · m · n`` over all experts. The token embedding
   and learned positions are looked up, not multiplied: they count as 0.
 - for each layer's attention: ``2 · H · pairs · K`` for the scores Q·Kᵀ and ``2 · H · pairs · K_v`` for the scores times
-  V, where ``pairs`` is T² if every pair of query and key counts, and about T² / 2 if only causal pairs do.
+  V, where ``pairs`` is T² if every pair of query and key counts, ``T · (T + 1) / 2`` if only causal pairs do, and fewer
+  with a window.
 
 A training step adds the backward pass, twice the forward pass: the gradient of each matmul's input and of its weight.
-It also runs the multi-token prediction modules, each over all T positions and with the LM head: a forward pass of the
-model for inference does not.
+It also runs the multi-token prediction modules, each over all T positions and through the LM head; inference does not
+run them.
 Norms, activations, softmax, RoPE and the loss are not counted, as in torch's FlopCounterMode and PaLM's convention:
 they are a small share of the arithmetic, and memory traffic determines their time. Unlike ``6 · N``, this count
 includes attention's matmuls and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.

@@ -43,7 +43,7 @@ def forward_working_bytes(
     backend_of: BackendOf | None = None,
     kv_len: int | None = None,
 ) -> tuple[int, ...]:
-    """Return the bytes that a forward pass without gradients holds before the LM head, at each point that may peak.
+    """Return the bytes held by a forward pass without gradients, before the LM head, wherever memory may peak.
 
     Args:
         config: A validated config.
@@ -94,7 +94,7 @@ def head_working_bytes(config: ModelConfig, rows: int, element_bytes: int) -> in
 def decode_working_bytes(
     config: ModelConfig, *, seq_len: int, element_bytes: int, backend_of: BackendOf | None = None
 ) -> tuple[int, ...]:
-    """Return the bytes that decoding one token of one sequence holds, at each point that may peak.
+    """Return the bytes that decoding one token of one sequence holds, at each point where memory may peak.
 
     The KV cache of ``seq_len`` positions is not included.
 
@@ -113,7 +113,7 @@ def decode_working_bytes(
 
 
 def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend) -> Iterator[int]:
-    """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point that may peak."""
+    """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point where memory may peak."""
     one_token = InferencePass(1, 1, seq_len, element_bytes, backend)
     held, mixing = mixer_of(config).decode_bytes(config, one_token)
     # the inputs of all layers, while they are computed
@@ -206,7 +206,7 @@ def _gated_norms(config: ModelConfig, element_bytes: int) -> Iterator[int]:
 
 
 def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
-    """Return the bytes per token of the feed-forward part, at each point that may peak.
+    """Return the bytes per token of the feed-forward part, at each point where memory may peak.
 
     Experts follow ``model/experts.py:Experts.forward``. In the worst case one expert receives every token.
     """

@@ -148,7 +148,7 @@ class LayerSet:
 
     @classmethod
     def union(cls, sets: Iterable[LayerSet]) -> LayerSet:
-        """Return the layers of sets that have none in common and come from one pattern."""
+        """Return the union of disjoint sets of layers of one pattern."""
         offsets: dict[tuple[int, int, int, int], list[int]] = {}
         for part in chain.from_iterable(layers.parts for layers in sets):
             offsets.setdefault((part.start, part.stop, part.period, part.origin), []).extend(part.offsets)
@@ -196,14 +196,14 @@ def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None 
 
 
 def kind_names(config: ModelConfig, layers: LayerSet) -> str:
-    """Return the names of the kinds of some layers, which contain all or none of the layers of a kind."""
+    """Return the names of the kinds of ``layers``, which must contain all layers of a kind or none of them."""
     if not config.layers.kinds:
         return ""
     return " and ".join(group.name for group in group_layers(config, None) if group.layers.first in layers)
 
 
 def groups_within(config: ModelConfig, layers: LayerSet) -> list[LayerGroup]:
-    """Return the groups of some layers, which contain all or none of the layers of a kind in their range."""
+    """Return the groups of ``layers``, which must contain all layers of a kind in their range or none of them."""
     groups = group_layers(config, None, range(layers.first, layers.last + 1))
     return [group for group in groups if group.layers.first in layers]
 

@@ -75,7 +75,7 @@ def mtp_timeline(
         run: The forward pass.
         of_module: The bytes of each module.
         saved: Bytes saved by the embedding, the layers and the head of the model.
-        layer_phases: The backward pass of the layer of a module, without what else there is.
+        layer_phases: The phases of the backward pass of one module's layer, with the bytes of that layer only.
     """
     residual_stream = run.tokens * run.config.d_model * run.element_bytes  # B × T × D
     outputs = run.outputs * run.element_bytes  # B × T × V

@@ -1,8 +1,8 @@
 """The tensor table: every parameter tensor of a config, under the name that the instantiated model gives it.
 
 Identical layers are listed once, with the set of their indices, so a model of 10,000 layers takes no longer than one of
-4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: two independent
-descriptions of one architecture make their comparison a proof.
+4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: each checks the
+other.
 
 Shapes in comments: V vocab_size, L n_labels, D d_model, K d_head, F d_ff or d_expert, E n_experts, R d_rope.
 """
@@ -362,7 +362,7 @@ def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Comp
 
 
 def _channel_mixing(config: ModelConfig) -> Iterator[Tensor]:
-    """Yield the shares of both positions in each mix, the network, and the projection of its gate.
+    """Yield the coefficients of each token shift, the network, and the projection of its gate.
 
     References:
         Peng et al. 2023, section 3.1, https://arxiv.org/abs/2305.13048

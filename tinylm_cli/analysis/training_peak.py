@@ -1,4 +1,4 @@
-"""The memory timeline of a training step: gradients, activations and working memory of each phase that may peak.
+"""The memory timeline of a training step: gradients, activations and working memory of each phase.
 
 Autograd runs the backward pass of ``model/lm.py:TinyTransformerLM`` in this order: the loss, the head, each layer
 from the last to the first (its feed-forward part, then its mixer), the embedding. Multi-token prediction modules come

@@ -190,7 +190,7 @@ class Model:
             by: Breakdown of FLOPs in the displayed report.
             attention_flops: ``causal`` counts the query-key pairs that the mask allows; ``full`` counts all T² pairs.
             full: Whether to display the full report instead of the summary; the data is the same.
-            setup: Training and serving arguments; docs/api.md has a table of them.
+            setup: The training and serving arguments.
 
         Raises:
             ConfigError: If the GPU is unknown, or the hardware file is invalid.

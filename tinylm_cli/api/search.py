@@ -134,7 +134,7 @@ def design(
         tolerance: Maximum relative distance from a target.
         top: Maximum number of designs to return, 1 to 500.
         front: Whether to return only the Pareto front.
-        setup: Training and serving arguments; docs/api.md has a table of them.
+        setup: The training and serving arguments.
 
     Raises:
         ConfigError: If the GPU is unknown, or the hardware file is invalid.

@@ -177,7 +177,7 @@ def _root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
-    """Validate a transformer's config, count its parameters, FLOPs and memory exactly, build it and run it.
+    """Validate a transformer's config, count its parameters and FLOPs, estimate its memory, time and cost, and run it.
 
     \b
     Start with:

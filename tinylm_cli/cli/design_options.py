@@ -12,6 +12,7 @@ from tinylm_cli.cli.options import (
     CLUSTER_PANEL,
     MODEL_PANEL,
     TARGET_PANEL,
+    TRAINING_PANEL,
     Output,
     amount_option,
     number_option,
@@ -21,7 +22,6 @@ from tinylm_cli.cli.training_options import (
     DEFAULT,
     GpusOption,
     HardwareOption,
-    OptimizerOption,
     RecomputeOption,
     complete_plan,
     share_of_peak,
@@ -30,7 +30,7 @@ from tinylm_cli.cli.wording import option_name
 from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLenOption
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import MAX_DESIGNS
-from tinylm_cli.reports.choices import Purpose
+from tinylm_cli.reports.choices import Optimizer, Purpose
 from tinylm_cli.reports.constraint import CONSTRAINING
 from tinylm_cli.reports.record import Record
 
@@ -131,7 +131,7 @@ class DesignOptions(Record):
         ),
     ] = None
     train_tokens: Annotated[
-        str | None, _target("Tokens that --compute trains on.  [default: 20 per parameter]", "--train-tokens")
+        str | None, _target("Training tokens of the --compute budget.  [default: 20 per parameter]", "--train-tokens")
     ] = None
     tolerance: ToleranceOption = DEFAULT_TOLERANCE
     max_flops_per_token: Annotated[
@@ -162,7 +162,9 @@ class DesignOptions(Record):
     batch_size: BatchSizeOption = DEFAULT.batch_size
     seq_len: SeqLenOption = DEFAULT.seq_len
     dtype: DTypeOption = None
-    optimizer: OptimizerOption = DEFAULT.optimizer
+    optimizer: Annotated[Optimizer, option("Optimizer; design does not support adamw_8bit.", panel=TRAINING_PANEL)] = (
+        DEFAULT.optimizer
+    )
     recompute: RecomputeOption = DEFAULT.recompute
     top: Annotated[int, option("Number of designs to show.", metavar="N", min=1, max=MAX_DESIGNS)] = DEFAULT_TOP
     front: Annotated[bool, option("Show only the Pareto front.", "--front")] = False

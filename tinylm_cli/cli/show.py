@@ -16,7 +16,9 @@ def show(
     *,
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
-    origin: Annotated[bool, option("Show the file and line of each value.", "--origin")] = False,
+    origin: Annotated[
+        bool, option("Show where each value is set: file and line, --set, or default.", "--origin")
+    ] = False,
     to: ReportOutput,
 ) -> CommandOutput:
     """Show a config with its defaults filled in.

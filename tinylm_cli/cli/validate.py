@@ -71,7 +71,7 @@ def validate(
     Checks files, folders, presets and hardware files. Exits with 1 if a config is invalid, exceeds its budget or
     fails an --assert, and with 2 if a file cannot be read.
 
-    --fix applies the certain corrections, such as of a misspelled key or a quoted number. Comments,
+    --fix applies every correction that is unambiguous, such as of a misspelled key or a quoted number. Comments,
     order and line endings are preserved. --diff previews the change.
 
     \b

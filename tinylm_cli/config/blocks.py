@@ -1,8 +1,8 @@
 """The blocks of a config: the parts of a transformer that vary between architectures, and the budget.
 
-A field's declaration holds all about it: type, bounds, default, description, and the fields that it depends on. Users
-read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the course's model.
-None means that the value follows from other fields, as the description states.
+Each declaration states everything about its field: type, bounds, default, description, and the fields on which it
+depends. Users read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the
+course's model. None means that the value follows from other fields, as the description states.
 """
 
 # no deferred annotations: pydantic would evaluate every one, a tenth of the start-up time
@@ -127,7 +127,7 @@ class Position(Block):
     )
     pairing: Annotated[Pairing, ROPE] = Field(
         "half",
-        description="Pairs that rotate together. half: i and i + half the rotary dimensions; adjacent: 2i and 2i + 1.",
+        description="Dimensions that rotate as a pair. half: i and i + R/2, of R rotary ones; adjacent: 2i and 2i + 1.",
     )
     scaling: Annotated[Scaling, ROPE] = Field(
         "none", description="RoPE scaling to context lengths beyond original_max_len."
@@ -221,14 +221,14 @@ class ResidualBlock(Block):
         " the same with a decay for each channel (Kimi Linear); lightning_attention: linear attention with constant"
         " decays (MiniMax-Text); rg_lru: a gated linear recurrence (Griffin); rwkv: the time mixing of RWKV-4, averages"
         " that decay with the distance; attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1);"
-        " shared_block_mamba and shared_block_mamba2: Mamba or Mamba-2, whose input has the output of a transformer"
-        " block added, which several layers share (Zamba); none: only the feed-forward network.",
+        " shared_block_mamba, shared_block_mamba2: Mamba or Mamba-2; the output of a transformer block that several"
+        " layers share is added to its input (Zamba); none: only the feed-forward network.",
     )
     shared_block: Annotated[BlockName, SHARED_BLOCK] = Field(
         "shared",
         description="Name of the shared transformer block: layers with the same name share the weights of its attention"
-        " and feed-forward network, which read the hidden states beside the token embeddings. A projection of each"
-        " layer maps its output to the input of the mixer (Zamba).",
+        " and feed-forward network. It reads the concatenation of hidden states and token embeddings. A projection of"
+        " each layer maps its output to the input of the mixer (Zamba).",
     )
     feed_forward: bool = Field(
         True, description="Whether a layer, or its shared transformer block, has a feed-forward network."
@@ -258,7 +258,7 @@ class ResidualBlock(Block):
         1.0, description="Multiplier of each sub-layer's output before the residual addition."
     )
     skip_multiplier: Factor = Field(
-        1.0, description="Multiplier of the other term of the residual addition, alpha in DeepNorm (MiniMax-Text)."
+        1.0, description="Multiplier of the skip connection, alpha in DeepNorm (MiniMax-Text)."
     )
     depth_scaled_residual: Annotated[bool, SEQUENTIAL, ONE_STREAM, WITHOUT_MTP, WITHOUT_PER_LAYER] = Field(
         False,

@@ -1,4 +1,4 @@
-"""The schema of a model config: eight course fields, the blocks that vary between architectures, labels and a budget.
+"""The schema of a model config: eight sizes and switches, blocks for what varies, labels and a budget.
 
 A config that names none of the blocks is exactly the course's model.
 """
@@ -61,8 +61,8 @@ class ModelConfig(Block):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout probability in training; 0 disables dropout.")
     tie_weights: bool = Field(
         True,
-        description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters; false for"
-        " another head.kind.",
+        description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters; if"
+        " head.kind is not lm, the default is false, and true is an error.",
     )
 
     embedding: Embedding = Field(Embedding.model_construct(), description="The token embedding.")
@@ -123,7 +123,7 @@ class ModelConfig(Block):
 
     @property
     def d_attention_input(self) -> int:
-        """Dimensions that attention reads; a shared block reads a hidden state beside a token embedding."""
+        """Dimensions that attention reads: in a shared block, hidden states and token embeddings, concatenated."""
         return 2 * self.d_model if self.block.has_shared_block else self.d_model
 
     @property

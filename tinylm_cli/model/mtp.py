@@ -1,4 +1,4 @@
-"""Multi-token prediction (MTP): modules that predict tokens further on than the next one, for training.
+"""Multi-token prediction (MTP): modules that predict tokens after the next one, for training.
 
 Module k, from 1, reads at position t the hidden states of the module before it (of the last layer for k = 1) and the
 embedding of the token at position t + k, and predicts the token at position t + k + 1. The embedding and the LM head

@@ -42,7 +42,7 @@ class SharedBlock(nn.Module):
         cache: LayerKVCache | None = None,
         adapters: BlockAdapters | None = None,
     ) -> Tensor:
-        """Map the hidden states ``x`` (B, T, D) beside the embeddings ``embedded`` (B, T, D) to (B, T, D).
+        """Map the concatenation of hidden states ``x`` and embeddings ``embedded``, (B, T, D) each, to (B, T, D).
 
         ``mask``, ``rotation`` and the ``cache`` of the layer are passed to attention; ``adapters`` are the layer's.
         """

@@ -49,12 +49,12 @@ def shift_tokens(x: Tensor, last: Tensor | None = None) -> Tensor:
 
 
 def mix_parameter(d_model: int) -> nn.Parameter:
-    """Return the shares (D) of each position in a mix with the one before it, on meta."""
+    """Return the coefficients μ (D) of a token shift, ``μ · x_t + (1 - μ) · x_{t-1}``, on meta."""
     return nn.Parameter(torch.empty(d_model, device="meta", dtype=torch.float32))
 
 
 def initial_mix(exponent: float, offset: float = 0.0) -> InitialValue:
-    """Return the initial shares (D), which grow from the offset in the first dimension as a power of its index.
+    """Return the initial coefficients (D), which grow from the offset in the first dimension as a power of its index.
 
     References:
         Peng et al. 2023, appendix E, https://arxiv.org/abs/2305.13048

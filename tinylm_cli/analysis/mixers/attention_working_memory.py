@@ -20,7 +20,7 @@ MIN_SPLIT_POSITIONS positions: Dao et al. 2023, https://crfm.stanford.edu/2023/1
 
 
 def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-    """Yield the bytes that attention over the tokens read holds, at each point that may peak."""
+    """Yield the bytes that attention over the tokens read holds, at each point where memory may peak."""
     batch_size, seq_len, kv_len, element_bytes, backend = inference
     mask = _layer_mask(config, seq_len, kv_len, element_bytes, backend)
     if config.attention.index_top_k is not None:
@@ -42,7 +42,7 @@ def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> It
 def attention_decode_bytes(
     config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend
 ) -> tuple[int, tuple[int, ...]]:
-    """Return the bytes that decoding one token holds throughout, and at each point that may peak.
+    """Return the bytes that decoding one token holds throughout, and at each point where memory may peak.
 
     A backend that materializes scores also repeats cached keys and values for every query head. Latent attention
     concatenates the compressed vectors and the rotary keys:
@@ -110,7 +110,7 @@ def _qk_norm_and_rope(config: ModelConfig, element_bytes: int) -> tuple[int, ...
 
 
 def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> tuple[int, ...]:
-    """Return the bytes per token of attention over ``kv_len`` positions, at each point that may peak."""
+    """Return the bytes per token of attention over ``kv_len`` positions, at each point where memory may peak."""
     if config.attention.kind == "latent":
         return _latent_attention(config, kv_len, element_bytes, backend)
     d_query, _, held = _projections(config)
@@ -148,7 +148,7 @@ def _attention(config: ModelConfig, kv_len: int, element_bytes: int, backend: At
 def _latent_attention(
     config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend
 ) -> tuple[int, ...]:
-    """Return the bytes per token of latent attention, at each point that may peak.
+    """Return the bytes per token of latent attention, at each point where memory may peak.
 
     Follows ``model/latent_attention.py:LatentAttention._attend_to_expanded``. Values have fewer dimensions than keys,
     so torch selects the math backend on the CPU. That backend allocates new tensors for the upcast queries, keys and

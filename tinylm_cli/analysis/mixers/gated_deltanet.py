@@ -3,7 +3,7 @@
 Letters: B batch_size, T tokens, D d_model, G key heads, H value heads, K d_key, V d_value, L kernel_size, Q positions
 of a chunk.
 
-Operations are counted as matmuls. In chunks: K·Kᵀ and Q·Kᵀ within chunks, ``2 · H · pairs · K`` each; the inverse of
+Operations are counted as matmuls. In chunks: k·kᵀ and q·kᵀ within chunks, ``2 · H · pairs · K`` each; the inverse of
 the system times the values, and the scores times what is written, ``2 · H · pairs · V`` each; reading the state with
 keys and with queries, and adding to it, ``2 · T · H · K · V`` each. ``pairs`` are those within chunks, as for
 attention. In a decoding step, only the last three. The triangular solve is not counted, as in torch's FlopCounterMode;

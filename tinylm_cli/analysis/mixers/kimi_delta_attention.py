@@ -3,7 +3,7 @@
 Letters: B batch_size, T tokens, D d_model, H heads, K d_head, R gate_rank, L kernel_size, Q positions of a chunk, a
 power of 2; P positions of all chunks of all sequences, with padding.
 
-Operations are counted as matmuls, as of gated DeltaNet. In chunks: K·Kᵀ and Q·Kᵀ below the diagonal of each chunk,
+Operations are counted as matmuls, as of gated DeltaNet. In chunks: k·kᵀ and q·kᵀ below the diagonal of each chunk,
 ``2 · H · (pairs below the diagonal) · K`` each; the inverse of the system times the values, and the scores times what
 is written, ``2 · H · pairs · K`` each; reading the state with keys and with queries, and adding to it,
 ``2 · T · H · K · K`` each. ``pairs`` are those within chunks, as for attention. In a decoding step, only the last

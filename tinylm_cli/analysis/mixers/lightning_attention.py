@@ -2,7 +2,7 @@
 
 Letters: B batch_size, T tokens, D d_model, H heads, K d_head, Q positions of a chunk.
 
-Operations are counted as matmuls. In chunks: Q·Kᵀ within chunks, and the scores times the values,
+Operations are counted as matmuls. In chunks: q·kᵀ within chunks, and the scores times the values,
 ``2 · H · pairs · K`` each; reading the state with queries, and adding to it, ``2 · T · H · K · K`` each. ``pairs`` are
 those within chunks, as for attention. In a decoding step, only the last two. Decays, the gate and the norm are
 elementwise.

@@ -3,7 +3,8 @@
 Letters: B batch_size, T tokens, D d_model, I d_inner, N d_state, R dt_rank, L kernel_size, H n_heads, Q tokens of a
 chunk.
 
-Operations are counted as matmuls, in both forms: Δ·x ⊗ B, ``2 · T · I · N``, and h·C, ``2 · T · I · N``. Decays,
+Operations are counted as matmuls, in both forms: Δ·x ⊗ b, ``2 · T · I · N``, and h·c, ``2 · T · I · N``,
+with the input and output vectors b and c of the state space. Decays,
 the sum that updates the state, gates and norms are elementwise and not counted.
 
 References:

@@ -3,10 +3,11 @@
 Letters: B batch_size, T tokens, D d_model, H heads, P d_head, I = H·P, N d_state, G n_groups, L kernel_size, Q tokens
 of a chunk, c chunks.
 
-Operations are counted as matmuls, as in section 6 of the paper. In chunks: C·Bᵀ within chunks, ``2 · G · pairs · N``;
-these times x, ``2 · H · pairs · P``; the states of chunks, ``2 · T · I · N``; their outputs, ``2 · T · I · N``. The
-pairs are of tokens in the same chunk. In a decoding step: x ⊗ B and S·C, ``2 · I · N`` each. Decays, gates, norms and
-the recurrence between chunks are elementwise and not counted.
+Operations are counted as matmuls, as in section 6 of the paper; b and c are the input and output vectors of the state
+space. In chunks: c·bᵀ within chunks, ``2 · G · pairs · N``; these times x, ``2 · H · pairs · P``; the states of chunks,
+``2 · T · I · N``; their outputs, ``2 · T · I · N``. The pairs are of tokens in the same chunk. In a decoding step:
+x ⊗ b and S·c, ``2 · I · N`` each. Decays, gates, norms and the recurrence between chunks are elementwise and not
+counted.
 
 References:
     Dao and Gu 2024, https://arxiv.org/abs/2405.21060

@@ -102,11 +102,11 @@ class Mixer(ABC):
 
     @abstractmethod
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-        """Yield the bytes that reading tokens holds, at each point that may peak."""
+        """Yield the bytes that reading tokens holds, at each point where memory may peak."""
 
     @abstractmethod
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
-        """Return the bytes that decoding one token of one sequence holds throughout, and at each point that may peak.
+        """Return the bytes that decoding one token of one sequence holds throughout, and wherever memory may peak.
 
         The cache of ``inference.kv_len`` positions is not included.
         """
@@ -126,5 +126,5 @@ def norm_bytes(config: ModelConfig, element_bytes: int) -> int:
 
 
 def state_element_bytes(dtype: str) -> int:
-    """Return the bytes of an element of a state; 8-bit caches only store keys and values, so states stay in 16 bits."""
+    """Return the bytes of an element of a cached convolution input: the cache dtype, but 16 bits in an 8-bit cache."""
     return DTYPE_BYTES.get(dtype, HALF_PRECISION_BYTES)

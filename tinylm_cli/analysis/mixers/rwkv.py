@@ -37,7 +37,7 @@ class Rwkv(Mixer):
     row_parallel = ("o_proj",)
 
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
-        """Yield the decays and bonuses, the shares of both positions in each mix, and the projections."""
+        """Yield the decays and bonuses, the coefficients of each token shift, and the projections."""
         d, inner = config.d_model, config.rwkv_d_inner
         for name in ("decay", "bonus"):
             yield Tensor(f"rwkv.{name}", (inner,), "rwkv")  # (I)

@@ -15,7 +15,7 @@ def saved_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return the tensors that a layer of the kind ``run.config`` saves.
 
     ``none`` saves every tensor. ``selective`` drops core attention and saves the queries, keys and values that a flash
-    kernel reads. ``full`` saves only the layer's input.
+    kernel reads. ``full`` saves only the layer's input. ``kept_of_layers`` has the tensors that later layers read.
     """
     recompute = run.setup.recompute
     if recompute == "selective":

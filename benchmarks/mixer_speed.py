@@ -248,6 +248,42 @@ def _lightning_attention() -> Pair:
     return pair._replace(their_cache=MiniMaxCache())  # type: ignore[no-untyped-call]  # untyped in transformers
 
 
+def _mlstm() -> Pair:
+    from transformers.models.xlstm.configuration_xlstm import xLSTMConfig
+    from transformers.models.xlstm.modeling_xlstm import xLSTMLayer
+
+    class MatrixMemory(xLSTMLayer):
+        """The module of transformers, which returns a state, with the signature of the others."""
+
+        kept: Any = None
+
+        def forward(self, x: Any, cache: Any = None) -> Any:
+            earlier = None if cache is None or x.shape[1] > 1 else self.kept
+            y, kept = super().forward(x, earlier)
+            self.kept = None if cache is None else kept
+            return y
+
+    heads = 8
+    config = xLSTMConfig(hidden_size=D_MODEL, num_heads=heads, num_hidden_layers=1)
+    names = {
+        "q": "q_proj",
+        "k": "k_proj",
+        "v": "v_proj",
+        "igate_preact": "i_proj",
+        "fgate_preact": "f_proj",
+        "ogate_preact": "gate_proj",
+        "multihead_norm": "o_norm",
+        "out_proj": "o_proj",
+    }
+    sizes = {"n_heads": heads, "d_key": config.qk_head_dim, "d_value": config.v_head_dim, "gate_softcap": 15.0}
+    return _pair(
+        {"block": {"mixer": "mlstm"}, "mlstm": {**sizes, "o_norm_eps": 1e-6}},
+        MatrixMemory(config),
+        config,
+        lambda name: ".".join(names.get(part, part) for part in name.split(".")),
+    )
+
+
 def _kimi_delta_attention() -> Pair:
     from transformers import KimiLinearConfig
     from transformers.models.kimi_linear.modeling_kimi_linear import KimiLinearDeltaAttention
@@ -285,6 +321,7 @@ MIXERS: dict[str, Callable[[], Pair]] = {
     "gated_deltanet": _gated_deltanet,
     "kimi_delta_attention": _kimi_delta_attention,
     "lightning_attention": _lightning_attention,
+    "mlstm": _mlstm,
 }
 
 

@@ -110,6 +110,7 @@ def _mixers(config: ModelConfig, width: int) -> dict[str, dict[str, int]]:
         "gated_deltanet": {"n_key_heads": heads, "n_value_heads": 2 * heads, "d_key": HEAD, "d_value": HEAD},
         "kimi_delta_attention": {"n_heads": heads, "d_head": HEAD, "gate_rank": HEAD},
         "lightning_attention": {"n_heads": heads, "d_head": HEAD},
+        "mlstm": {"n_heads": heads, "d_key": HEAD // 2, "d_value": HEAD},
         "rg_lru": {"d_inner": width, "n_blocks": heads},
         "rwkv": {"d_inner": width},
     }

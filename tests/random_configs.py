@@ -78,6 +78,16 @@ OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "chunk_len": one_of([1, 3, 4, 256]),
         }
     ),
+    "mlstm": st.fixed_dictionaries(
+        {
+            "n_heads": one_of([1, 2, 4]),
+            "d_key": one_of([1, 4, 6]),
+            "d_value": one_of([4, 5]),
+            "gate_softcap": one_of([None, 2.0]),
+            "o_norm_eps": one_of([None, 1e-3]),
+            "chunk_len": one_of([1, 3, 4, 64]),
+        }
+    ),
     "rg_lru": st.fixed_dictionaries(
         {
             "d_inner": one_of([None, 4, 12]),

@@ -158,6 +158,14 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "lightning_attention"},
         "lightning_attention": {"n_heads": 1, "d_head": 512, "chunk_len": 256},
     },
+    "exponential gates": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "mlstm"}},
+    "exponential gates in chunks": {
+        "block": {"mixer": "mlstm", "feed_forward": False},
+        "mlstm": {"n_heads": 8, "d_key": 8, "d_value": 16, "chunk_len": 32, "gate_softcap": 15.0},
+    },
+    "exponential gates of large memories": {
+        "block": {"mixer": "mlstm"}, "mlstm": {"n_heads": 1, "d_key": 256, "d_value": 512, "chunk_len": 256},
+    },
     "attention beside state spaces": {**LLAMA, "block": {"mixer": "attention_mamba2"}},
     "state spaces of several heads": {"block": {"mixer": "mamba"}, "mamba": {"n_heads": 8}},
     "block shared by state spaces": {**LLAMA, "block": {"mixer": "shared_block_mamba2"}},

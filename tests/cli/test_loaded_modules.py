@@ -40,7 +40,7 @@ main()
         (
             ["import", "hub"],
             0,
-            92,
+            93,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
         (["design", "--params", "100M"], 0, 160, ["config.fixes", "config.syntax_errors"]),

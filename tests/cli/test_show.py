@@ -21,6 +21,7 @@ MIXERS = (
     "gated_deltanet",
     "kimi_delta_attention",
     "lightning_attention",
+    "mlstm",
     "rg_lru",
     "rwkv",
 )

@@ -67,6 +67,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
         "kimi_delta_attention": draw(_some(KIMI_DELTA_ATTENTION)) if mixer == "kimi_delta_attention" else {},
         "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
+        "mlstm": draw(_some(MLSTM)) if mixer == "mlstm" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "rwkv": draw(_some({"d_inner": st.none() | DIMS})) if mixer == "rwkv" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
@@ -279,6 +280,14 @@ KIMI_DELTA_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
 LIGHTNING_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
     "n_heads": st.integers(1, 2**16),
     "d_head": DIMS,
+    "o_norm_eps": st.none() | st.floats(0, 0.1, exclude_min=True),
+    "chunk_len": st.integers(1, 10**9),
+}
+MLSTM: dict[str, st.SearchStrategy[Any]] = {
+    "n_heads": st.integers(1, 2**16),
+    "d_key": DIMS,
+    "d_value": DIMS,
+    "gate_softcap": st.none() | st.floats(0, 1e6, exclude_min=True),
     "o_norm_eps": st.none() | st.floats(0, 0.1, exclude_min=True),
     "chunk_len": st.integers(1, 10**9),
 }

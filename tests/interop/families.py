@@ -1019,6 +1019,24 @@ def rwkv(draw: Draw) -> Keys:
     }
 
 
+def xlstm(draw: Draw) -> Keys:
+    """Draw widths that are multiples of 64, as the states of transformers are."""
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": 128,
+        "num_hidden_layers": draw(one_of(1, 2)),
+        "num_heads": draw(one_of(1, 2, 4)),
+        "qk_dim_factor": draw(one_of(0.5, 1.0)),
+        "v_dim_factor": draw(one_of(0.5, 1.0)),
+        "ffn_proj_factor": draw(one_of(0.3, 1.0, 2.667)),
+        "ffn_round_up_to_multiple_of": draw(one_of(1, 12, 64)),
+        "gate_soft_cap": draw(one_of(2.0, 15.0)),
+        "output_logit_soft_cap": draw(one_of(5.0, 30.0)),
+        "norm_eps": draw(one_of(1e-6, 1e-2)),
+        "chunk_size": draw(one_of(4, 64)),
+    }
+
+
 def zamba(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | {"hidden_act": draw(one_of("gelu", "silu"))}
     keys["tie_word_embeddings"] = True  # otherwise theirs does not share the block
@@ -1574,6 +1592,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "recurrent_gemma": recurrent_gemma,
     "jetmoe": jetmoe,
     "rwkv": rwkv,
+    "xlstm": xlstm,
     "mamba": mamba,
     "falcon_h1": falcon_h1,
     "zamba": zamba,

@@ -677,6 +677,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "feed_forward.activation": "relu2", "feed_forward.channel_mixing": True, "feed_forward.bias": False,
         "tie_weights": False, "dropout": 0.0,
     },
+    "xlstm": {
+        "d_model": 4096, "n_layers": 32, "d_ff": 10944, "max_len": 8192, "block.mixer": "mlstm", "mlstm.n_heads": 8,
+        "mlstm.d_key": 256, "mlstm.d_value": 512, "mlstm.gate_softcap": 15.0, "mlstm.o_norm_eps": None,
+        "mlstm.chunk_len": 64, "position.kind": "none", "norm.kind": "rmsnorm", "norm.eps": 1e-6,
+        "feed_forward.activation": "silu", "feed_forward.gated": True, "feed_forward.bias": False,
+        "head.logit_softcap": 30.0, "embedding.multiplier": 1.0, "tie_weights": False, "dropout": 0.0,
+    },
     "mamba": {
         "d_model": 768, "n_layers": 32, "block.mixer": "mamba", "block.feed_forward": False, "position.kind": "none",
         "mamba.d_inner": 1536, "mamba.dt_rank": 48, "mamba.d_state": 16, "mamba.norm": "none", "norm.kind": "rmsnorm",
@@ -950,7 +957,8 @@ def test_default_params_equal_transformers(family: str, tmp_path: Path) -> None:
     config = load_config(str(path)).config
     assert total_params(tensor_table(config)) == transformers_params(family, {})
     theirs = transformers.AutoConfig.for_model(family)
-    assert config.max_len == getattr(theirs, "max_position_embeddings", 2048)
+    training_len = 8192 if family == "xlstm" else 2048  # of the published models of families without a limit
+    assert config.max_len == getattr(theirs, "max_position_embeddings", training_len)
     assert config.tie_weights == theirs.tie_word_embeddings
 
 

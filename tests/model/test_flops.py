@@ -29,10 +29,11 @@ from tinylm_cli.model.kv_cache import KVCache
 MODELS = [*presets(), *architectures()]
 WINDOWED = [name for name, config in architectures().items() if config.attention.window is not None]
 
-OTHER_BACKWARD = {"gated_deltanet", "kimi_delta_attention", "lightning_attention"}
+OTHER_BACKWARD = {"gated_deltanet", "kimi_delta_attention", "lightning_attention", "mlstm"}
 """Mixers whose backward pass does not have twice the matmuls of the forward one.
 
-The gradient of a triangular system adds matmuls; the initial state of lightning attention has no gradient.
+The gradient of a triangular system adds matmuls; the initial states of lightning attention and of mLSTM
+have no gradient.
 """
 
 TWICE_BACKWARD = [
@@ -48,6 +49,7 @@ OUTSIDE_MAPS = {
     "gated_deltanet": "delta_rule",
     "kimi_delta_attention": "delta_rule",
     "lightning_attention": "linear_attention",
+    "mlstm": "linear_attention",
 }
 """Of each mixer, the component that counts its matmuls outside linear maps and convolutions."""
 

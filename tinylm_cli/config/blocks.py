@@ -51,6 +51,7 @@ from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
+from tinylm_cli.config.mixers.mlstm import Mlstm
 from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
@@ -219,10 +220,11 @@ class ResidualBlock(Block):
         " short_conv: a gated short convolution (LFM2); mamba: a selective state-space model; mamba2: one with scalar"
         " decays (SSD); gated_deltanet: linear attention with the gated delta rule (Qwen3-Next); kimi_delta_attention:"
         " the same with a decay for each channel (Kimi Linear); lightning_attention: linear attention with constant"
-        " decays (MiniMax-Text); rg_lru: a gated linear recurrence (Griffin); rwkv: the time mixing of RWKV-4, averages"
-        " that decay with the distance; attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1);"
-        " shared_block_mamba, shared_block_mamba2: Mamba or Mamba-2; the output of a transformer block that several"
-        " layers share is added to its input (Zamba); none: only the feed-forward network.",
+        " decays (MiniMax-Text); mlstm: linear attention with exponential gates and a normalizer (xLSTM); rg_lru: a"
+        " gated linear recurrence (Griffin); rwkv: the time mixing of RWKV-4, averages that decay with the distance;"
+        " attention_mamba2: attention and Mamba-2 on one input, added (Falcon-H1); shared_block_mamba,"
+        " shared_block_mamba2: Mamba or Mamba-2; the output of a transformer block that several layers share is added"
+        " to its input (Zamba); none: only the feed-forward network.",
     )
     shared_block: Annotated[BlockName, SHARED_BLOCK] = Field(
         "shared",
@@ -367,6 +369,7 @@ BLOCKS: dict[str, type[Block]] = {
     "gated_deltanet": GatedDeltaNet,
     "kimi_delta_attention": KimiDeltaAttention,
     "lightning_attention": LightningAttention,
+    "mlstm": Mlstm,
     "rg_lru": RgLru,
     "rwkv": Rwkv,
     "feed_forward": FeedForward,

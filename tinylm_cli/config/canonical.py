@@ -58,6 +58,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "gated_deltanet.o_norm_eps": config.gated_deltanet.o_norm_eps or config.norm.eps,
         "kimi_delta_attention.o_norm_eps": config.kimi_delta_attention.o_norm_eps or config.norm.eps,
         "lightning_attention.o_norm_eps": config.lightning_attention.o_norm_eps or config.norm.eps,
+        "mlstm.o_norm_eps": config.mlstm.o_norm_eps or config.norm.eps,
         "feed_forward.d_expert": config.d_expert,
         **_shared_experts(config),
         "position.scaling_factor": config.position.stretch,

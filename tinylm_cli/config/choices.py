@@ -19,6 +19,7 @@ SingleMixer = Literal[
     "gated_deltanet",
     "kimi_delta_attention",
     "lightning_attention",
+    "mlstm",
     "rg_lru",
     "rwkv",
 ]

@@ -19,6 +19,7 @@ from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import Mamba
 from tinylm_cli.config.mixers.mamba2 import Mamba2
+from tinylm_cli.config.mixers.mlstm import Mlstm
 from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
@@ -88,6 +89,7 @@ class LayerKind(Block):
     lightning_attention: LightningAttention = Field(
         LightningAttention.model_construct(), description="Fields of lightning_attention that differ."
     )
+    mlstm: Mlstm = Field(Mlstm.model_construct(), description="Fields of mlstm that differ.")
     rg_lru: RgLru = Field(RgLru.model_construct(), description="Fields of rg_lru that differ.")
     rwkv: Rwkv = Field(Rwkv.model_construct(), description="Fields of rwkv that differ.")
     feed_forward: FeedForward = Field(FeedForward.model_construct(), description="Fields of feed_forward that differ.")

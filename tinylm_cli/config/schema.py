@@ -24,6 +24,7 @@ from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.mixers.lightning_attention import LightningAttention
 from tinylm_cli.config.mixers.mamba import DT_RANK_DIVISOR, Mamba
 from tinylm_cli.config.mixers.mamba2 import EXPAND, Mamba2
+from tinylm_cli.config.mixers.mlstm import Mlstm
 from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
@@ -81,6 +82,7 @@ class ModelConfig(Block):
     lightning_attention: LightningAttention = Field(
         LightningAttention.model_construct(), description="Lightning attention, a linear attention."
     )
+    mlstm: Mlstm = Field(Mlstm.model_construct(), description="mLSTM, a linear attention.")
     rg_lru: RgLru = Field(RgLru.model_construct(), description="RG-LRU, a gated linear recurrence.")
     rwkv: Rwkv = Field(Rwkv.model_construct(), description="RWKV-4's time mixing, a linear attention.")
     feed_forward: FeedForward = Field(

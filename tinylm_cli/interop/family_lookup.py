@@ -24,7 +24,7 @@ minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_di
 musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral plbart
 prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text
 reformer rembert roberta roberta-prelayernorm roc_bert roformer smolvlm switch_transformers t5 t5gemma t5gemma2
-trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xlstm xmod zaya
+trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xmod zaya
 """
 
 UNSUPPORTED = frozenset(_UNSUPPORTED.split())
@@ -68,7 +68,6 @@ REASONS = {
     "moshi": "its embedding has one token more than its LM head",
     "trocr": "its layers have cross-attention to an image encoder",
     "xlnet": "its attention is not causal: it models permutations of the tokens",
-    "xlstm": "its layers are mLSTM cells, a recurrence with exponential gates that is not one of tinylm's mixers",
     "zaya": "its attention convolves queries and keys, and its routers are networks with a state across layers",
 }
 """Why some of these families are not supported, to follow "is not supported:"; all have causal-LM classes."""

@@ -20,6 +20,7 @@ FlopsComponent = Literal[
     "kimi_delta_attention",
     "delta_rule",
     "lightning_attention",
+    "mlstm",
     "linear_attention",
     "rg_lru",
     "rwkv",

@@ -21,6 +21,7 @@ _CLASSES: dict[str, str] = {
     "gated_deltanet": "gated_deltanet.GatedDeltaNet",
     "kimi_delta_attention": "kimi_delta_attention.KimiDeltaAttention",
     "lightning_attention": "lightning_attention.LightningAttention",
+    "mlstm": "mlstm.Mlstm",
     "rg_lru": "rg_lru.RgLru",
     "rwkv": "rwkv.Rwkv",
     "none": "nothing.NoMixer",

@@ -258,6 +258,7 @@ FAMILIES = {
         Family("recurrent_gemma", "recurrent_gemma.RecurrentGemmaKeys", "RecurrentGemmaForCausalLM", "RecurrentGemma"),
         Family("jetmoe", "jetmoe.JetMoeKeys", "JetMoeForCausalLM", "JetMoE"),
         Family("rwkv", "rwkv.RwkvKeys", "RwkvForCausalLM", "RWKV-4"),
+        Family("xlstm", "xlstm.XLSTMKeys", "xLSTMForCausalLM", "xLSTM"),
         Family("mamba", "mamba.MambaKeys", "MambaForCausalLM", "Mamba"),
         Family("falcon_mamba", "mamba.FalconMambaKeys", "FalconMambaForCausalLM", "Falcon Mamba"),
         Family("jamba", "jamba.JambaKeys", "JambaForCausalLM", "Jamba"),

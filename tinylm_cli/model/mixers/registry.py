@@ -10,6 +10,7 @@ from tinylm_cli.model.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.model.mixers.lightning_attention import LightningAttention
 from tinylm_cli.model.mixers.mamba import Mamba
 from tinylm_cli.model.mixers.mamba2 import Mamba2
+from tinylm_cli.model.mixers.mlstm import Mlstm
 from tinylm_cli.model.mixers.rg_lru import RgLru
 from tinylm_cli.model.mixers.rwkv import Rwkv
 from tinylm_cli.model.mixers.short_conv import ShortConv
@@ -23,6 +24,7 @@ MIXERS: dict[str, type[SequenceMixer]] = {
     "gated_deltanet": GatedDeltaNet,
     "kimi_delta_attention": KimiDeltaAttention,
     "lightning_attention": LightningAttention,
+    "mlstm": Mlstm,
     "rg_lru": RgLru,
     "rwkv": Rwkv,
 }

@@ -950,6 +950,10 @@ DEFAULTED = sorted(
 )
 
 
+COMPUTED = {"mamba.dt_rank", "rwkv.d_inner"}
+"""Fields that tinylm computes if they are absent; transformers writes the values."""
+
+
 @pytest.mark.parametrize("family", DEFAULTED)
 def test_default_params_equal_transformers(family: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
@@ -960,6 +964,12 @@ def test_default_params_equal_transformers(family: str, tmp_path: Path) -> None:
     training_len = 8192 if family == "xlstm" else 2048  # of the published models of families without a limit
     assert config.max_len == getattr(theirs, "max_position_embeddings", training_len)
     assert config.tie_weights == theirs.tie_word_embeddings
+    theirs.save_pretrained(tmp_path)
+    written, unwritten = (
+        {name: value for name, value in flatten(each.model_dump()).items() if name not in COMPUTED}
+        for each in (load_config(str(path)).config, config)
+    )
+    assert unwritten == written, "absent keys have the values that transformers writes"
 
 
 OTHER_DEFAULTS = {

@@ -145,7 +145,9 @@ def test_only_a_feed_forward(make_config: Make, randomized: Randomize) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"attention": {"differential": True}}, {"block": {"mixer": "lightning_attention"}}], ids=["λ", "decays"]
+    "fields",
+    [{"n_heads": 8, "attention": {"differential": True}}, {"block": {"mixer": "lightning_attention"}}],
+    ids=["λ", "decays"],
 )
 def test_mixer_depends_on_the_layer(fields: dict[str, Any], make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(**fields), layer=2)

@@ -59,7 +59,7 @@ def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, o
     save_tensors(lazy, directory, config_text=config_text, overwrite=overwrite)
 
 
-def save_tensors(tensors: Sequence[LazyTensor], directory: Path, *, config_text: str, overwrite: bool = False) -> None:
+def save_tensors(tensors: Sequence[LazyTensor], directory: Path, *, config_text: str, overwrite: bool) -> None:
     """Save every tensor of a model's :func:`unique_state_dict`, as :func:`save_model` does, loading one at a time.
 
     Raises:

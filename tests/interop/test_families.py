@@ -955,11 +955,11 @@ COMPUTED = {"mamba.dt_rank", "rwkv.d_inner"}
 
 
 @pytest.mark.parametrize("family", DEFAULTED)
-def test_default_params_equal_transformers(family: str, tmp_path: Path) -> None:
+def test_default_config_equals_transformers(family: str, tmp_path: Path) -> None:
+    """tests/docs/test_families_page.py compares the parameters."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": family}), encoding="utf-8")
     config = load_config(str(path)).config
-    assert total_params(tensor_table(config)) == transformers_params(family, {})
     theirs = transformers.AutoConfig.for_model(family)
     training_len = 8192 if family == "xlstm" else 2048  # of the published models of families without a limit
     assert config.max_len == getattr(theirs, "max_position_embeddings", training_len)

@@ -154,6 +154,20 @@ HYPER: st.SearchStrategy[dict[str, Any]] = one_of(
 """Hyper-connections."""
 
 
+ALTUP: st.SearchStrategy[dict[str, Any]] = one_of([{}, {}, {"altup_streams": 2}, {"altup_streams": 3}])
+"""Streams of AltUp."""
+
+
+PER_LAYER: list[dict[str, Any]] = [
+    {},
+    {},
+    {"d_per_layer": 3},
+    {"d_per_layer": 3, "per_layer_vocab_size": 29},
+    {"d_per_layer": 3, "per_layer_vocab_size": 11},
+]
+"""Embeddings for each layer, for all tokens or for the first ones."""
+
+
 OTHER_HEADS: list[dict[str, Any]] = [
     {"kind": "sequence_classification", "n_labels": 1},
     {"kind": "sequence_classification", "n_labels": 3},
@@ -174,8 +188,8 @@ def _may_have_mtp(config: ModelConfig) -> bool:
     has_no_module = (
         config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config) or index_sources(config)
     )
-    shares_blocks, copies_stream = bool(shared_blocks(config)), config.block.hyper_streams is not None
-    changes_stream = copies_stream or config.block.depth_scaled_residual
+    shares_blocks = bool(shared_blocks(config))
+    changes_stream = config.block.n_streams > 1 or config.block.depth_scaled_residual
     return config.has_lm_head and not (has_no_module or shares_blocks or changes_stream)
 
 
@@ -232,12 +246,15 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         if has_kinds
         else {}
     )
-    per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of([{}, {}, {"d_per_layer": 3}]))
+    per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of(PER_LAYER))
     normed = before and not parallel and not has_block and draw(st.booleans())
     is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms"))
     hyper: dict[str, Any] = draw(HYPER) if is_plain and norm["placement"] != "post_residual" else {}
     depth_scaled = not (parallel or per_layer or hyper) and draw(st.booleans())
+    hyper = hyper or ({} if has_block or depth_scaled else draw(ALTUP))
     has_mtp = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
+    is_added = not (parallel or normed or depth_scaled or has_block or "hyper_streams" in hyper)
+    has_laurel = before and mixer != "none" and is_added
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
@@ -269,6 +286,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
                 "depth_scaled_residual": depth_scaled,
                 "layer_scalar": draw(st.booleans()),
                 "normed_residual": normed,
+                "laurel_rank": draw(one_of([None, None, 1, 3])) if has_laurel and mixer_norm else None,
                 **hyper,
             },
             "head": head | _head_options(draw, head["kind"], has_mtp=has_mtp),
@@ -481,12 +499,14 @@ def _feed_forward(draw: st.DrawFn, n_layers: int, *, plain: bool) -> dict[str, A
         "clamp": draw(one_of([None, 7.0])) if gated else None,
     }
     if plain or found["activation"] == "xielu" or draw(st.booleans()):
-        factors = {
+        factors: dict[str, Any] = {
             "out_multiplier": draw(one_of([1.0, 0.5])),
             "gate_multiplier": draw(one_of([1.0, 0.7])) if gated else 1.0,
             "sub_norm": draw(st.booleans()),
             "channel_mixing": not (gated or plain) and draw(st.booleans()),
         }
+        if gated and not (plain or found["clamp"]):
+            factors["activation_sparsity"] = draw(one_of([None, None, 0.3, 0.9]))
         return found | factors
     router = draw(one_of(["softmax", "topk_softmax", "sigmoid", "sparsemixer"]))
     shared: dict[str, Any] = draw(

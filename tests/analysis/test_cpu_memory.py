@@ -99,6 +99,16 @@ MODELS: dict[str, dict[str, Any]] = {
         "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},
     },
     "hyper-connections": {**LLAMA, "block": {"hyper_streams": 4}},
+    "streams of AltUp": {**LLAMA, "block": {"altup_streams": 4}},
+    "streams of AltUp beside narrow layers": {
+        "d_ff": 16, "block": {"altup_streams": 6}, "norm": {"kind": "rmsnorm", "placement": "sandwich"},
+        "embedding": {"d_per_layer": 16, "per_layer_vocab_size": 200},
+    },
+    "learned residuals": {**LLAMA, "block": {"laurel_rank": 16}},
+    "wide learned residuals": {"d_ff": 16, "norm": {"kind": "rmsnorm"}, "block": {"laurel_rank": 512}},
+    "sparse activations": {
+        "norm": {"kind": "rmsnorm"}, "feed_forward": {"gated": True, "activation_sparsity": 0.9},
+    },
     "latent with shared selections": {
         "position": ROPE,
         "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},

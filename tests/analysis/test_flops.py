@@ -65,7 +65,8 @@ def test_parts_sum_to_total(config: ModelConfig, length: int, batch: int) -> Non
     of_modules = config.head.n_mtp_layers * (head + 2 * batch * length * 2 * config.d_model**2)  # heads and projections
     streams = config.block.hyper_streams or 0
     last_read = 2 * batch * length * streams * config.d_model * streams  # of the streams, after the last layer
-    outside = head + projection + of_modules + last_read
+    others = (config.block.altup_streams or 1) - 1  # streams of AltUp that are projected before and after the layers
+    outside = head + projection + of_modules + last_read + 2 * others * 2 * batch * length * config.d_model**2
     assert again[2] - again[0] == both - outside, "the layers are computed again"
     unweighted = ("attention_scores", "mamba_scan", "mamba2_scan", "delta_rule", "linear_attention")
     scores = sum(part.forward_flops for part in report.components if part.name in unweighted)

@@ -129,7 +129,9 @@ def _keep_plain(blocks: dict[str, Any]) -> None:
     blocks["attention"].pop("differential", None)
     blocks["head"].pop("n_mtp_layers", None)
     blocks["feed_forward"].pop("channel_mixing", None)
-    for name in ("parallel", "shared_norm", "normed_residual", "feed_forward_norm_gate_rank", "hyper_streams"):
+    blocks["feed_forward"].pop("activation_sparsity", None)
+    streams = ("hyper_streams", "altup_streams", "laurel_rank")
+    for name in ("parallel", "shared_norm", "normed_residual", "feed_forward_norm_gate_rank", *streams):
         blocks["block"].pop(name, None)
     if "n_experts" in blocks["feed_forward"] or blocks["feed_forward"].get("activation") == "xielu":
         blocks["feed_forward"] = {}
@@ -365,7 +367,11 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if values.get("gated"):
         values |= draw(_some({"clamp": st.none() | NUMBERS}))
     if values.get("activation") == "xielu" or draw(st.booleans()):
-        more = {"gate_multiplier": NUMBERS} if values.get("gated") else {"channel_mixing": st.booleans()}
+        more: dict[str, st.SearchStrategy[Any]] = {"channel_mixing": st.booleans()}
+        if values.get("gated"):
+            more = {"gate_multiplier": NUMBERS}
+        if values.get("gated") and not values.get("clamp"):
+            more["activation_sparsity"] = st.none() | st.floats(0.01, 0.99)
         return values | draw(_some({"out_multiplier": NUMBERS, "sub_norm": st.booleans(), **more}))
     n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))
     groups = draw(st.integers(1, n_groups))
@@ -418,10 +424,17 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
         optional["hyper_streams"] = st.none() | st.integers(2, 64)
     if not parallel:
         optional["depth_scaled_residual"] = st.booleans()
+    optional["altup_streams"] = st.none() | st.integers(2, 64)
+    if before and not parallel and mixer != "none":
+        optional["laurel_rank"] = st.none() | DIMS
     parts: dict[str, Any] = {} if mixer == "attention" and draw(st.booleans()) else {"mixer": mixer}
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     values = draw(_some(optional))
     if values.get("hyper_streams"):
-        values.pop("normed_residual", None)
-        values.pop("depth_scaled_residual", None)
+        for name in ("normed_residual", "depth_scaled_residual", "altup_streams", "laurel_rank"):
+            values.pop(name, None)
+    if values.get("depth_scaled_residual"):
+        values.pop("altup_streams", None)
+    if values.get("normed_residual") or values.get("depth_scaled_residual") or not values.get("mixer_norm", True):
+        values.pop("laurel_rank", None)
     return parts | ({"parallel": True} if parallel else {}) | values

@@ -213,6 +213,7 @@ key-number                    unknown-key@7
 key-very-long                 unknown-key@7
 key-wide-characters           unknown-key@7
 key-with-spaces               unknown-key@7
+altup-streams-differ          contradiction@14
 hyper-streams-differ          contradiction@14
 index-shared-first            contradiction@18
 kv-from-a-later-layer         contradiction@12

@@ -384,6 +384,48 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit block.hyper_streams, or write norm.placement: pre",
     ),
     (
+        {"block.hyper_streams": 4, "block.altup_streams": 4},
+        "without-effect",
+        "block.altup_streams has no effect unless block.hyper_streams is not set",
+        "omit block.altup_streams, or write block.hyper_streams: null",
+    ),
+    (
+        {"block.altup_streams": 4, "head.n_mtp_layers": 1},
+        "without-effect",
+        "block.altup_streams has no effect unless head.n_mtp_layers is 0",
+        "omit block.altup_streams, or write head.n_mtp_layers: 0",
+    ),
+    (
+        {"norm.placement": "post", "block.laurel_rank": 8},
+        "without-effect",
+        "block.laurel_rank has no effect unless norm.placement is pre or sandwich",
+        "omit block.laurel_rank, or write norm.placement: pre",
+    ),
+    (
+        {"feed_forward.activation_sparsity": 0.9},
+        "without-effect",
+        "feed_forward.activation_sparsity has no effect unless feed_forward.gated is true",
+        "omit feed_forward.activation_sparsity, or write feed_forward.gated: true",
+    ),
+    (
+        {"embedding.per_layer_vocab_size": 8},
+        "without-effect",
+        "embedding.per_layer_vocab_size has no effect unless embedding.d_per_layer is set",
+        "omit embedding.per_layer_vocab_size, or write embedding.d_per_layer: 256",
+    ),
+    (
+        {"vocab_size": 256, "embedding.d_per_layer": 8, "embedding.per_layer_vocab_size": 300},
+        "contradiction",
+        "embedding.per_layer_vocab_size 300 exceeds vocab_size 256",
+        "write embedding.per_layer_vocab_size: 256, or vocab_size: 300",
+    ),
+    (
+        {"block.mixer": "shared_block_mamba", "block.altup_streams": 2},
+        "contradiction",
+        "block.altup_streams 2 is not supported with block.mixer shared_block_mamba",
+        "omit block.altup_streams",
+    ),
+    (
         {**EXPERTS, "feed_forward.gated": True, "feed_forward.clamp": 7.0, "feed_forward.expert_clamp": 7.0},
         "without-effect",
         "feed_forward.expert_clamp has no effect unless feed_forward.clamp is not set",

@@ -9,7 +9,14 @@ from torch import nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.feed_forward import ACTIVATIONS, MIN_ONEDNN_ELEMENTS, XIELU, FeedForward, exact_gelu
+from tinylm_cli.model.feed_forward import (
+    ACTIVATIONS,
+    MIN_ONEDNN_ELEMENTS,
+    XIELU,
+    FeedForward,
+    above_quantile,
+    exact_gelu,
+)
 
 Make = Callable[..., ModelConfig]
 Randomize = Callable[[nn.Module], nn.Module]
@@ -91,3 +98,28 @@ def test_norm_before_the_down_projection(make_config: Make, randomized: Randomiz
     hidden = network.gate_proj(x).relu().square() * network.up_proj(x)
     normed = hidden / (hidden.square().mean(-1, keepdim=True) + 0.1).sqrt() * network.sub_norm.weight
     torch.testing.assert_close(network(x), network.down_proj(normed))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_share_above_the_quantile(share: float) -> None:
+    """Of normally distributed elements, whatever their mean and variance."""
+    x = 3 * torch.randn(2, 200_000, generator=torch.Generator().manual_seed(0)) - 1
+    found = above_quantile(x, share)
+    torch.testing.assert_close((found == 0).float().mean(-1), torch.full((2,), share), rtol=0, atol=0.005)
+    kept = found > 0
+    torch.testing.assert_close(
+        (x - found)[kept], torch.quantile(x[0], share).expand(int(kept.sum())), rtol=0, atol=0.03
+    )
+
+
+def test_sparse_gate(make_config: Make, randomized: Randomize) -> None:
+    config = make_config(feed_forward={"gated": True, "activation": "silu", "activation_sparsity": 0.7})
+    module = FeedForward(config, 12)
+    randomized(module)
+    assert module.gate_proj is not None
+    x = torch.randn(2, 5, 16)
+    gate = module.gate_proj(x)
+    deviation = (gate - gate.mean(-1, keepdim=True)).square().mean(-1, keepdim=True).sqrt()
+    quantile = gate.mean(-1, keepdim=True) + math.sqrt(2) * torch.erfinv(torch.tensor(2 * 0.7 - 1)) * deviation
+    hidden = functional.silu((gate - quantile).clamp(min=0)) * module.up_proj(x)
+    torch.testing.assert_close(module(x), module.down_proj(hidden))

@@ -34,3 +34,16 @@ def test_residual(make_config: Make, randomized: Randomize) -> None:
     x, own_input = torch.randn(2, 7, 16), torch.randn(2, 7, 5)
     gated = functional.silu(module.gate(x)) * own_input
     torch.testing.assert_close(module(x, own_input), x + module.norm(module.projection(gated)))
+
+
+def test_tokens_without_rows(make_config: Make, randomized: Randomize) -> None:
+    """They read the first row."""
+    config = make_config(embedding={"d_per_layer": 5, "per_layer_vocab_size": 4})
+    module = PerLayerEmbedding(config, 5)
+    randomized(module)
+    assert module.table.weight.shape == (4, 15)
+    x = torch.randn(1, 4, 16)
+    for found, expected in zip(
+        module(torch.tensor([[0, 3, 4, 22]]), x), module(torch.tensor([[0, 3, 0, 0]]), x), strict=True
+    ):
+        torch.testing.assert_close(found, expected)

@@ -98,9 +98,9 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     head = element_bytes * (hidden + copies * logits)
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
-    streams = hidden * (config.block.hyper_streams or 0)  # B × T × n × D
-    stage = (STAGE_TENSORS - 1) * max(hidden, streams) + hidden
-    traced_stage = element_bytes * stage + _statistics_bytes(max(hidden, streams))
+    streams = hidden * config.block.n_streams  # B × T × n × D
+    stage = (STAGE_TENSORS - 1) * streams + hidden
+    traced_stage = element_bytes * stage + _statistics_bytes(streams)
     transform = head_working_bytes(config, rows, element_bytes)
     peaks = [*layers, traced_stage, transform, head, traced_head]
     if config.has_lm_head:

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tinylm_cli.analysis.altup import altup_matmuls
 from tinylm_cli.analysis.layer_kinds import groups_within
 from tinylm_cli.analysis.matmul import FLOPS_PER_ELEMENT, Matmul, SequencePass
 from tinylm_cli.analysis.mixers import mixer_of
@@ -252,7 +253,8 @@ def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTabl
             if section.shared_block is not None:
                 name = f"{section.prefix()} in {name}"
             inside = mixer_of(group.config).matmuls(group.config, counted) if section.shared_block is None else ()
-            yield MatmulGroup(name, len(group.layers), (*weights, *inside), True)
+            of_streams = altup_matmuls(group.config, counted.tokens)
+            yield MatmulGroup(name, len(group.layers), (*weights, *inside, *of_streams), True)
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:

@@ -70,11 +70,14 @@ def forward_working_bytes(
         inference = InferencePass(batch_size, seq_len, kv_len, element_bytes, backend_of(kind))
         streams = rows * _streams(kind, element_bytes)
         points += [shared + kept + rows * row for row in _hyper_connection(kind, element_bytes)]
-        points += [shared + kept + streams + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
+        points += [shared + kept + rows * row for row in _altup(kind, element_bytes)]
+        before_mixer = streams if kind.block.altup_streams is None else 2 * streams  # and their predictions
+        points += [shared + kept + before_mixer + mixing for mixing in mixer_of(kind).prefill_bytes(kind, inference)]
         points += [
             shared + kept + 2 * streams + rows * row  # copies before and after the mixer
             for row in (
                 *_gated_norms(kind, element_bytes),
+                *_laurel(kind, element_bytes),
                 *_feed_forward(kind, element_bytes),
                 *_own_input(kind, element_bytes),
             )
@@ -120,11 +123,12 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # n_layers·P
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
     own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
-    others = (_gated_norms, _feed_forward, _own_input)
+    others = (_gated_norms, _laurel, _feed_forward, _own_input)
     streams = _streams(config, element_bytes)
     for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
         yield held + own_inputs + 2 * streams + row
     yield from (held + row for row in _hyper_connection(config, element_bytes))
+    yield from (held + own_inputs + row for row in _altup(config, element_bytes))
 
 
 def _cpu_backend(config: ModelConfig) -> AttentionBackend:
@@ -172,8 +176,8 @@ def _shared_inputs(
 
 
 def _streams(config: ModelConfig, element_bytes: int) -> int:
-    """Return the bytes per token of the copies of the residual stream, and of the weights that write to them."""
-    n = config.block.hyper_streams or 0
+    """Return the bytes per token of several residual streams, and of the weights that write to them."""
+    n = config.block.n_streams if config.block.n_streams > 1 else 0
     return (n * config.d_model + n) * element_bytes  # n × D, n
 
 
@@ -191,6 +195,41 @@ def _hyper_connection(config: ModelConfig, element_bytes: int) -> tuple[int, ...
     reading = 3 * streams + 2 * vector
     # the same copies, the products with the output, the new copies; outputs, and what was read
     return weights + reading, weights + 4 * streams + 3 * vector
+
+
+def _altup(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
+    """Return the bytes per token of AltUp before the first layer, around a layer, and after the last one.
+
+    Follows ``model/altup.py`` and ``model/per_layer_embedding.py:PerLayerInput.forward``.
+    """
+    n, d = config.block.altup_streams, config.d_model
+    if n is None:
+        return ()
+    stream, upcast_bytes = d * element_bytes, max(element_bytes, FLOAT32_BYTES)  # D
+    # the streams and the output of the layer; its norm, and the numbers of the router
+    routing = (n + 1) * stream + d * norm_bytes(config, element_bytes) + n * (2 * element_bytes + 2 * upcast_bytes)
+    coefficients = (n * n + 2 * n) * element_bytes
+    predicting = 3 * n * stream + coefficients  # the streams, their weighted sums, the predictions
+    # the streams, the predictions, the multiples of the error, the sum; what the layer reads, its output, the error
+    correcting = (4 * n + 3) * stream + coefficients
+    # the streams before and after the layer, the sums of the others, all together; the first one, scaled
+    adding = (4 * n + 3) * stream if config.embedding.d_per_layer is not None else 0
+    # the streams and their projections; the square of one, the root mean squares
+    projecting = (2 * n + 3) * stream + 3 * n * element_bytes
+    return routing + n * stream, predicting, correcting, adding, projecting
+
+
+def _laurel(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
+    """Return the bytes per token of ``model/laurel.py:Laurel.forward``, and of the sum in ``model/block.py``."""
+    rank, d = config.block.laurel_rank, config.d_model
+    if rank is None:
+        return ()
+    held = 3 * d * element_bytes  # x, the normalized input, the mixer's output
+    # the numbers between the projections; the output, its norm; the sums
+    return (
+        held + rank * element_bytes + d * (element_bytes + norm_bytes(config, element_bytes)),
+        held + 3 * d * element_bytes,
+    )
 
 
 def _gated_norms(config: ModelConfig, element_bytes: int) -> Iterator[int]:
@@ -260,5 +299,6 @@ def _hidden_tensors(config: ModelConfig) -> int:
     if feed_forward.gated:
         # gate, up, activation, product; clamped gate and up
         clamps = feed_forward.clamp is not None or feed_forward.expert_clamp is not None
-        return max(4, 3 + inside) + adapted + (2 if clamps else 0)
+        sparse = 2 if feed_forward.activation_sparsity is not None else 0  # the gate before its quantile is subtracted
+        return max(4, 3 + inside) + adapted + sparse + (2 if clamps else 0)
     return 2 + inside + adapted  # up, activation

@@ -66,4 +66,5 @@ class Matmul(NamedTuple):
     name: str  # the module that holds the weight; ``attention.scores`` and ``attention.values`` have no weight
     component: FlopsComponent  # the component that owns it
     flops: int  # operations for one sequence
-    has_weight: bool = False  # whether one factor is a weight; selective recomputation repeats the others
+    # whether one factor is a weight, or a matrix of AltUp's coefficients; selective recomputation repeats the others
+    has_weight: bool = False

@@ -20,6 +20,8 @@ Component = Literal[
     "experts",
     "norm",
     "hyper_connections",
+    "altup",
+    "laurel",
     "lm_head",
     "score",
     "mtp",

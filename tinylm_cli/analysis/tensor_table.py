@@ -15,6 +15,7 @@ from heapq import merge
 from itertools import repeat
 from typing import NamedTuple
 
+from tinylm_cli.analysis.altup import altup_layer, stream_projections
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers import mixer, mixer_of
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
@@ -107,6 +108,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
     if config.embedding.norm:
         embedding += norm("embedding.norm", config, d)  # (D)
     embedding += _per_layer_embedding(config)
+    embedding += stream_projections("embedding.altup", config)  # n - 1 × (D, D)
     return (
         Section(tuple(embedding)),
         *_shared_blocks(config),
@@ -114,6 +116,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         Section(
             (
                 *_stream_reader("hyper_head", config, 1),
+                *stream_projections("altup_head", config),  # n - 1 × (D, D)
                 *(norm("ln_f", config, d) if config.norm.is_final else ()),  # (D)
                 *_head(config),  # (V, D)
             )
@@ -146,7 +149,8 @@ def _per_layer_embedding(config: ModelConfig) -> Iterator[Tensor]:
     d_per_layer = config.embedding.d_per_layer
     if d_per_layer is not None:
         d_all, name = config.n_layers * d_per_layer, "embedding.per_layer"
-        yield Tensor(f"{name}.table.weight", (config.vocab_size, d_all), "per_layer_embedding")  # (V, n_layers·P)
+        rows = config.per_layer_rows
+        yield Tensor(f"{name}.table.weight", (rows, d_all), "per_layer_embedding")  # (rows, n_layers·P)
         yield from linear(f"{name}.projection", config.d_model, d_all, "per_layer_input", bias=False)  # (n_layers·P, D)
         yield from norm(f"{name}.norm", config, d_per_layer)  # (P)
 
@@ -211,6 +215,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the tensors of a layer of the kind that ``config`` describes."""
     d, placement = config.d_model, config.norm.placement
     before, after = config.norm.precedes_sublayers, placement != "pre"
+    yield from altup_layer(config)
     if config.block.has_mixer:
         yield from _stream_reader("hyper_1", config, READ_AND_WRITE)
         if before and config.block.mixer_norm:
@@ -218,6 +223,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
         yield from mixer_of(config).tensors(config)
         if after:
             yield from norm("post_ln_1", config, d)
+        yield from _laurel(config)
     if config.block.feed_forward and not config.block.has_shared_block:
         yield from _stream_reader("hyper_2", config, READ_AND_WRITE)
         if before and not config.block.shared_norm:
@@ -232,9 +238,24 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
             yield from norm("post_ln_2", config, d)
     d_per_layer = config.embedding.d_per_layer
     if d_per_layer is not None:
+        if config.block.altup_streams is not None:
+            yield Tensor("per_layer_input.scale", (d,), "per_layer_input")  # (D)
         yield from linear("per_layer_input.gate", d, d_per_layer, "per_layer_input", bias=False)  # (P, D)
         yield from linear("per_layer_input.projection", d_per_layer, d, "per_layer_input", bias=False)  # (D, P)
         yield from norm("per_layer_input.norm", config, d)  # (D)
+
+
+def _laurel(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the tensors of the learned residual of rank R, if any.
+
+    References:
+        Menghani et al. 2024 (LAuReL), section 2, https://arxiv.org/abs/2411.07501
+    """
+    rank = config.block.laurel_rank
+    if rank is not None:
+        yield from linear("laurel.down", config.d_model, rank, "laurel", bias=False)  # (R, D)
+        yield from linear("laurel.up", rank, config.d_model, "laurel", bias=False)  # (D, R)
+        yield from norm("laurel.norm", config, config.d_model)  # (D)
 
 
 def _stream_reader(name: str, config: ModelConfig, n_sets: int) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from tinylm_cli.analysis.altup import saved_by_correction
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
 from tinylm_cli.analysis.mixers.shared_block import BLOCK_INPUT, BLOCK_OUTPUT
@@ -45,6 +46,14 @@ MAX_SHARED = 4
 
 _STREAM_GRADIENTS = 4
 """Gradients of the copies of the residual stream that the backward pass of a hyper-connection holds at once."""
+
+_CORRECTION_GRADIENTS = 3
+"""Of n × D elements for each token in the backward pass of AltUp's correction: the gradient of the streams, and both
+products of which sums are the gradients of the coefficients and of the error."""
+
+_PREDICTION_GRADIENTS = 3
+"""Of n × D elements for each token in the backward pass of AltUp's prediction: the gradients of the predictions, of
+the streams by way of their weighted sums, and of the stream that the router reads."""
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
@@ -123,6 +132,11 @@ def training_timeline(
         if config.block.hyper_streams is not None:  # hyper_head: gradients of its output and of the copies
             working = residual_stream * (1 + _STREAM_GRADIENTS * config.block.hyper_streams)
             yield PhaseMemory("head gradient", later_gradients, saved, working)
+        if config.block.altup_streams is not None:
+            # altup_head: gradients of all streams, one by one and stacked, when those of the projections are freed
+            working = residual_stream * (config.block.altup_streams + 1)
+            freed = total_bytes(tensor for tensor in saved_by_head if tensor.part not in ("altup", "loss"))
+            yield PhaseMemory("head gradient", later_gradients, saved - freed, working)
         if has_mtp:
             working = SUMMED * summed + residual_stream + waiting
             yield PhaseMemory("head gradient", later_gradients, saved, working)
@@ -154,7 +168,8 @@ def training_timeline(
         # the gradients of the inputs of all layers, one by one and stacked
         inputs = 2 * config.n_layers * own_input
         # the gradient of the embeddings, and of its copies, if any; with modules also theirs, and the sum of both
-        of_embeddings = residual_stream * (1 + (config.block.hyper_streams or 0)) + WAITING * embedded
+        n_streams = config.block.n_streams if config.block.n_streams > 1 else 0
+        of_embeddings = residual_stream * (1 + n_streams) + WAITING * embedded
         working = max(tied + residual_stream + inputs, of_embeddings)
         yield PhaseMemory("embedding gradient", gradients, embedding_bytes, working)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
@@ -181,27 +196,33 @@ def _layer(
     tensors = layer_tensors(run)
     own = tensors if run.setup.recompute == "full" else saved_by_layer(run)
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
-    streams = vectors * (config.block.hyper_streams or 0)  # B × T × n × D
-    residual_stream = vectors + streams  # gradients of the output of a sub-layer, and of the copies it is added to
+    streams = vectors * config.block.n_streams if config.block.n_streams > 1 else 0  # B × T × n × D
+    residual_stream = vectors + streams  # gradients of the output of a sub-layer, and of the residual streams
+    held = saved + total_bytes(own)
+    if config.block.altup_streams is not None:
+        yield from _altup(run, section, gradients, saved, total_bytes(own))
+        residual_stream += vectors  # the gradient of what the layer reads, as a term of the error
+        freed = {tensor.name for tensor in saved_by_correction(run)}
+        held -= total_bytes(tensor for tensor in own if tensor.name in freed or tensor.part == "per_layer_input")
     feed_forward = (
         sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_element_bytes
     )
     if config.block.feed_forward and config.feed_forward.n_experts is not None:
-        yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_parallel)
+        yield from _experts(run, tensors, gradients, held, expert_parallel)
     elif config.block.feed_forward:
         hidden = _hidden_gradients(run)
         down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
         # channel mixing: the gradient of the receptance
         working = residual_stream + hidden + (residual_stream if config.feed_forward.channel_mixing else 0)
-        yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), working)
+        yield PhaseMemory("backward", gradients + down_proj, held, working)
         if config.feed_forward.channel_mixing:
             # the gradients of the output, of the receptance, of a mix and of both positions in it, and two products;
             # the tensors of the network are freed
             mixing = 7 * residual_stream
             network = total_bytes(tensor for tensor in tensors if tensor.name in network_tensors(run))
             weights = 2 * down_proj  # gradients of up and down
-            yield PhaseMemory("backward", gradients + weights, saved + total_bytes(own) - network, mixing)
-    if streams:
+            yield PhaseMemory("backward", gradients + weights, held - network, mixing)
+    if config.block.hyper_streams is not None:
         for name, later in (("hyper_2", feed_forward), ("hyper_1", feed_forward)):
             ends = [index for index, tensor in enumerate(tensors) if tensor.name == f"{name} weights"]
             for end in ends:  # gradients of the copies: the sum so far, by way of the sum, the projection and the norm
@@ -211,6 +232,33 @@ def _layer(
         until_mixer = _saved_until(run, tensors, config.block.mixers)
         working = residual_stream + mixer_of(config).gradient_bytes(run)
         yield PhaseMemory("backward", gradients + feed_forward, saved + until_mixer, working)
+
+
+def _altup(run: ForwardPass, section: Section, gradients: int, saved: int, own: int) -> Iterator[PhaseMemory]:
+    """Yield the phases of AltUp's backward pass in a layer: of the correction, then of the prediction.
+
+    Args:
+        run: The forward pass of a layer of this kind.
+        section: The tensors of the layer.
+        gradients: Bytes of the gradients of all later layers.
+        saved: Bytes saved by all earlier layers.
+        own: Bytes saved by the layer.
+    """
+    config, tensors = run.config, layer_tensors(run)
+    vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
+    streams = vectors * config.block.n_streams  # B × T × n × D
+    own_input = total_bytes(tensor for tensor in tensors if tensor.part == "per_layer_input")
+    if own_input:  # the gradients of the streams, of the projected input, and of the hidden units, B × T × P each
+        hidden = 2 * run.tokens * (config.embedding.d_per_layer or 0) * run.element_bytes
+        yield PhaseMemory("backward", gradients, saved + own, streams + vectors + hidden)
+    working = _CORRECTION_GRADIENTS * streams
+    if own_input and run.setup.recompute == "full":
+        # the gradient of the streams; recomputed: what the layer reads, the predictions, multiples of the error, sum
+        working = 4 * streams + vectors
+    yield PhaseMemory("backward", gradients, saved + own - own_input, working)
+    until_prediction = total_bytes(tensors[: _index_of(tensors, "altup mixing") + 1])
+    gradients += sum(tensor.params for tensor in section.tensors) * run.setup.grad_element_bytes
+    yield PhaseMemory("backward", gradients, saved + until_prediction, _PREDICTION_GRADIENTS * streams + vectors)
 
 
 def _hidden_gradients(run: ForwardPass) -> int:
@@ -300,7 +348,8 @@ def _experts(
     config, settings, grad_element_bytes = run.config, run.config.feed_forward, run.setup.grad_element_bytes
     assert settings.n_experts is not None
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
-    residual_stream = vectors * (1 + (config.block.hyper_streams or 0))  # and B × T × n × D
+    n_streams = config.block.n_streams if config.block.n_streams > 1 else 0
+    residual_stream = vectors * (1 + n_streams)  # and B × T × n × D
     routed = settings.top_k * vectors  # B × T × k × D
     matrix = config.d_model * config.d_expert  # D × F
     stack = settings.n_experts // expert_parallel * matrix  # E × D × F

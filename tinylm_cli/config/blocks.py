@@ -19,6 +19,7 @@ from tinylm_cli.config.base import (
     MAX_N_MTP_LAYERS,
     MAX_ROPE_BASE,
     MAX_STREAMS,
+    MAX_VOCAB_SIZE,
     WITH_SHARED_BLOCK,
     Block,
     Dim,
@@ -66,6 +67,7 @@ from tinylm_cli.config.requirements import (
     MIXES,
     NORM_BEFORE,
     ONE_STREAM,
+    PER_LAYER,
     ROPE,
     SCALED,
     SEQUENTIAL,
@@ -92,6 +94,13 @@ class Embedding(Block):
         " default: none.",
         ge=1,
         le=MAX_DIM,
+    )
+    per_layer_vocab_size: Annotated[int | None, PER_LAYER] = optional(
+        262144,
+        "Rows of the table of per-layer embeddings; tokens beyond them read the first row (Gemma 3n). Default:"
+        " vocab_size.",
+        ge=1,
+        le=MAX_VOCAB_SIZE,
     )
 
 
@@ -293,7 +302,29 @@ class ResidualBlock(Block):
     hyper_eps: Annotated[float, HYPER] = Field(
         1e-6, gt=0, le=0.1, description="Hyper-connections: added to the weights that read and write the copies."
     )
-
+    altup_streams: Annotated[int | None, ONE_STREAM, WITHOUT_MTP, is_false("block.depth_scaled_residual")] = optional(
+        4,
+        "AltUp (Gemma 3n): parallel residual streams. A layer computes the first one; coefficients that depend on the"
+        " token predict all of them before it, and correct them by its output. Default: one residual stream.",
+        ge=2,
+        le=MAX_STREAMS,
+    )
+    laurel_rank: Annotated[
+        int | None,
+        SEQUENTIAL,
+        NORM_BEFORE,
+        MIXES,
+        is_true("block.mixer_norm"),
+        is_false("block.normed_residual"),
+        is_false("block.depth_scaled_residual"),
+        ONE_STREAM,
+    ] = optional(
+        64,
+        "LAuReL (Gemma 3n): with y, the normalized input of the mixer, add y + norm(up(down(y))) of this rank to the"
+        " residual stream beside the mixer's output, and divide the sum by √2. Default: none.",
+        ge=1,
+        le=MAX_DIM,
+    )
     layer_scalar: bool = Field(
         False, description="Multiply the output of a layer by a number that is stored but not trained (Gemma 4)."
     )
@@ -317,6 +348,11 @@ class ResidualBlock(Block):
     def n_residual_additions(self) -> int:
         """Residual additions of a layer; a parallel block adds the outputs of both sub-layers at once."""
         return 1 if self.parallel or self.has_shared_block else self.has_mixer + self.feed_forward
+
+    @property
+    def n_streams(self) -> int:
+        """Parallel residual streams between the layers: those of hyper-connections or AltUp, otherwise 1."""
+        return self.hyper_streams or self.altup_streams or 1
 
     @property
     def n_sublayers(self) -> int:

@@ -39,6 +39,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "embedding.multiplier": math.sqrt(config.d_model)
         if config.embedding.multiplier is None
         else config.embedding.multiplier,
+        "embedding.per_layer_vocab_size": config.per_layer_rows,
         "norm.bias": config.norm.has_bias,
         "attention.n_kv_heads": config.n_kv_heads,
         "attention.d_head": config.d_head,

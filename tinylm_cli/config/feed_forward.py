@@ -61,6 +61,14 @@ class FeedForward(Block):
     gate_multiplier: Annotated[Factor, is_true("feed_forward.gated"), DENSE] = Field(
         1.0, description="gated: multiplier of the gate projection, before the activation (Falcon-H1)."
     )
+    activation_sparsity: Annotated[float | None, is_true("feed_forward.gated"), DENSE, WITHOUT_CLAMP] = optional(
+        0.95,
+        "gated: subtract from the gate projection the quantile of this share, of a normal distribution with its mean"
+        " and variance, and set negative results to 0 before the activation (statistical top-k; Gemma 3n). Default:"
+        " none.",
+        gt=0,
+        lt=1,
+    )
     out_multiplier: Annotated[Factor, DENSE] = Field(1.0, description="Multiplier of the output of a dense network.")
     sub_norm: Annotated[bool, DENSE] = Field(
         False, description="Normalize the hidden units before the down projection (sub-LN; BitNet)."

@@ -17,7 +17,7 @@ from tinylm_cli.quantities import counted
 
 SEQUENCES = ("layers.first", "layers.pattern", "layers.last")
 KINDS = "layers.kinds"
-STREAMS = "block.hyper_streams"
+STREAMS = ("block.hyper_streams", "block.altup_streams")
 
 LAYER_SELECTORS = {
     "attention.window_pattern": "write attention.window in the kinds that have one",
@@ -164,12 +164,13 @@ def _choices_of_every_layer_agree(values: Values, kinds: Mapping[str, Mapping[st
 
 
 def _streams_agree(values: Values, kinds: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
-    common = values.get(STREAMS)
-    for name, overrides in kinds.items():
-        if overrides.get(STREAMS, common) != common:
-            place = f"{KINDS}.{name}.{STREAMS}"
-            message = f"{place} differs from {STREAMS}: all layers have the same residual streams"
-            yield Problem("contradiction", (place,), message, f"omit {place}, and write {STREAMS} for all layers")
+    for field in STREAMS:
+        common = values.get(field)
+        for name, overrides in kinds.items():
+            if overrides.get(field, common) != common:
+                place = f"{KINDS}.{name}.{field}"
+                message = f"{place} differs from {field}: all layers have the same residual streams"
+                yield Problem("contradiction", (place,), message, f"omit {place}, and write {field} for all layers")
 
 
 def _last_layer_is_complete(kinds: KindFields) -> Iterator[Problem]:

@@ -39,6 +39,7 @@ CLASSIFIES = one_of("head.kind", "sequence_classification", "token_classificatio
 HEAD = one_of("head.kind", "lm", "sequence_classification", "token_classification")
 WITHOUT_MTP = Requirement("head.n_mtp_layers", lambda value: value == 0, "head.n_mtp_layers is 0", "0")
 WITHOUT_CLAMP = Requirement("feed_forward.clamp", lambda value: value is None, "feed_forward.clamp is not set", "null")
+PER_LAYER = is_set("embedding.d_per_layer", "256")
 WITHOUT_PER_LAYER = Requirement(
     "embedding.d_per_layer", lambda value: value is None, "embedding.d_per_layer is not set", "null"
 )

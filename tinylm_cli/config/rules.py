@@ -154,6 +154,10 @@ def _mtp_modules_lack_per_layer_embeddings(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", fields, message, "omit head.n_mtp_layers, or embedding.d_per_layer")
 
 
+def _per_layer_rows_are_tokens(value: Values) -> Iterator[Problem]:
+    yield from _at_most("embedding.per_layer_vocab_size", "vocab_size", value, code="contradiction")
+
+
 def _dense_layers_exist(value: Values) -> Iterator[Problem]:
     n_dense_layers, n_layers = value["feed_forward.n_dense_layers"], value["n_layers"]
     if value["feed_forward.n_experts"] is not None and n_dense_layers >= n_layers:
@@ -249,6 +253,9 @@ _OF_SHARED_BLOCK: tuple[tuple[str, tuple[object, ...], str], ...] = (
     ("block.normed_residual", (False,), "omit block.normed_residual"),
     ("block.feed_forward_norm_gate_rank", (None,), "omit block.feed_forward_norm_gate_rank"),
     ("block.hyper_streams", (None,), "omit block.hyper_streams"),
+    ("block.altup_streams", (None,), "omit block.altup_streams"),
+    ("block.laurel_rank", (None,), "omit block.laurel_rank"),
+    ("feed_forward.activation_sparsity", (None,), "omit feed_forward.activation_sparsity"),
     ("head.n_mtp_layers", (0,), "omit head.n_mtp_layers"),
 )
 """The values that some fields may have in layers with a shared block, and remedies for other values."""
@@ -351,6 +358,7 @@ RULES = (
     _xielu_is_dense,
     _per_layer_gates_lack_xielu,
     _mtp_modules_lack_per_layer_embeddings,
+    _per_layer_rows_are_tokens,
     _dense_layers_exist,
     _latent_attention_rotates,
     _indexer_fits_rope,

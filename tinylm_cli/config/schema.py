@@ -11,7 +11,17 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.base import MAX_N_LAYERS, WITH_ATTENTION, Block, Dim, HeadCount, HiddenSize, Length, optional
+from tinylm_cli.config.base import (
+    MAX_N_LAYERS,
+    MAX_VOCAB_SIZE,
+    WITH_ATTENTION,
+    Block,
+    Dim,
+    HeadCount,
+    HiddenSize,
+    Length,
+    optional,
+)
 from tinylm_cli.config.blocks import BLOCKS, Embedding, Head, Norm, Position, ResidualBlock
 from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.feed_forward import FeedForward
@@ -46,7 +56,7 @@ class ModelConfig(Block):
 
     vocab_size: int = Field(
         ge=1,
-        le=100_000_000,
+        le=MAX_VOCAB_SIZE,
         examples=[256],
         description="Vocabulary size: rows of the embedding table and of the LM head.",
     )
@@ -173,6 +183,11 @@ class ModelConfig(Block):
     def mamba2_heads(self) -> int:
         """Heads of a Mamba-2 layer, which together have n_heads × d_head dimensions."""
         return self.mamba2.n_heads or EXPAND * self.d_model // self.mamba2.d_head
+
+    @property
+    def per_layer_rows(self) -> int:
+        """Rows of the table of per-layer embeddings."""
+        return self.embedding.per_layer_vocab_size or self.vocab_size
 
     @property
     def d_expert(self) -> int:

@@ -15,12 +15,14 @@ from torch.nn import functional
 from tinylm_cli.config.blocks import ResidualBlock
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.adapter import BlockAdapters
+from tinylm_cli.model.altup import AltUp
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
 from tinylm_cli.model.hyper_connections import HyperConnection
 from tinylm_cli.model.latent_attention import SharedSelection
+from tinylm_cli.model.laurel import Laurel
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm, norm_before
@@ -86,6 +88,8 @@ class TransformerBlock(nn.Module):
     With ``feed_forward.out_norm``, a norm follows the experts only.
     With ``depth_scaled_residual``, the k-th sum is ``√((k − 1)/k) · x + √(1/k) · mixer(norm(x))``.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
+    With LAuReL, the first sum is ``(x + laurel(norm(x)) + mixer(norm(x))) / √2``.
+    With AltUp, the layer maps the prediction of the first residual stream, and its output corrects all streams.
     With a shared block, it computes ``x + mixer(norm(x + projection(shared_block(x, embedded))))``.
 
     Args:
@@ -120,6 +124,7 @@ class TransformerBlock(nn.Module):
             del mixers["attention"]
             has_feed_forward = False
         self._mixer_names = tuple(mixers)
+        self.altup = AltUp(config) if config.block.altup_streams is not None else None
         is_hyper = config.block.hyper_streams is not None
         self.hyper_1 = HyperConnection(config) if is_hyper and mixers else None
         rank_1, rank_2 = config.block.mixer_norm_gate_rank, config.block.feed_forward_norm_gate_rank
@@ -132,6 +137,8 @@ class TransformerBlock(nn.Module):
         has_adapters = config.attention.adapter_rank is not None or config.feed_forward.adapter_rank is not None
         self.adapters = BlockAdapters(config) if has_adapters else None
         self.post_ln_1 = build_norm(config) if after and mixers else None
+        laurel_rank = config.block.laurel_rank
+        self.laurel = None if laurel_rank is None else Laurel(config, laurel_rank)
         self.hyper_2 = HyperConnection(config) if is_hyper and has_feed_forward else None
         has_own_norm = before and has_feed_forward and not config.block.shared_norm
         self.ln_2 = norm_before(config, rank_2) if has_own_norm else None
@@ -168,7 +175,7 @@ class TransformerBlock(nn.Module):
         shared: SharedKV | SharedSelection | None = None,
         with_block: tuple[SharedBlock, Tensor] | None = None,
     ) -> Tensor:
-        """Map ``x`` to the same shape: (B, T, D), or with hyper-connections (B, T, n, D).
+        """Map ``x`` to the same shape: (B, T, D), or with several residual streams (B, T, n, D).
 
         The last state in ``cache`` is that of channel mixing, if the block has it.
         ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
@@ -182,9 +189,16 @@ class TransformerBlock(nn.Module):
                 of_attention, cache = cache
             out = block(x, embedded, mask, rotation, of_attention, self.adapters)  # (B, T, D)
             mixed_input = x + self.shared_projection(out)  # (B, T, D)
-        x = self._sublayers(x, mixed_input, mask, rotation, cache, shared)  # (B, T, D)
+        if self.altup is None:
+            x = self._sublayers(x, mixed_input, mask, rotation, cache, shared)  # (B, T, D) or (B, T, n, D)
+        else:
+            predicted = self.altup.predict(x)  # (B, T, n, D)
+            read = predicted[:, :, 0].clone()  # (B, T, D), of which autograd saves no more than one stream
+            out = self._sublayers(read, read, mask, rotation, cache, shared)  # (B, T, D)
+            x = self.altup.correct(predicted, read, out)  # (B, T, n, D)
+            del predicted, read, out
         if self.per_layer_input is not None:
-            x = self.per_layer_input(x, own_input)  # (B, T, D)
+            x = self.per_layer_input(x, own_input)  # (B, T, D) or (B, T, n, D)
         return x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D)
 
     def _sublayers(
@@ -209,7 +223,9 @@ class TransformerBlock(nn.Module):
             )
             factors = self.factors[0]
             mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1, factors)  # (B, T, D)
-            if not self.parallel:
+            if self.laurel is not None:
+                x = (self._skip(x, normed, factors) + self.laurel(normed) + mixed) * math.sqrt(0.5)  # (B, T, D)
+            elif not self.parallel:
                 x = self._add(self._skip(x, normed, factors), _written(mixed, write), self.post_ln_1)  # as x
         if self.feed_forward is None:
             return x

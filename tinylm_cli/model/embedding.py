@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.altup import StreamSplit
 from tinylm_cli.model.linear import Uninitialized
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.per_layer_embedding import PerLayerEmbedding
@@ -50,7 +51,7 @@ class TransformerEmbedding(nn.Module):
     """Token embedding plus position embedding, then an optional norm and dropout.
 
     Args:
-        config: Uses vocab_size, d_model, max_len, dropout, embedding, position and norm.
+        config: Uses vocab_size, d_model, max_len, dropout, embedding, position, norm and block.altup_streams.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,6 +62,7 @@ class TransformerEmbedding(nn.Module):
         self.n_layers = config.n_layers
         d_per_layer = config.embedding.d_per_layer
         self.per_layer = None if d_per_layer is None else PerLayerEmbedding(config, d_per_layer)
+        self.altup = StreamSplit(config) if config.block.altup_streams is not None else None
         self.dropout = config.dropout
         self.register_load_state_dict_post_hook(_rebuild_after_load)  # type: ignore[no-untyped-call]  # untyped in torch
 
@@ -79,6 +81,10 @@ class TransformerEmbedding(nn.Module):
     def per_layer_inputs(self, tokens: Tensor, x: Tensor) -> Sequence[Tensor | None]:
         """Return the input of each layer (B, T, P), given ids (B, T) and their embeddings (B, T, D); None without."""
         return [None] * self.n_layers if self.per_layer is None else self.per_layer(tokens, x)
+
+    def residual_streams(self, x: Tensor) -> Tensor:
+        """Return the first residual streams (B, T, n, D) of embeddings (B, T, D); without AltUp, the embeddings."""
+        return x if self.altup is None else self.altup(x)  # (B, T, D) or (B, T, n, D)
 
 
 def _rebuild_after_load(embedding: nn.Module, _: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -90,6 +91,20 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 """The activations without parameters."""
 
 
+def above_quantile(x: Tensor, share: float) -> Tensor:
+    """Return ``max(x - quantile, 0)``, for the quantile of a normal distribution with the mean and variance of x.
+
+    Args:
+        x: Vectors (..., F).
+        share: The share of the distribution below the quantile, 0 < share < 1.
+
+    References:
+        You et al. 2025 (statistical top-k), section 3.2, https://arxiv.org/abs/2506.06644
+    """
+    mean, std = x.mean(-1, keepdim=True), x.std(-1, correction=0, keepdim=True)  # (..., 1) each
+    return functional.relu(x - (mean + std * NormalDist().inv_cdf(share)))  # (..., F)
+
+
 class HiddenActivation(NamedTuple):
     """The activation between the projections; with a gate projection, a gated linear unit such as SwiGLU.
 
@@ -98,9 +113,11 @@ class HiddenActivation(NamedTuple):
         clamp: Bound on both projections of a gated unit.
         shift: Added to the clamped up projection.
         gate_multiplier: Multiplier of the gate projection.
+        sparsity: Share of the gate projection that becomes 0 if its elements are normally distributed.
 
     References:
         Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
+        You et al. 2025 (Spark Transformer, sparsity), https://arxiv.org/abs/2506.06644;
         OpenAI 2025 (clamp and shift by 1), https://arxiv.org/abs/2508.10925
     """
 
@@ -108,6 +125,7 @@ class HiddenActivation(NamedTuple):
     clamp: float | None
     shift: float = 0.0
     gate_multiplier: float = 1.0
+    sparsity: float | None = None
 
     def __call__(self, up: Tensor, gate: Tensor | None) -> Tensor:
         """Return the hidden layer (..., F) from the up and gate projections (..., F)."""
@@ -115,6 +133,8 @@ class HiddenActivation(NamedTuple):
             return self.function(up)  # (..., F)
         if self.gate_multiplier != 1:
             gate = gate * self.gate_multiplier  # (..., F)
+        if self.sparsity is not None:
+            gate = above_quantile(gate, self.sparsity)  # (..., F)
         if self.clamp is not None:
             gate = gate.clamp(max=self.clamp)  # (..., F)
             up = up.clamp(-self.clamp, self.clamp)  # (..., F)
@@ -128,7 +148,13 @@ def build_activation(config: ModelConfig, xielu: XIELU | None = None, *, routed:
     function = xielu or ACTIVATIONS[settings.activation]
     if routed and settings.expert_clamp is not None:
         return HiddenActivation(function, settings.expert_clamp, gate_multiplier=settings.gate_multiplier)
-    return HiddenActivation(function, settings.clamp, shift=1.0, gate_multiplier=settings.gate_multiplier)
+    return HiddenActivation(
+        function,
+        settings.clamp,
+        shift=1.0,
+        gate_multiplier=settings.gate_multiplier,
+        sparsity=settings.activation_sparsity,
+    )
 
 
 class FeedForward(nn.Module):

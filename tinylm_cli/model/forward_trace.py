@@ -14,12 +14,14 @@ from torch.nn import functional
 
 from tinylm_cli.config.choices import NormKind, PositionKind
 from tinylm_cli.model.adapter import BlockAdapters
+from tinylm_cli.model.altup import AltUp
 from tinylm_cli.model.block import LayerScalar, TransformerBlock
 from tinylm_cli.model.channel_mixing import ChannelMixing
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
 from tinylm_cli.model.hyper_connections import HyperConnection
+from tinylm_cli.model.laurel import Laurel
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.norm import GatedNorm, Norm
@@ -223,14 +225,18 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     if config.embedding.norm:
         yield "embedding.norm", NORMS[config.norm.kind]
     yield "embedding", "input of the blocks"
+    if config.block.altup_streams is not None:
+        yield "embedding.altup", f"{config.block.altup_streams} residual streams"
     for index, block in enumerate(model.blocks):
         for name, part in block.named_children():
-            # adapters run inside the shared block, and hyper-connections have two outputs
-            if not isinstance(part, BlockAdapters | HyperConnection):
+            # adapters run inside the shared block; hyper-connections and AltUp have two outputs
+            if not isinstance(part, BlockAdapters | HyperConnection | AltUp):
                 yield f"blocks.{index}.{name}", _sub_layer(part, NORMS[config.norm.kind])
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     if config.block.hyper_streams is not None:
         yield "hyper_head", f"weighted sum of {config.block.hyper_streams} residual streams"
+    if config.block.altup_streams is not None:
+        yield "altup_head", f"mean of {config.block.altup_streams} residual streams, projected"
     if config.norm.is_final:
         yield "ln_f", f"final {NORMS[config.norm.kind]}"
     if config.head.dense:
@@ -255,6 +261,7 @@ def _sub_layer(module: nn.Module, norm: str) -> str:
         ChannelMixing: "RWKV channel mixing",
         ExpertFeedForward: "mixture of experts",
         PerLayerInput: "+ embedding of the layer",
+        Laurel: "learned residual of low rank",
         LayerScalar: "output of the block × its scalar",
         Linear: "output of the shared block, projected",
     }

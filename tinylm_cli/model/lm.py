@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_pattern, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.altup import StreamMean
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
 from tinylm_cli.model.block import TransformerBlock
@@ -266,6 +267,7 @@ class TinyTransformerLM(nn.Module):
         inputs = self.embedding.per_layer_inputs(tokens, x)  # n_layers × (B, T, P) or None
         if self.hyper_head is not None:
             x = copied(x, self.hyper_head.n_streams)  # (B, T, n, D)
+        x = self.embedding.residual_streams(x)  # (B, T, n, D) with AltUp
         shared: dict[int, SharedKV | SharedSelection] = {}
         layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
         for layer, (block, kind, layer_cache, own) in enumerate(layers):
@@ -273,6 +275,8 @@ class TinyTransformerLM(nn.Module):
             x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers, with_blocks[kind])  # (B, T, D)
         if self.hyper_head is not None:
             x = self.hyper_head(x)  # (B, T, D)
+        if self.altup_head is not None:
+            x = self.altup_head(x)  # (B, T, D)
         return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
 
     def _shared(self, layer: int, shared: dict[int, SharedKV | SharedSelection]) -> SharedKV | SharedSelection | None:
@@ -389,6 +393,7 @@ class TinyTransformerLM(nn.Module):
                 for layer, (kind, n_terms) in enumerate(zip(self._kind_of_layer, terms, strict=False))
             )
             self.hyper_head = StreamReader(config) if config.block.hyper_streams is not None else None
+            self.altup_head = StreamMean(config) if config.block.altup_streams is not None else None
             if config.norm.is_final:
                 self.ln_f = build_norm(config)
             if config.head.dense:

@@ -29,6 +29,8 @@ FlopsComponent = Literal[
     "experts",
     "norm",
     "hyper_connections",
+    "altup",
+    "laurel",
     "lm_head",
     "score",
 ]

@@ -61,6 +61,15 @@ def test_hyper_connections(make_config: Make, check: Callable[..., CheckReport])
     assert failures(check(make_config(block={"hyper_streams": 4}))) == {}
 
 
+def test_altup(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """Also with learned residuals, sparse activations, and embeddings for the layers."""
+    feed_forward = {"gated": True, "activation_sparsity": 0.5}
+    config = make_config(
+        block={"altup_streams": 3, "laurel_rank": 4}, embedding={"d_per_layer": 4}, feed_forward=feed_forward
+    )
+    assert failures(check(config)) == {}
+
+
 def test_names_and_statements(make_config: Make) -> None:
     found = [*checks_for(make_config()), *checks_for(make_config(tie_weights=False))]
     assert len({check.name for check in found}) == len({check.statement for check in found}) == 12

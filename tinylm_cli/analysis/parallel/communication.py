@@ -176,8 +176,7 @@ def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: 
     last = layout.pipeline - 1
     activations = layout.virtual - (stage == last)  # the last chunk ends at the loss
     gradients = layout.virtual - (stage == 0)  # the first chunk begins at the embedding
-    n_streams = config.block.hyper_streams or 1
-    per_chunk = _residual_bytes(config, setup, layout) * n_streams  # B × T × D, of each residual stream
+    per_chunk = _residual_bytes(config, setup, layout) * config.block.n_streams  # B × T × D, of each residual stream
     sent = layout.micro_batches * (activations + gradients) * per_chunk // layout.tensor if last else 0
     stride = layout.n_gpus // layout.pipeline
     return Traffic("pipeline", sent, layout.pipeline, stride, None, "activations and gradients between stages")

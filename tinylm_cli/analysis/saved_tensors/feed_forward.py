@@ -27,6 +27,10 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
     if settings.clamp is not None or (part == "experts" and settings.expert_clamp is not None):
         yield hidden("gate before clamp")
         yield hidden("up before clamp")
+    if settings.activation_sparsity is not None:
+        yield hidden("gate before sparsity")
+        yield SavedTensor(f"{part} deviation", part, rows * run.element_bytes, "none")  # rows × 1
+        yield hidden("activation input")  # the output of ReLU
     yield from activation(settings.activation, hidden)
     if settings.activation == "xielu":
         yield hidden("square")  # for the gradient of alpha_p

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
+from tinylm_cli.analysis.altup import saved_by_correction, saved_by_prediction, saved_by_projections
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
 from tinylm_cli.analysis.saved_tensors.feed_forward import activation, channel_mixing, experts, feed_forward
@@ -32,6 +33,9 @@ def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
         yield from norm(run, "embedding.norm", embedded, run.tokens, config.d_model)
     if config.embedding.d_per_layer is not None:
         yield from _per_layer_embedding(run, config.embedding.d_per_layer)
+    if config.block.altup_streams is not None:
+        embedded = SavedTensor("embedded tokens", "embedding", elements * run.element_bytes, "sequence")
+        yield from saved_by_projections(run, "at first", embedded, embedded)
     if config.dropout:
         yield SavedTensor(
             "dropout mask", "embedding", elements * run.dropout_mask_element_bytes(run.element_bytes), "sequence"
@@ -47,12 +51,14 @@ def _per_layer_embedding(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTe
     config, part = run.config, "embedding"
     size = run.tokens * config.n_layers * d_per_layer * run.element_bytes  # B × T × n_layers·P
     yield SavedTensor("per-layer inputs", part, size, "sequence")
+    if config.per_layer_rows < config.vocab_size:
+        yield SavedTensor("tokens with rows", part, run.tokens * INT64_BYTES, "sequence")  # B × T
     projected = SavedTensor("per-layer projection", part, size, "sequence")
     rows = run.tokens * config.n_layers
     yield from norm(run, "embedding.per_layer.norm", projected, rows, d_per_layer, part=part)
     pattern = layer_pattern(config)
     first = layer_tensors(run._replace(config=pattern.kinds[pattern.kind(0)]))
-    if all(tensor.name != "input" for tensor in first):
+    if config.block.altup_streams is not None or all(tensor.name != "input" for tensor in first):
         yield SavedTensor("embedded tokens", part, run.tokens * config.d_model * run.element_bytes, "sequence")
 
 
@@ -115,9 +121,9 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from norm(run, f"post_ln_{index}", vectors(f"sum {index}", "norm"), run.tokens, config.d_model)
 
     def streams(name: str) -> SavedTensor:
-        """Return the residual stream: one vector of each token, or with hyper-connections several."""
+        """Return the residual stream: one vector of each token, or with several streams one of each."""
         vector = vectors(name, "residual")
-        return vector._replace(nbytes=vector.nbytes * (config.block.hyper_streams or 1))
+        return vector._replace(nbytes=vector.nbytes * config.block.n_streams)
 
     def reading(name: str, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that a hyper-connection saves while it reads and writes."""
@@ -126,6 +132,9 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield vectors(f"{name} branch", "hyper_connections")  # the output of the sub-layer, which is written
 
     x = normed = streams("input")
+    if config.block.altup_streams is not None:
+        yield from saved_by_prediction(run, x)
+        x = normed = vectors("first stream", "residual")
     if config.block.has_shared_block:
         yield from shared_block_of(config).saved_by_block(run)
         x = normed = vectors("input of the mixer", "residual")
@@ -139,8 +148,10 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from gate("ln_1", config.block.mixer_norm_gate_rank)
         yield from mixer_of(config).saved(run, normed)
         yield from sublayer_end(MIXER)
+        if config.block.laurel_rank is not None:
+            yield from _laurel(run, config.block.laurel_rank)
         if not config.block.parallel:
-            x = streams("after mixer")
+            x = streams("after mixer") if config.block.altup_streams is None else vectors("after mixer", "residual")
     if config.block.feed_forward and not config.block.has_shared_block:
         if config.block.hyper_streams is not None:
             yield from reading("hyper_2", x)
@@ -158,6 +169,8 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
         yield from sublayer_end(FEED_FORWARD)
+    if config.block.altup_streams is not None:
+        yield from saved_by_correction(run)
     if config.embedding.d_per_layer is not None:
         yield from _per_layer_input(run, config.embedding.d_per_layer)
     if config.block.layer_scalar and run.element_bytes != FLOAT32_BYTES:
@@ -200,12 +213,22 @@ def _per_layer_input(run: ForwardPass, d_per_layer: int) -> Iterator[SavedTensor
             f"{part} {name}", part, run.tokens * d_per_layer * run.element_bytes, "sequence"
         )  # B × T × P
 
+    if config.block.altup_streams is not None:
+        yield SavedTensor("first stream after sub-layers", part, vectors, "sequence")  # for the gradient of the scale
     yield SavedTensor("after sub-layers", part, vectors, "sequence")  # read by the gate
     yield from activation(config.feed_forward.activation, hidden)
     yield hidden("activation output")
     yield hidden("projection input")
     output = SavedTensor(f"{part} output", part, vectors, "sequence")
     yield from norm(run, f"{part} norm", output, run.tokens, config.d_model)
+
+
+def _laurel(run: ForwardPass, rank: int) -> Iterator[SavedTensor]:
+    """Yield the tensors that ``model/laurel.py:Laurel.forward`` saves, except its input, which the mixer reads too."""
+    part = "laurel"
+    yield SavedTensor("laurel hidden", part, run.tokens * rank * run.element_bytes, "sequence")  # B × T × R
+    output = SavedTensor("laurel output", part, run.tokens * run.config.d_model * run.element_bytes, "sequence")
+    yield from norm(run, "laurel norm", output, run.tokens, run.config.d_model)
 
 
 def _head_transform(run: ForwardPass, part: str) -> Iterator[SavedTensor]:
@@ -236,6 +259,9 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     if n_streams is not None:
         copies = SavedTensor("last layer streams", "hyper_connections", n_streams * vectors, "sequence")
         yield from stream_reader(run, "hyper_head", copies, 1)
+    if config.block.altup_streams is not None:
+        streams = SavedTensor("last layer streams", "altup", config.block.altup_streams * vectors, "sequence")
+        yield from saved_by_projections(run, "at last", streams, streams)
     if config.norm.is_final:
         source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
         yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")

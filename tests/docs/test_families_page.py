@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
+from tests.interop.empty_encoder import empty_encoder
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.errors import ConfigError
@@ -58,6 +59,9 @@ COMPLETED: dict[str, dict[str, Any]] = {
     "nemotron": {"num_key_value_heads": 48},
 }
 """Keys that transformers needs to build or run a module, although they are absent or null in its default config."""
+
+WITHOUT_ENCODER: dict[str, str] = {"gemma3n": "vision encoder, a MobileNet of timm"}
+"""Encoders that transformers does not build itself; an empty module takes their place."""
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "moe_intermediate_size")
 STATE_KEYS = ("state_size", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "linear_num_key_heads", "conv_kernel")
@@ -126,7 +130,7 @@ def read_family(model_type: str, folder: Path) -> Row:
         return Row(model_type, kind, REFUSED, f"its default config: {error.diagnostics[0].message}")
     classes = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     module_class = getattr(transformers, classes[model_type])
-    with torch.device("meta"), no_init_weights():
+    with torch.device("meta"), no_init_weights(), empty_encoder():
         module = module_class(config)
     module.tie_weights()
     others = family.keys.tensor_names.skipped_prefixes
@@ -144,6 +148,7 @@ def read_family(model_type: str, folder: Path) -> Row:
         return Row(model_type, kind, WRONG, f"{vision:,} parameters beside the language model instead of {left:,}")
     parts = "vision encoder and projector, counted apart" if vision else "other parts are not counted"
     more = f"; {left:,} of its {parts}" if left else ""
+    more += f", nor its {WITHOUT_ENCODER[model_type]}" if model_type in WITHOUT_ENCODER else ""
     return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
 
 

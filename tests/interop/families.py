@@ -837,6 +837,35 @@ def proportional(draw: Draw) -> Keys:
     return {"rope_parameters": {"full_attention": full, "sliding_attention": local}}
 
 
+def gemma3n_text(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"num_hidden_layers": draw(one_of(2, 3, 4)), "num_kv_shared_layers": 0}
+    types = [draw(one_of("sliding_attention", "full_attention")) for _ in range(keys["num_hidden_layers"])]
+    if draw(one_of(False, True)):  # layers at the end whose types earlier ones have
+        types *= 2
+        keys |= {"num_hidden_layers": len(types), "num_kv_shared_layers": draw(one_of(1, len(types) // 2))}
+    full = draw(one_of({"rope_type": "default"}, {"rope_type": "linear", "factor": 3.0}))
+    sparsity = draw(one_of([], [0.5], [0.9, 0.3]))
+    width = keys["intermediate_size"]
+    return keys | {
+        "layer_types": types,
+        "head_dim": draw(one_of(4, 8)),
+        "sliding_window": WINDOW,
+        "attention_bias": draw(one_of(False, True)),
+        "final_logit_softcapping": draw(one_of(5.0, 30.0)),
+        "hidden_activation": draw(one_of("gelu_pytorch_tanh", "silu")),
+        "rope_parameters": {
+            "full_attention": {**full, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": draw(one_of(100.0, 1e6))},
+        },
+        "intermediate_size": draw(one_of(width, [width + 4 * (layer % 2) for layer in range(len(types))])),
+        "activation_sparsity_pattern": [*sparsity, *[0.0] * (len(types) - len(sparsity))],
+        "hidden_size_per_layer_input": draw(one_of(4, 6)),
+        "vocab_size_per_layer_input": draw(one_of(VOCAB, VOCAB - 9)),
+        "altup_num_inputs": draw(one_of(2, 3, 4)),
+        "laurel_rank": draw(one_of(1, 3)),
+    }
+
+
 def gemma4_unified_text(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | proportional(draw) | {"num_hidden_layers": draw(one_of(2, 3, 4))}
     types = [draw(one_of("sliding_attention", "full_attention")) for _ in range(keys["num_hidden_layers"] - 1)]
@@ -1528,6 +1557,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gemma": gemma,
     "gemma2": gemma2,
     "gemma3_text": gemma3_text,
+    "gemma3n_text": gemma3n_text,
     "gemma4_text": gemma4_text,
     "gemma4_unified_text": gemma4_unified_text,
     "lfm3": lfm3,

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from tests.interop.changes import Change
+from tests.interop.empty_encoder import empty_encoder
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.canonical import canonical_fields
@@ -49,6 +50,24 @@ LLAMA: dict[str, Any] = {
 }
 
 
+GEMMA3N: dict[str, Any] = {
+    **LLAMA, "embedding.multiplier": None, "norm.placement": "sandwich", "attention.qk_norm": "per_head",
+    "attention.v_norm": True, "attention.scale": 1.0, "feed_forward.activation": "gelu_tanh", "tie_weights": True,
+    "embedding.d_per_layer": 256, "embedding.per_layer_vocab_size": 262144, "block.altup_streams": 4,
+    "block.laurel_rank": 64, "d_model": 2048, "d_ff": 16384, "n_layers": 35, "n_heads": 8, "attention.n_kv_heads": 2,
+    "vocab_size": 262400, "max_len": 32768, "head.logit_softcap": 30.0, "position.theta": 1e6,
+    "layers.pattern": "2 (4 sparse-local, sparse-full), 2 (4 local, full), 3 (4 shared-local, shared-full)",
+    "layers.kinds": {
+        "sparse-local": {
+            "position": {"theta": 1e4}, "attention": {"window": 512}, "feed_forward": {"activation_sparsity": 0.95},
+        },
+        "sparse-full": {"feed_forward": {"activation_sparsity": 0.95}},
+        "local": {"position": {"theta": 1e4}, "attention": {"window": 512}},
+        "full": {},
+        "shared-local": {"position": {"theta": 1e4}, "attention": {"window": 512, "kv_from": "local"}},
+        "shared-full": {"attention": {"kv_from": "full"}},
+    },
+}  # fmt: skip
 GEMMA4: dict[str, Any] = {
     **LLAMA,
     "embedding.multiplier": None,
@@ -542,6 +561,8 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.window": 1024, "attention.window_pattern": "LLLLLG", "position.scaling": "linear",
         "position.scaling_factor": 8.0, "position.theta": 1e6, "position.local_theta": 1e4, "max_len": 131072,
     },
+    "gemma3n_text": GEMMA3N,
+    "gemma3n": GEMMA3N,
     "gemma4_text": {
         **GEMMA4, "d_model": 5376, "n_layers": 60, "d_ff": 21504, "head.logit_softcap": 30.0,
         "layers.pattern": "5 local, full",
@@ -907,7 +928,7 @@ def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
     config = transformers.AutoConfig.for_model(model_type, **settings)
     family = FAMILIES[model_type]
     others = family.keys.tensor_names.skipped_prefixes if family.keys.ignored_outer_keys else ()
-    with torch.device("meta"):
+    with torch.device("meta"), empty_encoder():
         if others:
             model = getattr(transformers, family.architecture)(config)
             model.tie_weights()
@@ -975,6 +996,8 @@ def test_default_config_equals_transformers(family: str, tmp_path: Path) -> None
 OTHER_DEFAULTS = {
     ("bailing_hybrid", "head_dim"): 64,  # its config overwrites it with qk_rope_head_dim, after it used the 128
     ("ernie4_5_moe", "moe_layer_end_index"): 27,  # -1 is the last layer
+    ("gemma3n", "intermediate_size"): [16384] * 35,  # one size for all layers
+    ("gemma3n_text", "intermediate_size"): [16384] * 35,
     ("qwen2_moe", "sliding_window"): 0,  # none, as use_sliding_window is false
 }
 """Defaults of transformers that its config object shows otherwise than as the key's own default."""

@@ -173,6 +173,7 @@ _TYPED_ROPE = {f"{name}_attention": {"rope_type": "default", "rope_theta": 1e4} 
             "sliding_window_pattern",
         ),
         ("gemma2", {}, "hidden_act"),
+        ("gemma3n_text", {"hidden_act": "gelu", "altup_lr_multiplier": 2.0}, "hidden_act altup_lr_multiplier"),
         ("gemma4_text", {}, "use_double_wide_mlp vocab_size_per_layer_input"),
         ("gemma4_text", {"num_experts": 4, "top_k_experts": 2}, "num_experts top_k_experts"),
         ("gemma4_text", {"per_layer_config": _GLOBAL_HEADS, "global_head_dim": 512}, "global_head_dim"),
@@ -304,6 +305,75 @@ def test_shared_keys_and_values(changed: Change) -> None:
     assert not any("d_ff" in kind for kind in kinds.values())
     wide = flat(changed("gemma4_text", **given, use_double_wide_mlp=True))["layers.kinds"]
     assert [kind.get("d_ff") for kind in wide.values()] == [None, None, 128, 128]
+
+
+def test_layers_of_gemma3n(changed: Change) -> None:
+    """They differ in windows, widths and sparsity; the RoPE of global layers alone is scaled."""
+    given = {
+        "num_hidden_layers": 6,
+        "layer_types": [LOCAL, FULL, LOCAL, FULL, LOCAL, FULL],
+        "num_kv_shared_layers": 2,
+        "intermediate_size": [64, 64, 64, 96, 64, 64],
+        "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0, 0.0, 0.0],
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e3},
+        },
+    }
+    found = flat(changed("gemma3n_text", **given))
+    assert (found["position.scaling"], found["position.theta"], found["d_ff"]) == ("linear", 5e5, 64)
+    kinds = found["layers.kinds"]
+    order = ["sparse-local", "full", "local", "full_3", "shared-local", "shared-full"]
+    assert found["layers.pattern"] == ", ".join(order)
+    assert list(kinds) == order
+    local = {"theta": 1e3, "scaling": "none"}
+    assert kinds["sparse-local"]["position"] == local
+    assert kinds["sparse-local"]["feed_forward"] == {"activation_sparsity": 0.5}
+    assert kinds["full_3"] == {"d_ff": 96}
+    assert kinds["shared-local"] == {"position": local, "attention": {"window": 512, "kv_from": "local"}}
+    assert kinds["shared-full"] == {"attention": {"kv_from": "full_3"}}
+
+
+def test_default_layers_of_gemma3n(changed: Change) -> None:
+    """Every fifth layer is global, and only the first layers of a longer model are sparse."""
+    absent = {"layer_types": ..., "activation_sparsity_pattern": ..., "rope_parameters": ...}
+    short = flat(changed("gemma3n_text", **absent, num_hidden_layers=10, num_kv_shared_layers=0, intermediate_size=64))
+    assert short["layers.pattern"] == "4 local, full"
+    assert short["layers.kinds"]["local"]["position"] == {"theta": 1e4}
+    longer = flat(changed("gemma3n_text", **absent, num_hidden_layers=12, num_kv_shared_layers=1, intermediate_size=64))
+    kinds = longer["layers.kinds"]
+    sparse = [name for name, kind in kinds.items() if kind.get("feed_forward") == {"activation_sparsity": 0.95}]
+    assert sparse == ["sparse-local", "sparse-full"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "field", "message"),
+    [
+        ({"altup_active_idx": 1}, "altup_active_idx", "altup_active_idx 1 is not supported: tinylm's layers compute"),
+        ({"intermediate_size": [64, 64]}, "intermediate_size", "intermediate_size lists 2 layers, but n_layers is 35"),
+        (
+            {"activation_sparsity_pattern": [0.5]},
+            "activation_sparsity_pattern",
+            "activation_sparsity_pattern lists 1 layer, but n_layers is 35",
+        ),
+        (
+            {"num_kv_shared_layers": 32},
+            "num_kv_shared_layers",
+            "no layer before the last 32 has keys and values for their full_attention",
+        ),
+        (
+            {"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0}}},
+            "rope_parameters.sliding_attention.rope_type",
+            'rope_parameters.sliding_attention.rope_type "linear" is not supported: tinylm scales RoPE only in global',
+        ),
+    ],
+)
+def test_unsupported_layers_of_gemma3n(keys: dict[str, object], field: str, message: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("gemma3n_text", **keys))
+    (found,) = raised.value.diagnostics
+    assert found.field == field
+    assert found.message.startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,15 @@ _BIASED = {"modernbert-decoder": "head.dense_bias"}
 """The field that decides, in some families, whether the score of sequences has a bias; in others it has none."""
 
 _TEXT_CLASSES = (
-    *("cohere_compass_text", "dots3_note_text", "gemma3_text", "gemma4_text", "gemma4_unified_text", "llama4_text"),
+    *(
+        "cohere_compass_text",
+        "dots3_note_text",
+        "gemma3_text",
+        "gemma3n_text",
+        "gemma4_text",
+        "gemma4_unified_text",
+        "llama4_text",
+    ),
     *("minimax_m3_vl_text", "qwen3_5_moe_text", "qwen3_5_text"),
 )
 """The families of a language model beside a multimodal one: Gemma3ForCausalLM, but Gemma3TextModel."""

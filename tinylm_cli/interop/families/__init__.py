@@ -51,6 +51,14 @@ FAMILIES = {
         Family("gemma", "gemma.GemmaKeys", "GemmaForCausalLM", "Gemma"),
         Family("gemma2", "gemma.Gemma2Keys", "Gemma2ForCausalLM", "Gemma 2"),
         Family("gemma3_text", "gemma.Gemma3TextKeys", "Gemma3ForCausalLM", "Gemma 3"),
+        Family("gemma3n_text", "gemma3n.Gemma3nTextKeys", "Gemma3nForCausalLM", "Gemma 3n"),
+        Family(
+            "gemma3n",
+            "gemma3n.Gemma3nKeys",
+            "Gemma3nForConditionalGeneration",
+            "Gemma 3n with vision and audio, its language model",
+            {"gemma3n_text": "gemma3n.Gemma3nKeys"},
+        ),
         Family("gemma4_text", "gemma4.Gemma4TextKeys", "Gemma4ForCausalLM", "Gemma 4"),
         Family(
             "gemma4",

@@ -48,17 +48,19 @@ _EXPERT_TENSORS = (
     ),
     Fused(("feed_forward.experts.down_proj.weight",), "experts.down_proj"),
 )
+PER_LAYER = {
+    "embedding.per_layer.table": "model.embed_tokens_per_layer",
+    "embedding.per_layer.projection": "model.per_layer_model_projection",
+    "embedding.per_layer.norm": "model.per_layer_projection_norm",
+}
+PER_LAYER_INPUTS = {
+    "per_layer_input.gate": "per_layer_input_gate",
+    "per_layer_input.projection": "per_layer_projection",
+    "per_layer_input.norm": "post_per_layer_input_norm",
+}
 _PER_LAYER_NAMES = _NAMES.override(
-    top_level={
-        "embedding.per_layer.table": "model.embed_tokens_per_layer",
-        "embedding.per_layer.projection": "model.per_layer_model_projection",
-        "embedding.per_layer.norm": "model.per_layer_projection_norm",
-    },
-    layer={
-        "per_layer_input.gate": "per_layer_input_gate",
-        "per_layer_input.projection": "per_layer_projection",
-        "per_layer_input.norm": "post_per_layer_input_norm",
-    },
+    top_level=PER_LAYER,
+    layer=PER_LAYER_INPUTS,
     tensors=(*_NAMES.tensors, *_EXPERT_TENSORS),
 )
 _OTHER_PARTS = ("vision_tower", "audio_tower", "embed_vision", "embed_audio", "vision_embedder")
@@ -142,16 +144,10 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
         ``kinds`` has the fields of each kind, to which those of these layers are added. Their feed-forward network may
         be twice as wide.
         """
-        n_own = max(len(names) - self.num_kv_shared_layers, 0)
-        own, shared = names[:n_own], names[n_own:]
-        missing = sorted(set(shared) - set(own))
-        if missing:
-            types = " and ".join(each for each, name in _KINDS.items() if name in missing)
-            message = f"no layer before the last {len(shared)} has keys and values for their {types}"
-            to.contradiction(
-                "num_kv_shared_layers", message, "share the keys and values of fewer layers", "layer_types"
-            )
+        if not sources_exist(to, names, self.num_kv_shared_layers, _KINDS):
             return []
+        n_own = len(names) - self.num_kv_shared_layers
+        own, shared = names[:n_own], names[n_own:]
         wide = {self.width_field: 2 * self.intermediate_size} if self.use_double_wide_mlp else {}
         if not shared:
             to.ignore("use_double_wide_mlp")
@@ -217,13 +213,36 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
     @classmethod
     def tensor_names_for(cls, config: ModelConfig) -> TensorNames:
         """Return the names; checkpoints store keys and values that shared layers do not read."""
-        unread = tuple(
-            f"layers.{layer}.self_attn.{module}.{tensor}"
-            for layer in kv_sources(config)
-            for module in ("k_proj", "v_proj", "k_norm", "v_norm")
-            for tensor in ("weight", "bias")
-        )
+        unread = unread_tensors(config)
         return cls.tensor_names.override(recomputed_suffixes=(*cls.tensor_names.recomputed_suffixes, *unread))
+
+
+def sources_exist(to: Translation, names: Sequence[str], n_shared: int, kinds: Mapping[str, str]) -> bool:
+    """Return whether earlier layers have keys and values for the last ``n_shared``; if not, that is reported.
+
+    Args:
+        to: The translation.
+        names: The kind of attention of each layer.
+        n_shared: Number of the last layers, which share keys and values.
+        kinds: The kind of each of the family's types of layers.
+    """
+    n_own = max(len(names) - n_shared, 0)
+    missing = sorted(set(names[n_own:]) - set(names[:n_own]))
+    if missing:
+        types = " and ".join(each for each, name in kinds.items() if name in missing)
+        message = f"no layer before the last {len(names) - n_own} has keys and values for their {types}"
+        to.contradiction("num_kv_shared_layers", message, "share the keys and values of fewer layers", "layer_types")
+    return not missing
+
+
+def unread_tensors(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of the keys' and values' tensors that checkpoints store for layers that do not read them."""
+    return tuple(
+        f"layers.{layer}.self_attn.{module}.{tensor}"
+        for layer in kv_sources(config)
+        for module in ("k_proj", "v_proj", "k_norm", "v_norm")
+        for tensor in ("weight", "bias")
+    )
 
 
 def _are_sizes(override: object) -> bool:

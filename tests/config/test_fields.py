@@ -51,6 +51,7 @@ def test_expected_states_type_and_range() -> None:
         "position.short_factors": "a list of numbers above 0 and at most 1,000,000,000",
         "norm.kind": "one of layernorm, rmsnorm",
         "norm.eps": "a number above 0 and at most 0.1",
+        "feed_forward.activation_sparsity": "a number above 0 and below 1",
         "norm.bias": "true or false",
         "attention.n_kv_heads": "an integer from 1 to 65,536",
         "attention.qk_norm": "one of none, per_head, full",

@@ -178,10 +178,11 @@ def _kind(annotation: Any, constraints: tuple[Any, ...]) -> tuple[Kind, str]:
     }
     if annotation is int:
         return "integer", f"an integer from {limits['ge']:,} to {limits['le']:,}"
-    low, to = ("above", "and at most") if "gt" in limits else ("from", "to")
-    least = _bound(limits["gt" if "gt" in limits else "ge"])
-    most = f"below {_bound(limits['lt'])}" if "lt" in limits else _bound(limits["le"])
-    return "number", f"a number {low} {least} {to} {most}"
+    is_above, is_below = "gt" in limits, "lt" in limits
+    least, most = _bound(limits["gt" if is_above else "ge"]), _bound(limits["lt" if is_below else "le"])
+    if is_above:
+        return "number", f"a number above {least} and {'below' if is_below else 'at most'} {most}"
+    return "number", f"a number from {least} to {'below ' if is_below else ''}{most}"
 
 
 def _bound(value: float) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinylm_cli.config.base import WITH_SHARED_BLOCK
 from tinylm_cli.config.blocks import ResidualBlock
 from tinylm_cli.config.choices import MixerKind
-from tinylm_cli.config.layer_kinds import index_sources, kv_sources, shared_blocks
+from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_pattern, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from
@@ -193,6 +193,11 @@ def _may_have_mtp(config: ModelConfig) -> bool:
     return config.has_lm_head and not (has_no_module or shares_blocks or changes_stream)
 
 
+def has_zero_experts(config: ModelConfig) -> bool:
+    """Return whether some experts compute nothing, so that FLOPs and saved tensors are upper bounds."""
+    return any(kind.feed_forward.n_zero_experts for kind in layer_pattern(config).kinds)
+
+
 def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
     """Return the config of a language model with so many multi-token prediction modules."""
     head = config.head.model_copy(update={"n_mtp_layers": n_mtp_layers})
@@ -246,12 +251,18 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         if has_kinds
         else {}
     )
+    is_plain_sum = norm["placement"] == "pre" and not feed_forward.get("out_norm")
+    has_shortcut = False
+    if layers and "n_shared_experts" in feed_forward and is_plain_sum:
+        ends_otherwise = any(str(order).endswith("other") for order in layers.values())
+        has_shortcut = ends_otherwise and draw(st.booleans())
+        layers["kinds"]["one"] = {"feed_forward": {"shortcut": True}} if has_shortcut else {}
     per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of(PER_LAYER))
     normed = before and not parallel and not has_block and draw(st.booleans())
-    is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms"))
+    is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms") or has_shortcut)
     hyper: dict[str, Any] = draw(HYPER) if is_plain and norm["placement"] != "post_residual" else {}
-    depth_scaled = not (parallel or per_layer or hyper) and draw(st.booleans())
-    hyper = hyper or ({} if has_block or depth_scaled else draw(ALTUP))
+    depth_scaled = not (parallel or per_layer or hyper or has_shortcut) and draw(st.booleans())
+    hyper = hyper or ({} if has_block or depth_scaled or has_shortcut else draw(ALTUP))
     has_mtp = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
     is_added = not (parallel or normed or depth_scaled or has_block or "hyper_streams" in hyper)
     has_laurel = before and mixer != "none" and is_added
@@ -517,8 +528,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int, *, plain: bool) -> dict[str, A
     corrected: dict[str, Any] = {}
     if router in ("sigmoid", "softmax") and draw(st.booleans()):
         corrected = {"score_correction": True, "correct_logits": router == "sigmoid" and draw(st.booleans())}
-    groups: dict[str, Any] = draw(one_of([{}, {"n_groups": 4, "top_k_groups": 2}]))
-    if groups and corrected:
+    groups: dict[str, Any] = draw(one_of([{}, {"n_zero_experts": 3}, {"n_groups": 4, "top_k_groups": 2}]))
+    if "n_groups" in groups and corrected:
         groups["zero_other_groups"] = draw(st.booleans())
     return {
         **found,

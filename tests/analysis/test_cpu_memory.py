@@ -168,6 +168,17 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": {"mixer": "lightning_attention"},
         "lightning_attention": {"n_heads": 1, "d_head": 512, "chunk_len": 256},
     },
+    "zero-computation experts": {
+        **LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "n_zero_experts": 64, "d_expert": 192},
+    },
+    "experts that the next layer adds": {
+        **LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192, "n_shared_experts": 1},
+        "layers": {
+            "pattern": "experts, dense", "kinds": {
+                "experts": {"feed_forward": {"shortcut": True}}, "dense": {"feed_forward": {"n_experts": None}},
+            },
+        },
+    },
     "exponential gates": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "mlstm"}},
     "exponential gates in chunks": {
         "block": {"mixer": "mlstm", "feed_forward": False},

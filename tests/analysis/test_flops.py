@@ -15,7 +15,9 @@ from tinylm_cli.analysis.flops import (
     train_flops,
 )
 from tinylm_cli.analysis.matmul import SequencePass, attended_pairs
+from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer, without_mtp
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -130,3 +132,23 @@ def test_dense_layer_before_the_head() -> None:
     )
     assert decode_flops(dense, context_len=8) - decode_flops(plain, context_len=8) == one_token
     assert analyze_flops(dense, TrainingSetup(1, 8)).layers[-1].name == "lm_head"
+
+
+def test_zero_computation_experts() -> None:
+    """They have columns in the router, and no weights; all figures are those of tokens that select none of them."""
+    experts = ["feed_forward.n_experts=8", "feed_forward.top_k=3"]
+    plain = load_config("tiny", experts).config
+    more = load_config("tiny", [*experts, "feed_forward.n_zero_experts=5"]).config
+    columns = 4 * 5 * 128  # of all layers
+    assert total_params(tensor_table(more)) - total_params(tensor_table(plain)) == columns
+    for count in (forward_flops, prefill_flops):
+        assert count(more, batch_size=1, seq_len=6) - count(plain, batch_size=1, seq_len=6) == 2 * 6 * columns
+    assert decode_flops(more, context_len=6) - decode_flops(plain, context_len=6) == 2 * columns
+
+
+def test_shortcuts_have_no_flops() -> None:
+    experts = ["feed_forward.n_experts=8", "feed_forward.n_shared_experts=1", "layers.pattern='a, b'"]
+    kinds = ("{a: {}, b: {}}", "{a: {feed_forward: {shortcut: true}}, b: {}}")
+    first, second = (load_config("tiny", [*experts, f"layers.kinds={each}"]).config for each in kinds)
+    assert forward_flops(first, batch_size=1, seq_len=6) == forward_flops(second, batch_size=1, seq_len=6)
+    assert total_params(tensor_table(first)) == total_params(tensor_table(second))

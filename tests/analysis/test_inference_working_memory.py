@@ -195,3 +195,21 @@ def test_decoding() -> None:
     held = S * (copied + scores)
     expected = (*(held + copied + each for each in attending), held + feed_forward)
     assert decode(*GQA, seq_len=S, backend="eager") == expected
+
+
+def test_shortcuts() -> None:
+    """While the next layer runs, the output of the experts waits; zero-computation experts add scores."""
+    kinds = ("layers.kinds={a: {}, b: {feed_forward: {n_experts: null}}}", "layers.pattern='a, b'")
+    experts = ("feed_forward.n_experts=4", "feed_forward.n_shared_experts=1", *kinds)
+    deferred = "layers.kinds.a.feed_forward.shortcut=true"
+    waiting = D * BF16
+    assert forward(*GQA, *experts, deferred)[1:] == tuple(
+        each + B * T * waiting for each in forward(*GQA, *experts)[1:]
+    )
+    plain, later = (
+        decode_working_bytes(make(*GQA, *experts, *more), seq_len=S, element_bytes=BF16) for more in ((), (deferred,))
+    )
+    assert later == tuple(each + waiting for each in plain)
+    more = forward(*GQA, "feed_forward.n_experts=600", "feed_forward.n_zero_experts=5")
+    fewer = forward(*GQA, "feed_forward.n_experts=600")
+    assert [a - b for a, b in zip(more, fewer, strict=True) if a != b] == [B * T * 5 * (BF16 + 4 * FP32)]

@@ -136,3 +136,17 @@ def test_expert_gradients() -> None:
     assert first.working_bytes == second.working_bytes == (1 + 2 * top_k) * STREAM * BF16
     assert third.working_bytes == (2 * STREAM + n_experts * matrix) * BF16
     assert first.activations_bytes > second.activations_bytes == third.activations_bytes
+
+
+def test_deferred_experts() -> None:
+    """The gradient of the output of experts waits while that of the next layer is computed."""
+    kinds = ("n_layers=2", "layers.kinds={a: {}, b: {feed_forward: {n_experts: null}}}", "layers.pattern='a, b'")
+    experts = (*kinds, "feed_forward.n_experts=4", "feed_forward.n_shared_experts=1")
+    plain = phases(*GQA, *experts)
+    deferred = phases(*GQA, *experts, "layers.kinds.a.feed_forward.shortcut=true")
+    waiting = [later.working_bytes - each.working_bytes for later, each in zip(deferred, plain, strict=True)]
+    of_next = 2  # its network and its mixer
+    backward = [number for number, each in enumerate(plain) if each.name == "backward"]
+    assert [number for number, more in enumerate(waiting) if more] == backward[:of_next]
+    assert {more for more in waiting if more} == {STREAM * BF16}
+    assert [each.activations_bytes for each in deferred] == [each.activations_bytes for each in plain]

@@ -27,9 +27,9 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 86, ["analysis", "config.hardware", "config.syntax_errors"]),
+        (["validate", "misspelled.yaml"], 1, 87, ["analysis", "config.hardware", "config.syntax_errors"]),
         (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 98, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["params", "toy.yaml"], 0, 99, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
         (["list"], 0, 102, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
@@ -40,7 +40,7 @@ main()
         (
             ["import", "hub"],
             0,
-            93,
+            94,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
         (["design", "--params", "100M"], 0, 160, ["config.fixes", "config.syntax_errors"]),

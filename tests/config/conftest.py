@@ -400,6 +400,8 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     if router in ("sigmoid", "softmax") and draw(st.booleans()):
         values |= {"score_correction": True} | ({"correct_logits": draw(st.booleans())} if router == "sigmoid" else {})
     chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}
+    if n_groups == 1:
+        optional["n_zero_experts"] = st.integers(0, 2**16)
     if n_groups > 1 and values.get("score_correction"):
         optional["zero_other_groups"] = st.booleans()
     return {**values, "n_experts": n_groups * size, "router": router, **chosen, **draw(_some(optional))}

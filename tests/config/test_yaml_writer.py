@@ -119,7 +119,7 @@ def test_dependent_fields() -> None:
     )
     assert f"{position}  scaling_factor: 2.0\nnorm:" in rope
     experts = to_yaml(load_yaml_config("tiny", ["feed_forward.n_experts=8"]).config)
-    assert "  n_experts: 8\n  top_k: 2\n  n_shared_experts: 0\n" in experts
+    assert "  n_experts: 8\n  top_k: 2\n  n_zero_experts: 0\n" in experts
     assert "renormalize" not in experts
     assert "renormalize: false" in to_yaml(
         load_yaml_config("tiny", ["feed_forward.n_experts=8", "feed_forward.router=softmax"]).config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -142,7 +143,8 @@ def read_family(model_type: str, folder: Path) -> Row:
     expected = sum(size for size, is_other in parameters if not is_other)
     left = sum(size for size, is_other in parameters if is_other)
     vision = sum(loaded.other_params.values())
-    if counted != expected:
+    unused = sum(math.prod(shape) for shape in family.keys.tensor_names.unused_tensors(loaded.config).values())
+    if counted + unused != expected:
         return Row(model_type, kind, WRONG, f"{counted:,} parameters instead of {expected:,}")
     if vision not in (0, left):
         return Row(model_type, kind, WRONG, f"{vision:,} parameters beside the language model instead of {left:,}")

@@ -373,6 +373,36 @@ def deepseek_v3(draw: Draw) -> Keys:
     return _deepseek(draw) | {"n_group": 4, "topk_group": 2} | _sharpened(draw) | flags
 
 
+def longcat_flash(draw: Draw) -> Keys:
+    """Draw widths of heads that transformers uses for RoPE, under a name of its own."""
+    heads, d_rope = draw(one_of(1, 2)), draw(one_of(2, 4))
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": 16,
+        "num_layers": draw(one_of(1, 2)),
+        "num_attention_heads": heads,
+        "ffn_hidden_size": draw(one_of(12, 24)),
+        "q_lora_rank": draw(one_of(6, 10)),
+        "kv_lora_rank": draw(one_of(8, 12)),
+        "qk_nope_head_dim": draw(one_of(4, 6)),
+        "qk_rope_head_dim": d_rope,
+        "head_dim": d_rope,
+        "v_head_dim": draw(one_of(4, 6)),
+        "moe_topk": draw(one_of(2, 3)),  # transformers fails with 1
+        "n_routed_experts": 4,
+        "zero_expert_num": draw(one_of(0, 2, 3)),
+        "expert_ffn_hidden_size": draw(one_of(8, 12)),
+        "routed_scaling_factor": draw(one_of(1.0, 6.0)),
+        "attention_bias": draw(one_of(False, True)),
+        "max_position_embeddings": MAX_LEN,
+        "rms_norm_eps": draw(one_of(1e-6, 1e-5, 1e-2)),
+        "tie_word_embeddings": draw(one_of(False, True)),
+        "rope_parameters": {"rope_type": "default", "rope_theta": draw(one_of(100.0, 10_000.0))},
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+
+
 def glm4_moe_lite(draw: Draw) -> Keys:
     groups: Keys = draw(one_of({"n_group": 1, "topk_group": 1}, {"n_group": 4, "topk_group": 2}))
     keys = deepseek_v3(draw) | rms(draw) | groups
@@ -1622,6 +1652,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "recurrent_gemma": recurrent_gemma,
     "jetmoe": jetmoe,
     "rwkv": rwkv,
+    "longcat_flash": longcat_flash,
     "xlstm": xlstm,
     "mamba": mamba,
     "falcon_h1": falcon_h1,

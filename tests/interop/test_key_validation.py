@@ -86,6 +86,10 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("jamba", {"sliding_window": 8}),
     ("recurrent_gemma", {"hidden_activation": "relu"}),
     ("rwkv", {"layer_norm_epsilon": 1e-6}),
+    ("longcat_flash", {"zero_expert_type": "drop"}),
+    ("longcat_flash", {"router_bias": True}),
+    ("longcat_flash", {"head_dim": 96}),
+    ("longcat_flash", {"qk_head_dim": 128}),
     ("xlstm", {"use_bias": True}),
     ("xlstm", {"tie_word_embeddings": True}),
     ("xlstm", {"eps": 1e-5}),
@@ -502,7 +506,7 @@ def test_surrogate_pair(tmp_path: Path) -> None:
 
 _DERIVE_MORE = {
     *("d_model", "hidden_size", "n_embd", "num_attention_heads", "max_position_embeddings"),
-    *("qk_nope_head_dim", "qk_rope_head_dim", "moe_intermediate_size"),
+    *("qk_nope_head_dim", "qk_rope_head_dim", "intermediate_size", "moe_intermediate_size"),
 }
 """Keys from which some families derive several fields, such as the width of the feed-forward network."""
 
@@ -529,11 +533,12 @@ def _reported(source: Source, overrides: list[str]) -> list[str | None]:
     return []
 
 
-_WITHOUT_N_LAYERS = {"llava", "nemotron_h"}
+_WITHOUT_N_LAYERS = {"llava", "longcat_flash", "nemotron_h"}
 
 INVALID: list[tuple[str, str]] = [
     *((path.stem, "n_layers") for path in CONFIGS.glob("*.json") if path.stem not in _WITHOUT_N_LAYERS),
-    ("cohere2_moe", "first_k_dense_replace"), ("lfm3", "conv_bias"), ("nemotron_h", "layers_block_type"),
+    ("cohere2_moe", "first_k_dense_replace"), ("lfm3", "conv_bias"), ("longcat_flash", "num_layers"),
+    ("nemotron_h", "layers_block_type"),
 ]  # fmt: skip
 """A sample config, and a key, or the field that it fills."""
 

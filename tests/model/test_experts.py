@@ -10,7 +10,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.experts import ExpertFeedForward, Router
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.experts import ExpertFeedForward, Router, Shortcut
 from tinylm_cli.model.feed_forward import FeedForward
 
 Make = Callable[..., ModelConfig]
@@ -264,3 +265,58 @@ def test_factors_of_experts(make_config: Make, router: str) -> None:
         module.expert_scale.copy_(torch.tensor([9.0, 0.5, -3.0, 9.0]))
     expected = {expert: weight * {1: 0.5, 2: -3.0}[expert] for expert, weight in plain.items()}
     assert chosen(module, x) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weights_input", [False, True])
+def test_zero_computation_experts(make_config: Make, randomized: Randomize, weights_input: bool) -> None:
+    """They add the input, times their weight."""
+    module = make_experts(
+        make_config, randomized, n_zero_experts=3, router="softmax", router_weight_on_input=weights_input
+    )
+    assert module.router.weight.shape == (7, 16)
+    assert module.experts.up_proj.weight.shape[0] == 4
+    x = torch.randn(1, 60, 16, generator=torch.Generator().manual_seed(0))
+    found = module(x, x)[0]
+    indices, weights = module.router.route(x[0])
+    assert 0 < int((indices >= 4).sum()) < indices.numel()
+    for token, (selected, shares) in enumerate(zip(indices.tolist(), weights, strict=True)):
+        vector = x[0, token]
+        parts = [
+            weighted_expert(module, expert, vector, share, make_config) if expert < 4 else share * vector
+            for expert, share in zip(selected, shares, strict=True)
+        ]
+        torch.testing.assert_close(found[token], torch.stack(parts).sum(0), rtol=1e-5, atol=1e-5)
+
+
+def test_shortcut(make_config: Make, randomized: Randomize) -> None:
+    """The routed experts are stored, and the shared ones returned."""
+    module = make_experts(make_config, randomized, n_shared_experts=1)
+    x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
+    whole, shortcut = module(x, x), Shortcut()
+    module.has_shortcut = True
+    shared = module(x, x, shortcut)
+    routed = shortcut.take()
+    assert routed is not None
+    assert shortcut.take() is None
+    torch.testing.assert_close(shared + routed, whole)
+
+
+def test_next_layer_adds_the_experts(make_config: Make, randomized: Randomize) -> None:
+    """Without a mixer and a network in the next layer, the order of the additions makes no difference."""
+    networks = {"n_experts": 4, "n_shared_experts": 1}
+    empty = {"block": {"mixer": "short_conv", "feed_forward": False}}
+    outputs = []
+    for is_deferred in (False, True):
+        kinds = {"one": {"feed_forward": {"shortcut": is_deferred}}, "other": empty}
+        config = make_config(
+            n_layers=2,
+            block={"mixer": "none", "residual_multiplier": 0.5},
+            feed_forward=networks,
+            layers={"pattern": "one, other", "kinds": kinds},
+        )
+        model = TinyTransformerLM.from_config(config).eval()
+        randomized(model)
+        with torch.no_grad():
+            model.get_parameter("blocks.1.short_conv.out_proj.weight").zero_()
+            outputs.append(model(torch.arange(8)[None]))
+    torch.testing.assert_close(outputs[1], outputs[0])

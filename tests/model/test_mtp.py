@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.model.test_flops import _backward_is_twice_forward, flop_counter
-from tests.random_configs import mtp_configs
+from tests.random_configs import has_zero_experts, mtp_configs
 from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.params import active_params, total_params
@@ -60,7 +60,8 @@ def test_flops(config: ModelConfig) -> None:
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter:
         logits = torch.stack(tuple(model.multi_token_logits(ids)))  # (M + 1, B, T, V)
     trained = train_flops(config, batch_size=3, seq_len=7, attention="full")
-    assert 3 * counter.get_total_flops() == trained
+    measured = 3 * counter.get_total_flops()
+    assert measured == trained or (has_zero_experts(config) and measured < trained)
     if all(_backward_is_twice_forward(kind, 7) for kind in layer_pattern(config).kinds):
         with sdpa_kernel(SDPBackend.MATH), flop_counter() as backward:
             torch.autograd.backward(logits.sum())

@@ -63,6 +63,7 @@ def forward_working_bytes(
     # the positions that a layer selects for later ones, B × T × S
     kept += rows * kv_len * BOOL_BYTES if index_sources(config) else 0
     kept += rows * config.d_model * element_bytes if shared_blocks(config) else 0  # the embeddings, B × T × D
+    kept += rows * config.d_model * element_bytes if _has_shortcuts(config) else 0  # the output of experts, B × T × D
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
     if own_inputs:  # the embeddings, and the inputs of the layers while they are computed
         points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
@@ -111,11 +112,20 @@ def decode_working_bytes(
     return tuple(
         point
         for group in group_layers(config, seq_len)
-        for point in _decode_layer(group.config, seq_len, element_bytes, backend_of(group.config))
+        for point in _decode_layer(
+            group.config, seq_len, element_bytes, backend_of(group.config), has_shortcuts=_has_shortcuts(config)
+        )
     )
 
 
-def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend) -> Iterator[int]:
+def _has_shortcuts(config: ModelConfig) -> bool:
+    """Return whether the output of the experts of some layers waits for the end of the next layer."""
+    return any(kind.feed_forward.shortcut for kind in layer_pattern(config).kinds)
+
+
+def _decode_layer(
+    config: ModelConfig, seq_len: int, element_bytes: int, backend: AttentionBackend, *, has_shortcuts: bool
+) -> Iterator[int]:
     """Yield the bytes that decoding holds in a layer of the kind ``config``, at each point where memory may peak."""
     one_token = InferencePass(1, 1, seq_len, element_bytes, backend)
     held, mixing = mixer_of(config).decode_bytes(config, one_token)
@@ -123,6 +133,7 @@ def _decode_layer(config: ModelConfig, seq_len: int, element_bytes: int, backend
     d_all = config.n_layers * (config.embedding.d_per_layer or 0)  # n_layers·P
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
     own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
+    own_inputs += has_shortcuts * config.d_model * element_bytes  # the output of the experts of the layer before (D)
     others = (_gated_norms, _laurel, _feed_forward, _own_input)
     streams = _streams(config, element_bytes)
     for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
@@ -264,7 +275,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
         return (residual_stream + dense,)
     top_k, upcast_bytes = feed_forward.top_k, max(element_bytes, FLOAT32_BYTES)
     # E scores in the model's dtype, and 4 copies in float32: upcast, activated, corrected, masked by group
-    routing = feed_forward.n_experts * (element_bytes + 4 * upcast_bytes)
+    routing = feed_forward.n_scores * (element_bytes + 4 * upcast_bytes)
     # per selected expert: expert index, sort permutation, row indices, sort workspace (int64); routing weight in
     # float32 and in the model dtype
     indices = top_k * (4 * INT64_BYTES + upcast_bytes + element_bytes)

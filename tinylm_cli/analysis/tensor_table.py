@@ -303,7 +303,7 @@ def in_order(table: TensorTable) -> Iterator[tuple[Section, int | None]]:
 
 
 def score_corrections(config: ModelConfig) -> int:
-    """Return the elements of all ``score_correction`` buffers: one per expert of each router, saved but not trained.
+    """Return the elements of all ``score_correction`` buffers: one per score of each router, saved but not trained.
 
     References:
         DeepSeek-AI 2024 (DeepSeek-V3), section 2.1.2, https://arxiv.org/abs/2412.19437
@@ -312,7 +312,7 @@ def score_corrections(config: ModelConfig) -> int:
     if config.head.n_mtp_layers:
         repeated.append((config.head.n_mtp_layers, mtp_layer(config).feed_forward))
     # a buffer (E) in the router of each layer
-    return sum(n_layers * (each.n_experts or 0) for n_layers, each in repeated if each.score_correction)
+    return sum(n_layers * each.n_scores for n_layers, each in repeated if each.score_correction)
 
 
 def layer_scalars(config: ModelConfig) -> int:
@@ -411,11 +411,12 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
     assert n_experts is not None
     if feed_forward.out_bias:
         yield Tensor("feed_forward.out_bias", (config.d_model,), "experts")  # (D)
+    n_scores = feed_forward.n_scores  # with zero-computation experts, S >= E
     yield from linear(
-        "feed_forward.router", config.d_model, n_experts, "router", bias=feed_forward.router_bias
-    )  # (E, D)
+        "feed_forward.router", config.d_model, n_scores, "router", bias=feed_forward.router_bias
+    )  # (S, D)
     if feed_forward.expert_scale:
-        yield Tensor("feed_forward.router.expert_scale", (n_experts,), "router")  # (E)
+        yield Tensor("feed_forward.router.expert_scale", (n_scores,), "router")  # (S)
     for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):
         yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=feed_forward.top_k)  # (E, F, D), …
     if feed_forward.n_shared_experts:

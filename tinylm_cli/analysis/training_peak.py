@@ -141,6 +141,7 @@ def training_timeline(
             working = SUMMED * summed + residual_stream + waiting
             yield PhaseMemory("head gradient", later_gradients, saved, working)
     with_block = [section.layers for section in table if section.layers is not None and not section.is_of_each_layer]
+    pattern = layer_pattern(config)
     # the gradient of each later layer's own input, B × T × P
     own_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
     for of_layer, layer in _boundary_layers(run, table, layers):
@@ -157,8 +158,10 @@ def training_timeline(
         if of_layer.config.block.has_shared_block:
             embedded = 0 if layer == 0 else embedded  # whose input is the embeddings
             phases = _layer_with_shared_block(of_layer, table, layer, gradients, saved)
+        is_after_shortcut = layer > 0 and pattern.kinds[pattern.kind(layer - 1)].feed_forward.shortcut
+        deferred = residual_stream if is_after_shortcut else 0  # the gradient of the output of the experts before
         for phase in phases:
-            yield replace(phase, working_bytes=phase.working_bytes + embedded + waiting_kv)
+            yield replace(phase, working_bytes=phase.working_bytes + embedded + waiting_kv + deferred)
     if with_block:
         embedded = residual_stream
     gradients = total_params(table) * grad_element_bytes

@@ -81,6 +81,7 @@ _FIELDS = {
         "experts_per_token moe_top_k moe_topk n_active_experts n_experts_per_tok num_active_experts num_experts_per_tok"
         " num_experts_per_token"
     ),
+    "feed_forward.n_zero_experts": "zero_expert_num",
     "feed_forward.d_expert": "moe_intermediate_size",
     "feed_forward.n_shared_experts": "num_shared_experts",
     "feed_forward.d_shared_expert": "shared_expert_intermediate_size moe_shared_expert_intermediate_size",

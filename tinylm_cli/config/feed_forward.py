@@ -16,6 +16,7 @@ from tinylm_cli.config.base import (
     ExpertCount,
     Factor,
     Requirement,
+    is_false,
     is_true,
     one_of,
     optional,
@@ -28,10 +29,13 @@ from tinylm_cli.config.requirements import (
     GROUPS,
     MIXES,
     NOT_GATED,
+    ONE_GROUP,
+    ONE_STREAM,
     PRE_NORM,
     SANDWICH,
     SHARED_BLOCK,
     SHARED_EXPERTS,
+    WITHOUT_ALTUP,
     WITHOUT_CLAMP,
 )
 
@@ -87,6 +91,13 @@ class FeedForward(Block):
     )
     n_experts: int | None = optional(8, "Routed experts; default: a dense network.", ge=1, le=MAX_N_EXPERTS)
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
+    n_zero_experts: Annotated[int, EXPERTS, ONE_GROUP] = Field(
+        0,
+        ge=0,
+        le=MAX_N_EXPERTS,
+        description="Zero-computation experts, which return their input (LongCat-Flash); the router selects among them,"
+        " too. FLOPs, active parameters and memory are upper bounds: those of tokens that select none of them.",
+    )
     d_expert: Annotated[int | None, EXPERTS] = optional(
         768, "Hidden size of an expert; default: d_ff.", ge=1, le=MAX_D_FF
     )
@@ -103,7 +114,20 @@ class FeedForward(Block):
     shared_scale: Annotated[Factor, EXPERTS, SHARED_EXPERTS] = Field(
         1.0, description="Multiplier of the output of the shared experts (Command A+)."
     )
-    out_norm: Annotated[bool, EXPERTS, MIXES, PRE_NORM] = Field(
+    shortcut: Annotated[
+        bool,
+        EXPERTS,
+        SHARED_EXPERTS,
+        PRE_NORM,
+        ONE_STREAM,
+        WITHOUT_ALTUP,
+        is_false("block.depth_scaled_residual"),
+    ] = Field(
+        False,
+        description="Add the output of the routed experts after the next layer, instead of this one, so that both can"
+        " run at once (shortcut-connected experts; LongCat-Flash).",
+    )
+    out_norm: Annotated[bool, EXPERTS, MIXES, PRE_NORM, is_false("feed_forward.shortcut")] = Field(
         False, description="Normalize the sum of all experts, although no norm follows the mixer (A.X K1)."
     )
     out_bias: Annotated[bool, EXPERTS] = Field(
@@ -167,3 +191,8 @@ class FeedForward(Block):
         description="The corrected scores of experts outside these groups are 0, so that they are selected before those"
         " with negative scores, instead of not at all (A.X K2).",
     )
+
+    @property
+    def n_scores(self) -> int:
+        """Scores that the router computes for each token; 0 without experts."""
+        return 0 if self.n_experts is None else self.n_experts + self.n_zero_experts

@@ -12,6 +12,7 @@ from tinylm_cli.config.kv_sharing_rules import kv_source_needs_kinds, kv_source_
 from tinylm_cli.config.layers import overrides_by_kind, read_sequence
 from tinylm_cli.config.rules import broken_rules
 from tinylm_cli.config.shared_block_rules import shared_blocks_agree
+from tinylm_cli.config.shortcut_rules import shortcut_ends, shortcut_needs_kinds
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.quantities import counted
 
@@ -53,6 +54,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
         yield from broken_rules(values)
         yield from kv_source_needs_kinds(values)
         yield from shared_selection_needs_kinds(values)
+        yield from shortcut_needs_kinds(values)
         return
     problems = list(_order_is_complete(values))
     yield from problems
@@ -67,6 +69,7 @@ def broken_rules_of_model(values: Values) -> Iterator[Problem]:
         yield from kv_source_precedes(fields)
         yield from shared_selection_exists(fields)
         yield from shared_blocks_agree(fields)
+        yield from shortcut_ends(fields)
         if values.get("head.n_mtp_layers"):
             yield from _last_layer_is_complete(fields)
 

@@ -45,4 +45,8 @@ WITHOUT_PER_LAYER = Requirement(
 )
 HYPER = is_set("block.hyper_streams", "4")
 ONE_STREAM = Requirement("block.hyper_streams", lambda value: value is None, "block.hyper_streams is not set", "null")
+ONE_GROUP = Requirement("feed_forward.n_groups", lambda value: value == 1, "feed_forward.n_groups is 1", "1")
+WITHOUT_ALTUP = Requirement(
+    "block.altup_streams", lambda value: value is None, "block.altup_streams is not set", "null"
+)
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")

@@ -19,7 +19,7 @@ ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma4_assistant gemma4_aud
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
 glm4v_text glmga granite_speech hrm_text hy_v4_vl hy_v4_vl_text hy_v4_vl_vision idefics2 idefics3 imagegpt
 inkling2_loop_text inkling2_text inkling_text
-internlm internlm2 internvl kimi_k25 llava_next llava_onevision longcat_flash longt5 marian mbart megatron-bert
+internlm internlm2 internvl kimi_k25 llava_next llava_onevision longt5 marian mbart megatron-bert
 minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_diarize_audio mpnet mt5 musicgen
 musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral plbart
 prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text
@@ -61,7 +61,6 @@ REASONS = {
     "inkling2_loop_text": "its middle layers run several times, and read attention over the sums of earlier layers",
     "inkling2_text": "the inputs of its layers are attention over the sums of earlier layers",
     "inkling_text": "its attention adds learned biases of the distance, and its sub-layers end in convolutions",
-    "longcat_flash": "each of its layers has two attentions and two dense networks, and some experts compute nothing",
     "mllama": "some of its layers have cross-attention to an image encoder",
     "moshi": "its embedding has one token more than its LM head",
     "trocr": "its layers have cross-attention to an image encoder",

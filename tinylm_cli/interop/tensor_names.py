@@ -98,6 +98,10 @@ class TensorNames(NamedTuple):
     experts: dict[str, str] = {}  # noqa: RUF012 - read only
     # Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
     tensors: tuple[Fused, ...] = ()
+    # Layers that are stored as one; ``{s}`` in the name of a module is the index of a layer among them.
+    n_sublayers: int = 1
+    # Returns the shapes of tensors that checkpoints may store, and the code of the family requires, but does not use.
+    unused: Callable[[ModelConfig], dict[str, tuple[int, ...]]] | None = None
     # Tensors outside the layers that are not the weight or bias of a stored module.
     top_level_tensors: dict[str, str] = {}  # noqa: RUF012 - read only
     splits: tuple[Split, ...] = ()  # Tensors of a layer that are stored as several.
@@ -114,6 +118,10 @@ class TensorNames(NamedTuple):
     # Name suffixes of buffers that are recomputed even if the checkpoint stores them, such as causal masks and RoPE
     # frequencies.
     recomputed_suffixes: tuple[str, ...] = ("rotary_emb.inv_freq",)
+
+    def unused_tensors(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each tensor that the code of the family requires, but does not use, by full name."""
+        return {} if self.unused is None else self.unused(config)
 
     @property
     def lm_heads(self) -> frozenset[str]:

@@ -19,7 +19,7 @@ from tinylm_cli.model.altup import AltUp
 from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.channel_mixing import ChannelMixing
-from tinylm_cli.model.experts import ExpertFeedForward, build_feed_forward
+from tinylm_cli.model.experts import ExpertFeedForward, Shortcut, build_feed_forward
 from tinylm_cli.model.hyper_connections import HyperConnection
 from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.laurel import Laurel
@@ -88,6 +88,7 @@ class TransformerBlock(nn.Module):
     With ``feed_forward.out_norm``, a norm follows the experts only.
     With ``depth_scaled_residual``, the k-th sum is ``√((k − 1)/k) · x + √(1/k) · mixer(norm(x))``.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
+    With ``feed_forward.shortcut``, the next block adds the output of the routed experts to its own output.
     With LAuReL, the first sum is ``(x + laurel(norm(x)) + mixer(norm(x))) / √2``.
     With AltUp, the layer maps the prediction of the first residual stream, and its output corrects all streams.
     With a shared block, it computes ``x + mixer(norm(x + projection(shared_block(x, embedded))))``.
@@ -174,14 +175,16 @@ class TransformerBlock(nn.Module):
         own_input: Tensor | None = None,
         shared: SharedKV | SharedSelection | None = None,
         with_block: tuple[SharedBlock, Tensor] | None = None,
+        shortcut: Shortcut | None = None,
     ) -> Tensor:
         """Map ``x`` to the same shape: (B, T, D), or with several residual streams (B, T, n, D).
 
         The last state in ``cache`` is that of channel mixing, if the block has it.
         ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
         ``with_block`` is the shared block of the layer, if it has one, and the output of the embedding (B, T, D).
+        ``shortcut`` has the output of the experts of the layer before, and stores that of this layer.
         """
-        mixed_input = x
+        mixed_input, deferred = x, None if shortcut is None else shortcut.take()
         if with_block is not None and self.shared_projection is not None:
             block, embedded = with_block
             of_attention = None
@@ -190,16 +193,17 @@ class TransformerBlock(nn.Module):
             out = block(x, embedded, mask, rotation, of_attention, self.adapters)  # (B, T, D)
             mixed_input = x + self.shared_projection(out)  # (B, T, D)
         if self.altup is None:
-            x = self._sublayers(x, mixed_input, mask, rotation, cache, shared)  # (B, T, D) or (B, T, n, D)
+            x = self._sublayers(x, mixed_input, mask, rotation, cache, shared, shortcut)  # (B, T, D) or (B, T, n, D)
         else:
             predicted = self.altup.predict(x)  # (B, T, n, D)
             read = predicted[:, :, 0].clone()  # (B, T, D), of which autograd saves no more than one stream
-            out = self._sublayers(read, read, mask, rotation, cache, shared)  # (B, T, D)
+            out = self._sublayers(read, read, mask, rotation, cache, shared, shortcut)  # (B, T, D)
             x = self.altup.correct(predicted, read, out)  # (B, T, n, D)
             del predicted, read, out
         if self.per_layer_input is not None:
             x = self.per_layer_input(x, own_input)  # (B, T, D) or (B, T, n, D)
-        return x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D)
+        x = x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D) or (B, T, n, D)
+        return x if deferred is None else x + deferred  # as x
 
     def _sublayers(
         self,
@@ -209,6 +213,7 @@ class TransformerBlock(nn.Module):
         rotation: Rotation | None,
         cache: LayerState | SideBySideState | None,
         shared: SharedKV | SharedSelection | None,
+        shortcut: Shortcut | None,
     ) -> Tensor:
         """Return the residual stream (B, T, D) after both sub-layers, given that before them and the mixer's input."""
         mixers, normed, mixed = self.mixers, x, None
@@ -233,7 +238,9 @@ class TransformerBlock(nn.Module):
             read, write = _connect(self.hyper_2, x)  # (B, T, D), (B, T, n)
             normed = read if self.ln_2 is None else self.ln_2(read)  # (B, T, D)
         if isinstance(self.feed_forward, ExpertFeedForward):
-            out = self.feed_forward(normed, x)  # (B, T, D)
+            out = self.feed_forward(normed, x, shortcut)  # (B, T, D)
+            if shortcut is not None and shortcut.routed is not None:
+                shortcut.routed = self._branch(shortcut.routed, None, self.factors[-1])  # (B, T, D)
         elif isinstance(self.feed_forward, ChannelMixing):
             out = self.feed_forward(normed, own_cache)  # (B, T, D)
         else:

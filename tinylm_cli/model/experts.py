@@ -23,7 +23,7 @@ ApplyExpert = Callable[[Tensor, int], Tensor]
 
 
 class Router(Linear):
-    """Scores E experts for each token and selects the top k.
+    """Scores E experts, zero-computation experts included, for each token and selects the top k.
 
     A correction bias (``score_correction``, DeepSeek-V3's ``e_score_correction_bias``) affects the selection of
     experts, but not their weights; with ``correct_logits``, it is added to the logits instead of the scores. With
@@ -51,17 +51,17 @@ class Router(Linear):
 
     def __init__(self, config: ModelConfig) -> None:
         feed_forward = config.feed_forward
-        assert feed_forward.n_experts is not None
-        super().__init__(config.d_model, feed_forward.n_experts, bias=feed_forward.router_bias)
+        n_scores = feed_forward.n_scores  # E
+        super().__init__(config.d_model, n_scores, bias=feed_forward.router_bias)
         self.kind = feed_forward.router
         self.top_k = feed_forward.top_k
         self.n_groups, self.top_k_groups = feed_forward.n_groups, feed_forward.top_k_groups
         self.other_score = 0.0 if feed_forward.zero_other_groups else -torch.inf
         self.jitter, self.corrects_logits = feed_forward.router_jitter, feed_forward.correct_logits
         self.renormalize, self.scale = feed_forward.renormalize, feed_forward.routed_scale
-        correction = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)
+        correction = torch.empty(n_scores, device="meta", dtype=torch.float32)  # (E)
         self.register_buffer("score_correction", correction if feed_forward.score_correction else None)
-        factors = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)  # (E)
+        factors = torch.empty(n_scores, device="meta", dtype=torch.float32)  # (E)
         self.register_parameter("expert_scale", nn.Parameter(factors) if feed_forward.expert_scale else None)
         self.initial_values = {"bias": 0.0, "expert_scale": 1.0}
 
@@ -201,12 +201,16 @@ def sort_by_expert(indices: Tensor, n_experts: int) -> Dispatch:
 
 
 class Experts(nn.Module):
-    """The routed experts: E feed-forward networks.
+    """The routed experts: feed-forward networks, and zero-computation experts, which return their input.
 
     The weight of a token multiplies the output of its expert, or with ``router_weight_on_input`` its input.
 
     Args:
         config: Uses d_model, d_ff and feed_forward.
+
+    References:
+        Jin et al. 2024 (zero-computation experts), https://arxiv.org/abs/2410.07348;
+        Meituan LongCat Team 2025 (LongCat-Flash), section 2.1, https://arxiv.org/abs/2509.01322
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -214,7 +218,7 @@ class Experts(nn.Module):
         feed_forward, d, d_hidden = config.feed_forward, config.d_model, config.d_expert
         assert feed_forward.n_experts is not None
         n, bias = feed_forward.n_experts, feed_forward.bias
-        self.n_experts = n
+        self.n_experts, self.n_scores = n, feed_forward.n_scores
         self.weights_input = feed_forward.router_weight_on_input
         self.gate_proj = ExpertLinear(n, d, d_hidden, bias=bias) if feed_forward.gated else None
         self.up_proj = ExpertLinear(n, d, d_hidden, bias=bias)
@@ -227,7 +231,7 @@ class Experts(nn.Module):
         ``x`` are the vectors (N, D), ``indices`` the experts of each token (N, k), ``weights`` their weights (N, k).
         """
         apply_expert = self._per_expert()  # first, so that backward stacks the gradients last, when memory use is low
-        dispatch = sort_by_expert(indices, self.n_experts)
+        dispatch = sort_by_expert(indices, self.n_scores)
         rows = dispatch.rows  # (N·k)
         weights = weights.flatten()[dispatch.order, None]  # (N·k, 1)
         inputs = x[rows]  # (N·k, D)
@@ -243,10 +247,27 @@ class Experts(nn.Module):
         up, down = self.up_proj.per_expert(), self.down_proj.per_expert()
 
         def apply_expert(x: Tensor, expert: int) -> Tensor:
+            if expert >= self.n_experts:
+                return x  # (n, D)
             gated = gate(x, expert) if gate is not None else None  # (n, F)
             return down(self.activation(up(x, expert), gated), expert)  # (n, D)
 
         return apply_expert
+
+
+class Shortcut:
+    """The output of the routed experts of a layer, until the next layer adds it.
+
+    Attributes:
+        routed: The output (B, T, D), or None if the layer before has no shortcut.
+    """
+
+    routed: Tensor | None = None
+
+    def take(self) -> Tensor | None:
+        """Return the output (B, T, D), if any, and forget it."""
+        routed, self.routed = self.routed, None
+        return routed
 
 
 class ExpertFeedForward(nn.Module):
@@ -262,7 +283,8 @@ class ExpertFeedForward(nn.Module):
     References:
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538;
         Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066;
-        Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671
+        Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671;
+        Cai et al. 2024 (shortcut-connected experts), https://arxiv.org/abs/2404.05019
     """
 
     out_bias: nn.Parameter | None
@@ -278,15 +300,18 @@ class ExpertFeedForward(nn.Module):
         self.shared_experts = FeedForward(config, d_shared) if d_shared else None
         self.shared_scale = config.feed_forward.shared_scale
         self.shared_expert_gate = Linear(config.d_model, 1, bias=False) if has_gate else None
+        self.has_shortcut = config.feed_forward.shortcut
         self.has_branch_norms = config.feed_forward.branch_norms
         if self.has_branch_norms:
             self.router_norm, self.expert_norm = build_norm(config), build_norm(config)
             self.post_expert_norm, self.post_shared_norm = build_norm(config), build_norm(config)
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor, shortcut: Shortcut | None = None) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D).
 
         ``residual`` (B, T, D) is the residual stream before the norm whose output is ``x``; ``branch_norms`` read it.
+        With ``feed_forward.shortcut``, only the output of the shared experts is returned, and that of the routed
+        experts is stored in ``shortcut``.
         """
         routed: Tensor = self._routed(residual if self.has_branch_norms else x)  # (B, T, D)
         if self.shared_experts is None:
@@ -298,6 +323,9 @@ class ExpertFeedForward(nn.Module):
             shared = torch.sigmoid(self.shared_expert_gate(x)) * shared  # (B, T, D)
         if self.shared_scale != 1:
             shared = shared * self.shared_scale  # (B, T, D)
+        if self.has_shortcut and shortcut is not None:
+            shortcut.routed = routed
+            return shared
         return routed + shared  # (B, T, D)
 
     def _routed(self, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from tinylm_cli.model.attention import SharedKV
 from tinylm_cli.model.attention_mask import AttentionMask, attention_masks
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.embedding import TransformerEmbedding
+from tinylm_cli.model.experts import Shortcut
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.head_transform import HeadTransform
 from tinylm_cli.model.hyper_connections import StreamReader, copied
@@ -269,10 +270,12 @@ class TinyTransformerLM(nn.Module):
             x = copied(x, self.hyper_head.n_streams)  # (B, T, n, D)
         x = self.embedding.residual_streams(x)  # (B, T, n, D) with AltUp
         shared: dict[int, SharedKV | SharedSelection] = {}
+        shortcut = Shortcut() if self._has_shortcuts else None
         layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
         for layer, (block, kind, layer_cache, own) in enumerate(layers):
             of_layers = self._shared(layer, shared) if self._sources else None
-            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers, with_blocks[kind])  # (B, T, D)
+            with_block = with_blocks[kind]
+            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers, with_block, shortcut)  # (B, T, D)
         if self.hyper_head is not None:
             x = self.hyper_head(x)  # (B, T, D)
         if self.altup_head is not None:
@@ -372,6 +375,7 @@ class TinyTransformerLM(nn.Module):
         # by the layer that attends to its keys and values, or to the positions that it selects
         self._sources = {**kv_sources(config), **index_sources(config)}
         self._last_readers = {source: layer for layer, source in self._sources.items()}
+        self._has_shortcuts = any(kind.feed_forward.shortcut for kind in pattern.kinds)
         blocks = shared_blocks(config)
         names = list(blocks)
         self._block_of_kind = tuple(

@@ -109,6 +109,15 @@ def test_uneven_stages(layers: int, pipeline: int, virtual: int, even: bool) -> 
             "attention.kv_from",
         ),
         (("block.mixer=shared_block_mamba",), "block.shared_block"),
+        (
+            (
+                "feed_forward.n_experts=4",
+                "feed_forward.n_shared_experts=1",
+                "layers.kinds={a: {feed_forward: {shortcut: true}}, b: {}}",
+                "layers.pattern='a, b'",
+            ),
+            "feed_forward.shortcut",
+        ),
     ],
 )
 def test_stages_send_hidden_states_only(changes: tuple[str, ...], field: str) -> None:

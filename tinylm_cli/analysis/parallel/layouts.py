@@ -122,6 +122,9 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     if layout.pipeline > 1 and any(kind.attention.index_shared for kind in kinds):
         message = "pipeline parallelism is not supported with attention.index_shared: stages send no positions"
         yield LayoutMismatch("pipeline", "attention.index_shared", message, "use tensor or data parallelism")
+    if layout.pipeline > 1 and any(kind.feed_forward.shortcut for kind in kinds):
+        message = "pipeline parallelism is not supported with feed_forward.shortcut: stages send no outputs of experts"
+        yield LayoutMismatch("pipeline", "feed_forward.shortcut", message, "use tensor or data parallelism")
     if layout.pipeline > 1 and shared_blocks(config):
         message = "pipeline parallelism is not supported with block.shared_block: stages send no token embeddings"
         yield LayoutMismatch("pipeline", "block.shared_block", message, "use tensor or data parallelism")

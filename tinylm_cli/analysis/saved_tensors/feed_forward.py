@@ -91,7 +91,8 @@ def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
     """Yield the tensors that a mixture of experts saves, except its input: a norm of the ``residual`` stream.
 
     Follows ``model/experts.py:Router.route``, which computes in float32 or wider, and ``Experts.forward``, which copies
-    each token for each of its experts. The sum does not depend on the distribution of tokens over experts.
+    each token for each of its experts. The sum does not depend on the distribution of tokens over experts, except that
+    zero-computation experts save nothing: they are counted as the others, which is an upper bound.
     """
     config, settings = run.config, run.config.feed_forward
     tokens, routed = run.tokens, run.tokens * settings.top_k  # B·T, B·T·k
@@ -113,7 +114,7 @@ def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
         yield from normed("router_norm", residual)
         yield output("router input")
         yield from normed("expert_norm", residual)
-    n_scores = tokens * settings.n_experts  # B·T × E
+    n_scores = tokens * settings.n_scores  # B·T × E
     if settings.router == "sparsemixer":  # a softmax and the mask of its logits for each selected expert
         yield router("similar scores", settings.top_k * n_scores * (run.upcast_bytes + BOOL_BYTES))
     else:

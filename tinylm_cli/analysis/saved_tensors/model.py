@@ -164,6 +164,9 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
         yield normed  # read by gate_proj, up_proj and the router
         if config.feed_forward.n_experts is not None:
             yield from experts(run, x)
+            if config.feed_forward.shortcut and config.dropout:
+                mask = elements * run.dropout_mask_element_bytes(run.element_bytes)
+                yield SavedTensor("dropout mask of routed experts", "dropout", mask, "sequence")
         elif config.feed_forward.channel_mixing:
             yield from channel_mixing(run)
         else:

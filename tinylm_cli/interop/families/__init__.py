@@ -277,6 +277,7 @@ FAMILIES = {
         Family("mellum", "mellum.MellumKeys", "MellumForCausalLM", "Mellum with experts"),
         Family("flex_olmo", "olmo.FlexOlmoKeys", "FlexOlmoForCausalLM", "FlexOlmo"),
         Family("dots1", "dots.Dots1Keys", "Dots1ForCausalLM", "dots.llm1"),
+        Family("longcat_flash", "longcat_flash.LongcatFlashKeys", "LongcatFlashForCausalLM", "LongCat-Flash"),
         Family("glm4_moe", "glm.Glm4MoeKeys", "Glm4MoeForCausalLM", "GLM-4.5"),
         Family("solar_open", "glm.SolarOpenKeys", "SolarOpenForCausalLM", "Solar Open"),
         Family("sarvam_moe", "sarvam.SarvamMoEKeys", "Glm4MoeForCausalLM", "Sarvam"),

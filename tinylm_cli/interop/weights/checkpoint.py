@@ -128,6 +128,7 @@ class Checkpoint:
         for name, value in constants.items():
             yield from _other_constant(name, value, stored)
         known = {pair.stored for pair in self._pairs} | set(self.skipped) | constants.keys()
+        known |= names.unused_tensors(self._config).keys()
         for name in stored.tensors:
             if name in known or names.is_recomputed(name):
                 continue

@@ -69,6 +69,10 @@ def export_model(
         LazyTensor(name.removeprefix(base), (), dtype, partial(torch.tensor, value, dtype=dtype, device="cpu"))
         for name, value in constant_tensors(config, names).items()
     ]
+    planned += [
+        LazyTensor(name.removeprefix(base), shape, dtype, partial(torch.zeros, shape, dtype=dtype, device="cpu"))
+        for name, shape in names.unused_tensors(config).items()
+    ]
     document = EXPORT_MARKER | exported.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
 
     def write(folder: Path) -> None:

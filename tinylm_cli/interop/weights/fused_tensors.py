@@ -219,13 +219,15 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
         yield from _tensors(Fused((tensor,), stored), shapes, config, "", "")
     users = _users(config) if names.block is not None else {}
     for layer in range(config.n_layers):
-        block, prefix = f"blocks.{layer}.", names.prefix.format(i=layer)
+        index, sublayer = divmod(layer, names.n_sublayers)
+        block, prefix = f"blocks.{layer}.", names.prefix.format(i=index)
         if names.block is not None and layer in users:
             yield from _with_block(names.block, shapes, config, layer, users, names.prefix)
             prefix += names.block.own_prefix
         single = (Fused((name,), stored, names.matrices) for name, stored in names.layer.items() if name not in fused)
         for modules in (*single, *names.fused):
-            yield from _modules(modules, shapes, config, block, prefix)
+            stored = modules.stored.replace("{s}", str(sublayer))
+            yield from _modules(modules._replace(stored=stored), shapes, config, block, prefix)
         for tensors in names.tensors:
             yield from _tensors(tensors, shapes, config, block, prefix)
         for split in names.splits:

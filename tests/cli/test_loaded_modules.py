@@ -29,8 +29,8 @@ main()
     [
         (["validate", "misspelled.yaml"], 1, 87, ["analysis", "config.hardware", "config.syntax_errors"]),
         (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 99, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
-        (["list"], 0, 102, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
+        (["params", "toy.yaml"], 0, 100, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["list"], 0, 103, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,

@@ -180,7 +180,7 @@ OTHER_HEADS: list[dict[str, Any]] = [
 @st.composite
 def mtp_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a small model with multi-token prediction modules."""
-    config = draw(small_configs().filter(_may_have_mtp))
+    config = draw(small_configs(may_have_mtp=True).filter(_may_have_mtp))
     return with_mtp(config, draw(one_of([1, 2, 3])))
 
 
@@ -205,10 +205,11 @@ def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
 
 
 @st.composite
-def small_configs(draw: st.DrawFn) -> ModelConfig:
-    """Draw a valid config of a small model."""
+def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig:
+    """Draw a valid config of a small model; ``may_have_mtp`` leaves out most that cannot have prediction modules."""
+    blocks = [] if may_have_mtp else WITH_SHARED_BLOCK
     mixer: MixerKind = draw(
-        one_of(["attention", "attention", "attention", "attention_mamba2", *WITH_SHARED_BLOCK, *OTHER_MIXERS, "none"])
+        one_of(["attention", "attention", "attention", "attention_mamba2", *blocks, *OTHER_MIXERS, "none"])
     )
     mixers = ResidualBlock(mixer=mixer).mixers
     attends, has_block = "attention" in mixers, mixer in WITH_SHARED_BLOCK
@@ -240,7 +241,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     if has_block:
         attention["adapter_rank"] = draw(one_of([None, 1, 3]))
         feed_forward |= {"adapter_rank": draw(one_of([None, 1, 3]))} if has_feed_forward else {}
-    head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *OTHER_HEADS]))
+    head = draw(one_of([{"kind": "lm"}, {"kind": "lm"}, *([] if may_have_mtp else OTHER_HEADS)]))
     if "n_experts" in feed_forward and norm["placement"] == "pre" and mixer != "none":
         feed_forward["out_norm"] = draw(st.booleans())
     if "n_shared_experts" in feed_forward and norm["placement"] == "sandwich":
@@ -257,12 +258,14 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         ends_otherwise = any(str(order).endswith("other") for order in layers.values())
         has_shortcut = ends_otherwise and draw(st.booleans())
         layers["kinds"]["one"] = {"feed_forward": {"shortcut": True}} if has_shortcut else {}
-    per_layer = {} if feed_forward.get("activation") == "xielu" else draw(one_of(PER_LAYER))
+    no_inputs = may_have_mtp or feed_forward.get("activation") == "xielu"
+    per_layer = {} if no_inputs else draw(one_of(PER_LAYER))
     normed = before and not parallel and not has_block and draw(st.booleans())
     is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms") or has_shortcut)
+    is_plain = is_plain and not may_have_mtp
     hyper: dict[str, Any] = draw(HYPER) if is_plain and norm["placement"] != "post_residual" else {}
-    depth_scaled = not (parallel or per_layer or hyper or has_shortcut) and draw(st.booleans())
-    hyper = hyper or ({} if has_block or depth_scaled or has_shortcut else draw(ALTUP))
+    depth_scaled = not (parallel or per_layer or hyper or has_shortcut or may_have_mtp) and draw(st.booleans())
+    hyper = hyper or ({} if has_block or depth_scaled or has_shortcut or may_have_mtp else draw(ALTUP))
     has_mtp = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
     is_added = not (parallel or normed or depth_scaled or has_block or "hyper_streams" in hyper)
     has_laurel = before and mixer != "none" and is_added

@@ -3,8 +3,9 @@
 For one sequence of T tokens a forward pass computes
 
 - for each weight matrix of m × n elements: ``2 · T · m · n``, one multiply and one add per element and token. An
-  expert's matrix counts for the tokens routed to it, ``2 · T · top_k · m · n`` over all experts. The token embedding
-  and learned positions are looked up, not multiplied: they count as 0.
+  expert's matrix counts for the tokens routed to it, ``2 · T · top_k · m · n`` over all experts. With zero-computation
+  experts, this is the upper bound: tokens that select none of them. The token embedding and learned positions are
+  looked up, not multiplied: they count as 0.
 - for each layer's attention: ``2 · H · pairs · K`` for the scores Q·Kᵀ and ``2 · H · pairs · K_v`` for the scores times
   V, where ``pairs`` is T² if every pair of query and key counts, ``T · (T + 1) / 2`` if only causal pairs do, and fewer
   with a window.

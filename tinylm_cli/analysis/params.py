@@ -49,7 +49,10 @@ def total_params(table: TensorTable) -> int:
 
 
 def active_params(table: TensorTable) -> int:
-    """Return the parameters that a token uses in inference: routed experts count top_k of n_experts, MTP modules 0."""
+    """Return the parameters that a token uses in inference: routed experts count top_k of n_experts, MTP modules 0.
+
+    With zero-computation experts, this is the upper bound: a token that selects none of them.
+    """
     used = (section for section in table if not section.n_mtp_layers)
     return sum(section.repeats * tensor.active_params for section in used for tensor in section.tensors)
 

@@ -211,3 +211,38 @@ def test_unsupported_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
     with pytest.raises(WeightsError, match=r"lm_head.weight is \w+; supported dtypes are F64, F32, F16, BF16"):
         converted(tmp_path / "hub")
     assert not (tmp_path / "ours").exists()
+
+
+def test_unused_tensors(tmp_path: Path) -> None:
+    """Projections of zero-computation experts are exported as zeros, and not needed; prediction modules are skipped."""
+    experts = {
+        **SIGMOID.feed_forward.model_dump(exclude_unset=True), "router": "softmax", "n_zero_experts": 2,
+        "d_shared_expert": 12,
+    }  # fmt: skip
+    fields = SIGMOID.model_dump(exclude_unset=True)
+    config = ModelConfig.model_validate(
+        {
+            **fields, "feed_forward": {name: value for name, value in experts.items() if name != "n_dense_layers"},
+            "attention": {**fields["attention"], "q_rank": 5, "scale_latents": True},
+            "layers": {
+                "pattern": "experts, dense",
+                "kinds": {
+                    "experts": {"feed_forward": {"shortcut": True}},
+                    "dense": {"feed_forward": {"n_experts": None}},
+                },
+            },
+        }
+    )  # fmt: skip
+    model, folder = TinyTransformerLM.from_config(config), tmp_path / "hub"
+    exported_config = export_config(config)
+    assert exported_config.family == "longcat_flash"
+    export_model(model, exported_config, folder)
+    tensors = load_file(folder / "model.safetensors")
+    unused = [name for name in tensors if ".experts.4." in name or ".experts.5." in name]
+    assert sorted(name.split(".")[-2] for name in unused) == ["gate_proj"] * 2 + ["up_proj"] * 2
+    assert not any(tensors.pop(name).any() for name in unused)
+    save_file({**tensors, "model.mtp.norm.weight": torch.ones(8)}, folder / "model.safetensors")
+    found = import_weights(config, "longcat_flash", folder, tmp_path / "ours", config_text="")
+    assert found.skipped == ("model.mtp.norm.weight",)
+    again = load_model(config, tmp_path / "ours").state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())

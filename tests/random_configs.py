@@ -236,6 +236,9 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
         weighted = bool(norm["weight"])
         pairs = groups % 2 == 0 and not has_block
         many = _multi_head(draw, groups, d_head, rope=rope, weighted_norms=weighted, pairs=pairs) if not latent else {}
+        masks = many and not (many.get("differential") or many["v_norm"] or many.get("chunked"))
+        if masks and mixer == "attention" and position["kind"] != "alibi":
+            many["dynamic_mask_top_k"] = draw(one_of([None, None, 1, 3, 20]))
         attention = _latent(draw, d_rope, rope=rope) if latent else many
     feed_forward = _feed_forward(draw, n_layers, plain=has_block) if has_feed_forward else {}
     if has_block:
@@ -267,7 +270,8 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
     depth_scaled = not (parallel or per_layer or hyper or has_shortcut or may_have_mtp) and draw(st.booleans())
     hyper = hyper or ({} if has_block or depth_scaled or has_shortcut or may_have_mtp else draw(ALTUP))
     has_mtp = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
-    is_added = not (parallel or normed or depth_scaled or has_block or "hyper_streams" in hyper)
+    weighted_skip = not (parallel or hyper) and draw(st.booleans())
+    is_added = not (parallel or normed or depth_scaled or weighted_skip or has_block or "hyper_streams" in hyper)
     has_laurel = before and mixer != "none" and is_added
     return ModelConfig.model_validate(
         {
@@ -297,6 +301,7 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
                 ),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
                 "skip_multiplier": draw(one_of([1.0, 1.5])),
+                "skip_weight": weighted_skip,
                 "depth_scaled_residual": depth_scaled,
                 "layer_scalar": draw(st.booleans()),
                 "normed_residual": normed,
@@ -350,12 +355,15 @@ def _layers(
         other = {"block": {"feed_forward": False}}
     elif change == "no norm" and mixer != "none":
         other = {"block": {"mixer_norm": False}}
-    elif mixer == "attention" and attention.get("kind") != "latent" and draw(one_of([False, False, True])):
+    elif mixer == "attention" and _projects_keys(attention) and draw(one_of([False, False, True])):
         other["attention"] = {"kv_from": "one"}
     elif mixer == "attention" and attention.get("kind") != "latent":
         paired = attention.get("differential")
         changes = [each for each in LAYER_ATTENTION if not (paired and {"n_kv_heads", "n_experts"} & each.keys())]
-        if attention["n_kv_heads"] % 2 == 0 and attention["n_experts"] is None:
+        if attention.get("dynamic_mask_top_k"):
+            changes = [each for each in changes if not each.get("chunked")]
+            changes += [{"dynamic_mask_top_k": 2}, {"dynamic_mask_top_k": None}]
+        elif attention["n_kv_heads"] % 2 == 0 and attention["n_experts"] is None:
             changes.append({"differential": not paired, "d_value": None})
         other["attention"] = draw(one_of(changes))
         if position["kind"] in ("rope", "alibi"):
@@ -381,6 +389,11 @@ def _layers(
     kinds = [*first, *draw(st.permutations(listed[len(first) :]))]
     sequences = draw(one_of(["pattern", "first", "last"])), ", ".join(kinds)
     return {sequences[0]: sequences[1], "kinds": {"one": {}, "other": other}}
+
+
+def _projects_keys(attention: dict[str, Any]) -> bool:
+    """Return whether layers of another kind may attend to the keys and values of this attention."""
+    return attention.get("kind") != "latent" and not attention.get("dynamic_mask_top_k")
 
 
 def _position(draw: st.DrawFn, *, attends: bool, rope: bool, pairs: int) -> dict[str, Any]:

@@ -61,6 +61,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "windows in turn": {**LLAMA, "attention": {"window": 16, "window_pattern": "LG", "qk_norm": "per_head"}},
     "chunked": {**LLAMA, "attention": {"n_kv_heads": 2, "window": 20, "chunked": True, "temperature_scale": 0.1}},
     "temperatures": {"position": ROPE, "attention": {"temperature_scale": 0.1, "window": 16, "window_pattern": "LG"}},
+    "dynamic mask": {
+        **LLAMA, "attention": {"n_kv_heads": 2, "dynamic_mask_top_k": 300}, "block": {"skip_weight": True},
+    },
+    "dynamic mask that selects": {**LLAMA, "attention": {"n_kv_heads": 2, "dynamic_mask_top_k": 16}},
+    "dynamic mask of all heads": {**LLAMA, "attention": {"dynamic_mask_top_k": 64, "qk_norm": "per_head"}},
+    "dynamic mask in windows": {**LLAMA, "attention": {"n_kv_heads": 1, "window": 60, "dynamic_mask_top_k": 20}},
     "latent temperatures": {"position": ROPE, "attention": {**LATENT, "temperature_scale": 0.1}},
     "weighted inputs of experts": {**LLAMA, "feed_forward": {"n_experts": 8, "router_weight_on_input": True}},
     "fading": {"position": {"kind": "alibi"}},

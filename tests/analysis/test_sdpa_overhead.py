@@ -17,6 +17,8 @@ from tinylm_cli.interop.load import load_config
         ("mistral-7b", ["attention.n_kv_heads=32"], 8192, "masks", ("windows",)),
         ("gemma-3-1b", [], 1024, "scores", ("windows", "grouped keys")),
         ("tiny", ["position.kind=alibi"], 8, "masks", ("ALiBi",)),
+        ("tiny", ["attention.dynamic_mask_top_k=4"], 8, "masks", ("dynamic masks",)),
+        ("llama-3-8b", ["attention.dynamic_mask_top_k=4"], 8, "scores", ("dynamic masks", "grouped keys")),
     ],
 )
 def test_materialized_beyond_flash(

@@ -93,6 +93,10 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         blocks["attention"] |= draw(_some({"qk_norm_weight": st.booleans()}))
     if mixer == "attention":
         blocks["attention"] |= draw(_temperature())
+        unmasked = ("kind", "latent"), ("differential", True), ("v_norm", True), ("chunked", True)
+        is_plain = all(blocks["attention"].get(name) != value for name, value in unmasked)
+        if is_plain and blocks["position"].get("kind") != "alibi":
+            blocks["attention"] |= draw(_some({"dynamic_mask_top_k": st.none() | st.integers(1, 10**9)}))
     if "n_experts" in blocks["feed_forward"] and norm.get("placement", "pre") == "pre" and mixer != "none":
         blocks["feed_forward"] |= draw(_some({"out_norm": st.booleans()}))
     if has_block:
@@ -425,7 +429,7 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
     if placement != "post_residual" and not parallel:
         optional["hyper_streams"] = st.none() | st.integers(2, 64)
     if not parallel:
-        optional["depth_scaled_residual"] = st.booleans()
+        optional |= {"depth_scaled_residual": st.booleans(), "skip_weight": st.booleans()}
     optional["altup_streams"] = st.none() | st.integers(2, 64)
     if before and not parallel and mixer != "none":
         optional["laurel_rank"] = st.none() | DIMS
@@ -433,10 +437,12 @@ def _block(draw: st.DrawFn, placement: str, mixer: str, *, has_feed_forward: boo
     parts |= {} if has_feed_forward and draw(st.booleans()) else {"feed_forward": has_feed_forward}
     values = draw(_some(optional))
     if values.get("hyper_streams"):
-        for name in ("normed_residual", "depth_scaled_residual", "altup_streams", "laurel_rank"):
+        for name in ("normed_residual", "depth_scaled_residual", "altup_streams", "laurel_rank", "skip_weight"):
             values.pop(name, None)
     if values.get("depth_scaled_residual"):
         values.pop("altup_streams", None)
     if values.get("normed_residual") or values.get("depth_scaled_residual") or not values.get("mixer_norm", True):
         values.pop("laurel_rank", None)
+    if values.get("altup_streams") or values.get("laurel_rank"):
+        values.pop("skip_weight", None)
     return parts | ({"parallel": True} if parallel else {}) | values

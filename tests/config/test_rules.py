@@ -366,6 +366,24 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit block.depth_scaled_residual, or write head.n_mtp_layers: 0",
     ),
     (
+        {"block.parallel": True, "block.skip_weight": True},
+        "without-effect",
+        "block.skip_weight has no effect unless block.parallel is false",
+        "omit block.skip_weight, or write block.parallel: false",
+    ),
+    (
+        {"position.kind": "alibi", "attention.dynamic_mask_top_k": 64},
+        "without-effect",
+        "attention.dynamic_mask_top_k has no effect unless position.kind is not alibi",
+        "omit attention.dynamic_mask_top_k, or write position.kind: rope",
+    ),
+    (
+        {"attention.window": 8, "attention.chunked": True, "attention.dynamic_mask_top_k": 64},
+        "without-effect",
+        "attention.dynamic_mask_top_k has no effect unless attention.chunked is false",
+        "omit attention.dynamic_mask_top_k, or write attention.chunked: false",
+    ),
+    (
         {"attention.gate_bias": "per_head"},
         "without-effect",
         "attention.gate_bias has no effect unless attention.gate is true",

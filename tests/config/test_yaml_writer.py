@@ -90,6 +90,7 @@ block:
   mixer_norm: true
   residual_multiplier: 1.0
   skip_multiplier: 1.0
+  skip_weight: false
   depth_scaled_residual: false
   normed_residual: false
   layer_scalar: false

@@ -1428,6 +1428,15 @@ def beam(draw: Draw) -> Keys:
     }
 
 
+def doge(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | scaling(draw) | {"keep_window_size": draw(one_of(3, 64))}
+    return keys | {
+        "sliding_window": draw(one_of(None, WINDOW)),
+        "attention_bias": draw(one_of(False, True)),
+        "mlp_bias": draw(one_of(False, True)),
+    }
+
+
 def laguna(draw: Draw) -> Keys:
     keys = sizes(draw) | rms(draw) | {"head_dim": 8, "sliding_window": WINDOW, "num_hidden_layers": draw(one_of(2, 3))}
     layers, heads = keys["num_hidden_layers"], keys["num_attention_heads"]
@@ -1618,6 +1627,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "sarvam_moe": sarvam_moe,
     "sarvam_mla": sarvam_mla,
     "beam": beam,
+    "doge": doge,
     "laguna": laguna,
     "lara_mini": lara_mini,
     "phimoe": phimoe,

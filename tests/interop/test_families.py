@@ -117,6 +117,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "doge": {
+        **LLAMA, "norm.eps": 1e-6, "attention.qk_norm": "per_head", "n_heads": 8, "position.theta": 1e4,
+        "attention.dynamic_mask_top_k": 2048, "attention.window": None, "block.skip_weight": True, "max_len": 2048,
+    },
     "laguna": {
         **LLAMA, "attention.gate": True, "attention.gate_activation": "softplus", "attention.gate_per_head": True,
         "attention.qk_norm": "per_head", "attention.d_head": 128, "attention.n_kv_heads": 8, "n_heads": 48,

@@ -60,6 +60,8 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("qwen3_next", {"hidden_act": "gelu"}),
     ("olmo_hybrid", {"layer_types": ["linear_attention"] * 32}),
     ("afmoe", {"attention_bias": True}),
+    ("beam", {"layer_types": ["chunked_attention"] * 52}),
+    ("doge", {"is_moe": True}),
     ("exaone_moe", {"mlp_layer_types": ["dense"] * 31 + ["latent"]}),
     ("mpt", {"logit_scale": "inv_sqrt_d_model"}),
     ("mpt", {"expansion_ratio": 2}),
@@ -201,6 +203,37 @@ def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change
     (found,) = raised.value.diagnostics
     assert (found.code, found.field) == ("contradiction", key)
     assert f"lists {len(value)} layers, but n_layers is" in found.message
+
+
+@pytest.mark.parametrize(
+    ("full", "local", "code", "field"),
+    [
+        (..., {"rope_theta": 1e4}, "missing-key", "full_attention"),
+        (None, {"rope_type": "default"}, "missing-key", "sliding_attention.rope_theta"),
+        (
+            {"rope_theta": 1e4, "partial_rotary_factor": 0.5},
+            {"rope_theta": 1e4},
+            "unsupported-setting",
+            "full_attention",
+        ),
+        ({"rope_theta": 1e4}, {"rope_theta": 1e4, "rope_type": "linear"}, "unsupported-setting", "sliding_attention"),
+    ],
+)
+def test_rope_of_beam(full: Any, local: Any, code: str, field: str, changed: Change) -> None:
+    """A block for each type of layers, or null for one without RoPE."""
+    blocks = {"full_attention": full, "sliding_attention": local}
+    given = {name: block for name, block in blocks.items() if block is not ...}
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("beam", rope_parameters=given))
+    (found,) = raised.value.diagnostics
+    assert (found.code, (found.field or "").startswith(f"rope_parameters.{field}")) == (code, True)
+
+
+def test_windows_of_beam(changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("beam", sliding_window=None))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", "layer_types")
 
 
 def test_layers_of_a_checkpoint(changed: Change) -> None:

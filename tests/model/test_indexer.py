@@ -16,7 +16,7 @@ from transformers.models.hy_v4.modeling_hy_v4 import HYV4Indexer
 from tinylm_cli.config.choices import Pairing
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
-from tinylm_cli.model.indexer import Indexer, _best, restricted
+from tinylm_cli.model.indexer import Indexer, best, restricted
 from tinylm_cli.model.rope import Rotation
 
 Make = Callable[..., ModelConfig]
@@ -85,4 +85,4 @@ def test_rotates_the_last_dimensions(make_config: Make, randomized: Randomize) -
 def test_first_of_equal_scores() -> None:
     scores = torch.tensor([[[0.0, 2.0, 0.0, 0.0, 1.0], [-1.0, -torch.inf, -1.0, -torch.inf, -torch.inf]]])
     expected = torch.tensor([[[1, 1, 0, 0, 1], [1, 1, 1, 0, 0]]], dtype=torch.bool)
-    assert torch.equal(_best(scores, 3), expected)
+    assert torch.equal(best(scores, 3), expected)

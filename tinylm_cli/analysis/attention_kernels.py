@@ -14,13 +14,19 @@ of ``model/sdpa.py:sdpa``, which materializes scores in the model's dtype."""
 
 
 def attention_backend(
-    config: ModelConfig, kernel: AttentionKernel, *, device: Device, banded: bool, dropout: bool = False
+    config: ModelConfig,
+    kernel: AttentionKernel,
+    *,
+    device: Device,
+    banded: bool,
+    dropout: bool = False,
+    trains: bool = False,
 ) -> AttentionBackend:
     """Return the backend that runs in a layer, for the kernel that the user names.
 
     ``sdpa`` follows ``model/sdpa.py:sdpa``: soft-capped scores and attention sinks take the eager path; everything
-    else calls torch. On the CPU, torch's fused kernels need d_value equal to d_head and no dropout; on CUDA they
-    accept a mask or grouped queries, but not both.
+    else calls torch. On the CPU, torch's fused kernels need d_value equal to d_head, no dropout and no gradient of the
+    mask; on CUDA they accept a mask or grouped queries, but not both.
 
     Args:
         config: A validated config.
@@ -28,6 +34,7 @@ def attention_backend(
         device: The device whose kernels run.
         banded: Whether the layer's window is shorter than the sequence.
         dropout: Whether attention weights are dropped.
+        trains: Whether gradients are computed.
 
     References:
         https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
@@ -36,10 +43,12 @@ def attention_backend(
         return "flash"
     if needs_eager_attention(config):
         return "eager"
+    is_dynamic = config.attention.dynamic_mask_top_k is not None
     if device == "cpu":
-        unsupported = dropout or config.d_value != config.d_head
+        unsupported = dropout or config.d_value != config.d_head or (is_dynamic and trains)
     else:
-        unsupported = (banded or config.position.kind == "alibi") and config.n_kv_heads != config.n_heads
+        has_mask = banded or is_dynamic or config.position.kind == "alibi"
+        unsupported = has_mask and config.n_kv_heads != config.n_heads
     return "math" if kernel == "math" or unsupported else "fused"
 
 

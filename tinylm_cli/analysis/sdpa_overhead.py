@@ -17,7 +17,13 @@ def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
     """
     banded = any(group.config.attention.window is not None for group in group_layers(config, seq_len))
     indexed = any((group.config.attention.index_top_k or seq_len) < seq_len for group in group_layers(config, seq_len))
-    kinds = (("windows", banded), ("ALiBi", config.position.kind == "alibi"), ("selected positions", indexed))
+    is_dynamic = any(group.config.attention.dynamic_mask_top_k is not None for group in group_layers(config, seq_len))
+    kinds = (
+        ("windows", banded),
+        ("ALiBi", config.position.kind == "alibi"),
+        ("selected positions", indexed),
+        ("dynamic masks", is_dynamic),
+    )
     masks = tuple(name for name, used in kinds if used)
     if needs_eager_attention(config):
         reasons = (("soft-caps", config.attention.logit_softcap is not None), ("sinks", config.attention.sinks))

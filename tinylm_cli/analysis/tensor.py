@@ -22,6 +22,7 @@ Component = Literal[
     "hyper_connections",
     "altup",
     "laurel",
+    "residual",
     "lm_head",
     "score",
     "mtp",

@@ -214,6 +214,10 @@ def _layer_sections(groups: Iterable[LayerGroup]) -> Iterator[Section]:
 def _layer(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the tensors of a layer of the kind that ``config`` describes."""
     d, placement = config.d_model, config.norm.placement
+    has_feed_forward = config.block.feed_forward and not config.block.has_shared_block
+    for number, has_addition in ((1, config.block.has_mixer), (2, has_feed_forward)):
+        if config.block.skip_weight and has_addition:
+            yield Tensor(f"skip_weight_{number}", (d,), "residual")  # (D)
     before, after = config.norm.precedes_sublayers, placement != "pre"
     yield from altup_layer(config)
     if config.block.has_mixer:
@@ -224,7 +228,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
         if after:
             yield from norm("post_ln_1", config, d)
         yield from _laurel(config)
-    if config.block.feed_forward and not config.block.has_shared_block:
+    if has_feed_forward:
         yield from _stream_reader("hyper_2", config, READ_AND_WRITE)
         if before and not config.block.shared_norm:
             yield from _norm_before("ln_2", config, config.block.feed_forward_norm_gate_rank)

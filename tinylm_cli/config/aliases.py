@@ -41,6 +41,7 @@ _FIELDS = {
     "attention.scale": "attention_multiplier query_pre_attn_scalar",
     "attention.out_multiplier": "attention_out_multiplier",
     "attention.differential": "diff_attention differential_attention",
+    "attention.dynamic_mask_top_k": "keep_window_size",
     "attention.sinks": "attention_sinks",
     "attention.kv_rank": "kv_lora_rank",
     "attention.q_rank": "q_lora_rank",

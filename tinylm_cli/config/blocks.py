@@ -271,6 +271,11 @@ class ResidualBlock(Block):
     skip_multiplier: Factor = Field(
         1.0, description="Multiplier of the skip connection, alpha in DeepNorm (MiniMax-Text)."
     )
+    skip_weight: Annotated[bool, SEQUENTIAL, ONE_STREAM] = Field(
+        False,
+        description="Multiply the other term of the residual addition also by a learned weight of each dimension"
+        " (Doge).",
+    )
     depth_scaled_residual: Annotated[bool, SEQUENTIAL, ONE_STREAM, WITHOUT_MTP, WITHOUT_PER_LAYER] = Field(
         False,
         description="Multiply the output of a sub-layer also by √(1/k), and the other term of the residual addition by"
@@ -302,7 +307,9 @@ class ResidualBlock(Block):
     hyper_eps: Annotated[float, HYPER] = Field(
         1e-6, gt=0, le=0.1, description="Hyper-connections: added to the weights that read and write the copies."
     )
-    altup_streams: Annotated[int | None, ONE_STREAM, WITHOUT_MTP, is_false("block.depth_scaled_residual")] = optional(
+    altup_streams: Annotated[
+        int | None, ONE_STREAM, WITHOUT_MTP, is_false("block.depth_scaled_residual"), is_false("block.skip_weight")
+    ] = optional(
         4,
         "AltUp (Gemma 3n): parallel residual streams. A layer computes the first one; coefficients that depend on the"
         " token predict all of them before it, and correct them by its output. Default: one residual stream.",
@@ -317,6 +324,7 @@ class ResidualBlock(Block):
         is_true("block.mixer_norm"),
         is_false("block.normed_residual"),
         is_false("block.depth_scaled_residual"),
+        is_false("block.skip_weight"),
         ONE_STREAM,
     ] = optional(
         64,

@@ -14,7 +14,7 @@ from tinylm_cli.wording import Command, Setting, Text
 _UNSUPPORTED = """
 albert aya_vision baichuan bart bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
 chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2
-deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert doge dory electra ernie
+deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert dory electra ernie
 ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma4_assistant gemma4_audio
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
 glm4v_text glmga granite_speech hrm_text hy_v4_vl hy_v4_vl_text hy_v4_vl_vision idefics2 idefics3 imagegpt
@@ -53,7 +53,6 @@ REASONS = {
     "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
     "cpmant": "its attention is not causal: every token attends to the whole sequence",
     "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",
-    "doge": "its attention adds a mask computed from the values to the scores, and keeps only the highest",
     "dory": "its middle layers run several times per token, each time with keys and values of their own",
     "gemma4_assistant": "it reads the hidden states, keys and values of the model that it assists",
     "gemma4_unified_assistant": "it reads the hidden states, keys and values of the model that it assists",

@@ -15,6 +15,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.adapter import BlockAdapters, adapted
 from tinylm_cli.model.attention_experts import AttentionExperts, AttentionRoutes
 from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.dynamic_mask import DynamicMask
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
@@ -166,6 +167,7 @@ class SelfAttention(SequenceMixer):
                 self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv, learns=learns)
         self.v_norm = build_norm(config, self.d_value, learns=False) if attention.v_norm and projects else None
         self.sub_norm = build_norm(config, d_out) if attention.sub_norm else None
+        self.dynamic_mask = DynamicMask(config) if attention.dynamic_mask_top_k is not None else None
         sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
         biases = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
@@ -228,6 +230,8 @@ class SelfAttention(SequenceMixer):
                 k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
             if shared is not None:
                 shared.keys, shared.values = k, v
+        if self.dynamic_mask is not None:
+            mask = self.dynamic_mask(v, mask, q.shape[2])
         if self.is_differential:
             v = torch.cat(v.chunk(2, dim=1), dim=-1).repeat(1, 2, 1, 1)  # (B, G, S, 2·K)
         attended = sdpa(

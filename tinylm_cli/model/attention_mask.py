@@ -20,11 +20,13 @@ class AttentionMask(NamedTuple):
             if ``is_causal`` suffices.
         is_causal: Whether each of T queries attends to the keys up to its own position; then S = T.
         query_scale: Factor on each query, (T, 1); None if it is 1.
+        key_positions: The positions of the keys, (S), if a dynamic mask selects from a ring buffer; else None.
     """
 
     values: Tensor | None = None
     is_causal: bool = False
     query_scale: Tensor | None = None
+    key_positions: Tensor | None = None
 
 
 class _Local(NamedTuple):
@@ -74,6 +76,9 @@ def attention_masks(
             if tuning not in scales:
                 scales[tuning] = query_scale(*tuning, start=start, length=length, device=device).to(dtype)
             own = own._replace(query_scale=scales[tuning])
+        if attention.dynamic_mask_top_k is not None and attention.window is not None and length == 1:
+            positions = _cached_positions(start + 1, attention.window, device, chunked=False)  # (S)
+            own = own._replace(key_positions=positions)
         found.append(own)
     return found
 

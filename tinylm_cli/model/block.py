@@ -28,7 +28,7 @@ from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm, norm_before
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.rope import Rotation
-from tinylm_cli.model.sequence_mixer import LayerState, SequenceMixer, SideBySideState
+from tinylm_cli.model.sequence_mixer import InitialValue, LayerState, SequenceMixer, SideBySideState
 from tinylm_cli.model.shared_block import SharedBlock
 from tinylm_cli.model.token_shift import ShiftState
 
@@ -86,6 +86,7 @@ class TransformerBlock(nn.Module):
     In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
     Several mixers read the same ``norm(x)``, and their outputs are added.
     With ``feed_forward.out_norm``, a norm follows the experts only.
+    With ``skip_weight``, learned weights of each dimension multiply the other term of each sum, ``x``.
     With ``depth_scaled_residual``, the k-th sum is ``√((k − 1)/k) · x + √(1/k) · mixer(norm(x))``.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
     With ``feed_forward.shortcut``, the next block adds the output of the routed experts to its own output.
@@ -113,6 +114,9 @@ class TransformerBlock(nn.Module):
         Wang et al. 2022 (DeepNorm, multiplier of the skip connection), https://arxiv.org/abs/2203.00555;
         Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
+
+    skip_weight_1: nn.Parameter | None
+    skip_weight_2: nn.Parameter | None
 
     def __init__(self, config: ModelConfig, kind: str = "", layer: int = 0, n_terms: int = 1) -> None:
         super().__init__()
@@ -157,6 +161,11 @@ class TransformerBlock(nn.Module):
         additions = range(n_terms + 1, n_terms + 1 + config.block.n_residual_additions)
         self.factors = [residual_factors(config.block, k) for k in additions]
         self.normed_residual = config.block.normed_residual
+        for name, has_addition in (("skip_weight_1", bool(mixers)), ("skip_weight_2", has_feed_forward)):
+            weight = torch.empty(config.d_model, device="meta", dtype=torch.float32)  # (D)
+            learns = has_addition and config.block.skip_weight
+            self.register_parameter(name, nn.Parameter(weight) if learns else None)
+        self.initial_values: dict[str, InitialValue] = {"skip_weight_1": 1.0, "skip_weight_2": 1.0}
         self.norms_sums = config.norm.placement == "post_residual"
         self.dropout = config.dropout
 
@@ -229,9 +238,11 @@ class TransformerBlock(nn.Module):
             factors = self.factors[0]
             mixed = self._branch(reduce(torch.add, outputs), self.post_ln_1, factors)  # (B, T, D)
             if self.laurel is not None:
-                x = (self._skip(x, normed, factors) + self.laurel(normed) + mixed) * math.sqrt(0.5)  # (B, T, D)
+                x = self._skip(x, normed, factors, None) + self.laurel(normed) + mixed  # (B, T, D)
+                x = x * math.sqrt(0.5)  # (B, T, D)
             elif not self.parallel:
-                x = self._add(self._skip(x, normed, factors), _written(mixed, write), self.post_ln_1)  # as x
+                skipped = self._skip(x, normed, factors, self.skip_weight_1)  # as x
+                x = self._add(skipped, _written(mixed, write), self.post_ln_1)  # as x
         if self.feed_forward is None:
             return x
         if not self.shared_norm:
@@ -247,7 +258,7 @@ class TransformerBlock(nn.Module):
             out = self.feed_forward(normed)  # (B, T, D)
         factors = self.factors[-1]
         feed_forward_out = self._branch(out, self.post_ln_2, factors)  # (B, T, D)
-        x = self._skip(x, normed, factors)  # (B, T, D)
+        x = self._skip(x, normed, factors, self.skip_weight_2)  # (B, T, D)
         if self.parallel and mixed is not None:
             x = x + mixed  # (B, T, D)
         return self._add(x, _written(feed_forward_out, write), self.post_ln_2)  # as x
@@ -269,10 +280,12 @@ class TransformerBlock(nn.Module):
         """Return the window, or the length of a chunk, for ``print(model)``."""
         return "" if self.window is None else f"{'chunk' if self.chunked else 'window'}={self.window}"
 
-    def _skip(self, x: Tensor, normed: Tensor, factors: ResidualFactors) -> Tensor:
+    def _skip(self, x: Tensor, normed: Tensor, factors: ResidualFactors, weight: Tensor | None) -> Tensor:
         """Return the other term (B, T, D) of the residual addition, given the input of a sub-layer and its norm."""
         if self.normed_residual:
             x = normed
+        if weight is not None:
+            x = x * weight  # (B, T, D)
         return x if factors.skip == 1 else x * factors.skip  # (B, T, D)
 
     def _add(self, x: Tensor, branch: Tensor, norm: nn.Module | None) -> Tensor:

@@ -61,7 +61,7 @@ class Indexer(nn.Module):
         scores = self._scores(x, compressed, keys, rotation)  # (B, T, S)
         if self.top_k >= keys.shape[1]:
             return None
-        return _best(_masked(scores, mask), self.top_k)  # (B, T, S)
+        return best(_masked(scores, mask), self.top_k)  # (B, T, S)
 
     def _scores(self, x: Tensor, compressed: Tensor, keys: Tensor, rotation: Rotation | None) -> Tensor:
         """Return the score of each pair of positions in float32 or wider, (B, T, S)."""
@@ -113,12 +113,12 @@ def _masked(scores: Tensor, mask: AttentionMask) -> Tensor:
     return scores.masked_fill_(~values, -torch.inf) if values.dtype == torch.bool else scores + values  # (B, T, S)
 
 
-def _best(scores: Tensor, top_k: int) -> Tensor:
-    """Return whether each of the scores (B, T, S) is among the ``top_k`` best of its row; of equal scores, the first.
+def best(scores: Tensor, top_k: int) -> Tensor:
+    """Return whether each of the scores (..., S) is among the ``top_k`` best of its row; of equal scores, the first.
 
     ``torch.topk`` leaves open which of equal scores it returns. ReLU makes scores of 0 frequent.
     """
-    least = scores.topk(top_k, dim=-1).values[..., -1:]  # (B, T, 1)
-    better, equal = scores > least, scores == least  # (B, T, S) each
-    missing = top_k - better.sum(-1, keepdim=True, dtype=torch.int32)  # (B, T, 1)
-    return better | (equal & (equal.cumsum(-1, dtype=torch.int32) <= missing))  # (B, T, S)
+    least = scores.topk(top_k, dim=-1).values[..., -1:]  # (..., 1)
+    better, equal = scores > least, scores == least  # (..., S) each
+    missing = top_k - better.sum(-1, keepdim=True, dtype=torch.int32)  # (..., 1)
+    return better | (equal & (equal.cumsum(-1, dtype=torch.int32) <= missing))  # (..., S)

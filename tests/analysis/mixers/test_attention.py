@@ -1,20 +1,22 @@
-"""The costs of sparse attention with an indexer, by hand, with the sizes of DeepSeek V3.2; norms of attention."""
+"""The costs of sparse attention with an indexer, by hand, with the sizes of DeepSeek V3.2; norms and dynamic masks."""
 
 from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.flops import analyze_flops, decode_flops
+from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes, read_cache_bytes
 from tinylm_cli.analysis.mixers.attention_working_memory import attention_prefill_bytes
 from tinylm_cli.analysis.mixers.mixer import InferencePass
+from tinylm_cli.analysis.parallel.communication import traffic
 from tinylm_cli.analysis.parallel.sharding import stage_table
-from tinylm_cli.analysis.params import component_params
+from tinylm_cli.analysis.params import component_params, total_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor import Component
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.reports.choices import Recompute
 from tinylm_cli.reports.plan import Layout
 
 D, H, Q, C, R, N, V = 7168, 128, 1536, 512, 64, 128, 128
@@ -124,3 +126,50 @@ def test_norms_of_queries_and_keys(kind: str, query: int, key: int) -> None:
     shapes = {tensor.name: tensor.shape for section in tensor_table(config) for tensor in section.tensors}
     assert shapes["attention.q_norm.weight"] == (query,)
     assert shapes["attention.k_norm.weight"] == (key,)
+
+
+def dynamic(*changes: str) -> ModelConfig:
+    """Return a model with a dynamic mask, and 4 KV heads of 12 dimensions."""
+    sizes = ("n_heads=8", "attention.d_head=12", "attention.n_kv_heads=4", "attention.bias=false", "n_layers=3")
+    return load_config("tiny", [*sizes, "attention.dynamic_mask_top_k=16", *changes]).config
+
+
+def test_params_of_a_dynamic_mask() -> None:
+    """Of each KV head a scale and a row for the values of all KV heads, and a bias of the projections."""
+    plain, biased = dynamic(), dynamic("attention.bias=true", "attention.out_bias=false")
+    for config, per_head in ((plain, 1 + 4 * 12), (biased, 2 + 4 * 12)):
+        without = config.model_copy(
+            update={"attention": config.attention.model_copy(update={"dynamic_mask_top_k": None})}
+        )
+        assert total_params(tensor_table(config)) - total_params(tensor_table(without)) == 3 * 4 * per_head
+
+
+@pytest.mark.parametrize(("window", "cached"), [("null", 100), ("40", 40)])
+def test_steps_project_cached_values_again(window: str, cached: int) -> None:
+    """As often as there are cached positions; the cache itself holds keys and values only."""
+    config = dynamic(f"attention.window={window}")
+    without = dynamic(f"attention.window={window}", "attention.dynamic_mask_top_k=null")
+    projection = 2 * 4 * (4 * 12)
+    added = decode_flops(config, context_len=100) - decode_flops(without, context_len=100)
+    assert added == 3 * cached * projection
+    added = forward_flops(config, batch_size=2, seq_len=100) - forward_flops(without, batch_size=2, seq_len=100)
+    assert added == 3 * 2 * 100 * projection
+    assert kv_cache_bytes(config, batch_size=1, seq_len=100, dtype="bfloat16") == 3 * cached * 2 * 4 * 12 * 2
+
+
+@pytest.mark.parametrize(("recompute", "passes"), [("none", 2), ("full", 3)])
+def test_parallel_dynamic_mask(recompute: Recompute, passes: int) -> None:
+    """The projection reads the values of a GPU's heads, and its outputs are summed; so are their gradients."""
+    config, without = dynamic(), dynamic("attention.dynamic_mask_top_k=null")
+    shapes = {tensor.name: tensor.shape for part in stage_table(config, Layout(tensor=2), 0) for tensor in part.tensors}
+    assert shapes["attention.dynamic_mask.proj.weight"] == (4, 2 * 12)
+    assert shapes["attention.dynamic_mask.scale"] == (4,)
+    setup = TrainingSetup(2, 64, dtype="bfloat16", recompute=recompute)
+    for layout, added in (
+        (Layout(tensor=2), 3 * passes * 2 * (2 * 64 * 4 * 2) // 2),
+        (Layout(context=2), 3 * (passes + 1) * (2 * 64 // 2) * 4 * 2),
+    ):
+        found, expected = (traffic(model, setup, layout, 0, None) for model in (config, without))
+        assert [each.sent_bytes for each in found if each.name != "data"] == [
+            each.sent_bytes + added for each in expected if each.name != "data"
+        ]

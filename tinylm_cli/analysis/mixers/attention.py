@@ -47,7 +47,7 @@ class Attention(Mixer):
         "gate_bias",
         "sub_norm",
     )
-    row_parallel = ("o_proj",)
+    row_parallel = ("o_proj", "proj")
     caches_tokens = True
     supports_context_parallel = True
 
@@ -64,6 +64,11 @@ class Attention(Mixer):
         attention = config.attention
         pairs = counted.pairs(attention.window or attention.index_top_k, chunked=attention.chunked)
         yield from _matmuls(config, pairs, absorbed=counted.decodes)
+        if attention.dynamic_mask_top_k is not None and counted.decodes:
+            # a step projects all cached values again: 2 × (S - 1) × G × G·K_v beside those of the token
+            d_values = config.n_kv_heads * config.d_value_per_kv_head
+            again = FLOPS_PER_ELEMENT * (pairs - 1) * config.n_kv_heads * d_values
+            yield Matmul("attention.dynamic_mask.proj", "attention", again, has_weight=True)
         if attention.has_indexer:
             scored = counted.pairs(None)  # the indexer scores all pairs
             weighted = FLOPS_PER_ELEMENT * attention.index_n_heads * scored  # weights times scores, 2 × H_i × pairs
@@ -107,12 +112,17 @@ class Attention(Mixer):
             yield "attention.n_kv_heads", config.n_kv_heads
 
     def ring_elements(self, config: ModelConfig, *, tensor_parallel: int) -> int:
-        """Return the elements of keys and values."""
+        """Return the elements of keys and values, and of the biases of a dynamic mask."""
         attention = config.attention
         if attention.kind == "latent":
             return _cached(config)[0]  # the latent vector and the shared rotary key; the key of the indexer
         d_key_and_value = config.d_head + config.d_value_per_kv_head  # K + K_v
-        return config.n_kv_heads * d_key_and_value // tensor_parallel  # G × (K + K_v)
+        biases = 0 if attention.dynamic_mask_top_k is None else 1  # of each key in each KV head
+        return config.n_kv_heads * (d_key_and_value + biases) // tensor_parallel  # G × (K + K_v)
+
+    def summed_elements(self, config: ModelConfig) -> int:
+        """Return the elements of the biases of keys, each computed from the values of all heads."""
+        return 0 if config.attention.dynamic_mask_top_k is None else config.n_kv_heads
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the inputs of the projections, and the tensors of core attention."""
@@ -139,6 +149,7 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
 
     References:
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
+        Shi et al. 2025 (dynamic mask), https://arxiv.org/abs/2508.02124;
         Brandon et al. 2024 (keys and values of an earlier layer), https://arxiv.org/abs/2405.12981;
         Ye et al. 2024 (differential attention), https://arxiv.org/abs/2410.05258;
         Wang et al. 2022 (Magneto, norm before the output projection), https://arxiv.org/abs/2210.06423
@@ -176,6 +187,11 @@ def _attention(config: ModelConfig) -> Iterator[Tensor]:
             yield from norm("attention.k_norm", config, config.d_head if per_head else d_keys)  # (K) or (G·K)
     if attention.sub_norm:
         yield from norm("attention.sub_norm", config, d_out)  # (H·K_v)
+    if attention.dynamic_mask_top_k is not None:
+        yield Tensor("attention.dynamic_mask.scale", (config.n_kv_heads,), "attention")  # (G)
+        yield from linear(
+            "attention.dynamic_mask.proj", d_values, config.n_kv_heads, "attention", bias=attention.bias
+        )  # (G, G·K_v)
 
 
 def _experts(config: ModelConfig, n_experts: int) -> Iterator[Tensor]:

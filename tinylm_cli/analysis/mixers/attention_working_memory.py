@@ -33,6 +33,11 @@ def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> It
             # the mask of the selected positions, one for each sequence, and what the backend makes of it
             mask = batch_size * (mask + seq_len * kv_len * (BOOL_BYTES + (element_bytes if backend == "fused" else 0)))
     copies = batch_size * kv_len * _copied_keys_and_values(config, element_bytes, backend)
+    if config.attention.dynamic_mask_top_k is not None:
+        held, masking = _dynamic_mask(config, seq_len, kv_len, element_bytes, backend)
+        for per_sequence in masking:
+            yield inference.tokens * element_bytes * _projections(config)[2] + batch_size * per_sequence
+        mask = batch_size * (mask + held)
     for row in _qk_norm_and_rope(config, element_bytes):
         yield mask + inference.tokens * row
     for row in _attention(config, kv_len, element_bytes, backend):
@@ -69,8 +74,40 @@ def attention_decode_bytes(
         held += 0 if backend == "flash" else _gathered_latent_kv(config, n_cached, element_bytes)
     if attention.has_indexer:
         held = max(held, _indexing_cache(config, n_cached, element_bytes, backend))
+    if attention.dynamic_mask_top_k is not None:
+        mask, masking = _dynamic_mask(config, 1, seq_len, element_bytes, backend)
+        held = max(held + mask, *masking)
     attending = (new_copies + row + absorbed for row in _attention(config, 1, element_bytes, backend))
     return held, (*_qk_norm_and_rope(config, element_bytes), *attending)
+
+
+def _dynamic_mask(
+    config: ModelConfig, seq_len: int, kv_len: int, element_bytes: int, backend: AttentionBackend
+) -> tuple[int, tuple[int, ...]]:
+    """Return the bytes of a dynamic mask of one sequence, and those held at each point that may peak while it is made.
+
+    Follows ``model/dynamic_mask.py:DynamicMask.forward``. A flash kernel adds the biases and hides keys itself; the
+    selection then takes no more than the highest ranks.
+    """
+    heads, kv_heads, top_k = config.n_heads, config.n_kv_heads, config.attention.dynamic_mask_top_k or kv_len
+    of_keys = kv_len * kv_heads * 4 * element_bytes  # logits, softplus, times the scale, exponential
+    # a copy of the cached values, those of all heads of a position side by side
+    d_copied = kv_heads * config.d_value_per_kv_head if seq_len == 1 and kv_heads > 1 else 0
+    values = kv_len * d_copied * element_bytes
+    if backend == "flash":
+        return kv_len * kv_heads * element_bytes, (values + of_keys,)
+    pairs = seq_len * kv_len  # T × S
+    mask = heads * pairs * element_bytes  # B × H × T × S
+    causal = 2 * pairs * BOOL_BYTES if seq_len > 1 else 0  # ones and tril, or tril and its complement
+    biases = kv_len * (2 * kv_heads + heads) * element_bytes  # logits and biases; biases of all heads
+    points = [values + of_keys, causal + biases + mask]
+    if top_k < kv_len:
+        ranks = kv_heads * pairs * (element_bytes + 4 * BOOL_BYTES + INT32_BYTES)  # better, equal, chosen; counts
+        best = kv_heads * seq_len * top_k * (element_bytes + INT64_BYTES)
+        points.append(causal + biases + ranks + best)
+        chosen = (2 * kv_heads + 2 * heads) * pairs * BOOL_BYTES  # chosen, allowed; of all heads, their complement
+        points.append(causal + biases + chosen + mask)
+    return mask, tuple(points)
 
 
 def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: int, backend: AttentionBackend) -> int:

@@ -92,6 +92,10 @@ class Mixer(ABC):
         """Return the elements per token that one GPU passes around the ring of context parallelism."""
         return 0
 
+    def summed_elements(self, config: ModelConfig) -> int:  # noqa: ARG002
+        """Return the elements per token that tensor parallelism sums over GPUs beside the output of the sub-layer."""
+        return 0
+
     @abstractmethod
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that autograd saves, in the order of the module, given its input ``x`` (B, T, D)."""

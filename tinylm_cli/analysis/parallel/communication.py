@@ -156,8 +156,19 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
         collectives += LM_HEAD_COLLECTIVES * (1 + n_modules)
     n = layout.tensor
     per_collective = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
-    sent = layout.micro_batches * collectives * per_collective
+    sent = layout.micro_batches * (collectives * per_collective + _summed_bytes(config, setup, layout, stage))
     return Traffic("tensor", sent, n, 1, None, "gather and scatter the sequence around each sub-layer")
+
+
+def _summed_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
+    """Return the bytes that a GPU sends to sum what mixers compute from all heads, and its gradient."""
+    elements = sum(
+        n_layers * mixer_of(kind).summed_elements(kind) for n_layers, kind in stage_layer_kinds(config, layout, stage)
+    )
+    passes = 3 if setup.recompute == "full" else 2  # forward, backward; recomputed forward
+    tokens = setup.batch_size * setup.length(config) // layout.context  # B × T on one GPU
+    n = layout.tensor
+    return passes * ALL_REDUCE * tokens * elements * setup.element_bytes * (n - 1) // n
 
 
 def _extra_expert_inputs(config: ModelConfig, layout: Layout) -> int:

@@ -204,7 +204,7 @@ def is_routed(tensor: Tensor) -> bool:
 def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
     """Return a tensor with the shape of the shard on one GPU."""
     names = tensor.name.removeprefix("block.").split(".")  # a multi-token prediction module has its layer in ``block``
-    part, module, kind = names[0], names[-2], names[-1]
+    part, module, kind = names[0], names[-2] if len(names) > 1 else "", names[-1]
     shape = list(tensor.shape)
     rows = 0
     if tensor.experts_per_token is not None:

@@ -65,6 +65,8 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         if projects:
             yield _of_heads(run, "k before clamp", config.n_kv_heads, config.d_head)
             yield _of_heads(run, "v before clamp", config.n_kv_heads, d_value)
+    if config.attention.dynamic_mask_top_k is not None:
+        yield from _dynamic_mask(run, config.attention.dynamic_mask_top_k)
     yield from _sdpa(run, kv_heads=config.n_kv_heads, d_value=config.d_value, d_value_storage=config.d_value)
     output = _of_heads(run, OUTPUT, config.n_heads, config.d_value)  # B × T × H × K_v
     if config.attention.differential:
@@ -72,6 +74,33 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         yield from _differences(run)
         output = _of_heads(run, NORMALIZED_DIFFERENCE, config.n_heads, d_value)
     yield from _output_tensors(run, output, d_value)
+
+
+def _dynamic_mask(run: ForwardPass, top_k: int) -> Iterator[SavedTensor]:
+    """Yield the tensors that ``model/dynamic_mask.py:DynamicMask.forward`` saves.
+
+    Its projection reads the values, which core attention saves too unless its matmul reads a copy of them.
+    """
+    config = run.config
+
+    def of_keys(name: str) -> SavedTensor:  # B × T × G
+        return SavedTensor(name, "attention", run.tokens * config.n_kv_heads * run.element_bytes, "none")
+
+    if not (run.materializes_scores and config.n_kv_heads == config.n_heads and _reads_values_in_place(run)):
+        yield _of_heads(run, "v", config.n_kv_heads, config.d_value_per_kv_head)  # read by proj
+    yield of_keys("mask logits")  # the input of softplus
+    yield of_keys("softplus of mask logits")  # times the scale
+    yield of_keys("biases of keys")  # the output of exp
+    if run.backend == "flash":
+        return
+    if top_k < run.keys:
+        hidden = run.setup.batch_size * config.n_heads * run.seq_len * run.keys * BOOL_BYTES  # B × H × T × S
+        yield _core("hidden keys", hidden)
+    elif run.seq_len > 1:
+        yield _core("hidden keys", run.seq_len * run.keys * BOOL_BYTES, "none")  # T × S
+    if run.backend == "fused":
+        mask = run.setup.batch_size * config.n_heads * run.seq_len * run.keys * run.element_bytes  # B × H × T × S
+        yield _core("dynamic mask", mask)
 
 
 def _output_tensors(run: ForwardPass, output: SavedTensor, d_value: int) -> Iterator[SavedTensor]:
@@ -175,13 +204,12 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
         else:
             yield _of_heads(run, OUTPUT, heads, d_value)  # B × T × H × K_v
-        if backend == "fused" and run.is_banded and config.position.kind != "alibi":
+        has_biases = config.position.kind == "alibi" or config.attention.dynamic_mask_top_k is not None
+        if backend == "fused" and run.is_banded and not has_biases:
             yield _core("mask bias", run.masks * run.seq_len * run.keys * run.element_bytes, "none")  # T × S each
     else:
         element_bytes = run.element_bytes if backend == "eager" else run.upcast_bytes
-        # a batched matmul reads contiguous values in place; otherwise it copies them
-        is_in_place = 1 in (run.setup.batch_size, heads) and element_bytes == run.element_bytes
-        d_saved_value = d_value_storage if is_in_place else d_value
+        d_saved_value = d_value_storage if _reads_values_in_place(run) else d_value
         yield _of_heads(run, "q scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
         copied = tuple(_copies_of_shared_kv(run)) if config.attention.kv_from else ("k scaled", "v repeated")
         if "k scaled" in copied:
@@ -189,6 +217,15 @@ def _sdpa(run: ForwardPass, *, kv_heads: int, d_value: int, d_value_storage: int
         if "v repeated" in copied:
             yield _of_heads(run, "v repeated", heads, d_saved_value, element_bytes)._replace(is_core_attention=True)
         yield from _eager_scores(run, banded=run.is_banded) if backend == "eager" else _math_scores(run)
+
+
+def _reads_values_in_place(run: ForwardPass) -> bool:
+    """Return whether the matmul of materialized weights and values reads the values of all heads in place.
+
+    A batched matmul copies values that are not contiguous, and the math backend upcasts them.
+    """
+    is_cast = run.backend == "math" and run.upcast_bytes > run.element_bytes
+    return 1 in (run.setup.batch_size, run.config.n_heads) and not is_cast
 
 
 def _copies_of_shared_kv(run: ForwardPass) -> Iterator[str]:
@@ -229,14 +266,15 @@ def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
     config, length = run.config, run.seq_len
     rows = run.setup.batch_size * config.n_heads * length  # B × H × T
     scores = rows * run.keys  # B × H × T × S
-    is_alibi, has_sinks = config.position.kind == "alibi", config.attention.sinks
+    has_sinks = config.attention.sinks
+    has_biases = config.position.kind == "alibi" or config.attention.dynamic_mask_top_k is not None
     if config.attention.logit_softcap is not None:
         yield _core("tanh", scores * run.element_bytes)
-    if not is_alibi and length > 1:
+    if not has_biases and length > 1:
         yield _core("mask", run.masks * length * run.keys * BOOL_BYTES, "none")  # T × S each, saved by masked_fill
     sinks = rows if has_sinks else 0  # one extra softmax column per row
     yield _core("softmax", (scores + sinks) * run.upcast_bytes)
-    has_fully_masked_rows = (is_alibi or banded) and not has_sinks
+    has_fully_masked_rows = (has_biases or banded) and not has_sinks
     if has_fully_masked_rows:
         yield _core("fully masked rows", rows * BOOL_BYTES)  # B × H × T × 1
     if config.dropout:

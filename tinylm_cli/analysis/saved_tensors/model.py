@@ -131,7 +131,12 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from stream_reader(run, name, x, READ_AND_WRITE)
             yield vectors(f"{name} branch", "hyper_connections")  # the output of the sub-layer, which is written
 
-    x = normed = streams("input")
+    def skipped(x: SavedTensor, normed: SavedTensor) -> Iterator[SavedTensor]:
+        """Yield what the weights of the other term of a residual addition multiply."""
+        if config.block.skip_weight:
+            yield normed if config.block.normed_residual else x
+
+    stream = x = normed = streams("input")
     if config.block.altup_streams is not None:
         yield from saved_by_prediction(run, x)
         x = normed = vectors("first stream", "residual")
@@ -147,6 +152,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from norm(run, "ln_1", x, run.tokens, config.d_model)
             yield from gate("ln_1", config.block.mixer_norm_gate_rank)
         yield from mixer_of(config).saved(run, normed)
+        yield from skipped(stream, normed)
         yield from sublayer_end(MIXER)
         if config.block.laurel_rank is not None:
             yield from _laurel(run, config.block.laurel_rank)
@@ -171,6 +177,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield from channel_mixing(run)
         else:
             yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
+        yield from skipped(x, normed)
         yield from sublayer_end(FEED_FORWARD)
     if config.block.altup_streams is not None:
         yield from saved_by_correction(run)

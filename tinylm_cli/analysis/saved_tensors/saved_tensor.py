@@ -96,7 +96,12 @@ class ForwardPass(NamedTuple):
         """The attention backend of the layer."""
         drops = self.config.dropout > 0
         return attention_backend(
-            self.config, self.setup.attention_kernel, device=self.setup.device, banded=self.is_banded, dropout=drops
+            self.config,
+            self.setup.attention_kernel,
+            device=self.setup.device,
+            banded=self.is_banded,
+            dropout=drops,
+            trains=True,
         )
 
     @property

@@ -20,6 +20,7 @@ from tinylm_cli.config.base import (
     HeadCount,
     Length,
     Requirement,
+    is_false,
     is_true,
     optional,
 )
@@ -40,14 +41,17 @@ from tinylm_cli.config.requirements import (
     LATENT,
     MULTI_HEAD,
     NORM_PER_HEAD,
+    NOT_CHUNKED,
     NOT_DIFFERENTIAL,
     ONLY_ATTENTION,
+    OWN_KV,
     QK_NORM,
     ROPE,
     SHARED_BLOCK,
     TEMPERATURE,
     VALUE_PROJECTION,
     WINDOW,
+    WITHOUT_ALIBI,
 )
 
 LATENT_D_VALUE = 128
@@ -168,8 +172,8 @@ class Attention(Block):
     )
     temperature_growth: Annotated[TemperatureGrowth, TEMPERATURE] = Field(
         "log_steps",
-        description="Temperature tuning: the multiplier of the scores. log_steps: the one of temperature_scale; power:"
-        " (1 + (t + temperature_offset) / temperature_len) to the power of temperature_scale (Beam).",
+        description="Temperature tuning: the formula of the multiplier. log_steps: as in temperature_scale; power: (1 +"
+        " (t + temperature_offset) / temperature_len) to the power of temperature_scale (Beam).",
     )
     out_multiplier: Factor = Field(1.0, description="Multiplier of the attention output, after the output projection.")
     differential: Annotated[bool, MULTI_HEAD] = Field(
@@ -183,6 +187,22 @@ class Attention(Block):
         " token selects n_heads / n_kv_heads of them; default: one projection of all heads.",
         ge=1,
         le=MAX_N_EXPERTS,
+    )
+    dynamic_mask_top_k: Annotated[
+        int | None,
+        MULTI_HEAD,
+        ONLY_ATTENTION,
+        NOT_DIFFERENTIAL,
+        WITHOUT_ALIBI,
+        OWN_KV,
+        NOT_CHUNKED,
+        is_false("attention.v_norm"),
+    ] = optional(
+        2048,
+        "Dynamic mask (Doge): add a bias to the scores of each key, exp(scale × softplus(proj(v))), computed from its"
+        " values in all heads, and attend to this many of the keys with the highest biases; default: no mask.",
+        ge=1,
+        le=MAX_LEN,
     )
     sinks: bool = Field(False, description="Attention sinks: a learned logit per head in the softmax, without a value.")
     kv_rank: Annotated[Dim, LATENT] = Field(

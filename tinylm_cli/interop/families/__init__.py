@@ -288,6 +288,7 @@ FAMILIES = {
         Family("dbrx", "dbrx.DbrxKeys", "DbrxForCausalLM", "DBRX"),
         Family("laguna", "laguna.LagunaKeys", "LagunaForCausalLM", "Laguna"),
         Family("beam", "beam.BeamKeys", "BeamForCausalLM", "Beam"),
+        Family("doge", "doge.DogeKeys", "DogeForCausalLM", "Doge without experts"),
         Family("flint", "flint.FlintKeys", "FlintForCausalLM", "Flint"),
         Family("aria_text", "aria.AriaTextKeys", "AriaTextForCausalLM", "Aria, its language model"),
         Family("minimax", "minimax.MiniMaxKeys", "MiniMaxForCausalLM", "MiniMax-Text-01 and M1"),

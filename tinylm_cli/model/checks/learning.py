@@ -7,7 +7,7 @@ import math
 from collections import Counter
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.layer_kinds import layer_pattern
@@ -93,9 +93,10 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     """Return the mean logit that a new tied head gives to the current input token, and the allowed deviation.
 
     The final norm reads ``e + r``: e is the embedding of the input token, computed from row w, times all multipliers of
-    skip connections; r is the sum of the blocks' outputs, which is independent of w. The norm divides both by their std
-    σ, so the logit is ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus positions. The first term is
-    about 1 in the preset tiny and at most about 0.02 · D, so a wide tied model starts with a loss far above ln V.
+    skip connections and factors of norms on them; r is the sum of the blocks' outputs, which is independent of w. The
+    norm divides both by their std σ, so the logit is ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus
+    positions. The first term is about 1 in the preset tiny and at most about 0.02 · D, so a wide tied model starts with
+    a loss far above ln V.
 
     The std of one logit is that of ``r·w / σ``: at most about ``initial_logit_std``, because the length of r is at most
     about σ √D. The allowed deviation is six of these, and less for a mean over several different tokens. All logits
@@ -108,10 +109,9 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     """
     norm, head = context.config.norm, context.config.head
     blocks = [kind.block for kind in layer_pattern(context.config)]  # of each layer
-    if not any(block.normed_residual for block in blocks):  # whose norms take most of the multipliers back
-        additions = (block for block in blocks for _ in range(block.n_residual_additions))
-        skips = (residual_factors(block, k).skip for k, block in enumerate(additions, start=2))
-        embedded = embedded * math.prod(skips)  # (B, T, D)
+    additions = (block for block in blocks for _ in range(block.n_residual_additions))
+    skips = (residual_factors(block, k).skip for k, block in enumerate(additions, start=2))
+    embedded = embedded * math.prod(skips) * _norms_of_the_stream(context)  # (B, T, D)
     if norm.kind == "layernorm":
         embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each
     rows = context.model.lm_head.weight.detach().cpu().double()[context.tokens.cpu()]  # (B, T, D)
@@ -121,6 +121,35 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     counts = Counter(context.tokens.flatten().tolist()).values()
     of_mean = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens
     return expected, of_mean * 6 * context.initial_logit_std + TOLERANCE[context.dtype] * abs(expected)
+
+
+def _norms_of_the_stream(context: CheckContext) -> Tensor:
+    """Return the product (B, T, 1) of the factors with which norms multiply the residual stream itself.
+
+    With ``block.normed_residual``, the output of a norm before a sub-layer replaces its input in the residual addition.
+    """
+    product = torch.ones(*context.tokens.shape, 1, dtype=torch.float64)  # (B, T, 1)
+
+    def multiply(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        x = inputs[0].cpu().double()  # (B, T, D)
+        if context.config.norm.kind == "layernorm":
+            x = x - x.mean(-1, keepdim=True)  # (B, T, D)
+        product.mul_((output.cpu().double() * x).sum(-1, keepdim=True) / x.square().sum(-1, keepdim=True))
+
+    norms = [
+        norm
+        for block, kind in zip(context.model.blocks, layer_pattern(context.config), strict=True)
+        for norm in (block.ln_1, block.ln_2)
+        if kind.block.normed_residual and isinstance(norm, nn.Module)
+    ]
+    hooks = [norm.register_forward_hook(multiply) for norm in norms]
+    try:
+        if norms:
+            context.logits(context.tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return product
 
 
 def loss_above_uniform(logits: Tensor) -> float:
@@ -252,9 +281,9 @@ def _clamps_all_steps(kind: ModelConfig) -> bool:
 def _attention_depends_on_keys(context: CheckContext) -> bool:
     """Return whether attention weights depend on queries and keys, through norms, windows and soft-caps.
 
-    A token that attends only to itself has the weight 1. Initial scores have a std of about 0.02² · d_model · √d_head
-    times the scale, or √d_head times the scale with normalized queries and keys. With a lower soft-cap, tanh may
-    saturate to the last bit.
+    A token that attends to a single key gives it the weight 1. Initial scores have a std of about
+    0.02² · d_model · √d_head times the scale, or √d_head times the scale with normalized queries and keys. With a
+    lower soft-cap, tanh may saturate to the last bit.
     """
     config, attention = context.config, context.config.attention
     if not any("attention" in kind.block.mixers for kind in layer_pattern(config).kinds):
@@ -268,8 +297,9 @@ def _attention_depends_on_keys(context: CheckContext) -> bool:
         dims = [heads * config.d_head] if normalized else []
     dims += [config.n_heads * config.d_value_per_kv_head] if attention.sub_norm else []
     degenerate = any(context.is_degenerate_norm(dim) for dim in dims)
-    only_itself = any(kind.attention.window == 1 for kind in layer_pattern(config).kinds) and not attention.sinks
+    kinds = (kind.attention for kind in layer_pattern(config).kinds)
+    only_one = any(1 in (kind.window, kind.dynamic_mask_top_k) for kind in kinds) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale
     spread = scale * math.sqrt(config.d_head) * (1.0 if normalized else STD**2 * config.d_model)
     saturated = attention.logit_softcap is not None and attention.logit_softcap < spread
-    return not degenerate and not only_itself and not saturated
+    return not degenerate and not only_one and not saturated

@@ -189,7 +189,7 @@ def _may_have_mtp(config: ModelConfig) -> bool:
         config.embedding.d_per_layer is not None or config.head.dense or kv_sources(config) or index_sources(config)
     )
     shares_blocks = bool(shared_blocks(config))
-    changes_stream = config.block.n_streams > 1 or config.block.depth_scaled_residual
+    changes_stream = config.block.n_streams > 1 or config.block.depth_scaled_residual or config.loop.n_loops is not None
     return config.has_lm_head and not (has_no_module or shares_blocks or changes_stream)
 
 
@@ -269,7 +269,9 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
     hyper: dict[str, Any] = draw(HYPER) if is_plain and norm["placement"] != "post_residual" else {}
     depth_scaled = not (parallel or per_layer or hyper or has_shortcut or may_have_mtp) and draw(st.booleans())
     hyper = hyper or ({} if has_block or depth_scaled or has_shortcut or may_have_mtp else draw(ALTUP))
-    has_mtp = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
+    alone = not (per_layer or has_block or hyper or depth_scaled or _shares(layers))
+    loop = _loop(draw, n_layers) if alone and not (has_shortcut or may_have_mtp) else {}
+    has_mtp = alone and not loop
     weighted_skip = not (parallel or hyper) and draw(st.booleans())
     is_added = not (parallel or normed or depth_scaled or weighted_skip or has_block or "hyper_streams" in hyper)
     has_laurel = before and mixer != "none" and is_added
@@ -308,10 +310,25 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
                 "laurel_rank": draw(one_of([None, None, 1, 3])) if has_laurel and mixer_norm else None,
                 **hyper,
             },
+            "loop": loop,
             "head": head | _head_options(draw, head["kind"], has_mtp=has_mtp),
             "layers": layers,
         }
     )
+
+
+def _loop(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
+    """Draw a loop over some of the layers, or none."""
+    n_loops = draw(one_of([None, None, None, 1, 2, 3]))
+    if n_loops is None:
+        return {}
+    n_core = draw(st.integers(1, n_layers))
+    n_prelude = draw(st.integers(0, n_layers - n_core))
+    ends = {"n_prelude_layers": n_prelude, "n_coda_layers": n_layers - n_core - n_prelude}
+    if n_core > 1 and draw(st.booleans()):
+        n_low = draw(st.integers(1, n_core - 1))
+        return {"n_loops": n_loops, **ends, "n_low_layers": n_low, "n_low_loops": draw(one_of([1, 2]))}
+    return {"n_loops": n_loops, **ends, "inject": n_loops == 1 or draw(st.booleans())}
 
 
 def _shares(layers: dict[str, Any]) -> bool:

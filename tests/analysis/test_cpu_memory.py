@@ -115,6 +115,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "sparse activations": {
         "norm": {"kind": "rmsnorm"}, "feed_forward": {"gated": True, "activation_sparsity": 0.9},
     },
+    "looped": {**LLAMA, "loop": {"n_loops": 2, "n_prelude_layers": 1, "inject": True}},
+    "two modules in turn": {**LLAMA, "loop": {"n_loops": 2, "n_low_layers": 1, "n_low_loops": 2}},
+    "a narrow loop": {"d_ff": 16, "block": {"mixer": "none"}, "loop": {"n_loops": 3, "inject": True}},
     "latent with shared selections": {
         "position": ROPE,
         "attention": {**LATENT, "q_rank": 96, "index_top_k": 24, "index_n_heads": 4, "index_d_head": 32},

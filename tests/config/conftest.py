@@ -72,6 +72,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "rwkv": draw(_some({"d_inner": st.none() | DIMS})) if mixer == "rwkv" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
+        "loop": {},
         "head": draw(_head()),
         "budget": draw(_some(BUDGET)),
     }
@@ -102,6 +103,8 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     if has_block:
         _keep_plain(blocks)
         blocks["block"] |= draw(_some({"shared_block": st.sampled_from(["a", "shared", "b-2"])}))
+    elif not blocks["block"].get("hyper_streams"):
+        blocks["loop"] = draw(_loop(n_layers))
     assert list(blocks) == list(BLOCKS)
     text = st.characters(exclude_categories=["Cs"])
     course: dict[str, st.SearchStrategy[Any]] = {
@@ -181,6 +184,21 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any] | None) ->
         factors = st.lists(factor, min_size=rotated // 2, max_size=rotated // 2)
         values |= {"short_factors": draw(factors), "long_factors": draw(factors)}
     return values | draw(_some(optional))
+
+
+@st.composite
+def _loop(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
+    n_loops = draw(st.sampled_from([None, None, 2, 64]))
+    if n_loops is None:
+        return draw(_some({"n_loops": st.none()}))
+    n_prelude = draw(st.integers(0, n_layers - 1))
+    values = {"n_loops": n_loops, "n_prelude_layers": n_prelude}
+    n_coda = draw(st.integers(0, n_layers - n_prelude - 1))
+    n_core = n_layers - n_prelude - n_coda
+    values |= {"n_coda_layers": n_coda} if n_coda else {}
+    if n_core > 1 and draw(st.booleans()):
+        return {**values, "n_low_layers": draw(st.integers(1, n_core - 1)), **draw(_some({"n_low_loops": st.just(3)}))}
+    return {**values, **draw(_some({"inject": st.booleans(), "n_low_layers": st.none()}))}
 
 
 @st.composite

@@ -216,6 +216,7 @@ key-with-spaces               unknown-key@7
 altup-streams-differ          contradiction@14
 hyper-streams-differ          contradiction@14
 index-shared-first            contradiction@18
+loop-without-layers           contradiction@8
 kv-from-a-later-layer         contradiction@12
 kv-from-another-head-size     contradiction@12
 shared-block-of-two-widths    contradiction@12

@@ -99,4 +99,4 @@ def test_sizes_that_a_layer_needs(field: str) -> None:
 
 
 def test_blocks_of_kinds() -> None:
-    assert set(LayerKind.model_fields) == {*BLOCKS, "n_heads", "d_ff"} - {"embedding", "head", "budget"}
+    assert set(LayerKind.model_fields) == {*BLOCKS, "n_heads", "d_ff"} - {"embedding", "loop", "head", "budget"}

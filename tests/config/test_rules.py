@@ -396,6 +396,24 @@ SAID: list[tuple[Values, str, str, str]] = [
         "omit attention.temperature_growth, or write attention.temperature_scale: 0.1",
     ),
     (
+        {"loop.n_loops": 2, "loop.n_coda_layers": 1, "n_layers": 1},
+        "contradiction",
+        "loop.n_loops repeats no layer: prelude and coda have 1 layer, n_layers is 1",
+        "write n_layers: 2, or omit loop.n_coda_layers",
+    ),
+    (
+        {"loop.n_loops": 1},
+        "without-effect",
+        "loop.n_loops 1 has no effect: layers run once without a loop",
+        "write loop.n_loops: 2, or omit loop.n_loops",
+    ),
+    (
+        {"loop.n_loops": 2, "block.hyper_streams": 4},
+        "contradiction",
+        "block.hyper_streams 4 is not supported with loop.n_loops: the passes of a loop share one residual stream",
+        "omit block.hyper_streams, or loop.n_loops",
+    ),
+    (
         {"norm.placement": "post_residual", "block.hyper_streams": 4},
         "without-effect",
         "block.hyper_streams has no effect unless norm.placement is pre, post or sandwich",

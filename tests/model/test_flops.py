@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from benchmarks.scaled import architectures
 from tests.random_configs import has_zero_experts, small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.layer_kinds import n_layer_runs
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.layer_kinds import layer_pattern, without_mtp
@@ -212,7 +213,7 @@ def test_recompute_flops(name: str) -> None:
 def convolution_step_flops(config: ModelConfig) -> int:
     """Return the FLOPs of a step of all convolutions: sums of products, which torch does not count."""
     return sum(
-        2 * section.repeats * tensor.elements
+        2 * (section.repeats if section.layers is None else n_layer_runs(config, section.layers)) * tensor.elements
         for section in tensor_table(without_mtp(config))
         for tensor in section.tensors
         if tensor.name.endswith(".conv.weight")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinylm_cli.analysis.layer_kinds import LayerGroup, group_layers
+from tinylm_cli.analysis.saved_tensors.loop import saved_between_passes
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import mtp_modules
 from tinylm_cli.analysis.saved_tensors.recompute import kept_of_layers, recomputed_by_layer, saved_by_layer
@@ -40,7 +41,8 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     run = ForwardPass(config, setup, context)
     layers = tuple(_layer(run, group) for group in group_layers(config, run.keys))
     kept = (tensor for _, tensor in kept_of_layers(run))
-    outside = _parts(deduplicated((*saved_before_layers(run), *kept, *head(run), *mtp_modules(run))))
+    between = saved_between_passes(run)
+    outside = _parts(deduplicated((*saved_before_layers(run), *kept, *between, *head(run), *mtp_modules(run))))
     saved = sum(part.saved_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     recomputed = max(layer.recomputed_bytes for layer in layers)
     return Activations(
@@ -59,9 +61,13 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
 
 
 def _layer(run: ForwardPass, group: LayerGroup) -> LayerActivations:
-    """Return the tensors of each layer of a group, named ``layers, window 4096`` if others differ."""
+    """Return the tensors of each layer of a group, named ``layers, window 4096`` if others differ.
+
+    A looped layer saves tensors in each pass, and recomputes those of one pass at a time.
+    """
     of_layer = run._replace(config=group.config)
     saved, recomputed = saved_by_layer(of_layer), recomputed_by_layer(of_layer)
+    saved = tuple(tensor._replace(nbytes=group.n_passes * tensor.nbytes) for tensor in saved)
     name = f"layers, {group.name}" if group.name else "layers"
     return LayerActivations(name, len(group.layers), total_bytes(saved), total_bytes(recomputed), _parts(saved))
 

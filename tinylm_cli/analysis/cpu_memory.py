@@ -14,6 +14,7 @@ from tinylm_cli.analysis.inference_working_memory import (
     head_working_bytes,
 )
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.loop import n_runs
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
@@ -69,10 +70,11 @@ def require_short_meta_pass(config: ModelConfig) -> None:
     Raises:
         CapacityError: If the model has more than ``MAX_META_LAYERS`` layers.
     """
-    if config.n_layers > MAX_META_LAYERS:
-        seconds, build = config.n_layers * META_LAYER_SECONDS, Command("build", (Setting("meta", True),))
+    n_layers = n_runs(config)
+    if n_layers > MAX_META_LAYERS:
+        seconds, build = n_layers * META_LAYER_SECONDS, Command("build", (Setting("meta", True),))
         raise CapacityError(
-            f"a pass through {config.n_layers:,} layers on the meta device would take about {seconds:,.0f} seconds",
+            f"a pass through {n_layers:,} layers on the meta device would take about {seconds:,.0f} seconds",
             help=Text(f"at most {MAX_META_LAYERS:,} layers are run there; ", build, " lists the shapes of more"),
         )
 

@@ -61,11 +61,17 @@ class MatmulGroup(NamedTuple):
     n_layers: int
     matmuls: tuple[Matmul, ...]
     is_layer: bool
+    n_passes: int = 1  # how often each layer runs
+
+    @property
+    def n_runs(self) -> int:
+        """How often the matmuls are computed for one sequence."""
+        return self.n_layers * self.n_passes
 
     @property
     def flops(self) -> int:
         """Operations of all ``n_layers`` together, for one sequence."""
-        return self.n_layers * sum(matmul.flops for matmul in self.matmuls)
+        return self.n_runs * sum(matmul.flops for matmul in self.matmuls)
 
 
 def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
@@ -249,13 +255,13 @@ def _matmul_groups(config: ModelConfig, counted: SequencePass, table: TensorTabl
             continue
         groups = groups_within(config, section.layers)
         for group in groups:
-            is_named = group.name and (len(groups) > 1 or config.layers.kinds)
+            is_named = group.name and (len(groups) > 1 or config.layers.kinds or group.n_passes > 1)
             name = f"{layers_prefix(group.layers)} {group.name}" if is_named else layers_prefix(group.layers)
             if section.shared_block is not None:
                 name = f"{section.prefix()} in {name}"
             inside = mixer_of(group.config).matmuls(group.config, counted) if section.shared_block is None else ()
             of_streams = altup_matmuls(group.config, counted.tokens)
-            yield MatmulGroup(name, len(group.layers), (*weights, *inside, *of_streams), True)
+            yield MatmulGroup(name, len(group.layers), (*weights, *inside, *of_streams), True, group.n_passes)
 
 
 def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
@@ -273,16 +279,13 @@ def _recomputed(group: MatmulGroup, recompute: Recompute) -> int:
     if recompute == "none" or not group.is_layer:
         return 0
     recomputed = (matmul.flops for matmul in group.matmuls if recompute == "full" or not matmul.has_weight)
-    return group.n_layers * sum(recomputed)
+    return group.n_runs * sum(recomputed)
 
 
 def _by_component(groups: list[MatmulGroup], batch_size: int, total: int) -> Iterator[PartFlops]:
     for component in COMPONENTS:
         flops = batch_size * sum(
-            group.n_layers * matmul.flops
-            for group in groups
-            for matmul in group.matmuls
-            if matmul.component == component
+            group.n_runs * matmul.flops for group in groups for matmul in group.matmuls if matmul.component == component
         )
         if flops:
             yield PartFlops(component, 1, flops, flops / total)

@@ -64,6 +64,7 @@ def forward_working_bytes(
     kept += rows * kv_len * BOOL_BYTES if index_sources(config) else 0
     kept += rows * config.d_model * element_bytes if shared_blocks(config) else 0  # the embeddings, B × T × D
     kept += rows * config.d_model * element_bytes if _has_shortcuts(config) else 0  # the output of experts, B × T × D
+    kept += _loop_states(config) * rows * config.d_model * element_bytes  # B × T × D each
     points = [rows * 2 * config.d_model * element_bytes + shared_peak]  # token embedding before and after scaling
     if own_inputs:  # the embeddings, and the inputs of the layers while they are computed
         points.append(rows * config.d_model * element_bytes + shared_peak + _WHILE_COMPUTED * own_inputs)
@@ -134,6 +135,7 @@ def _decode_layer(
     own_inputs = (1 + _WHILE_COMPUTED) * d_all * element_bytes
     own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
     own_inputs += has_shortcuts * config.d_model * element_bytes  # the output of the experts of the layer before (D)
+    own_inputs += _loop_states(config) * config.d_model * element_bytes  # D each
     others = (_gated_norms, _laurel, _feed_forward, _own_input)
     streams = _streams(config, element_bytes)
     for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
@@ -184,6 +186,15 @@ def _shared_inputs(
     if masks:
         peak += 2 * pairs * BOOL_BYTES  # ones and tril, besides triu
     return held + masks, held + masks + peak
+
+
+def _loop_states(config: ModelConfig) -> int:
+    """Return the hidden states that ``model/loop.py:Loop.forward`` holds while layers run.
+
+    They are the embeddings, the injected output of the prelude, and the output of the pass before; of a hierarchical
+    loop the embeddings and both states.
+    """
+    return 0 if config.loop.n_loops is None else 3
 
 
 def _streams(config: ModelConfig, element_bytes: int) -> int:

@@ -41,8 +41,8 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     per_sequence = 0
     for group in group_layers(config, seq_len):
         layer_bytes = mixer_of(group.config).cache_bytes(group.config, seq_len=seq_len, dtype=dtype)
-        per_sequence += len(group.layers) * (layer_bytes + _shifted_bytes(group.config, dtype))
-    return batch_size * per_sequence  # B × Σ layers × bytes of a layer
+        per_sequence += group.n_runs * (layer_bytes + _shifted_bytes(group.config, dtype))
+    return batch_size * per_sequence  # B × Σ layers × passes × bytes of a layer
 
 
 def read_cache_bytes(config: ModelConfig, *, seq_len: int, dtype: str) -> int:
@@ -54,7 +54,7 @@ def read_cache_bytes(config: ModelConfig, *, seq_len: int, dtype: str) -> int:
         dtype: As for :func:`kv_cache_bytes`.
     """
     return sum(
-        len(group.layers)
+        group.n_runs
         * (
             mixer_of(group.config).read_cache_bytes(group.config, seq_len=seq_len, dtype=dtype)
             + _shifted_bytes(group.config, dtype)
@@ -78,7 +78,7 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
     layers = tuple(_cache_layers(config, dtype))
     token_bytes = sum(each.token_bytes for each in layers)
     multi_head_bytes = sum(
-        len(group.layers) * _multi_head_bytes(group.config, dtype)
+        group.n_runs * _multi_head_bytes(group.config, dtype)
         for group in group_layers(config, None)
         if mixer_of(group.config).caches_tokens
     )
@@ -94,18 +94,18 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
 
 def _cache_layers(config: ModelConfig, dtype: str) -> Iterator[CacheLayers]:
     """Yield the layers with equal caches."""
-    alike: dict[CacheLayers, list[LayerSet]] = {}
+    alike: dict[tuple[CacheLayers, int], list[LayerSet]] = {}
     for group in group_layers(config, None):
-        alike.setdefault(_one_layer(group.config, dtype), []).append(group.layers)
-    for layer, sets in alike.items():
+        alike.setdefault((_one_layer(group.config, dtype), group.n_passes), []).append(group.layers)
+    for (layer, n_passes), sets in alike.items():
         layers = LayerSet.union(sets)
-        n = len(layers)
+        n_caches = len(layers) * n_passes
         yield replace(
             layer,
-            n_layers=n,
-            layers=layers.text(),
-            token_bytes=n * layer.token_bytes,
-            state_bytes=n * layer.state_bytes,
+            n_layers=n_caches,
+            layers=layers.text() if n_passes == 1 else f"{layers.text()} ({n_passes} passes)",
+            token_bytes=n_caches * layer.token_bytes,
+            state_bytes=n_caches * layer.state_bytes,
         )
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
+from tinylm_cli.analysis.loop import loop_parts, passes
 from tinylm_cli.config.blocks import Position
 from tinylm_cli.config.layer_kinds import LayerPattern, layer_pattern, shortest_period
 from tinylm_cli.config.schema import ModelConfig
@@ -70,6 +71,10 @@ class RepeatedLayers:
                 one = replace(self, offsets=(offset,))
                 found |= {one.first, one.last} if len(one) else set()
         return found
+
+    def shifted(self, by: int) -> RepeatedLayers:
+        """Return the layers with ``by`` added to their indices."""
+        return replace(self, start=self.start + by, stop=self.stop + by, origin=self.origin + by)
 
     def within(self, layers: range) -> RepeatedLayers:
         """Return those of the layers that are in a range."""
@@ -177,6 +182,12 @@ class LayerGroup(NamedTuple):
     config: ModelConfig  # the config of each of them
     name: str  # its kinds, or else what only some layers of the model have; empty if all layers cost the same
     layers: LayerSet
+    n_passes: int = 1  # how often each of them runs in one forward pass
+
+    @property
+    def n_runs(self) -> int:
+        """How often they run in one forward pass, all together."""
+        return len(self.layers) * self.n_passes
 
 
 @lru_cache(maxsize=4096)
@@ -188,18 +199,35 @@ def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None 
         seq_len: T; a window of T or more counts as no window. None: longer than any window.
         layers: Consecutive layers to group; all of them when None.
     """
-    groups = _groups(config, seq_len)
+    groups = _groups_by_passes(config, seq_len)
     if layers is None:
         return groups
     found = (group._replace(layers=group.layers.within(layers)) for group in groups)
     return tuple(sorted((group for group in found if len(group.layers)), key=lambda group: group.layers.first))
 
 
+def n_layer_runs(config: ModelConfig, layers: LayerSet) -> int:
+    """Return how often some layers run in one forward pass, all together."""
+    return sum(layers.count(part.layers) * part.n_passes for part in loop_parts(config))
+
+
+def layer_runs(config: ModelConfig, layers: LayerSet, *, last_only: bool = False) -> LayerSet:
+    """Return the runs of some layers, as :func:`passes` numbers them; ``last_only`` those of their last pass."""
+    if config.loop.n_loops is None:
+        return layers
+    parts = []
+    for each in passes(config):
+        if not (last_only and each.n_later):
+            shift = each.first_run - each.layers.start
+            parts += [part.shifted(shift) for part in layers.within(each.layers).parts]
+    return LayerSet(tuple(parts))
+
+
 def kind_names(config: ModelConfig, layers: LayerSet) -> str:
     """Return the names of the kinds of ``layers``, which must contain all layers of a kind or none of them."""
     if not config.layers.kinds:
         return ""
-    return " and ".join(group.name for group in group_layers(config, None) if group.layers.first in layers)
+    return " and ".join(group.name for group in _groups(config, None) if group.layers.first in layers)
 
 
 def groups_within(config: ModelConfig, layers: LayerSet) -> list[LayerGroup]:
@@ -214,6 +242,25 @@ def cost_stretches(config: ModelConfig, seq_len: int) -> Iterator[tuple[range, i
     costs = [_cost_fields(kind_config, seq_len) for kind_config in pattern.kinds]
     for layers, cycle in pattern.stretches:
         yield layers, len(shortest_period(tuple(costs[kind] for kind in cycle)))
+
+
+@lru_cache(maxsize=256)
+def _groups_by_passes(config: ModelConfig, seq_len: int | None) -> tuple[LayerGroup, ...]:
+    """Return the groups of layers with equal cost that run equally often."""
+    groups = _groups(config, seq_len)
+    if config.loop.n_loops is None:
+        return groups
+    found: list[LayerGroup] = []
+    for n_passes in dict.fromkeys(each.n_passes for each in loop_parts(config)):
+        ranges = [each.layers for each in loop_parts(config) if each.n_passes == n_passes]
+        passes = (f"{n_passes} passes",) if n_passes > 1 else ()
+        for group in groups:
+            parts = tuple(part for layers in ranges for part in group.layers.within(layers).parts)
+            if parts:
+                name = ", ".join((group.name, *passes) if group.name else passes)
+                found.append(LayerGroup(0, group.config, name, LayerSet(parts), n_passes))
+    found.sort(key=lambda group: group.layers.first)
+    return tuple(group._replace(number=number) for number, group in enumerate(found))
 
 
 @lru_cache(maxsize=256)

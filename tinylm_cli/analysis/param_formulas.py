@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from tinylm_cli.analysis.loop import loop_parts
 from tinylm_cli.analysis.nominal_size import nearest_changes
 from tinylm_cli.analysis.params import analyze_params, tied_component
 from tinylm_cli.analysis.tensor import COMPONENTS, Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation
+from tinylm_cli.quantities import index_ranges
+from tinylm_cli.reports.params import ComponentFormula, LoopedLayers, ModelParams, ParamsExplanation
 
 
 def explain_params(loaded: LoadedConfig) -> ModelParams:
     """Return the parameters of a config with the formula of each component, and changes that reach its nominal size."""
     formulas = tuple(component_formulas(tensor_table(loaded.config)))
-    return replace(analyze_params(loaded), explanation=ParamsExplanation(formulas, nearest_changes(loaded.config)))
+    loops = tuple(
+        LoopedLayers(index_ranges([part.layers]), part.n_passes)
+        for part in loop_parts(loaded.config)
+        if part.n_passes > 1
+    )
+    explanation = ParamsExplanation(formulas, nearest_changes(loaded.config), loops)
+    return replace(analyze_params(loaded), explanation=explanation)
 
 
 def component_formulas(table: TensorTable) -> Iterator[ComponentFormula]:

@@ -14,6 +14,7 @@ from tinylm_cli.analysis.tensor_table import (
     TensorTable,
     in_order,
     layer_scalars,
+    low_state_elements,
     rotary_frequencies,
     rotary_pairs,
     score_corrections,
@@ -84,7 +85,7 @@ def weights_bytes(config: ModelConfig, dtype: str) -> int:
         dtype: A key of ``DTYPE_BYTES``.
     """
     sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    in_dtype = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
+    in_dtype = (total_params(tensor_table(config)) + sinusoids + low_state_elements(config)) * DTYPE_BYTES[dtype]
     saved_buffers = score_corrections(config) + layer_scalars(config)
     in_float32 = (sum(rotary_frequencies(config)) + saved_buffers) * FLOAT32_BYTES
     return in_dtype + in_float32
@@ -229,7 +230,9 @@ def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
     stored += [f"{XIELU_CONSTANTS} constants of each xIELU"] if constants else []
     scalars = layer_scalars(config)
     stored += ["a scalar of each layer"] if scalars else []
-    buffers = corrections + constants + scalars
+    low_state = low_state_elements(config)
+    stored += ["the first state of the low-level module"] if low_state else []
+    buffers = corrections + constants + scalars + low_state
     if stored:
         yield "hub", buffers, f"checkpoints: parameters and {' and '.join(stored)}, stored but not trained"
     else:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.kv_cache import read_cache_bytes, state_bytes
+from tinylm_cli.analysis.layer_kinds import n_layer_runs
 from tinylm_cli.analysis.quantization import stored_bytes
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor import Tensor
@@ -100,7 +101,8 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
         for tensor in section.tensors:
             if _is_looked_up(tensor, config, quantization):
                 continue
-            uses = section.repeats if section.layers is None else len(section.layers)  # a shared block is read in each
+            # a shared block is read in each layer, a looped layer in each pass
+            uses = section.repeats if section.layers is None else n_layer_runs(config, section.layers)
             size = uses * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
             if tensor.experts_per_token is None:
                 dense += size

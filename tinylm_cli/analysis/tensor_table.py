@@ -326,6 +326,15 @@ def layer_scalars(config: ModelConfig) -> int:
     return scaled + (n_mtp_layers if n_mtp_layers and mtp_layer(config).block.layer_scalar else 0)
 
 
+def low_state_elements(config: ModelConfig) -> int:
+    """Return the elements of the first hidden state of a low-level module: a vector, saved but not trained.
+
+    References:
+        Wang et al. 2025 (hierarchical reasoning models), section 2, https://arxiv.org/abs/2506.21734
+    """
+    return 0 if config.loop.n_low_layers is None else config.d_model  # (D)
+
+
 XIELU_CONSTANTS = 2
 """A checkpoint stores the constants beta and eps of each xIELU, beside its two scalars."""
 

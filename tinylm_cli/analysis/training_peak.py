@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tinylm_cli.analysis.altup import saved_by_correction
-from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
+from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers, layer_runs
+from tinylm_cli.analysis.loop import Pass, loop_parts, n_runs, pass_of, passes
 from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
 from tinylm_cli.analysis.mixers.shared_block import BLOCK_INPUT, BLOCK_OUTPUT
 from tinylm_cli.analysis.mtp_backward import (
@@ -32,6 +33,7 @@ from tinylm_cli.analysis.saved_tensors.attention import (
     SUB_NORM_TENSORS,
 )
 from tinylm_cli.analysis.saved_tensors.feed_forward import network_tensors
+from tinylm_cli.analysis.saved_tensors.loop import normalized_passes, saved_after_pass
 from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
 from tinylm_cli.analysis.saved_tensors.recompute import kept_of_layers, saved_by_layer
@@ -43,6 +45,9 @@ from tinylm_cli.reports.memory import PhaseMemory
 
 MAX_SHARED = 4
 """The keys and values that layers share, first and last ones, at whose readers a search for the peak looks."""
+
+MAX_PASSES = 2
+"""The passes through a looped layer, last ones, at which a search for the peak looks."""
 
 _STREAM_GRADIENTS = 4
 """Gradients of the copies of the residual stream that the backward pass of a hyper-connection holds at once."""
@@ -82,6 +87,7 @@ def training_timeline(
     config, element_bytes, grad_element_bytes = run.config, run.element_bytes, run.setup.grad_element_bytes
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
+    runs = range(n_runs(config)) if config.loop.n_loops is not None else layers  # stages of a pipeline have no loop
     residual_stream = run.tokens * config.d_model * element_bytes  # bytes of B × T × D
     embedding = config.vocab_size * config.d_model  # V × D
     has_mtp = is_last and config.head.n_mtp_layers > 0
@@ -92,14 +98,18 @@ def training_timeline(
     if embeds and not is_first:
         embedding_bytes += total_bytes(apart_from_first_layer(run))
     saved_by = [
-        (group.layers, total_bytes(saved_by_layer(run._replace(config=group.config))))
+        (layer_runs(config, group.layers), total_bytes(saved_by_layer(run._replace(config=group.config))))
         for group in group_layers(config, run.keys, layers)
     ]
     saved_by += [(LayerSet.of(source), kept.nbytes) for source, kept in kept_of_layers(run)]
+    between = total_bytes(saved_after_pass(run))
+    saved_by += [(LayerSet.of(each.runs[-1]), between) for each in normalized_passes(run)]
     params_by = [
-        # a shared block has gradients from its last layer on
+        # a shared block has gradients from its last layer on, a looped layer from its last pass on
         (
-            section.layers if section.is_of_each_layer else LayerSet.of(section.layers.last),
+            layer_runs(config, section.layers, last_only=True)
+            if section.is_of_each_layer
+            else LayerSet.of(section.layers.last),
             sum(tensor.params for tensor in section.tensors),
         )
         for section in table
@@ -108,7 +118,7 @@ def training_timeline(
     later_gradients = embedded = 0  # bytes of the gradients of head and modules, and of that of the embeddings
     if is_last:
         saved_by_head = deduplicated(head(run))
-        saved = embedding_bytes + _sum_over(saved_by, layers) + total_bytes(saved_by_head)
+        saved = embedding_bytes + _sum_over(saved_by, runs) + total_bytes(saved_by_head)
         waiting = summed = 0
         if has_mtp:
             modules = mtp_module_memory(run, table)
@@ -144,10 +154,10 @@ def training_timeline(
     pattern = layer_pattern(config)
     # the gradient of each later layer's own input, B × T × P
     own_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
-    for of_layer, layer in _boundary_layers(run, table, layers):
-        later = range(layer + 1, config.n_layers)
+    for of_layer, layer, number in _boundary_runs(run, table, layers):
+        later = range(number + 1, n_runs(config))
         gradients = later_gradients + _sum_over(params_by, later) * grad_element_bytes + len(later) * own_input
-        saved = embedding_bytes + _sum_over(saved_by, range(layers.start, layer))
+        saved = embedding_bytes + _sum_over(saved_by, range(runs.start, number))
         # the gradients of keys and values, B × T × G·(K + K_v) each
         waiting_kv = run.tokens * pending_gradient_elements(config, layer) * element_bytes
         phases = _layer(of_layer, _section(table, layer), gradients, saved, expert_parallel)
@@ -158,6 +168,8 @@ def training_timeline(
         if of_layer.config.block.has_shared_block:
             embedded = 0 if layer == 0 else embedded  # whose input is the embeddings
             phases = _layer_with_shared_block(of_layer, table, layer, gradients, saved)
+        if config.loop.n_loops is not None:
+            phases = _in_pass(phases, pass_of(config, number), _section(table, layer), run, gradients)
         is_after_shortcut = layer > 0 and pattern.kinds[pattern.kind(layer - 1)].feed_forward.shortcut
         deferred = residual_stream if is_after_shortcut else 0  # the gradient of the output of the experts before
         for phase in phases:
@@ -264,6 +276,32 @@ def _altup(run: ForwardPass, section: Section, gradients: int, saved: int, own: 
     yield PhaseMemory("backward", gradients, saved + until_prediction, _PREDICTION_GRADIENTS * streams + vectors)
 
 
+def _in_pass(
+    phases: Iterable[PhaseMemory], own: Pass, section: Section, run: ForwardPass, gradients: int
+) -> Iterator[PhaseMemory]:
+    """Yield the phases of a run of a looped layer.
+
+    Except in the last pass, the gradient of a weight is added to that of later passes as soon as it is computed. A
+    hidden state that several passes read has a gradient, which waits for those of earlier ones: that of the injected
+    input, and that of the high-level state in a pass of the low-level module.
+
+    Args:
+        phases: The phases of the layer without a loop.
+        own: The pass.
+        section: The tensors of the layer.
+        run: The forward pass.
+        gradients: Bytes of the gradients of later runs.
+    """
+    largest = max((tensor.params for tensor in section.tensors), default=0) * run.setup.grad_element_bytes
+    waits = own.is_low or (own.is_looped and run.config.loop.inject and own.n_later > 0)
+    waiting = run.tokens * run.config.d_model * run.element_bytes if waits else 0  # B × T × D
+    for phase in phases:
+        own_gradients = phase.gradients_bytes - gradients
+        if own.n_later:
+            own_gradients = min(own_gradients, largest)
+        yield replace(phase, gradients_bytes=gradients + own_gradients, working_bytes=phase.working_bytes + waiting)
+
+
 def _hidden_gradients(run: ForwardPass) -> int:
     """Return the bytes of the gradients of hidden units that the backward pass of a dense network holds at once."""
     settings = run.config.feed_forward
@@ -367,16 +405,18 @@ def _experts(
     yield PhaseMemory("backward", gradients, saved, vectors + residual_stream + stack * run.element_bytes)
 
 
-def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> list[tuple[ForwardPass, int]]:
-    """Return the layers that may have the peak, each with its forward pass, the last layer first.
+def _boundary_runs(run: ForwardPass, table: TensorTable, layers: range) -> list[tuple[ForwardPass, int, int]]:
+    """Return the runs of layers that may have the peak, each with its forward pass and its layer, the last run first.
 
     Saved tensors grow, and gradients shrink, by equal amounts per layer while consecutive layers are alike, and per
     period of the pattern. The peak is therefore at an end of such a run of layers, in the first or the last period. The
     gradients of shared keys and values also wait from the layer before their last reader, and a shared block has all
-    its gradients from its last but one layer on.
+    its gradients from its last but one layer on. So has a looped layer from its last but one pass on: in earlier ones,
+    only the saved tensors change.
     """
+    config = run.config
     alike: dict[object, list[LayerGroup]] = {}
-    for group in group_layers(run.config, run.keys, layers):
+    for group in group_layers(config, run.keys, layers):
         of_layer = run._replace(config=group.config)
         alike.setdefault((layer_tensors(of_layer), _section(table, group.layers.first).tensors), []).append(group)
     found: dict[int, ForwardPass] = {}
@@ -384,7 +424,7 @@ def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> lis
         of_layer = run._replace(config=groups[0].config)
         for part in LayerSet.union(group.layers for group in groups).parts:
             found |= dict.fromkeys(part.run_ends(), of_layer)
-    pattern, shared = layer_pattern(run.config), shared_kv(run.config)
+    pattern, shared = layer_pattern(config), shared_kv(config)
     for each in (*shared[:MAX_SHARED], *shared[-MAX_SHARED:]):
         layer = each.last_reader - 1
         found.setdefault(layer, run._replace(config=pattern.kinds[pattern.kind(layer)]))
@@ -394,7 +434,17 @@ def _boundary_layers(run: ForwardPass, table: TensorTable, layers: range) -> lis
             if len(others):
                 kind = pattern.kinds[pattern.kind(others.last)]
                 found.setdefault(others.last, run._replace(config=kind))
-    return [(found[layer], layer) for layer in sorted(found, reverse=True)]
+    if config.loop.n_loops is None:
+        return [(found[layer], layer, layer) for layer in sorted(found, reverse=True)]
+    ends = {end for part in loop_parts(config) for end in (part.layers[0], part.layers[-1])}
+    for layer in ends - found.keys():
+        found[layer] = run._replace(config=pattern.kinds[pattern.kind(layer)])
+    return [
+        (found[layer], layer, layer - each.layers.start + each.first_run)
+        for each in reversed(passes(config))
+        if each.n_later < MAX_PASSES
+        for layer in sorted(found.keys() & set(each.layers), reverse=True)
+    ]
 
 
 def _section(table: TensorTable, layer: int) -> Section:

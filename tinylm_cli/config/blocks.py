@@ -46,6 +46,7 @@ from tinylm_cli.config.choices import (
 )
 from tinylm_cli.config.feed_forward import FeedForward
 from tinylm_cli.config.field_types import FieldType
+from tinylm_cli.config.loop import Loop
 from tinylm_cli.config.mixers.attention import Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
@@ -418,6 +419,7 @@ BLOCKS: dict[str, type[Block]] = {
     "rwkv": Rwkv,
     "feed_forward": FeedForward,
     "block": ResidualBlock,
+    "loop": Loop,
     "head": Head,
     "budget": Budget,
 }

@@ -177,14 +177,19 @@ def _pattern(
 def valid_layer_counts(config: ModelConfig, most: int) -> range:
     """Return the values of n_layers up to ``most`` that are valid with the other fields of the config.
 
-    A pattern of named kinds repeats a whole number of times. Leading dense layers are followed by one with experts.
+    A pattern of named kinds repeats a whole number of times. Leading dense layers are followed by one with experts. A
+    loop has a layer between prelude and coda, or one in each of its modules.
     """
-    layers = config.layers
+    layers, loop = config.layers, config.loop
+    least = 1 if loop.n_loops is None else loop.n_prelude_layers + (loop.n_low_layers or 0) + 1 + loop.n_coda_layers
     if layers.kinds:
         ends = len(read_sequence(layers.first or "")) + len(read_sequence(layers.last or ""))
         period = len(read_sequence(layers.pattern or ""))
-        return range(ends + period, most + 1, period) if period else range(ends, ends + 1)
-    return range(config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1, most + 1)
+        if not period:
+            return range(ends, ends + 1)
+        return range(ends + period * max(1, -(-(least - ends) // period)), most + 1, period)
+    n_dense_layers = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
+    return range(max(n_dense_layers + 1, least), most + 1)
 
 
 def shortest_period(cycle: tuple[T, ...]) -> tuple[T, ...]:

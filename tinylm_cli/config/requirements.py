@@ -52,4 +52,6 @@ ONE_GROUP = Requirement("feed_forward.n_groups", lambda value: value == 1, "feed
 WITHOUT_ALTUP = Requirement(
     "block.altup_streams", lambda value: value is None, "block.altup_streams is not set", "null"
 )
+LOOPED = is_set("loop.n_loops", "2")
+WITHOUT_LOW = Requirement("loop.n_low_layers", lambda value: value is None, "loop.n_low_layers is not set", "null")
 GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")

@@ -19,6 +19,7 @@ from tinylm_cli.config.dependencies import (
     unmet_requirements,
     value_text,
 )
+from tinylm_cli.config.loop_rules import LOOP_RULES
 from tinylm_cli.config.mixers.mamba2 import EXPAND
 from tinylm_cli.config.position_rules import POSITION_RULES
 from tinylm_cli.quantities import counted
@@ -376,6 +377,7 @@ RULES = (
     _gate_blocks_divide_the_width,
     _budget_fits_max_len,
     _only_lm_heads_are_tied,
+    *LOOP_RULES,
     *POSITION_RULES,
 )
 

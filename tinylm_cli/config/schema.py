@@ -28,6 +28,7 @@ from tinylm_cli.config.feed_forward import FeedForward
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.layer_rules import broken_rules_of_model
 from tinylm_cli.config.layers import Layers
+from tinylm_cli.config.loop import Loop
 from tinylm_cli.config.mixers.attention import LATENT_D_VALUE, Attention
 from tinylm_cli.config.mixers.gated_deltanet import GatedDeltaNet
 from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
@@ -101,6 +102,7 @@ class ModelConfig(Block):
     block: ResidualBlock = Field(
         ResidualBlock.model_construct(), description="The parts of a layer and their residual connections."
     )
+    loop: Loop = Field(Loop.model_construct(), description="Layers that run several times for each token.")
     head: Head = Field(Head.model_construct(), description="The head: the LM head, a classification head, or none.")
     layers: Layers = Field(Layers.model_construct(), description="Layers that differ: their kinds and their order.")
 

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import count
 from time import perf_counter
 
 import torch
@@ -175,10 +176,14 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
     stages = [Stage("tokens", "token ids", 0, tuple(tokens.shape), None, None, None)]
 
     def trace(name: str, kind: str) -> None:
+        passes = count(1)
+
         def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             inside = name.startswith("embedding.") or name.count(".") == 2
             mean, std, finite = mean_and_std(output)
-            stages.append(Stage(name, kind, int(inside), tuple(output.shape), mean, std, finite, layer_kind))
+            number = next(passes)
+            of_pass = kind if number == 1 else f"{kind}, pass {number}"
+            stages.append(Stage(name, of_pass, int(inside), tuple(output.shape), mean, std, finite, layer_kind))
 
         module = model.get_submodule(name)
         layer_kind = module.kind if isinstance(module, TransformerBlock) else ""

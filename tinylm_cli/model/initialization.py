@@ -19,6 +19,7 @@ from tinylm_cli.errors import CapacityError
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.block import LayerScalar
 from tinylm_cli.model.experts import Router
+from tinylm_cli.model.loop import Loop
 from tinylm_cli.model.position import SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition
 from tinylm_cli.model.sequence_mixer import Computed, InitialValue
@@ -98,9 +99,9 @@ def initialize(model: nn.Module, *, seed: int) -> None:
 
 
 def fill_buffers(model: nn.Module) -> None:
-    """Fill the buffers of ``model`` in place: position tables, RoPE frequencies, router biases, scalars of layers."""
+    """Fill the buffers of ``model`` in place: position tables, RoPE frequencies, router biases, scalars, states."""
     for module in model.modules():
-        if isinstance(module, SinusoidalPosition | RotaryPosition | Router | LayerScalar):
+        if isinstance(module, SinusoidalPosition | RotaryPosition | Router | LayerScalar | Loop):
             module.fill()
 
 

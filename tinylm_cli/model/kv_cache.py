@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.loop import layer_order
 from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SideBySideState
 from tinylm_cli.model.token_shift import ShiftState
@@ -22,7 +23,7 @@ class _LayerGroup(NamedTuple):
 
     # the decoding state of each module, and its buffers: one layer after the other along the first dimension
     states: tuple[tuple[type[LayerState], tuple[Tensor, ...]], ...]
-    layers: list[int]  # their indices
+    runs: list[int]  # their places in the order in which layers run; a looped layer has one for each pass
 
 
 class KVCache:
@@ -31,7 +32,7 @@ class KVCache:
     A layer with a sliding window has a ring buffer of that many positions; one with chunks, a buffer of one chunk.
 
     Args:
-        config: Uses n_layers and, of each kind of layers, the sequence mixer and its sizes.
+        config: Uses n_layers, loop and, of each kind of layers, the sequence mixer and its sizes.
         batch_size: Sequences decoded together, B.
         capacity: Maximum number of positions.
         device: Device of the buffers.
@@ -49,26 +50,27 @@ class KVCache:
         self, config: ModelConfig, *, batch_size: int, capacity: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.length = 0
-        self._n_layers = config.n_layers
+        order = layer_order(config)
+        self._n_states = len(order)
         self._groups: list[_LayerGroup] = []
-        layers_of: dict[_StateKind, list[int]] = {}
+        runs_of: dict[_StateKind, list[int]] = {}
         pattern = layer_pattern(config)
         state_kinds = [_state_kind(kind, batch_size, capacity) for kind in pattern.kinds]
-        for layer in range(config.n_layers):
+        for run, layer in enumerate(order):
             kind = state_kinds[pattern.kind(layer)]
             if kind:
-                layers_of.setdefault(kind, []).append(layer)
+                runs_of.setdefault(kind, []).append(run)
         wide = torch.promote_types(dtype, torch.float32)
-        for kind, layers in layers_of.items():
+        for kind, runs in runs_of.items():
             allocated = (
                 tuple(
-                    torch.empty((len(layers) * shape[0], *shape[1:]), device=device, dtype=wide if is_upcast else dtype)
+                    torch.empty((len(runs) * shape[0], *shape[1:]), device=device, dtype=wide if is_upcast else dtype)
                     for shape, is_upcast in buffers
                 )
                 for _, buffers in kind
             )
             states = (state for state, _ in kind)
-            self._groups.append(_LayerGroup(tuple(zip(states, allocated, strict=True)), layers))
+            self._groups.append(_LayerGroup(tuple(zip(states, allocated, strict=True)), runs))
 
     @property
     def nbytes(self) -> int:
@@ -82,11 +84,13 @@ class KVCache:
     def extend(self, count: int) -> list[LayerState | SideBySideState | None]:
         """Reserve slots for the next ``count`` positions, and return each layer's state; None if it has none.
 
+        The states are in the order in which layers run; a looped layer has one for each pass.
+
         The cache must be empty or ``count`` 1; several positions after cached ones would need another mask.
         """
         assert count == 1 or self.length == 0
         start, self.length = self.length, self.length + count
-        states: list[LayerState | SideBySideState | None] = [None] * self._n_layers
+        states: list[LayerState | SideBySideState | None] = [None] * self._n_states
         for group in self._groups:
             mixer_states = [state.of_layers(buffers, start=start, count=count) for state, buffers in group.states]
             group_states: list[LayerState | SideBySideState] = (
@@ -94,10 +98,10 @@ class KVCache:
                 if len(mixer_states) == 1
                 else [SideBySideState(each) for each in zip(*mixer_states, strict=True)]
             )
-            if len(group_states) == self._n_layers:
+            if len(group_states) == self._n_states:
                 return list(group_states)
-            for layer, state in zip(group.layers, group_states, strict=True):
-                states[layer] = state
+            for run, state in zip(group.runs, group_states, strict=True):
+                states[run] = state
         return states
 
 

@@ -27,6 +27,7 @@ from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.loop import Loop
 from tinylm_cli.model.mtp import MultiTokenModule
 from tinylm_cli.model.norm import LayerNorm, RMSNorm, build_norm
 from tinylm_cli.model.rope import RotaryPosition, Rotation, rotary_configs, rotary_key, rotary_positions
@@ -264,23 +265,32 @@ class TinyTransformerLM(nn.Module):
         masks = attention_masks(self._kinds, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
         rotations = [each.rotation(start, length, dtype=x.dtype) for each in self._rotary_positions]
         rotation_of = [None if index is None else rotations[index] for index in self._rotary_indices]
-        caches = cache.extend(length) if cache else repeat(None)
+        caches = iter(cache.extend(length) if cache else repeat(None))  # in the order in which layers run
         inputs = self.embedding.per_layer_inputs(tokens, x)  # n_layers × (B, T, P) or None
         if self.hyper_head is not None:
             x = copied(x, self.hyper_head.n_streams)  # (B, T, n, D)
         x = self.embedding.residual_streams(x)  # (B, T, n, D) with AltUp
         shared: dict[int, SharedKV | SharedSelection] = {}
         shortcut = Shortcut() if self._has_shortcuts else None
-        layers = zip(self.blocks, self._kind_of_layer, caches, inputs, strict=False)
-        for layer, (block, kind, layer_cache, own) in enumerate(layers):
+
+        def run(x: Tensor, layer: int) -> Tensor:
+            kind = self._kind_of_layer[layer]
             of_layers = self._shared(layer, shared) if self._sources else None
-            with_block = with_blocks[kind]
-            x = block(x, masks[kind], rotation_of[kind], layer_cache, own, of_layers, with_block, shortcut)  # (B, T, D)
+            inside = masks[kind], rotation_of[kind], next(caches), inputs[layer], of_layers, with_blocks[kind]
+            output: Tensor = self.blocks[layer](x, *inside, shortcut)
+            return output  # (B, T, D)
+
+        if self.loop is not None:
+            x = self.loop(x, run, self.ln_f if self.config.norm.is_final else nn.Identity())  # (B, T, D)
+        else:
+            for layer in range(len(self.blocks)):
+                x = run(x, layer)  # (B, T, D)
         if self.hyper_head is not None:
             x = self.hyper_head(x)  # (B, T, D)
         if self.altup_head is not None:
             x = self.altup_head(x)  # (B, T, D)
-        return _LayersRun(embedded, x, masks[kind], rotation_of[kind])
+        last = self._kind_of_layer[-1]
+        return _LayersRun(embedded, x, masks[last], rotation_of[last])
 
     def _shared(self, layer: int, shared: dict[int, SharedKV | SharedSelection]) -> SharedKV | SharedSelection | None:
         """Return the keys and values, or the selected positions, that a layer stores or reads.
@@ -396,6 +406,7 @@ class TinyTransformerLM(nn.Module):
                 TransformerBlock(pattern.kinds[kind], pattern.names[kind], layer, n_terms)
                 for layer, (kind, n_terms) in enumerate(zip(self._kind_of_layer, terms, strict=False))
             )
+            self.loop = Loop(config) if config.loop.n_loops is not None else None
             self.hyper_head = StreamReader(config) if config.block.hyper_streams is not None else None
             self.altup_head = StreamMean(config) if config.block.altup_streams is not None else None
             if config.norm.is_final:

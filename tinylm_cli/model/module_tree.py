@@ -10,6 +10,7 @@ from torch import nn
 
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.experts import ExpertFeedForward
+from tinylm_cli.model.loop import Loop
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition, RotaryPositions
@@ -18,16 +19,16 @@ from tinylm_cli.model.state_dict import Shape
 from tinylm_cli.quantities import index_ranges
 from tinylm_cli.reports.architecture import ModuleNode
 
-SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, RotaryPositions, NoPosition, Norm)
-"""Modules listed even without parameters: readers look for positions and norms."""
+SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, RotaryPositions, NoPosition, Norm, Loop)
+"""Modules listed even without parameters: readers look for positions, norms and loops."""
 
 
 def module_tree(model: nn.Module, *, expand: bool = False) -> ModuleNode:
     """Return the module tree of ``model``; works on any device.
 
-    Modules without parameters are omitted, unless they are positions or norms. In a ``ModuleList``, siblings with equal
-    class, settings, parameters and children form one node with a count, even if not adjacent. A module that only wraps
-    a single child is merged with it under a dotted name, such as ``token_embedding.embedding``.
+    Modules without parameters are omitted, unless they are positions, norms or loops. In a ``ModuleList``, siblings
+    with equal class, settings, parameters and children form one node with a count, even if not adjacent. A module that
+    only wraps a single child is merged with it under a dotted name, such as ``token_embedding.embedding``.
 
     Args:
         model: The root module.
@@ -126,6 +127,8 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
         yield from module.shown_settings()
     elif isinstance(module, TransformerBlock) and module.window is not None:
         yield "chunk" if module.chunked else "window", module.window
+    elif isinstance(module, Loop):
+        yield from module.shown_settings()
     elif isinstance(module, ExpertFeedForward):
         yield "n_experts", module.experts.n_experts
         yield "top_k", module.router.top_k

@@ -23,8 +23,8 @@ class SavedPart(Record):
     """Tensors that autograd saves in one part of a layer, or in one part outside the layers."""
 
     # ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``, ``dropout``;
-    # outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head`` or ``score``, ``loss``, and ``mtp`` for all
-    # multi-token prediction modules with their losses.
+    # outside the layers ``embedding``, ``position``, ``loop`` (between passes), ``ln_f``, ``lm_head`` or ``score``,
+    # ``loss``, and ``mtp`` for all multi-token prediction modules with their losses.
     name: str
     saved_bytes: int  # Total bytes.
     tensor_parallel_bytes: int  # Bytes that tensor parallelism shards: heads and hidden units.
@@ -38,7 +38,7 @@ class LayerActivations(Record):
 
     name: str  # ``layers``, and the properties that only this kind has: ``layers, window 4096``.
     count: int  # Number of layers of the kind.
-    layer_bytes: int  # Bytes that one layer saves.
+    layer_bytes: int  # Bytes that one layer saves, in all passes of a loop.
     recomputed_bytes: int  # Bytes that one layer recomputes and keeps during its backward pass.
     parts: tuple[SavedPart, ...]  # The parts of ``layer_bytes``, in the order of the layer.
 

@@ -90,6 +90,13 @@ class SizeChange(Record):
     nominal_error: float  # ``total_params / nominal_params - 1``.
 
 
+class LoopedLayers(Record):
+    """Consecutive layers that run several times for each token, whose parameters count once."""
+
+    layers: str  # Their indices, such as ``4..11``.
+    n_passes: int  # How often they run.
+
+
 class ParamsExplanation(Record):
     """Derivation of a model's parameter count."""
 
@@ -98,6 +105,7 @@ class ParamsExplanation(Record):
     # Smallest changes that reach the nominal size: of one field, then of two. Empty if the size is within 1%, or if the
     # config has no nominal size.
     nominal_changes: tuple[SizeChange, ...]
+    loops: tuple[LoopedLayers, ...]  # Layers that run several times for each token; empty without a loop.
 
 
 class OtherPart(Record):

@@ -13,8 +13,8 @@ CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent", "sha
 class CacheLayers(Record):
     """Layers with equal caches."""
 
-    n_layers: int  # Their number.
-    layers: str  # Their indices, such as ``0..4, 6..10, …, 24..25``.
+    n_layers: int  # Their number; a looped layer counts once for each pass, as it has a cache in each.
+    layers: str  # Their indices, such as ``0..4, 6..10, …, 24..25``; of looped layers also the number of passes.
     # Multi-head, grouped-query, multi-query or latent attention; ``shared``: that of earlier layers is read; ``state``:
     # of constant size; ``none``: nothing kept.
     kind: CacheKind

@@ -103,23 +103,26 @@ def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
 def _data(setup: TrainingSetup, layout: Layout, params: StageParams) -> Iterator[Traffic]:
     """Reduce gradients over replicas; with ZeRO, reduce-scatter gradients and all-gather weights."""
     element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
-    if layout.zero == 0:
-        per_param = ALL_REDUCE * grad_element_bytes
-    else:
-        # all-gather of weights: after the update, or with ZeRO 3 in each forward and each backward pass
-        gathers = 2 * layout.micro_batches if layout.zero == 3 else 1
+    per_param, per_use = ALL_REDUCE * grad_element_bytes, 0
+    if layout.zero:
         # reduce-scatter of gradients: with ZeRO 1 once, with ZeRO 2 and 3 after every micro-batch
         scatters = layout.micro_batches if layout.zero >= 2 else 1
-        per_param = gathers * element_bytes + scatters * grad_element_bytes
+        per_param = scatters * grad_element_bytes
+        # all-gather of weights: after the update, or with ZeRO 3 for each use in each forward and each backward pass
+        if layout.zero == 3:
+            per_use = 2 * layout.micro_batches * element_bytes
+        else:
+            per_param += element_bytes
     description = "gather weights, reduce gradients" if layout.zero else "reduce gradients"
-    shared, routed = params
+    shared = params.shared * per_param + params.shared_uses * per_use
+    routed = params.routed * per_param + params.routed_uses * per_use
     if layout.expert == 1:
         shared, routed = shared + routed, 0
     n = layout.data * layout.context  # replicas of every tensor except routed experts
-    yield Traffic("data", shared * per_param * (n - 1) // n, n, layout.tensor, None, description)
+    yield Traffic("data", shared * (n - 1) // n, n, layout.tensor, None, description)
     n //= layout.expert  # replicas of each routed expert
     stride = layout.tensor * layout.expert
-    yield Traffic("expert data", routed * per_param * (n - 1) // n, n, stride, None, f"experts: {description}")
+    yield Traffic("expert data", routed * (n - 1) // n, n, stride, None, f"experts: {description}")
 
 
 def _shared_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:

@@ -128,6 +128,9 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     if layout.pipeline > 1 and shared_blocks(config):
         message = "pipeline parallelism is not supported with block.shared_block: stages send no token embeddings"
         yield LayoutMismatch("pipeline", "block.shared_block", message, "use tensor or data parallelism")
+    if layout.pipeline > 1 and config.loop.n_loops is not None:
+        message = "pipeline parallelism is not supported with loop.n_loops: a token would pass each stage several times"
+        yield LayoutMismatch("pipeline", "loop.n_loops", message, "use tensor or data parallelism")
     yield from _stage_mismatches(config, layout)
     whole = [each for kind in kinds if (each := _reads_in_order(kind))]
     if layout.context > 1 and whole:

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from math import gcd
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers
+from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers, n_layer_runs
 from tinylm_cli.analysis.mixers import all_mixers, mixer
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
@@ -124,9 +124,12 @@ def layers_by_cost(config: ModelConfig, seq_len: int, layers: range) -> dict[int
 
 
 def stage_layer_kinds(config: ModelConfig, layout: Layout, stage: int) -> tuple[tuple[int, ModelConfig], ...]:
-    """Return the number and the config of equal layers in a pipeline stage, those of MTP modules last."""
+    """Return the number and the config of equal layers in a pipeline stage, those of MTP modules last.
+
+    A looped layer counts once for each pass.
+    """
     groups = group_layers(config, None, stage_layers(config, layout, stage))
-    found = [(len(group.layers), group.config) for group in groups]
+    found = [(group.n_runs, group.config) for group in groups]
     if config.head.n_mtp_layers and stage == layout.pipeline - 1:
         found.append((config.head.n_mtp_layers, mtp_layer(config)))
     return tuple(found)
@@ -157,6 +160,8 @@ class StageParams(NamedTuple):
 
     shared: int  # outside routed experts
     routed: int  # in routed experts
+    shared_uses: int  # the first, those of looped layers once for each pass
+    routed_uses: int  # the second, likewise
 
 
 def stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams:
@@ -167,8 +172,15 @@ def stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams
 
 @lru_cache(maxsize=4096)
 def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams:
-    counts = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
-    return StageParams(sum(n for routed, n in counts if not routed), sum(n for routed, n in counts if routed))
+    params, uses = [0, 0], [0, 0]  # outside routed experts, and in them
+    for section in stage_table(config, layout, stage):
+        n_uses = section.repeats
+        if section.layers is not None and section.is_of_each_layer:
+            n_uses = n_layer_runs(config, section.layers)
+        for tensor in section.tensors:
+            params[is_routed(tensor)] += section.repeats * tensor.params
+            uses[is_routed(tensor)] += n_uses * tensor.params
+    return StageParams(*params, *uses)
 
 
 def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Section]:

@@ -19,6 +19,11 @@ _MAX_DIFFERENCES = 10
 _SETTINGS: Mapping[str, Callable[[int], str]] = {
     "n_heads": lambda count: counted(count, "head"),
     "n_kv_heads": "{} kv".format,
+    "n_loops": lambda count: f"{count} passes" if count > 1 else "1 pass",
+    "n_low_layers": lambda count: f"low-level module of {counted(count, 'layer')}",
+    "n_low_loops": lambda count: f"{count} low-level {'passes' if count > 1 else 'pass'} in each",
+    "n_prelude_layers": lambda count: f"prelude of {counted(count, 'layer')}",
+    "n_coda_layers": lambda count: f"coda of {counted(count, 'layer')}",
     "kv_rank": lambda _: "latent",
     "window": lambda positions: f"window {integer(positions)}",
     "chunk": lambda positions: f"chunks of {integer(positions)}",

@@ -61,10 +61,15 @@ def _outline(stages: tuple[Stage, ...], wording: Wording) -> Iterator[Row]:
         group = list(alike)
         if is_hidden and len(group) > 1:
             more = Cell(f"… {len(group):,} more blocks ({wording(Setting('expand', True))})", "muted")
-            numbers = f"blocks {blocks.index(group[0]) + 1} to {blocks.index(group[-1]) + 1}"
+            numbers = f"blocks {_number(group[0])} to {_number(group[-1])}"
             yield (more, Cell(numbers, "muted"), shape(group[0].shape), "", "", "", "")
         else:
             yield from map(_stage, group)
+
+
+def _number(stage: Stage) -> int:
+    """Return the number of a block, from 1."""
+    return int(stage.name.removeprefix("blocks.")) + 1
 
 
 def _in_a_block(stage: Stage) -> bool:

@@ -169,6 +169,9 @@ def _explanation(model: ModelParams, explanation: ParamsExplanation) -> Iterator
     routed = [formula for formula in explanation.formulas if formula.active_params != formula.params]
     if routed:
         yield _active(model, routed)
+    for loop in explanation.loops:
+        words = f"Layers {loop.layers} run" if "." in loop.layers else f"Layer {loop.layers} runs"
+        yield Note(f"{words} {loop.n_passes} times for each token; their parameters count once.", "muted")
     yield from _nominal(model)
     if explanation.nominal_changes:
         yield _nominal_changes(model, explanation)

@@ -684,6 +684,14 @@ def glm(draw: Draw) -> Keys:
     return keys
 
 
+def hrm_text(draw: Draw) -> Keys:
+    keys = alike_heads(draw)
+    cycles = {"H_cycles": draw(one_of(1, 2, 3)), "L_cycles": draw(one_of(1, 2))}
+    scale = draw(one_of({}, {"embedding_scale": 3.0}, {"initializer_range": 0.5}))
+    biases = {"attention_bias": draw(one_of(False, True)), "mlp_bias": draw(one_of(False, True))}
+    return {**keys, **rms(draw), **cycles, **scale, **biases, "head_dim": draw(one_of(4, 6)), **scaling(draw)}
+
+
 def helium(draw: Draw) -> Keys:
     keys = llama(draw)
     return keys | {"head_dim": keys["hidden_size"] // keys["num_attention_heads"]}
@@ -1649,6 +1657,7 @@ FAMILIES: dict[str, Callable[[Draw], Keys]] = {
     "gptj": gptj,
     "granite": granite,
     "helium": helium,
+    "hrm_text": hrm_text,
     "hunyuan_v1_dense": hunyuan_v1_dense,
     "hyperclovax": hyperclovax,
     "internlm3": internlm3,

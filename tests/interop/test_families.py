@@ -624,6 +624,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "position.pairing": "adjacent", "position.rotary_fraction": 0.5, "attention.bias": True,
         "attention.out_bias": False, "norm.placement": "sandwich", "norm.eps": 1e-5,
     },
+    "hrm_text": {
+        **LLAMA, "norm.weight": False, "norm.eps": 1e-6, "attention.gate": True, "n_layers": 32, "max_len": 2048,
+        "embedding.multiplier": 50.0, "loop.n_loops": 2, "loop.n_low_layers": 16, "loop.n_low_loops": 3,
+    },
     "helium": {
         **LLAMA, "position.pairing": "adjacent", "position.theta": 1e5, "norm.eps": 1e-8, "max_len": 4096,
     },
@@ -1021,6 +1025,7 @@ OTHER_DEFAULTS = {
     ("ernie4_5_moe", "moe_layer_end_index"): 27,  # -1 is the last layer
     ("gemma3n", "intermediate_size"): [16384] * 35,  # one size for all layers
     ("gemma3n_text", "intermediate_size"): [16384] * 35,
+    ("hrm_text", "num_hidden_layers"): 128,  # it multiplies the 16 layers of a module by the number of passes
     ("qwen2_moe", "sliding_window"): 0,  # none, as use_sliding_window is false
 }
 """Defaults of transformers that its config object shows otherwise than as the key's own default."""
@@ -1060,8 +1065,10 @@ def test_record(family: Family) -> None:
     keys = family.keys.model_fields.keys()
     filled = [name for key in keys for name in filled_fields(family.keys, key)]
     assert {*filled, *family.keys.constants} <= fields().keys()
-    # the dropout of attention in Emu3 is on residuals, too; BERT is causal only if it is a decoder
-    ignored = HARMLESS.difference(["attention_dropout", "is_decoder"]).union(family.keys.ignored)
+    # the dropout of attention in Emu3 is on residuals, too; BERT is causal only if it is a decoder; HRM-Text divides
+    # embeddings by their initial standard deviation
+    read = ["attention_dropout", "is_decoder", "initializer_range"]
+    ignored = HARMLESS.difference(read).union(family.keys.ignored)
     assert not keys & ignored, "in the schema, and said to be ignored"
     assert set(family.keys.aliases.values()) <= keys
     assert not family.keys.aliases.keys() & keys

@@ -103,6 +103,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("granitemoehybrid", {"hidden_act": "gelu"}),
     ("granitemoehybrid", {"layer_types": ["sliding_attention"] * 40}),
     ("gpt_oss", {"swiglu_alpha": 1.0}),
+    ("hrm_text", {"num_key_value_heads": 4}),
     ("hy_v4", {"hidden_act": "gelu"}),
     ("hy_v4", {"index_topk_freq": 2}),
     ("hy_v4", {"first_k_dense_replace": 2}),
@@ -186,6 +187,23 @@ def test_heads_of_zamba2(key: str, value: int, message: str, changed: Change) ->
         load_config(changed("zamba2", **{key: value, "num_key_value_heads": None}))
     (found,) = raised.value.diagnostics
     assert (found.code, found.field, found.message) == ("contradiction", key, message)
+
+
+def test_layers_of_hrm_text(changed: Change) -> None:
+    """One key counts the layers of a module, the other those of all passes, or without the first those of a module."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("hrm_text", num_hidden_layers=16))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("contradiction", "num_hidden_layers")
+    assert found.message == "num_hidden_layers 16 is not the number of layers in all passes, 128"
+    of_module = load_config(changed("hrm_text", num_hidden_layers=16, num_layers_per_stack=None)).config
+    assert of_module == load_config(changed("hrm_text")).config
+
+
+def test_scale_of_embeddings(changed: Change) -> None:
+    """HRM-Text's default is the inverse of their standard deviation."""
+    config = load_config(changed("hrm_text", embedding_scale=None, initializer_range=0.25)).config
+    assert config.embedding.multiplier == 4.0
 
 
 @pytest.mark.parametrize(
@@ -566,11 +584,11 @@ def _reported(source: Source, overrides: list[str]) -> list[str | None]:
     return []
 
 
-_WITHOUT_N_LAYERS = {"llava", "longcat_flash", "nemotron_h"}
+_WITHOUT_N_LAYERS = {"hrm_text", "llava", "longcat_flash", "nemotron_h"}
 
 INVALID: list[tuple[str, str]] = [
     *((path.stem, "n_layers") for path in CONFIGS.glob("*.json") if path.stem not in _WITHOUT_N_LAYERS),
-    ("cohere2_moe", "first_k_dense_replace"), ("lfm3", "conv_bias"), ("longcat_flash", "num_layers"),
+    ("cohere2_moe", "first_k_dense_replace"), ("hrm_text", "num_hidden_layers"), ("lfm3", "conv_bias"), ("longcat_flash", "num_layers"),
     ("nemotron_h", "layers_block_type"),
 ]  # fmt: skip
 """A sample config, and a key, or the field that it fills."""

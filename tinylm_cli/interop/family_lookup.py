@@ -17,7 +17,7 @@ chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 
 deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert dory electra ernie
 ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma4_assistant gemma4_audio
 gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
-glm4v_text glmga granite_speech hrm_text hy_v4_vl hy_v4_vl_text hy_v4_vl_vision idefics2 idefics3 imagegpt
+glm4v_text glmga granite_speech hy_v4_vl hy_v4_vl_text hy_v4_vl_vision idefics2 idefics3 imagegpt
 inkling2_loop_text inkling2_text inkling_text
 internlm internlm2 internvl kimi_k25 llava_next llava_onevision longt5 marian mbart megatron-bert
 minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_diarize_audio mpnet mt5 musicgen
@@ -56,7 +56,6 @@ REASONS = {
     "dory": "its middle layers run several times per token, each time with keys and values of their own",
     "gemma4_assistant": "it reads the hidden states, keys and values of the model that it assists",
     "gemma4_unified_assistant": "it reads the hidden states, keys and values of the model that it assists",
-    "hrm_text": "its layers run several times per token, each time with keys and values of their own",
     "inkling2_loop_text": "its middle layers run several times, and read attention over the sums of earlier layers",
     "inkling2_text": "the inputs of its layers are attention over the sums of earlier layers",
     "inkling_text": "its attention adds learned biases of the distance, and its sub-layers end in convolutions",

@@ -217,6 +217,7 @@ FAMILIES = {
         Family("kimi_linear", "kimi_linear.KimiLinearKeys", "KimiLinearForCausalLM", "Kimi Linear"),
         Family("youtu", "deepseek.YoutuKeys", "YoutuForCausalLM", "Youtu-LLM"),
         Family("minicpm3", "minicpm3.MiniCPM3Keys", "MiniCPM3ForCausalLM", "MiniCPM3"),
+        Family("hrm_text", "hrm_text.HrmTextKeys", "HrmTextForCausalLM", "HRM-Text"),
         Family("helium", "helium.HeliumKeys", "HeliumForCausalLM", "Helium"),
         Family("ernie4_5", "ernie.Ernie45Keys", "Ernie4_5ForCausalLM", "ERNIE 4.5 without experts"),
         Family("ernie4_5_moe", "ernie.Ernie45MoeKeys", "Ernie4_5_MoeForCausalLM", "ERNIE 4.5 with experts"),

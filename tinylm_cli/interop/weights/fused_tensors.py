@@ -220,7 +220,7 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
     users = _users(config) if names.block is not None else {}
     for layer in range(config.n_layers):
         index, sublayer = divmod(layer, names.n_sublayers)
-        block, prefix = f"blocks.{layer}.", names.prefix.format(i=index)
+        block, prefix = f"blocks.{layer}.", _layer_prefix(config, names, index)
         if names.block is not None and layer in users:
             yield from _with_block(names.block, shapes, config, layer, users, names.prefix)
             prefix += names.block.own_prefix
@@ -234,6 +234,14 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
             yield from _split_rows(split, shapes, config, block, prefix)
         for module, stored in names.experts.items():
             yield from _each_expert(block + module, prefix + stored, shapes)
+
+
+def _layer_prefix(config: ModelConfig, names: TensorNames, layer: int) -> str:
+    """Return the name prefix of the modules of a layer, which may belong to a module of a hierarchical loop."""
+    n_low = config.loop.n_low_layers
+    if not names.low_prefix or n_low is None:
+        return names.prefix.format(i=layer)
+    return names.low_prefix.format(i=layer) if layer < n_low else names.prefix.format(i=layer - n_low)
 
 
 def _users(config: ModelConfig) -> dict[int, int]:
@@ -280,7 +288,7 @@ def _with_block(
 
 def constant_tensors(config: ModelConfig, names: TensorNames) -> dict[str, float]:
     """Return the value of each scalar that a checkpoint of this family and model stores as a constant, by full name."""
-    prefixes = [names.prefix.format(i=layer) for layer in range(config.n_layers)] if names.constants else []
+    prefixes = [_layer_prefix(config, names, layer) for layer in range(config.n_layers)] if names.constants else []
     return {prefix + name: value for prefix in prefixes for name, value in names.constants.items()}
 
 

@@ -588,7 +588,8 @@ _WITHOUT_N_LAYERS = {"hrm_text", "llava", "longcat_flash", "nemotron_h"}
 
 INVALID: list[tuple[str, str]] = [
     *((path.stem, "n_layers") for path in CONFIGS.glob("*.json") if path.stem not in _WITHOUT_N_LAYERS),
-    ("cohere2_moe", "first_k_dense_replace"), ("hrm_text", "num_hidden_layers"), ("lfm3", "conv_bias"), ("longcat_flash", "num_layers"),
+    ("cohere2_moe", "first_k_dense_replace"), ("hrm_text", "num_hidden_layers"), ("lfm3", "conv_bias"),
+    ("longcat_flash", "num_layers"),
     ("nemotron_h", "layers_block_type"),
 ]  # fmt: skip
 """A sample config, and a key, or the field that it fills."""

@@ -103,7 +103,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     if has_block:
         _keep_plain(blocks)
         blocks["block"] |= draw(_some({"shared_block": st.sampled_from(["a", "shared", "b-2"])}))
-    elif not blocks["block"].get("hyper_streams"):
+    elif not any(blocks["block"].get(name) for name in ("hyper_streams", "altup_streams", "depth_scaled_residual")):
         blocks["loop"] = draw(_loop(n_layers))
     assert list(blocks) == list(BLOCKS)
     text = st.characters(exclude_categories=["Cs"])

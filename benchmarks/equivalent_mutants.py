@@ -24,6 +24,12 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "the character of this code is printable, and is not escaped",
     (
+        "tinylm_cli/interop/families/mimo.py",
+        "MiMoV2FlashKeys.to_tinylm",
+        "super().to_tinylm(to) → pass",
+        0,
+    ): "no class above it maps keys",
+    (
         "tinylm_cli/interop/weights/fused_tensors.py",
         "_alternating_shape",
         "shapes[0] → shapes[1]",

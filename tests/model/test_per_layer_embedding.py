@@ -31,9 +31,9 @@ def test_inputs_of_layers(make_config: Make, randomized: Randomize) -> None:
 def test_residual(make_config: Make, randomized: Randomize) -> None:
     module = PerLayerInput(make_config(norm={"kind": "rmsnorm"}, feed_forward={"activation": "silu"}), 5)
     randomized(module)
-    x, own_input = torch.randn(2, 7, 16), torch.randn(2, 7, 5)
-    gated = functional.silu(module.gate(x)) * own_input
-    torch.testing.assert_close(module(x, own_input), x + module.norm(module.projection(gated)))
+    x, per_layer_input = torch.randn(2, 7, 16), torch.randn(2, 7, 5)
+    gated = functional.silu(module.gate(x)) * per_layer_input
+    torch.testing.assert_close(module(x, per_layer_input), x + module.norm(module.projection(gated)))
 
 
 def test_tokens_without_rows(make_config: Make, randomized: Randomize) -> None:

@@ -37,7 +37,7 @@ def test_formula(make_config: Make, randomized: Randomize) -> None:
     attended = shared.attention(shared.ln_1(torch.cat((x, embedded), dim=-1)), CAUSAL)
     added = block.shared_projection(shared.feed_forward(shared.ln_2(attended)))
     expected = x + block.mixers[0](block.ln_1(x + added))
-    torch.testing.assert_close(block(x, CAUSAL, with_block=(shared, embedded)), expected)
+    torch.testing.assert_close(block(x, CAUSAL, shared_block=(shared, embedded)), expected)
 
 
 def test_only_attention(make_config: Make, randomized: Randomize) -> None:
@@ -87,7 +87,7 @@ def test_adapters(make_config: Make, randomized: Randomize) -> None:
     randomized(shared)
     randomized(block)
     x, embedded = torch.randn(2, 2, 5, 16).unbind()
-    found = block(x, CAUSAL, with_block=(shared, embedded))
+    found = block(x, CAUSAL, shared_block=(shared, embedded))
     adapters = block.adapters
     assert adapters is not None
     assert shared.feed_forward is not None
@@ -101,4 +101,4 @@ def test_adapters(make_config: Make, randomized: Randomize) -> None:
         cast("nn.Linear", shared.feed_forward.gate_proj).weight.add_(of_gate)
         shared.feed_forward.up_proj.weight.add_(of_up)
     block.adapters = None
-    torch.testing.assert_close(block(x, CAUSAL, with_block=(shared, embedded)), found)
+    torch.testing.assert_close(block(x, CAUSAL, shared_block=(shared, embedded)), found)

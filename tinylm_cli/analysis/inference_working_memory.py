@@ -81,7 +81,7 @@ def forward_working_bytes(
                 *_gated_norms(kind, element_bytes),
                 *_laurel(kind, element_bytes),
                 *_feed_forward(kind, element_bytes),
-                *_own_input(kind, element_bytes),
+                *_per_layer_input(kind, element_bytes),
             )
         ]
     return tuple(points)
@@ -136,7 +136,7 @@ def _decode_layer(
     own_inputs += config.d_model * element_bytes if shared_blocks(config) else 0  # the embedding (D)
     own_inputs += has_shortcuts * config.d_model * element_bytes  # the output of the experts of the layer before (D)
     own_inputs += _loop_states(config) * config.d_model * element_bytes  # D each
-    others = (_gated_norms, _laurel, _feed_forward, _own_input)
+    others = (_gated_norms, _laurel, _feed_forward, _per_layer_input)
     streams = _streams(config, element_bytes)
     for row in (*mixing, *(row for of_part in others for row in of_part(config, element_bytes))):
         yield held + own_inputs + 2 * streams + row
@@ -305,7 +305,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     return tuple(residual_stream + norms + peak for peak in peaks)
 
 
-def _own_input(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
+def _per_layer_input(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     """Return the bytes per token of ``model/per_layer_embedding.py:PerLayerInput.forward``."""
     d_per_layer = config.embedding.d_per_layer
     # x, the projected output, the same normalized, the sum; the gate, activated, and a temporary

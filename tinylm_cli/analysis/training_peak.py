@@ -153,10 +153,10 @@ def training_timeline(
     with_block = [section.layers for section in table if section.layers is not None and not section.is_of_each_layer]
     pattern = layer_pattern(config)
     # the gradient of each later layer's own input, B × T × P
-    own_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
+    per_layer_input = run.tokens * (config.embedding.d_per_layer or 0) * element_bytes
     for of_layer, layer, number in _boundary_runs(run, table, layers):
         later = range(number + 1, n_runs(config))
-        gradients = later_gradients + _sum_over(params_by, later) * grad_element_bytes + len(later) * own_input
+        gradients = later_gradients + _sum_over(params_by, later) * grad_element_bytes + len(later) * per_layer_input
         saved = embedding_bytes + _sum_over(saved_by, range(runs.start, number))
         # the gradients of keys and values, B × T × G·(K + K_v) each
         waiting_kv = run.tokens * pending_gradient_elements(config, layer) * element_bytes
@@ -181,7 +181,7 @@ def training_timeline(
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
         tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
         # the gradients of the inputs of all layers, one by one and stacked
-        inputs = 2 * config.n_layers * own_input
+        inputs = 2 * config.n_layers * per_layer_input
         # the gradient of the embeddings, and of its copies, if any; with modules also theirs, and the sum of both
         n_streams = config.block.n_streams if config.block.n_streams > 1 else 0
         of_embeddings = residual_stream * (1 + n_streams) + WAITING * embedded
@@ -262,15 +262,15 @@ def _altup(run: ForwardPass, section: Section, gradients: int, saved: int, own: 
     config, tensors = run.config, layer_tensors(run)
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
     streams = vectors * config.block.n_streams  # B × T × n × D
-    own_input = total_bytes(tensor for tensor in tensors if tensor.part == "per_layer_input")
-    if own_input:  # the gradients of the streams, of the projected input, and of the hidden units, B × T × P each
+    per_layer_input = total_bytes(tensor for tensor in tensors if tensor.part == "per_layer_input")
+    if per_layer_input:  # the gradients of the streams, of the projected input, and of the hidden units, B × T × P each
         hidden = 2 * run.tokens * (config.embedding.d_per_layer or 0) * run.element_bytes
         yield PhaseMemory("backward", gradients, saved + own, streams + vectors + hidden)
     working = _CORRECTION_GRADIENTS * streams
-    if own_input and run.setup.recompute == "full":
+    if per_layer_input and run.setup.recompute == "full":
         # the gradient of the streams; recomputed: what the layer reads, the predictions, multiples of the error, sum
         working = 4 * streams + vectors
-    yield PhaseMemory("backward", gradients, saved + own - own_input, working)
+    yield PhaseMemory("backward", gradients, saved + own - per_layer_input, working)
     until_prediction = total_bytes(tensors[: _index_of(tensors, "altup mixing") + 1])
     gradients += sum(tensor.params for tensor in section.tensors) * run.setup.grad_element_bytes
     yield PhaseMemory("backward", gradients, saved + until_prediction, _PREDICTION_GRADIENTS * streams + vectors)

@@ -39,9 +39,9 @@ class LayerKVCache(NamedTuple):
 
     Attributes:
         new_keys: Slots for the new keys, (B, G, T, K); with a window shorter than T, only for the last ``window``.
-        new_values: Slots for the new values, (B, G, T, V).
+        new_values: Slots for the new values, (B, G, T, K_v).
         keys: Keys of all S cached positions, (B, G, S, K).
-        values: Values of all S cached positions, (B, G, S, V).
+        values: Values of all S cached positions, (B, G, S, K_v).
     """
 
     new_keys: Tensor
@@ -50,20 +50,20 @@ class LayerKVCache(NamedTuple):
     values: Tensor
 
     def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys (B, G, T, K) and values (B, G, T, V); return those to attend to, (B, G, S, K), (B, G, S, V).
+        """Store new keys (B, G, T, K) and values (B, G, T, K_v); return all to attend to, (B, G, S, K), (B, G, S, K_v).
 
         During prefill, attend to the keys and values just passed in: the ring buffer may have evicted some.
         """
         self.new_keys.copy_(ring_slots(keys, self.new_keys.shape[2]))
         self.new_values.copy_(ring_slots(values, self.new_values.shape[2]))
-        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K), (B, G, S, V)
+        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K), (B, G, S, K_v)
 
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:
         """Return the buffers of one layer: keys and values of at most ``window`` positions."""
         size = min(config.attention.window or capacity, capacity)
         rows = (1, batch_size, config.n_kv_heads, size)
-        return Buffer((*rows, config.d_head)), Buffer((*rows, config.d_value_per_kv_head))  # (1, B, G, S, K or V)
+        return Buffer((*rows, config.d_head)), Buffer((*rows, config.d_value_per_kv_head))  # (1, B, G, S, K or K_v)
 
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:
@@ -88,7 +88,7 @@ class SharedKV:
 
     Attributes:
         keys: (B, G, S, K), as the layer itself attends to them.
-        values: (B, G, S, V).
+        values: (B, G, S, K_v).
     """
 
     keys: Tensor
@@ -98,7 +98,7 @@ class SharedKV:
 class SelfAttention(SequenceMixer):
     """Multi-head attention: each of H heads averages values, weighted by softmax(q·k / √d_head).
 
-    Queries and keys have K = d_head dimensions, values V = d_value.
+    Queries and keys have K = d_head dimensions, values K_v = d_value.
     Llama 4 attends within chunks in most layers, and multiplies scores by a factor that grows with the position in the
     others (``model/attention_mask.py``). With ``attention.kv_from``, keys and values are those of an earlier layer.
 
@@ -152,7 +152,7 @@ class SelfAttention(SequenceMixer):
         d_values, d_out = config.n_kv_heads * self.d_value, config.n_heads * self.d_value
         projects_values = projects and not attention.keys_as_values
         self.v_proj = Linear(d_in, d_values, bias=attention.bias) if projects_values else None
-        d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·V
+        d_gate = config.n_heads if attention.gate_per_head else d_out  # H or H·K_v
         gate_bias = attention.gate_bias_kind
         self.gate_proj = Linear(d_in, d_gate, bias=gate_bias == "full") if attention.gate else None
         if not self.has_experts:
@@ -223,11 +223,13 @@ class SelfAttention(SequenceMixer):
         if self.k_proj is None:
             assert shared is not None, "an earlier layer has keys and values"
             (q,) = self._heads([self._queries(x, routes)], rotation)  # (B, H, T, K)
-            k, v = shared.keys, shared.values  # (B, G, S, K), (B, G, S, V)
+            k, v = shared.keys, shared.values  # (B, G, S, K), (B, G, S, K_v)
         else:
-            q, k, v = self._projected(x, self.k_proj, rotation, routes, adapters)  # (B, H, T, K), 2 × (B, G, T, K or V)
+            q, k, v = self._projected(
+                x, self.k_proj, rotation, routes, adapters
+            )  # (B, H, T, K), (B, G, T, K), (B, G, T, K_v)
             if cache is not None:
-                k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, V), S positions so far
+                k, v = cache.update(k, v)  # (B, G, S, K), (B, G, S, K_v), S positions so far
             if shared is not None:
                 shared.keys, shared.values = k, v
         if self.dynamic_mask is not None:
@@ -243,17 +245,17 @@ class SelfAttention(SequenceMixer):
             dropout=self.dropout if self.training else 0.0,
             softcap=self.softcap,
             sinks=self.sinks,
-        )  # (B, H, T, V), or (B, H, T, 2·K) in differential attention
+        )  # (B, H, T, K_v), or (B, H, T, 2·K) in differential attention
         if self.is_differential:
             attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
-        attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·V)
+        attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K_v)
         if self.gate_proj is not None:
-            gate = self.gate_proj(x)  # (B, T, H·V) or (B, T, H)
+            gate = self.gate_proj(x)  # (B, T, H·K_v) or (B, T, H)
             if self.gate_bias is not None:
                 gate = gate + self.gate_bias.repeat_interleave(gate.shape[-1] // self.n_heads)  # as gate
-            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·V)
+            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·K_v)
         if self.sub_norm is not None:
-            attended = self.sub_norm(attended)  # (B, T, H·V)
+            attended = self.sub_norm(attended)  # (B, T, H·K_v)
         out = self._output(attended, routes)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
@@ -265,7 +267,7 @@ class SelfAttention(SequenceMixer):
         return queries
 
     def _output(self, attended: Tensor, routes: AttentionRoutes | None) -> Tensor:
-        """Project the output of all heads (B, T, H·V) to (B, T, D)."""
+        """Project the output of all heads (B, T, H·K_v) to (B, T, D)."""
         if routes is not None:
             return self.experts.output(attended, routes)  # (B, T, D)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
@@ -279,18 +281,18 @@ class SelfAttention(SequenceMixer):
         routes: AttentionRoutes | None,
         adapters: BlockAdapters | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the queries (B, H, T, K), keys (B, G, T, K) and values (B, G, T, V) of ``x`` (B, T, D)."""
+        """Return the queries (B, H, T, K), keys (B, G, T, K) and values (B, G, T, K_v) of ``x`` (B, T, D)."""
         q, k = self._queries(x, routes), k_proj(x)  # (B, T, H·K), (B, T, G·K)
         if adapters is not None:
             q, k = adapted(q, x, adapters.q_proj), adapted(k, x, adapters.k_proj)  # (B, T, H·K), (B, T, G·K)
-        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·V)
+        v = k if self.v_proj is None else self.v_proj(x)  # (B, T, G·K_v)
         if adapters is not None:
-            v = adapted(v, x, adapters.v_proj)  # (B, T, G·V)
+            v = adapted(v, x, adapters.v_proj)  # (B, T, G·K_v)
         if self.clip is not None:
-            v = v.clamp(-self.clip, self.clip)  # (B, T, G·V)
-        v = _split_heads(v, self.d_value)  # (B, G, T, V)
+            v = v.clamp(-self.clip, self.clip)  # (B, T, G·K_v)
+        v = _split_heads(v, self.d_value)  # (B, G, T, K_v)
         if self.v_norm is not None:
-            v = self.v_norm(v)  # (B, G, T, V)
+            v = self.v_norm(v)  # (B, G, T, K_v)
         q, k = self._heads([q, k], rotation)  # (B, H, T, K), (B, G, T, K)
         return q, k, v
 
@@ -352,11 +354,11 @@ def _draw_lambda(values: Tensor, generator: torch.Generator) -> None:
 
 
 def gated(attended: Tensor, gate: Tensor) -> Tensor:
-    """Multiply the output of all heads (B, T, H·V) by the gate of each dimension (B, T, H·V) or head (B, T, H)."""
+    """Multiply the output of all heads (B, T, H·K_v) by the gate of each dimension (B, T, H·K_v) or head (B, T, H)."""
     if gate.shape == attended.shape:
-        return attended * gate  # (B, T, H·V)
-    by_head = attended.view(*gate.shape, -1)  # (B, T, H, V)
-    return (by_head * gate[..., None]).flatten(2)  # (B, T, H·V)
+        return attended * gate  # (B, T, H·K_v)
+    by_head = attended.view(*gate.shape, -1)  # (B, T, H, K_v)
+    return (by_head * gate[..., None]).flatten(2)  # (B, T, H·K_v)
 
 
 def ring_slots(x: Tensor, size: int) -> Tensor:

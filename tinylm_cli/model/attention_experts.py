@@ -61,11 +61,11 @@ class AttentionExperts(nn.Module):
         return queries.view(*x.shape[:2], self.top_k, self.n_kv_heads, -1).transpose(2, 3).flatten(2)  # (B, T, G·k·K)
 
     def output(self, attended: Tensor, routes: AttentionRoutes) -> Tensor:
-        """Project the output of all heads (B, T, H·V) to (B, T, D)."""
+        """Project the output of all heads (B, T, H·K_v) to (B, T, D)."""
         order, rows, _ = routes.dispatch
         batch, length, _ = attended.shape
-        by_head = attended.view(batch, length, self.n_kv_heads, self.top_k, -1)  # (B, T, G, k, V)
-        inputs = by_head.transpose(2, 3).reshape(len(order), -1)[order]  # (N·k, G·V)
+        by_head = attended.view(batch, length, self.n_kv_heads, self.top_k, -1)  # (B, T, G, k, K_v)
+        inputs = by_head.transpose(2, 3).reshape(len(order), -1)[order]  # (N·k, G·K_v)
         outputs = routes.dispatch.apply(self.o_proj.per_expert(), inputs)  # (N·k, D)
         outputs = outputs * routes.weights.flatten()[order, None]  # (N·k, D)
         out = outputs.new_zeros(batch * length, outputs.shape[-1]).index_add(0, rows, outputs)  # (N, D)

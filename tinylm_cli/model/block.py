@@ -28,7 +28,7 @@ from tinylm_cli.model.mixers.registry import mixer_classes
 from tinylm_cli.model.norm import build_norm, norm_before
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.rope import Rotation
-from tinylm_cli.model.sequence_mixer import InitialValue, LayerState, SequenceMixer, SideBySideState
+from tinylm_cli.model.sequence_mixer import InitialValue, LayerState, ParallelState, SequenceMixer
 from tinylm_cli.model.shared_block import SharedBlock
 from tinylm_cli.model.token_shift import ShiftState
 
@@ -180,24 +180,24 @@ class TransformerBlock(nn.Module):
         x: Tensor,
         mask: AttentionMask,
         rotation: Rotation | None = None,
-        cache: LayerState | SideBySideState | None = None,
-        own_input: Tensor | None = None,
+        cache: LayerState | ParallelState | None = None,
+        per_layer_input: Tensor | None = None,
         shared: SharedKV | SharedSelection | None = None,
-        with_block: tuple[SharedBlock, Tensor] | None = None,
+        shared_block: tuple[SharedBlock, Tensor] | None = None,
         shortcut: Shortcut | None = None,
     ) -> Tensor:
         """Map ``x`` to the same shape: (B, T, D), or with several residual streams (B, T, n, D).
 
         The last state in ``cache`` is that of channel mixing, if the block has it.
-        ``own_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
-        ``with_block`` is the shared block of the layer, if it has one, and the output of the embedding (B, T, D).
+        ``per_layer_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
+        ``shared_block`` is the shared block of the layer, if it has one, and the output of the embedding (B, T, D).
         ``shortcut`` has the output of the experts of the layer before, and stores that of this layer.
         """
         mixed_input, deferred = x, None if shortcut is None else shortcut.take()
-        if with_block is not None and self.shared_projection is not None:
-            block, embedded = with_block
+        if shared_block is not None and self.shared_projection is not None:
+            block, embedded = shared_block
             of_attention = None
-            if isinstance(cache, SideBySideState):
+            if isinstance(cache, ParallelState):
                 of_attention, cache = cache
             out = block(x, embedded, mask, rotation, of_attention, self.adapters)  # (B, T, D)
             mixed_input = x + self.shared_projection(out)  # (B, T, D)
@@ -210,7 +210,7 @@ class TransformerBlock(nn.Module):
             x = self.altup.correct(predicted, read, out)  # (B, T, n, D)
             del predicted, read, out
         if self.per_layer_input is not None:
-            x = self.per_layer_input(x, own_input)  # (B, T, D) or (B, T, n, D)
+            x = self.per_layer_input(x, per_layer_input)  # (B, T, D) or (B, T, n, D)
         x = x if self.layer_scalar is None else self.layer_scalar(x)  # (B, T, D) or (B, T, n, D)
         return x if deferred is None else x + deferred  # as x
 
@@ -220,7 +220,7 @@ class TransformerBlock(nn.Module):
         mixed_input: Tensor,
         mask: AttentionMask,
         rotation: Rotation | None,
-        cache: LayerState | SideBySideState | None,
+        cache: LayerState | ParallelState | None,
         shared: SharedKV | SharedSelection | None,
         shortcut: Shortcut | None,
     ) -> Tensor:
@@ -264,12 +264,12 @@ class TransformerBlock(nn.Module):
         return self._add(x, _written(feed_forward_out, write), self.post_ln_2)  # as x
 
     def _split_states(
-        self, cache: LayerState | SideBySideState | None
+        self, cache: LayerState | ParallelState | None
     ) -> tuple[Iterable[LayerState | None], ShiftState | None]:
         """Return the states of the mixers, and that of channel mixing."""
         if cache is None:
             return repeat(None), None
-        states = cache if isinstance(cache, SideBySideState) else (cache,)
+        states = cache if isinstance(cache, ParallelState) else (cache,)
         if not isinstance(self.feed_forward, ChannelMixing):
             return states, None
         last = states[-1]

@@ -38,7 +38,7 @@ class DynamicMask(nn.Module):
         """Return the mask of ``length`` queries with the biases of the keys, (B, H, T, S).
 
         Args:
-            v: Values of all S positions, (B, G, S, V).
+            v: Values of all S positions, (B, G, S, K_v).
             mask: Which keys each query may attend to.
             length: T.
         """

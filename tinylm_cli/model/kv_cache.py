@@ -11,7 +11,7 @@ from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.loop import layer_order
 from tinylm_cli.model.mixers.registry import mixer_classes
-from tinylm_cli.model.sequence_mixer import Buffer, LayerState, SideBySideState
+from tinylm_cli.model.sequence_mixer import Buffer, LayerState, ParallelState
 from tinylm_cli.model.token_shift import ShiftState
 
 _StateKind = tuple[tuple[type[LayerState], tuple[Buffer, ...]], ...]
@@ -81,7 +81,7 @@ class KVCache:
         """Discard all positions."""
         self.length = 0
 
-    def extend(self, count: int) -> list[LayerState | SideBySideState | None]:
+    def extend(self, count: int) -> list[LayerState | ParallelState | None]:
         """Reserve slots for the next ``count`` positions, and return each layer's state; None if it has none.
 
         The states are in the order in which layers run; a looped layer has one for each pass.
@@ -90,13 +90,13 @@ class KVCache:
         """
         assert count == 1 or self.length == 0
         start, self.length = self.length, self.length + count
-        states: list[LayerState | SideBySideState | None] = [None] * self._n_states
+        states: list[LayerState | ParallelState | None] = [None] * self._n_states
         for group in self._groups:
             mixer_states = [state.of_layers(buffers, start=start, count=count) for state, buffers in group.states]
-            group_states: list[LayerState | SideBySideState] = (
+            group_states: list[LayerState | ParallelState] = (
                 [*mixer_states[0]]
                 if len(mixer_states) == 1
-                else [SideBySideState(each) for each in zip(*mixer_states, strict=True)]
+                else [ParallelState(each) for each in zip(*mixer_states, strict=True)]
             )
             if len(group_states) == self._n_states:
                 return list(group_states)

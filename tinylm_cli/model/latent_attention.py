@@ -134,7 +134,7 @@ class LatentAttention(SequenceMixer):
         eps = attention.latent_norm_eps
         self.k_rope_norm = build_norm(config, self.d_rope, eps=eps) if attention.k_rope_norm else None
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
-        d_gate = config.n_heads * (1 if attention.gate_per_head else self.d_value)  # H or H·V
+        d_gate = config.n_heads * (1 if attention.gate_per_head else self.d_value)  # H or H·K_v
         self.gate_proj = Linear(d_gate_input, d_gate, bias=False) if attention.gate else None
         self.out_multiplier = attention.out_multiplier
         self.gate_activation = GATE_ACTIVATIONS[attention.gate_activation]
@@ -157,7 +157,7 @@ class LatentAttention(SequenceMixer):
 
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. The selected
         positions are stored in ``shared`` if it is given, or with ``attention.index_shared`` read from it. Shapes use
-        N = d_nope, R = d_rope, C = kv_rank and V = d_value.
+        N = d_nope, R = d_rope, C = kv_rank and K_v = d_value.
         """
         batch, length, _ = x.shape
         compressed, q_input = self._compressed_queries(x) if self.compresses_queries else (None, x)  # (B, T, Q), …
@@ -184,13 +184,13 @@ class LatentAttention(SequenceMixer):
         elif selected is not None:
             mask = restricted(mask, selected)
         if cache is not None and length == 1:
-            attended = self._attend_to_latents(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
+            attended = self._attend_to_latents(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, K_v)
         else:
-            attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
-        attended = attended.transpose(1, 2).reshape(batch, length, -1)  # (B, T, H·V)
+            attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, K_v)
+        attended = attended.transpose(1, 2).reshape(batch, length, -1)  # (B, T, H·K_v)
         if self.gate_proj is not None:
-            gate = self.gate_proj(q_input if self.concatenates else x)  # (B, T, H·V)
-            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·V)
+            gate = self.gate_proj(q_input if self.concatenates else x)  # (B, T, H·K_v)
+            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·K_v)
         out: Tensor = self.o_proj(attended)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
 
@@ -220,17 +220,17 @@ class LatentAttention(SequenceMixer):
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask
     ) -> Tensor:
         batch, length, _ = latent.shape
-        expanded = self.kv_b_proj(latent).view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + V)
-        k_nope, v = expanded.split((self.d_nope, self.d_value), dim=-1)  # (B, H, T, N), (B, H, T, V)
+        expanded = self.kv_b_proj(latent).view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + K_v)
+        k_nope, v = expanded.split((self.d_nope, self.d_value), dim=-1)  # (B, H, T, N), (B, H, T, K_v)
         shared = k_rope[:, None].expand(-1, self.n_heads, -1, -1)  # (B, H, T, R)
         q, k = torch.cat((q_nope, q_rope), dim=-1), torch.cat((k_nope, shared), dim=-1)  # (B, H, T, N + R) each
-        return self._sdpa(q, k, v, mask, self.sinks)  # (B, H, T, V)
+        return self._sdpa(q, k, v, mask, self.sinks)  # (B, H, T, K_v)
 
     def _attend_to_latents(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask
     ) -> Tensor:
-        weight = self.kv_b_proj.weight.view(self.n_heads, -1, self.kv_rank)  # (H, N + V, C)
-        to_keys, to_values = torch.split(weight, [self.d_nope, self.d_value], dim=1)  # (H, N, C), (H, V, C)
+        weight = self.kv_b_proj.weight.view(self.n_heads, -1, self.kv_rank)  # (H, N + K_v, C)
+        to_keys, to_values = torch.split(weight, [self.d_nope, self.d_value], dim=1)  # (H, N, C), (H, K_v, C)
         by_head = q_nope[:, :, 0].transpose(0, 1)  # (H, B, N), so that weights are not copied per sequence
         q_nope = (by_head @ to_keys).transpose(0, 1)[:, :, None]  # (B, H, 1, C)
         q = torch.cat((q_nope, q_rope), dim=-1)  # (B, H, 1, C + R)
@@ -238,8 +238,8 @@ class LatentAttention(SequenceMixer):
         q = q.transpose(1, 2)  # (B, 1, H, C + R), heads as positions, since all heads share the keys
         sinks = None if self.sinks is None else self.sinks.view(1, 1, -1, 1)  # (1, 1, H, 1)
         attended = self._sdpa(q, k, latent[:, None], mask, sinks).transpose(1, 2)  # (B, H, 1, C)
-        out = attended[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, V)
-        return out.transpose(0, 1)[:, :, None]  # (B, H, 1, V)
+        out = attended[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, K_v)
+        return out.transpose(0, 1)[:, :, None]  # (B, H, 1, K_v)
 
     def _sdpa(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, sinks: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0

@@ -75,16 +75,16 @@ class PerLayerInput(nn.Module):
         self.norm = build_norm(config)
         self.activation = ACTIVATIONS[config.feed_forward.activation]
 
-    def forward(self, x: Tensor, own_input: Tensor) -> Tensor:
+    def forward(self, x: Tensor, per_layer_input: Tensor) -> Tensor:
         """Map ``x`` to the same shape, (B, T, D) or (B, T, n, D), given the input of the layer (B, T, P)."""
         if self.n_streams is None:
-            return x + self._embedded(x, own_input)  # (B, T, D)
+            return x + self._embedded(x, per_layer_input)  # (B, T, D)
         first, others = torch.split(x, [1, self.n_streams - 1], 2)  # (B, T, 1, D), (B, T, n - 1, D)
         read = first.squeeze(2).clone()  # (B, T, D), of which autograd saves no more than one stream
-        out = self._embedded(read * self.scale, own_input)  # (B, T, D)
+        out = self._embedded(read * self.scale, per_layer_input)  # (B, T, D)
         return torch.cat((first, others + out.unsqueeze(2)), 2)  # (B, T, n, D)
 
-    def _embedded(self, x: Tensor, own_input: Tensor) -> Tensor:
-        hidden = self.activation(self.gate(x)) * own_input  # (B, T, P)
+    def _embedded(self, x: Tensor, per_layer_input: Tensor) -> Tensor:
+        hidden = self.activation(self.gate(x)) * per_layer_input  # (B, T, P)
         out: Tensor = self.norm(self.projection(hidden))  # (B, T, D)
         return out

@@ -33,7 +33,7 @@ def sdpa(
     Args:
         q: Queries (B, H, T, K).
         k: Keys (B, G, S, K), G dividing H.
-        v: Values (B, G, S, V).
+        v: Values (B, G, S, K_v).
         mask: Which keys each query attends to, and the factor on each query.
         scale: Factor on the scores; 1/√K if None.
         dropout: Dropout probability of the attention weights, in training.
@@ -42,7 +42,7 @@ def sdpa(
             the scores (B, H, T, S).
 
     Returns:
-        (B, H, T, V).
+        (B, H, T, K_v).
 
     References:
         Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762;
@@ -55,7 +55,7 @@ def sdpa(
     groups = q.shape[1] // k.shape[1]
     if softcap is None and sinks is None:
         if groups > 1 and q.device.type == "cpu" and not FUSED_GQA_ON_CPU:
-            return _sdpa_by_kv_head(q, k, v, mask, scale=scale, dropout=dropout)  # (B, H, T, V)
+            return _sdpa_by_kv_head(q, k, v, mask, scale=scale, dropout=dropout)  # (B, H, T, K_v)
         return functional.scaled_dot_product_attention(
             q,
             k,
@@ -65,9 +65,9 @@ def sdpa(
             is_causal=mask.is_causal,
             scale=scale,
             enable_gqa=groups > 1,
-        )  # (B, H, T, V)
+        )  # (B, H, T, K_v)
     if groups > 1:
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)  # (B, H, S, K), (B, H, S, V)
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)  # (B, H, S, K), (B, H, S, K_v)
     scores = q @ k.transpose(-2, -1) * (scale if scale is not None else 1 / math.sqrt(q.shape[-1]))  # (B, H, T, S)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)  # (B, H, T, S)
@@ -83,7 +83,7 @@ def sdpa(
         empty = scores.isneginf().all(-1, keepdim=True)  # (B, H, T, 1)
         weights = scores.masked_fill(empty, 0.0).to(softmax_dtype).softmax(-1).masked_fill(empty, 0.0)  # (B, H, T, S)
     weights = functional.dropout(weights.to(q.dtype), dropout) if dropout else weights.to(q.dtype)  # (B, H, T, S)
-    return weights @ v  # (B, H, T, V)
+    return weights @ v  # (B, H, T, K_v)
 
 
 def _sdpa_by_kv_head(
@@ -94,14 +94,16 @@ def _sdpa_by_kv_head(
     outputs = []
     for kv_head in range(k.shape[1]):
         heads = slice(kv_head * groups, (kv_head + 1) * groups)
-        key, value = (x[:, kv_head, None].expand(-1, groups, -1, -1) for x in (k, v))  # (B, H/G, S, K), (B, H/G, S, V)
+        key, value = (
+            x[:, kv_head, None].expand(-1, groups, -1, -1) for x in (k, v)
+        )  # (B, H/G, S, K), (B, H/G, S, K_v)
         values = mask.values
         if values is not None and values.shape[1] > 1:
             values = values[:, heads]  # (B or 1, H/G, T, S)
         outputs.append(
             sdpa(q[:, heads], key, value, AttentionMask(values, mask.is_causal), scale=scale, dropout=dropout)
         )
-    return torch.cat(outputs, dim=1)  # (B, H, T, V)
+    return torch.cat(outputs, dim=1)  # (B, H, T, K_v)
 
 
 def _masked(scores: Tensor, mask: AttentionMask) -> Tensor:

@@ -40,7 +40,7 @@ class LayerState(Protocol):
         """Return the state of each layer, with slots for ``count`` positions after the ``start`` cached ones."""
 
 
-class SideBySideState(tuple[LayerState, ...]):
+class ParallelState(tuple[LayerState, ...]):
     """The decoding states of one layer with several mixers, in their order."""
 
     __slots__ = ()

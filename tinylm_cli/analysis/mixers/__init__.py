@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import cast, get_args
 
 from tinylm_cli.analysis.mixers.mixer import Mixer
+from tinylm_cli.analysis.mixers.parallel_mixers import ParallelMixers
 from tinylm_cli.analysis.mixers.shared_block import SharedBlock
-from tinylm_cli.analysis.mixers.side_by_side import SideBySide
 from tinylm_cli.config.base import WITH_SHARED_BLOCK
 from tinylm_cli.config.choices import MIXERS_OF_LAYER, MixerKind
 from tinylm_cli.config.schema import ModelConfig
@@ -24,7 +24,7 @@ _CLASSES: dict[str, str] = {
     "mlstm": "mlstm.Mlstm",
     "rg_lru": "rg_lru.RgLru",
     "rwkv": "rwkv.Rwkv",
-    "none": "nothing.NoMixer",
+    "none": "no_mixer.NoMixer",
 }
 """Module and class of each single mixer. A command imports only those of its config, which shortens its start."""
 
@@ -33,7 +33,7 @@ _CLASSES: dict[str, str] = {
 def mixer(name: str) -> Mixer:
     """Return the costs of the layers whose ``block.mixer`` is ``name``."""
     if len(parts := MIXERS_OF_LAYER.get(name, ())) > 1:
-        return (SharedBlock if name in WITH_SHARED_BLOCK else SideBySide)(*map(mixer, parts))
+        return (SharedBlock if name in WITH_SHARED_BLOCK else ParallelMixers)(*map(mixer, parts))
     module, class_name = _CLASSES[name].split(".")
     return cast("Mixer", getattr(import_module(f"{__name__}.{module}"), class_name)())
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.mixers.mixer import InferencePass, Mixer, norm_bytes
-from tinylm_cli.analysis.mixers.side_by_side import SideBySide
+from tinylm_cli.analysis.mixers.parallel_mixers import ParallelMixers
 from tinylm_cli.analysis.saved_tensors.feed_forward import feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
@@ -28,7 +28,7 @@ BLOCK_OUTPUT = "shared block output"
 """The tensor (B, T, D) that the projection of the layer reads."""
 
 
-class SharedBlock(SideBySide):
+class SharedBlock(ParallelMixers):
     """Attention in a shared block, before another mixer, as ``model/block.py:TransformerBlock`` runs them.
 
     Args:

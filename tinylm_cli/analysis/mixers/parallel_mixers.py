@@ -16,7 +16,7 @@ from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.config.schema import ModelConfig
 
 
-class SideBySide(Mixer):
+class ParallelMixers(Mixer):
     """Mixers in parallel, as ``model/block.py:TransformerBlock`` adds them.
 
     Args:

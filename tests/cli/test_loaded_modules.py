@@ -27,20 +27,20 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 87, ["analysis", "config.hardware", "config.syntax_errors"]),
-        (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 100, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
-        (["list"], 0, 103, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
+        (["validate", "misspelled.yaml"], 1, 89, ["analysis", "config.hardware", "config.syntax_errors"]),
+        (["validate", "toy.yaml"], 0, 107, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 103, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["list"], 0, 106, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            150,
+            151,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (
             ["import", "hub"],
             0,
-            94,
+            96,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
         (["design", "--params", "100M"], 0, 160, ["config.fixes", "config.syntax_errors"]),

@@ -250,14 +250,18 @@ class SelfAttention(SequenceMixer):
             attended = self._subtract_pairs(attended)  # (B, H/2, T, 2·K)
         attended = attended.transpose(1, 2).reshape(*x.shape[:2], -1)  # (B, T, H·K_v)
         if self.gate_proj is not None:
-            gate = self.gate_proj(x)  # (B, T, H·K_v) or (B, T, H)
-            if self.gate_bias is not None:
-                gate = gate + self.gate_bias.repeat_interleave(gate.shape[-1] // self.n_heads)  # as gate
-            attended = gated(attended, self.gate_activation(gate))  # (B, T, H·K_v)
+            attended = gated(attended, self.gate_activation(self._gate(x, self.gate_proj)))  # (B, T, H·K_v)
         if self.sub_norm is not None:
             attended = self.sub_norm(attended)  # (B, T, H·K_v)
         out = self._output(attended, routes)  # (B, T, D)
         return out if self.out_multiplier == 1 else out * self.out_multiplier  # (B, T, D)
+
+    def _gate(self, x: Tensor, projection: Linear) -> Tensor:
+        """Return the input of the gate's activation, (B, T, H·K_v) or (B, T, H)."""
+        gate: Tensor = projection(x)  # (B, T, H·K_v) or (B, T, H)
+        if self.gate_bias is None:
+            return gate
+        return gate + self.gate_bias.repeat_interleave(gate.shape[-1] // self.n_heads)  # as gate
 
     def _queries(self, x: Tensor, routes: AttentionRoutes | None) -> Tensor:
         """Project ``x`` (B, T, D) to the queries of all heads, (B, T, H·K)."""

@@ -96,7 +96,7 @@ class FeedForward(Block):
         ge=0,
         le=MAX_N_EXPERTS,
         description="Zero-computation experts, which return their input (LongCat-Flash); the router selects among them,"
-        " too. FLOPs, active parameters and memory are upper bounds: those of tokens that select none of them.",
+        " too. FLOPs, active parameters and memory are upper bounds: they assume that no token selects one.",
     )
     d_expert: Annotated[int | None, EXPERTS] = optional(
         768, "Hidden size of an expert; default: d_ff.", ge=1, le=MAX_D_FF

@@ -1,4 +1,4 @@
-"""AltUp: parallel residual streams, of which each layer computes one and predicts the others."""
+"""AltUp: parallel residual streams; each layer computes one and predicts the others."""
 
 from __future__ import annotations
 

@@ -87,6 +87,7 @@ class _Run:
 
 
 _run = lru_cache(1024)(_Run)
+_layout = lru_cache(_CACHE_SIZE)(Layout)  # equal keys of the caches below are one object
 
 
 class Stages:
@@ -100,9 +101,9 @@ class Stages:
         state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
         self.state_run = _run(config, state_setup)
         self.groups = memory_groups(config, setup, layout)
-        self._state_layout = Layout(tensor=tensor, pipeline=pipeline, expert=layout.expert, virtual=virtual)
-        self._saved_layout = Layout(tensor=tensor, pipeline=pipeline, context=layout.context, virtual=virtual)
-        self._working_layout = Layout(pipeline=pipeline, context=layout.context, expert=layout.expert, virtual=virtual)
+        self._state_layout = _layout(tensor=tensor, pipeline=pipeline, expert=layout.expert, virtual=virtual)
+        self._saved_layout = _layout(tensor=tensor, pipeline=pipeline, context=layout.context, virtual=virtual)
+        self._working_layout = _layout(pipeline=pipeline, context=layout.context, expert=layout.expert, virtual=virtual)
         self._peaks: dict[int, tuple[int, dict[str, int]]] = {}  # by ZeRO stage
         self._batch_parts: dict[int, dict[str, int]] = {}  # parts that do not depend on ZeRO, by pipeline stage
 

@@ -34,7 +34,7 @@ main()
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            151,
+            152,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (

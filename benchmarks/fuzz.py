@@ -29,7 +29,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.fuzzing.checks import Finding, Outcome, findings
 from tests.fuzzing.inputs import KINDS, Case, make_case
 from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of
-from tests.fuzzing.run import PATIENCE, TIMEOUT, import_everything, reuse_parsers, run_here, run_process, write_files
+from tests.fuzzing.run import (
+    PATIENCE,
+    TIMEOUT,
+    import_everything,
+    repeat_if_slow,
+    reuse_parsers,
+    run_here,
+    run_process,
+    write_files,
+)
 
 CASES_PER_WORKER = 2000
 CASES_PER_PROCESS = 200
@@ -239,7 +248,7 @@ def _serve(pipe: Connection, seed: int, kinds: Sequence[str], folder: Path) -> N
 
 def _run(case: Case, number: int, folder: Path) -> Outcome:
     every = CASES_PER_PROCESS * (10 if case.uses_torch else 1)
-    return (run_process if number % every == 0 else run_here)(case, folder / "case")
+    return repeat_if_slow(run_process if number % every == 0 else run_here, case, folder / "case")
 
 
 def _repeat(seed: int, number: int, kinds: Sequence[str]) -> int:

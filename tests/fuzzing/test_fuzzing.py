@@ -12,11 +12,12 @@ import typer.main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzzing.checks import CHECKS, findings
+from tests.fuzzing import run
+from tests.fuzzing.checks import CHECKS, Outcome, findings
 from tests.fuzzing.inputs import KINDS, LLAMA, LLAMA_TENSORS, TOY, TOY_TENSORS, Case, encode_json, make_case
 from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of, new_findings
 from tests.fuzzing.mutate import safetensors_file
-from tests.fuzzing.run import reuse_parsers, run_here, run_process
+from tests.fuzzing.run import repeat_if_slow, reuse_parsers, run_here, run_process
 from tinylm_cli.cli import app
 
 EXAMPLES = {
@@ -48,7 +49,7 @@ def cases(kind: str) -> st.SearchStrategy[Case]:
 
 
 def assert_sound(case: Case, folder: Path) -> None:
-    outcome = run_here(case, folder)
+    outcome = repeat_if_slow(run_here, case, folder)
     new = new_findings(case.kind, findings(case, outcome))
     assert not new, f"{case.script()}\n{case.files}\n{outcome}"
 
@@ -73,6 +74,28 @@ def test_real_processes(number: int, folder: Path) -> None:
     here, process = run_here(case, folder), run_process(case, folder)
     assert not new_findings(case.kind, findings(case, process))
     assert (process.code, process.out, process.err) == (here.code, here.out, here.err)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reference", "slow"),
+    [
+        ([1.9, 0, 0], 0.045, False),
+        ([2.1, 2.3, 2.2], 0.045, True),
+        ([2.1, 2.3, 1.9], 0.045, False),
+        ([2.1, 2.3, 2.2], 0.09, False),
+        ([4.1, 4.3, 4.2], 0.09, True),
+        ([2.1, 2.3, 2.2], 0.02, True),
+    ],
+)
+def test_slow_case(
+    seconds: list[float], reference: float, slow: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The fastest of three runs decides, in proportion to the speed of the machine."""
+    runs = iter(seconds)
+    monkeypatch.setattr(run, "reference_seconds", lambda: reference)
+    case = Case("set", ("params", "tiny"))
+    outcome = repeat_if_slow(lambda *_: Outcome(0, "x\n", "", next(runs)), case, tmp_path)
+    assert [finding.check for finding in findings(case, outcome)] == ["time"] * slow
 
 
 def test_reused_parsers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

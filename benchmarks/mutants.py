@@ -159,7 +159,7 @@ def _change(site: Site) -> str:
 
 
 def _shown(node: ast.AST) -> str:
-    return " ".join(ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).split())
+    return " ".join(ast.unparse(node).split())
 
 
 @cache

@@ -188,12 +188,12 @@ class TestOptions:
         assert "blocks.1.attention" in here(*TOY, "--expand").out
 
     def test_many_blocks(self, here: Here) -> None:
-        deep = ("forward", "--config", "toy.yaml", "--set", "n_layers=20", "--meta")
+        deep = ("forward", "--config", "toy.yaml", "--set", "n_layers=20")
         named = [line.split("  ")[0] for line in here(*deep).out.splitlines() if line.startswith(("blocks", "…"))]
         assert named == ["blocks.0", "blocks.1", "… 17 more blocks (--expand)", "blocks.19"]
         assert here(*deep, "--expand").out.count("\nblocks.") == 20
         assert sum(stage["depth"] == 0 for stage in report(here(*deep, "--format", "json"))["stages"]) == 24
-        assert here(*deep[:-2], "n_layers=8", "--meta").out.count("\nblocks.") == 8
+        assert here(*deep[:-1], "n_layers=8").out.count("\nblocks.") == 8
 
     def test_kinds_of_layers(self, here: Here) -> None:
         words = ("forward", "lfm2-1.2b", "--set", "d_model=64", "--set", "vocab_size=256", "--meta")

@@ -56,24 +56,18 @@ def test_closed_form(config: ModelConfig) -> None:
 
 @given(small_configs())
 @settings(max_examples=40)
-def test_every_stage_is_traced(config: ModelConfig) -> None:
-    """Each part of a block has a description."""
-    stages, _ = trace_forward(TinyTransformerLM.from_config(config, device="meta"), ids(5).to("meta"))
+def test_forward_on_meta(config: ModelConfig) -> None:
+    """Each part of a block has a description; on the meta device, the output has its shape."""
+    stages, output = trace_forward(TinyTransformerLM.from_config(config, device="meta"), ids(5).to("meta"))
     runs = [stage.name for stage in stages if stage.name.count(".") == 1 and stage.name.startswith("blocks.")]
     assert len(runs) == len(layer_order(config))
-
-
-@given(small_configs())
-@settings(max_examples=40)
-def test_meta_shapes(config: ModelConfig) -> None:
-    model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {
         "lm": (2, 5, 29),
         "token_classification": (2, 5, config.head.n_labels),
         "sequence_classification": (2, config.head.n_labels),
         "none": (2, 5, 16),
     }
-    assert model(torch.zeros(2, 5, dtype=torch.int64, device="meta")).shape == shapes[config.head.kind]
+    assert output.shape == shapes[config.head.kind]
 
 
 @given(small_configs())

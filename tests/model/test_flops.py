@@ -81,6 +81,19 @@ def one_of_each_layer(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"n_layers": min(config.n_layers, needed)})
 
 
+def one_per_structure(names: Sequence[str]) -> list[str]:
+    """Return the first model that has each set of layers: their mixers, attention, windows and experts."""
+    first: dict[object, str] = {}
+    for name in names:
+        kinds = layer_pattern(load_config(name).config).kinds
+        parts = [
+            (kind.block.mixer, kind.attention.kind, kind.attention.window is None, kind.feed_forward.n_experts is None)
+            for kind in kinds
+        ]
+        first.setdefault(frozenset(parts), name)
+    return list(first.values())
+
+
 def convolution_backward_flops(grad_shape: Shape, x_shape: Shape, w_shape: Shape, *settings: Any, **_: Any) -> int:
     """Return the FLOPs of the gradients of a convolution's input and weight, if they are computed.
 
@@ -130,7 +143,7 @@ def test_parts_sum_to_total(name: str) -> None:
     assert forward == sum(part.forward_flops for part in by_part.layers)
 
 
-@pytest.mark.parametrize("name", TWICE_BACKWARD)
+@pytest.mark.parametrize("name", one_per_structure(TWICE_BACKWARD))
 def test_gallery_train_flops(name: str) -> None:
     config = without_dropout(load_config(name).config)
     config = in_several_chunks(one_of_each_layer(config))
@@ -187,17 +200,7 @@ def test_gallery_forward_flops(name: str) -> None:
     assert layers == each
 
 
-def one_per_kind_of_layer(names: Sequence[str]) -> list[str]:
-    """Return the first model that has each set of mixers, with attention and experts of each kind."""
-    first: dict[object, str] = {}
-    for name in names:
-        kinds = layer_pattern(load_config(name).config).kinds
-        parts = [(kind.block.mixer, kind.attention.kind, kind.feed_forward.n_experts is None) for kind in kinds]
-        first.setdefault(frozenset(parts), name)
-    return list(first.values())
-
-
-@pytest.mark.parametrize("name", one_per_kind_of_layer(TWICE_BACKWARD))
+@pytest.mark.parametrize("name", one_per_structure(TWICE_BACKWARD))
 def test_recompute_flops(name: str) -> None:
     """Each layer whole: unless told otherwise, torch stops once it has what it kept nothing of."""
     config = without_dropout(load_config(name).config)
@@ -220,7 +223,7 @@ def convolution_step_flops(config: ModelConfig) -> int:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(config=small_configs())
 def test_any_model_flops(config: ModelConfig) -> None:
     """Of a forward pass, of both passes, and of a decoding step, on the CPU: small tensors are slower on meta.
@@ -262,7 +265,7 @@ def in_several_chunks(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"mamba2": config.mamba2.model_copy(update={"chunk_len": 8})})
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", one_per_structure(MODELS))
 def test_decode_flops(name: str) -> None:
     """Decoding reads what is cached; of latent attention, without expanding it."""
     config = without_dropout(load_config(name).config)

@@ -60,6 +60,20 @@ def test_attention_gradients(overrides: tuple[str, ...], fields: dict[str, Any],
     assert found.working_bytes == STREAM * element_bytes + gradients
 
 
+def test_gradients_at_hyper_connections() -> None:
+    """Each one has the gradients of its sub-layer, and the first one those of the whole second sub-layer."""
+    n, n_phases = 3, 4
+    found = [each for each in phases(*GQA, f"block.hyper_streams={n}") if each.name == "backward"]
+    assert len(found) == n_phases
+    network, second, first, attention = found
+    hyper = 2 * n * n * D + 2 * n + 2  # 2n weights from n · D elements, with their scales and offsets
+    assert (
+        second.gradients_bytes == network.gradients_bytes + (D * F + D) * BF16
+    )  # up_proj and the norm, after down_proj
+    assert first.gradients_bytes - second.gradients_bytes == (2 * (H + G) * K * D + D + hyper) * BF16
+    assert first.gradients_bytes > attention.gradients_bytes > network.gradients_bytes
+
+
 def test_latent_attention_gradients() -> None:
     """Every head has keys of its own, of d_nope and d_rope dimensions, and narrower values."""
     sizes = {"kv_rank": 5, "d_nope": 4, "d_rope": 2, "d_value": 9}

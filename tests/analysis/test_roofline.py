@@ -35,8 +35,10 @@ sizes = st.integers(1, 10**13)
 def _weights(draw: st.DrawFn) -> ReadWeights:
     if draw(st.booleans()):
         return ReadWeights(draw(sizes))
-    n_experts = draw(st.integers(1, 512))
-    return ReadWeights(draw(sizes), draw(sizes), n_experts, draw(st.integers(1, n_experts)))
+    routed, of_attention = [draw(st.integers(1, 512)) for _ in range(2)]
+    experts = draw(sizes), routed, draw(st.integers(1, routed))
+    attention_experts = draw(st.integers(0, 10**13)), of_attention, draw(st.integers(1, of_attention))
+    return ReadWeights(draw(sizes), *experts, *attention_experts)
 
 
 steps = st.builds(DecodeStep, _weights(), flops, st.integers(0, 10**11))
@@ -191,6 +193,7 @@ def test_slow_cache() -> None:
 
 @given(_weights(), st.integers(1, 10**4))
 def test_experts_read_by_a_batch(weights: ReadWeights, tokens: int) -> None:
+    weights = weights._replace(attention_expert_bytes=0)
     read = weights.read_bytes(tokens) - weights.dense_bytes
     assert weights.read_bytes(tokens) <= weights.read_bytes(tokens + 1)
     assert read <= weights.expert_bytes

@@ -83,7 +83,10 @@ def layer_backward(
             weights = 2 * down_proj  # gradients of up and down
             yield PhaseMemory("backward", gradients + weights, held - network, mixing)
     if config.block.hyper_streams is not None:
-        for name, later in (("hyper_2", feed_forward), ("hyper_1", feed_forward)):
+        for name in ("hyper_2", "hyper_1"):
+            last = max((n for n, tensor in enumerate(section.tensors) if tensor.name.startswith(f"{name}.")), default=0)
+            # gradients of the tensors of the layer that the forward pass reads after this hyper-connection
+            later = sum(tensor.params for tensor in section.tensors[last + 1 :]) * grad_element_bytes
             ends = [index for index, tensor in enumerate(tensors) if tensor.name == f"{name} weights"]
             for end in ends:  # gradients of the copies: the sum so far, by way of the sum, the projection and the norm
                 until = total_bytes(tensors[: end + 1])

@@ -277,7 +277,7 @@ def _compute_bound_batch(step: DecodeStep, peak: int, bandwidth: int) -> int | N
     margin = step.flops_per_sequence * bandwidth - step.cache_bytes_per_sequence * peak
     if margin <= 0:
         return None
-    weights = step.weights.dense_bytes + step.weights.expert_bytes
+    weights = step.weights.dense_bytes + step.weights.expert_bytes + step.weights.attention_expert_bytes
     batches = range(1, max(-(-weights * peak // margin), 1))
     return 1 + bisect_left(
         batches,

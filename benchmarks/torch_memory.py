@@ -22,7 +22,7 @@ MakeOptimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, ...]]
 
 
 def random_batch(config: ModelConfig, batch_size: int, seq_len: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return random tokens (B, T) and targets (B, T), each in its own storage; to classify sequences, targets (B)."""
+    """Return random tokens (B, T) and targets in separate storages; targets (B, T), or (B) to classify sequences."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(config.vocab_size, (batch_size, seq_len), generator=generator)
     shape = (batch_size,) if config.head.kind == "sequence_classification" else (batch_size, seq_len)
@@ -33,7 +33,7 @@ def random_batch(config: ModelConfig, batch_size: int, seq_len: int, device: str
 def training_loss(model: TinyTransformerLM, tokens: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy, computed in float32 or wider; without a head, the sum of the hidden states.
 
-    Multi-token prediction modules add theirs, each with targets of its own.
+    Multi-token prediction modules add one loss each, with shifted targets.
     """
     if model.config.head.n_mtp_layers:
         return _multi_token_loss(model, tokens, targets)
@@ -44,7 +44,7 @@ def training_loss(model: TinyTransformerLM, tokens: Tensor, targets: Tensor) -> 
 
 
 def _multi_token_loss(model: TinyTransformerLM, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum of the losses of the next token and of each module, whose targets are further on."""
+    """Return the sum of the losses of the next token and of each module, with shifted targets."""
     total, logits = torch.zeros((), device=tokens.device), model.multi_token_logits(tokens)
     for ahead in range(model.config.head.n_mtp_layers + 1):
         total = total + _cross_entropy(next(logits), targets.roll(-ahead, dims=1))
@@ -63,20 +63,20 @@ def attention_backend_of(math: bool) -> Any:  # noqa: FBT001
 
 def saved_bytes(model: TinyTransformerLM, batch_size: int, seq_len: int, *, math: bool = False) -> int:
     """Return the bytes of storages that autograd saves for the backward pass, without parameters and buffers."""
-    own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
-    kept: dict[int, torch.UntypedStorage] = {}
+    excluded_storages = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
+    saved_storages: dict[int, torch.UntypedStorage] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()  # kept alive, so that its id is not reused
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
+        if storage._cdata not in excluded_storages:
+            saved_storages[storage._cdata] = storage
         return tensor
 
     tokens, targets = random_batch(model.config, batch_size, seq_len)
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
     with hooks, attention_backend_of(math):
         training_loss(model.train(), tokens, targets)
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in saved_storages.values())
 
 
 def peak_bytes(
@@ -101,7 +101,7 @@ def peak_bytes(
     with warnings.catch_warnings(), tracker, attention_backend_of(math):
         warnings.simplefilter("ignore")  # a warning about hooks on a model whose output needs no gradient
         for _ in range(2):
-            steps.take(tokens, targets)
+            steps.run_step(tokens, targets)
             tracker.reset_mod_stats()
     return sum(int(device["Total"]) for device in tracker.get_tracker_snapshot("peak").values())
 
@@ -112,9 +112,9 @@ def cuda_peak_bytes(
     """Return the peak bytes allocated by CUDA's caching allocator in the second of two training steps."""
     tokens, targets = random_batch(model.config, batch_size, seq_len, "cuda")
     steps = TrainingSteps(model, make_optimizer, recompute=recompute)
-    steps.take(tokens, targets)
+    steps.run_step(tokens, targets)
     torch.cuda.reset_peak_memory_stats()
-    steps.take(tokens, targets)
+    steps.run_step(tokens, targets)
     return torch.cuda.max_memory_allocated()
 
 
@@ -134,7 +134,7 @@ class TrainingSteps:
             for block in (*model.blocks, *(module.block for module in model.mtp_modules)):
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
-    def take(self, tokens: Tensor, targets: Tensor) -> None:
+    def run_step(self, tokens: Tensor, targets: Tensor) -> None:
         """Run one training step."""
         torch.autograd.backward(training_loss(self.model, tokens, targets))
         for optimizer in self.optimizers:

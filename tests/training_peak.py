@@ -31,8 +31,8 @@ def measured_peak(config: ModelConfig, setup: TrainingSetup) -> int:
     model = TinyTransformerLM.from_config(config)
     batch = random_batch(config, setup.batch_size, setup.seq_len)
     steps = TrainingSteps(model, OPTIMIZERS["adamw"], recompute=setup.recompute == "full")
-    steps.take(*batch)  # when the states of the optimizer exist
+    steps.run_step(*batch)  # when the states of the optimizer exist
     states = (each for optimizer in steps.optimizers for state in optimizer.state.values() for each in state.values())
     held = {each.untyped_storage()._cdata: each for each in (*model.parameters(), *model.buffers(), *batch, *states)}
     resident: int = sum(each.untyped_storage().nbytes() for each in held.values())
-    return resident + peak_bytes(partial(steps.take, *batch))
+    return resident + peak_bytes(partial(steps.run_step, *batch))

@@ -28,7 +28,7 @@ DENSE, MIXTURE = ("tiny", "pythia-160m"), "mixtral-8x7b"
 def test_state_equals_torch(name: str, optimizer: Any) -> None:
     config = scaled_down(load_config(name).config)
     steps = TrainingSteps(TinyTransformerLM.from_config(config), OPTIMIZERS[optimizer], recompute=False)
-    steps.take(*random_batch(config, 1, 8))
+    steps.run_step(*random_batch(config, 1, 8))
     states = [state for each in steps.optimizers for state in each.state.values()]
     kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
     width = torch.float32.itemsize

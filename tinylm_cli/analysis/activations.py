@@ -63,7 +63,7 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
 def _layer(run: ForwardPass, group: LayerGroup) -> LayerActivations:
     """Return the tensors of each layer of a group, named ``layers, window 4096`` if others differ.
 
-    A looped layer saves tensors in each pass, and recomputes those of one pass at a time.
+    A looped layer saves tensors in each pass, and recomputes one pass at a time.
     """
     of_layer = run._replace(config=group.config)
     saved, recomputed = saved_by_layer(of_layer), recomputed_by_layer(of_layer)

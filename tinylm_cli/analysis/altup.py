@@ -34,7 +34,7 @@ def stream_projections(name: str, config: ModelConfig) -> Iterator[Tensor]:
 
 
 def altup_matmuls(config: ModelConfig, tokens: int) -> Iterator[Matmul]:
-    """Yield the matmuls of a layer beside those of its weights: each weight multiplies once, but the router twice."""
+    """Yield the matmuls of a layer beyond one per weight: the second use of the router, and the mixing of streams."""
     n, d = config.block.altup_streams, config.d_model
     if n is not None:
         flops = FLOPS_PER_ELEMENT * tokens
@@ -73,7 +73,7 @@ def saved_by_correction(run: ForwardPass) -> Iterator[SavedTensor]:
 
 
 def saved_by_projections(run: ForwardPass, when: str, first: SavedTensor, source: SavedTensor) -> Iterator[SavedTensor]:
-    """Yield the tensors that ``StreamProjections.project`` saves, given the first stream and what it projects.
+    """Yield the tensors that ``StreamProjections.project`` saves, given the first stream and the projected vectors.
 
     Each projected vector is scaled by a ratio of root mean squares.
     """

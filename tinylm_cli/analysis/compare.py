@@ -132,7 +132,7 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
         known |= {field: value for field, value in fields.items() if field in varying}
     for field in raw[0]:
         values = [known.get(field) for known in effective]
-        if field == "layers.pattern":  # the order of the kinds, and what they are
+        if field == "layers.pattern":  # the order of the kinds, and their fields
             values = [(known.get(field), known.get("layers.kinds")) for known in effective]
         unset = _all_equal([fields[field] for fields in raw]) and raw[0][field] in _UNSET
         if unset or _all_equal(values):

@@ -43,7 +43,7 @@ def forward_working_bytes(
     backend_of: BackendOf | None = None,
     kv_len: int | None = None,
 ) -> tuple[int, ...]:
-    """Return the bytes held by a forward pass without gradients, before the LM head, wherever memory may peak.
+    """Return the bytes held by a forward pass without gradients, before the LM head, at each point that may peak.
 
     Args:
         config: A validated config.

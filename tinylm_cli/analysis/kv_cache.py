@@ -19,8 +19,8 @@ from tinylm_cli.reports.serving import CacheKind, CacheLayers, CacheShape
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
     """Return the bytes of the KV cache.
 
-    The sum over layers of what each mixer caches, as the ``cache_bytes`` of its file in ``analysis/mixers/`` describes,
-    and of the last input of channel mixing.
+    The sum over layers of the cache of each mixer (``cache_bytes`` of its file in ``analysis/mixers/``) and of the last
+    input of channel mixing.
 
     Args:
         config: A validated config.

@@ -61,7 +61,7 @@ def layer_backward(
     held = saved + total_bytes(own)
     if config.block.altup_streams is not None:
         yield from _altup(run, section, gradients, saved, total_bytes(own))
-        residual_stream += vectors  # the gradient of what the layer reads, as a term of the error
+        residual_stream += vectors  # the gradient of the layer's input, as a term of the error
         freed = {tensor.name for tensor in saved_by_correction(run)}
         held -= total_bytes(tensor for tensor in own if tensor.name in freed or tensor.part == "per_layer_input")
     feed_forward = (
@@ -127,9 +127,9 @@ def _altup(run: ForwardPass, section: Section, gradients: int, saved: int, own: 
 def shared_block_backward(
     run: ForwardPass, table: TensorTable, section: Section, layer: int, gradients: int, saved: int
 ) -> Iterator[PhaseMemory]:
-    """Yield the phases of the backward pass of a layer: of its own mixer, then those of the block that it shares.
+    """Yield the phases of the backward pass of a layer: of its own mixer, then of its shared block.
 
-    The gradient of a weight of the block is added to that of later layers as soon as it is computed.
+    The gradient of a weight of the block is added to the sum over later layers as soon as it is computed.
 
     Args:
         run: The forward pass of a layer of this kind.

@@ -212,7 +212,7 @@ def n_layer_runs(config: ModelConfig, layers: LayerSet) -> int:
 
 
 def layer_runs(config: ModelConfig, layers: LayerSet, *, last_only: bool = False) -> LayerSet:
-    """Return the runs of some layers, as :func:`passes` numbers them; ``last_only`` those of their last pass."""
+    """Return the runs of some layers, as :func:`passes` numbers them; with ``last_only``, of their last pass."""
     if config.loop.n_loops is None:
         return layers
     parts = []

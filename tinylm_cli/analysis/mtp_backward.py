@@ -1,8 +1,8 @@
-"""The backward pass of multi-token prediction modules, which precedes that of the model, the last module first.
+"""The backward pass of multi-token prediction modules, which precedes the model's, the last module first.
 
-Each module runs its loss, its head, its layer and its projection. Meanwhile two gradients wait for others: that of the
-hidden states of the module before it, and that of the embeddings. Autograd sums the gradients of the shared LM head out
-of place, one module after the other. ``model/mtp.py`` has the modules; the letters are those of ``training_peak``.
+Each module runs its loss, its head, its layer and its projection. Meanwhile two gradients are partial sums: of the
+hidden states of the module before it, and of the embeddings. Autograd sums the gradients of the shared LM head out of
+place, one module after the other. ``model/mtp.py`` has the modules; letters as in ``training_peak``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Optimizer state: bytes that optimizers keep between steps, summed over the tensor table.
 
-A comment beside each formula names the state tensors that its terms count. The float32 master copy of the weights is
-not part of it: :func:`~tinylm_cli.analysis.training_memory.training_memory` counts it.
+A comment at each formula names the state tensors that its terms count. The float32 master copy of the weights is not
+part of it: :func:`~tinylm_cli.analysis.training_memory.training_memory` counts it.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def training_remedies(
         accelerator: The GPU.
         required_bytes: Returns the minimum for training.
         accelerators: Candidates for a larger GPU.
-        plan_bytes: Returns the bytes to report in a remedy, those of the selected plan; ``required_bytes`` if None.
+        plan_bytes: Returns the bytes of the selected plan, to report in a remedy; ``required_bytes`` if None.
         max_searches: Maximum number of searches for a layout; changes that would need more are not tried.
     """
     trials = _Trials(setup, accelerator, required_bytes, plan_bytes or required_bytes, max_searches)

@@ -295,7 +295,7 @@ def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
 
 
 def in_order(table: TensorTable) -> Iterator[tuple[Section, int | None]]:
-    """Yield each section of the model in order, that of each layer and of each MTP module with its index."""
+    """Yield each section of the model in order; sections of layers and MTP modules with their index."""
     layers = [section for section in table if section.is_of_each_layer]
     first, last, *modules = (section for section in table if section.layers is None)
     yield first, None

@@ -178,9 +178,9 @@ def _in_pass(
 ) -> Iterator[PhaseMemory]:
     """Yield the phases of a run of a looped layer.
 
-    Except in the last pass, the gradient of a weight is added to that of later passes as soon as it is computed. A
-    hidden state that several passes read has a gradient, which waits for those of earlier ones: that of the injected
-    input, and that of the high-level state in a pass of the low-level module.
+    Except in the last pass, the gradient of a weight is added to the sum over later passes as soon as it is computed.
+    The gradient of a hidden state that several passes read is held until the earliest of them has added to it: the
+    injected input, and the high-level state in passes of the low-level module.
 
     Args:
         phases: The phases of the layer without a loop.

@@ -82,7 +82,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments of the command, then resolve the parameters that depend on each other."""
-        with stdout_errors():  # prints --help, whose write errors are reported like those of other output
+        with stdout_errors():  # parsing prints --help; its write errors are reported like other output's
             rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             _merge_config(ctx)

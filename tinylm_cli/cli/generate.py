@@ -31,7 +31,7 @@ HEADS = {
     "token_classification": "classifies tokens",
     "none": "has no head",
 }
-"""What a model without an LM head is."""
+"""Description of a model without an LM head, by ``head.kind``."""
 
 MaxNewTokensOption = Annotated[
     int,

@@ -80,7 +80,7 @@ def list_(
 
 
 class _Filters(NamedTuple):
-    """What the published models of a list have in common."""
+    """The filters of a list of published models."""
 
     family: str | None
     mixer: str | None

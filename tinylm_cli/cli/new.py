@@ -65,7 +65,7 @@ def _path(name: str | None, output: Path | None) -> Path:
     """Return the file to write.
 
     Raises:
-        UsageError: If there is no name, or it is not that of a YAML file.
+        UsageError: If there is no name, or it does not name a YAML file.
     """
     if output is not None:
         suffix = output.suffix.lower()

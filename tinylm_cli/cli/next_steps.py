@@ -64,8 +64,8 @@ def next_step(step: str, following: str, *arguments: str) -> str:
     Args:
         step: The step that was taken, a key of ``NEXT_STEPS``.
         following: One of its successors.
-        arguments: Shell-quoted arguments of the command, those of the model first; empty ones are omitted. If the first
-            one is empty, the model came from standard input and cannot be named again.
+        arguments: Shell-quoted arguments of the command, the model first; empty ones are omitted. If the first one is
+            empty, the model came from standard input and cannot be named again.
 
     Returns:
         The command; empty if the model cannot be named, or if the training loop is not in the current folder.

@@ -84,7 +84,7 @@ def serving_setup(
 ) -> ServingSetup:
     """Return the setup that the options state; it is valid if ``errors`` stays empty.
 
-    Batch size and length default to those of training; the dtype and the attention kernel are those of training.
+    Batch size and length default to the training setup's; dtype and attention kernel are the training setup's.
 
     Args:
         options: The options of serving.

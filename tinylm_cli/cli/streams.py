@@ -1,4 +1,4 @@
-"""Write to standard output and standard error, whatever their encoding and state."""
+"""Write to standard output and standard error in any encoding, even if they are closed."""
 
 from __future__ import annotations
 

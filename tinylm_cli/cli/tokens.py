@@ -69,7 +69,7 @@ def tokenizer_of(
 
 def _holds(folder: Path, name: str) -> bool:
     try:
-        return os.path.lexists(folder / name)  # reading a pipe or a folder reports what it is
+        return os.path.lexists(folder / name)  # true for a pipe or a folder; reading it reports its type
     except ValueError:  # not a file name
         return False
 

@@ -32,7 +32,7 @@ KIND_NAME = r"[a-z][a-z0-9_-]{0,31}"
 class Block(BaseModel):
     """Base of every part of a config: frozen, with strict types and without unknown keys.
 
-    A class builds its validator when it first needs one: a block inside a config is validated by that of the config.
+    A class builds its validator on first use; the validator of the config also validates the blocks inside it.
     """
 
     # pydantic looks for fields that begin with "model_"; none does, and the search costs start-up time

@@ -193,7 +193,7 @@ class Norm(Block):
         "layernorm",
         description="layernorm: center and scale to unit variance; rmsnorm: scale to unit root mean square.",
     )
-    eps: float = Field(1e-5, gt=0, le=0.1, description="Added to the variance, against division by zero.")
+    eps: float = Field(1e-5, gt=0, le=0.1, description="Epsilon added to the variance to avoid division by zero.")
     placement: Placement = Field(
         "pre",
         description="pre: before each sub-layer; post: on its output, before the residual addition; sandwich: both;"
@@ -274,13 +274,12 @@ class ResidualBlock(Block):
     )
     skip_weight: Annotated[bool, SEQUENTIAL, ONE_STREAM] = Field(
         False,
-        description="Multiply the other term of the residual addition also by a learned weight of each dimension"
-        " (Doge).",
+        description="Multiply the skip connection also by a learned weight of each dimension (Doge).",
     )
     depth_scaled_residual: Annotated[bool, SEQUENTIAL, ONE_STREAM, WITHOUT_MTP, WITHOUT_PER_LAYER] = Field(
         False,
-        description="Multiply the output of a sub-layer also by √(1/k), and the other term of the residual addition by"
-        " √((k − 1)/k), where k is the number of terms in the sum, with the token embedding as the first (Beam).",
+        description="Multiply the output of a sub-layer also by √(1/k), and the skip connection by √((k − 1)/k), where"
+        " k is the number of terms in the sum, with the token embedding as the first (Beam).",
     )
     normed_residual: Annotated[bool, NORM_BEFORE, SEQUENTIAL] = Field(
         False,
@@ -360,7 +359,7 @@ class ResidualBlock(Block):
 
     @property
     def n_streams(self) -> int:
-        """Parallel residual streams between the layers: those of hyper-connections or AltUp, otherwise 1."""
+        """Parallel residual streams between the layers, of hyper-connections or AltUp; 1 without either."""
         return self.hyper_streams or self.altup_streams or 1
 
     @property

@@ -21,7 +21,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
 
     Kinds of layers that ``attention.window_pattern`` and ``feed_forward.n_dense_layers`` can select are spelled so. For
     others, ``layers.kinds`` is a list of the fields in which the kinds differ, and ``layers.pattern`` a list with the
-    index of each layer's kind. ``attention.kv_from`` is such an index, too; ``block.shared_block`` is that of a
+    index of each layer's kind. ``attention.kv_from`` is such an index, too; ``block.shared_block`` is the index of a
     shared block, in the order of their first layers.
     """
     if config.layers.kinds:

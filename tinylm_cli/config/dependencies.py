@@ -49,7 +49,7 @@ class Problem(NamedTuple):
 
 
 def value_text(value: object) -> str:
-    """Return a value of a field as a message shows it; that of an optional field without one is ``unset``."""
+    """Return the value of a field as messages show it; ``unset`` for None."""
     if value is None:
         return "unset"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -67,7 +67,7 @@ def applies(name: str, values: Mapping[str, Any]) -> bool:
 
 
 def applying_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the fields of a config that have an effect, in whichever of its kinds of layers."""
+    """Return the fields of a config that have an effect in at least one layer kind."""
     kinds = overrides_by_kind(values.get("layers.kinds", {})).values()
     variants = [{**values, **overrides} for overrides in kinds] or [dict(values)]
     return {name: value for name, value in values.items() if any(applies(name, variant) for variant in variants)}
@@ -96,7 +96,7 @@ class KindFields(NamedTuple):
 
     Attributes:
         own: The fields that each kind sets.
-        resolved: Every field of each kind: its own, on top of those of the config.
+        resolved: Every field of each kind: the fields of the config, overridden by its own.
         order: The kinds in the order in which layers list them, the pattern once; empty if it is invalid.
     """
 

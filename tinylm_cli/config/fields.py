@@ -85,7 +85,7 @@ def fields() -> dict[str, Field]:
 
 
 def field_of(name: str) -> Field:
-    """Return the field with a dotted name; that of a kind of layers is the field of the config that it overrides."""
+    """Return the field with a dotted name; for a field of a layer kind, the field of the config that it overrides."""
     schema, inner = schema_of(name)
     return fields()[inner if schema.within else name]
 

@@ -215,7 +215,7 @@ def _git(
         words: The arguments of git.
         query: A line of standard input.
         settings: Further config, by key.
-        max_bytes: The limit; by default that of a config.
+        max_bytes: The limit; default: the limit of a config file.
 
     References:
         https://git-scm.com/docs/git-config#ENVIRONMENT

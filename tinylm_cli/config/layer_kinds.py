@@ -26,9 +26,9 @@ class Stretch(NamedTuple):
 class LayerPattern:
     """The config of each layer; layers with equal configs are of one kind.
 
-    The config of a kind describes a model all of whose layers are of that kind: its fields are those that the layers
-    have, and none of them selects layers, as ``attention.window_pattern`` does. Only ``attention.kv_from`` refers to
-    another kind, by its name in ``names``.
+    The config of a kind describes a model with layers of that kind only: it has the fields of these layers, and no
+    field that selects layers, such as ``attention.window_pattern``. Only ``attention.kv_from`` refers to another kind,
+    by its name in ``names``.
 
     Attributes:
         kinds: The config of each kind, in the order in which the kinds first occur.
@@ -54,7 +54,7 @@ class LayerPattern:
 
 
 def mtp_layer(config: ModelConfig) -> ModelConfig:
-    """Return the config of the layer in each multi-token prediction module: that of the last layer."""
+    """Return the config of the layer in each multi-token prediction module: the config of the last layer."""
     pattern = layer_pattern(config)
     return pattern.kinds[pattern.kind(config.n_layers - 1)]
 
@@ -158,7 +158,7 @@ def shared_blocks(config: ModelConfig) -> Mapping[str, ModelConfig]:
 def _pattern(
     sequences: Iterable[tuple[range, tuple[T, ...]]], configs: Mapping[T, ModelConfig], names: Mapping[T, str]
 ) -> LayerPattern:
-    """Return the pattern of ranges of layers, over each of which a sequence of kinds repeats."""
+    """Return the pattern of ranges of layers; a sequence of kinds repeats over each range."""
     indices: dict[ModelConfig, int] = {}
     first_names: list[str] = []
     for kind, kind_config in configs.items():

@@ -43,10 +43,10 @@ Sinusoidal and learned positions are added to the embeddings; norms after the re
 
 
 def broken_rules_of_model(values: Values) -> Iterator[Problem]:
-    """Yield a problem for each broken rule of a config, in whichever of its kinds of layers.
+    """Yield a problem for each broken rule of a config and of its layer kinds.
 
-    A field of the config may lack what it requires in some kinds of layers, but not in all. Nothing is reported about
-    the layers if ``layers`` itself has an invalid value.
+    The requirements of a field of the config must be met in at least one layer kind. Nothing is reported about the
+    layers if ``layers`` itself has an invalid value.
     """
     if any(name not in values for name in (*SEQUENCES, KINDS)):
         return
@@ -102,7 +102,7 @@ def _order_is_complete(values: Values) -> Iterator[Problem]:
     yield from undefined
     used = {name for names in listed.values() for name in names}
     for name in kinds:
-        if name not in used and not undefined:  # which may be what a misspelled name means
+        if name not in used and not undefined:  # an undefined name may be a misspelling of this one
             message = f"{KINDS}.{name} has no effect: no layer is of this kind"
             yield Problem(
                 "without-effect", (f"{KINDS}.{name}",), message, f"remove it, or add {name} to layers.pattern"
@@ -199,7 +199,7 @@ def _broken_rules_of_kinds(values: Values, fields: KindFields) -> Iterator[Probl
     shown: set[Problem] = set()
     for name, overrides in kinds.items():
         for problem in broken_rules(fields.resolved[name]):
-            if problem not in shown:  # a problem of the common fields alone is that of several kinds
+            if problem not in shown:  # a problem of the common fields occurs in several kinds
                 shown.add(problem)
                 yield _of_kind(problem, name, overrides)
 

@@ -51,7 +51,7 @@ class LoadedConfig(NamedTuple):
         source: The preset's name, the path as given, or ``<stdin>``.
         config: The validated config. ``nominal_params`` and its tolerance are dropped if an override changes the
             parameter count.
-        origins: The place of each dotted field in its source, those of kinds of layers included; None for a default.
+        origins: The place of each dotted field in its source, including fields of layer kinds; None for a default.
         left_out: A sentence about the parts of a multimodal model that the config leaves out; empty if there are none.
         other_params: Parameters of those parts, by name, if they are counted.
     """

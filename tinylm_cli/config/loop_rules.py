@@ -30,7 +30,7 @@ def loop_has_layers(value: Values) -> Iterator[Problem]:
 
 
 def _more_layers(n_layers: int, field: str) -> str:
-    """Return the remedy to write enough layers, if a model may have so many, or to omit a field."""
+    """Return the remedy to write ``n_layers``, if it is within the limit, or to omit a field."""
     return f"write n_layers: {n_layers}, or omit {field}" if n_layers <= MAX_N_LAYERS else f"omit {field}"
 
 

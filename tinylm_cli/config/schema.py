@@ -142,7 +142,7 @@ class ModelConfig(Block):
 
     @property
     def d_value(self) -> int:
-        """Value dimensions that a head attends to; in differential attention, those of two KV heads."""
+        """Value dimensions of a head; in differential attention, the dimensions of two KV heads."""
         return 2 * self.d_head if self.attention.differential else self.d_value_per_kv_head
 
     @property
@@ -249,7 +249,7 @@ _USED_BY: tuple[tuple[str, str, tuple[object, ...]], ...] = (
 
 
 def _uses(values: dict[str, Any], field: str, needed: tuple[object, ...]) -> bool:
-    """Return whether the layers of a config, or those of one of its kinds, have one of some values of a field."""
+    """Return whether the layers of a config, or of one of its kinds, have one of the ``needed`` values of a field."""
     layers = values.get("layers")
     kinds = layers.get("kinds") if isinstance(layers, dict) else None
     own = list(kinds.values()) if isinstance(kinds, dict) else []

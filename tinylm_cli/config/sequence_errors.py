@@ -1,4 +1,4 @@
-"""What is wrong in a sequence of kinds of layers, such as ``3 local full``, and where."""
+"""Errors in a sequence of layer kinds, such as ``3 local full``, and their positions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SequenceError(NamedTuple):
     Attributes:
         start: The first wrong character.
         end: The character after the last wrong one; ``start + 1`` for a missing one.
-        problem: What is wrong.
-        help: What to write.
+        problem: The error.
+        help: The remedy.
     """
 
     start: int
@@ -76,7 +76,7 @@ def find_sequence_error(text: str) -> SequenceError | None:
 
 
 def _wrong_name(found: str) -> tuple[str, str]:
-    """Return what is wrong with a word or character that is neither a count nor a name, and what to write."""
+    """Return the error message and the remedy for a word or character that is neither a count nor a name."""
     if joined := _JOINED.fullmatch(found):
         return (
             f"{quote(found)} is neither a count nor the name of a kind",

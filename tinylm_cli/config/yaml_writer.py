@@ -167,7 +167,7 @@ def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
 
 
 def effective_blocks(config: ModelConfig) -> dict[str, Any]:
-    """Return every field as nested data, without the blocks none of whose fields has an effect, as of other mixers."""
+    """Return every field as nested data; omits blocks that have no effect, such as other mixers."""
     dumped = config.model_dump()
     effective = {_block(name) for name in applying_fields(flatten(dumped))}
     return {name: value for name, value in dumped.items() if name not in BLOCKS or name in effective}

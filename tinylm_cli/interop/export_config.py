@@ -48,7 +48,7 @@ _ROUNDING = 4 * sys.float_info.epsilon
 class ExportedConfig(NamedTuple):
     """The config.json of an exported model."""
 
-    config: ModelConfig  # The model's config, or that of an equivalent model.
+    config: ModelConfig  # The model's config, or the config of an equivalent model.
     family: str  # The ``model_type`` that expresses it.
     document: dict[str, Any]  # The contents of config.json.
     # Fields in which an equivalent differs, e.g. ``position.kind: sinusoidal → learned``; empty if none.
@@ -75,7 +75,7 @@ def export_config(config: ModelConfig) -> ExportedConfig:
     """Return the config.json of the model, or of the equivalent with the fewest changes that a family can express.
 
     Raises:
-        UnableError: If no family expresses either; names what the nearest family lacks.
+        UnableError: If no family expresses either; names the fields that the nearest family lacks.
     """
     fields = canonical_fields(config)
     for candidate in (config, *_equivalents(config)):

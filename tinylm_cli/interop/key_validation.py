@@ -147,10 +147,10 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
     from tinylm_cli.config.validation_errors import diagnose_fields
 
     found = diagnose_fields(others, to.node, to.source, schema)
-    to.errors += [_respelled(each, to) for each in found]
+    to.errors += [_with_source_keys(each, to) for each in found]
     for detail in withheld:
         found = diagnose_fields([detail], to.node, to.source, schema)
-        to.withheld[str(detail["loc"][0])] = [_respelled(each, to) for each in found]
+        to.withheld[str(detail["loc"][0])] = [_with_source_keys(each, to) for each in found]
     to.values = keys.model_validate(plain)
 
 
@@ -164,9 +164,9 @@ def _report_not_an_object(name: str, node: Node, to: Translation) -> None:
 
 
 def _at_keys(errors: Iterable[ErrorDetails], plain: dict[str, Any]) -> list[ErrorDetails]:
-    """Return the errors with the types that pydantic tried left out of their locations; the first of each location.
+    """Return the first error at each location, without union members in its path.
 
-    For a value of no type of a union, such as an integer or "auto", pydantic reports an error for each type.
+    For a value that matches no member of a union, such as an integer or "auto", pydantic reports one error per member.
     """
     found: dict[tuple[str | int, ...], ErrorDetails] = {}
     for error in errors:
@@ -194,7 +194,7 @@ def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:
         inside[path[-1]] = value
 
 
-def _respelled(error: Diagnostic, to: Translation) -> Diagnostic:
+def _with_source_keys(error: Diagnostic, to: Translation) -> Diagnostic:
     """Return a diagnostic about a schema key with the key spelled as in the file."""
     key = error.field.removeprefix(to.prefix)
     spelled = to.display(key)

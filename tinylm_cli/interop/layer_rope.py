@@ -54,17 +54,17 @@ class ProportionalRopeKeys(Keys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, with a block for each layer type; that of an absent type is the family's."""
+        """Return the keys, with a block for each layer type; an absent layer type has the family's default block."""
         blocks = {name: dict(cls.default_rope[name]) for name in _BLOCKS}
         for kind in layer_pattern(config).kinds:
             if "attention" in kind.block.mixers:
                 name = "full_attention" if kind.attention.window is None else "sliding_attention"
-                blocks[name] = _written(kind)
+                blocks[name] = _rope_block(kind)
         return super().from_tinylm(config) | {"rope_parameters": blocks}
 
 
-def _written(kind: ModelConfig) -> dict[str, Any]:
-    """Return the block of the RoPE of a kind of layers."""
+def _rope_block(kind: ModelConfig) -> dict[str, Any]:
+    """Return the RoPE block of a layer kind."""
     position = kind.position
     if not position.proportional:
         return {"rope_type": "default", "rope_theta": position.theta}

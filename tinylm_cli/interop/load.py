@@ -26,9 +26,9 @@ SAVED_FILES = (SAVED_WEIGHTS, SAVED_CONFIG)
 """All files of such a folder."""
 
 
-# unlike those of Path, false for a name that is too long
+# unlike the methods of Path, false for a name that is too long
 _is_file, _is_folder = os.path.isfile, os.path.isdir
-_exists = os.path.lexists  # true for a pipe, a folder or a broken link, so that reading it reports what it is
+_exists = os.path.lexists  # true for a pipe, a folder or a broken link; reading it reports its type
 
 
 class ConfigText(NamedTuple):
@@ -36,7 +36,7 @@ class ConfigText(NamedTuple):
 
     source: Source  # The text and the name of its file.
     as_json: bool  # Whether the file name suggests a Hugging Face config.
-    # The model's name if its config has none: that of the folder that tinylm wrote, or empty to use the file's name.
+    # The model's name if its config has none: the name of a folder written by tinylm, or empty to use the file's name.
     name: str = ""
 
 

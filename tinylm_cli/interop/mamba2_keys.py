@@ -1,4 +1,4 @@
-"""Keys of Mamba-2 layers in a config.json: the bounds of the step size, and the keys that Bamba's successors share."""
+"""Keys of Mamba-2 layers in a config.json: bounds of the step size, and keys shared by Bamba-derived families."""
 
 # no deferred annotations, as in config.blocks
 
@@ -47,7 +47,7 @@ def step_limits(config: ModelConfig) -> dict[str, Any]:
 
 
 def mamba2_names(stored: str) -> tuple[dict[str, str], tuple[Fused, ...]]:
-    """Return the names of the modules of a Mamba-2 mixer called ``stored``, and those of its tensors per head."""
+    """Return the names of the modules of a Mamba-2 mixer called ``stored``, and of its tensors per head."""
     parts = {"in_proj": "in_proj", "conv": "conv1d", "norm": "norm", "out_proj": "out_proj"}
     modules = {f"mamba2.{ours}": f"{stored}.{theirs}" for ours, theirs in parts.items()}
     return modules, tuple(Fused((f"mamba2.{name}",), f"{stored}.{name}") for name in ("dt_bias", "A_log", "D"))
@@ -78,7 +78,7 @@ class Mamba2LayerKeys(key.Keys):
             to: The translation.
             d_inner: Dimensions of all heads together.
             d_inner_key: The key that determines them, for a message.
-            *others: Further keys that do.
+            *others: Other keys that determine them.
         """
         heads, d_head = self.mamba_n_heads, self.mamba_d_head
         if to.has_error("mamba_n_heads", "mamba_d_head", d_inner_key, *others):

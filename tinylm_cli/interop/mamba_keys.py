@@ -36,6 +36,6 @@ def put_dt_rank(to: Translation, name: str, value: int | str) -> None:
 
 
 def mamba_names(stored: str) -> tuple[dict[str, str], tuple[Fused, ...]]:
-    """Return the names of the modules of a Mamba mixer called ``stored``, and those of its other tensors."""
+    """Return the names of the modules of a Mamba mixer called ``stored``, and of its other tensors."""
     modules = {f"mamba.{ours}": f"{stored}.{theirs}" for ours, theirs in _MODULES.items()}
     return modules, tuple(Fused((f"mamba.{name}",), f"{stored}.{name}") for name in ("A_log", "D"))

@@ -62,7 +62,7 @@ class RopeBlocks(Keys):
     # dimensions of a head.
     fraction_key: ClassVar[str] = "partial_rotary_factor"
     scaling_names: ClassVar[Mapping[str, str]] = {}  # Scaling types that have another name in this family.
-    read_in_block: ClassVar[Collection[str]] = ()  # Keys of a block that ``to_tinylm`` reads, whatever the scaling.
+    read_in_block: ClassVar[Collection[str]] = ()  # Keys of a block that ``to_tinylm`` reads with every scaling type.
 
     max_position_embeddings: MaxLen = 2048
     original_max_position_embeddings: OptionalSize = None

@@ -82,7 +82,7 @@ class LayerWindowKeys(LlamaLikeKeys):
 
 
 class RopeLayerKeys(LlamaLikeKeys):
-    """Keys of a family in which some layers have no RoPE: those of 0 in ``no_rope_layers``, by default every n-th."""
+    """Keys of a family in which layers with a 0 in ``no_rope_layers`` have no RoPE, by default every n-th layer."""
 
     no_rope_layers: IntegerList = None
     no_rope_layer_interval: OptionalSize = 4

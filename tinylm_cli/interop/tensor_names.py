@@ -105,8 +105,7 @@ class TensorNames(NamedTuple):
     # Tensors outside the layers that are not the weight or bias of a stored module.
     top_level_tensors: dict[str, str] = {}  # noqa: RUF012 - read only
     splits: tuple[Split, ...] = ()  # Tensors of a layer that are stored as several.
-    # Name prefix of the layers of a low-level module; ``prefix`` is then that of the high-level module. Both count from
-    # 0.
+    # Name prefix of the layers of a low-level module; ``prefix`` is then the high-level module's. Both count from 0.
     low_prefix: str = ""
     block: BlockNames | None = None  # The names of shared transformer blocks.
     # Scalars of a layer that checkpoints store and the code of the family does not train, with the value that the

@@ -86,7 +86,7 @@ def _report_withheld(to: Translation, overridden: Collection[str]) -> None:
 
 
 def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:
-    """Return the sizes that no key of the file sets, whose position is that of the family's name."""
+    """Return the sizes that no key of the file sets; their position is the family name's."""
     return {
         name: node.scalar
         for name, node in _in_order(to.fields).items()

@@ -110,7 +110,7 @@ class Translation:
             self._report_once("contradiction", key, message, self.span_of(key), remedy)
 
     def span_of(self, *keys: str) -> Span:
-        """Return the position of the first of ``keys`` that the file has, else that of the family's name."""
+        """Return the position of the first of ``keys`` that the file has, else the position of the family's name."""
         entries = (self._entry(key) for key in keys)
         return next((entry.value.span for entry in entries if entry is not None), self.family_span)
 

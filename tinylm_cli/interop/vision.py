@@ -1,7 +1,7 @@
 """Parameters of the vision encoders of multimodal models, in closed form: plain vision transformers.
 
 Symbols: C channels, P patch size, S image size, D hidden size, F hidden size of the MLP, L layers, M merged patches per
-side, H d_model of the language model. Defaults of absent keys are those of transformers 5.24.
+side, H d_model of the language model. Absent keys have the defaults of transformers 5.24.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ _QWEN3 = _QWEN | {"depth": 27, "patch_size": 16, "hidden_size": 1152, "intermedi
 
 
 def _qwen2(values: Mapping[str, Any], _outer: Mapping[str, Any], _d_model: int) -> VisionParams:
-    """Qwen2-VL: Wang et al. 2024, https://arxiv.org/abs/2409.12191; ``hidden_size`` is that of the language model."""
+    """Qwen2-VL: Wang et al. 2024, https://arxiv.org/abs/2409.12191; ``hidden_size`` is the language model's."""
     sizes = _Sizes(values, _QWEN)
     width, hidden = sizes["embed_dim"], sizes["embed_dim"] * sizes["mlp_ratio"]
     mlp = 2 * width * hidden + hidden + width  # fc1 (F, D) and fc2 (D, F), with biases

@@ -57,5 +57,5 @@ class BlockAdapters(nn.Module):
 
 
 def adapted(projected: Tensor, x: Tensor, adapter: Adapter | None) -> Tensor:
-    """Return the output of a projection of ``x`` plus that of its adapter, if it has one."""
+    """Return the output of a projection of ``x``, plus the output of its adapter if it has one."""
     return projected if adapter is None else projected + adapter(x)

@@ -57,7 +57,7 @@ class AltUp(nn.Module):
 
         Args:
             predicted: The predictions, (B, T, n, D).
-            read: That of the first stream, which the layer has read, (B, T, D).
+            read: The prediction of the first stream, the input of the layer, (B, T, D).
             out: The output of the layer, (B, T, D).
 
         Returns:
@@ -83,7 +83,7 @@ class StreamProjections(nn.Module):
             self.register_module(name, Linear(config.d_model, config.d_model, bias=False))
 
     def project(self, sources: Iterable[Tensor], first: Tensor) -> Sequence[Tensor]:
-        """Return the projections of n - 1 vectors of each token (B, T, D), and before them that of the first stream."""
+        """Return the first stream and the projections of n - 1 vectors of each token, (B, T, D) each."""
         target = first.square().mean(-1, keepdim=True).sqrt()  # (B, T, 1)
         projections = (self._modules[name] for name in self._names)
         pairs = zip(projections, sources, strict=True)

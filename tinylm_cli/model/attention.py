@@ -187,7 +187,7 @@ class SelfAttention(SequenceMixer):
 
     @classmethod
     def state_class(cls, config: ModelConfig) -> type[LayerState]:
-        """Return the cache of a chunk, or of all positions or those of a window."""
+        """Return the cache of one chunk, or the cache of all positions or of a window."""
         return LayerChunkCache if config.attention.chunked else LayerKVCache
 
     @classmethod
@@ -215,7 +215,7 @@ class SelfAttention(SequenceMixer):
     ) -> Tensor:
         """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        In a shared block, ``x`` has 2D dimensions, and ``adapters`` are those of the layer.
+        In a shared block, ``x`` has 2D dimensions, and ``adapters`` belong to the layer that uses it.
         ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them. Keys and
         values are stored in ``shared`` if it is given, or with ``attention.kv_from`` read from it.
         """

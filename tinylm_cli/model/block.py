@@ -86,7 +86,7 @@ class TransformerBlock(nn.Module):
     In a parallel block, both sub-layers read the same ``x``. A block may have only one of the two.
     Several mixers read the same ``norm(x)``, and their outputs are added.
     With ``feed_forward.out_norm``, a norm follows the experts only.
-    With ``skip_weight``, learned weights of each dimension multiply the other term of each sum, ``x``.
+    With ``skip_weight``, learned weights of each dimension multiply the skip connection ``x``.
     With ``depth_scaled_residual``, the k-th sum is ``√((k − 1)/k) · x + √(1/k) · mixer(norm(x))``.
     With ``normed_residual``, the sums are ``norm(x) + mixer(norm(x))`` and ``norm(x) + feed_forward(norm(x))``.
     With ``feed_forward.shortcut``, the next block adds the output of the routed experts to its own output.
@@ -188,10 +188,10 @@ class TransformerBlock(nn.Module):
     ) -> Tensor:
         """Map ``x`` to the same shape: (B, T, D), or with several residual streams (B, T, n, D).
 
-        The last state in ``cache`` is that of channel mixing, if the block has it.
+        The last state in ``cache`` is the state of channel mixing, if the block has it.
         ``per_layer_input`` (B, T, P) is the token embedding of this layer, in a model with per-layer embeddings.
         ``shared_block`` is the shared block of the layer, if it has one, and the output of the embedding (B, T, D).
-        ``shortcut`` has the output of the experts of the layer before, and stores that of this layer.
+        ``shortcut`` holds the output of the previous layer's experts, and receives the output of this layer's.
         """
         mixed_input, deferred = x, None if shortcut is None else shortcut.take()
         if shared_block is not None and self.shared_projection is not None:
@@ -205,7 +205,7 @@ class TransformerBlock(nn.Module):
             x = self._sublayers(x, mixed_input, mask, rotation, cache, shared, shortcut)  # (B, T, D) or (B, T, n, D)
         else:
             predicted = self.altup.predict(x)  # (B, T, n, D)
-            read = predicted[:, :, 0].clone()  # (B, T, D), of which autograd saves no more than one stream
+            read = predicted[:, :, 0].clone()  # (B, T, D); the clone keeps autograd from saving all streams
             out = self._sublayers(read, read, mask, rotation, cache, shared, shortcut)  # (B, T, D)
             x = self.altup.correct(predicted, read, out)  # (B, T, n, D)
             del predicted, read, out
@@ -266,7 +266,7 @@ class TransformerBlock(nn.Module):
     def _split_states(
         self, cache: LayerState | ParallelState | None
     ) -> tuple[Iterable[LayerState | None], ShiftState | None]:
-        """Return the states of the mixers, and that of channel mixing."""
+        """Return the states of the mixers, and the state of channel mixing."""
         if cache is None:
             return repeat(None), None
         states = cache if isinstance(cache, ParallelState) else (cache,)
@@ -281,7 +281,7 @@ class TransformerBlock(nn.Module):
         return "" if self.window is None else f"{'chunk' if self.chunked else 'window'}={self.window}"
 
     def _skip(self, x: Tensor, normed: Tensor, factors: ResidualFactors, weight: Tensor | None) -> Tensor:
-        """Return the other term (B, T, D) of the residual addition, given the input of a sub-layer and its norm."""
+        """Return the skip connection (B, T, D), given the input of a sub-layer and its norm."""
         if self.normed_residual:
             x = normed
         if weight is not None:
@@ -303,13 +303,13 @@ class TransformerBlock(nn.Module):
 
 
 def _connect(connection: HyperConnection | None, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return what a sub-layer reads of the residual stream, (B, T, D), and the weights (B, T, n) that write to it.
+    """Return the input of a sub-layer, (B, T, D), and the weights (B, T, n) that add its output to the streams.
 
-    Without hyper-connections, it reads the stream itself, and its output is added without weights.
+    Without hyper-connections, the input is the stream itself, and the output is added without weights.
     """
     return (x, None) if connection is None else connection.connect(x)
 
 
 def _written(branch: Tensor, weights: Tensor | None) -> Tensor:
-    """Return what is added to the residual stream: the branch (B, T, D), or its multiples (B, T, n, D)."""
+    """Return the term added to the residual stream: the branch (B, T, D), or its multiples (B, T, n, D)."""
     return branch if weights is None else weights[..., None] * branch.unsqueeze(2)  # (B, T, D) or (B, T, n, D)

@@ -13,7 +13,9 @@ from tinylm_cli.model.token_shift import ShiftState, initial_mix, mix_parameter,
 
 
 class ChannelMixing(FeedForward):
-    """``sigmoid(receptance) · down(activation(up(x)))``, of two mixes of each position with the one before it.
+    """``sigmoid(receptance) · down(activation(up(x)))`` after token shift.
+
+    ``up`` and ``receptance`` read separate interpolations of each position with the previous one.
 
     Args:
         config: Uses d_model, d_ff, n_layers, norm and feed_forward.
@@ -35,7 +37,7 @@ class ChannelMixing(FeedForward):
         self.initial_values: dict[str, InitialValue] = {"mix_up": mix, "mix_receptance": mix}
 
     def forward(self, x: Tensor, cache: ShiftState | None = None) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); ``cache`` has the position before the first."""
+        """Map ``x`` (B, T, D) to (B, T, D); ``cache`` holds the last position of the previous call."""
         before = shift_tokens(x, None if cache is None else cache.last)  # (B, T, D)
         receptance = self.receptance_proj(torch.lerp(before, x, self.mix_receptance)).sigmoid()  # (B, T, D)
         mixed = torch.lerp(before, x, self.mix_up)  # (B, T, D)

@@ -27,8 +27,8 @@ class Router(Linear):
 
     A correction bias (``score_correction``, DeepSeek-V3's ``e_score_correction_bias``) affects the selection of
     experts, but not their weights; with ``correct_logits``, it is added to the logits instead of the scores. With
-    groups, experts are selected from the top groups only. The score of a group is
-    that of its best expert, or with sigmoid scores the sum of its best two.
+    groups, experts are selected from the top groups only. The score of a group is the score of its best expert, or
+    with sigmoid scores the sum of its best two.
 
     SparseMixer selects experts one after another. Each is weighted by a softmax over its logit and those similar to it,
     among the experts not selected before. Its training samples experts from this softmax, and estimates the gradient of
@@ -310,7 +310,7 @@ class ExpertFeedForward(nn.Module):
         """Map ``x`` (B, T, D) to (B, T, D).
 
         ``residual`` (B, T, D) is the residual stream before the norm whose output is ``x``; ``branch_norms`` read it.
-        With ``feed_forward.shortcut``, only the output of the shared experts is returned, and that of the routed
+        With ``feed_forward.shortcut``, the output of the shared experts is returned, and the output of the routed
         experts is stored in ``shortcut``.
         """
         routed: Tensor = self._routed(residual if self.has_branch_norms else x)  # (B, T, D)

@@ -143,7 +143,7 @@ class HiddenActivation(NamedTuple):
 
 
 def build_activation(config: ModelConfig, xielu: XIELU | None = None, *, routed: bool = False) -> HiddenActivation:
-    """Return the activation of ``config.feed_forward``, or ``xielu`` in its place; that of ``routed`` experts."""
+    """Return the activation of ``config.feed_forward``, or of its ``routed`` experts; ``xielu`` replaces it."""
     settings = config.feed_forward
     function = xielu or ACTIVATIONS[settings.activation]
     if routed and settings.expert_clamp is not None:

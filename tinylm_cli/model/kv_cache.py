@@ -108,7 +108,7 @@ class KVCache:
 def _state_kind(kind: ModelConfig, batch_size: int, capacity: int) -> _StateKind:
     """Return the decoding states of a layer of this kind and their buffers.
 
-    A mixer has none if it attends to keys and values of an earlier layer. That of channel mixing is the last.
+    A mixer has none if it attends to keys and values of an earlier layer. The state of channel mixing is the last.
     """
     mixers = mixer_classes(kind).values() if kind.attention.kv_from is None else ()
     states = [mixer.state_class(kind) for mixer in mixers]

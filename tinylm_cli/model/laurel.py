@@ -1,4 +1,4 @@
-"""LAuReL: a learned residual of low rank beside the sequence mixer."""
+"""LAuReL: a learned low-rank residual in parallel with the sequence mixer."""
 
 from __future__ import annotations
 

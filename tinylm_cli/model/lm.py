@@ -212,7 +212,7 @@ class TinyTransformerLM(nn.Module):
         Args:
             tokens: Ids (B, T), int64 or int32.
             mask: Replaces the causal and sliding-window masks; (B or 1, 1, T, T).
-            cache: KV cache of the positions before ``tokens``, to which those of ``tokens`` are appended.
+            cache: KV cache of the positions before ``tokens``; the positions of ``tokens`` are appended to it.
 
         Returns:
             Vectors (B, T, D) after the final norm, if the model has one.
@@ -221,7 +221,7 @@ class TinyTransformerLM(nn.Module):
         return self.ln_f(x) if self.config.norm.is_final else x  # (B, T, D)
 
     def multi_token_logits(self, tokens: Tensor) -> Iterator[Tensor]:
-        """Yield the logits (B, T, V) of the next token, then those of each multi-token prediction module, to train on.
+        """Yield the logits (B, T, V) of the next token, then of each multi-token prediction module, for training.
 
         Position t of module k predicts the token at position t + k + 1; its last k positions lack the embedding of the
         token k positions ahead, so their logits belong to no token. The logits of a module are computed when they are
@@ -365,7 +365,7 @@ class TinyTransformerLM(nn.Module):
     ) -> Iterator[Tensor]:
         """Yield the new tokens (B) of each step of :meth:`generate` as soon as they are sampled.
 
-        Arguments are those of :meth:`generate`. Errors are raised by the call, not by the first step.
+        Takes the arguments of :meth:`generate`. Errors are raised by the call, not by the first step.
         """
         sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         steps = decode(self, start_tokens, max_new_tokens, sampling=sampling, stop_token=stop_token)

@@ -18,7 +18,7 @@ class Loop(nn.Module):
 
     Each pass through the core reads ``norm(x)``, the normalized output of the pass or the prelude before it; the first
     pass without a prelude reads the embeddings. With input injection it reads ``norm(x) + first``, where ``first`` is
-    what the first pass reads otherwise.
+    the input of the first pass without injection.
 
     A hierarchical core has a low- and a high-level module, with hidden states ``low`` and ``high``. In each of
     ``n_loops`` cycles, ``low = norm(low_layers(low + high))`` is computed ``n_low_loops`` times, and then
@@ -57,7 +57,7 @@ class Loop(nn.Module):
             self.low_init.zero_()
 
     def shown_settings(self) -> Iterator[tuple[str, int]]:
-        """Yield the settings that are shown beside the module, by config field."""
+        """Yield the settings that the module tree shows, by config field."""
         yield "n_loops", self.n_loops
         if self.n_low_layers is not None:
             yield "n_low_layers", self.n_low_layers

@@ -101,7 +101,7 @@ def _part(module: nn.Module, parameters: list[tuple[str, Shape, str | None]], mo
     tensors = {
         name: _Part("Parameter", shape, prod(shape) if owner is None else 0, owner) for name, shape, owner in parameters
     }
-    own = ("weight", "bias") if "weight" in tensors else ()  # whose shape is that of the module
+    own = ("weight", "bias") if "weight" in tensors else ()  # shown in the line of the module
     children = {name: part for name, part in tensors.items() if name not in own} | modules
     if isinstance(module, RotaryPositions):
         children = {}  # encodings without parameters, which differ in their frequencies only

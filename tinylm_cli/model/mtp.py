@@ -1,8 +1,8 @@
 """Multi-token prediction (MTP): modules that predict tokens after the next one, for training.
 
 Module k, from 1, reads at position t the hidden states of the module before it (of the last layer for k = 1) and the
-embedding of the token at position t + k, and predicts the token at position t + k + 1. The embedding and the LM head
-are those of the model. Decoding does not run the modules.
+embedding of the token at position t + k, and predicts the token at position t + k + 1. The modules use the model's
+embedding and LM head. Decoding does not run them.
 
 Shapes: B batch, T positions, D d_model.
 
@@ -27,9 +27,9 @@ from tinylm_cli.model.rope import Rotation
 class MultiTokenModule(nn.Module):
     """``block(eh_proj([enorm(embedding of the token k positions ahead), hnorm(hidden states)]))``.
 
-    The names, and the order in which embeddings and hidden states are concatenated, are those of DeepSeek-V3's
-    checkpoint; its ``shared_head.norm`` is ``ln_f``. The hidden states of the last layer are read before the final norm
-    of the model, as figure 3 of the paper draws them.
+    Names, and the order of embeddings and hidden states in the concatenation, follow DeepSeek-V3's checkpoint; its
+    ``shared_head.norm`` is ``ln_f``. The hidden states of the last layer are read before the final norm of the model,
+    as in figure 3 of the paper.
 
     Args:
         config: The config of the model; uses d_model, norm and n_layers.

@@ -104,7 +104,7 @@ def build_norm(
 ) -> LayerNorm | RMSNorm:
     """Return the norm of ``config.norm`` over vectors of ``dim`` elements (d_model if None), on meta.
 
-    ``eps`` replaces that of the config. Unless it ``learns``, it has neither weight nor bias.
+    ``eps`` replaces ``norm.eps``. Unless it ``learns``, it has neither weight nor bias.
     """
     norm = config.norm
     kind = RMSNorm if norm.kind == "rmsnorm" else LayerNorm

@@ -1,4 +1,4 @@
-"""Per-layer embeddings: each layer reads a small embedding of the token, beside the residual stream (Gemma 4)."""
+"""Per-layer embeddings: each layer also reads a small embedding of the token (Gemma 4)."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class PerLayerEmbedding(nn.Module):
 class PerLayerInput(nn.Module):
     """``x + norm(projection(activation(gate(x)) · input))``, with the activation of the feed-forward network.
 
-    With AltUp, the gate reads the first residual stream times a learned ``scale``, and the sum is that of each of the
-    other streams.
+    With AltUp, the gate reads the first residual stream times a learned ``scale``, and the result is added to each of
+    the other streams.
 
     Args:
         config: The config of the layer's kind; uses d_model, norm, feed_forward.activation and block.altup_streams.
@@ -80,7 +80,7 @@ class PerLayerInput(nn.Module):
         if self.n_streams is None:
             return x + self._embedded(x, per_layer_input)  # (B, T, D)
         first, others = torch.split(x, [1, self.n_streams - 1], 2)  # (B, T, 1, D), (B, T, n - 1, D)
-        read = first.squeeze(2).clone()  # (B, T, D), of which autograd saves no more than one stream
+        read = first.squeeze(2).clone()  # (B, T, D); the clone keeps autograd from saving all streams
         out = self._embedded(read * self.scale, per_layer_input)  # (B, T, D)
         return torch.cat((first, others + out.unsqueeze(2)), 2)  # (B, T, n, D)
 

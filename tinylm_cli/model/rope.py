@@ -50,8 +50,8 @@ RotaryKey = tuple[Position, int]
 class RotaryPosition(nn.Module):
     """The RoPE frequency of each pair of dimensions; no parameters.
 
-    Position t rotates pair i by ``t · theta^(-2i / R)``, where R dimensions rotate. Proportional RoPE has the pairs of
-    an entire head, of which it rotates the first ones; the other frequencies are 0. RoPE scaling (linear, dynamic NTK,
+    Position t rotates pair i by ``t · theta^(-2i / R)``, where R dimensions rotate. Proportional RoPE has a frequency
+    for each pair of a head and rotates the first ones; the other frequencies are 0. RoPE scaling (linear, dynamic NTK,
     Llama 3, YaRN, LongRoPE) increases the wavelengths for longer sequences.
 
     Args:

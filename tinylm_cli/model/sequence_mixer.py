@@ -25,7 +25,7 @@ class Buffer(NamedTuple):
     """A buffer in which one layer keeps its decoding state."""
 
     shape: tuple[int, ...]  # with a first dimension, along which the buffers of several layers are concatenated
-    is_upcast: bool = False  # whether it is in float32 or wider, whatever the dtype of the cache
+    is_upcast: bool = False  # whether it is in float32 or wider, independent of the dtype of the cache
 
 
 class LayerState(Protocol):
@@ -53,7 +53,7 @@ class SequenceMixer(nn.Module):
     ``cache`` is the layer's :class:`LayerState`, or None.
 
     Attributes:
-        label: What it is, for the report of a forward pass.
+        label: Its description in the report of a forward pass.
         State: Its decoding state.
     """
 

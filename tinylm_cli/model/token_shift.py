@@ -1,4 +1,4 @@
-"""Token shift: RWKV reads the vector of each position mixed with that of the position before it."""
+"""Token shift: RWKV interpolates the vector of each position with the vector of the position before it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shift_tokens(x: Tensor, last: Tensor | None = None) -> Tensor:
 
     Args:
         x: (B, T, D).
-        last: The vector before the first position, (B, 1, D), replaced by that of the last one; None: zeros.
+        last: The vector before the first position, (B, 1, D), replaced by the last vector; None: zeros.
     """
     if last is None:
         return functional.pad(x[:, :-1], (0, 0, 1, 0))  # (B, T, D)

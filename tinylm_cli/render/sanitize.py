@@ -77,7 +77,7 @@ _WORKFLOW_COMMAND = (
 def without_workflow_commands(text: str) -> str:
     r"""Return ``text`` with no line that a CI runner would obey, such as ``::error::…`` or ``##[error]…``.
 
-    The first character of such a command becomes an escape, ``\x3a`` or ``\x23``, wherever a line was wrapped.
+    The first character of such a command becomes an escape, ``\x3a`` or ``\x23``, even on a wrapped line.
 
     References:
         https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands

@@ -37,7 +37,7 @@ class Remedy(Record):
     """The fewest changes that make it fit."""
 
     changes: tuple[Change, ...]  # The changes.
-    needed_bytes: int  # Memory needed after them; with a search for layouts, that of the fastest plan that fits.
+    needed_bytes: int  # Memory needed after them; with a layout search, by the fastest plan that fits.
     capacity_bytes: int  # Memory available after them.
 
 

@@ -109,7 +109,7 @@ class ParamsExplanation(Record):
 
 
 class OtherPart(Record):
-    """A part of a multimodal model beside its language model."""
+    """A part of a multimodal model other than its language model."""
 
     name: str  # ``vision_encoder`` or ``projector``.
     params: int  # Its parameters.

@@ -15,8 +15,8 @@ class CacheLayers(Record):
 
     n_layers: int  # Their number; a looped layer counts once for each pass, as it has a cache in each.
     layers: str  # Their indices, such as ``0..4, 6..10, …, 24..25``; of looped layers also the number of passes.
-    # Multi-head, grouped-query, multi-query or latent attention; ``shared``: that of earlier layers is read; ``state``:
-    # of constant size; ``none``: nothing kept.
+    # Multi-head, grouped-query, multi-query or latent attention; ``shared``: reads the cache of an earlier layer;
+    # ``state``: a state of constant size; ``none``: no cache.
     kind: CacheKind
     n_heads: int | None  # Query heads; None without attention.
     n_kv_heads: int | None  # KV heads; None for latent attention.
@@ -24,13 +24,13 @@ class CacheLayers(Record):
     d_rope: int | None  # Dimensions of the rotary key cached with it; None for KV heads.
     d_index: int | None  # Dimensions of the key of an indexer cached with it; None without one.
     window: int | None  # Positions that a layer with a sliding window or chunks caches at most; None without one.
-    chunked: bool  # Whether a layer caches the positions of a chunk rather than those of a sliding window.
+    chunked: bool  # Whether a layer caches the positions of a chunk rather than of a sliding window.
     token_bytes: int  # Bytes of one token in all these layers, before a window is full; 0 if shared, and for states.
     state_bytes: int  # Bytes of the states of all these layers, per sequence of any length.
 
 
 class CacheShape(Record):
-    """What each kind of layers keeps of earlier tokens, and its size."""
+    """The cache of each layer kind, and its size."""
 
     dtype: str  # Data type of cached keys and values; states have the model's type, or float32.
     layers: tuple[CacheLayers, ...]  # Layers with equal caches, in the order in which they first occur.

@@ -29,7 +29,7 @@ class TrainingTime(Record):
     n_gpus: int  # GPUs that train the model.
     dtype: str  # Dtype of the matmuls.
     peak_flops_per_second: int  # Dense peak of one GPU for ``dtype``.
-    # Share of the peak that goes into the model's own FLOPs, without recomputation (MFU): that of the plan, or the
+    # Model FLOPs utilization (MFU): FLOPs of the model, without recomputation, over the peak; from the plan, or the
     # assumed share.
     utilization: float
     train_flops_per_token: int  # Forward and backward FLOPs, averaged over a sequence.

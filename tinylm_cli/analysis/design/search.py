@@ -26,7 +26,7 @@ def no_progress(_stage: str, _done: int, _total: int) -> None:
 
 
 def as_stage(stage: str, on_progress: OnProgress) -> OnProgress:
-    """Return a function that reports the progress of a search as that of ``stage``."""
+    """Return a function that reports the progress of a search under the name ``stage``."""
     return lambda _searching, done, total: on_progress(stage, done, total)
 
 

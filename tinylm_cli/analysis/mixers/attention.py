@@ -56,16 +56,16 @@ class Attention(Mixer):
         return _latent_attention(config) if config.attention.kind == "latent" else _attention(config)
 
     def matmuls(self, config: ModelConfig, counted: SequencePass) -> Iterator[Matmul]:
-        """Yield the two matmuls without weights, scores, and scores times values; and those of an indexer.
+        """Yield the matmuls without weights: scores, scores times values, and the matmuls of an indexer.
 
-        Of the pairs of positions, those that an indexer selects count in attention, as in a sparse kernel;
+        Attention counts only the pairs of positions that an indexer selects, as in a sparse kernel;
         ``model/latent_attention.py`` computes all pairs of a prompt, and masks the others.
         """
         attention = config.attention
         pairs = counted.pairs(attention.window or attention.index_top_k, chunked=attention.chunked)
         yield from _matmuls(config, pairs, absorbed=counted.decodes)
         if attention.dynamic_mask_top_k is not None and counted.decodes:
-            # a step projects all cached values again: 2 × (S - 1) × G × G·K_v beside those of the token
+            # a step projects all cached values again: 2 × (S - 1) × G × G·K_v, without the token's own
             d_values = config.n_kv_heads * config.d_value_per_kv_head
             again = FLOPS_PER_ELEMENT * (pairs - 1) * config.n_kv_heads * d_values
             yield Matmul("attention.dynamic_mask.proj", "attention", again, has_weight=True)
@@ -247,7 +247,7 @@ def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
 
 
 def _indexer(config: ModelConfig, q_rank: int) -> Iterator[Tensor]:
-    """Yield the tensors of the indexer, of which every GPU holds all, because all heads attend to its selection.
+    """Yield the tensors of the indexer. Every GPU holds all of them, because all heads attend to its selection.
 
     References:
         DeepSeek-AI 2025 (DeepSeek-V3.2), section 2.1, https://arxiv.org/abs/2512.02556

@@ -30,7 +30,7 @@ def attention_prefill_bytes(config: ModelConfig, inference: InferencePass) -> It
         if backend == "flash":
             mask = inference.tokens * min(config.attention.index_top_k, kv_len) * INT32_BYTES  # positions, B × T × k
         elif config.attention.index_top_k < kv_len:
-            # the mask of the selected positions, one for each sequence, and what the backend makes of it
+            # for each sequence: the mask of the selected positions, and the backend's additive mask
             mask = batch_size * (mask + seq_len * kv_len * (BOOL_BYTES + (element_bytes if backend == "fused" else 0)))
     copies = batch_size * kv_len * _copied_keys_and_values(config, element_bytes, backend)
     if config.attention.dynamic_mask_top_k is not None:
@@ -87,11 +87,11 @@ def _dynamic_mask(
     """Return the bytes of a dynamic mask of one sequence, and those held at each point that may peak while it is made.
 
     Follows ``model/dynamic_mask.py:DynamicMask.forward``. A flash kernel adds the biases and hides keys itself; the
-    selection then takes no more than the highest ranks.
+    selection then holds only the highest ranks.
     """
     heads, kv_heads, top_k = config.n_heads, config.n_kv_heads, config.attention.dynamic_mask_top_k or kv_len
     of_keys = kv_len * kv_heads * 4 * element_bytes  # logits, softplus, times the scale, exponential
-    # a copy of the cached values, those of all heads of a position side by side
+    # a copy of the cached values, with all heads of a position in one row
     d_copied = kv_heads * config.d_value_per_kv_head if seq_len == 1 and kv_heads > 1 else 0
     values = kv_len * d_copied * element_bytes
     if backend == "flash":
@@ -126,8 +126,8 @@ def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: i
 def _projections(config: ModelConfig) -> tuple[int, int, int]:
     """Return elements per token: of the query, of the key, and the sum over x, norm(x), query, key and value.
 
-    With ``attention.kv_from``, keys and values are those of an earlier layer: ``inference_working_memory.py`` counts
-    them for as long as they are held.
+    With ``attention.kv_from``, keys and values belong to an earlier layer: ``inference_working_memory.py`` counts them
+    for as long as they are held.
     """
     n_kv_heads = 0 if config.attention.kv_from else config.n_kv_heads
     d_query, d_keys = config.n_heads * config.d_head, n_kv_heads * config.d_head  # H·K, G·K
@@ -240,7 +240,7 @@ def _indexing(config: ModelConfig, kv_len: int, element_bytes: int, backend: Att
     queries = heads * d_index
     rotating = held + 3 * queries * element_bytes  # projected, rotated, by position
     weights = heads * (element_bytes + copy_bytes + upcast_bytes)  # projected, upcast, scaled
-    keys = d_index * copy_bytes  # of all positions, for each of which there is a token
+    keys = d_index * copy_bytes  # one per position, and there are as many tokens as positions
     scores = kv_len * upcast_bytes  # S
     if backend == "flash":
         positions = n_selected * INT32_BYTES

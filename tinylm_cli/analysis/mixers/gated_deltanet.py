@@ -4,8 +4,8 @@ Letters: B batch_size, T tokens, D d_model, G key heads, H value heads, K d_key,
 of a chunk.
 
 Operations are counted as matmuls. In chunks: k·kᵀ and q·kᵀ within chunks, ``2 · H · pairs · K`` each; the inverse of
-the system times the values, and the scores times what is written, ``2 · H · pairs · V`` each; reading the state with
-keys and with queries, and adding to it, ``2 · T · H · K · V`` each. ``pairs`` are those within chunks, as for
+the system times the values, and the scores times the delta-rule updates u, ``2 · H · pairs · V`` each; reading the
+state with keys and with queries, and adding to it, ``2 · T · H · K · V`` each. ``pairs`` lie within chunks, as for
 attention. In a decoding step, only the last three. The triangular solve is not counted, as in torch's FlopCounterMode;
 decays, gates and norms are elementwise.
 
@@ -83,14 +83,14 @@ class GatedDeltaNet(Mixer):
 
         tokens = 1 if counted.decodes else counted.tokens_in_chunks(settings.chunk_len)
         yield matmul("reads", tokens * sizes.state)  # k times the state: T × H × K × V
-        yield matmul("writes", tokens * sizes.state)  # k ⊗ what is written: T × H × K × V
+        yield matmul("writes", tokens * sizes.state)  # k ⊗ u: T × H × K × V
         yield matmul("outputs", tokens * sizes.state)  # q times the state: T × H × K × V
         if not counted.decodes:
             pairs = counted.pairs_in_chunks(settings.chunk_len)
             yield matmul("system", pairs * sizes.heads * settings.d_key)  # K·Kᵀ: H × pairs × K
             yield matmul("scores", pairs * sizes.heads * settings.d_key)  # Q·Kᵀ: H × pairs × K
             yield matmul("solution", pairs * sizes.values)  # the inverse times the values: H × pairs × V
-            yield matmul("within_chunks", pairs * sizes.values)  # the scores times what is written: H × pairs × V
+            yield matmul("within_chunks", pairs * sizes.values)  # the scores times u: H × pairs × V
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:  # noqa: ARG002
         """Return the bytes of the last L - 1 inputs of the convolution, and of the states, in float32 or wider."""
@@ -105,7 +105,7 @@ class GatedDeltaNet(Mixer):
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the delta rule, the norm and the gate save.
 
-        With the flash kernel, those of the kernels of flash-linear-attention, which recompute the states of chunks.
+        With the flash kernel, as the kernels of flash-linear-attention, which recompute the states of chunks.
 
         References:
             https://github.com/fla-org/flash-linear-attention/blob/main/fla/ops/gated_delta_rule/chunk.py
@@ -116,7 +116,7 @@ class GatedDeltaNet(Mixer):
         yield _narrow(run, "o_proj input", run.tokens * _sizes(run.config).values)
 
     def gradient_bytes(self, run: ForwardPass) -> int:
-        """Return the bytes of the gradients of the chunks, when those of all of them are complete."""
+        """Return the bytes of the gradients of all chunks."""
         settings, sizes = run.config.gated_deltanet, _sizes(run.config)
         size, rows = _chunks(run.config, run.setup.batch_size, run.seq_len)
         # keys and queries, decayed (3·K); values (V); the inverse, the system, the scores (Q)

@@ -4,11 +4,11 @@ Letters: B batch_size, T tokens, D d_model, H heads, K d_head, R gate_rank, L ke
 power of 2; P positions of all chunks of all sequences, with padding.
 
 Operations are counted as matmuls, as of gated DeltaNet. In chunks: k·kᵀ and q·kᵀ below the diagonal of each chunk,
-``2 · H · (pairs below the diagonal) · K`` each; the inverse of the system times the values, and the scores times what
-is written, ``2 · H · pairs · K`` each; reading the state with keys and with queries, and adding to it,
-``2 · T · H · K · K`` each. ``pairs`` are those within chunks, as for attention. In a decoding step, only the last
-three. The product of a query with the key of its own position is elementwise, as are decays, gates and norms; the
-triangular solve is not counted, as in torch's FlopCounterMode.
+``2 · H · (pairs below the diagonal) · K`` each; the inverse of the system times the values, and the scores times the
+delta-rule updates u, ``2 · H · pairs · K`` each; reading the state with keys and with queries, and adding to it,
+``2 · T · H · K · K`` each. ``pairs`` lie within chunks, as for attention. In a decoding step, only the last three. The
+product of a query with the key of its own position is elementwise, as are decays, gates and norms; the triangular
+solve is not counted, as in torch's FlopCounterMode.
 
 References:
     Kimi Team 2025 (Kimi Linear), section 3, https://arxiv.org/abs/2510.26692
@@ -96,7 +96,7 @@ class KimiDeltaAttention(Mixer):
             n_chunks, rest = n_chunks + 1, 0
         tokens = 1 if counted.decodes else n_chunks * size + rest
         yield matmul("reads", tokens * sizes.state)  # k times the state: T × H × K × K
-        yield matmul("writes", tokens * sizes.state)  # k ⊗ what is written: T × H × K × K
+        yield matmul("writes", tokens * sizes.state)  # k ⊗ u: T × H × K × K
         yield matmul("outputs", tokens * sizes.state)  # q times the state: T × H × K × K
         if not counted.decodes:
             below = n_chunks * _pairs_below(size) + _pairs_below(rest)
@@ -105,7 +105,7 @@ class KimiDeltaAttention(Mixer):
             of_chunk = size**2 if counted.attention == "full" else attended_pairs(size, None)
             pairs = n_chunks * of_chunk + attended_pairs(rest, None)
             yield matmul("solution", pairs * sizes.inner)  # the inverse times the values: H × pairs × K
-            yield matmul("within_chunks", pairs * sizes.inner)  # the scores times what is written: H × pairs × K
+            yield matmul("within_chunks", pairs * sizes.inner)  # the scores times u: H × pairs × K
 
     def cache_bytes(self, config: ModelConfig, *, seq_len: int, dtype: str) -> int:  # noqa: ARG002
         """Return the bytes of the last L - 1 inputs of the convolution, and of the states, in float32 or wider."""
@@ -120,13 +120,13 @@ class KimiDeltaAttention(Mixer):
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the delta rule, the norm and the gate save.
 
-        With the flash kernel, those of the kernels of flash-linear-attention, which recompute the states of chunks.
+        With the flash kernel, as the kernels of flash-linear-attention, which recompute the states of chunks.
 
         References:
             https://github.com/fla-org/flash-linear-attention/blob/main/fla/ops/kda/chunk.py
         """
         sizes, tokens = _sizes(run.config), run.tokens
-        yield x  # read by all projections but the second of two and o_proj
+        yield x  # read by every projection except `*_b_proj` of low rank and `o_proj`
         if sizes.rank:  # B × T × R, not sharded
             ranks = len(PROJECTED) * tokens * sizes.rank * run.element_bytes
             yield SavedTensor("low-rank projections", COMPONENT, ranks, "sequence")
@@ -134,7 +134,7 @@ class KimiDeltaAttention(Mixer):
         yield _narrow(run, "o_proj input", tokens * sizes.inner)  # B × T × H·K
 
     def gradient_bytes(self, run: ForwardPass) -> int:
-        """Return the bytes of the gradients of the chunks, when those of all of them are complete."""
+        """Return the bytes of the gradients of all chunks."""
         sizes = _sizes(run.config)
         size, rows = _chunks(run.config, run.setup.batch_size, run.seq_len)
         # keys and queries, decayed (3·K); decays, values (K each); the inverse, the system, the scores (Q each)
@@ -227,7 +227,7 @@ def _fused(run: ForwardPass) -> Iterator[SavedTensor]:
     yield _narrow(run, "convolution input", tokens * sizes.channels)
     yield _narrow(run, "queries, keys and values", tokens * sizes.channels)
     yield _wide(run, "inverse lengths", tokens * 2 * sizes.heads)  # of queries and of keys, B × T × H each
-    yield _narrow(run, "decay inputs", tokens * sizes.inner)  # of which the kernel computes the decays, B × T × H·K
+    yield _narrow(run, "decay inputs", tokens * sizes.inner)  # the kernel computes the decays from it, B × T × H·K
     yield _wide(run, "write strengths", tokens * sizes.heads)  # B × T × H
     # inverse systems and scores of each chunk, B × T × H × 64 each
     yield _narrow(run, "chunk matrices", 2 * tokens * sizes.heads * _SYSTEM_LEN)

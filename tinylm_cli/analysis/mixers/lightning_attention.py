@@ -84,7 +84,7 @@ class LightningAttention(Mixer):
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the linear attention, the norm and the gate save.
 
-        With the flash kernel, those of the kernels of flash-linear-attention, which recompute the states of chunks.
+        With the flash kernel, as the kernels of flash-linear-attention, which recompute the states of chunks.
 
         References:
             https://github.com/fla-org/flash-linear-attention/blob/main/fla/ops/simple_gla/chunk.py
@@ -146,7 +146,7 @@ def _wide(run: ForwardPass, name: str, elements: int) -> SavedTensor:
 
 
 def _chunks(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors of ``model/mixers/lightning_attention.py:chunked_linear_attention`` beside its arguments."""
+    """Yield the tensors of ``model/mixers/lightning_attention.py:chunked_linear_attention`` except its arguments."""
     sizes, batch, length = _sizes(run.config), run.setup.batch_size, run.seq_len
     size = min(run.config.lightning_attention.chunk_len, length)  # Q
     n_full, rest = divmod(length, size)

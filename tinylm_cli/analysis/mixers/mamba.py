@@ -80,7 +80,7 @@ class Mamba(Mixer):
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the scan and the gate save.
 
-        With the flash kernel, those of ``MambaInnerFn`` of the reference implementation, which runs all but the input
+        With the flash kernel, as ``MambaInnerFn`` of the reference implementation, which runs all but the input
         projection: it saves the outputs of the projections and of the scan, and recomputes the rest.
 
         References:
@@ -217,7 +217,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     if is_cast:
         yield core("z", run.tokens * inner)
     else:
-        yield _vectors(run, "in_proj output", X_AND_Z * inner, run.element_bytes)  # of which z is a view
+        yield _vectors(run, "in_proj output", X_AND_Z * inner, run.element_bytes)  # z is a view of it
     yield core("activated gate", run.tokens * inner)  # SiLU(z)
     yield _vectors(run, "out_proj input", inner, run.element_bytes)
 

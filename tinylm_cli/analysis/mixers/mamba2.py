@@ -98,9 +98,8 @@ class Mamba2(Mixer):
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the scan and the gated norm save.
 
-        With the flash kernel, those of ``MambaSplitConv1dScanCombinedFn`` of the reference implementation, which runs
-        all but the input projection: it saves that projection's output and the outputs of the scan, and recomputes the
-        rest.
+        With the flash kernel, as ``MambaSplitConv1dScanCombinedFn`` of the reference implementation, which runs all but
+        the input projection: it saves that projection's output and the outputs of the scan, and recomputes the rest.
 
         References:
             https://github.com/state-spaces/mamba/blob/main/mamba_ssm/ops/triton/ssd_combined.py
@@ -234,7 +233,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     if is_cast:
         yield core("z", run.tokens * sizes.inner)
     else:
-        yield _projected(run)  # of which z is a view
+        yield _projected(run)  # z is a view of it
     yield core("activated gate", run.tokens * sizes.inner)  # SiLU(z)
     if groups := _norm_groups(config):
         yield core("norm input", run.tokens * sizes.inner)

@@ -33,7 +33,7 @@ class InferencePass(NamedTuple):
 
     @property
     def upcast_bytes(self) -> int:
-        """Bytes of an element of what is computed in float32 at least."""
+        """Bytes of an element of a tensor upcast to at least float32."""
         return max(self.element_bytes, FLOAT32_BYTES)
 
     @property
@@ -93,7 +93,7 @@ class Mixer(ABC):
         return 0
 
     def summed_elements(self, config: ModelConfig) -> int:  # noqa: ARG002
-        """Return the elements per token that tensor parallelism sums over GPUs beside the output of the sub-layer."""
+        """Return the elements per token that tensor parallelism all-reduces in addition to the sub-layer's output."""
         return 0
 
     @abstractmethod
@@ -110,7 +110,7 @@ class Mixer(ABC):
 
     @abstractmethod
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
-        """Return the bytes that decoding one token of one sequence holds throughout, and wherever memory may peak.
+        """Return the bytes that decoding one token of one sequence holds throughout, and at each point that may peak.
 
         The cache of ``inference.kv_len`` positions is not included.
         """

@@ -60,7 +60,7 @@ class Mlstm(Mixer):
     row_parallel = ("o_proj",)
 
     def tensors(self, config: ModelConfig) -> Iterator[Tensor]:
-        """Yield the projections, those of the gates with biases, and the norm of the output."""
+        """Yield the projections (of the gates with biases), and the norm of the output."""
         d, sizes = config.d_model, _sizes(config)
         yield from linear(f"{COMPONENT}.q_proj", d, sizes.keys, COMPONENT, bias=False)  # (H·K, D)
         yield from linear(f"{COMPONENT}.k_proj", d, sizes.keys, COMPONENT, bias=False)  # (H·K, D)
@@ -99,7 +99,7 @@ class Mlstm(Mixer):
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the recurrence, the norm and the gate save.
 
-        With the flash kernel, those of the kernels of mlstm_kernels, which recompute the memories of chunks.
+        With the flash kernel, as the kernels of mlstm_kernels, which recompute the memories of chunks.
 
         References:
             https://github.com/NX-AI/mlstm_kernels/blob/main/mlstm_kernels/torch/chunkwise/triton_xl_chunk/fwbw.py
@@ -148,7 +148,7 @@ class Mlstm(Mixer):
         yield residual_stream + tokens * (2 * sizes.values + config.d_model) * narrow
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
-        """Return the bytes of the vectors of a step: x and norm(x), and those of the recurrence or of the gate."""
+        """Return the bytes of the vectors of a step: x and norm(x), and the vectors of the recurrence or the gate."""
         sizes, wide, narrow = _sizes(config), inference.upcast_bytes, inference.element_bytes
         residual_stream = 2 * config.d_model * narrow
         # the query; the key, before and after its cast
@@ -188,7 +188,7 @@ def _wide(run: ForwardPass, name: str, elements: int) -> SavedTensor:
 
 
 def _fused(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors that the fused kernel saves, beside its output."""
+    """Yield the tensors that the fused kernel saves, except its output."""
     sizes, tokens = _sizes(run.config), run.tokens
     yield _narrow(run, "queries, keys and values", tokens * (2 * sizes.keys + sizes.values))
     yield _wide(run, "gates", GATES * tokens * sizes.heads)  # B × T × 2·H
@@ -208,7 +208,7 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
 
 
 def _chunks(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield the tensors of ``model/mixers/mlstm.py:chunked_mlstm`` beside its arguments and results."""
+    """Yield the tensors of ``model/mixers/mlstm.py:chunked_mlstm`` except its arguments and results."""
     sizes, batch, length = _sizes(run.config), run.setup.batch_size, run.seq_len
     size = min(run.config.mlstm.chunk_len, length)  # Q
     n_full, rest = divmod(length, size)

@@ -23,7 +23,7 @@ class ParallelMixers(Mixer):
         *mixers: The mixers, in the order in which they run; the first caches tokens.
     """
 
-    column_parallel = ()  # those of its mixers, which are registered too
+    column_parallel = ()  # its mixers register theirs
     row_parallel = ()
     caches_tokens = True
 

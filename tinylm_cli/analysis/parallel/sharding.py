@@ -124,7 +124,7 @@ def layers_by_cost(config: ModelConfig, seq_len: int, layers: range) -> dict[int
 
 
 def stage_layer_kinds(config: ModelConfig, layout: Layout, stage: int) -> tuple[tuple[int, ModelConfig], ...]:
-    """Return the number and the config of equal layers in a pipeline stage, those of MTP modules last.
+    """Return the number and the config of equal layers in a pipeline stage, MTP modules last.
 
     A looped layer counts once for each pass.
     """
@@ -160,8 +160,8 @@ class StageParams(NamedTuple):
 
     shared: int  # outside routed experts
     routed: int  # in routed experts
-    shared_uses: int  # the first, those of looped layers once for each pass
-    routed_uses: int  # the second, likewise
+    shared_uses: int  # ``shared``, with looped layers counted once per pass
+    routed_uses: int  # ``routed``, with looped layers counted once per pass
 
 
 def stage_params(config: ModelConfig, layout: Layout, stage: int) -> StageParams:
@@ -209,7 +209,7 @@ def _sharded_table(config: ModelConfig, tensor: int, expert: int) -> TensorTable
 
 
 def is_routed(tensor: Tensor) -> bool:
-    """Return whether a tensor belongs to routed experts that expert parallelism shards; not those of attention."""
+    """Return whether expert parallelism shards a tensor: routed experts of feed-forward networks, not of attention."""
     return tensor.experts_per_token is not None and tensor.component == "experts"
 
 

@@ -199,7 +199,7 @@ class _ReplicaGroup(NamedTuple):
 
 @lru_cache(_CACHE_SIZE)
 def _replica_groups(run: _Run, layout: Layout, stage: int) -> tuple[_ReplicaGroup, _ReplicaGroup]:
-    """Return the tensors outside routed experts, and those of routed experts."""
+    """Return the tensors outside routed experts, and the tensors of routed experts."""
     table, setup = stage_table(run.config, layout, stage), run.setup
     per_model = _unsharded_state(run).state_bytes
 

@@ -132,7 +132,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             yield vectors(f"{name} branch", "hyper_connections")  # the output of the sub-layer, which is written
 
     def skipped(x: SavedTensor, normed: SavedTensor) -> Iterator[SavedTensor]:
-        """Yield what the weights of the other term of a residual addition multiply."""
+        """Yield the skip connection, multiplied by the weights of ``block.skip_weight``."""
         if config.block.skip_weight:
             yield normed if config.block.normed_residual else x
 

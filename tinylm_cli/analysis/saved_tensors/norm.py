@@ -39,7 +39,7 @@ def norm(
         dim: Elements of each.
         part: The part that it belongs to. When None: ``norm`` for the residual stream, else the part of its source.
         sharding: The parallelism that shards its vectors.
-        settings: Its kind; that of the norms of the config when None.
+        settings: Its kind; ``norm`` of the config when None.
     """
     settings = settings or run.config.norm
     part = part or ("norm" if source.part == "residual" else source.part)

@@ -62,7 +62,7 @@ class ForwardPass(NamedTuple):
 
     @property
     def loss_inputs(self) -> int:
-        """Elements of the outputs that the loss reads: those of the last token alone to classify sequences, B · L."""
+        """Elements of the outputs that the loss reads; B · L, the last token's, in sequence classification."""
         of_last_token = self.config.head.kind == "sequence_classification"
         return self.setup.batch_size * self.config.n_outputs if of_last_token else self.outputs
 

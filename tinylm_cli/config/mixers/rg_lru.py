@@ -10,7 +10,7 @@ from tinylm_cli.config.base import MAX_DIM, MAX_KERNEL_SIZE, Block, HeadCount, R
 
 
 class RgLru(Block):
-    """A linear recurrence of single numbers, whose gates are computed from the input, beside a GELU branch.
+    """An elementwise linear recurrence with gates computed from the input, multiplied by a GELU branch.
 
     References:
         De et al. 2024 (Griffin), https://arxiv.org/abs/2402.19427

@@ -87,7 +87,7 @@ class BailingHybridKeys(DeltaLayerKeys, LatentKeys):
         return ["linear_attention" if each else "full_attention" for each in linear], "layer_group_size"
 
     def put_sizes(self, to: Translation) -> None:
-        """Set the sizes of KDA, which follow from those of attention by default, and the bound of its decays."""
+        """Set the sizes of KDA, by default derived from attention's, and the bound of its decays."""
         for field, own, default in (
             ("d_head", "linear_head_dim", "head_dim"),
             ("n_heads", "linear_num_heads", "num_attention_heads"),

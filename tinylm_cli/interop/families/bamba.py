@@ -92,7 +92,7 @@ class BambaKeys(key.LlamaLikeKeys, RopeKeys, MambaInTurnKeys):
 
 
 class GraniteMoeHybridKeys(GraniteMoeSharedKeys, MambaInTurnKeys):
-    """``GraniteMoeHybridConfig``: a shared expert beside the routed ones, or alone; by default no positions."""
+    """``GraniteMoeHybridConfig``: a shared expert with or without routed ones; by default no positions."""
 
     tensor_names = GraniteMoeSharedKeys.tensor_names.override(
         layer={"feed_forward.down_proj": "shared_mlp.output_linear", **_MODULES},

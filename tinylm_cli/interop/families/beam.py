@@ -97,9 +97,9 @@ class BeamKeys(MlpLayerTypeKeys, key.LlamaLikeKeys):
         self.put_sparse_layers(to, self.num_experts, "num_experts", min(3, n_layers))
 
     def _positions(self, to: Translation, layer_type: str, *, used: set[str]) -> dict[str, Any]:
-        """Return the fields of RoPE of a type of layers, or those of the layers without RoPE.
+        """Return the position fields of a layer type, with or without RoPE.
 
-        RoPE may be scaled in full attention, or if that has none in layers with a window.
+        RoPE may be scaled in full attention, or in layers with a window if full attention has no RoPE.
         """
         place = f"rope_parameters.{layer_type}"
         if self.rope_parameters is None:

@@ -83,7 +83,7 @@ class Cohere2MoeKeys(CohereRopeKeys):
         return fields | ({"feed_forward.n_experts": None} if network == "dense" and has_both else {})
 
     def _experts(self, to: Translation) -> None:
-        """Map the fields of layers with experts; a sigmoid of the highest logits is that of the highest scores."""
+        """Map the fields of layers with experts; the highest logits have the highest sigmoid scores."""
         to.put("feed_forward.n_experts", self.num_experts, "num_experts")
         to.put("feed_forward.top_k", self.num_experts_per_tok, "num_experts_per_tok")
         to.put("feed_forward.d_expert", self.intermediate_size, "intermediate_size")
@@ -141,5 +141,5 @@ def _network_keys(config: ModelConfig) -> dict[str, Any]:
 
 
 def _window_types(n_layers: int, step: int) -> list[str]:
-    """Return the types of layers of which every ``step``-th has no window."""
+    """Return the type of each layer; every ``step``-th layer has no window."""
     return ["sliding_attention" if (layer + 1) % step else "full_attention" for layer in range(n_layers)]

@@ -21,7 +21,7 @@ class DogeKeys(RopeKeys, key.LlamaLikeKeys):
             Fused(("skip_weight_2",), "post_attention_residual"),
         ),
     )
-    ignored = ("num_experts", "num_experts_per_tok", "norm_topk_prob")  # those of is_moe
+    ignored = ("num_experts", "num_experts_per_tok", "norm_topk_prob")  # read only with is_moe
 
     vocab_size: key.VocabSize = 32768
     hidden_size: key.DModel = 1024

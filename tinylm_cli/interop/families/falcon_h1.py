@@ -52,7 +52,7 @@ class FalconH1Keys(key.LlamaLikeKeys, RopeKeys, Mamba2LayerKeys):
     ssm_multipliers: key.NumberList = None
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the mixers and the multipliers; those of inputs are part of those of outputs."""
+        """Map the mixers and the multipliers; multipliers of inputs are folded into those of outputs."""
         super().to_tinylm(to)
         if to.has_error("hidden_size", "num_attention_heads", "head_dim"):
             return

@@ -190,7 +190,7 @@ class Gemma3nTextKeys(key.LlamaLikeKeys):
 
     @classmethod
     def tensor_names_for(cls, config: ModelConfig) -> TensorNames:
-        """Return the names, with those of the projections of all streams but the first."""
+        """Return the names, including the projections of all streams but the first."""
         streams = range(1, config.block.n_streams)
         projections = {
             f"{ours}.stream_{stream}": f"model.{theirs}.{stream - 1}"

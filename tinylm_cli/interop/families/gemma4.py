@@ -139,10 +139,10 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
             put_layers(to, names, kinds, "layer_types", "sliding_window", "num_kv_shared_layers")
 
     def _share(self, to: Translation, names: list[str], kinds: dict[str, dict[str, Any]]) -> list[str]:
-        """Return the kind of each layer; the last layers share keys and values with the last other one of their type.
+        """Return the kind of each layer; the last layers read keys and values of the last other layer of their type.
 
-        ``kinds`` has the fields of each kind, to which those of these layers are added. Their feed-forward network may
-        be twice as wide.
+        ``kinds`` has the fields of each kind; kinds for the sharing layers are added. Their feed-forward network may be
+        twice as wide.
         """
         if not sources_exist(to, names, self.num_kv_shared_layers, _KINDS):
             return []
@@ -161,7 +161,7 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
         return "d_ff"
 
     def _types(self) -> list[str]:
-        """Return the type of each layer; the last one is global, whatever the file says."""
+        """Return the type of each layer; the last layer is always global."""
         given = self.layer_types
         layers = range(1, self.num_hidden_layers + 1)
         types = [_LOCAL if layer % _PERIOD else _FULL for layer in layers] if given is None else list(given)
@@ -176,7 +176,7 @@ class Gemma4UnifiedTextKeys(key.LlamaLikeKeys, ProportionalRopeKeys):
                 to_put["attention.n_kv_heads"] = self.num_global_key_value_heads
             return to_put
         to.ignore("global_head_dim", "num_global_key_value_heads")
-        if given == {}:  # transformers omits sizes that are those of the other layers
+        if given == {}:  # transformers omits sizes equal to the other layers'
             return {}
         listed = [index for index, each in enumerate(types) if each == _FULL]
         overrides = list(given.values()) if isinstance(given, Mapping) else []
@@ -286,11 +286,11 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
 
     @property
     def width_field(self) -> str:
-        """The field that has the width of the dense network, which is a shared expert beside routed ones."""
+        """The field that has the width of the dense network, which is a shared expert if there are routed ones."""
         return "feed_forward.d_shared_expert" if self.enable_moe_block else "d_ff"
 
     def _put_experts(self, to: Translation) -> None:
-        """Map the routed experts, and the dense network beside them, which is as wide as ``intermediate_size``."""
+        """Map the routed experts, and the dense network of width ``intermediate_size`` in parallel with them."""
         for field, value in _EXPERTS.items():
             to.put(field, value, "enable_moe_block")
         to.put("feed_forward.d_shared_expert", self.intermediate_size, "intermediate_size")
@@ -306,7 +306,7 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
 
     @classmethod
     def tensor_names_for(cls, config: ModelConfig) -> TensorNames:
-        """Return the names; shared experts have those of the dense network."""
+        """Return the names; shared experts have the names of the dense network."""
         names = super().tensor_names_for(config)
         return names if config.feed_forward.n_experts is None else names.override(layer=_EXPERT_LAYER)
 

@@ -68,7 +68,7 @@ class HrmTextKeys(key.LlamaLikeKeys, RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, with the layers of a module and those of all passes."""
+        """Return the keys, with the number of layers of a module and of all passes."""
         loop, per_module = config.loop, config.n_layers // 2
         scale = config.embedding.multiplier
         return super().from_tinylm(config) | {

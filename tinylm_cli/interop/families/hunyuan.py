@@ -36,7 +36,7 @@ class HunYuanDenseV1Keys(LlamaKeys):
     rope_parameters: HunYuanRopeParameters | None = None
 
     def rope_block(self) -> tuple[str, RopeParameters | None]:
-        """Return the block; with ``alpha``, dynamic scaling changes only theta, whatever the length."""
+        """Return the block; with ``alpha``, dynamic scaling changes only theta, independent of the length."""
         block_key, block = super().rope_block()
         if block is not None and self._alpha(block) is not None:
             return block_key, block.model_copy(update={"rope_type": "default"})

@@ -28,7 +28,7 @@ def kda_names(stored: str) -> dict[str, str]:
 
 
 def kda_convolution(stored: str) -> Split:
-    """Return the convolution, stored as those of queries, keys and values."""
+    """Return the convolution, stored as separate convolutions of queries, keys and values."""
     return Split(
         f"{KDA}.conv.weight",
         tuple(f"{stored}.{part}_conv1d.weight" for part in "qkv"),
@@ -165,7 +165,7 @@ class KimiLinearKeys(DeltaLayerKeys):
     use_grouped_topk: bool = key.only(True, why="this family's code selects groups of experts first")
 
     def types(self, to: Translation) -> tuple[list[str], str]:
-        """Return the listed types; those of ``linear_attn_config``; or attention in every fourth layer."""
+        """Return the types of ``layer_types`` or ``linear_attn_config``; by default attention in every fourth layer."""
         if self.layer_types is not None:
             return self.layer_types, "layer_types"
         block = self.linear_attn_config
@@ -175,7 +175,7 @@ class KimiLinearKeys(DeltaLayerKeys):
         return ["full_attention" if full else "linear_attention" for full in is_full], "layer_types"
 
     def _checkpoint_types(self, to: Translation, full: list[int], linear: list[int]) -> list[str]:
-        """Return the type of each layer, of which each list names some, from 1; empty if that is reported."""
+        """Return the type of each layer from two lists of layers, counted from 1; empty if an error is reported."""
         if sorted([*full, *linear]) != list(range(1, self.num_hidden_layers + 1)):
             name = "linear_attn_config.kda_layers"
             message = f"{to.display(name)} and full_attn_layers do not list each layer from 1 to n_layers once"

@@ -1,6 +1,6 @@
 """Llama 4: most layers attend within chunks, with RoPE; the others attend to all positions, without RoPE.
 
-Beside routed experts, whose inputs are multiplied by sigmoid scores, every layer with experts has a shared one.
+Sigmoid scores multiply the inputs of routed experts. Every layer with experts also has a shared one.
 """
 
 from typing import Annotated, Any

@@ -1,7 +1,8 @@
-"""LongCat-Flash: latent attention, and shortcut-connected experts, some of which return their input.
+"""LongCat-Flash: latent attention, and shortcut-connected experts; zero-computation experts return their input.
 
-A layer of transformers is two of tinylm's: the first has the experts, whose output the second adds, and its dense
-network is a shared expert. transformers also allocates unused gate and up projections for zero-computation experts.
+A layer in transformers is two layers in tinylm: the first has the experts, and the second adds their output. The dense
+network of the first is a shared expert. transformers also allocates unused gate and up projections for
+zero-computation experts.
 """
 
 from typing import Annotated, Any
@@ -95,7 +96,7 @@ class LongcatFlashKeys(LatentKeys):
     rope_theta: Theta = 10_000_000.0
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the two layers that are stored as one, and the dense network beside the experts, a shared expert."""
+        """Map the two layers stored as one, and the dense network in parallel with the experts, a shared expert."""
         super().to_tinylm(to)
         to.put("n_layers", SUBLAYERS * self.num_layers, "num_layers")
         if self.num_hidden_layers not in (None, SUBLAYERS * self.num_layers):
@@ -115,7 +116,7 @@ class LongcatFlashKeys(LatentKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, with those of the layers that have experts."""
+        """Return the keys, including those of layers with experts."""
         return super().from_tinylm(config) | {
             "n_routed_experts": expert_kind(config).feed_forward.n_experts,
             "num_layers": config.n_layers // SUBLAYERS,

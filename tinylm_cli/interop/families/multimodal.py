@@ -1,4 +1,4 @@
-"""Multimodal families, of which tinylm reads the language model.
+"""Multimodal families; tinylm reads their language model.
 
 LLaVA, Mistral 3 and Qwen read images, as do Fuyu and GOT-OCR 2.0; Emu3 generates them, and MOSS reads audio.
 
@@ -35,7 +35,7 @@ LLAVA_KEYS = (
     "spatial_merge_size",
     "vision_feature_layer",
     "vision_feature_select_strategy",
-    "vocab_size",  # that of text_config counts
+    "vocab_size",  # text_config has the language model's
 )
 QWEN_KEYS = (
     "vision_config",

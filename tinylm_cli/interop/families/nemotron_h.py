@@ -104,7 +104,7 @@ class NemotronHKeys(key.Keys):
     norm_topk_prob: bool = True
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the kinds of layers, each of which has a mixer or a feed-forward network, and one norm."""
+        """Map the layer kinds; each has one norm, and either a mixer or a feed-forward network."""
         listed, types = "layers_block_type", self.layers_block_type
         if types is None and self.hybrid_override_pattern is not None:
             listed = "hybrid_override_pattern"

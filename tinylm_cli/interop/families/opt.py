@@ -49,7 +49,7 @@ class OPTKeys(key.Keys):
     word_embed_proj_dim: key.OptionalSize = None
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the place of norms, and report an embedding width other than d_model, which needs projections."""
+        """Map norm placement, and report an embedding width other than d_model, which needs projections."""
         if not self.do_layer_norm_before:
             to.put("norm.placement", "post_residual", "do_layer_norm_before")
         if self.word_embed_proj_dim not in (None, self.hidden_size):

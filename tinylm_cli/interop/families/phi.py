@@ -80,7 +80,7 @@ class Phi3Keys(key.LlamaLikeKeys, RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of RoPE; the original length is outside the block, too."""
+        """Return the keys of RoPE; ``original_max_position_embeddings`` is also a top-level key."""
         original = config.position.original_max_len
         length = {} if original is None else {"original_max_position_embeddings": original}
         return super().from_tinylm(config) | length
@@ -98,7 +98,7 @@ class Phi4MultimodalKeys(Phi3Keys):
 
 
 class PhimoeRopeParameters(RopeParameters):
-    """RoPE, with the factors on the rotation up to the original length and beyond it."""
+    """RoPE, with LongRoPE's attention factors for short and for long sequences."""
 
     short_mscale: Annotated[float | None, *key.like("position.attention_factor")] = None
     long_mscale: Annotated[float | None, *key.like("position.attention_factor")] = None

@@ -271,7 +271,7 @@ class OlmoHybridKeys(DeltaNetKeys):
         return {"linear": {"block.mixer": "gated_deltanet"}, "full": full}
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the kinds of layers, both of which the family requires, and a theta of null, which means no RoPE."""
+        """Map the layer kinds (the family requires both), and a theta of null, which means no RoPE."""
         super().to_tinylm(to)
         block_key, block = self.rope_block()
         if block is not None and "rope_theta" in block.model_fields_set and block.rope_theta is None:
@@ -283,7 +283,7 @@ class OlmoHybridKeys(DeltaNetKeys):
             to.unsupported("layer_types", "this family requires layers of both types", "change layer_types")
 
     def put_sizes(self, to: Translation) -> None:
-        """Set the sizes of gated DeltaNet, which follow from those of the model by default."""
+        """Set the sizes of gated DeltaNet, by default derived from the model's."""
         super().put_sizes(to)
         key_heads = self.linear_num_key_heads or self.num_attention_heads
         d_key = self.linear_key_head_dim or int(0.75 * self.hidden_size / key_heads)

@@ -45,7 +45,7 @@ class RecurrentGemmaKeys(key.LlamaLikeKeys, RopeKeys):
         ),
     )
     aliases = {"sliding_window": "attention_window_size"}
-    # transformers reads them for the initialization, or not at all
+    # transformers uses these keys only for initialization, or ignores them
     ignored = ("embeddings_scale_by_sqrt_dim", "final_w_init_variance_scale", "head_dim", "w_init_variance_scale")
 
     vocab_size: key.VocabSize = 256_000

@@ -15,7 +15,7 @@ from tinylm_cli.interop.translation import Translation
 
 _INDEXER = ("wq_b", "wk", "k_norm", "weights_proj")
 _TYPES, _SCHEDULE = ("indexer_types", "index_topk_pattern"), ("index_topk_freq", "index_skip_topk_offset")
-"""The keys that list which layers have an indexer, and those that schedule it in the absence of a list."""
+"""The keys that list the layers with an indexer, and those that define a period if there is no list."""
 
 _LETTERS = {"F": "full", "S": "shared"}
 INDEXED_ATTENTION = "indexed_attention"
@@ -69,13 +69,13 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
         self._put_layer_kinds(to)
 
     def _put_layer_kinds(self, to: Translation) -> None:
-        """Set the layers that have experts, after the fields in which layers differ otherwise."""
+        """Set the layers that have experts, after all other per-layer fields."""
         n_dense = self.first_k_dense_replace or 0
         self.put_sparse_layers(to, self.n_routed_experts, "n_routed_experts", n_dense, "first_k_dense_replace")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys; without experts, those of experts have the family's defaults."""
+        """Return the keys; expert keys have the family's defaults if the model has no experts."""
         experts = expert_kind(config).feed_forward
         return super().from_tinylm(config) | {
             "n_routed_experts": experts.n_experts,

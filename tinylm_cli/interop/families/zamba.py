@@ -1,4 +1,4 @@
-"""Zyphra's Zamba and Zamba2: layers of Mamba or Mamba-2, some of which use a transformer block that layers share."""
+"""Zyphra's Zamba and Zamba2: layers of Mamba or Mamba-2; some also use a shared transformer block."""
 
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ _MODULES, _TENSORS = mamba2_names("mamba")
 _OUTSIDE = {EMBEDDING: "model.embed_tokens", "ln_f": "model.final_layernorm", "lm_head": "lm_head"}
 _NORMS = {"ln_1": "input_layernorm", "ln_2": "pre_ff_layernorm"}
 _TYPES = {"linear_attention": "mamba", "mamba": "mamba", "hybrid": "hybrid"}
-"""The kind of each layer type, in its present and its earlier name."""
+"""The kind of each layer type, by current and former name."""
 
 _MAMBA2_FIELDS = {
     "n_heads": "n_mamba_heads",

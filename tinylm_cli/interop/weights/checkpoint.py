@@ -1,4 +1,4 @@
-"""Match the tensors of a Hugging Face checkpoint with those of a tinylm model."""
+"""Match the tensors of a Hugging Face checkpoint with the tensors of a tinylm model."""
 
 from __future__ import annotations
 

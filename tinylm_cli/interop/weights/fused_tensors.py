@@ -170,7 +170,7 @@ LAYOUTS = {
 
 
 def _by_mamba_head(n_heads: int) -> Layout:
-    """Return the layout of tensors whose first dimension is divided into that of heads and their rows."""
+    """Return the layout of tensors whose first dimension is split into heads and rows of a head."""
     return Layout(
         lambda shapes: (n_heads, shapes[0][0] // n_heads, *shapes[0][1:]),
         lambda stored, _, __: [stored.flatten(0, 1)],

@@ -61,7 +61,7 @@ class SafetensorsFolder:
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
         """Yield each file and the tensor names that the index lists for it."""
         index = self.folder / INDEX
-        if os.path.lexists(self.folder / WEIGHTS_FILE):  # reading a pipe or a folder reports what it is
+        if os.path.lexists(self.folder / WEIGHTS_FILE):  # true for a pipe or a folder; reading it reports its type
             yield self.folder / WEIGHTS_FILE, frozenset()
         elif os.path.lexists(index):
             names_by_file: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""A check of a model: what it reads (the model, its closed form, a batch of tokens), and what it measures."""
+"""A check of a model: its inputs (the model, its closed form, a batch of tokens) and its outcome."""
 
 from __future__ import annotations
 

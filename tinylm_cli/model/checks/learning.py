@@ -98,9 +98,9 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     positions. The first term is about 1 in the preset tiny and at most about 0.02 · D, so a wide tied model starts with
     a loss far above ln V.
 
-    The std of one logit is that of ``r·w / σ``: at most about ``initial_logit_std``, because the length of r is at most
-    about σ √D. The allowed deviation is six of these, and less for a mean over several different tokens. All logits
-    are multiplied by logit_scale.
+    One logit has the std of ``r·w / σ``: at most about ``initial_logit_std``, because the length of r is at most about
+    σ √D. The allowed deviation is six of these, and less for a mean over several different tokens. All logits are
+    multiplied by logit_scale.
 
     Args:
         context: A new model with a tied head.
@@ -190,7 +190,7 @@ def gradients_finite(context: CheckContext) -> Outcome:
 
 
 def _all_outputs(context: CheckContext) -> Tensor:
-    """Return the outputs (B, T, V), stacked with those of the multi-token prediction modules if there are any."""
+    """Return the outputs (B, T, V), stacked with the outputs of the multi-token prediction modules, if any."""
     if not context.config.head.n_mtp_layers:
         return context.outputs(context.tokens)
     return torch.stack(tuple(context.model.multi_token_logits(context.tokens)))  # (M + 1, B, T, V)

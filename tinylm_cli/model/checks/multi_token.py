@@ -1,4 +1,4 @@
-"""Multi-token prediction: each module reads no token further on than its own, and starts with a loss near ln V."""
+"""Multi-token prediction: logits of module k do not depend on tokens after t + k, and start with a loss near ln V."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mtp_causality(context: CheckContext) -> Outcome:
 def mtp_initial_loss(context: CheckContext) -> Outcome:
     """Compare the mean loss over all possible tokens with its expectation, as for the next token.
 
-    The projection of a module is random, so that a tied head gives the tokens that it reads no larger logits.
+    The projection of a module is random, so a tied head does not favor the module's input tokens.
     """
     if not context.newly_initialized:
         return skip("loaded weights are not expected to predict uniformly")

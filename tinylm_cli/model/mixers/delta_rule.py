@@ -59,7 +59,7 @@ def over_chunks(
         queries: Queries decayed from the start of the chunk, (c, M, Q, K).
         keys: Keys decayed to the end of the chunk, (c, M, K, Q).
         kept: The decay of the state over the chunk, (c, M, 1 or K, 1).
-        memory: The state before the first position, (B, H, K, V), replaced by that after the last one; None: zeros.
+        memory: The state before the first position, (B, H, K, V), replaced by the state after the last; None: zeros.
     """
     state = values.new_zeros(values.shape[1], keys.shape[2], values.shape[3])  # (M, K, V)
     if memory is not None:
@@ -76,7 +76,7 @@ def over_chunks(
     return torch.stack(outputs)  # (c, M, Q, V)
 
 
-def step(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, memory: Tensor) -> Tensor:
+def decode_step(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, memory: Tensor) -> Tensor:
     """Return the output (B, 1, H, V) of one position, and update ``memory`` (B, H, K, V).
 
     Args:
@@ -95,7 +95,7 @@ def step(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, memory: T
 
 
 def inverse_of(system: Tensor) -> Tensor:
-    """Return the inverse of (..., Q, Q) triangular matrices, of which only what is below the diagonal is read."""
+    """Return the inverse of unit lower triangular matrices (..., Q, Q); only entries below the diagonal are read."""
     identity = torch.eye(system.shape[-1], dtype=system.dtype, device=system.device)  # (Q, Q)
     inverse: Tensor = torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)  # (..., Q, Q)
     return inverse
@@ -106,7 +106,7 @@ def by_head(x: Tensor, heads: int) -> Tensor:
     return x.view(*x.shape[:-1], heads, -1)
 
 
-def unit(x: Tensor) -> Tensor:
+def l2_normalize(x: Tensor) -> Tensor:
     """Scale each vector to length 1."""
     return x * (x.square().sum(-1, keepdim=True) + L2_EPS).rsqrt()
 
@@ -119,6 +119,6 @@ def chunks_of(x: Tensor, size: int) -> Tensor:
     return chunks.clone(memory_format=torch.contiguous_format).flatten(1, 2)  # (c, M, Q, …)
 
 
-def in_order(y: Tensor, batch: int) -> Tensor:
+def merge_chunks(y: Tensor, batch: int) -> Tensor:
     """Return chunks (c, M, Q, V) as positions (B, c·Q, H, V)."""
     return torch.unflatten(y, 1, (batch, -1)).permute(1, 0, 3, 2, 4).flatten(1, 2)  # (B, c·Q, H, V)

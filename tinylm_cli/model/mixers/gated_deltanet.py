@@ -27,11 +27,11 @@ from tinylm_cli.model.mixers.delta_rule import (
     DeltaRuleState,
     by_head,
     chunks_of,
-    in_order,
+    decode_step,
     inverse_of,
+    l2_normalize,
+    merge_chunks,
     over_chunks,
-    step,
-    unit,
 )
 from tinylm_cli.model.norm import RMSNorm
 from tinylm_cli.model.sequence_mixer import Buffer, InitialValue, SequenceMixer
@@ -107,7 +107,7 @@ class GatedDeltaNet(SequenceMixer):
         mixed = self.conv(torch.cat((q, k, v), dim=-1), None if cache is None else cache.inputs)
         mixed = functional.silu(mixed).to(wide)  # (B, T, 2·G·K + H·V)
         q, k, v = torch.split(mixed, [q.shape[-1], k.shape[-1], v.shape[-1]], dim=-1)
-        q, k = (unit(by_head(each, self.n_key_heads)) for each in (q, k))  # (B, T, G, K) each
+        q, k = (l2_normalize(by_head(each, self.n_key_heads)) for each in (q, k))  # (B, T, G, K) each
         q, k = (self._repeated(each) for each in (q * self.d_key**-0.5, k))  # (B, T, H, K) each
         v = by_head(v, self.n_value_heads)  # (B, T, H, V)
         beta = self.max_beta * self.b_proj(x).to(wide).sigmoid()  # (B, T, H)
@@ -115,7 +115,7 @@ class GatedDeltaNet(SequenceMixer):
         decay = dt * -self.A_log.to(wide).exp()  # (B, T, H), log α
         memory = None if cache is None else cache.memory
         if memory is not None and x.shape[1] == 1:
-            y = step(q, k, v, decay[..., None], beta, memory)  # (B, 1, H, V)
+            y = decode_step(q, k, v, decay[..., None], beta, memory)  # (B, 1, H, V)
         else:
             y = chunked_delta_rule(q, k, v, decay, beta, chunk_len=self.chunk_len, memory=memory)  # (B, T, H, V)
         y = self.o_norm(y.to(x.dtype)).flatten(2)  # (B, T, H·V)
@@ -146,7 +146,7 @@ def chunked_delta_rule(
         decay: Logarithm of each head's decay, (B, T, H), negative.
         beta: Write strengths, (B, T, H).
         chunk_len: Positions per chunk; Q is at most T.
-        memory: The state before the first position, (B, H, K, V), replaced by that after the last one; None: zeros.
+        memory: The state before the first position, (B, H, K, V), replaced by the state after the last; None: zeros.
 
     References:
         Yang et al. 2024, section 3.3, https://arxiv.org/abs/2412.06464
@@ -159,14 +159,14 @@ def chunked_delta_rule(
     between = (total - total.transpose(-1, -2)).masked_fill(later, -math.inf).exp()  # (c, M, Q, Q), a[t] / a[s]
     from_start, to_end = total.exp(), between[:, :, -1, :, None]  # (c, M, Q, 1) each
     k_written = beta * k  # (c, M, Q, K)
-    system = (k_written @ k.transpose(-1, -2)) * between  # (c, M, Q, Q); only what is below the diagonal is read
+    system = (k_written @ k.transpose(-1, -2)) * between  # (c, M, Q, Q); only entries below the diagonal are read
     inverse = inverse_of(system)  # (c, M, Q, Q)
     scores = (q @ k.transpose(-1, -2)) * between  # (c, M, Q, Q)
     values, reads = beta * v, k_written * from_start  # (c, M, Q, V), (c, M, Q, K)
     queries, keys = q * from_start, (k * to_end).transpose(-1, -2)  # (c, M, Q, K), (c, M, K, Q)
     kept = from_start[:, :, -1:]  # (c, M, 1, 1)
     y = over_chunks(values, reads, inverse, scores, queries, keys, kept, memory=memory)  # (c, M, Q, V)
-    return in_order(y, batch)[:, :length]  # (B, T, H, V)
+    return merge_chunks(y, batch)[:, :length]  # (B, T, H, V)
 
 
 def _draw_log_decay(values: Tensor, generator: torch.Generator) -> None:

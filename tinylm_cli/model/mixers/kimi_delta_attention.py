@@ -26,11 +26,11 @@ from tinylm_cli.model.mixers.delta_rule import (
     DeltaRuleState,
     by_head,
     chunks_of,
-    in_order,
+    decode_step,
     inverse_of,
+    l2_normalize,
+    merge_chunks,
     over_chunks,
-    step,
-    unit,
 )
 from tinylm_cli.model.mixers.initial_values import draw_dt_bias
 from tinylm_cli.model.norm import RMSNorm
@@ -123,12 +123,12 @@ class KimiDeltaAttention(SequenceMixer):
         mixed = torch.cat((self.q_proj(x), self.k_proj(x), self.v_proj(x)), dim=-1)  # (B, T, 3·H·K)
         mixed = functional.silu(self.conv(mixed, None if cache is None else cache.inputs)).to(wide)  # (B, T, 3·H·K)
         q, k, v = (by_head(each, self.n_heads) for each in mixed.chunk(3, dim=-1))  # (B, T, H, K) each
-        q, k = unit(q) * self.d_head**-0.5, unit(k)  # (B, T, H, K) each
+        q, k = l2_normalize(q) * self.d_head**-0.5, l2_normalize(k)  # (B, T, H, K) each
         beta = self.b_proj(x).to(wide).sigmoid()  # (B, T, H)
         decay = self._log_decay(x, wide)  # (B, T, H, K), log α
         memory = None if cache is None else cache.memory
         if memory is not None and x.shape[1] == 1:
-            return step(q, k, v, decay, beta, memory)  # (B, 1, H, K)
+            return decode_step(q, k, v, decay, beta, memory)  # (B, 1, H, K)
         return chunked_channel_delta_rule(q, k, v, decay, beta, chunk_len=self.chunk_len, memory=memory)
 
     def _log_decay(self, x: Tensor, wide: torch.dtype) -> Tensor:
@@ -145,8 +145,8 @@ def chunked_channel_delta_rule(
 ) -> Tensor:
     """Return the outputs ``y[t] = S[t]ᵀq[t]`` of all positions, (B, T, H, V), with a loop over chunks only.
 
-    The equations are those of ``gated_deltanet.py:chunked_delta_rule``, where ``a[t]`` is now a vector: the products
-    ``a[t] / a[s] (k[t]·k[s])`` and ``a[t] / a[s] (q[t]·k[s])`` become sums over channels.
+    As in ``gated_deltanet.py:chunked_delta_rule``, but ``a[t]`` is a vector: the products ``a[t] / a[s] (k[t]·k[s])``
+    and ``a[t] / a[s] (q[t]·k[s])`` become sums over channels.
 
     Args:
         q: Queries, (B, T, H, K).
@@ -154,8 +154,8 @@ def chunked_channel_delta_rule(
         v: Values, (B, T, H, V).
         decay: Logarithm of the decay of each channel, (B, T, H, K), negative.
         beta: Write strengths, (B, T, H).
-        chunk_len: Positions per chunk; Q is the next power of 2 of it or of T, whichever is less.
-        memory: The state before the first position, (B, H, K, V), replaced by that after the last one; None: zeros.
+        chunk_len: Positions per chunk; Q is the next power of 2 of min(chunk_len, T).
+        memory: The state before the first position, (B, H, K, V), replaced by the state after the last; None: zeros.
 
     References:
         Kimi Team 2025 (Kimi Linear), section 3, https://arxiv.org/abs/2510.26692
@@ -172,13 +172,13 @@ def chunked_channel_delta_rule(
     queries, keys = q * from_start, (k * to_end).transpose(-1, -2)  # (c, M, Q, K), (c, M, K, Q)
     kept = from_start[:, :, -1, :, None]  # (c, M, K, 1)
     y = over_chunks(values, reads, inverse, scores, queries, keys, kept, memory=memory)  # (c, M, Q, V)
-    return in_order(y, batch)[:, :length]  # (B, T, H, V)
+    return merge_chunks(y, batch)[:, :length]  # (B, T, H, V)
 
 
 def _decayed_products(k_written: Tensor, q: Tensor, k: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``Σ x[t] k[s] a[t] / a[s]`` over channels, for x the written keys and the queries, (c, M, Q, Q) each.
 
-    Those of the keys are computed for s < t, those of the queries for s <= t; the others are 0.
+    Products with keys are computed for s < t, products with queries for s <= t; the others are 0.
 
     Blocks of 1, 2, 4, … positions are merged pairwise. Between a later block and the earlier one before it, a[t] / a[s]
     is the decay of t from the end m of the earlier block, times the decay of s to m. Both are at most 1, so that

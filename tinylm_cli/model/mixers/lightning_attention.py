@@ -130,7 +130,7 @@ def chunked_linear_attention(
         v: Values, (B, H, T, K).
         slopes: Negative logarithm of each head's decay λ, (H).
         chunk_len: Positions per chunk; Q is at most T.
-        memory: The state before the first position, (B, H, K, K), replaced by that after the last one; None: zeros.
+        memory: The state before the first position, (B, H, K, K), replaced by the state after the last; None: zeros.
 
     References:
         Qin et al. 2024, algorithm 1, https://arxiv.org/abs/2401.04658

@@ -183,7 +183,7 @@ class _HeadLinear(Linear):
 
 
 class _StepSize(_HeadLinear):
-    """The map from a low-rank Δ to that of each inner dimension, before softplus.
+    """The map from a low-rank Δ to the Δ of each inner dimension, before softplus.
 
     Args:
         n_heads: H.
@@ -211,7 +211,7 @@ def selective_scan(
         b: Input vectors, (B, T, N).
         c: Output vectors, (B, T, N).
         chunk_len: Positions per chunk, Q.
-        state: The state before the first position, (B, I, N), replaced by that after the last one; None: zeros.
+        state: The state before the first position, (B, I, N), replaced by the state after the last; None: zeros.
 
     References:
         Gu and Dao 2023, algorithm 2, https://arxiv.org/abs/2312.00752

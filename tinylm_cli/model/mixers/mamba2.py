@@ -168,7 +168,7 @@ def chunked_scan(
         b: Input vectors, (B, T, G, N).
         c: Output vectors, (B, T, G, N).
         chunk_len: Positions per chunk; Q is at most T.
-        state: The state before the first position, (B, H, P, N), replaced by that after the last one; None: zeros.
+        state: The state before the first position, (B, H, P, N), replaced by the state after the last; None: zeros.
 
     References:
         Dao and Gu 2024, section 6 and listing 1, https://arxiv.org/abs/2405.21060
@@ -191,7 +191,7 @@ def chunked_scan(
     # between chunks
     to_end = (total[..., -1:] - total).exp()  # (B, c, G, R, Q), decay from each position to the end of its chunk
     scaled = (x * to_end[..., None]).transpose(-1, -2).flatten(3, 4)  # (B, c, G, R·P, Q)
-    added = scaled @ b  # (B, c, G, R·P, N), what each chunk adds to the state
+    added = scaled @ b  # (B, c, G, R·P, N), the update of the state by each chunk
     before = _states(added, total[..., -1].exp(), state)  # (B, c, G, R·P, N), the state before each chunk
     carried = c @ before.transpose(-1, -2)  # (B, c, G, Q, R·P)
     carried = carried.view(*carried.shape[:4], -1, d_head)  # (B, c, G, Q, R, P)
@@ -208,10 +208,10 @@ def _chunks(x: Tensor, size: int, padding: int) -> Tensor:
 
 
 def _states(added: Tensor, decay: Tensor, state: Tensor | None) -> Tensor:
-    """Return the state before each chunk, (B, c, G, R·P, N), and replace ``state`` by that after the last one.
+    """Return the state before each chunk, (B, c, G, R·P, N), and replace ``state`` by the state after the last chunk.
 
     Args:
-        added: What each chunk adds to the state, (B, c, G, R·P, N).
+        added: The update of the state by each chunk, (B, c, G, R·P, N).
         decay: The decay over each chunk, (B, c, G, R).
         state: The state before the first chunk, (B, H, P, N); None: zeros.
     """

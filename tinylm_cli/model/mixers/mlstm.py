@@ -45,7 +45,7 @@ class MlstmState(NamedTuple):
 
     Attributes:
         memory: The memory of every head, with the normalizer as its last column, (B, H, K, V + 1), in float32 or wider.
-        maximum: m, the logarithm of what the memory was divided by, (B, H), in float32 or wider.
+        maximum: m, the logarithm of the memory's divisor, (B, H), in float32 or wider.
     """
 
     memory: Tensor
@@ -181,11 +181,11 @@ def chunked_mlstm(
     Args:
         q: Queries, scaled, (B, H, T, K).
         k: Keys, (B, H, T, K).
-        v: Values, the last of which is 1, (B, H, T, V + 1).
+        v: Values, with a last column of ones, (B, H, T, V + 1).
         added: i, (B, H, T).
         kept: log σ(f), (B, H, T).
         chunk_len: Positions per chunk; Q is at most T.
-        state: The state before the first position, replaced by that after the last one; None: zeros.
+        state: The state before the first position, replaced by the state after the last; None: zeros.
 
     References:
         Beck et al. 2025 (tiled flash linear attention), section 2.2, https://arxiv.org/abs/2503.14376

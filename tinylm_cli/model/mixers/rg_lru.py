@@ -136,7 +136,7 @@ def linear_recurrence(decay: Tensor, added: Tensor, state: Tensor | None = None)
     Args:
         decay: (B, T, I).
         added: (B, T, I).
-        state: The number before the first position, (B, I), replaced by that after the last one; None: zeros.
+        state: The number before the first position, (B, I), replaced by the number after the last; None: zeros.
     """
     current = torch.zeros_like(added[:, 0]) if state is None else state  # (B, I)
     hidden = []

@@ -157,7 +157,7 @@ def _breakdown(model: ModelParams, wording: Wording, convention: str | None) -> 
 
 
 def _other_parts(model: ModelParams) -> Iterator[Note]:
-    """Yield a sentence about the parts of a multimodal model beside its language model."""
+    """Yield a sentence about the parts of a multimodal model other than its language model."""
     if model.other_parts:
         parts = [f"{part.params:,} of the {part.name.replace('_', ' ')}" for part in model.other_parts]
         total = model.total_params + sum(part.params for part in model.other_parts)

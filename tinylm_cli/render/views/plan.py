@@ -47,7 +47,7 @@ def ranking_blocks(plans: Sequence[Plan], fitting: int, tried: int, *, every: bo
 
     Args:
         plans: The layouts, fastest first.
-        fitting: Number of layouts that fit, of which ``plans`` may be only the fastest.
+        fitting: Number of layouts that fit; ``plans`` may hold only the fastest of them.
         tried: Number of layouts searched.
         every: Whether to show all of ``plans``.
     """

@@ -76,7 +76,7 @@ def _assigned(change: Change) -> str:
 
 
 def _effect(change: Change) -> str:
-    """Return what a change does."""
+    """Describe a change."""
     before, after = change.before, change.after
     match change.field:
         case "recompute":

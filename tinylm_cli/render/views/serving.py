@@ -41,7 +41,7 @@ def serving_grid_blocks(
 
 
 def cache_text(cache: CacheShape | None) -> str:
-    """Return what each kind of layers keeps of earlier tokens, and its size per token or per sequence.
+    """Describe the cache of each layer kind, and its size per token or per sequence.
 
     None is the cache of a model that decodes nothing.
     """
@@ -104,7 +104,7 @@ def _states(cache: CacheShape) -> Iterator[str]:
 
 
 def _kept(layers: CacheLayers) -> str:
-    """Return what one layer caches of a token."""
+    """Describe the tensors that one layer caches for a token."""
     if layers.kind == "latent":
         index = "" if layers.d_index is None else f", and an index key of {layers.d_index}"
         joined = " and" if layers.d_index is None else ","

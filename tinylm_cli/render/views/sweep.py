@@ -96,7 +96,7 @@ def _has_grid(report: SweepReport) -> bool:
 
 
 def _headers(report: SweepReport) -> list[str]:
-    """Return the name of each field; that of a kind of layers without its block, unless two are then equal."""
+    """Return the name of each field; fields of layer kinds without their block, unless two would be equal."""
     names = [each.name for each in report.fields]
     short = [name.rpartition(".")[2] if name.startswith("layers.kinds.") else name for name in names]
     return short if len(set(short)) == len(names) else names

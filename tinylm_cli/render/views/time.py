@@ -88,14 +88,14 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     if time.decode is not None and time.decode_tokens_per_second is not None:
         step = f"decode {_size(time.batch_size, 1)} at {integer(time.context_tokens)}"
         rows.append(_pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second))
-        notes.append(_compute_bound_from(time))
+        notes.append(_compute_bound_note(time))
     if time.batch_size > 1 and time.sequence_tokens_per_second is not None:
         notes.insert(0, f"Each sequence decodes at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
     table = Table(columns, tuple(rows), name="serving_time", caption=f"Minimum serving time on {time.accelerator}")
     return (table, *(Note(note, "muted") for note in notes))
 
 
-def _compute_bound_from(time: ServingTime) -> str:
+def _compute_bound_note(time: ServingTime) -> str:
     batch, context = time.compute_bound_batch_size, counted(time.context_tokens, "token")
     if batch is None:
         return f"At {context} of context every batch is memory-bound: each sequence reads its own cache."

@@ -53,7 +53,7 @@ AT_LIMITS: dict[str, tuple[int, float]] = {
     f"params tiny --by tensor --expand {_LAYERS}": (2, 2),
     f"show tiny {_LAYERS}": (0, 2),
     f"validate tiny {_LAYERS}": (0, 2),
-    f"export tiny absent-folder {_LAYERS}": (2, 2),
+    f"export tiny -o absent-folder {_LAYERS}": (2, 2),
     f"build tiny --meta {_LAYERS}": (2, 2),
     "build tiny --meta --set n_layers=10000": (0, 10),
     "forward tiny --meta --random 1x8 --set n_layers=1000": (0, 15),

@@ -116,7 +116,7 @@ def after(*commands: tuple[str, ...], files: dict[str, str] | None = None) -> Ca
 
 
 _SAVE = ("build", "toy.yaml", "--save", "out")
-_EXPORT = ("export", "toy.yaml", "out")
+_EXPORT = ("export", "toy.yaml", "-o", "out")
 _IMPORT = ("import", "hub", "--weights", "--output", "out")
 
 CASES = {
@@ -133,7 +133,7 @@ CASES = {
     "export": Case(command(*_EXPORT, "--seed", "5", "--force"), after(_EXPORT), is_slow=True),
     "import": Case(
         command(*_IMPORT, "--force"),
-        after(("export", "toy.yaml", "hub", "--seed", "5"), _SAVE),
+        after(("export", "toy.yaml", "-o", "hub", "--seed", "5"), _SAVE),
         is_slow=True,
     ),
 }

@@ -74,9 +74,9 @@ class TestPositionalConfig:
         assert "d_model: 8\n" in (folder / "mine.yaml").read_text(encoding="utf-8")
 
     def test_export(self, here: Here, folder: Path) -> None:
-        assert here("export", "toy.yaml", "hf").code == 0
+        assert here("export", "toy.yaml", "-o", "hf").code == 0
         assert json.loads((folder / "hf" / "config.json").read_text(encoding="utf-8"))["n_embd"] == 8
-        assert here("export", "--config", "toy.yaml", "other").code == 0
+        assert here("export", "--config", "toy.yaml", "-o", "other").code == 0
 
 
 class TestGet:
@@ -168,7 +168,7 @@ class TestOutput:
             assert here(*words, "--force").code == 2
 
     def test_import_force(self, here: Here) -> None:
-        assert here("export", "toy.yaml", "hf").code == 0
+        assert here("export", "toy.yaml", "-o", "hf").code == 0
         assert here("import", "hf", "--weights", "-o", "ours").code == 0
         assert here("import", "hf", "--weights", "-o", "ours").code == 2
         assert here("import", "hf", "--weights", "-o", "ours", "--force").code == 0

@@ -22,7 +22,7 @@ def toy(folder: Path) -> Path:
 
 
 def test_round_trip_as_gpt2(here: Here, toy: Path) -> None:
-    done = here("export", "--to", "hf", "out", "--config", "toy.yaml", "--format", "json")
+    done = here("export", "--to", "hf", "-o", "out", "--config", "toy.yaml", "--format", "json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert (report["family"], report["to"], report["tensors"]) == ("gpt2", "hf", 29)
@@ -31,7 +31,7 @@ def test_round_trip_as_gpt2(here: Here, toy: Path) -> None:
     back = here("import", "out", "--weights", "--output", "back")
     assert back.code == 0, back.err
     assert sorted(path.name for path in (toy / "back").iterdir()) == ["config.yaml", "model.safetensors"]
-    again = here("export", "again", "--weights", "back", "--format", "json")
+    again = here("export", "-o", "again", "--weights", "back", "--format", "json")
     assert json.loads(again.out)["rewritten"] == []
     for name in ("config.json", "model.safetensors"):
         assert (toy / "out" / name).read_bytes() == (toy / "again" / name).read_bytes()
@@ -40,7 +40,7 @@ def test_round_trip_as_gpt2(here: Here, toy: Path) -> None:
 @pytest.mark.usefixtures("toy")
 def test_from_pretrained_lines(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    done = here("export", 'my "out"', "--config", "toy.yaml")
+    done = here("export", "toy.yaml", "-o", 'my "out"')
     lines = done.out.splitlines()[-2:]
     assert lines[1] == r'model = AutoModelForCausalLM.from_pretrained("my \"out\"")'
     names: dict[str, Any] = {}
@@ -49,25 +49,25 @@ def test_from_pretrained_lines(here: Here, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_family(here: Here, toy: Path) -> None:
-    done = here("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
+    done = here("export", "toy.yaml", "-o", "out", "--set", "norm.kind=rmsnorm")
     assert done.code == 2
     assert "no Hugging Face family can express this model" in done.err
     assert not (toy / "out").exists()
 
 
 def test_force(here: Here, toy: Path) -> None:
-    assert here("export", "out", "--config", "toy.yaml").code == 0
+    assert here("export", "toy.yaml", "-o", "out").code == 0
     before = (toy / "out" / "model.safetensors").read_bytes()
-    refused = here("export", "out", "--config", "toy.yaml", "--seed", "5")
+    refused = here("export", "toy.yaml", "-o", "out", "--seed", "5")
     assert refused.code == 2
     assert "--force" in refused.err
     assert (toy / "out" / "model.safetensors").read_bytes() == before
-    assert here("export", "out", "--config", "toy.yaml", "--seed", "5", "--force").code == 0
+    assert here("export", "toy.yaml", "-o", "out", "--seed", "5", "--force").code == 0
     assert (toy / "out" / "model.safetensors").read_bytes() != before
 
 
 def exported(here: Here, toy: Path) -> Path:
-    assert here("export", "hub", "--config", "toy.yaml").code == 0
+    assert here("export", "toy.yaml", "-o", "hub").code == 0
     return toy / "hub"
 
 
@@ -93,7 +93,7 @@ def test_weights_without_modules(here: Here, toy: Path) -> None:
     assert done.code == 2
     assert "multi-token prediction modules are not read from the weights of gpt2" in done.err
     assert "remove --set head.n_mtp_layers=1" in " ".join(done.err.split())
-    refused = here("export", "other", "--config", "toy.yaml", "--set", "head.n_mtp_layers=1")
+    refused = here("export", "toy.yaml", "-o", "other", "--set", "head.n_mtp_layers=1")
     assert refused.code == 2
     assert "does not support head.n_mtp_layers 1" in " ".join(refused.err.split())
     assert not (toy / "back").exists()
@@ -145,39 +145,38 @@ def test_weights_without_output(here: Here, toy: Path) -> None:
 def test_foreign_folder(here: Here, toy: Path, theirs: str) -> None:
     (toy / "hub").mkdir()
     (toy / "hub" / "config.json").write_text(theirs, encoding="utf-8")
-    done = here("export", "hub", "--config", "toy.yaml", "--force")
+    done = here("export", "toy.yaml", "-o", "hub", "--force")
     assert done.code == 2
     assert "tinylm did not export" in done.err
     assert (toy / "hub" / "config.json").read_text(encoding="utf-8") == theirs
 
 
 def test_file_in_place_of_the_folder(here: Here, toy: Path) -> None:
-    done = here("export", "toy.yaml", "--config", "toy.yaml", "--force")
+    done = here("export", "toy.yaml", "-o", "toy.yaml", "--force")
     assert (done.code, done.out) == (2, "")
     assert f"{toy.resolve() / 'toy.yaml'} is a file" in " ".join(done.err.split())
 
 
-def test_config_in_place_of_the_folder(here: Here, toy: Path) -> None:
-    assert here("export", "toy.yaml", "out").code == 0
-    for word, meant in (("out", "out out-hf"), ("qwen3-0.6b", "qwen3-0.6b qwen3-0.6b-hf")):
-        refused = here("export", word, "--force")
-        assert refused.code == 2
-        assert f"tinylm export {meant}\n" in refused.err
-    assert not (toy / "qwen3-0.6b").exists()
-    assert here("export", "small", "--config", "toy.yaml").code == 0, "with a config named, the word is the folder"
+@pytest.mark.parametrize("word", ["smal", "small", "out", "out.yaml"])
+def test_a_positional_argument_is_never_the_folder(word: str, here: Here, toy: Path) -> None:
+    """A misspelled config is an error, not a folder for the default config."""
+    assert here("export", word).code == 2
+    assert not (toy / word).exists()
+    assert here("export", "toy.yaml", "-o", "small").code == 0, "an option names the folder, whatever its name"
+    assert (toy / "small" / "config.json").is_file()
 
 
 @pytest.mark.parametrize(
     ("words", "target"),
     [
         (["build", "toy.yaml", "--save", "new"], "new"),
-        (["export", "toy.yaml", "new"], "new"),
+        (["export", "toy.yaml", "-o", "new"], "new"),
         (["import", "hf", "--weights", "--output", "new"], "new"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else value,
 )
 def test_get_before_writing(words: list[str], target: str, here: Here, toy: Path) -> None:
-    assert here("export", "toy.yaml", "hf").code == 0
+    assert here("export", "toy.yaml", "-o", "hf").code == 0
     wrong = here(*words, "--get", "nope")
     assert (wrong.code, wrong.out) == (2, "")
     assert "--get nope: the report has no nope" in wrong.err
@@ -190,6 +189,6 @@ def test_folder_as_config(here: Here, toy: Path) -> None:
     assert here("build", "toy.yaml", "--save", "tm").code == 0
     assert here("params", "tm", "--get", "models.0.name").out == "tm\n"
     assert here("compare", "tm", "toy.yaml", "--format", "json").code == 0
-    assert here("export", "tm").code == 2
+    assert "tinylm export tm --output tm-hf\n" in here("export", "tm").err
     (toy / "tm" / "model.safetensors").unlink()
     assert here("params", "tm").code == 2, "a folder with some config.yaml is not one that tinylm wrote"

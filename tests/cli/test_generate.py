@@ -212,7 +212,7 @@ class TestTokenizer:
         assert [candidate["text"] for candidate in found["candidates"]] == expected
 
     def test_a_hugging_face_folder(self, here: Here, folder: Path) -> None:
-        exported = here("export", "toy.yaml", "hf", "--set", "vocab_size=300")
+        exported = here("export", "toy.yaml", "-o", "hf", "--set", "vocab_size=300")
         assert exported.code == 0, exported.err
         tiny_tokenizer().save(str(folder / "hf" / "tokenizer.json"))
         for words in (["--weights", "hf"], ["hf"]):

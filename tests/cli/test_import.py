@@ -124,7 +124,7 @@ def test_skipped_weights(here: Here, folder: Path) -> None:
     }  # fmt: skip
     (folder / "plain").mkdir()
     (folder / "plain/config.json").write_text(json.dumps({"model_type": "gemma3_text", **gemma}), encoding="utf-8")
-    assert here("export", "both", "--config", "plain").code == 0
+    assert here("export", "plain", "-o", "both").code == 0
     document = {"model_type": "gemma3", "text_config": gemma, "vision_config": {}}
     (folder / "both/config.json").write_text(json.dumps(document), encoding="utf-8")
     held = {f"language_model.{name}": tensor for name, tensor in load_file("both/model.safetensors").items()}
@@ -148,7 +148,7 @@ class TestOverridesOfWeights:
 
     @pytest.fixture
     def exported(self, here: Here, folder: Path) -> Path:
-        assert here("export", "theirs", "--config", "toy.yaml").code == 0
+        assert here("export", "toy.yaml", "-o", "theirs").code == 0
         return folder / "theirs"
 
     @pytest.mark.usefixtures("exported")

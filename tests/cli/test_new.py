@@ -42,7 +42,7 @@ def test_written_file(here: Here, folder: Path, golden_words: Callable[[str, str
 
 def test_next_steps(here: Here) -> None:
     assert here("new", "my model").err == (
-        "wrote my model.yaml\n"
+        "wrote my model.yaml: started from tiny\n"
         "for completion in your editor: tinylm schema --output tinylm.schema.json\n"
         "next: tinylm params 'my model.yaml'\n"
     )
@@ -111,7 +111,7 @@ def test_non_default_fields(here: Here, folder: Path) -> None:
 
 
 def test_preset_name(here: Here) -> None:
-    result = here("new", "small")
+    result = here("new", "-o", "small.yaml")
     assert "small alone names the preset: write small.yaml for this file\n" in result.err
     assert "alone names" not in here("new", "mine").err
 

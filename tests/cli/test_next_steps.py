@@ -61,7 +61,7 @@ def test_following_the_lines(here: Here) -> None:
     ("words", "following"),
     [
         ("tiny --seq-len 1k", "tinylm estimate tiny --seq-len 1k --gpu h100-sxm"),
-        ("tiny --set n_layers=2 --gpu h100", "tinylm export tiny --set n_layers=2 tiny-hf"),
+        ("tiny --set n_layers=2 --gpu h100", "tinylm export tiny --set n_layers=2 --output tiny-hf"),
         (
             "tiny --set layers.pattern=a --set layers.kinds.a.d_ff=64 --gpu h100",
             "tinylm estimate tiny --set layers.pattern=a --set layers.kinds.a.d_ff=64 --gpu h100 --full",
@@ -102,7 +102,7 @@ def test_written_files_are_named(here: Here) -> None:
     )
     said = here("design", "--params", "5M", "-o", "five.yaml").err
     assert re.fullmatch(
-        r"wrote five\.yaml: rank 1 of \d+, [\d,]+ parameters\nnext: tinylm export five\.yaml five-hf\n", said
+        r"wrote five\.yaml: rank 1 of \d+, [\d,]+ parameters\nnext: tinylm export five\.yaml --output five-hf\n", said
     )
 
 
@@ -115,7 +115,7 @@ def test_large_models_are_not_built(here: Here) -> None:
 
 
 def test_training_needs_its_script(here: Here) -> None:
-    assert here("export", "tiny", "out").err == ""
+    assert here("export", "tiny", "-o", "out").err == ""
 
 
 def test_invalid_step() -> None:

@@ -44,7 +44,7 @@ WITHOUT_TORCH = [
 ]
 WITH_TORCH = [
     ["build", "toy.yaml", "--save", "saved"],
-    ["export", "toy.yaml", "exported"],
+    ["export", "toy.yaml", "-o", "exported"],
     ["import", "exported", "--weights", "--output", "imported"],
     ["build", "--weights", "imported"],
     ["check", "toy.yaml"],

@@ -79,7 +79,7 @@ class TestHuggingFaceFolder:
 
     @pytest.fixture(autouse=True)
     def exported(self, here: Here, saved: Path) -> Path:
-        assert here("export", "theirs", "--config", "toy.yaml", "--weights", "model").code == 0
+        assert here("export", "toy.yaml", "-o", "theirs", "--weights", "model").code == 0
         return saved.parent / "theirs"
 
     def test_forward(self, here: Here) -> None:

@@ -484,7 +484,7 @@ def _read_weights(rng: Random, *, saved: bool) -> tuple[str, ...]:
         ("forward", "--weights", "w", "--tokens", "5,12"),
         ("generate", "--weights", "w", "-n", "2", "--tokens", "5"),
         ("build", "--weights", "w"),
-        ("export", "out", "--weights", "w"),
+        ("export", "-o", "out", "--weights", "w"),
     ]
     if not saved:
         commands += [("import", "w", "--weights", "--output", "out")] * 3

@@ -167,8 +167,7 @@ def _choose_format(ctx: Any) -> None:
         ctx.params["format_"] = "json"
         return
     output = ctx.params["output"]
-    writes_folder = ctx.params.get("weights") is True
-    if output is None or output == STDOUT or writes_folder or "format_" in explicit_options(ctx):
+    if output is None or output == STDOUT or _writes_folder(ctx) or "format_" in explicit_options(ctx):
         return
     known = next(parameter.type.choices for parameter in ctx.command.params if parameter.name == "format_")
     suffix, writes_yaml = output.suffix.lower(), ctx.info_name in WRITE_YAML
@@ -185,6 +184,11 @@ def _choose_format(ctx: Any) -> None:
     ctx.params["format_"] = format_
 
 
+def _writes_folder(ctx: Any) -> bool:
+    """Return whether ``--output`` names a folder, which the command itself checks, instead of a file."""
+    return ctx.info_name == "export" or ctx.params.get("weights") is True
+
+
 def _check_force(ctx: Any) -> None:
     """Reject an output file that exists, before any work is done, and ``--force`` without effect.
 
@@ -193,14 +197,14 @@ def _check_force(ctx: Any) -> None:
         UsageError: If ``--force`` is given and nothing is written.
     """
     output = ctx.params.get("output")
-    writes_file = output is not None and output != STDOUT
+    writes = output is not None and output != STDOUT
     if not ctx.params.get("force"):
-        if writes_file:
+        if writes and not _writes_folder(ctx):
             from tinylm_cli.atomic_write import require_free_file
 
             require_free_file(output)
         return
     folder = "save" in ctx.params
-    if not writes_file and ctx.info_name not in ("new", "export") and ctx.params.get("save") is None:
+    if not writes and ctx.info_name != "new" and ctx.params.get("save") is None:
         needed = "--save or --output" if folder else "--output"
         raise UsageError(f"--force needs {needed}", help=f"add {needed}, or remove --force")

@@ -54,7 +54,7 @@ def new(
         write_stdout(text)
         return
     write_file(path, text, overwrite=force)
-    print_line(f"wrote {path}")
+    print_line(f"wrote {path}: started from {loaded.name}")
     if path.stem in shipped() and path.parent == Path():
         print_line(f"{path.stem} alone names the preset: write {path} for this file")
     print_line("for completion in your editor: tinylm schema --output tinylm.schema.json")
@@ -65,7 +65,7 @@ def _path(name: str | None, output: Path | None) -> Path:
     """Return the file to write.
 
     Raises:
-        UsageError: If there is no name, or it does not name a YAML file.
+        UsageError: If there is no name, it does not name a YAML file, or it is the name of a built-in config.
     """
     if output is not None:
         suffix = output.suffix.lower()
@@ -76,6 +76,8 @@ def _path(name: str | None, output: Path | None) -> Path:
         raise UsageError("NAME is missing", help="for example tinylm new mine")
     if not name.strip("./") or name.endswith("/"):
         raise UsageError(f"{name or 'an empty string'} is not a file name", help="for example tinylm new mine")
+    if name in shipped():
+        raise UsageError(f"{name} is a built-in config", help=f"to start from it: tinylm new mine {name}")
     suffix = Path(name).suffix.lower()
     if suffix in FORMAT_OF_SUFFIX and suffix:
         raise UsageError(f"{name}: new writes YAML", help=f"for example tinylm new {Path(name).stem}")

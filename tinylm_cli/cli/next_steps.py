@@ -112,7 +112,7 @@ def export_arguments(model: str, name: str) -> str:
         model: The arguments that name the model; empty for standard input.
         name: Its name.
     """
-    return f"{model} {shell_quote(f'{name}-hf')}" if model else ""
+    return f"{model} --output {shell_quote(f'{name}-hf')}" if model else ""
 
 
 def design_arguments(config: ModelConfig) -> str:

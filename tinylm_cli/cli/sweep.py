@@ -82,18 +82,17 @@ def sweep(
         )
     else:
         settings = settings[1:]
+    written = read_config_text(config)
     if not settings:
         raise UsageError("no field to sweep", help=f"for example tinylm sweep {shell_quote(config)} n_layers=4..24:4")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(settings).items())
     _require_not_set(swept_fields, overrides)
     errors = ErrorCollector()
-    written = errors.read(read_config_text, config)
-    loaded = errors.read(parse_config_text, written, overrides) if written is not None else None
+    loaded = errors.read(parse_config_text, written, overrides)
     if loaded is not None and not any(each.name == "max_len" for each in swept_fields):
         errors.read(sequence_length, loaded, seq_len)
     errors.read(require_figure, figure, FIGURES)
     errors.raise_if_any()
-    assert written is not None
     setups = Setups.of(
         batch_size=batch_size,
         seq_len=seq_len,

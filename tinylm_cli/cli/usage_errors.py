@@ -26,6 +26,9 @@ OPTION_ALIASES = {"--prompt": "--text"}
 OVERWRITES = ("--force", "--fix")
 """Options that overwrite files; never suggested as a correction, because suggestions get pasted."""
 
+_CONVERTING = ("import", "export")
+"""Commands whose ``--output`` names what they convert to, which a second argument probably means."""
+
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<arguments>.*)\)", re.DOTALL)
 
 
@@ -74,11 +77,11 @@ def explain_usage_error(
 
 def _surplus_remedy(surplus: str, error: Any) -> str:
     """Return a remedy for extra arguments: an option to use, models to compare, or the rest of an unquoted name."""
-    from tinylm_cli.interop.load import names_config
-
     command, extra = error.ctx.command.name, surplus.split()
     named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
     given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
+    if command in _CONVERTING and given and len(extra) == 1:
+        return f"to name the output: tinylm {command} {shell_join((*given, '--output', *extra))}"
     if named == [CONFIG_ARGUMENT]:
         words = [*given, *extra]
         changes = [word for word in words if word.partition("=")[0] in fields()]
@@ -89,9 +92,35 @@ def _surplus_remedy(surplus: str, error: Any) -> str:
         return f"to compare models: tinylm compare {shell_join(words)}"
     if given:
         return f"quote arguments that contain spaces: tinylm {command} {shell_quote(' '.join((*given, surplus)))}"
-    if command == "list" and names_config(surplus):
-        return f"to show one config: tinylm show {shell_quote(surplus)}"
-    return f"for a size: tinylm design --params {surplus}" if command == "design" and _is_count(surplus) else ""
+    if command == "design" and _is_count(surplus):
+        return f"for a size: tinylm design --params {surplus}"
+    option = _option_with(surplus, error)
+    return f"did you mean {option}?" if option else _remedy_for_config(surplus, command)
+
+
+def _option_with(word: str, error: Any) -> str:
+    """Return the option whose name or value an extra argument is: ``--hardware``, ``--family llama``; else nothing."""
+    options = [each for each in _parameters(error) if each.param_type_name == "option"]
+    if f"--{word}" in _long_options(options):
+        return f"--{word}"
+    for each in options:
+        if word in (item.value for item in each.shell_complete(error.ctx, word)):
+            return shell_join((each.opts[0], word))
+    return ""
+
+
+def _remedy_for_config(word: str, command: str) -> str:
+    """Return the command for a config, or for the built-in one of a similar name, where a command takes no config."""
+    from tinylm_cli.config.presets import shipped
+    from tinylm_cli.config.suggestions import suggest_config
+    from tinylm_cli.interop.load import names_config
+
+    meant = word if names_config(word) else next(iter(suggest_config(word, shipped())), None)
+    if meant is None:
+        return ""
+    if command == "design":
+        return f"design takes no config; to vary one: tinylm sweep {shell_quote(meant)} n_layers=4..24:4"
+    return f"to show one config: tinylm show {shell_quote(meant)}" if command == "list" else ""
 
 
 def _is_count(text: str) -> bool:

@@ -31,6 +31,7 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     to each. A single model is compared with its overridden variant or, without overrides, with its unchanged config.
 
     Raises:
+        InputError: If there is nothing to compare the first model with, and it cannot be read either.
         UsageError: If there is nothing to compare, or more than ``MAX_COMPARED`` models.
     """
     require_few_models(len(arguments))
@@ -44,6 +45,7 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     if not overrides and base.changes:
         return [Variant(base.reference), base]
     if not overrides:
+        read_config_text(base.reference)  # a config that cannot be read is the first error to correct
         suggested = shell_join(("tinylm", "compare", base.reference, "@n_layers=8"))
         raise UsageError(f"nothing to compare {first} with", help=f"add another model or a change: {suggested}")
     return [base, Variant(base.reference, (*base.changes, *overrides), n_set=len(overrides))]

@@ -1,4 +1,4 @@
-"""git in tests, whatever the environment and the user's config say."""
+"""Run git in tests, independent of the environment and the user's config."""
 
 from __future__ import annotations
 

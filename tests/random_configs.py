@@ -199,7 +199,7 @@ def has_zero_experts(config: ModelConfig) -> bool:
 
 
 def with_mtp(config: ModelConfig, n_mtp_layers: int) -> ModelConfig:
-    """Return the config of a language model with so many multi-token prediction modules."""
+    """Return the config of a language model with ``n_mtp_layers`` multi-token prediction modules."""
     head = config.head.model_copy(update={"n_mtp_layers": n_mtp_layers})
     return ModelConfig.model_validate(config.model_copy(update={"head": head}).model_dump(exclude_unset=True))
 
@@ -388,7 +388,7 @@ def _layers(
         if position["kind"] == "rope":
             other["position"] = draw(one_of([other["position"], {"theta": 50.0}]))
     elif mixer == "attention":
-        fitting = position.get("scaling") != "longrope"  # whose factors are those of d_rope dimensions
+        fitting = position.get("scaling") != "longrope"  # its factors are for d_rope dimensions
         other["attention"] = draw(one_of([each for each in LAYER_LATENT_ATTENTION if fitting or "d_rope" not in each]))
         if other["attention"].get("d_rope", 0) > attention.get("index_d_head", 6):
             other["attention"] = other["attention"] | {"index_top_k": None}

@@ -1,4 +1,4 @@
-"""The Python API: what it loads, that its figures are those of the commands, and how its reports show themselves."""
+"""The Python API: loading, figures equal to the commands' JSON, and the display of reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every file operation of every writer fails, is cut short, or is the last: nothing is lost or half written."""
+"""Inject an error, a short write or a kill at every file operation of every writer: no file is lost or partial."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_lost(name: str, shim: Path, tmp_path: Path) -> None:
     modes = ("stop",) if CASES[name].is_slow else ("EIO", "ENOSPC", "stop", "short")
-    attempts = list(strikes(name, modes, shim, tmp_path))
+    attempts = list(inject_faults(name, modes, shim, tmp_path))
     for mode in modes:
         first, *struck = [attempt for attempt in attempts if attempt["mode"] == mode]
         assert (first["holds"], first["message"], first["left"]) == ("new", "", []), first
         assert len(struck) == first["operations"]
         assert len(struck) >= (1 if mode == "short" else 5)
         for attempt in struck:
-            require_whole(attempt, may_be_between=name == "folder-without-exchange")
+            assert_intact(attempt, allows_intermediate=name == "folder-without-exchange")
 
 
-def strikes(name: str, modes: tuple[str, ...], shim: Path, folder: Path) -> Iterator[dict[str, Any]]:
+def inject_faults(name: str, modes: tuple[str, ...], shim: Path, folder: Path) -> Iterator[dict[str, Any]]:
     environment = {
         **os.environ,
         "LD_PRELOAD": str(shim),
@@ -58,12 +58,12 @@ def strikes(name: str, modes: tuple[str, ...], shim: Path, folder: Path) -> Iter
     yield from map(json.loads, done.stdout.splitlines())
 
 
-def require_whole(attempt: dict[str, Any], *, may_be_between: bool) -> None:
-    """Fail unless the target is whole, and the message says in which state it is and what is left beside it."""
+def assert_intact(attempt: dict[str, Any], *, allows_intermediate: bool) -> None:
+    """Fail unless the target is complete, and the message states whether it is old or new and names other files."""
     assert "crash" not in attempt, attempt
     if attempt["mode"] == "stop":
         assert all(path.startswith(".") for path in attempt["left"]), attempt
-        between = may_be_between and len(attempt["left"]) == 2  # the old and the new folder, both whole
+        between = allows_intermediate and len(attempt["left"]) == 2  # the old and the new folder, both whole
         assert attempt["holds"] in ("old", "new") or between, attempt
         return
     in_place = "is in place" in attempt["message"]
@@ -91,19 +91,19 @@ for _ in range(60):
 
 
 def test_two_writers(tmp_path: Path) -> None:
-    """Both names exist at every moment once they do, and hold the content of one writer in the end."""
+    """Both paths always exist after the first write, and hold the content of one writer in the end."""
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
     file, folder = tmp_path / "file", tmp_path / "folder"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, mark], env=environment) for mark in "ab"]
     while not folder.exists() and any(writer.poll() is None for writer in writers):
         pass
-    looks = 0
+    n_reads = 0
     while any(writer.poll() is None for writer in writers):
         assert folder.is_dir()
         assert file.read_text() in ("a" * 4096, "b" * 4096)
-        looks += 1
+        n_reads += 1
     assert [writer.returncode for writer in writers] == [0, 0]
-    assert looks > 100
+    assert n_reads > 100
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert len({path.read_text() for path in folder.iterdir()}) == 1
     assert sorted(path.name for path in folder.iterdir()) == ["config", "weights"]

@@ -175,7 +175,7 @@ command.main()
 
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_interrupt_in_a_callback(name: str, status: int) -> None:
-    """Python discards what a finalizer raises, as it does in the callbacks of an import."""
+    """Python discards exceptions raised in a finalizer, and in the callbacks of an import."""
     work = f"""
 class Dying:
     def __del__(self):

@@ -1,4 +1,4 @@
-"""Who may import whom, who may print, what a test file is about, and what a command without a model must not load."""
+"""Rules of the package: imports between subpackages, printing, names of test files, and imports of torch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"wording", "errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
     "__init__": {"errors", "config", "model", "render", "api"},
 }
-"""What each subpackage may import beside itself; the version in the package itself is everybody's."""
+"""Subpackages that each subpackage may import, besides itself and the version in the package."""
 
 HEAVY = {"torch", "safetensors", "numpy", "transformers"}
 
@@ -69,7 +69,7 @@ def subpackage(path: Path) -> str:
 
 
 def parsed(path: Path) -> ast.Module:
-    """Return the syntax tree of a module, which nobody keeps: garbage collection of many trees takes seconds."""
+    """Return the syntax tree of a module. It is not cached: garbage collection of many trees takes seconds."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -92,7 +92,7 @@ def _imports(parent: ast.AST, path: Path, *, at_once: bool, for_types: bool) -> 
             yield from _imports(node, path, at_once=is_at_once, for_types=for_types or is_checked)
 
 
-def named(path: Path) -> str:
+def relative_name(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
@@ -108,10 +108,10 @@ def test_allowed_imports(own: str) -> None:
             if package != "tinylm_cli" or not rest:
                 continue
             other = rest.partition(".")[0]
-            assert other == own or other in MAY_IMPORT[own], f"{named(path)} imports {name}"
+            assert other == own or other in MAY_IMPORT[own], f"{relative_name(path)} imports {name}"
 
 
-def test_every_room_has_a_rule() -> None:
+def test_every_subpackage_has_a_rule() -> None:
     assert {subpackage(path) for path in MODULES} == MAY_IMPORT.keys()
     for one in ("analysis", "model", "render"):
         assert not {"analysis", "model", "render"} & MAY_IMPORT[one], "they never import each other"
@@ -123,8 +123,8 @@ def test_torch_imports(own: str) -> None:
     for path in modules_of(own):
         for name, at_once, for_types in imports(path):
             if name.partition(".")[0] in HEAVY or name.startswith(("tinylm_cli.model", "tinylm_cli.interop.weights")):
-                assert own in ("cli", "api", "__init__"), f"{named(path)} imports {name}"
-                assert for_types or not at_once, f"{named(path)} imports {name} whatever the command"
+                assert own in ("cli", "api", "__init__"), f"{relative_name(path)} imports {name}"
+                assert for_types or not at_once, f"{relative_name(path)} imports {name} for every command"
 
 
 def test_no_import_cycles() -> None:
@@ -151,7 +151,7 @@ def _writes(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("own", sorted(MAY_IMPORT.keys() - {"cli", "__main__"}))
 def test_printing(own: str) -> None:
     """Rendering returns text; whoever computes returns a report."""
-    assert not {named(path): found for path in modules_of(own) if (found := list(_writes(path)))}
+    assert not {relative_name(path): found for path in modules_of(own) if (found := list(_writes(path)))}
 
 
 def _texts(path: Path) -> Iterator[str]:
@@ -181,7 +181,7 @@ def test_options_and_commands_are_named_in_cli() -> None:
     assert names_one("see tinylm list")
     assert names_one("--serving-")
     outside = [path for path in MODULES if subpackage(path) not in ("cli", "__main__")]
-    assert not {named(path): found for path in outside if (found := list(filter(names_one, _texts(path))))}
+    assert not {relative_name(path): found for path in outside if (found := list(filter(names_one, _texts(path))))}
 
 
 NO_MIRROR = {
@@ -209,7 +209,7 @@ NO_MIRROR = {
     "test_layers.py": "reads the whole package",
     "test_packaging.py": "installs the whole package",
 }
-"""The test files about no single module, and what each does instead."""
+"""Test files without a module, and their subject."""
 
 
 def mirrored(path: Path) -> list[Path]:
@@ -224,7 +224,7 @@ def mirrored(path: Path) -> list[Path]:
 
 
 def test_tests_mirror_the_package() -> None:
-    """Each is named for what it tests, ``test_compare_gpus.py`` for ``compare.py``; no exception outlives its file."""
+    """Each is named for its module, ``test_compare_gpus.py`` for ``compare.py``; exceptions must exist."""
     paths = sorted(TESTS.rglob("test_*.py"))
     assert len(paths) > len(NO_MIRROR)
     assert {str(path.relative_to(TESTS)) for path in paths if not mirrored(path)} == NO_MIRROR.keys()
@@ -249,7 +249,7 @@ COMMANDS = {
     "forward": (["--random", "99999999x1024"], 2),
     "check": (["--config", "absent"], 2),
 }
-"""What is answered without a model, some of it refused, and the exit code."""
+"""Arguments of each command that must not import torch, some with errors, and the exit code."""
 
 PROBE = """
 import json, sys

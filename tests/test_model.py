@@ -1,4 +1,4 @@
-"""The assembled model from end to end: what it computes, what it may see, what it weighs, what it writes."""
+"""End-to-end tests: outputs, causality, parameter counts, generation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRESETS = {
 }
 
 
-# What it computes
+# Outputs
 
 
 def test_batch_rows_are_independent() -> None:
@@ -77,7 +77,7 @@ def test_dropout_only_in_training() -> None:
     assert not torch.equal(model(ids()), model(ids()))
 
 
-# What it may see
+# Causality and masks
 
 
 @pytest.mark.parametrize("position", ["sinusoidal", "learned", "none"])
@@ -172,7 +172,7 @@ def test_meta_has_shapes_without_values() -> None:
     assert model(ids().to("meta")).shape == (2, 9, 29)
 
 
-# What it weighs
+# Parameter counts
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -200,7 +200,7 @@ def test_gpt2_has_its_published_size() -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == 124_439_808
 
 
-# What it writes
+# Generation
 
 
 @settings(max_examples=25, deadline=None)

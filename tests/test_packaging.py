@@ -1,4 +1,4 @@
-"""What is shipped: a wheel, a source archive and an editable install, and what they require."""
+"""The wheel, the source archive and the editable install: contents and requirements."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_sdist_contents(built: Built) -> None:
 
 
 def test_builds_are_reproducible(built: Built, tmp_path: Path) -> None:
-    """Two checkouts give the same bytes, whatever their folder, times and modes of files, time zone and hash seed."""
+    """Builds of two checkouts are identical, independent of folder, file times and modes, time zone and hash seed."""
     checkout = copy_checkout(tmp_path / "elsewhere")
     for path in sorted(checkout.rglob("*.py"), reverse=True):
         os.utime(path, (10**9, 10**9))

@@ -1,4 +1,4 @@
-"""A file is read, or refused at once, whatever its kind and size."""
+"""Files of every kind and size are read, or rejected at once."""
 
 from __future__ import annotations
 

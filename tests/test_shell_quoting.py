@@ -1,4 +1,4 @@
-"""What is suggested as a command comes back from bash as it was, and no log or terminal obeys a part of it."""
+"""Suggested commands: bash parses them back to the same words, and no log or terminal interprets a part of them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def step_setup(batch_size: int, seq_len: int, recompute: Recompute) -> TrainingS
 
 
 def measured_peak(config: ModelConfig, setup: TrainingSetup) -> int:
-    """Return the bytes of a training step at its peak: weights, optimizer states and batch, and what the step adds."""
+    """Return the bytes of a training step at its peak: weights, optimizer states, batch, and the peak of the step."""
     assert setup.seq_len is not None
     model = TinyTransformerLM.from_config(config)
     batch = random_batch(config, setup.batch_size, setup.seq_len)

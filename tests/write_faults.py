@@ -1,9 +1,9 @@
 """Run a writer of tinylm once for each of its file operations, with a fault at that operation; a script.
 
 ``python write_faults.py CASE FOLDER MODE...`` runs under the preloaded library of write_faults.c. A forked child writes
-with the fault, so that Python and torch start only once. The parent compares what lies in the folder afterwards with
-the old and the new state, and prints one JSON object per attempt. The mode ``stop`` takes one child: it stops before
-each operation, and what then lies in the folder is what a kill at that moment would leave.
+with the fault, so that Python and torch start only once. The parent compares the folder afterwards with the old and the
+new state, and prints one JSON object per attempt. The mode ``stop`` needs one child: it stops before each operation,
+where the folder has the state that a kill at that moment would leave.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
     Attributes:
         write: Writes the target.
-        prepare: Makes the old target, and what ``write`` reads.
+        prepare: Makes the old target, and the files that ``write`` reads.
         is_slow: Whether it runs a model, so that fewer modes are tried.
         target: Name of the target.
     """
@@ -147,7 +147,7 @@ def state(path: Path) -> State:
 
 
 def start(case: Case, folder: Path, environment: dict[str, str]) -> tuple[int, int]:
-    """Start the writer in a forked child with the given environment; return its number, and where it tells its end."""
+    """Start the writer in a forked child with the given environment; return its process id and its pipe."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -167,8 +167,8 @@ def start(case: Case, folder: Path, environment: dict[str, str]) -> tuple[int, i
     return child, reading
 
 
-def end(reading: int) -> dict[str, Any]:
-    """Return what a child tells at its end."""
+def read_result(reading: int) -> dict[str, Any]:
+    """Return the result that a child writes at its end."""
     with os.fdopen(reading, "rb") as pipe:
         ended: dict[str, Any] = json.loads(pipe.read())
     return ended
@@ -180,8 +180,8 @@ def _operations() -> int:
     return int(ctypes.CDLL(None).fault_operations())
 
 
-def strike(case: Case, mode: str, template: Path, folder: Path) -> None:
-    """Print how the writer ends without a fault, and with one at each of its operations.
+def run_with_faults(case: Case, mode: str, template: Path, folder: Path) -> None:
+    """Print the result of the writer without a fault, and with a fault at each of its operations.
 
     Args:
         case: The writer.
@@ -194,43 +194,43 @@ def strike(case: Case, mode: str, template: Path, folder: Path) -> None:
         environment["FAULT_ERRNO"] = str(getattr(errno, mode))
     number = operations = 0
     new: State = None
-    while number <= operations:  # number 0 strikes at none, and shows the new state
+    while number <= operations:  # number 0 has no fault, and yields the new state
         place = folder / f"{number}"
         shutil.copytree(template, place)
         child, reading = start(case, place, {"FAULT_DIR": str(place), "FAULT_N": str(number), **environment})
-        ended = end(reading)
+        ended = read_result(reading)
         os.waitpid(child, 0)
         if number == 0:
             operations, new = ended["operations"], state(place / case.target)
-        tell(case, template, new, {"mode": mode, "operation": number, **look(case, template, place), **ended})
+        report(case, template, new, {"mode": mode, "operation": number, **inspect(case, template, place), **ended})
         shutil.rmtree(place)
         number += 1
 
 
-def stop(case: Case, template: Path, folder: Path) -> None:
-    """Print what the writer leaves in the end, and what lies there before each of its operations."""
+def run_with_stops(case: Case, template: Path, folder: Path) -> None:
+    """Print the state of the folder after the writer, and before each of its operations."""
     place = folder / "stopped"
     shutil.copytree(template, place)
     child, reading = start(case, place, {"FAULT_DIR": str(place), "FAULT_MODE": "stop"})
     seen = []
     while os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1]):
-        seen.append(look(case, template, place))
+        seen.append(inspect(case, template, place))
         os.kill(child, signal.SIGCONT)
     new = state(place / case.target)
-    for number, found in enumerate([{**look(case, template, place), **end(reading)}, *seen]):
-        tell(case, template, new, {"mode": "stop", "operation": number, **found})
+    for number, found in enumerate([{**inspect(case, template, place), **read_result(reading)}, *seen]):
+        report(case, template, new, {"mode": "stop", "operation": number, **found})
     shutil.rmtree(place)
 
 
-def look(case: Case, template: Path, place: Path) -> dict[str, Any]:
+def inspect(case: Case, template: Path, place: Path) -> dict[str, Any]:
     """Return the state of the target in a copy of the template, and the names of other new files."""
     kept = {case.target, *(path.name for path in template.iterdir())}
     left = sorted({path.name for path in place.iterdir()} - kept)
     return {"state": state(place / case.target), "left": left}
 
 
-def tell(case: Case, template: Path, new: State, found: dict[str, Any]) -> None:
-    """Print what was found, with the name of the target's state instead of its content."""
+def report(case: Case, template: Path, new: State, found: dict[str, Any]) -> None:
+    """Print an attempt, with the name of the target's state instead of its content."""
     now = found.pop("state")
     found["holds"] = "new" if now == new else "old" if now == state(template / case.target) else "neither"
     sys.stdout.write(json.dumps(found) + "\n")
@@ -238,7 +238,7 @@ def tell(case: Case, template: Path, new: State, found: dict[str, Any]) -> None:
 
 
 def main(name: str, folder: str, *modes: str) -> None:
-    """Strike at every operation of a case, in every mode."""
+    """Inject a fault at every operation of a case, in every mode."""
     case = CASES[name]
     work = Path(folder).absolute()
     (work / "template").mkdir(parents=True)
@@ -248,9 +248,9 @@ def main(name: str, folder: str, *modes: str) -> None:
     gc.freeze()  # a collection in a child would copy all memory
     for mode in modes:
         if mode == "stop":
-            stop(case, work / "template", work)
+            run_with_stops(case, work / "template", work)
         else:
-            strike(case, mode, work / "template", work)
+            run_with_faults(case, mode, work / "template", work)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the analysis tests share: a strategy for configs."""
+"""Fixtures of the analysis tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinylm_cli.config.schema import ModelConfig
 
 @pytest.fixture(scope="session")
 def configs() -> st.SearchStrategy[ModelConfig]:
-    """Draw small configs of every architecture that the schema can say."""
+    """Draw small configs of every combination of these fields."""
 
     def build(values: dict[str, Any]) -> ModelConfig:
         heads, head_width = values.pop("heads")

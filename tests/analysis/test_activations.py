@@ -35,7 +35,7 @@ def one_layer(config: ModelConfig, **asked: Any) -> LayerActivations:
 
 
 def test_gpt_layer_by_korthikanti() -> None:
-    """``sbh · 34`` in 16 bits without scores; beside it four statistics and a number for each head in 32 bits."""
+    """``sbh · 34`` in 16 bits without scores; in 32 bits, four statistics of each token and one number of each head."""
     tokens, width, heads = 3 * 512, 768, 12
     config = ModelConfig.model_validate(GPT)
     flash = one_layer(config)

@@ -1,4 +1,4 @@
-"""What is claimed of a config: measured as its figures are, told with a remedy that mends it."""
+"""Budgets and assertions: measured values and suggested fixes."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def test_latent_attention_at_long_context() -> None:
     config = load_config("deepseek-v2-lite").config
     found = inference_memory(config, ServingSetup(prefill_tokens=163840, batch_size=1, seq_len=163840))
     assert found.cache_bytes == 27 * 163840 * 576 * 2
-    stream = 4 * 2048  # before and after attention, what that added, its norm
-    dense = 4 * 10944 + 2048  # the first layer's gate, before and after it opens, up, their product; what it adds
+    stream = 4 * 2048  # the residual stream before and after attention, attention's output, the norm
+    dense = 4 * 10944 + 2048  # of the first layer: gate, activated gate, up, their product; the output
     rotation = 2 * 32
     assert found.prefill_bytes == 163840 * 2 * (stream + dense + rotation) + SLACK
     assert found.total_bytes < 51 * 2**30

@@ -1,4 +1,4 @@
-"""Working memory of a pass, tensor by tensor: what is alive at each point, worked out by hand for one small model."""
+"""Working memory of a pass: live tensors at each point, compared with hand-computed sums for one small model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def forward(
 
 
 def of_rows(*elements: int, element_bytes: int = BF16) -> tuple[int, ...]:
-    """Return the bytes of so many elements for every token of the batch."""
+    """Return the bytes of these numbers of elements per token, for all tokens of the batch."""
     return tuple(B * T * each * element_bytes for each in elements)
 
 

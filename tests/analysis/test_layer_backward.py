@@ -61,7 +61,7 @@ def test_attention_gradients(overrides: tuple[str, ...], fields: dict[str, Any],
 
 
 def test_gradients_at_hyper_connections() -> None:
-    """Each one has the gradients of its sub-layer, and the first one those of the whole second sub-layer."""
+    """Each one holds the gradients of its sub-layer; the first also holds those of the second sub-layer."""
     n, n_phases = 3, 4
     found = [each for each in phases(*GQA, f"block.hyper_streams={n}") if each.name == "backward"]
     assert len(found) == n_phases
@@ -83,7 +83,7 @@ def test_latent_attention_gradients() -> None:
 
 
 def test_expert_gradients() -> None:
-    """Two gradients of routed tokens; then they beside the weights' gradients; then those of one stack."""
+    """Two gradients of routed tokens; then also the gradients of weights; then the gradients of one stack."""
     n_experts, top_k, d_expert = 6, 3, 11
     fields = {"n_experts": n_experts, "top_k": top_k, "d_expert": d_expert, "n_shared_experts": 2}
     experts = tuple(f"feed_forward.{key}={n}" for key, n in fields.items())

@@ -33,7 +33,7 @@ def phases(n_mtp_layers: int) -> list[PhaseMemory]:
 
 
 def test_one_module() -> None:
-    """Its loss has no other gradients; those of the model wait for the gradients of hidden states and embeddings."""
+    """Its loss comes first; then the model's, while the gradients of hidden states and embeddings are held."""
     found, plain = phases(1), phases(0)
     of_module = ["loss", "head gradient", "backward", "backward", "backward"]
     of_model = [

@@ -1,4 +1,4 @@
-"""Formulas of parameter counts: their text evaluates to the count that stands beside it."""
+"""Formulas of parameter counts: the text of each evaluates to its count."""
 
 from __future__ import annotations
 

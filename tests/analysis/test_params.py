@@ -22,7 +22,7 @@ def _loaded(**values: Any) -> LoadedConfig:
 
 
 COURSE = [
-    # config, tied, untied, saved by tying, nominal, the true count beside it
+    # config, tied, untied, saved by tying, nominal, relative difference of the true count
     ("tiny", 826_112, 858_880, 32_768, 500_000, 0.652),
     ("small", 4_995_072, 5_251_072, 256_000, 5_000_000, -0.001),
     ("medium", 40_389_632, 42_949_632, 2_560_000, 40_000_000, 0.010),

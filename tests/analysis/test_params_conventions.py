@@ -60,7 +60,7 @@ def test_checkpoint_conventions(name: str, names: list[str]) -> None:
 
 
 def test_checkpoints_hold_router_corrections() -> None:
-    """DeepSeek-V3: 58 layers of 256 experts, each with a shift that is no parameter."""
+    """DeepSeek-V3: 58 layers of 256 experts, each with a correction bias stored as a buffer."""
     loaded = load_config(str(CONFIGS / "deepseek_v3.json"))
     experts, dense = loaded.config.feed_forward.n_experts, loaded.config.feed_forward.n_dense_layers
     assert experts is not None

@@ -1,4 +1,4 @@
-"""What is offered where memory is short is enough, and nothing less is."""
+"""Every suggested change fits, and no smaller one does."""
 
 from __future__ import annotations
 

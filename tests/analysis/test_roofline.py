@@ -1,4 +1,4 @@
-"""Time from work: rooflines that hold whatever the machine and the model."""
+"""Rooflines: properties that hold for any machine and any model."""
 
 from __future__ import annotations
 

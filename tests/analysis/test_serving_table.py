@@ -1,4 +1,4 @@
-"""Serving over batch and length: each cell is what stands alone, and what fits is what is within the GPU's memory."""
+"""The table of serving by batch and length: each cell equals a single estimate, and fits if it is within GPU memory."""
 
 from __future__ import annotations
 

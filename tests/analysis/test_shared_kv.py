@@ -56,7 +56,7 @@ def test_without_sharing() -> None:
 
 
 def test_full_recomputation_keeps_them() -> None:
-    """Beside the input of each layer, keys and values of both sources: in bytes, B × T × 2·G·K × itemsize each."""
+    """Besides layer inputs, keys and values of both sources are saved: B × T × 2·G·K × itemsize bytes each."""
     config = make("local, full, local, 2 reuse, reuse-full, reuse", 7)
     report = activation_bytes(config, TrainingSetup(batch_size=3, seq_len=8, dtype="float32", recompute="full"))
     (kept,) = (part for part in report.outside if part.name == "shared keys and values")

@@ -38,7 +38,7 @@ def test_tied_embedding() -> None:
 
 
 def test_deferred_experts() -> None:
-    """The gradient of the output of experts waits while that of the next layer is computed."""
+    """The gradient of the output of experts is held during the backward pass of the next layer."""
     kinds = ("n_layers=2", "layers.kinds={a: {}, b: {feed_forward: {n_experts: null}}}", "layers.pattern='a, b'")
     experts = (*kinds, "feed_forward.n_experts=4", "feed_forward.n_shared_experts=1")
     plain = phases(*GQA, *experts)

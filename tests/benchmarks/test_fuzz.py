@@ -1,4 +1,4 @@
-"""The fuzzer's script runs its cases, repeats one by its number, and fails only on what is new."""
+"""The fuzzer's script runs its cases, repeats one by its number, and fails only on new findings."""
 
 from __future__ import annotations
 

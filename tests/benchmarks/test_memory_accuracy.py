@@ -1,4 +1,4 @@
-"""What is predicted of memory is measured: a few small models here, and the page that the script writes."""
+"""Predicted and measured memory of a few small models, and the page that the script writes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_peak_inside_a_layer() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_peak_of_foreach_adamw(dtype: str) -> None:
-    """AdamW by ``foreach`` holds the root of every second moment beside the gradients."""
+    """AdamW with ``foreach`` holds the square root of every second moment in addition to the gradients."""
     row = peak_row("tiny", load_config("tiny", ["n_layers=2"]).config, 1, 16, dtype, foreach=True)
     assert abs(row.error) < 0.001
 

@@ -1,4 +1,4 @@
-"""The benchmark script runs and writes what it measured; how fast anything was is not judged here."""
+"""The benchmark script runs and writes its measurements; speeds are not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinylm build``: the real model, its options, and what it refuses."""
+"""``tinylm build``: the model, options and errors."""
 
 from __future__ import annotations
 

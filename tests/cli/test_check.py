@@ -24,7 +24,7 @@ TOY = ("check", "--config", "toy.yaml")
 
 @pytest.fixture
 def broken(here: Here, folder: Path) -> str:
-    """Return a folder of weights, one of which is not a number."""
+    """Return a folder of weights that contain one NaN."""
     here("build", "--config", "toy.yaml", "--save", "model")
     path = folder / "model" / "model.safetensors"
     tensors = load_file(path)
@@ -168,7 +168,7 @@ def test_global_generator_kept(here: Here) -> None:
     [("sequence_classification", "scores"), ("token_classification", "scores"), ("none", "hidden states")],
 )
 def test_other_heads(kind: str, outputs: str, here: Here) -> None:
-    """Statements name what the head returns, and what follows is a command that the model has."""
+    """Statements name the outputs of the head, and the next step is a command that the model supports."""
     head = ("--set", f"head.kind={kind}", "--set", "tie_weights=false")
     page = here(*TOY, *head)
     assert page.code == 0

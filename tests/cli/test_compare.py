@@ -1,4 +1,4 @@
-"""``tinylm compare``: what it takes, what it shows, and how it ends."""
+"""``tinylm compare``: options, output and exit codes."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_bash_pieces(files: Path) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_hostile_names(files: Path) -> None:
-    """Bash inserts candidates as they are: what it would run is escaped, and what cannot be seen is left out."""
+    """Bash inserts candidates verbatim, so shell syntax is escaped, and names with invisible characters are omitted."""
     for name in ("$(touch ran).yaml", "two words.yaml", "bidi\u202e.yaml", "nl\nx.yaml", "üni.yaml"):
         (files / name).write_text("", encoding="utf-8")
     question = {"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": "tinylm\nvalidate\n", "COMP_CWORD": "2"}
@@ -182,7 +182,7 @@ def _read_until(terminal: int, end: str) -> str:
 
 
 def test_scripts_by_name(tinylm: Callable[..., Any], tmp_path: Path) -> None:
-    """Each is printed, and what ``--install-completion`` writes is what is printed."""
+    """``--show-completion`` prints each script, and ``--install-completion`` writes the same text."""
     scripts = {shell: tinylm("--show-completion", shell, env={"SHELL": "/bin/bash"}).out for shell in SHELLS}
     assert scripts["zsh"].startswith("#compdef tinylm\n")
     assert "_TINYLM_COMPLETE=complete_zsh tinylm" in scripts["zsh"]

@@ -14,7 +14,7 @@ LAYERS = 100_000
 WIDTHS = f"vocab_size: 64\nd_model: 64\nn_heads: 4\nn_layers: {LAYERS}\nd_ff: 64\n"
 WINDOWS = f"{WIDTHS}position: {{kind: rope}}\nattention: {{window: 16, window_pattern: LLLLLG}}\n"
 MAX_MIB = 300
-MAX_SECONDS = 4  # processor time: twice what is promised, for slower machines
+MAX_SECONDS = 4  # processor time: twice the documented limit, for slower machines
 
 PROBE = """
 import json, os, re, sys, time
@@ -95,7 +95,7 @@ def test_near_a_limit(words: str, folder: Path) -> None:
 
 
 def check(folder: Path, words: str, expected: tuple[int, str]) -> None:
-    """Run a command, and check its exit code, a part of what it writes, its memory and its processor time."""
+    """Run a command, and check its exit code, a part of its output, its memory and its processor time."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *words.split()],
         cwd=folder,

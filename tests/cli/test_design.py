@@ -469,7 +469,7 @@ def test_grid_options(here: Here) -> None:
 
 
 def test_amounts_in_the_written_config(here: Here, folder: Path) -> None:
-    """The memory of a GPU, which nobody typed, is written as a person would, and never exceeds it."""
+    """The memory of a GPU is rounded down to a short number in the written config."""
     assert here("design", "--gpu", "h100", "--family", "llama", "-o", "mine.yaml").code == 0
     text = (folder / "mine.yaml").read_text(encoding="utf-8")
     assert re.search(r"^  max_train_bytes_per_gpu: 78\.\d{1,2}GiB$", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""``tinylm estimate``: its options, and what it shows."""
+"""``tinylm estimate``: options and output."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_full(columns: int, here: Here, golden_text: Golden) -> None:
 
 
 class TestSummary:
-    """The few figures are those of the whole report."""
+    """The summary shows figures of the full report."""
 
     def test_training(self, here: Here) -> None:
         words = ["estimate", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--price", "2", "--format", "json"]

@@ -1,4 +1,4 @@
-"""What ``tinylm estimate`` refuses, and how it says so."""
+"""Usage and analysis errors of ``tinylm estimate``."""
 
 from __future__ import annotations
 

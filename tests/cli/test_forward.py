@@ -1,4 +1,4 @@
-"""``tinylm forward``: ways to give tokens, and what a pass shows."""
+"""``tinylm forward``: token inputs and the report of a pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from outside comes out visible and inert, wherever it enters and whatever the format."""
+"""Untrusted text from any input comes out visible and inert in every format."""
 
 from __future__ import annotations
 

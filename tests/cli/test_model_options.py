@@ -18,14 +18,14 @@ Here = Callable[..., Any]
 Allow = Callable[[int], None]
 
 WIDE = ("--config", "toy.yaml", "--set", "d_model=64", "--set", "d_ff=256")
-"""The toy, wide enough that what a pass of it takes is less than its weights."""
+"""The toy, wide enough that a pass needs less memory than its weights."""
 
 HAVE_META = {"build": True, "forward": True, "generate": False, "check": False}
 
 
 @pytest.fixture
 def allow(here: Here, monkeypatch: pytest.MonkeyPatch) -> Allow:
-    """Return a function that leaves this machine so many bytes, and no model any chance to be assembled."""
+    """Return a function that sets the free memory of this machine, and makes building a model fail."""
     here("build", *WIDE, "--save", "model")
 
     def leave(available_bytes: int) -> None:

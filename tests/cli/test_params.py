@@ -1,4 +1,4 @@
-"""``tinylm params``: its options, and what it shows."""
+"""``tinylm params``: options and output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A config beside weights: it may say more about them, but not make another model of them."""
+"""A config passed with --weights must match them."""
 
 from __future__ import annotations
 

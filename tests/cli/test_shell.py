@@ -1,4 +1,4 @@
-"""How the command ends, whatever its shell does to it: real processes with real pipes, signals and closed streams."""
+"""Real processes with pipes, signals, closed streams and resource limits: exit codes and error output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRONG = "vocab_size: 256\nd_model: 8\nn_heads: 3\nn_layers: 1\nd_ff: 16\n"
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    """Return the status of a process, and what it said on its error stream."""
+    """Return the exit status and the standard error of a process."""
     _, said = process.communicate(timeout=60)
     return process.returncode, (said or b"").decode()
 
@@ -111,7 +111,7 @@ class TestFullDisk:
 
 
 class TestClosedStreams:
-    """What the shell closes with ``<&-``, ``>&-`` and ``2>&-``."""
+    """Streams closed with ``<&-``, ``>&-`` and ``2>&-``."""
 
     @staticmethod
     def run(redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -301,7 +301,7 @@ main()
 
     @pytest.mark.parametrize("limit", [26_000, 30_000, 34_000, 38_000, 42_000])
     def test_memory_limit(self, limit: int) -> None:
-        """Wherever memory runs out, from the first import on: one line, exit code 2; or the command succeeds."""
+        """If memory runs out at any point after the first import: one line, exit code 2; else the command succeeds."""
         words = ["bash", "-c", f'ulimit -v {limit} && exec "{TINYLM}" params']
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if "Fatal Python error" in done.stderr or "error while loading shared libraries" in done.stderr:
@@ -316,7 +316,7 @@ main()
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 @pytest.mark.parametrize("command", ["params w", "show w", "validate w", "import w", "build --weights w"])
 def test_config_that_is_a_pipe(command: str, folder: Path, tinylm: Callable[..., Any]) -> None:
-    """It is reported as what it is, and opening it does not wait for a writer."""
+    """The error says that it is a pipe, and opening it does not wait for a writer."""
     (folder / "w").mkdir()
     os.mkfifo(folder / "w" / "config.json")
     done = tinylm(*command.split())
@@ -338,7 +338,7 @@ ODD_NAMES = (b"$(touch here)\x1b[31m's.yaml", b"a\n::error::x.yaml", "\u202e é.
 def test_suggested_command_is_for_bash(
     command: str, name: bytes, folder: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line after ``next:`` is a command for a shell, whatever the file is called; bash passes the name on."""
+    """The line after ``next:`` is a shell command for any file name; bash passes the name unchanged."""
     (folder / "toy.yaml").rename(folder / os.fsdecode(name))
     verb, *words = command.split()
     said = here(verb, os.fsdecode(name), *words, columns=40).err

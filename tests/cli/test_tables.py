@@ -1,4 +1,4 @@
-"""The tables of every command that writes CSV and LaTeX: what is in them is in JSON, and TeX takes them."""
+"""CSV and LaTeX tables of every command: their values are in the JSON output, and TeX compiles them."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def spelled(value: Any) -> str:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Yield each value of a document with the name it has, and with those of the objects around it: ``sizes.d_ff``."""
+    """Yield each value of a document with its name and its dotted names from enclosing objects: ``sizes.d_ff``."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, (*path, key))

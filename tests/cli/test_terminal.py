@@ -1,4 +1,4 @@
-"""What the command shows on the terminals and in the locales people have."""
+"""Output on common terminals, widths and locales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that do not fit: what was typed, and what was probably meant."""
+"""Misspelled commands and options."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ Here = Callable[..., Any]
             "--price inf: expected a number from 0 to 1,000,000",
             "for example --price 2.50",
         ),
-        # options without what they are about
+        # options without the argument that they need
         (["params", "--expand"], "--expand needs one model", "for example tinylm params small --expand"),
         (["params", "--by", "layer"], "--by layer needs one model", "for example tinylm params small --by layer"),
         (

@@ -1,4 +1,4 @@
-"""Models as a comparison names them, and what they are called there."""
+"""Model variants: their syntax, and their names in a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings and commands as options and command lines, wherever a report or an error refers to one."""
+"""Settings and commands in reports and errors are worded as options and command lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the config subpackage share: strategies for valid configs, and a minimal one."""
+"""Fixtures of the config tests: strategies for valid configs, and a minimal config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems of configs with kinds of layers, for the tests of their rules."""
+"""Rule violations of configs with named layer kinds."""
 
 from __future__ import annotations
 

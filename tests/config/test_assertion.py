@@ -1,4 +1,4 @@
-"""What ``--assert`` is given: read exactly, or told what is wrong at its place in the word."""
+"""Parsing of ``--assert``; errors point at the token."""
 
 from __future__ import annotations
 

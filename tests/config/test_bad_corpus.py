@@ -1,7 +1,7 @@
 """Every broken config in tests/bad/, diagnosed with the right code on the right line, and shown as its golden shows it.
 
 To add one: put the file in tests/bad/, its row in the table below, and run ``pytest --update-golden`` on this file;
-then read what it wrote as the person would who made that error.
+then read the written output from the view of a user who made that error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a config says of its model is the same however it is written."""
+"""Equivalent configs have equal canonical fields."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_kinds_that_no_other_field_selects() -> None:
 
 
 def test_names_of_shared_keys_and_values() -> None:
-    """``kv_from`` is the index of a kind, whatever its name."""
+    """``kv_from`` is the index of a kind, independent of its name."""
     found = [
         said(layers={"pattern": f"{a}, b", "kinds": {a: {"d_ff": 64}, "b": {"attention": {"kv_from": a}}}})
         for a in ("a", "z")

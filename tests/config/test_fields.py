@@ -1,4 +1,4 @@
-"""What the schema says of each field, in words."""
+"""The textual description of each field of the schema."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_corpus(path: Path) -> None:
 
 @given(st.data())
 def test_restored(data: st.DataObject) -> None:
-    """A config whose keys lose a letter and whose numbers are quoted is restored, whatever its line ends."""
+    """A config whose keys lose a letter and whose numbers are quoted is restored, with any line ends."""
     end = data.draw(st.sampled_from(["\n", "\r\n"]))
     lines = BASE.replace("vocab_size: 256\n", "vocab_size: 256  # bytes\n").splitlines()
     broken = [_broken(line, data.draw(st.sampled_from(["key", "value", "sign", "both", "none"]))) for line in lines]

@@ -1,4 +1,4 @@
-"""A config as git has it: revisions, what is staged, folders; and everything that can be wrong with one."""
+"""Configs read from git: revisions, the index, folders; and the errors of each."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_repository_runs_nothing(attributes: str, repository: Path, monkeypatch:
 
 
 def test_promised_object_is_not_fetched(repository: Path) -> None:
-    """A partial clone fetches what it lacks with a program that its config names."""
+    """A partial clone would fetch missing objects with a program named in its config."""
     (blob,) = Path(repository, ".git", "objects").glob(_object_path("HEAD:configs/mine.yaml"))
     blob.unlink()
     for key, value in {

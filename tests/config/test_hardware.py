@@ -1,4 +1,4 @@
-"""Accelerators: the table that ships, files of a person's own, and what is said of a wrong one."""
+"""Accelerators: the shipped table, user files, and errors in them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_entries_are_consistent(name: str) -> None:
     assert each.network
     assert re.fullmatch(r"https://\S+", each.source or "")
     assert re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", each.date or "")
-    # a few hundredths of what is on the board are not the program's
+    # a few percent of the board's memory are not usable
     assert each.usable_memory_bytes is not None
     assert 0.9 * each.memory_bytes < each.usable_memory_bytes < each.memory_bytes
     # links of a node are faster than what joins nodes, and slower than the memory

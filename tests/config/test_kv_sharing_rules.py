@@ -1,4 +1,4 @@
-"""Rules about layers that attend to the keys and values of another kind, and that what they propose mends them."""
+"""Rules about layers that attend to the keys and values of another kind; their suggested fixes are valid."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_without_kinds_of_layers() -> None:
 
 
 def test_other_attention() -> None:
-    """Latent attention, and attention beside a state-space model, have keys and values that no layer shares."""
+    """No layer shares keys and values of latent attention, or of attention parallel to a state-space model."""
     latent = {"attention__kind": "latent", "position__kind": "rope"}
     for changes in (latent, {"block__mixer": "attention_mamba2"}):
         assert "layers.kinds.b.attention.kv_from" in [

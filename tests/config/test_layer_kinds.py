@@ -12,7 +12,7 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 def config_of(n_layers: int, window: int | None, pattern: str, dense: int | None) -> ModelConfig:
-    """Return a config of so many layers, the first ``dense`` of them without experts; None for all of them."""
+    """Return a config with ``n_layers`` layers, the first ``dense`` of them without experts; None: all of them."""
     attention = {} if window is None else {"window": window, "window_pattern": pattern}
     feed_forward = {} if dense is None else {"n_experts": 4, "n_dense_layers": dense}
     sizes = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": n_layers, "d_ff": 32}
@@ -46,7 +46,7 @@ def test_every_layer(config: ModelConfig) -> None:
 
 @given(layered())
 def test_the_config_of_a_kind_is_valid(config: ModelConfig) -> None:
-    """It describes a model of such layers alone, so its own pattern has one kind: itself."""
+    """It describes a model whose layers are all of this kind, so its own pattern has one kind: itself."""
     for kind in layer_pattern(config).kinds:
         assert ModelConfig.model_validate(kind.model_dump()) == kind
         assert layer_pattern(kind).kinds == (kind,)
@@ -123,7 +123,7 @@ def test_kv_sources() -> None:
 
 
 def test_index_sources() -> None:
-    """The last earlier layer with an indexer, whatever its kind; layers without one are passed over."""
+    """The source is the last earlier layer with an indexer, of any kind; layers without an indexer are skipped."""
     indexed = {"kind": "latent", "q_rank": 8, "index_top_k": 4, "index_d_head": 64}
     kinds: dict[str, Any] = {
         "own": {},

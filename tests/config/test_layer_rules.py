@@ -1,4 +1,4 @@
-"""Rules about kinds of layers: that a kind is judged by its own fields, and that what they propose mends them."""
+"""Rules about layer kinds: each kind is checked with its own fields, and suggested fixes are valid."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_fields_may_be_missing_in_some_kinds() -> None:
     ],
 )
 def test_no_effect_in_any_kind(kinds: dict[str, Any], fields: tuple[str, ...], message: str) -> None:
-    """The message and the fields name the same value: that of the config if a kind has it."""
+    """The message and the fields name the same value: the config's if a kind has it."""
     found = problems(kinds, layers__pattern="a, b", position__kind="rope", block__mixer="mamba2")
     assert (fields, message) in [(problem.fields, problem.message) for problem in found]
 

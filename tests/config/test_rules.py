@@ -1,4 +1,4 @@
-"""Rules that tie fields together: when they speak, and that what they propose mends them."""
+"""Rules between fields: when they report a problem; their suggested fixes are valid."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _problems(changes: Values) -> list[Problem]:
     return list(broken_rules({**DEFAULTS, **changes}))
 
 
-def _only(changes: Values) -> Problem:
+def _single_problem(changes: Values) -> Problem:
     (problem,) = _problems(changes)
     return problem
 
@@ -43,21 +43,21 @@ def test_the_defaults_break_no_rule() -> None:
 
 
 def test_heads() -> None:
-    problem = _only({"d_model": 128, "n_heads": 5})
+    problem = _single_problem({"d_model": 128, "n_heads": 5})
     assert problem.message == "d_model 128 is not divisible by n_heads 5"
     assert problem.help == "write n_heads: 4 or 8, or d_model: 120 or 130"
-    assert "exceeds" in _only({"d_model": 4, "n_heads": 8}).message
+    assert "exceeds" in _single_problem({"d_model": 4, "n_heads": 8}).message
     assert _problems({"d_model": 128, "n_heads": 5, "attention.d_head": 3}) == []
 
 
 def test_odd_widths() -> None:
     odd = {"d_model": 5, "n_heads": 5}
-    assert _only(odd).code == "odd-sinusoidal-width"
+    assert _single_problem(odd).code == "odd-sinusoidal-width"
     assert _problems({**odd, "position.kind": "learned"}) == []
 
 
-# what is written beside the defaults, the code, the message, the remedy
-SAID: list[tuple[Values, str, str, str]] = [
+# changes to the defaults, code, message, remedy
+CASES: list[tuple[Values, str, str, str]] = [
     (
         {"tie_weights": True, "head.kind": "none"},
         "without-effect",
@@ -685,14 +685,14 @@ SAID: list[tuple[Values, str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "code", "message", "help_"), SAID)
+@pytest.mark.parametrize(("changes", "code", "message", "help_"), CASES)
 def test_messages(changes: Values, code: str, message: str, help_: str) -> None:
-    problem = _only(changes)
+    problem = _single_problem(changes)
     assert (problem.code, problem.message, problem.help) == (code, message, help_)
 
 
 def test_every_rule_has_a_message() -> None:
-    speaking = {rule for changes, *_ in SAID for rule in RULES if list(rule({**DEFAULTS, **changes}))}
+    speaking = {rule for changes, *_ in CASES for rule in RULES if list(rule({**DEFAULTS, **changes}))}
     silent = [rule.__name__ for rule in RULES if rule not in speaking]
     assert silent == ["_heads_divide_model", "_sinusoidal_width_is_even"], "which tests of their own hear"
 
@@ -868,7 +868,7 @@ def _errors(values: Values) -> list[Any]:
 
 
 def _proposals(help_: str) -> Iterator[Values]:
-    """Read ``write n_heads: 4 or 8, or d_model: 120`` as n_heads 4, n_heads 8, d_model 120; and what is left out."""
+    """Parse ``write n_heads: 4 or 8, or d_model: 120`` as n_heads 4, n_heads 8, d_model 120; also omitted fields."""
     for part in help_.split(", or "):
         left_out = re.fullmatch(r"omit (\S+)", part)
         if left_out:

@@ -1,4 +1,4 @@
-"""The JSON Schema: what an editor accepts is what the loader accepts, as far as a schema can say it."""
+"""The JSON Schema accepts the configs that the loader accepts, within the limits of JSON Schema."""
 
 from __future__ import annotations
 

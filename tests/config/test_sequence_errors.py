@@ -1,4 +1,4 @@
-"""What is wrong in a sequence of kinds of layers, and where."""
+"""Errors in a sequence of layer kinds, and their positions."""
 
 from __future__ import annotations
 

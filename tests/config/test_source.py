@@ -1,4 +1,4 @@
-"""Reading bytes: what is refused and how, and pointing into the text that was read."""
+"""Reading bytes: rejected input, and positions in the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person meant: near names, other tools' names, and values of the wrong type; and no guess is wrong again."""
+"""Suggestions for similar names, other tools' names and values of the wrong type; every suggestion is valid."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_suggested_values_are_valid(written: str, name: str) -> None:
     guess = suggest_value(written, fields()[name])
     if guess is None:
         return
-    codes = _codes(f"{name}={guess}")  # sound by itself, whatever rules tie it to others
+    codes = _codes(f"{name}={guess}")  # valid by itself; rules between fields may still reject it
     assert not codes & {"wrong-type", "unknown-choice", "out-of-range", "not-finite"}
 
 

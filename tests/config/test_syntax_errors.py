@@ -1,4 +1,4 @@
-"""Text that is not YAML: each way in which the parser gives up is explained in a user's words, at the right place."""
+"""Every YAML parser error has a readable message at the right position."""
 
 from __future__ import annotations
 

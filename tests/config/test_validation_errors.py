@@ -1,4 +1,4 @@
-"""From what pydantic found to what a person can act on: each error once, at its place, in the words of the file."""
+"""Diagnostics from pydantic errors: each error once, at its position, with the file's own keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a file of another library is said in its keys."""
+"""Errors in a config.json name its own keys."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_remedy_fits_the_foreign_file(ours: str, theirs: str | None) -> None:
 
 
 def test_only_full_names_are_replaced() -> None:
-    """One name within another, or beside one, is not said by its key."""
+    """A name that is a part of another name is not replaced."""
     keys = {name: f"<{number}>" for number, name in enumerate(fields())}
     text = " ".join(fields())
     found = name_foreign_keys(diagnostic("out-of-range", text, "s", SPAN), keys)

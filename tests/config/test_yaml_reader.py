@@ -153,7 +153,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_scanned_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts instead of seconds: spans are made in step with what is read, guesses and diagnostics are bounded."""
+    """The number of spans grows with the input; guesses and diagnostics are bounded."""
     calls = {"span": 0, "guess": 0}
     for owner, method, key in ((Source, "span", "span"), (_guesses(), "suggest", "guess")):
         monkeypatch.setattr(owner, method, _counting(getattr(owner, method), calls, key))

@@ -1,4 +1,4 @@
-"""docs/ci.md and the hook: what they tell a CI job to run does run, and fails when it should."""
+"""docs/ci.md and the pre-commit hook: commands on the page run and exit as documented."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ def test_compare_job_writes_the_summary(scratch: Path, tmp_path: Path) -> None:
 
 
 def test_documented_exit_codes(scratch: Path, tinylm: Callable[..., Any]) -> None:
-    told = [int(code) for code in re.findall(r"^\| ([0-9]) \| ", PAGE, re.MULTILINE)]
+    documented = [int(code) for code in re.findall(r"^\| ([0-9]) \| ", PAGE, re.MULTILINE)]
     _break(scratch)
     runs: dict[int, list[list[str]]] = {
         0: [["validate", "tiny"], ["compare", "tiny", "tiny", "--exit-code"]],
         1: [["validate", "configs"], ["validate", "tiny", "--assert", "total_params < 1"]],
         2: [["validate", "absent.yaml"], ["validate", ""], ["validate", "tiny", "--assert", "params < 1"]],
     }
-    assert told == list(runs)
+    assert documented == list(runs)
     for code, commands in runs.items():
         assert [tinylm(*words, cwd=scratch).code for words in commands] == [code] * len(commands)
 

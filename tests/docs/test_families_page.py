@@ -1,4 +1,4 @@
-"""docs/families.md: every causal language model of transformers, read by tinylm or refused, and none read wrongly."""
+"""docs/families.md: every causal language model of transformers is imported with equal parameter counts or rejected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KINDS = {
     OTHER: "Models that are not causal, or that read the states of another model",
 }
 OTHERS = frozenset(("cpmant", "gemma4_assistant", "gemma4_unified_assistant", "trocr", "xlnet"))
-"""Families of the last kind, which their configs do not tell."""
+"""Families of the last kind; it cannot be derived from their configs."""
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
 COMPLETED: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run_example(script: Path, folder: Path) -> str:
-    """Return what a script prints in a folder; it neither fails nor warns."""
+    """Return the output of a script run in a folder; fail on an error or a warning."""
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The example is run as a person would run it, and what it says must be true."""
+"""The example runs as a script, and its claims hold."""
 
 from __future__ import annotations
 

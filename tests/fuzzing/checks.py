@@ -1,4 +1,4 @@
-"""What must hold for the outcome of any command line."""
+"""Checks that every outcome must pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAILING = (1, 2)
 
 
 class Outcome(NamedTuple):
-    """What a command did.
+    """The outcome of one command.
 
     Attributes:
         code: Exit status; negative for a signal, None for a process that did not end in time.
@@ -324,4 +324,4 @@ CHECKS: dict[str, Check] = {
     "log command in data": _log_commands_in_data,
     "line length": _length,
 }
-"""Every check by its name; each yields what is wrong."""
+"""Every check by its name; each yields its violations."""

@@ -84,7 +84,7 @@ RUNS_MODEL = ("build", "forward", "generate", "check", "export")
 
 @dataclass(frozen=True)
 class Case:
-    """One input: a command line, and what it finds in its folder.
+    """One input: a command line, and the files in its folder.
 
     Attributes:
         kind: The generator that made it.

@@ -19,7 +19,7 @@ class Gap(NamedTuple):
     Attributes:
         check: The check that fails, a key of ``CHECKS``.
         detail: Regular expression that is searched in the detail of a finding.
-        reason: What is missing.
+        reason: The cause of the failure.
         example: An input that fails today; None if it takes too long to try.
         kinds: The only kinds of input concerned; empty for all.
     """

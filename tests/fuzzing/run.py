@@ -216,7 +216,7 @@ def _environment(extra: Mapping[str, str], folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise ``Hang`` in the block after so many seconds of processor time, or of waiting without using it.
+    """Raise ``Hang`` in the block after ``seconds`` of processor time, or of waiting without using it.
 
     The parent of a worker watches what no signal interrupts.
     """

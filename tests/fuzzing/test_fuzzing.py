@@ -99,7 +99,7 @@ def test_slow_case(
 
 
 def test_reused_parsers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parser that was built for another command line gives the same outcome, whatever it parsed before."""
+    """A parser that was built for another command line and reused gives the same outcome."""
     for module, name in ((app, "create_app"), (typer.main, "get_command")):
         monkeypatch.setattr(module, name, inspect.unwrap(getattr(module, name)))  # which other tests reuse
     cases = [make_case(11, number, ("command line", "set", "completion")) for number in range(60)]
@@ -119,7 +119,7 @@ def test_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return 0
 
     def share_the_core() -> int:
-        for _ in range(8):  # more than 0.7 s, of which 0.12 s computing
+        for _ in range(8):  # more than 0.7 s, including 0.12 s of computing
             compute(time.process_time() + 0.015)
             time.sleep(0.075)
         return 0

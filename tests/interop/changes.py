@@ -1,4 +1,4 @@
-"""What a changed config gives: its fields, or its errors."""
+"""Load a config with changed keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 Change = Callable[..., str]
 
 
-def refused(path: str, *overrides: str) -> list[tuple[str, str]]:
+def errors_of(path: str, *overrides: str) -> list[tuple[str, str]]:
     """Return the code and the source line of every error."""
     with pytest.raises(ConfigError) as raised:
         load_config(path, overrides)

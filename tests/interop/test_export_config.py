@@ -122,7 +122,7 @@ def test_published_logits_scaling(divisor: float) -> None:
 
 @pytest.mark.parametrize(("scale", "scaled"), [(None, True), (1.0, False)])
 def test_unscaled_scores(scale: float | None, *, scaled: bool) -> None:
-    """Only GPT-2 has unscaled scores, and they are not those of 0.9999."""
+    """Only GPT-2 has unscaled scores, and a scale of 0.9999 is not unscaled."""
     found = express(changed("gpt2", attention__scale=scale))
     assert (found.family, found.document["scale_attn_weights"]) == ("gpt2", scaled)
     with pytest.raises(UnableError):

@@ -959,7 +959,7 @@ def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
 
 def unused_params(name: str, config: ModelConfig) -> int:
     """Return the parameters that transformers' code allocates and does not use."""
-    family = FAMILIES.get(name)  # not all names of files are those of families
+    family = FAMILIES.get(name)  # some file names are not family names
     unused = {} if family is None else family.keys.tensor_names.unused_tensors(config)
     return sum(map(math.prod, unused.values()))
 

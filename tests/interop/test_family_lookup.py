@@ -11,7 +11,7 @@ import pytest
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from tests.interop.changes import Change, refused
+from tests.interop.changes import Change, errors_of
 from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
@@ -30,7 +30,7 @@ def test_unknown_family(changed: Change) -> None:
     (found,) = raised.value.diagnostics
     assert found.code == "unknown-family"
     assert found.help == "did you mean llama?"
-    assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
+    assert errors_of(changed("llama", model_type=3))[0][0] == "wrong-type"
 
 
 @pytest.mark.parametrize(("alias", "family"), [("gpt-sw3", "gpt2"), ("kimi_k2", "deepseek_v3")])
@@ -59,7 +59,7 @@ def test_missing_family(changed: Change) -> None:
 
 
 def test_encoders_and_decoders() -> None:
-    """The kinds of unsupported families are those of transformers."""
+    """The kinds of unsupported families agree with transformers."""
     assert ENCODERS | ENCODER_DECODERS < UNSUPPORTED
     kinds = dict.fromkeys(ENCODERS, " encoders") | dict.fromkeys(ENCODER_DECODERS, "an encoder and a decoder")
     for name, kind in kinds.items():

@@ -172,8 +172,8 @@ def test_overrides_of_the_head(tmp_path: Path) -> None:
     assert load_config(str(file), ["head.kind=lm"]).config.has_lm_head
 
 
-def test_what_no_class_has() -> None:
-    """The score of sequences has no bias; that of tokens has a bias, which may be zero, in GPT-2's class."""
+def test_heads_without_a_class() -> None:
+    """A sequence classifier's score has no bias; a token classifier's has a bias, which may be zero, as in GPT-2."""
     sizes = {"vocab_size": 29, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 20}
     config = ModelConfig.model_validate(sizes | {"head": {"kind": "sequence_classification", "bias": True}})
     with pytest.raises(UnableError, match=r"does not support head.bias true"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.interop.changes import CONFIGS, Change, flat, refused
+from tests.interop.changes import CONFIGS, Change, errors_of, flat
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import resolve_config
 from tinylm_cli.config.source import Source
@@ -190,7 +190,7 @@ def test_heads_of_zamba2(key: str, value: int, message: str, changed: Change) ->
 
 
 def test_layers_of_hrm_text(changed: Change) -> None:
-    """One key counts the layers of a module, the other those of all passes, or without the first those of a module."""
+    """One key counts the layers of a module; the other counts all passes, or without the first key one module."""
     with pytest.raises(ConfigError) as raised:
         load_config(changed("hrm_text", num_hidden_layers=16))
     (found,) = raised.value.diagnostics
@@ -364,7 +364,7 @@ def test_quoted_number(changed: Change) -> None:
 
 def test_all_errors_in_order(changed: Change) -> None:
     path = changed("llama", hidden_size="x", num_hidden_layers=-1, vocab_size=0, nonsense=1)
-    assert [code for code, _ in refused(path)] == ["wrong-type", "out-of-range", "out-of-range", "unknown-setting"]
+    assert [code for code, _ in errors_of(path)] == ["wrong-type", "out-of-range", "out-of-range", "unknown-setting"]
 
 
 def test_override_of_a_value_that_others_follow(changed: Change) -> None:
@@ -379,12 +379,12 @@ def test_override_of_a_value_that_others_follow(changed: Change) -> None:
 def test_override_of_a_wrong_value(changed: Change) -> None:
     assert load_config(changed("llama", num_hidden_layers=0), ["n_layers=2"]).config.n_layers == 2
     assert load_config(changed("llama", hidden_size="4096"), ["d_model=128"]).config.d_model == 128
-    assert refused(changed("llama", hidden_size="4096"), "n_layers=2")[0][0] == "wrong-type"
-    assert refused(changed("opt", enable_bias=3), "attention.bias=true")[0][0] == "wrong-type"
+    assert errors_of(changed("llama", hidden_size="4096"), "n_layers=2")[0][0] == "wrong-type"
+    assert errors_of(changed("opt", enable_bias=3), "attention.bias=true")[0][0] == "wrong-type"
 
 
 def test_alias_that_contradicts(changed: Change) -> None:
-    assert refused(changed("gpt2", hidden_size=8))[0] == ("contradiction", '"hidden_size": 8')
+    assert errors_of(changed("gpt2", hidden_size=8))[0] == ("contradiction", '"hidden_size": 8')
     assert flat(changed("gpt2", hidden_size=768))["d_model"] == 768
 
 
@@ -525,7 +525,7 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
 def test_names_in_messages(
     family: str, keys: dict[str, Any], overrides: tuple[str, ...], message: str, remedy: str, changed: Change
 ) -> None:
-    """In the file's keys, in ours for what a ``--set`` says, and for what no one key says."""
+    """Messages use the file's keys, and tinylm's fields for ``--set`` and for values without a key."""
     with pytest.raises(ConfigError) as raised:
         load_config(changed(family, **keys), overrides)
     found = raised.value.diagnostics

@@ -158,7 +158,7 @@ def compare_decoding_with_a_cache(theirs: Any, loaded: LoadedConfig, ours: TinyT
 
 
 def export_and_import_again(loaded: LoadedConfig, ours: TinyTransformerLM, folder: Path, expected: Tensor) -> None:
-    """What is exported loads without a missing or an unexpected tensor, and comes back to the bit."""
+    """An exported model loads without missing or unexpected tensors; imported again, it is bitwise equal."""
     choice = export_config(loaded.config)
     assert choice.changes == ()
     export_model(ours, choice, folder / "out")
@@ -319,7 +319,7 @@ ROOTED = [(family, index % 2 == 0, "") for index, family in enumerate(MULTIMODAL
 
 @pytest.mark.parametrize(("family", "tied", "root"), ROOTED)
 def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> None:
-    """Whatever version saved it, the language model is loaded, and the names of other parts are skipped."""
+    """The language model is loaded with the tensor names of any version; tensors of other parts are skipped."""
     more, others = MULTIMODAL[family]
     text = {
         "vocab_size": VOCAB, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
@@ -346,7 +346,7 @@ def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> No
     )
     assert sorted(converted.skipped) == sorted(name for name in load_file(file) if re.search(parts, name))
     with torch.no_grad():
-        # transformers 5.24 fails to add the outputs for images to those of Llama 4's language model
+        # transformers 5.24 fails to add the image outputs to the outputs of Llama 4's language model
         theirs = theirs.language_model if family == "llama4" else theirs
         assert_near(ours(ids()), theirs(input_ids=ids(), use_cache=False).logits)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.changes import Change, flat, refused
+from tests.interop.changes import Change, errors_of, flat
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.load import load_config
 
@@ -83,7 +83,7 @@ def test_gemma3_rope_parameters(changed: Change) -> None:
     assert (found["position.theta"], found["position.local_theta"]) == (2e6, 3e4)
     assert (found["position.scaling"], found["position.scaling_factor"]) == ("linear", 8.0)
     rope["sliding_attention"] = {"rope_type": "linear", "factor": 2.0}
-    assert refused(changed("gemma3_text", rope_parameters=rope, **old))[0][0] == "unsupported-setting"
+    assert errors_of(changed("gemma3_text", rope_parameters=rope, **old))[0][0] == "unsupported-setting"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_wrong_temperature(changes: dict[str, Any], field: str, code: str, chang
 
 
 def test_temperature_of_other_scalings(changed: Change) -> None:
-    """The length of the temperature is that of pretraining, and a scale of 0 is none."""
+    """``temperature_len`` is the pretraining length; a scale of 0 disables the temperature."""
     linear = {"rope_type": "linear", "factor": 2.0, "original_max_position_embeddings": 512}
     found = flat(changed("ministral3", rope_parameters={**linear, "llama_4_scaling_beta": 0.5}))
     assert (found["attention.temperature_scale"], found["attention.temperature_len"]) == (0.5, 512)

@@ -1,4 +1,4 @@
-"""A config written short reads back as the same config, whatever it is put together from."""
+"""A config written as short YAML reads back as the same config."""
 
 from __future__ import annotations
 

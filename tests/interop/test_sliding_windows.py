@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.changes import Change, flat, refused
+from tests.interop.changes import Change, errors_of, flat
 
 _GLOBAL_FIRST = ["full_attention", "sliding_attention"] * 14
 
@@ -33,8 +33,8 @@ def test_windows(family: str, keys: dict[str, Any], expected: tuple[int | None, 
 
 
 def test_contradictory_layer_types(changed: Change) -> None:
-    assert refused(changed("gpt_oss", layer_types=["full_attention"]))[0][0] == "contradiction"
-    assert refused(changed("qwen2", layer_types=["sliding_attention"] * 24))[0][0] == "contradiction"
+    assert errors_of(changed("gpt_oss", layer_types=["full_attention"]))[0][0] == "contradiction"
+    assert errors_of(changed("qwen2", layer_types=["sliding_attention"] * 24))[0][0] == "contradiction"
 
 
 def test_chunks_of_any_layers(changed: Change) -> None:
@@ -47,6 +47,6 @@ def test_chunks_of_any_layers(changed: Change) -> None:
     found = flat(changed("llama4_text", **shared, attention_chunk_size=None, no_rope_layers=[1, 1, 1, 1]))
     assert (found["attention.window"], found["layers.kinds"]) == (None, {})
     path = changed("llama4_text", **shared, layer_types=types * 2, attention_chunk_size=None)
-    ((code, line),) = refused(path)
+    ((code, line),) = errors_of(path)
     assert code == "contradiction"
     assert line.startswith('"layer_types"')

@@ -1,4 +1,4 @@
-"""Names of stored tensors beside the parameters: buffers, and an LM head that is tied."""
+"""Names of stored tensors that are not parameters: buffers, and a tied LM head."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.changes import CONFIGS, Change, flat, refused
+from tests.interop.changes import CONFIGS, Change, errors_of, flat
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError
@@ -39,8 +39,8 @@ def test_default_window_layers(changed: Change) -> None:
 def test_expert_groups(changed: Change) -> None:
     found = flat(changed("deepseek_v2", topk_method="group_limited_greedy", n_group=8, topk_group=3))
     assert (found["feed_forward.n_groups"], found["feed_forward.top_k_groups"]) == (8, 3)
-    assert refused(changed("deepseek_v2", topk_method="group_limited_greedy", n_group=None))[0][0] == "missing-key"
-    assert refused(changed("deepseek_v2", num_experts_per_tok=...))[0][0] == "missing-key"
+    assert errors_of(changed("deepseek_v2", topk_method="group_limited_greedy", n_group=None))[0][0] == "missing-key"
+    assert errors_of(changed("deepseek_v2", num_experts_per_tok=...))[0][0] == "missing-key"
 
 
 @pytest.mark.parametrize(("n_groups", "top_k_groups"), [(1, 1), (2, 1), (4, 2)])
@@ -93,7 +93,7 @@ def test_rotary_dim(rotated: int, changed: Change) -> None:
 )
 def test_rotary_dim_of_narrow_heads(sizes: dict[str, int], codes: list[str], changed: Change) -> None:
     """A head of fewer than two dimensions is the only error: no rotary_dim would do."""
-    assert [code for code, _ in refused(changed("gptj", **sizes))] == codes
+    assert [code for code, _ in errors_of(changed("gptj", **sizes))] == codes
 
 
 def test_phi_qk_norm(changed: Change) -> None:
@@ -245,7 +245,7 @@ def test_assumed_sizes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.json")])
 def test_given_sizes_are_not_assumed(name: str) -> None:
-    """Published configs say their sizes, and what is taken from the family is what is not among their keys."""
+    """Sizes in a published config are used; only sizes without a key are family defaults."""
     path = CONFIGS / f"{name}.json"
     found = import_config(str(path))
     if name != "llava":  # whose text_config has only what differs from the defaults
@@ -293,7 +293,7 @@ LOCAL, FULL = "sliding_attention", "full_attention"
 
 
 def test_shared_keys_and_values(changed: Change) -> None:
-    """The last layers attend to those of the last other layer of their type; the last layer is global in any case."""
+    """The last layers read keys and values of the last other layer of their type; the last layer is always global."""
     sizes = {"num_hidden_layers": 6, "hidden_size_per_layer_input": 8, "intermediate_size": 64}
     types = [LOCAL, FULL, LOCAL, LOCAL, FULL, LOCAL]
     given = {**sizes, "layer_types": types, "num_kv_shared_layers": 3}
@@ -407,7 +407,7 @@ def test_impossible_sharing(keys: dict[str, object], code: str, message: str, ch
 
 
 def test_equal_global_sizes(changed: Change) -> None:
-    """Transformers writes no sizes for a global layer if they are those of the other layers."""
+    """transformers writes no sizes for a global layer if they equal the other layers'."""
     keys = {"per_layer_config": {}, "global_head_dim": ..., "num_global_key_value_heads": ...}
     found = flat(changed("gemma4_text", **keys))
     assert "d_head" not in found["layers.kinds"]["full"]["attention"]

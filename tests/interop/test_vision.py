@@ -78,7 +78,7 @@ def test_against_transformers(case: str) -> None:
     ],
 )
 def test_published(family: str, published: int) -> None:
-    """The sample configs are those of the published checkpoints."""
+    """The sample configs have the sizes of published checkpoints."""
     outer = json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))
     found = vision_params(family, outer, outer["text_config"].get("hidden_size", 2560))
     assert found is not None

@@ -1,4 +1,4 @@
-"""What the tests of the modules share."""
+"""Fixtures of the model tests."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_projections_have_the_magnitude_of_the_first_stream(
 
 
 def test_block(config: ModelConfig, randomized: Randomize) -> None:
-    """The layer maps the prediction of the first stream, with the learned residual beside its attention."""
+    """The layer maps the prediction of the first stream, with the learned residual parallel to attention."""
     block = TransformerBlock(config)
     randomized(block)
     block.eval()

@@ -89,7 +89,7 @@ def test_params_and_flops() -> None:
 
 
 def test_weights_that_decoding_reads() -> None:
-    """Those of the experts that at least one token selects; in feed-forward networks, other experts."""
+    """A step reads the weights of experts that a token selects; the feed-forward network selects its own experts."""
     config = make("block.feed_forward=true", "d_ff=32", "feed_forward.n_experts=8", "feed_forward.bias=false")
     weights = decode_weights(config, "float32")
     attention, experts = LAYERS * E * (QUERIES + OUTPUTS) * 4, LAYERS * 8 * 2 * D * 32 * 4

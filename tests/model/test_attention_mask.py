@@ -53,7 +53,7 @@ def test_separate_masks(make_config: Make) -> None:
 
 
 def test_temperature(make_config: Make) -> None:
-    """The factor of Llama 4 grows at the last token of each period, and that of Ministral 3 at the next."""
+    """The factor grows at the last token of each period in Llama 4, and at the next token in Ministral 3."""
     tuning = {"temperature_scale": 0.5, "temperature_len": 3}
     kinds = [make_config(attention={**tuning, "temperature_offset": offset}) for offset in (0, 1)] + [make_config()]
     for start, length in ((0, 8), (7, 1)):

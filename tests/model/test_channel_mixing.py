@@ -70,7 +70,7 @@ def make(*overrides: str) -> ModelConfig:
 
 @pytest.mark.parametrize("mixer", ["attention", "none", "rwkv", "attention_mamba2"])
 def test_cache(mixer: str) -> None:
-    """The last input of each layer, beside the state of its mixer, if any."""
+    """The cache holds the last input of each layer, and the state of its mixer, if any."""
     config = make(f"block.mixer={mixer}", "n_layers=3")
     plain = make(f"block.mixer={mixer}", "n_layers=3", "feed_forward.channel_mixing=false")
     shifted = 3 * 64 * 4

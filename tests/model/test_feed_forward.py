@@ -102,7 +102,7 @@ def test_norm_before_the_down_projection(make_config: Make, randomized: Randomiz
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_share_above_the_quantile(share: float) -> None:
-    """Of normally distributed elements, whatever their mean and variance."""
+    """The share holds for normally distributed elements of any mean and variance."""
     x = 3 * torch.randn(2, 200_000, generator=torch.Generator().manual_seed(0)) - 1
     found = above_quantile(x, share)
     torch.testing.assert_close((found == 0).float().mean(-1), torch.full((2,), share), rtol=0, atol=0.005)

@@ -142,7 +142,7 @@ for limit, field in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce these limits")
 def test_resource_limits_are_respected() -> None:
-    """Half a GiB above what the process has of what is limited: all its addresses, or its data."""
+    """The limit of address space or data is half a GiB above the current size of the process."""
     done = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     for limit, (message, help_, grown_kib) in zip(("RLIMIT_AS", "RLIMIT_DATA"), (lines[:3], lines[3:]), strict=True):

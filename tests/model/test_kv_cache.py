@@ -16,7 +16,7 @@ def config(make_config: Callable[..., ModelConfig]) -> ModelConfig:
     return make_config()
 
 
-def test_positions_come_back_in_order(config: ModelConfig) -> None:
+def test_keys_keep_order(config: ModelConfig) -> None:
     cache = KVCache(config, batch_size=2, capacity=5, device=torch.device("cpu"), dtype=torch.float32)
     keys, values = torch.randn(3, 2, 4, 5, 4), torch.randn(3, 2, 4, 5, 4)  # (layer, B, H, S, K)
     for start, stop in ((0, 3), (3, 4), (4, 5)):
@@ -59,7 +59,7 @@ def test_bytes_on_meta(config: ModelConfig) -> None:
     assert meta.nbytes == real.nbytes == held
 
 
-def test_a_state_is_emptied_at_the_first_position(make_config: Callable[..., ModelConfig]) -> None:
+def test_reset_clears_state(make_config: Callable[..., ModelConfig]) -> None:
     config = make_config(block={"mixer": "short_conv"})
     cache = KVCache(config, batch_size=2, capacity=500, device=torch.device("cpu"), dtype=torch.float32)
     for states in (cache.extend(3), cache.extend(1)):

@@ -1,4 +1,4 @@
-"""What the model computes, held against transformers' GPT-2 and against a second model written from the papers."""
+"""Logits compared with transformers' GPT-2 and with a second model written from the papers."""
 
 from __future__ import annotations
 

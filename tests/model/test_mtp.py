@@ -1,4 +1,4 @@
-"""Multi-token prediction modules: their logits, their tensors, and what they cost in training."""
+"""Multi-token prediction modules: logits, tensors and training costs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_tensors(config: ModelConfig) -> None:
 @settings(max_examples=20, deadline=None)
 @given(config=mtp_configs())
 def test_flops(config: ModelConfig) -> None:
-    """Torch counts the FLOPs of a training step; inference costs what it costs without modules."""
+    """Training FLOPs equal torch's count; modules do not change the FLOPs of inference."""
     model = TinyTransformerLM.from_config(config)
     ids = torch.zeros(3, 7, dtype=torch.long)
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter:
@@ -75,7 +75,7 @@ def test_flops(config: ModelConfig) -> None:
 @settings(max_examples=30, deadline=None)
 @given(config=mtp_configs(), length=st.integers(1, 6))
 def test_logits_of_any_model(config: ModelConfig, length: int) -> None:
-    """The first logits are those of the model, and those of module k depend on no token after t + k."""
+    """The first logits equal the model's; logits of module k do not depend on tokens after t + k."""
     model = TinyTransformerLM.from_config(config, dtype=torch.float64).eval()
     ids = tokens(model, length)
     with torch.no_grad():

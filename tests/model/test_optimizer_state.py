@@ -1,4 +1,4 @@
-"""What torch's own optimizers keep after a step, against the closed form."""
+"""Optimizer state: closed form compared with torch's optimizers."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def test_state_equals_torch(name: str, optimizer: Any) -> None:
 
 @pytest.mark.skipif("muon" not in OPTIMIZERS, reason="this torch has no Muon")
 def test_muon_rejects_experts() -> None:
-    """So that what it would keep of one cannot be measured."""
+    """So its state for expert tensors cannot be measured."""
     with pytest.raises(ValueError, match="2D parameters"):
         OPTIMIZERS["muon"](TinyTransformerLM.from_config(scaled_down(load_config(MIXTURE).config)))

@@ -47,7 +47,7 @@ def test_partial_rotation(make_config: Make) -> None:
 
 @pytest.mark.parametrize(("fraction", "n_rotated"), [(0.25, 1), (0.5, 2), (0.6, 2), (0.75, 3), (1.0, 4)])
 def test_proportional_rotation(make_config: Make, fraction: float, n_rotated: int) -> None:
-    """The frequencies are those of a whole head; the lowest ones are 0."""
+    """The frequencies equal those of a fully rotated head; the lowest ones are 0."""
     found = rotary(make_config, rotary_fraction=fraction, proportional=True).frequencies
     expected = rotary(make_config).frequencies.where(torch.arange(4) < n_rotated, 0)
     torch.testing.assert_close(found, expected)

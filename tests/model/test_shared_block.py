@@ -1,4 +1,4 @@
-"""A transformer block that several layers share: what it computes, and the gradients of its weights."""
+"""A transformer block shared by several layers: its output, and the gradients of its weights."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_layers_share_by_name(make_config: Make, randomized: Randomize) -> None:
 
 
 def test_adapters(make_config: Make, randomized: Randomize) -> None:
-    """Those of a layer are added to the projections of the block that it shares: as if its weights were sums."""
+    """The adapters of a layer are added to the projections of the shared block, as if its weights were sums."""
     config = make_config(
         **FIELDS, attention={"adapter_rank": 3, "d_value": 6}, feed_forward={"gated": True, "adapter_rank": 2}
     )

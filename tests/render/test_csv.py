@@ -24,7 +24,7 @@ def read(text: str) -> list[list[str]]:
 
 
 def cell(value: str | Cell | Bar) -> str:
-    """Return what a reader finds in a cell."""
+    """Return the value that a CSV reader finds in a cell."""
     return read(to_csv([Table((Column("a"),), ((value,),))]))[1][0]
 
 

@@ -1,4 +1,4 @@
-"""Reports as JSON: strict, ASCII, raw integers, and null for what is no number."""
+"""Reports as JSON: strict, ASCII, raw integers, and null for NaN and infinity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LaTeX: tables of booktabs, in ASCII, whatever the names hold; compiled for real where there is a TeX."""
+"""LaTeX: booktabs tables in ASCII, with hostile names; compiled if TeX is installed."""
 
 from __future__ import annotations
 

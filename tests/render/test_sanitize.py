@@ -1,4 +1,4 @@
-"""Text from outside is made visible and inert, whatever it is made of."""
+"""Sanitizing makes untrusted text visible and inert."""
 
 from __future__ import annotations
 

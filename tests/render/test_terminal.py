@@ -1,4 +1,4 @@
-"""What the reader's terminal can show, from whatever its environment says."""
+"""Capabilities of the terminal, derived from the environment."""
 
 from __future__ import annotations
 

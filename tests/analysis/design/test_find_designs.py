@@ -142,7 +142,7 @@ def test_largest_within_bounds() -> None:
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
 def test_target_among_bounds(order: tuple[int, ...]) -> None:
-    """A target replaces the largest model within the bounds, wherever it stands among them."""
+    """A target replaces the largest model within the bounds, in any order of the constraints."""
     three = within("total_params", 10**9, 0.02), at_most("kv_cache_bytes", 2**30), at_most("weights_bytes", 2 * 10**9)
     given = tuple(three[index] for index in order)
     report = found("llama", *given, top=1)

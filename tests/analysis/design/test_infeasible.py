@@ -298,6 +298,6 @@ def _too_long_for_a_gpu() -> tuple[SearchSpace, tuple[Constraint, ...], DesignRe
 
 
 def _biases_and_norms(d_model: int, d_ff: int) -> int:
-    """Parameters of two course layers and the final norm that are no matrices."""
+    """Return the parameters of biases and norms, in two course layers and the final norm."""
     norm = 2 * d_model
     return 2 * (4 * d_model + d_ff + d_model + 2 * norm) + norm

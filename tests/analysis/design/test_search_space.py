@@ -1,4 +1,4 @@
-"""The grid: its proportions, what divides its sizes, and its description."""
+"""The grid: its proportions, divisibility constraints and description."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_indivisible_vocabulary() -> None:
 
 
 def test_pipeline_chunks() -> None:
-    """Stages of two chunks each divide the layers twice as finely."""
+    """With two chunks per stage, n_layers must be divisible by 2·pp."""
     layout = Layout(tensor=2, pipeline=2, virtual=2)
     setups = Setups.of(n_gpus=4, layout=layout)
     space = SearchSpace(FAMILIES["llama"], 1000, 1000, tie_weights=True, setups=setups)

@@ -40,7 +40,7 @@ def prefill(config: ModelConfig, backend: AttentionBackend, element_bytes: int =
 
 
 def of_tokens(*elements: int, element_bytes: int = 2) -> list[int]:
-    """Return the bytes of so many elements for every token of the batch."""
+    """Return the bytes of these numbers of elements per token, for all tokens of the batch."""
     return [B * T * each * element_bytes for each in elements]
 
 

@@ -167,7 +167,7 @@ def test_prefill(element_bytes: int) -> None:
     mixed = tokens * (32 + 2 * 4 * 3)  # queries, keys and values; queries and keys of each value head
     square = 3 * 3 * (1 + wide)  # the mask, the identity
     scoring = mixed + rows * 4 * (3 * 3 + 5 + 5 * 3 + 7)
-    rule = mixed + rows * 4 * (6 * 3 + 4 * 3 + 3 * 5 + 7) + 2 * 3 * 20  # what the last chunk writes
+    rule = mixed + rows * 4 * (6 * 3 + 4 * 3 + 3 * 5 + 7) + 2 * 3 * 20  # with the updates u of the last chunk
     state, outputs = 2 * 60, rows * 20
     points = (
         convolution,

@@ -183,9 +183,9 @@ def test_prefill(rank: int, element_bytes: int) -> None:
     vectors = written + tokens * 6  # the decays
     chunk = 6 * 3 + 1  # queries, keys, values, decays, summed decays, written keys; write strengths
     scoring = vectors + rows * 2 * (chunk + 2 * 4 + 4 * 3 // 2 + 4 // 4)  # of halves of 2 keys: scores of 1 by 2
-    # three matrices; decays from the start, to the end; what they multiply, and values; the outputs
+    # three matrices; decays from the start, to the end; their products, and values; the outputs; the identity
     complete = vectors + rows * 2 * (chunk + 3 * 4 + (2 + 4 + 1) * 3) + 4 * 4
-    complete += 2 * 4 * 6  # what the last chunk writes
+    complete += 2 * 4 * 6  # the updates u of the last chunk
     state = 2 * 2 * 3 * 3
     points = (
         convolution,

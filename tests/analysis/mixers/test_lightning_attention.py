@@ -106,7 +106,7 @@ X = SavedTensor("x", "residual", 99, "sequence")
 def test_saved_tensors(
     seq_len: int, chunk: int, pairs: int, decayed: int, states: int, dtype: str, element_bytes: int
 ) -> None:
-    """Of 2 sequences; queries of the first chunk, which multiply a state of zeros, are not saved decayed."""
+    """Two sequences. Decayed queries of the first chunk are not saved: they multiply a zero state."""
     run = ForwardPass(small(), TrainingSetup(2, seq_len, dtype=dtype, attention_kernel="math"))
     first, *rest = LightningAttention().saved(run, X)
     tokens = 2 * seq_len
@@ -134,15 +134,15 @@ def test_saved_tensors(
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 @pytest.mark.parametrize(("seq_len", "chunk"), [(8, 3), (2, 2)])
 def test_prefill(seq_len: int, chunk: int, element_bytes: int) -> None:
-    """Of 2 sequences: x and norm(x); decays; queries, keys and values; and what each point adds."""
+    """Two sequences: x and norm(x); decays; queries, keys and values; and the terms of each peak candidate."""
     wide, tokens = max(element_bytes, 4), 2 * seq_len
     held = tokens * 2 * 7 * element_bytes + (chunk * chunk * 2 + tokens * 3 * 6) * wide
     outputs, state, scores, rows = tokens * 6, 2 * 18, 2 * chunk * chunk * 2, 2 * chunk * 6
     points = (
         outputs + state + 2 * scores,  # before and after decay
         outputs + state + scores + 2 * rows,  # an output of two parts
-        outputs + scores + 4 * state,  # a state, decayed, what is written, their sum
-        2 * outputs + state,  # of each chunk, and of all
+        outputs + scores + 4 * state,  # a state, the decayed state, the update, their sum
+        2 * outputs + state,  # outputs by chunk, and concatenated
     )
     found = LightningAttention().prefill_bytes(small(), InferencePass(2, seq_len, seq_len, element_bytes, "fused"))
     assert list(found) == [held + each * wide for each in points]

@@ -115,7 +115,7 @@ def test_saved_tensors(norm: str, dtype: str, element_bytes: int) -> None:
     if is_cast:
         scan["D in float32"] = 6 * 4
     else:
-        outside["in_proj output"] = tokens * 2 * 6 * 4  # of which the gate is a view
+        outside["in_proj output"] = tokens * 2 * 6 * 4  # the gate is a view of it
     assert first == X
     assert {tensor.name: tensor.nbytes for tensor in rest if not tensor.is_core_attention} == outside
     assert {tensor.name: tensor.nbytes for tensor in rest if tensor.is_core_attention} == scan
@@ -124,7 +124,7 @@ def test_saved_tensors(norm: str, dtype: str, element_bytes: int) -> None:
 
 
 def test_gradients() -> None:
-    """Those of in_proj's output, of x·Δ and of Δ; and of states, each and stacked, their decays and inputs."""
+    """Gradients of in_proj's output, x·Δ and Δ; of states (single and stacked), their decays and inputs."""
     run = ForwardPass(small(), TrainingSetup(2, 5, dtype="bfloat16", attention_kernel="math"))
     vectors = 2 * 5 * (2 * 6 * 2 + 2 * 6 * 4)
     assert Mamba().gradient_bytes(run) == vectors + 4 * 2 * 3 * 6 * 5 * 4
@@ -134,7 +134,7 @@ def test_gradients() -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_prefill(element_bytes: int) -> None:
-    """Of 2 sequences of 5 tokens: x and norm(x), in_proj's output, and what each point adds."""
+    """Two sequences of 5 tokens: x and norm(x), in_proj's output, and the terms of each peak candidate."""
     wide = max(element_bytes, 4)
     held = 2 * 5 * (2 * 7 + 2 * 6) * element_bytes
     convolution = 2 * (5 * (1 + 1) + 3) * 6 * element_bytes  # its padded input and its output
@@ -158,7 +158,7 @@ def test_prefill(element_bytes: int) -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_decoding(element_bytes: int) -> None:
-    """x and norm(x), in_proj's output, and what each point adds."""
+    """x and norm(x), in_proj's output, and the terms of each peak candidate."""
     wide = max(element_bytes, 4)
     held = (2 * 7 + 2 * 6) * element_bytes
     window = (4 + 4 + 1) * 6 * element_bytes  # inputs, products, their sum

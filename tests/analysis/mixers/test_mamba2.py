@@ -169,7 +169,7 @@ def test_saved_tensors(norm: str, statistics: int, dtype: str, element_bytes: in
     if is_cast:
         elements["z"] = tokens * 12
     else:
-        outside["in_proj output"] = tokens * (12 + 32 + 4) * 4  # of which the gate is a view
+        outside["in_proj output"] = tokens * (12 + 32 + 4) * 4  # the gate is a view of it
     if norm != "none":
         elements |= {"norm input": tokens * 12, "norm statistics": tokens * statistics, "normalized": tokens * 12}
         elements |= {"norm weight": 12} if is_cast else {}
@@ -203,7 +203,7 @@ def test_fused_norm_statistics() -> None:
 
 
 def test_gradients() -> None:
-    """Those of in_proj's output, of y and of the gated y; in chunks, of decays, decayed scores and scores."""
+    """Gradients of in_proj's output, y and the gated y; in chunks, of decays, decayed scores and scores."""
     run = ForwardPass(small(), TrainingSetup(2, 8, dtype="bfloat16", attention_kernel="math"))
     narrow = (12 + 32 + 4) + 2 * 12
     pairs = 3 * (4 + 4 + 2)  # with the positions of a chunk: of 4 heads twice, of 2 groups once
@@ -216,7 +216,7 @@ def test_gradients() -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_prefill(element_bytes: int) -> None:
-    """Of 2 sequences of 8 tokens, in 3 chunks of 3: x and norm(x), in_proj's output, and what each point adds."""
+    """Two sequences of 8 tokens, in 3 chunks of 3: x and norm(x), in_proj's output, and the terms of each candidate."""
     wide, tokens, rows = max(element_bytes, 4), 2 * 8, 2 * 3 * 3
     held = tokens * (2 * 7 + 12 + 32 + 4) * element_bytes
     convolution = 2 * (8 * (1 + 1) + 3) * 32 * element_bytes  # its padded input and its output
@@ -254,7 +254,7 @@ def test_prefill_of_one_short_chunk() -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_decoding(element_bytes: int) -> None:
-    """x and norm(x), in_proj's output, and what each point adds."""
+    """x and norm(x), in_proj's output, and the terms of each peak candidate."""
     wide = max(element_bytes, 4)
     held = (2 * 7 + 12 + 32 + 4) * element_bytes
     window = (4 + 4 + 1) * 32 * element_bytes  # inputs, products, their sum

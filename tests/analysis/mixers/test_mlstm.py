@@ -32,7 +32,7 @@ def make(*overrides: str) -> ModelConfig:
 
 
 def test_params() -> None:
-    """Beside the weights, biases of the gates, and the norm."""
+    """The weights, the biases of the gates, and the norm."""
     assert component_params(tensor_table(make()), "mlstm") == LAYERS * (WEIGHTS + 2 * H + VALUES)
 
 
@@ -143,7 +143,7 @@ def test_saved_tensors(
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 @pytest.mark.parametrize(("seq_len", "chunk", "rest"), [(8, 3, 2), (2, 2, 0)])
 def test_prefill(seq_len: int, chunk: int, rest: int, element_bytes: int) -> None:
-    """Of 2 sequences: x and norm(x), and what each point adds to queries, keys, values, gates and a maximum."""
+    """Two sequences: x and norm(x); queries, keys, values, gates and a maximum; and the terms of each candidate."""
     wide, tokens = max(element_bytes, 4), 2 * seq_len
     stream, mask = tokens * 2 * 7 * element_bytes, chunk * chunk
     held = tokens * (6 + 6 + 10 + 2 * 2) + 2 * 2

@@ -44,7 +44,7 @@ def test_cache_has_tokens_and_a_state(dtype: str) -> None:
 
 
 def test_layouts() -> None:
-    """Tensor parallelism divides the heads of both; the state is read in order, which context parallelism is not."""
+    """Tensor parallelism divides the heads of both; context parallelism is rejected: the recurrence is sequential."""
     setup = TrainingSetup(n_gpus=4)
     (mismatch,) = layout_mismatches(make("attention_mamba2"), setup, Layout(tensor=4))
     assert mismatch.config_field == "mamba2.n_groups"

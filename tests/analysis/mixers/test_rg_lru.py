@@ -94,7 +94,7 @@ def test_saved_tensors(dtype: str, element_bytes: int) -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_prefill(element_bytes: int) -> None:
-    """Of 2 sequences of 3 tokens: x and norm(x), the branch of the gate, and what each point adds."""
+    """Two sequences of 3 tokens: x and norm(x), the branch of the gate, and the terms of each peak candidate."""
     wide = max(element_bytes, 4)
     held = 2 * 3 * (2 * 7 + 6) * element_bytes
     convolution = 2 * (3 * (1 + 1 + 1) + 4) * 6 * element_bytes  # the input, also padded, and the output
@@ -109,7 +109,7 @@ def test_prefill(element_bytes: int) -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_decoding(element_bytes: int) -> None:
-    """x and norm(x), the branch of the gate, the input of the convolution or its output, and what each point adds."""
+    """x and norm(x), the branch of the gate, the convolution's input or output, and the terms of each candidate."""
     wide = max(element_bytes, 4)
     held = (2 * 7 + 2 * 6) * element_bytes
     window = (5 + 5 + 1) * 6 * element_bytes  # inputs, products, their sum

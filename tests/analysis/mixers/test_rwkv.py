@@ -100,7 +100,7 @@ def test_peak_of_a_training_step(d_inner: int) -> None:
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])
 def test_prefill_and_decoding(element_bytes: int) -> None:
-    """Of 2 sequences of 3 tokens, and of one token: x, norm(x), receptances, keys, values, and what each point adds."""
+    """Two sequences of 3 tokens, and one token: x, norm(x), receptances, keys, values, and each candidate's terms."""
     wide, is_cast = max(element_bytes, 4), element_bytes == 2
 
     def points(tokens: int, sequences: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a GPU sends in a step, each kind worked out by hand."""
+"""Bytes that a GPU sends in a training step, by kind, compared with hand-computed values."""
 
 from __future__ import annotations
 

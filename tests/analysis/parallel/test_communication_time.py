@@ -1,4 +1,4 @@
-"""How long groups of GPUs take to send something, beside figures worked out by hand."""
+"""Communication times within groups of GPUs, compared with hand-computed values."""
 
 from __future__ import annotations
 

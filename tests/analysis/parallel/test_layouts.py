@@ -63,9 +63,9 @@ def test_expert_degrees() -> None:
 
 
 def test_dominated_zero_stage() -> None:
-    """ZeRO 1 sends no more than ZeRO 0 and holds less; with one micro-batch ZeRO 2 sends no more than ZeRO 1 either.
+    """ZeRO 1 dominates ZeRO 0: it sends at most as much and holds less. With one micro-batch, ZeRO 2 dominates ZeRO 1.
 
-    GPT-2's table alone, gathered whole, is more than ZeRO 3 saves among four.
+    With 4 GPUs, gathering GPT-2's embedding needs more memory than ZeRO 3 saves.
     """
     gpt2, setup = load_config("gpt2").config, TrainingSetup(1, 1024, n_gpus=4)
     many = {
@@ -82,7 +82,7 @@ def test_dominated_zero_stage() -> None:
 
 @pytest.mark.parametrize("gpus", [720_720, 1_000_000])
 def test_many_gpus(gpus: int) -> None:
-    """What is tried divides the model as well as the number, so the model bounds it."""
+    """Layouts divide both the model and the number of GPUs, so the model bounds their number."""
     config, setup = load_config("qwen3-30b-a3b").config, TrainingSetup(1, 40960, n_gpus=gpus)
     assert 0 < len(list(layouts(config, setup, 8))) < 10_000
 

@@ -90,7 +90,7 @@ def test_zero_traffic(zero: ZeroStage, widths: int) -> None:
 
 
 def test_sequence_parallelism() -> None:
-    """Korthikanti et al. 2022, equation 4: what one GPU keeps is the whole over t."""
+    """Korthikanti et al. 2022, equation 4: one GPU saves 1/t of all activations."""
     found = job("llama-3-8b")
     one, eight = (parts(found, Layout(tensor=tensor))["activations"] for tensor in (1, 8))
     assert eight == pytest.approx(one / 8, rel=0.02), "tables of positions are not divided"

@@ -28,7 +28,7 @@ def config(*changes: str, n_mtp_layers: int = 2) -> ModelConfig:
 
 @pytest.mark.parametrize("tied", ["true", "false"])
 def test_parameters_of_stages(tied: str) -> None:
-    """Beside the model itself, the last stage holds a copy of the embedding, tied or not."""
+    """The last stage also holds a copy of the embedding, tied or not."""
     model = config(f"tie_weights={tied}")
     held = [total_params(stage_table(model, Layout(pipeline=4), stage)) for stage in range(4)]
     assert sum(held) == total_params(tensor_table(model)) + model.vocab_size * model.d_model
@@ -57,7 +57,7 @@ def test_one_stage_is_the_model() -> None:
 
 @pytest.mark.parametrize("placement", ["pre", "post"])
 def test_activations_of_stages(placement: str) -> None:
-    """The last stage saves the tokens again, and the output of the embedding, which the first layer saves elsewhere."""
+    """The last stage saves the tokens again, and the embedding's output, which the first layer saves on stage 0."""
     model, layout = config(f"norm.placement={placement}", "position.kind=none"), Layout(pipeline=2)
     stages = [
         {
@@ -82,7 +82,7 @@ def test_tensor_parallel_projection_is_replicated() -> None:
 
 
 def test_traffic() -> None:
-    """Of the last stage: two sub-layers and the LM head for each module, and the embedding once."""
+    """On the last stage, each module adds two sub-layers and the LM head; the embedding counts once."""
     sent = [
         {
             each.name: each.sent_bytes

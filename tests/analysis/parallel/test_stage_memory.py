@@ -1,4 +1,4 @@
-"""What a GPU of one pipeline stage holds, beside figures worked out by hand."""
+"""Memory of a GPU of one pipeline stage, compared with hand-computed values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def held(job: tuple[ModelConfig, TrainingSetup], layout: Layout, stage: int) -> 
 @pytest.mark.parametrize("tensor", [1, 8])
 @pytest.mark.parametrize(("recompute", "again"), [("none", 0), ("full", LAYER - STREAM)])
 def test_middle_stage(tensor: int, recompute: Recompute, again: int) -> None:
-    """The layer computed again, the stream's derivative, and those of the hidden layer's two factors."""
+    """The recomputed layer, and the gradients of the residual stream and of the two factors of the hidden layer."""
     job = (LLAMA, TrainingSetup(1, TOKENS, recompute=recompute))
     for stage in range(3):
         working = held(job, Layout(tensor=tensor, pipeline=4, micro_batches=4), stage)["working memory"]
@@ -35,17 +35,17 @@ def test_middle_stage(tensor: int, recompute: Recompute, again: int) -> None:
 
 
 def test_last_stage() -> None:
-    """Two float32 copies of the logits' derivative, beside all that is kept."""
+    """Two float32 copies of the gradient of the logits, in addition to the saved tensors."""
     job = (LLAMA, TrainingSetup(1, TOKENS))
     assert held(job, Layout(pipeline=4), 3)["working memory"] == 2 * 4 * TOKENS * 128256
 
 
 @pytest.mark.parametrize("ways", [1, 2, 4, 8])
 def test_experts(ways: int) -> None:
-    """Mixtral: the gradients of the experts at home are put together to that of their stack, what they kept being gone.
+    """Mixtral: the gradients of the local experts are concatenated after their saved tensors are freed.
 
-    They kept, for each of two places of a token: what was sent, what came out, plain and weighted, and four of the
-    hidden layer. Beside the stack stand the stream's derivative and that of what was sent.
+    Per token and selected expert, they saved the input, the output, the weighted output, and four hidden vectors. The
+    gradients of the residual stream and of the routed input are held as well.
     """
     job = (load_config("mixtral-8x7b").config, TrainingSetup(1, 64))
     found = held(job, Layout(data=8, expert=ways, pipeline=2, micro_batches=2), 0)["working memory"]
@@ -56,7 +56,7 @@ def test_experts(ways: int) -> None:
 @pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2-2b", "gpt-oss-20b"])
 @pytest.mark.parametrize("kernel", ["flash", "math"])
 def test_context_parallelism(name: str, kernel: AttentionKernel) -> None:
-    """Of a quarter of the queries the scores with all keys are a quarter of all, as is what else there is of each."""
+    """With a quarter of the queries, the scores with all keys and the other tensors are a quarter, too."""
     job = (load_config(name).config, TrainingSetup(1, 8192, attention_kernel=kernel))
     whole, quarter = (held(job, Layout(pipeline=2, context=context), 0) for context in (1, 4))
     assert whole["activations"] == pytest.approx(4 * quarter["activations"], rel=1e-4), "but for norms' weights"

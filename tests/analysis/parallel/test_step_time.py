@@ -1,4 +1,4 @@
-"""How long a step takes, beside figures worked out by hand."""
+"""Time of a training step, compared with hand-computed values."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ GPT2 = ModelConfig.model_validate(
 
 
 def exported(folder: Path, dtype: torch.dtype, correction: Tensor) -> dict[str, Tensor]:
-    """Export a model with a correction, and return what the file then holds."""
+    """Export a model with a correction, and return the tensors of the file."""
     model = TinyTransformerLM.from_config(SIGMOID, dtype=dtype)
     model.get_buffer(OURS).copy_(correction)
     export_model(model, export_config(SIGMOID), folder)

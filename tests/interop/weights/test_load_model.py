@@ -118,7 +118,7 @@ def test_several_problems(saved: Path, missing: int, more: str) -> None:
 
 
 def test_missing_tensor_of_a_larger_model(tmp_path: Path) -> None:
-    """Names are matched under the larger model's prefix, whichever tensor after the embedding is missing."""
+    """Names are matched under the larger model's prefix, also if a tensor after the embedding is missing."""
     keys = {
         "vocab_size": 37, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
         "num_hidden_layers": 1, "intermediate_size": 24, "max_position_embeddings": 32, "pad_token_id": 0,

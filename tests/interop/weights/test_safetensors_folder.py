@@ -37,7 +37,7 @@ def index(weight_map: Any) -> bytes:
 
 
 def opened(path: Path) -> SafetensorsFolder | None:
-    """Return what the folder holds; None where that is refused on purpose."""
+    """Open the folder; return None if it is rejected with a ``WeightsError``."""
     with contextlib.suppress(WeightsError):
         return SafetensorsFolder(path)
     return None

@@ -134,7 +134,7 @@ def test_gradients_without_biases(make_context: MakeContext) -> None:
 
 @pytest.mark.parametrize("pattern", ["GL", "LG", "LGL", "GGL"])
 def test_layer_that_sees_only_itself(make_context: MakeContext, pattern: str) -> None:
-    """Its attention weights are 1 whatever its queries are, which therefore need no gradient, in the last layer too."""
+    """Its attention weights are 1 for any queries, so queries need no gradient, even in the last layer."""
     attention = {"window": 1, "window_pattern": pattern, "bias": False}
     context = make_context(n_layers=len(pattern), d_model=64, attention=attention)
     for layer, letter in enumerate(pattern):

@@ -87,7 +87,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("kind", OUTPUTS)
 def test_other_heads(kind: str, make_config: Make, check: Callable[..., CheckReport]) -> None:
-    """Statements name what the head returns; without a head there is no loss, and only an LM head is tied."""
+    """Statements name the outputs of the head; without a head there is no loss, and only an LM head is tied."""
     one, several, shape, measured = OUTPUTS[kind]
     head = {"kind": kind} | ({} if kind == "none" else LABELS)
     report = check(make_config(tie_weights=False, head=head, d_model=32, max_len=32))
@@ -262,7 +262,7 @@ def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport],
 
 
 def test_degenerate_norm_of_narrow_values(make_config: Make, check: Callable[..., CheckReport]) -> None:
-    """A norm of one value per token removes what the values say."""
+    """A norm over one value per token maps every value to the same output, up to its sign."""
     config = make_config(n_heads=1, attention={"d_head": 8, "d_value": 1, "sub_norm": True})
     assert failures(check(config)) == {}
 

@@ -116,7 +116,7 @@ def test_gradients_ignore_the_maximum() -> None:
 
 
 def test_strong_gates_do_not_overflow() -> None:
-    """exp(i) is above the largest float, and what is kept over a chunk below the smallest one."""
+    """exp(i) exceeds the largest float, and the product of forget gates over a chunk is below the smallest float."""
     ones = torch.ones(1, 1, 130, 1)
     gates = torch.full((1, 1, 130), 100.0)
     sums, maximum = chunked_mlstm(ones, ones, functional.pad(ones, (0, 1), value=1.0), gates, -gates, chunk_len=64)

@@ -107,7 +107,7 @@ def test_averages(size: float) -> None:
 
 
 def test_initial_values(make_config: Make) -> None:
-    """As in the reference implementation, of which the bonus differs in transformers."""
+    """As in the reference implementation; the bonus of transformers differs."""
     config = make_config(n_layers=3, block={"mixer": "rwkv"}, rwkv={"d_inner": 6})
     values = dict(TinyTransformerLM.from_config(config, seed=3).named_parameters())
     last = {name: values[f"blocks.2.rwkv.{name}"].tolist() for name in ("decay", "bonus", "mix_k", "mix_v", "mix_r")}

@@ -1,4 +1,4 @@
-"""The gated short convolution: in pieces, and compared with transformers' module."""
+"""The gated short convolution: step by step, and compared with transformers' module."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SIZES = Sizes(64, 2, 1, 1, 64, 256)
 
 
 def report_of(*constraints: Constraint, nearest: float | None = None, n_experts: int | None = None) -> DesignReport:
-    """Return a report on constraints, of which the first fails and comes to ``nearest``."""
+    """Return a report on constraints; with ``nearest``, the first one fails with that nearest value."""
     failures = () if nearest is None else (ConstraintFailure(constraints[0], False, nearest, SIZES),)
     return DesignReport(
         family="course", title="", source="", vocab_size=1000, max_len=128, tie_weights=True, batch_size=1, seq_len=128,

@@ -1,4 +1,4 @@
-"""A column reads its field: what the screen shows of it, and what CSV has."""
+"""A column reads its field: its text in the terminal and in CSV."""
 
 from __future__ import annotations
 

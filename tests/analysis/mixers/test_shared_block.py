@@ -10,12 +10,17 @@ from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import matmul_groups
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.mixers import mixer_of
+from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.analysis.parallel.communication import SHARED_BLOCK_COLLECTIVES, SUBLAYER_COLLECTIVES, traffic
 from tinylm_cli.analysis.params import component_params, total_params
 from tinylm_cli.analysis.roofline import decode_weights
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import Section, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.analysis.training_peak import training_timeline
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import Recompute
 from tinylm_cli.reports.plan import Layout
@@ -52,6 +57,11 @@ NETWORK = 2 * D * F
 
 def blocks(config: ModelConfig) -> list[Section]:
     return [section for section in tensor_table(config) if section.shared_block is not None]
+
+
+def kind_of(config: ModelConfig) -> ModelConfig:
+    (kind,) = layer_pattern(config).kinds
+    return kind
 
 
 def test_weights_exist_once() -> None:
@@ -119,6 +129,28 @@ def test_tensor_parallelism_gathers_embeddings(recompute: Recompute, again: int)
     per_collective = 2 * 8 * D * 4 // 2
     sublayers = 2 * (SUBLAYER_COLLECTIVES + 2 * again)
     assert sent[1] - sent[0] == (sublayers + SHARED_BLOCK_COLLECTIVES + again) * per_collective
+
+
+def test_gradient_of_the_embeddings() -> None:
+    """Below the block that reads them last, a sum; below a single one, also a part of the gradient of both inputs."""
+    setup = TrainingSetup(batch_size=2, seq_len=8, dtype="float32")
+    working = []
+    for order in ("3 alone, first", "2 alone, 2 first", "alone, 3 first"):
+        config = make(order, 4)
+        phases = training_timeline(ForwardPass(config, setup), tensor_table(config), step_bytes=0)
+        working.append([phase.working_bytes for phase in phases if phase.name == "backward"][-1])
+    residual_stream = 2 * 8 * D * 4
+    assert working[0] - residual_stream == working[1] == working[2]
+
+
+def test_prefill() -> None:
+    """The layer's own mixer runs beside the output of the block and its sum with x."""
+    tokens, element_bytes = 3 * 8, 2
+    run = InferencePass(3, 8, 8, element_bytes, "flash")
+    vectors = tokens * D * element_bytes
+    found, alone = ([*mixer_of(each).prefill_bytes(each, run)] for each in map(kind_of, (make("first", 1), ALONE)))
+    assert found[0] == vectors + 2 * 2 * vectors, "x, and beside the embeddings, before and after the norm"
+    assert found[-len(alone) :] == [2 * vectors + point for point in alone]
 
 
 @pytest.mark.parametrize("recompute", ["none", "full"])

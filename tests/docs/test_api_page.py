@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 import tinylm_cli as tinylm
 from tinylm_cli.analysis.setups import UNQUANTIZED, ServingSetup, TrainingSetup
+from tinylm_cli.api import amounts
 from tinylm_cli.api.arguments import accepted
 from tinylm_cli.api.model import By, Changes
 from tinylm_cli.api.setups import FIELDS, SetupFields
@@ -28,6 +29,7 @@ TYPES = {
     "Optimizer": Optimizer,
     "Purpose": Purpose,
     "Recompute": Recompute,
+    **{name: type_ for name, type_ in vars(amounts).items() if hasattr(type_, "__metadata__")},
 }
 
 SHOWN = ("load", "Model", "sweep", "design", "Report")
@@ -42,8 +44,10 @@ import tinylm_cli as tinylm
 
 Each name is imported when it is first used; only `Model.build` and `tinylm.TinyTransformerLM` import torch. Keyword
 arguments have the names of the commands' [options](cli.md): `--kv-cache-dtype` is `kv_cache_dtype`. Where Python
-reserves a word, an underscore follows: `--for` is `for_` and `--assert` is `assert_`. Reports have the fields of their
-[JSON](json.md). Their text, and messages of errors, show keyword arguments where the commands show options.
+reserves a word, an underscore follows: `--for` is `for_` and `--assert` is `assert_`. Amounts are numbers, or text as
+in the options: `seq_len="8k"`, `train_tokens="15B"`, `max_kv_bytes="1GiB"`, `utilization="40%"`. Reports have the
+fields of their [JSON](json.md). Their text, and messages of errors, show keyword arguments where the commands show
+options.
 
 Functions raise the same errors as the commands; all derive from `tinylm.TinylmError`. `ConfigError` has every error
 in `diagnostics`, each with its position and remedy. `AnalysisError` means that a valid config does not allow the
@@ -91,8 +95,9 @@ def _setup_arguments() -> str:
 
 def _types(page: str) -> str:
     """Return the section on the types that the signatures name."""
-    rows = [f"| `{name}` | {accepted(type_)} |" for name, type_ in TYPES.items() if re.search(rf"\b{name}\b", page)]
-    assert len(rows) == len(TYPES)
+    named = {name: type_ for name, type_ in sorted(TYPES.items()) if re.search(rf"[:|] {name}\b", page)}
+    assert TYPES.keys() - named.keys() <= vars(amounts).keys()  # whose other types only **setup has
+    rows = [f"| `{name}` | {accepted(type_)} |" for name, type_ in named.items()]
     return "\n".join(["## Types\n", "| name | values |", "| --- | --- |", *rows]) + "\n"
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from tinylm_cli.api.arguments import Bounds, checked, require
+from tinylm_cli.api.amounts import Seed
+from tinylm_cli.api.arguments import checked, read
 from tinylm_cli.api.setups import SetupFields, read_gpu, read_setups
 from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
-from tinylm_cli.quantities import MAX_SEED
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.choices import AttentionCount, Purpose
 from tinylm_cli.reports.compare import CompareReport
@@ -123,7 +123,7 @@ class Model:
     @checked
     def compare(
         self,
-        *others: Model | str | os.PathLike[str],
+        *others: Model | Mapping[str, Any] | str | os.PathLike[str],
         gpu: str | None = None,
         hardware: str | os.PathLike[str] | None = None,
         plan: str | Layout | None = None,
@@ -133,7 +133,7 @@ class Model:
 
         Args:
             others: Models, or arguments of ``tinylm compare``: ``"mistral-7b"``, or ``"@n_layers=8"`` for this model
-                with a change.
+                with a change; ``{"n_layers": 8}`` is this model with changes too.
             gpu: A GPU for which to compare step time, MFU, days, cost and serving.
             hardware: A file that describes further GPUs.
             plan: Parallel layout, as for :meth:`estimate`.
@@ -228,10 +228,11 @@ class Model:
         result = check_budget(self.loaded, asserted)
         return Report(result, lambda: validate_view(ValidateReport.of([result]), as_keywords))
 
+    @checked
     def build(
         self,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | str = "float32",
         weights: str | os.PathLike[str] | None = None,
@@ -260,28 +261,41 @@ class Model:
         from tinylm_cli.model.input_checks import usable_device
 
         name = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
-        require("dtype", name, DType)
-        require("weights", weights, str | os.PathLike[str] | None)
-        require("seed", seed, Annotated[int, Bounds(0, MAX_SEED)])
+        read("dtype", name, DType)
         device, stored = usable_device(device), getattr(torch, name)
         if weights is not None:
             return open_model(Path(weights), config=self.config, device=device, dtype=stored)
         return TinyTransformerLM.from_config(self.config, seed=seed, device=device, dtype=stored)
 
-    def _variant(self, argument: str | os.PathLike[str]) -> Model:
-        """Resolve ``argument`` as ``tinylm compare`` would, relative to this model."""
-        from tinylm_cli.interop.variants import Variant, parse_variant
+    @checked
+    def with_changes(self, changes: Changes) -> Model:
+        """Return this model with further changes, without reading its file again.
 
-        variant = parse_variant(_reference(argument), Variant(self.reference, self.changes))
-        if variant.reference == self.reference:
-            return self.with_changes(variant.changes)
-        return load(variant.reference, set=variant.changes)
+        Args:
+            changes: Fields to change, as for :func:`load`.
 
-    def with_changes(self, changes: tuple[str, ...]) -> Model:
-        """Return this model with ``changes`` instead of its own, each ``key=value``, without reading the file again."""
+        Raises:
+            ConfigError: If a change is invalid.
+            UsageError: If a change is not ``key=value``.
+        """
+        return self._changed((*self.changes, *_changes(changes)))
+
+    def _changed(self, changes: tuple[str, ...]) -> Model:
+        """Return this model with ``changes`` in place of its own."""
         from tinylm_cli.interop.load import parse_config_text
 
         return replace(self, loaded=parse_config_text(self.source_text, changes), changes=changes)
+
+    def _variant(self, argument: Mapping[str, Any] | str | os.PathLike[str]) -> Model:
+        """Resolve ``argument`` as ``tinylm compare`` would, relative to this model."""
+        from tinylm_cli.interop.variants import Variant, parse_variant
+
+        if isinstance(argument, Mapping):
+            return self.with_changes(argument)
+        variant = parse_variant(_reference(argument), Variant(self.reference, self.changes))
+        if variant.reference == self.reference:
+            return self._changed(variant.changes)
+        return load(variant.reference, set=variant.changes)
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:

@@ -6,20 +6,36 @@ import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Unpack
+from typing import Any, Unpack
 
-from tinylm_cli.api.arguments import Bounds, checked, require, require_known
+from tinylm_cli.analysis.design import DEFAULT_FAMILY, DEFAULT_TOLERANCE, DEFAULT_TOP
+from tinylm_cli.analysis.setups import Setups, TrainingSetup
+from tinylm_cli.api.amounts import (
+    Bytes,
+    Designs,
+    Deviation,
+    Flops,
+    MaxLength,
+    Params,
+    Rate,
+    SequenceLength,
+    Sequences,
+    TrainingFlops,
+    VocabSize,
+)
+from tinylm_cli.api.arguments import checked, number, require_known, whole
 from tinylm_cli.api.model import Model, load
-from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, read_setups
+from tinylm_cli.api.setups import SetupFields, read_fields, read_gpu, read_setups
 from tinylm_cli.api.wording import as_keywords
-from tinylm_cli.config.choices import DType
+from tinylm_cli.config.choices import DEFAULT_DTYPE, DType
 from tinylm_cli.errors import UsageError
-from tinylm_cli.quantities import MAX_DESIGNS
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.choices import Optimizer, Purpose, Recompute
 from tinylm_cli.reports.design import DesignReport
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.sweep import SweepReport, SweptField
+
+_DEFAULT = TrainingSetup()
 
 
 @checked
@@ -28,11 +44,11 @@ def sweep(
     fields: str | Iterable[str] | Mapping[str, Iterable[Any]],
     *,
     figure: str = "total_params",
-    batch_size: int = 1,
-    seq_len: int | None = None,
-    dtype: DType = "bfloat16",
-    optimizer: Optimizer = "adamw",
-    recompute: Recompute = "none",
+    batch_size: Sequences = _DEFAULT.batch_size,
+    seq_len: SequenceLength | None = _DEFAULT.seq_len,
+    dtype: DType = DEFAULT_DTYPE,
+    optimizer: Optimizer = _DEFAULT.optimizer,
+    recompute: Recompute = _DEFAULT.recompute,
 ) -> Report[SweepReport]:
     """Evaluate the figures of a model over values of one or two of its fields; see ``tinylm sweep``.
 
@@ -52,7 +68,6 @@ def sweep(
             combinations.
     """
     from tinylm_cli.analysis.figures import FIGURES
-    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.config.field_values import parse_field_values
     from tinylm_cli.render.views.sweep import sweep_view
@@ -61,8 +76,8 @@ def sweep(
     require_known("figure", figure, FIGURES)
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(_values(fields)).items())
     setup = SetupFields(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
-    setups = Setups.of(**checked_fields(setup))
-    report = swept(lambda more: base.with_changes((*base.changes, *more)).loaded, swept_fields, setups, figure)
+    setups = Setups.of(**read_fields(setup))
+    report = swept(lambda more: base.with_changes(more).loaded, swept_fields, setups, figure)
     return Report(report, lambda: sweep_view(report))
 
 
@@ -80,28 +95,28 @@ def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[s
 @checked
 def design(
     *,
-    params: float | str | None = None,
-    active_params: float | str | None = None,
-    compute: float | str | None = None,
-    max_flops_per_token: float | str | None = None,
-    max_kv_bytes: float | str | None = None,
-    max_weights_bytes: float | str | None = None,
-    max_train_bytes_per_gpu: float | str | None = None,
-    max_serve_bytes: float | str | None = None,
-    min_decode_tokens_per_second: float | None = None,
+    params: Params | None = None,
+    active_params: Params | None = None,
+    compute: TrainingFlops | None = None,
+    max_flops_per_token: Flops | None = None,
+    max_kv_bytes: Bytes | None = None,
+    max_weights_bytes: Bytes | None = None,
+    max_train_bytes_per_gpu: Bytes | None = None,
+    max_serve_bytes: Bytes | None = None,
+    min_decode_tokens_per_second: Rate | None = None,
     gpu: str | None = None,
     hardware: str | os.PathLike[str] | None = None,
     for_: Purpose = "training",
     plan: str | Layout | None = None,
-    family: str = "course",
-    vocab_size: int | None = None,
-    max_len: int | None = None,
+    family: str = DEFAULT_FAMILY,
+    vocab_size: VocabSize | None = None,
+    max_len: MaxLength | None = None,
     tie: bool | None = None,
     d_model: range | None = None,
     n_layers: range | None = None,
     d_head: tuple[int, ...] = (),
-    tolerance: float = 0.02,
-    top: int = 10,
+    tolerance: Deviation = DEFAULT_TOLERANCE,
+    top: Designs = DEFAULT_TOP,
     front: bool = False,
     **setup: Unpack[SetupFields],
 ) -> Report[DesignReport]:
@@ -152,46 +167,35 @@ def design(
     from tinylm_cli.analysis.design.families import FAMILIES
     from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
     from tinylm_cli.analysis.design.search_space import GRID, SearchSpace, node_layout
-    from tinylm_cli.analysis.figures import FIGURES
-    from tinylm_cli.analysis.setups import Setups
-    from tinylm_cli.config.amounts import MAX_COMPUTE
     from tinylm_cli.render.views.design import design_view
 
     require_known("family", family, FAMILIES)
     template = FAMILIES[family]
     accelerator, accelerators = read_gpu(gpu, hardware)
-    require("top", top, Annotated[int, Bounds(1, MAX_DESIGNS)])
-    require("tolerance", tolerance, Annotated[float, Bounds(0, 1)])
-    require("vocab_size", vocab_size, Annotated[int, Bounds(1, 10**8)] | None)
-    require("max_len", max_len, Annotated[int, Bounds(1, 10**9)] | None)
     _require_sizes("d_model", d_model, 2)
     _require_sizes("n_layers", n_layers, MIN_LAYERS)
     _require_sizes("d_head", d_head or None, 1)
-    gpus = checked_fields(setup).get("gpus", 1)
+    deviation = number(tolerance)
+    gpus = read_fields(setup).get("gpus", 1)
     if plan is None and gpus > 1:
         plan = node_layout(gpus, accelerator)
     setups = read_setups(Setups(), setup, plan, has_gpu=gpu is not None)
     amounts = {
-        "params": ("total_params", params),
-        "active_params": ("active_params", active_params),
-        "max_flops_per_token": ("forward_flops_per_token", max_flops_per_token),
-        "max_kv_bytes": ("kv_cache_bytes", max_kv_bytes),
-        "max_weights_bytes": ("weights_bytes", max_weights_bytes),
-        "max_train_bytes_per_gpu": ("train_bytes_per_gpu", max_train_bytes_per_gpu),
-        "max_serve_bytes": ("serve_bytes", max_serve_bytes),
+        "total_params": params,
+        "active_params": active_params,
+        "forward_flops_per_token": max_flops_per_token,
+        "kv_cache_bytes": max_kv_bytes,
+        "weights_bytes": max_weights_bytes,
+        "train_bytes_per_gpu": max_train_bytes_per_gpu,
+        "serve_bytes": max_serve_bytes,
     }
-    constraints = [
-        constraint_on(figure, read_amount(name, value, FIGURES[figure].kind), tolerance)
-        for name, (figure, value) in amounts.items()
-        if value is not None
-    ]
+    constraints = [constraint_on(name, whole(value), deviation) for name, value in amounts.items() if value is not None]
     if min_decode_tokens_per_second is not None:
-        constraints.append(constraint_on(DECODE_RATE, min_decode_tokens_per_second))
+        constraints.append(constraint_on(DECODE_RATE, number(min_decode_tokens_per_second)))
     budget = None
     if compute is not None:
-        flops = read_amount("compute", compute, "flops", most=MAX_COMPUTE)
-        budget = compute_budget(flops, setups.training.train_tokens)
-        constraints.append(compute_target(budget, template, tolerance))
+        budget = compute_budget(whole(compute), setups.training.train_tokens)
+        constraints.append(compute_target(budget, template, deviation))
     if accelerator is not None:
         constraints.append(fits(accelerator, for_))
     if not constraints:
@@ -206,8 +210,8 @@ def design(
     member = template.config
     space = SearchSpace(
         family=template,
-        vocab_size=vocab_size or member.vocab_size,
-        max_len=max_len or member.max_len,
+        vocab_size=whole(vocab_size or member.vocab_size),
+        max_len=whole(max_len or member.max_len),
         tie_weights=member.tie_weights if tie is None else tie,
         setups=setups,
         grid=grid,
@@ -217,7 +221,7 @@ def design(
         DesignRequest(
             space,
             tuple(constraints),
-            tolerance,
+            deviation,
             top,
             front,
             None if accelerator is None else for_,

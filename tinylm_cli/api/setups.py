@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, Setups
-from tinylm_cli.api.arguments import Bounds, require, require_known
-from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
+from tinylm_cli.api.amounts import (
+    Degree,
+    Dollars,
+    GpuCount,
+    GroupSize,
+    MaxLength,
+    SequenceLength,
+    Sequences,
+    Share,
+    Tokens,
+)
+from tinylm_cli.api.arguments import read
 from tinylm_cli.config.choices import DType
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
@@ -17,12 +27,6 @@ from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:
     from tinylm_cli.config.hardware import Accelerator
-
-
-Sequences = Annotated[int, Bounds(1, 10**9)]
-Tokens = Annotated[int, Bounds(1)]
-Gpus = Annotated[int, Bounds(1, 1_000_000)]
-Share = Annotated[float, Bounds(0.001, 1)]
 
 
 class SetupFields(TypedDict, total=False):
@@ -56,7 +60,7 @@ class SetupFields(TypedDict, total=False):
     """
 
     batch_size: Sequences
-    seq_len: Tokens | None
+    seq_len: SequenceLength | None
     dtype: DType
     attention_kernel: AttentionKernel
     device: Device
@@ -64,19 +68,19 @@ class SetupFields(TypedDict, total=False):
     optimizer: Optimizer
     grad_dtype: DType | None
     master_weights: bool | None
-    gpus: Gpus
+    gpus: GpuCount
     global_batch_size: Sequences | None
-    train_tokens: float | str | None
+    train_tokens: Tokens | None
     utilization: Share
     kernel_efficiency: Share
-    price: Annotated[float, Bounds(0, 1_000_000)] | None
+    price: Dollars | None
     quantize: Quantization
-    group_size: Tokens
+    group_size: GroupSize
     quantize_head: bool
     kv_cache_dtype: KvCacheDtype | None
-    prefill_tokens: Annotated[int, Bounds(1, 10**9)]
+    prefill_tokens: MaxLength
     serving_batch_size: Sequences | tuple[Sequences, ...] | None
-    serving_seq_len: Tokens | tuple[Tokens, ...] | None
+    serving_seq_len: SequenceLength | tuple[SequenceLength, ...] | None
 
 
 FIELDS = {"gpus": "n_gpus", "price": "usd_per_gpu_hour", "kv_cache_dtype": "cache_dtype"}
@@ -93,12 +97,9 @@ def read_setups(base: Setups, fields: SetupFields, plan: str | Layout | None, *,
     """Return ``base`` with a caller's fields and plan.
 
     Raises:
-        UsageError: If a field, an amount or a plan entry is invalid.
+        UsageError: If a field or a plan entry is invalid.
     """
-    known = checked_fields(fields)
-    require("plan", plan, str | Layout | None)
-    if known.get("train_tokens") is not None:
-        known["train_tokens"] = read_amount("train_tokens", known["train_tokens"], "count")
+    known = read_fields(fields)
     quantization = _quantization(known)
     served = {name: known.pop(name, None) for name in _SERVING_TABLE}
     layout = _layout(plan, known.get("gpus"))
@@ -144,18 +145,14 @@ def _quantization(known: dict[str, Any]) -> QuantizationConfig | None:
     return QuantizationConfig(method, group_size or UNQUANTIZED.group_size, bool(head))
 
 
-def checked_fields(fields: SetupFields) -> dict[str, Any]:
-    """Return a caller's fields.
+def read_fields(fields: SetupFields) -> dict[str, Any]:
+    """Return the values of a caller's fields, with amounts as numbers.
 
     Raises:
-        UsageError: If a field is unknown, or its type or value is not allowed.
+        UsageError: If the type or value of a field is not allowed.
     """
     annotations = get_type_hints(SetupFields, include_extras=True)
-    for name, value in fields.items():
-        require_known("argument", name, annotations)
-        require(name, value, annotations[name])
-    known: dict[str, Any] = dict(fields)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    return {name: read(name, value, annotations[name]) for name, value in fields.items()}
 
 
 def read_gpu(
@@ -173,22 +170,6 @@ def read_gpu(
 
     accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
     return find_accelerator(accelerators, gpu), tuple(accelerators.values())
-
-
-def read_amount(name: str, value: float | str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
-    """Return an amount as a number; strings such as ``"15B"`` or ``"24GiB"`` are parsed.
-
-    Raises:
-        UsageError: If a string is not an amount, or a number is not whole or out of range.
-    """
-    if not isinstance(value, str):
-        number = int(value) if isinstance(value, float) and value.is_integer() else value
-        require(name, number, Annotated[int, Bounds(1, most)])
-        return int(number)
-    try:
-        return parse_amount(value, kind, most=most)
-    except ValueError as error:
-        raise UsageError(f"{name} {value}: {error}") from error
 
 
 def _layout(plan: str | Layout | None, gpus: int | None) -> Layout | None:
@@ -229,4 +210,4 @@ def _require_degrees(values: dict[str, Any]) -> None:
     annotations = get_type_hints(Layout)
     for name, value in values.items():
         annotation = annotations[name]
-        require(f"plan: {ABBREVIATIONS[name]}", value, Gpus if annotation is int else annotation)
+        read(f"plan: {ABBREVIATIONS[name]}", value, Degree if annotation is int else annotation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from tinylm_cli.shell_quoting import shell_join
 from tinylm_cli.wording import Argument
 
 if TYPE_CHECKING:
-    from tinylm_cli.config.amounts import AmountKind
+    from tinylm_cli.config.amounts import ArgumentKind
 
 DEFAULT_CONFIG = "tiny"
 
@@ -70,7 +69,7 @@ def argument(text: str, metavar: str, complete: Callable[..., list[str]] | None 
 def amount_option(
     text: str,
     name: str,
-    kind: AmountKind | Literal["length"],
+    kind: ArgumentKind,
     *,
     example: str,
     maximum: int | None = None,
@@ -138,8 +137,9 @@ def number_parser(option: str, *, minimum: float, maximum: float | None = None, 
     """
 
     def parse(written: str | float) -> float:
-        text = str(written)  # a default is already a number
-        value = _percent(text) if maximum == 1 and text.endswith("%") else _float(text)
+        from tinylm_cli.config.amounts import parse_number
+
+        value = parse_number(str(written), maximum)  # a default is already a number
         if not minimum <= value <= (sys.float_info.max if maximum is None else maximum):
             if minimum == ABOVE_ZERO:
                 lower, to = "above 0", " and up to"
@@ -159,9 +159,7 @@ ABOVE_ZERO = sys.float_info.min
 """The ``minimum`` of an option that takes any positive number."""
 
 
-def amount_parser(
-    option: str, kind: AmountKind | Literal["length"], *, example: str, maximum: int | None = None
-) -> Callable[[str], int]:
+def amount_parser(option: str, kind: ArgumentKind, *, example: str, maximum: int | None = None) -> Callable[[str], int]:
     """Return the parser of an integer option that accepts amounts such as ``15B``.
 
     Args:
@@ -175,16 +173,16 @@ def amount_parser(
     def parse(written: str | int) -> int:
         if isinstance(written, int):  # a default
             return written
-        from tinylm_cli.config.amounts import MAX_AMOUNT, parse_amount, parse_length
+        from tinylm_cli.config.amounts import MAX_AMOUNT, parse_amount
 
         largest = MAX_AMOUNT if maximum is None else maximum
         try:
-            value = parse_length(written) if kind == "length" else parse_amount(written, kind, most=largest)
+            value = parse_amount(written, kind, most=largest)
         except ValueError:
-            value = None
-        if value is None or not 1 <= value <= largest:
             expected = f"an integer from 1 to {largest:,}" if largest < MAX_AMOUNT else "an integer >= 1"
-            raise UsageError(f"{option} {written}: expected {expected}", help=f"for example {option} {example}")
+            raise UsageError(
+                f"{option} {written}: expected {expected}", help=f"for example {option} {example}"
+            ) from None
         typed = TypedInt(value)
         typed.text = written
         return typed
@@ -197,20 +195,6 @@ def option_span(option: str, value: str, start: int = 0, end: int | None = None)
     before = len(option) + 2  # skip the option and a space; columns start at 1
     last = len(value) if end is None else end
     return Span(Argument(option), 1, before + start, before + max(last, start + 1), f"{option} {value}")
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _percent(text: str) -> float:
-    from tinylm_cli.config.amounts import read_share
-
-    share = read_share(text)
-    return math.nan if share is None else share
 
 
 CONFIG_HELP = "A preset or published model, a YAML file, a model folder, or - for standard input"

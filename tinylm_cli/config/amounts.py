@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal
 
 AmountKind = Literal["count", "size", "flops"]
+ArgumentKind = AmountKind | Literal["length"]
+"""The kinds of amounts in arguments; of a length in tokens, k is 1,024."""
 RateKind = Literal["rate", "flop_rate"]
 
 MAX_AMOUNT = 10**21
@@ -45,8 +48,9 @@ LENGTHS = ("max_len", "original_max_len", "window", "chunk_len", "seq_len")
 _LENGTH = r"([0-9]{1,12}) ?([kKmM]?)"
 _POWER = r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})"
 
-EXPECTED: dict[AmountKind | RateKind, str] = {
+EXPECTED: dict[ArgumentKind | RateKind, str] = {
     "count": "a count such as 125M or 124439808",
+    "length": "a length such as 8k or 8192",
     "size": "a size such as 24GiB or 80GB",
     "flops": "a number of operations such as 2.5G or 2.5e9",
     "rate": "a speed such as 3.35 TB/s or 400 Gb/s",
@@ -73,17 +77,19 @@ def read_share(text: str) -> float | None:
     return float(text) if re.fullmatch(_NUMBER, text) else None
 
 
-def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
-    """Return an amount of the command line, with or without a unit, as an integer.
+def parse_amount(text: str, kind: ArgumentKind, *, most: int = MAX_AMOUNT) -> int:
+    """Return an amount in an argument, with or without a unit, as an integer.
 
     Units may be in lower case, ``500k`` or ``24gib``; counts and operations may have an exponent, ``2.5e9``.
 
     Raises:
         ValueError: If the text is not an amount from 1 to ``most``; the message states the expected form.
     """
-    power = re.fullmatch(_POWER, text) if kind != "size" else None
+    power = re.fullmatch(_POWER, text) if kind in ("count", "flops") else None
     amount: int | float | None
-    if power is not None:
+    if kind == "length":
+        amount = parse_length(text)
+    elif power is not None:
         whole, fraction, exponent = power[1], power[2] or "", int(power[3])
         amount = int(whole + fraction) * 10**exponent // 10 ** len(fraction)
     elif text.isascii() and text.isdigit():
@@ -97,6 +103,17 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     if not 1 <= amount <= most:
         raise ValueError("expected more than 0" if amount < 1 else f"expected at most {scientific(most)}")
     return int(amount)
+
+
+def parse_number(text: str, maximum: float | None) -> float:
+    """Return a number in an argument; NaN if the text is none. A share, whose ``maximum`` is 1, may be in percent."""
+    if maximum == 1 and text.endswith("%"):
+        share = read_share(text)
+        return math.nan if share is None else share
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def parse_length(text: str) -> int | None:

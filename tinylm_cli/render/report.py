@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from tinylm_cli.errors import TinylmError
+from tinylm_cli.config.similar_names import suggest
+from tinylm_cli.errors import UnableError, UsageError
 from tinylm_cli.render.blocks import AnyTable, Heading, View, main_table, tables_by_name
 
 if TYPE_CHECKING:
@@ -48,20 +49,23 @@ class Report(Generic[T_co]):
             table: Name of the table, as for ``--table``; None for the main table.
 
         Raises:
-            TinylmError: If pandas is not installed, the report has no table, or none of that name.
+            UnableError: If pandas is not installed.
+            UsageError: If the report has no table, or none of that name.
         """
         try:
             import pandas
         except ImportError as error:
-            raise TinylmError("to_frame() needs pandas", help="pip install pandas") from error
+            raise UnableError("to_frame() needs pandas", help="pip install pandas") from error
         from tinylm_cli.render.csv import to_records
 
         view = (self.tables or self.view)()
         if not any(isinstance(block, AnyTable) for block in view):
-            raise TinylmError("this report has no table", help="to_dict() returns its data")
+            raise UsageError("this report has no table", help="to_dict() returns its data")
         tables = tables_by_name(view)
         if table is not None and table not in tables:
-            raise TinylmError(f"no such table: {table}", help=f"the tables are {', '.join(tables)}")
+            suggestion = suggest(str(table), tables)
+            listed = f"the tables are {', '.join(tables)}"
+            raise UsageError(f"no such table: {table}", help=f"did you mean {suggestion}?" if suggestion else listed)
         names, rows = to_records(main_table(view) if table is None else tables[table])
         return pandas.DataFrame(rows, columns=names)
 

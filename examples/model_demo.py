@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 
 import tinylm_cli as tinylm
-from tinylm_cli.config.yaml_writer import to_yaml
-from tinylm_cli.model.checkpoint import save_model
 
 
 def main() -> None:
@@ -70,7 +68,7 @@ def main() -> None:
     # 8. Save and load: a safetensors file next to its config; a tied tensor is stored once.
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "tiny-model"
-        save_model(model, folder, config_text=to_yaml(config))
+        tiny.save(folder, weights=model)
         size = (folder / "model.safetensors").stat().st_size
         loaded = tiny.build(weights=folder).eval()
         with torch.no_grad():

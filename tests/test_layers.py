@@ -54,7 +54,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "render",
     },
     "__main__": {"errors", "interrupts", "cli"},
-    "api": {"wording", "errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
+    "api": {
+        *("wording", "errors", "quantities", "atomic_write", "config", "reports", "analysis", "interop", "model"),
+        "render",
+    },
     "__init__": {"errors", "config", "model", "render", "api"},
 }
 """Subpackages that each subpackage may import, besides itself and the version in the package."""

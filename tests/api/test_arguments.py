@@ -92,7 +92,7 @@ def test_a_wrong_choice_suggests_the_nearest() -> None:
             lambda: UNTYPED_API.design(params="1M", famly="llama"),
             "design() has no argument famly\n  = help: did you mean family?",
         ),
-        (lambda: tinylm.load(3), "name_or_path: expected text or a path, got 3"),  # type: ignore[arg-type]
+        (lambda: tinylm.load(3), "config: expected text, a path, a dictionary or ModelConfig, got 3"),  # type: ignore[arg-type]
         (lambda: tinylm.load("tiny", set=[3]), "set: expected text, a list of text or a dictionary, got"),  # type: ignore[list-item]
         (lambda: TINY.validate(assert_=[3]), "assert_: expected text or a list of text, got"),  # type: ignore[list-item]
         (lambda: TINY.compare("small", 3), "others: expected Model, a dictionary, text or a path, got 3"),  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def test_a_wrong_argument_is_named(call: Callable[[], object], message: str) -> 
             lambda: UNTYPED_API.load("tiny", {}),
             "load() takes 1 positional argument, got {}\n  = help: write it as a keyword argument: set={}",
         ),
-        (lambda: UNTYPED_API.load(), "load(): missing a required argument: 'name_or_path'"),
+        (lambda: UNTYPED_API.load(), "load(): missing a required argument: 'config'"),
         (
             lambda: UNTYPED_API.sweep("tiny", fields="n_layers=1,2", model=2),
             "sweep(): multiple values for argument 'model'",

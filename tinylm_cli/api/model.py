@@ -17,7 +17,7 @@ from tinylm_cli.config.choices import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
-from tinylm_cli.render.report import Report
+from tinylm_cli.render.report import Report, Viewed
 from tinylm_cli.reports.choices import AttentionCount, Purpose
 from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.estimate import EstimateReport
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from tinylm_cli.interop.load import ConfigText
     from tinylm_cli.model import TinyTransformerLM
+    from tinylm_cli.render.blocks import View
+
+YAML_SUFFIXES = (".yaml", ".yml")
 
 By = Literal["component", "layer", "tensor"]
 Changes = str | Iterable[str] | Mapping[str, Any]
@@ -37,39 +40,49 @@ Changes = str | Iterable[str] | Mapping[str, Any]
 
 
 @checked
-def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  # noqa: A002 - the option's name
+def load(
+    config: str | os.PathLike[str] | Mapping[str, Any] | ModelConfig,
+    *,
+    set: Changes = (),  # noqa: A002 - the option's name
+) -> Model:
     """Load and validate a model config.
 
     Args:
-        name_or_path: A preset or published model by name; a YAML file; a Hugging Face ``config.json`` or its folder;
-            ``REV:path`` for a file in a git revision; ``-`` for standard input.
+        config: A preset or published model by name; a YAML file; a Hugging Face ``config.json`` or its folder;
+            ``REV:path`` for a file in a git revision; ``-`` for standard input; or the config itself: a dictionary with
+            the keys of a YAML file or of a ``config.json``, such as the ``config`` of a design, or a ``ModelConfig``.
         set: Fields to change, as ``--set`` does.
 
     Raises:
         ConfigError: If the config or a change is invalid; ``diagnostics`` lists every error with its position.
         InputError: If no such config exists, or it cannot be read.
-        UsageError: If a change is not ``key=value``.
+        UsageError: If a change is not ``key=value``, or a dictionary contains other objects than a file can.
     """
     from tinylm_cli.interop.load import parse_config_text, read_config_text
 
-    reference, changes = _reference(name_or_path), _changes(set)
-    source_text = read_config_text(reference)
+    if isinstance(config, str | os.PathLike):
+        reference = _reference(config)
+        source_text = read_config_text(reference)
+    else:
+        source_text = _as_text(config.model_dump() if isinstance(config, ModelConfig) else config)
+        reference = f"<{source_text.name}>"
+    changes = _changes(set)
     return Model(parse_config_text(source_text, changes), source_text, reference, changes)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A loaded model config, without weights.
+@dataclass(frozen=True, repr=False)
+class Model(Viewed):
+    """A loaded model config, without weights; printed, and displayed in a notebook, as YAML without its defaults.
 
     Attributes:
         loaded: The validated config, with the source position of each value.
         source_text: The source text.
-        reference: The name or path given to :func:`load`.
+        reference: The name or path given to :func:`load`, or ``<name>`` of a config given as a dictionary.
         changes: The changes applied to the text, each ``key=value``.
     """
 
-    loaded: LoadedConfig = field(repr=False)
-    source_text: ConfigText = field(repr=False)
+    loaded: LoadedConfig = field(hash=False)
+    source_text: ConfigText = field(compare=False)
     reference: str
     changes: tuple[str, ...] = ()
 
@@ -89,6 +102,57 @@ class Model:
         from tinylm_cli.interop.variants import Variant, distinct_names
 
         return distinct_names([Variant(self.reference, self.changes)], [self.name])[0]
+
+    def _view(self) -> View:
+        from tinylm_cli.analysis.params import total_params
+        from tinylm_cli.analysis.tensor_table import tensor_table
+        from tinylm_cli.config.yaml_writer import to_yaml
+        from tinylm_cli.render.views.show import model_view
+
+        text = to_yaml(self.config, defaults=False)
+        return model_view(self._title, total_params(tensor_table(self.config)), text)
+
+    def to_yaml(self) -> str:
+        """Return the config as YAML, with every field that has an effect, as ``tinylm show`` prints it."""
+        from tinylm_cli.config.yaml_writer import to_yaml
+
+        return to_yaml(self.config)
+
+    @checked
+    def save(
+        self, path: str | os.PathLike[str], *, weights: TinyTransformerLM | None = None, overwrite: bool = False
+    ) -> None:
+        """Write the config to a YAML file or, with the weights of a module, to a folder; :func:`load` reads both.
+
+        Args:
+            path: The file ``*.yaml``, or the folder; its parent folder exists.
+            weights: The module, from :meth:`build`, whose weights the folder holds as ``model.safetensors``.
+            overwrite: Whether to replace a file, or a folder that tinylm wrote.
+
+        Raises:
+            OutputError: If the path exists and ``overwrite`` is false, or if it cannot be written.
+            UsageError: If the file is not named ``*.yaml``, or the module has another config or no storage.
+        """
+        if weights is not None:
+            self._save_weights(Path(path), weights, overwrite=overwrite)
+            return
+        from tinylm_cli.atomic_write import write_file
+
+        file = Path(path)
+        if file.suffix.lower() not in YAML_SUFFIXES:
+            raise UsageError(f"{file} is not a YAML file", help=f"for example {Path(f'{file}.yaml')}")
+        write_file(file, self.to_yaml(), overwrite=overwrite)
+
+    def _save_weights(self, folder: Path, module: TinyTransformerLM, *, overwrite: bool) -> None:
+        from tinylm_cli.model import TinyTransformerLM
+        from tinylm_cli.model.checkpoint import save_model
+
+        read("weights", module, TinyTransformerLM)
+        if module.config != self.config:
+            raise UsageError("weights: the module has another config", help="save the model that built it")
+        if module.device.type == "meta":
+            raise UsageError("weights: a module on meta has no values", help="build it on another device")
+        save_model(module, folder, config_text=self.to_yaml(), overwrite=overwrite)
 
     @checked
     def params(
@@ -118,7 +182,8 @@ class Model:
 
         counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
         titled = ParamsReport((replace(counted, name=self._title),))
-        return Report(counted, lambda: params_view(titled, as_keywords, convention))
+        view = partial(params_view, titled, as_keywords, convention)
+        return Report(counted, view, listing=ParamsReport((counted,)))
 
     @checked
     def compare(
@@ -226,7 +291,8 @@ class Model:
 
         asserted = read_assertions([assert_] if isinstance(assert_, str) else tuple(assert_), ASSERTABLE)
         result = check_budget(self.loaded, asserted)
-        return Report(result, lambda: validate_view(ValidateReport.of([result]), as_keywords))
+        report = ValidateReport.of([result])
+        return Report(result, lambda: validate_view(report, as_keywords), listing=report)
 
     @checked
     def build(
@@ -243,7 +309,8 @@ class Model:
             seed: Seed of the random initialization; the same seed gives the same weights on every device.
             device: Device of the weights; ``meta`` gives shapes without storage.
             dtype: Data type of the weights.
-            weights: A folder of ``tinylm build --save`` or of Hugging Face to load instead of random initialization.
+            weights: A folder of :meth:`save`, of ``tinylm build --save`` or of Hugging Face to load instead of random
+                initialization.
 
         Raises:
             CapacityError: If the weights exceed this machine's memory, or the model has more than 500,000 tensors.
@@ -304,6 +371,29 @@ def _reference(name_or_path: str | os.PathLike[str]) -> str:
         return name_or_path
     path = os.fspath(name_or_path)
     return path if os.sep in path else os.path.join(os.curdir, path)  # noqa: PTH118 - Path drops the leading dot
+
+
+def _as_text(config: Mapping[str, Any]) -> ConfigText:
+    """Return a config in a dictionary as text, to which errors point.
+
+    Raises:
+        UsageError: If it contains itself, or keys that are not text.
+    """
+    import json
+
+    from tinylm_cli.config.source import Source
+    from tinylm_cli.interop.load import ConfigText
+
+    try:  # YAML reads JSON; a dtype of torch, in a config of transformers, is text in a config.json too
+        text = json.dumps(
+            config, indent=2, ensure_ascii=False, default=lambda value: getattr(value, "item", value.__str__)()
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"config: {error}", help="give a dictionary of text, numbers, lists and dictionaries"
+        ) from None
+    name = str(config.get("name") or "config")
+    return ConfigText(Source("<config>", text, path=name), as_json=False, name=name)
 
 
 def _changes(changes: Changes) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def design(
 ) -> Report[DesignReport]:
     """Search for the models that meet targets and limits, best first; see ``tinylm design``.
 
-    ``tinylm.design(params="125M", family="llama").designs[0].config``
+    ``tinylm.load(tinylm.design(params="125M", family="llama").designs[0].config)`` is the best model.
 
     Args:
         params: Target number of parameters.

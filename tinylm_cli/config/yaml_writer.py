@@ -43,17 +43,16 @@ _ALWAYS_SHOWN = frozenset(
 _MORE = Text("More fields, such as grouped-query attention, sliding windows, RoPE scaling and experts: ", SCHEMA)
 
 
-def to_yaml(config: ModelConfig) -> str:
-    """Return every field of ``config`` that has an effect, defaults included, in the order of the schema."""
-    return "".join(f"{line}\n" for group in _groups(shown_fields(config)) for line in group)
+def to_yaml(config: ModelConfig, *, defaults: bool = True) -> str:
+    """Return every field of ``config`` that has an effect, in the order of the schema, with or without ``defaults``."""
+    given = shown_fields(config) if defaults else _given_fields(config)
+    return "".join(f"{line}\n" for group in _groups(given) for line in group)
 
 
 def to_short_yaml(config: ModelConfig, title: str) -> str:
     """Return a title, then the required and non-default fields, in the order of the schema."""
-    known = fields()
-    values = applying_fields(flatten(config.model_dump())).items()
-    given = [(name, value) for name, value in values if known[name].required or value != known[name].default]
-    return _text([[SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines())], *_groups(given)])
+    heading = [SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines())]
+    return _text([heading, *_groups(_given_fields(config))])
 
 
 def to_commented_yaml(config: ModelConfig, title: str, wording: Wording, chosen: Collection[str] = ()) -> str:
@@ -70,6 +69,14 @@ def to_commented_yaml(config: ModelConfig, title: str, wording: Wording, chosen:
             comment = _comment(_explained(known[name]), indent, _COLUMNS)
             groups[-1] += [*comment, *_lines(indent, key, given[name], _amount(known[name], given[name]))]
     return _text([*groups, _comment(_MORE.worded(wording), "", _COLUMNS)])
+
+
+def _given_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of each field that is required, or set to another value than its default."""
+    known = fields()
+    for name, value in applying_fields(flatten(config.model_dump())).items():
+        if known[name].required or value != known[name].default:
+            yield name, value
 
 
 def _groups(values: Iterable[tuple[str, Any]]) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UnableError, UsageError
@@ -18,8 +18,42 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 
+class Viewed:
+    """An object that is displayed as a view: printed, by rich, or in a notebook."""
+
+    def _view(self) -> View:
+        """Return the view."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        """Return the view as text, 80 columns wide, without color and without the last line break."""
+        from tinylm_cli.render.terminal import Terminal
+        from tinylm_cli.render.text import to_text
+
+        return to_text(self._view(), Terminal()).removesuffix("\n")
+
+    def __repr__(self) -> str:
+        """Return the class of the object and the first heading of its view, or else the last line, a summary."""
+        heading = next((block for block in self._view() if isinstance(block, Heading)), None)
+        shown = f"{heading.text}: {heading.detail}" if heading else str(self).rpartition("\n")[2]
+        return f"<{self._kind()} {shown}>"
+
+    def _kind(self) -> str:
+        return type(self).__name__
+
+    def __rich__(self) -> RichView:
+        """Return a rich renderable of the view."""
+        return RichView(self._view())
+
+    def _repr_html_(self) -> str:
+        """Return the HTML that a notebook displays."""
+        from tinylm_cli.render.html import to_html
+
+        return to_html(self._view())
+
+
 @dataclass(frozen=True, repr=False)
-class Report(Generic[T_co]):
+class Report(Viewed, Generic[T_co]):
     """A record with its view; attributes of the record can be read directly from the report.
 
     ``report.total_params`` is ``report.data.total_params``; type checkers know only the second form.
@@ -30,17 +64,23 @@ class Report(Generic[T_co]):
         data: The record; docs/json.md lists its fields.
         view: Returns the view to display.
         tables: Returns the view that :meth:`to_frame` reads, if its tables differ from the tables of ``view``.
+        listing: The command's report, if it lists ``data`` among the results for several models.
     """
 
     data: T_co
     view: Callable[[], View]
     tables: Callable[[], View] | None = None
+    listing: object = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain dictionaries, lists and numbers, as ``--format json`` writes it."""
-        from tinylm_cli.render.json import plain
+        """Return the document that the command writes with ``--format json``, as dictionaries, lists and numbers.
 
-        return cast("dict[str, Any]", plain(self.data))
+        It has a ``schema_version``. The documents of ``params`` and ``validate`` list their results, here one, as
+        ``models`` and ``files``.
+        """
+        from tinylm_cli.render.json import as_document
+
+        return as_document(self.data if self.listing is None else self.listing)
 
     def to_frame(self, table: str | None = None) -> pandas.DataFrame:
         """Return a table as a pandas data frame, with the columns and exact values of ``--format csv``.
@@ -69,30 +109,19 @@ class Report(Generic[T_co]):
         names, rows = to_records(main_table(view) if table is None else tables[table])
         return pandas.DataFrame(rows, columns=names)
 
-    def __str__(self) -> str:
-        """Return the view as text, 80 columns wide, without color and without the last line break."""
-        from tinylm_cli.render.terminal import Terminal
-        from tinylm_cli.render.text import to_text
+    def _view(self) -> View:
+        return self.view()
 
-        return to_text(self.view(), Terminal()).removesuffix("\n")
-
-    def __repr__(self) -> str:
-        """Return the class of the record and the first heading of its view."""
-        heading = next((block for block in self.view() if isinstance(block, Heading)), Heading(""))
-        return f"<{type(self.data).__name__} {heading.text}: {heading.detail}>" if heading.text else f"<{self.data!r}>"
-
-    def __rich__(self) -> RichView:
-        """Return a rich renderable of the view."""
-        return RichView(self.view())
-
-    def _repr_html_(self) -> str:
-        """Return the HTML that a notebook displays."""
-        from tinylm_cli.render.html import to_html
-
-        return to_html(self.view())
+    def _kind(self) -> str:
+        return type(self.data).__name__
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("data", "view", "tables"):  # not set yet while the object is being copied
+        if name.startswith("_") or name in (
+            "data",
+            "view",
+            "tables",
+            "listing",
+        ):  # not set yet while the object is being copied
             raise AttributeError(name)
         try:
             return getattr(self.data, name)

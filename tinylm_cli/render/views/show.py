@@ -24,6 +24,11 @@ def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
     return Heading(report.name, "source of each value"), table
 
 
+def model_view(title: str, total_params: int, text: str) -> View:
+    """Show a model of the Python API: its parameters, and its config as YAML."""
+    return Heading(title, f"{total_params:,} parameters"), Listing(text.rstrip("\n"), "yaml")
+
+
 def schema_view() -> View:
     """Show every field of a config as commented YAML, one listing for each block."""
     parts = ((Heading(block or "Fields of a config"), Listing(text, "yaml")) for block, text in field_listings())

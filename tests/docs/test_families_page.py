@@ -27,8 +27,9 @@ from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.families import FAMILIES
-from tinylm_cli.interop.family_lookup import ALIASES, REASONS
+from tinylm_cli.interop.family_lookup import ALIASES
 from tinylm_cli.interop.load import import_config
+from tinylm_cli.interop.unsupported_families import REASONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
 
@@ -63,10 +64,6 @@ COMPLETED: dict[str, dict[str, Any]] = {
 
 WITHOUT_ENCODER: dict[str, str] = {"gemma3n": "vision encoder, a MobileNet of timm"}
 """Encoders that transformers does not build itself; an empty module takes their place."""
-
-EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "moe_intermediate_size")
-STATE_KEYS = ("state_size", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "linear_num_key_heads", "conv_kernel")
-
 
 HEAD = """# Families of transformers
 
@@ -119,10 +116,9 @@ def read_family(model_type: str, folder: Path) -> Row:
     if kind in (ENCODER, ENCODER_DECODER):
         return Row(model_type, kind, REFUSED, f"an {kind}")
     family = FAMILIES.get(ALIASES.get(model_type, model_type))
-    if model_type in REASONS:
-        return Row(model_type, kind, REFUSED, REASONS[model_type])
+    reason = REASONS.get(model_type) or REASONS.get(config.get_text_config(decoder=True).model_type)
     if family is None:
-        return Row(model_type, kind, REFUSED, _traits(config))
+        return Row(model_type, kind, REFUSED, reason or "not supported")
     config.save_pretrained(folder)
     try:
         loaded = import_config(str(folder)).loaded
@@ -152,16 +148,6 @@ def read_family(model_type: str, folder: Path) -> Row:
     more = f"; {left:,} of its {parts}" if left else ""
     more += f", nor its {WITHOUT_ENCODER[model_type]}" if model_type in WITHOUT_ENCODER else ""
     return Row(model_type, kind, EXACT, f"{counted:,} parameters{more}")
-
-
-def _traits(config: Any) -> str:
-    """Return what distinguishes an unsupported family from Llama, as far as its default config states it."""
-    keys = config.get_text_config(decoder=True).to_dict()
-    layers = sorted(set(keys.get("layer_types") or []) - {"full_attention"})
-    traits = [f"{name} layers" for name in layers]
-    traits += ["experts"] if any(keys.get(key) for key in EXPERT_KEYS) else []
-    traits += ["a recurrent state"] if any(keys.get(key) for key in STATE_KEYS) else []
-    return "not supported" + (f"; it has {', '.join(traits)}" if traits else "")
 
 
 def page(rows: Sequence[Row]) -> str:

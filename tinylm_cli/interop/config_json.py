@@ -48,7 +48,7 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
 def _has_d_model(model_type: Any) -> bool:
     """Return whether d_model is a key of this family's config.json, or may be one."""
     from tinylm_cli.interop.families import FAMILIES
-    from tinylm_cli.interop.family_lookup import UNSUPPORTED
+    from tinylm_cli.interop.unsupported_families import UNSUPPORTED
 
     return model_type in UNSUPPORTED or (model_type in FAMILIES and "d_model" in FAMILIES[model_type].keys.model_fields)
 

@@ -9,63 +9,8 @@ from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
+from tinylm_cli.interop.unsupported_families import KINDS, REASONS, UNSUPPORTED
 from tinylm_cli.wording import Command, Setting, Text
-
-_UNSUPPORTED = """
-albert aya_vision baichuan bart bert big_bird bigbird_pegasus blenderbot blenderbot-small blt camembert
-chatglm cohere2_vision cohere_asr cohere_compass cohere_compass_vision colqwen2 cpmant data2vec-text deberta deberta-v2
-deepseek_ocr2 deepseek_v4 deepseek_vl deepseek_vl_hybrid distilbert dory electra ernie
-ernie4_5_vl_moe ernie4_5_vl_moe_text exaone4_5 flava gemma4_assistant gemma4_audio
-gemma4_unified_assistant gemma4_unified_audio gemma4_unified_vision gemma4_vision glm4v glm4v_moe glm4v_moe_text
-glm4v_text glmga granite_speech hy_v4_vl hy_v4_vl_text hy_v4_vl_vision idefics2 idefics3 imagegpt
-inkling2_loop_text inkling2_text inkling_text
-internlm internlm2 internvl kimi_k25 llava_next llava_onevision longt5 marian mbart megatron-bert
-minicpm minimax_m3_vl mistral4 mllama modernbert molmo2 moshi moss_transcribe_diarize_audio mpnet mt5 musicgen
-musicgen_melody mvp nemotron_h_omni paligemma pegasus phi4_multimodal_audio phi4_multimodal_vision pixtral plbart
-prophetnet qwen qwen2_5_omni qwen2_audio qwen3_5_moe_vision qwen3_omni_moe qwen3_vl_moe qwen4_exp qwen4_exp_text
-reformer rembert roberta roberta-prelayernorm roc_bert roformer smolvlm switch_transformers t5 t5gemma t5gemma2
-trocr umt5 vipllava whisper xlm xlm-roberta xlm-roberta-xl xlnet xmod zaya
-"""
-
-UNSUPPORTED = frozenset(_UNSUPPORTED.split())
-"""``model_type`` of real families that tinylm does not support, so none is a misspelling of a supported one.
-
-Holds every text-generation family of transformers 5.24 and the most common others.
-"""
-
-_ENCODERS = """
-albert bert big_bird camembert data2vec-text deberta deberta-v2 distilbert electra ernie megatron-bert modernbert mpnet
-reformer rembert roberta roberta-prelayernorm roc_bert roformer xlm xlm-roberta xlm-roberta-xl xmod
-"""
-
-ENCODERS = frozenset(_ENCODERS.split())
-"""Those families whose models are encoders."""
-
-_ENCODER_DECODERS = """
-bart bigbird_pegasus blenderbot blenderbot-small longt5 marian mbart mt5 musicgen musicgen_melody mvp pegasus plbart
-prophetnet switch_transformers t5 t5gemma t5gemma2 umt5 whisper
-"""
-
-ENCODER_DECODERS = frozenset(_ENCODER_DECODERS.split())
-"""Those families whose models have an encoder and a decoder."""
-
-REASONS = {
-    "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
-    "cpmant": "its attention is not causal: every token attends to the whole sequence",
-    "deepseek_v4": "its layers attend to compressed blocks of tokens, and its residual stream has parallel copies",
-    "dory": "its middle layers run several times per token, each time with keys and values of their own",
-    "gemma4_assistant": "it reads the hidden states, keys and values of the model that it assists",
-    "gemma4_unified_assistant": "it reads the hidden states, keys and values of the model that it assists",
-    "inkling2_loop_text": "its middle layers run several times, and read attention over the sums of earlier layers",
-    "inkling2_text": "the inputs of its layers are attention over the sums of earlier layers",
-    "inkling_text": "its attention adds learned biases of the distance, and its sub-layers end in convolutions",
-    "mllama": "some of its layers have cross-attention to an image encoder",
-    "moshi": "its embedding has one token more than its LM head",
-    "trocr": "its layers have cross-attention to an image encoder",
-    "xlnet": "its attention is not causal: it models permutations of the tokens",
-    "zaya": "its attention convolves queries and keys, and its routers are networks with a state across layers",
-}
-"""Why some of these families are not supported, to follow "is not supported:"; all have causal-LM classes."""
 
 ALIASES = {"gpt-sw3": "gpt2", "kimi_k2": "deepseek_v3"}
 """Other values of ``model_type``, each with the family whose code their publishers or transformers use."""
@@ -138,11 +83,8 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
 
 def _reason(name: str) -> str:
     """Return why a family is not supported, after a colon; empty if that is not known."""
-    if name in ENCODERS:
-        return ": its models are encoders"
-    if name in ENCODER_DECODERS:
-        return ": its models have an encoder and a decoder"
-    return f": {REASONS[name]}" if name in REASONS else ""
+    reason = REASONS.get(name) or KINDS.get(name)
+    return f": {reason}" if reason else ""
 
 
 def _misspelled(name: str, keys: Collection[str]) -> str | None:

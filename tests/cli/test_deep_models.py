@@ -59,6 +59,12 @@ NEAR_LIMITS: dict[str, tuple[int, str]] = {
     "params deep.yaml --by layer --expand --set n_layers=49990": (0, "1.26B parameters"),
     "sweep gpt-oss-20b n_layers=1..500": (0, "500"),
     "sweep gpt-oss-20b n_layers=1..501": (2, "the limit is 500"),
+    "sweep jamba-v0.1 d_model=64..16000:64": (0, "16000"),
+    "sweep jamba-v0.1 d_model=64..16064:64": (2, "with 3 kinds of layers, the limit is 250 configs"),
+    "sweep kinds.yaml d_ff=1..7": (0, "7"),
+    "sweep kinds.yaml d_ff=1..8": (2, "with 64 kinds of layers, the limit is 7 configs"),
+    "compare kinds.yaml {seven}": (0, "64"),
+    "compare kinds.yaml {seven} @n_layers=512": (2, "more than 500 kinds of layers in all"),
     "design --params 7B --top 500 --format json": (0, '"rank": 500'),
     "design --params 70B --family llama --gpu h100 --gpus 512 --top 500": (0, "500"),
     "design --params 70B --family gemma2 --tolerance 0.99": (2, "more than 70,000 of"),
@@ -67,7 +73,7 @@ NEAR_LIMITS: dict[str, tuple[int, str]] = {
     "estimate mixed.yaml --set n_layers=64 --attention-kernel math --gpu h100 --gpus 4096": (0, "fits"),
     "estimate mixed.yaml --attention-kernel math --gpu h100 --gpus 3072": (2, "at most 5,000 are searched"),
 }
-"""Commands whose work is close to what is refused; ``{names}`` stands for 30 models."""
+"""Commands whose work is close to what is refused; ``{names}`` and ``{seven}`` stand for 30 and for 6 models."""
 
 MIXED = f"{WINDOWS}feed_forward: {{activation: silu, gated: true, n_experts: 64, top_k: 2, n_dense_layers: 3}}\n"
 
@@ -90,8 +96,13 @@ def test_answers_in_little_memory(config: str, words: str, folder: Path) -> None
 def test_near_a_limit(words: str, folder: Path) -> None:
     (folder / "deep.yaml").write_text(WIDTHS, encoding="utf-8")
     (folder / "mixed.yaml").write_text(MIXED.replace(str(LAYERS), "96"), encoding="utf-8")
+    kinds = "\n".join(f"    k{n}: {{d_ff: {n + 1}}}" for n in range(64))
+    pattern = ", ".join(f"k{n}" for n in range(64))
+    kinds = f"{WIDTHS}layers:\n  pattern: {pattern}\n  kinds:\n{kinds}\n".replace(str(LAYERS), "64")
+    (folder / "kinds.yaml").write_text(kinds, encoding="utf-8")
     names = " ".join(["llama-3-8b", *(f"@n_layers={n}" for n in range(33, 62))])
-    check(folder, words.replace("{names}", names), NEAR_LIMITS[words])
+    seven = " ".join(f"@n_layers={64 * n}" for n in range(2, 8))
+    check(folder, words.replace("{names}", names).replace("{seven}", seven), NEAR_LIMITS[words])
 
 
 def check(folder: Path, words: str, expected: tuple[int, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -107,6 +107,10 @@ class LayerSet:
 
     def __len__(self) -> int:
         """Return the number of layers."""
+        return self._length
+
+    @cached_property
+    def _length(self) -> int:
         return sum(map(len, self.parts))
 
     def __iter__(self) -> Iterator[int]:

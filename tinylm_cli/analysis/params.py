@@ -46,7 +46,7 @@ MAX_EXPANDED_ROWS = 50_000
 
 def total_params(table: TensorTable) -> int:
     """Return the parameters of the model; a tied tensor counts once."""
-    return sum(section.repeats * tensor.params for section in table for tensor in section.tensors)
+    return sum(section.repeats * sum([tensor.params for tensor in section.tensors]) for section in table)
 
 
 def active_params(table: TensorTable) -> int:
@@ -70,7 +70,8 @@ def non_embedding_params(table: TensorTable) -> int:
 def component_params(table: TensorTable, component: Component) -> int:
     """Return the parameters of one component; a tied tensor counts where it is stored."""
     return sum(
-        section.repeats * t.params for section in table for t in section.tensors if section.component(t) == component
+        section.repeats * sum([tensor.params for tensor in section.tensors if section.component(tensor) == component])
+        for section in table
     )
 
 

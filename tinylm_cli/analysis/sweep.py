@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.config.field_values import MAX_POINTS
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError, ConfigError
 from tinylm_cli.reports.sweep import SweepPoint, SweepReport, SweptField
 
@@ -28,8 +31,11 @@ def sweep(
 
     Raises:
         ConfigError: If the config is invalid without any change.
+        AnalysisError: If there are too many combinations of a config with several kinds of layers.
     """
     loaded, training = load_config(()), setups.training
+    combinations = list(product(*(each.values for each in fields)))
+    _require_little_work(len(combinations) * _work(loaded.config), loaded.config)
     return SweepReport(
         name=loaded.name,
         source=loaded.source,
@@ -41,20 +47,37 @@ def sweep(
         figure=figure,
         unit=FIGURES[figure].unit,
         fields=tuple(fields),
-        points=tuple(
-            _point(load_config, fields, values, setups) for values in product(*(each.values for each in fields))
-        ),
+        points=tuple(_points(load_config, fields, combinations, setups)),
     )
 
 
-def _point(
-    load_config: LoadConfig, fields: Sequence[SweptField], values: tuple[str, ...], setups: Setups
-) -> SweepPoint:
-    overrides = [f"{field.name}={value}" for field, value in zip(fields, values, strict=True)]
-    try:
-        config = load_config(overrides).config
-        return SweepPoint(values, {name: figure.compute(config, setups) for name, figure in FIGURES.items()}, "")
-    except ConfigError as error:
-        return SweepPoint(values, None, error.diagnostics[0].message, error.diagnostics[0].help)
-    except AnalysisError as error:
-        return SweepPoint(values, None, error.message, error.help)
+def _work(config: ModelConfig) -> int:
+    """Return the time to compute all figures of a config, in units of that of a config with two kinds of layers."""
+    return max(len(layer_pattern(config).kinds) - 1, 1)
+
+
+def _require_little_work(work: int, config: ModelConfig) -> None:
+    if work > MAX_POINTS:
+        n_kinds = len(layer_pattern(config).kinds)
+        message = f"with {n_kinds} kinds of layers, the limit is {MAX_POINTS // _work(config):,} configs"
+        raise AnalysisError(message, help="take larger steps")
+
+
+def _points(
+    load_config: LoadConfig, fields: Sequence[SweptField], combinations: Sequence[tuple[str, ...]], setups: Setups
+) -> Iterator[SweepPoint]:
+    """Yield the figures for each combination; the fields may change the number of kinds of layers."""
+    work = 0
+    for values in combinations:
+        overrides = [f"{field.name}={value}" for field, value in zip(fields, values, strict=True)]
+        try:
+            config = load_config(overrides).config
+        except ConfigError as error:
+            yield SweepPoint(values, None, error.diagnostics[0].message, error.diagnostics[0].help)
+            continue
+        work += _work(config)
+        _require_little_work(work, config)
+        try:
+            yield SweepPoint(values, {name: figure.compute(config, setups) for name, figure in FIGURES.items()}, "")
+        except AnalysisError as error:
+            yield SweepPoint(values, None, error.message, error.help)

@@ -209,17 +209,18 @@ class Model(Viewed):
             ConfigError: If another config is invalid, or the GPU is unknown.
             InputError: If another config cannot be read.
             AnalysisError: If ``seq_len`` exceeds the ``max_len`` of a model, or the layout does not divide it evenly.
-            UsageError: If an argument or the plan is invalid, there is no other model, there are more than 100, or the
+            UsageError: If an argument or the plan is invalid, there is no other model, there are too many, or the
                 GPU does not support matmuls in the dtype.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
-        from tinylm_cli.interop.variants import Variant, distinct_names, require_few_models
+        from tinylm_cli.interop.variants import Variant, distinct_names, require_few_kinds, require_few_models
         from tinylm_cli.render.views.compare import compare_view
 
         if not others:
             raise UsageError("nothing to compare with", help='for example compare("mistral-7b")')
         require_few_models(1 + len(others))
         models = [self, *(each if isinstance(each, Model) else self._variant(each) for each in others)]
+        require_few_kinds(each.config for each in models)
         names = distinct_names(
             [Variant(each.reference, each.changes) for each in models], [each.name for each in models]
         )

@@ -11,7 +11,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError, Diagnostic, Span, UsageError
 from tinylm_cli.interop.load import ConfigText, parse_config_text, read_config_text
-from tinylm_cli.interop.variants import Variant, distinct_names, parse_variant, require_few_models
+from tinylm_cli.interop.variants import Variant, distinct_names, parse_variant, require_few_kinds, require_few_models
 from tinylm_cli.shell_quoting import shell_join
 from tinylm_cli.wording import SET, Setting
 
@@ -66,6 +66,7 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
     for index, variant in enumerate(variants):
         try:
             loaded.append(parse_config_text(texts[variant.reference], variant.all_changes))
+            require_few_kinds(each.config for each in loaded)
         except ConfigError as error:
             completed = _completed(texts[variant.reference], variant, error)
             command = _command([*variants[:index], completed, *variants[index + 1 :]]) if completed else ""

@@ -14,7 +14,9 @@ from typing import NamedTuple
 from tinylm_cli.config.attention_kinds import qualified
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.git_revision import names_revision, split_revision
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.wording import Command, Text
 
@@ -27,6 +29,9 @@ _FILE = (".yaml", ".yml", ".json")
 
 MAX_COMPARED = 100
 """Maximum number of models to compare; ``tinylm sweep`` takes more."""
+
+MAX_COMPARED_KINDS = 500
+"""Maximum number of kinds of layers, summed over the models to compare: about 2 seconds."""
 
 
 class Variant(NamedTuple):
@@ -58,6 +63,17 @@ def require_few_models(number: int) -> None:
         message = f"{number:,} models to compare; the limit is {MAX_COMPARED}"
         many = (Command("sweep"), " lists the figures for many values of one field")
         raise UsageError(message, help=Text("compare fewer; ", *many))
+
+
+def require_few_kinds(configs: Iterable[ModelConfig]) -> None:
+    """Check the kinds of layers of the models to compare, since the time of a comparison grows with them.
+
+    Raises:
+        UsageError: If they exceed ``MAX_COMPARED_KINDS``.
+    """
+    if sum(len(layer_pattern(config).kinds) for config in configs) > MAX_COMPARED_KINDS:
+        message = f"the models to compare have more than {MAX_COMPARED_KINDS} kinds of layers in all"
+        raise UsageError(message, help="compare fewer")
 
 
 def parse_variant(argument: str, base: Variant) -> Variant:

@@ -10,6 +10,7 @@ dtype of the model.
 from __future__ import annotations
 
 import hashlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -36,8 +37,10 @@ STATE_WORDS = 624
 STATE_OFFSET = 3
 """Offset of these words in the state that torch returns, in units of 64 bits."""
 
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "MPS backend out of memory")
-"""Out-of-memory messages of allocators that raise a plain RuntimeError."""
+_OUT_OF_MEMORY = re.compile(
+    r"DefaultCPUAllocator|MPS backend out of memory|could not create a (primitive|memory object|memory)$", re.M
+)
+"""Out-of-memory messages of allocators, and of oneDNN's kernels, that raise a plain RuntimeError."""
 
 
 def materialize(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
@@ -66,7 +69,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether ``error`` is an allocator's out-of-memory error."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def _require_capacity(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:

@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "interrupts",
         "quantities",
+        "regular_file",
         "shell_quoting",
         "config",
         "reports",

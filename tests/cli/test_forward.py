@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,7 @@ class TestTokens:
             (["--tokens", "once upon"], "token 1 is once, not an integer", "pass ids such as 5,12,8"),
             (["--tokens", "@absent.txt"], "no such file: absent.txt", None),
             (["--tokens", "@."], "cannot read .: Is a directory", None),
+            (["--tokens", "@pipe"], "cannot read pipe: not a regular file", None),
             (
                 ["--tokens", "@long.txt"],
                 "33 tokens are more than max_len 32",
@@ -145,6 +147,7 @@ class TestTokens:
         self, words: list[str], message: str, remedy: str | None, here: Here, folder: Path
     ) -> None:
         (folder / "long.txt").write_text("1 " * 33, encoding="utf-8")
+        os.mkfifo(folder / "pipe")
         result = here(*TOY, *words, columns=200)
         assert (result.code, result.out) == (2, "")
         assert result.err.splitlines() == [f"error: {message}", *([f"  = help: {remedy}"] if remedy else [])]

@@ -27,7 +27,8 @@ Most commands have the form
   everywhere in lengths; `--set vocab_size=32k` is 32,000, as everywhere in counts.
 - `--output FILE` infers the format from the suffix: `.json`, `.md`, `.csv`, `.tex`, `.txt`, and `.yaml` for the
   commands that write a config. Any other suffix needs `--format`, which takes precedence. An existing file is
-  replaced only with `--force`.
+  replaced only with `--force`. A replaced file keeps its mode, and its owner if the system permits it; its other hard
+  links keep the old content. A symbolic link is followed.
 - `--get PATH` prints one value of the JSON report and nothing else: `tinylm params small --get models.0.total_params`.
   A list takes an index or the name of a row: `models.small.components.attention.params`.
 

@@ -12,6 +12,7 @@ from tinylm_cli.cli.argv import BARE_TOKENS
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.config.amounts import parse_length
 from tinylm_cli.errors import InputError, UnableError, UsageError
+from tinylm_cli.regular_file import open_regular
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -149,7 +150,7 @@ def _read(argument: str) -> str:
     elif argument.startswith("@"):
         name = argument[1:]
         try:
-            with Path(name).open("rb") as file:
+            with open_regular(name) as file:
                 data = file.read(MAX_INPUT_BYTES + 1)
         except FileNotFoundError as error:
             raise InputError(f"no such file: {name}") from error

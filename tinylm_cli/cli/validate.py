@@ -19,9 +19,10 @@ from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.cli.wording import as_options, worded
 from tinylm_cli.config.presets import shipped
-from tinylm_cli.config.source import Source, source_of
+from tinylm_cli.config.source import MAX_BYTES, Source, source_of
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
+from tinylm_cli.regular_file import read_regular
 from tinylm_cli.shell_quoting import shell_join
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def _write_fixed(before: Source, after: Source) -> None:
         OutputError: If it cannot be written, or changed since it was read.
     """
     path = Path(before.path)
-    data = path.read_bytes()
+    data = read_regular(path, MAX_BYTES)
     if source_of(before.name, data).text != before.text:
         raise OutputError(f"{path} changed during the check", help="run the command again")
     mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""

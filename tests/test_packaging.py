@@ -95,6 +95,7 @@ def test_wheel_contents(built: Built) -> None:
     shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in (*GALLERY, "index.csv")}
     shipped |= {"tinylm_cli/configs/hardware/accelerators.yaml"}
     assert {name for name in names if "/configs/" in name} == shipped
+    assert {"tinylm_cli/examples/train.py", "tinylm_cli/examples/model_demo.py"} <= names
     assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
     assert (metadata["Name"], metadata["Version"], metadata["Requires-Python"]) == ("tinylm-cli", __version__, ">=3.11")
@@ -146,6 +147,10 @@ def test_installed_command(built: Built, tmp_path: Path) -> None:
     found = presets(tinylm, tmp_path / "elsewhere")
     assert sorted(found) == list(PRESETS)
     assert found["small"]["total_params"] == 4_995_072
+    code = "from tinylm_cli.cli.next_steps import training_script; print(training_script())"
+    script = Path(run(tinylm.with_name("python"), "-c", code, cwd=tmp_path / "elsewhere").strip())
+    assert script.is_relative_to(tmp_path / "environment")
+    assert script.read_bytes() == (ROOT / "examples" / "train.py").read_bytes()
     published = presets(tinylm, tmp_path / "elsewhere", "--gallery")
     assert [f"{name}.yaml" for name in published] == sorted(GALLERY, key=lambda name: name.removesuffix(".yaml"))
     found |= published

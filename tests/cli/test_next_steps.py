@@ -30,11 +30,11 @@ Here = Callable[..., Any]
 def test_no_cycles() -> None:
     order = list(TopologicalSorter(NEXT_STEPS).static_order())
     assert set(order) == NEXT_STEPS.keys()
-    assert {step.split()[0] for step in NEXT_STEPS if step != TRAINING} == set(COMMANDS)
+    assert {step.split()[0].rstrip(",") for step in NEXT_STEPS if step != TRAINING} == set(COMMANDS)
 
 
 def test_every_step_leads_to_training() -> None:
-    for step in NEXT_STEPS.keys() - {"sweep", "schema", "estimate --full", TRAINING}:
+    for step in NEXT_STEPS.keys() - {"schema", "estimate --full", TRAINING}:
         while NEXT_STEPS[step]:
             step = NEXT_STEPS[step][-1]
         assert step == TRAINING
@@ -46,7 +46,7 @@ def test_following_the_lines(here: Here) -> None:
     script_here.parent.mkdir()
     script_here.touch()
     command, seen = "tinylm list", []
-    while not command.startswith(TRAINING):
+    while not command.startswith("python "):
         seen.append(command.split()[1])
         result = here(*shlex.split(command)[1:])
         assert result.code == 0, result.err
@@ -114,8 +114,43 @@ def test_large_models_are_not_built(here: Here) -> None:
     assert said.endswith("next: tinylm estimate one.yaml\n")
 
 
-def test_training_needs_its_script(here: Here) -> None:
-    assert here("export", "tiny", "-o", "out").err == ""
+def test_training_script(here: Here) -> None:
+    """Outside a checkout, the script of the package is named."""
+    command = here("export", "tiny", "-o", "out").err.removeprefix("next: ")
+    assert shlex.split(command) == ["python", str(Path(__file__).parents[2] / "examples" / "train.py"), "out"]
+
+
+@pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        ("tiny n_layers=2..8:2", "tinylm estimate tiny --set n_layers=8"),
+        (
+            "tiny n_heads=2,3 --seq-len 1k --set d_ff=64",
+            "tinylm estimate tiny --set d_ff=64 --set n_heads=2 --seq-len 1k",
+        ),
+        ("tiny n_heads=3,5", "tinylm validate tiny --set n_heads=3"),
+    ],
+)
+def test_a_sweep_leads_to_one_of_its_configs(words: str, following: str, here: Here) -> None:
+    result = here("sweep", *words.split())
+    assert result.err == f"next: {following}\n"
+    assert here(*shlex.split(following)[1:]).code == result.code
+
+
+@pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        ("--params 500K --top 3", "tinylm design --top 3 --params 1.61M"),
+        (
+            "--params 1M --max-weights-bytes 1KiB --tie",
+            "tinylm design --tie --params 1.61M --max-weights-bytes 3.33MiB",
+        ),
+    ],
+)
+def test_a_search_without_a_match_leads_to_one_with(words: str, following: str, here: Here) -> None:
+    result = here("design", *words.split())
+    assert (result.code, result.err) == (1, f"next: {following}\n")
+    assert here(*shlex.split(following)[1:]).code == 0
 
 
 def test_invalid_step() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,10 +13,12 @@ from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_options, option_span
+from tinylm_cli.cli.next_steps import next_step
+from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_arguments, explicit_options, option_span
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
+from tinylm_cli.cli.wording import as_options, option_name
 from tinylm_cli.cli.workload_options import read_amount, read_gpu, too_long
 from tinylm_cli.config.amounts import MAX_COMPUTE
 from tinylm_cli.config.choices import DEFAULT_DTYPE
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from tinylm_cli.analysis.design.search_space import Grid
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.reports.constraint import Constraint
-    from tinylm_cli.reports.design import ComputeBudget
+    from tinylm_cli.reports.design import ComputeBudget, DesignReport
     from tinylm_cli.reports.plan import Layout
 
 _RANGE = re.compile(r"([0-9]{1,6})(?:\.\.([0-9]{1,6})(?::([0-9]{1,6}))?)?")
@@ -57,7 +59,18 @@ def design(context: typer.Context, options: DesignOptions, to: ReportOutput) -> 
     request = _request(options)
     with progress_bar() as bar:
         report = find_designs(request, bar.advance_to)
+    if not report.designs and report.relaxations:
+        following = next_step("design, no match", "design", _relaxed(context, report))
+        return design_output(report, options, to)._replace(next_step=following)
     return design_output(report, options, to)
+
+
+def _relaxed(context: typer.Context, report: DesignReport) -> str:
+    """Return the arguments of the search with the first change after which a model matches."""
+    settings = report.relaxations[0].settings(report.constraints)
+    searched = [each.name for each in fields(DesignOptions)]
+    kept = explicit_arguments(context, searched, without=[option_name(each.name) for each in settings])
+    return " ".join(filter(None, (kept, as_options(*settings))))
 
 
 def _request(options: DesignOptions) -> DesignRequest:

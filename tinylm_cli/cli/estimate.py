@@ -152,9 +152,7 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         from tinylm_cli.render.views.remedies import changes_text
 
         changes = changes_text(fit.remedies[0], cast("Purpose", purpose), as_options)
-        explicit, changed = explicit_options(context), changes.split()
-        names = [name for name, option in explicit.items() if name in WORKLOAD and option not in changed]
-        kept = explicit_arguments(context, names)
+        kept = explicit_arguments(context, WORKLOAD, without=changes.split())
         return next_step("estimate --gpu, too large", "estimate --gpu", model, kept, changes)
     gpu = shell_join(("--gpu", report.accelerator))
     cluster = explicit_arguments(context, ["gpus"]) if purpose == "training" else "--for serving"

@@ -17,8 +17,10 @@ MANY_EXPERTS = 16
 """Up to this many experts, the nearest family is Mixtral (8 experts); above it, Qwen3-MoE (128)."""
 
 TRAINING_SCRIPT = "examples/train.py"
-TRAINING = f"python {TRAINING_SCRIPT}"
-"""The training loop of the repository; it takes a config or an exported folder."""
+"""A training loop, which takes a config or an exported folder; in a checkout, and in an installed package."""
+
+TRAINING = "python train.py"
+"""The step that runs the training loop."""
 
 MAX_BUILT_BYTES = 1024**3
 """Maximum size, in float32, of a model that a suggested command builds."""
@@ -46,9 +48,10 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "estimate --full": (),
     "estimate --gpu, too large": ("estimate --gpu", "design"),
     "design": ("design --output",),
+    "design, no match": ("design",),
     "design --output": ("estimate", "export"),
     "export": (TRAINING,),
-    "sweep": (),
+    "sweep": ("validate", "estimate"),
     "schema": (),
     TRAINING: (),
 }
@@ -68,13 +71,18 @@ def next_step(step: str, following: str, *arguments: str) -> str:
             empty, the model came from standard input and cannot be named again.
 
     Returns:
-        The command; empty if the model cannot be named, or if the training loop is not in the current folder.
+        The command; empty if the model cannot be named.
     """
     assert following in NEXT_STEPS[step], f"{step} does not lead to {following}"
-    if following == TRAINING and not Path(TRAINING_SCRIPT).is_file():
-        return ""
-    command = TRAINING if following == TRAINING else f"tinylm {following.split()[0]}"
+    command = f"python {shell_quote(training_script())}" if following == TRAINING else f"tinylm {following.split()[0]}"
     return " ".join(filter(None, (command, *arguments))) if arguments and arguments[0] else ""
+
+
+def training_script() -> str:
+    """Return the path of the training loop: in the current folder, in the installed package, or in its checkout."""
+    package = Path(__file__).resolve().parents[1]
+    found = (folder / TRAINING_SCRIPT for folder in (Path(), package, package.parent))
+    return str(next(path for path in found if path.is_file()))
 
 
 def model_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:

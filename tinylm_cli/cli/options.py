@@ -257,12 +257,18 @@ def explicit_options(context: typer.Context) -> dict[str, str]:
     return {parameter.name or "": parameter.opts[0] for parameter in _explicit_parameters(context)}
 
 
-def explicit_arguments(context: typer.Context, names: Collection[str]) -> str:
-    """Return the options on the command line that set the parameters in ``names``, quoted for a shell."""
+def explicit_arguments(context: typer.Context, names: Collection[str], without: Collection[str] = ()) -> str:
+    """Return the options on the command line that set the parameters in ``names``, quoted for a shell.
+
+    Args:
+        context: The command line.
+        names: The parameters.
+        without: Options to leave out, because another value follows.
+    """
     arguments: list[str] = []
     for parameter in _explicit_parameters(context):
         value = context.params[parameter.name or ""]
-        if parameter.name in names:
+        if parameter.name in names and parameter.opts[0] not in without:
             is_flag = isinstance(value, bool)
             arguments.append((parameter.secondary_opts if value is False else parameter.opts)[0])
             arguments += [] if is_flag else [as_typed(value)]

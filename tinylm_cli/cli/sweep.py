@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.cli.completion import complete_config, complete_figure, complete_set
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, argument, config_option, option
+from tinylm_cli.cli.next_steps import model_arguments, next_step
+from tinylm_cli.cli.options import (
+    CONFIG_HELP,
+    ReportOutput,
+    SetOption,
+    argument,
+    config_option,
+    explicit_arguments,
+    option,
+)
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import DEFAULT, OptimizerOption, RecomputeOption
 from tinylm_cli.cli.wording import worded
@@ -27,7 +38,12 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.sweep import SweptField
 
 
+WORKLOAD = ("batch_size", "seq_len", "dtype", "optimizer", "recompute")
+"""Parameters that the next command repeats."""
+
+
 def sweep(
+    context: typer.Context,
     config: Annotated[str | None, argument(f"{CONFIG_HELP}.", "CONFIG", complete_config)] = None,
     fields: Annotated[
         list[str] | None,
@@ -101,9 +117,13 @@ def sweep(
         recompute=recompute,
     )
     report = worded(swept(lambda more: parse_config_text(written, [*overrides, *more]), swept_fields, setups, figure))
-    valid = any(each.figures is not None for each in report.points)
+    valid = [each for each in report.points if each.figures is not None]
+    shown = valid[-1] if valid else report.points[0]
+    changes = [f"{each.name}={value}" for each, value in zip(report.fields, shown.values, strict=True)]
+    model, workload = model_arguments(config, [*overrides, *changes]), explicit_arguments(context, WORKLOAD)
+    following = next_step("sweep", "estimate", model, workload) if valid else next_step("sweep", "validate", model)
     code = ExitCode.DONE if valid else ExitCode.FAILED
-    return CommandOutput(report, lambda: sweep_view(report), to, code)
+    return CommandOutput(report, lambda: sweep_view(report), to, code, next_step=following)
 
 
 def _require_not_set(swept_fields: Sequence[SweptField], overrides: Sequence[str]) -> None:

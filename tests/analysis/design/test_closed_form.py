@@ -14,6 +14,27 @@ def test_fit() -> None:
     assert form.fix(64).fix(8).fix(2).fix(256).at(5) == 7 + 3 * 64 + 5 * (64 * 8 + 2 * 2 * 256 * 64)
 
 
+def test_square_of_d_model() -> None:
+    """A mixer whose heads follow from d_model: the polynomial is in steps of d_model, here of 32."""
+
+    def count(d: int, h: int, kv: int, ff: int, n: int) -> tuple[int]:
+        assert d % 32 == 0
+        return (7 + 3 * d + d // 32 + n * (d * h + 2 * d * d + 2 * kv * ff * d),)
+
+    form = fit_closed_form(count, d_model_step=32, first_depth=19, depth_step=11, size_step=2)
+    for d_model in (32, 96, 4096):
+        fixed = form.fix(d_model).fix(8).fix(2).fix(256)
+        assert [fixed.at(n_layers) for n_layers in (8, 19, 41)] == [
+            count(d_model, 8, 2, 256, n_layers)[0] for n_layers in (8, 19, 41)
+        ]
+
+
+@pytest.mark.parametrize("step", [None, 1])
+def test_cube_is_refused(step: int | None) -> None:
+    with pytest.raises(ArithmeticError, match="not linear"):
+        fit_closed_form(lambda d, h, kv, ff, n: (d**3 * n + h + kv + ff,), d_model_step=step)
+
+
 def test_quadratic_is_refused() -> None:
     with pytest.raises(ArithmeticError, match="not linear"):
         fit_closed_form(lambda d, h, kv, ff, n: (d * d * n + h + kv + ff,))

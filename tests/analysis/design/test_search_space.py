@@ -12,11 +12,14 @@ from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
 
+ANY = range(1, 1000)
+"""Values of n_layers of a family whose layers are all valid in any number."""
+
 
 def test_proportions() -> None:
     for d_model in (width for widths in GRID.d_models for width in widths):
         assert GRID.d_ffs(d_model, (2.0, 4.0))
-        for n_layers in GRID.depths(d_model):
+        for n_layers in GRID.depths(d_model, ANY):
             assert 16 <= d_model / n_layers <= 256
         for d_ff in GRID.d_ffs(d_model, (2.0, 4.0)):
             assert 2 <= d_ff / d_model <= 4
@@ -24,15 +27,15 @@ def test_proportions() -> None:
 
 
 def test_no_depths() -> None:
-    assert not Grid(aspects=(16, 20)).depths(16384)
-    assert not Grid(n_layers=range(2, 3)).depths(16384)
+    assert not Grid(aspects=(16, 20)).depths(16384, ANY)
+    assert not Grid(n_layers=range(2, 3)).depths(16384, ANY)
 
 
 @pytest.mark.parametrize("depths", [range(2, 40), range(3, 40, 2), range(4, 40, 6)])
-@pytest.mark.parametrize("stages", [1, 2, 3, 4, 8])
-def test_depths_by_stages(depths: range, stages: int) -> None:
-    found = Grid(n_layers=depths, aspects=None).depths(512, stages)
-    assert list(found) == [n_layers for n_layers in depths if n_layers % stages == 0]
+@pytest.mark.parametrize("valid", [ANY, *(range(step, 200, step) for step in (2, 3, 4, 8)), range(9, 32, 11)], ids=str)
+def test_valid_depths(depths: range, valid: range) -> None:
+    found = Grid(n_layers=depths, aspects=None).depths(512, valid)
+    assert list(found) == [n_layers for n_layers in depths if n_layers in valid]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,11 +1,12 @@
-"""Figures as multilinear polynomials of a config's sizes, interpolated from the analysis functions.
+"""Figures as polynomials of a config's sizes, interpolated from the analysis functions.
 
 No formula is written twice. A count is a sum of terms, one per tensor or attention matmul, and every term is at most
 linear in each size. A count is therefore affine in each of d_model, n_heads, n_kv_heads, d_ff and, for full periods of
-the window pattern, n_layers, if the others are fixed. Evaluations at two values of each size determine the polynomial
-exactly, in integers. All coefficients are non-negative, so a count never decreases as a size grows. A memory peak is
-the maximum of several counts, one per phase of a pass; a time is computed from several counts. Both are non-decreasing
-too.
+the window pattern, n_layers, if the others are fixed. If a mixer derives its sizes from d_model, its matrices have
+d_model² elements, and a count is quadratic in d_model. Evaluations at two values of each size, or three of d_model,
+determine the polynomial exactly, in integers. All coefficients are non-negative, so a count never decreases as a size
+grows. A memory peak is the maximum of several counts, one per phase of a pass; a time is computed from several counts.
+Both are non-decreasing too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
-from math import lcm
+from math import gcd, lcm
 from typing import Literal, NamedTuple
 
 Value = float
@@ -30,12 +31,17 @@ HeadSharing = Literal["grouped", "multi_head", "one_head"]
 """Grouped-query, multi-head or single-head attention. Figures may be discontinuous between these cases, so each has its
 own polynomials."""
 
-_PAIRS: dict[HeadSharing, Sequence[tuple[int, int]]] = {
+_Points = Sequence[tuple[int, ...]]
+
+_POINTS: dict[HeadSharing, _Points] = {
     "grouped": ((2, 4), (4, 8), (1, 2), (1, 2)),
     "multi_head": ((2, 4), (2, 4), (1, 1), (1, 2)),
     "one_head": ((2, 4), (1, 1), (1, 1), (1, 2)),
 }
 """Two interpolation points for each of d_model, n_heads, n_kv_heads and d_ff; equal where the size is fixed."""
+
+_SQUARE = (2, 3, 4)
+"""Interpolation points for d_model where counts are quadratic."""
 
 _CHECK: dict[HeadSharing, tuple[int, ...]] = {
     "grouped": (3 * 64, 12, 6, 5 * 64),
@@ -62,35 +68,50 @@ class ClosedForm(NamedTuple):
         n_counts: Number of counts.
         period: Length of the window pattern.
         combine: Computes the figure from the counts; never decreases as one of them grows.
+        first_depth: Value of n_layers at which the intercepts are.
         depth_step: Step of n_layers: a multiple of the pattern of kinds of layers, and of the pipeline chunks.
+        d_model_step: If the next size is d_model and the counts are quadratic, its unit: the first half of the slopes
+            is for d_model, the second for its square. Otherwise None.
     """
 
     coefficients: Sequence[int]
     n_counts: int = 1
     period: int = 1
     combine: Callable[[Sequence[int]], Value] = max
+    first_depth: int = MIN_LAYERS
     depth_step: int = 1
+    d_model_step: int | None = None
 
     def fix(self, size: int) -> ClosedForm:
         """Return the form with its next size fixed."""
+        if self.d_model_step is not None:
+            return self._linear(size // self.d_model_step).fix(size // self.d_model_step)
         half = len(self.coefficients) // 2
         values = zip(self.coefficients[:half], self.coefficients[half:], strict=True)
-        return ClosedForm([a + size * b for a, b in values], self.n_counts, self.period, self.combine, self.depth_step)
+        fixed = [a + size * b for a, b in values]
+        return ClosedForm(fixed, self.n_counts, self.period, self.combine, self.first_depth, self.depth_step)
+
+    def _linear(self, units: int) -> ClosedForm:
+        """Return the linear form that equals this quadratic one at ``units`` steps of d_model."""
+        third = len(self.coefficients) // 3
+        values = zip(self.coefficients[third : 2 * third], self.coefficients[2 * third :], strict=True)
+        slopes = [a + units * b for a, b in values]
+        return self._replace(coefficients=[*self.coefficients[:third], *slopes], d_model_step=None)
 
     def at(self, n_layers: int) -> Value:
-        """Return the figure at a multiple ``n_layers`` of the step, once all other sizes are fixed.
+        """Return the figure at a valid ``n_layers``, once all other sizes are fixed.
 
-        Below ``MIN_LAYERS`` steps the figure is extrapolated: exact for pipelines, whose first and last stage differ.
+        Below ``first_depth`` the figure is extrapolated: exact for pipelines, whose first and last stage differ.
         """
         if len(self.coefficients) == 2:  # of one count without phases, as most figures are
             start, slope = self.coefficients
-            value = start + (n_layers // self.depth_step - MIN_LAYERS) * slope
+            value = start + (n_layers - self.first_depth) // self.depth_step * slope
             return value if self.combine is max else self.combine((value,))
         return self.combine(self.counts(n_layers))
 
     def counts(self, n_layers: int) -> list[int]:
-        """Return the counts at a multiple ``n_layers`` of the step, as :meth:`at` does."""
-        periods, phase = divmod(n_layers // self.depth_step - MIN_LAYERS, self.period)
+        """Return the counts at a valid ``n_layers``, as :meth:`at` does."""
+        periods, phase = divmod((n_layers - self.first_depth) // self.depth_step, self.period)
         half = len(self.coefficients) // 2
         starts = self.coefficients[phase : half : self.period]
         slopes = self.coefficients[half + phase :: self.period]
@@ -112,14 +133,16 @@ class ClosedForm(NamedTuple):
             if not any(bounds(other, index) for other in kept):
                 kept = [other for other in kept if not bounds(index, other)] + [index]
         chosen = (part for index, part in enumerate(parts) if index % self.n_counts in kept)
-        return ClosedForm(list(chain.from_iterable(chosen)), len(kept), self.period, self.combine, self.depth_step)
+        return self._replace(coefficients=list(chain.from_iterable(chosen)), n_counts=len(kept))
 
 
 def fit_closed_form(
     evaluate: Evaluate,
     *,
     period: int = 1,
+    first_depth: int = MIN_LAYERS,
     depth_step: int = 1,
+    d_model_step: int | None = None,
     size_step: int = 1,
     heads_step: int = 1,
     heads: HeadSharing = "grouped",
@@ -130,7 +153,9 @@ def fit_closed_form(
     Args:
         evaluate: Returns the counts.
         period: Length of the window pattern that layers repeat.
+        first_depth: Smallest n_layers at the interpolation points.
         depth_step: Step of n_layers.
+        d_model_step: Step of d_model if the counts are quadratic in it, otherwise None.
         size_step: Step of d_model, n_heads, n_kv_heads and d_ff at the interpolation points: the tensor-parallel
             degree, so that shards are whole.
         heads_step: Step of n_heads and n_kv_heads there, in addition.
@@ -142,26 +167,29 @@ def fit_closed_form(
             searched.
     """
     evaluate = cache(_without_sharing(evaluate) if heads == "multi_head" else evaluate)
+    unit = d_model_step or 1  # of d_model
 
-    def by_phase(*sizes: int) -> list[int]:
+    def by_phase(units: int, *sizes: int) -> list[int]:
         *others, periods = sizes
-        depths = [depth_step * (MIN_LAYERS + phase + period * periods) for phase in range(period)]
-        phases = [evaluate(*others, n_layers) for n_layers in depths]
+        depths = [first_depth + depth_step * (phase + period * periods) for phase in range(period)]
+        phases = [evaluate(unit * units, *others, n_layers) for n_layers in depths]
         return list(chain.from_iterable(zip(*phases, strict=True)))
 
     step_of_heads = lcm(heads_step, size_step)
-    scale = (size_step, step_of_heads, step_of_heads, size_step)
-    check = [step * size for step, size in zip(scale, _CHECK[heads], strict=True)]
-    pairs = [(step * low, step * high) for step, (low, high) in zip(scale, _PAIRS[heads], strict=True)]
-    n_layers = depth_step * (MIN_LAYERS + 3 * period)
+    scale = (size_step // gcd(size_step, unit), step_of_heads, step_of_heads, size_step)
+    sizes = _POINTS[heads] if d_model_step is None else (_SQUARE, *_POINTS[heads][1:])
+    points = [tuple(step * size for size in each) for step, each in zip(scale, sizes, strict=True)]
+    units, *others = (step * size for step, size in zip(scale, _CHECK[heads], strict=True))
+    check = (unit * units, *others)
+    n_layers = first_depth + 3 * depth_step * period
     expected = evaluate(*check, n_layers)
-    coefficients = _interpolate(by_phase, (*pairs, (0, 1)))
-    form = ClosedForm(coefficients, len(expected), period, combine, depth_step)
+    coefficients = _interpolate(by_phase, (*points, (0, 1)))
+    form = ClosedForm(coefficients, len(expected), period, combine, first_depth, depth_step, d_model_step)
     fixed = form
     for size in check:
         fixed = fixed.fix(size)
     if fixed.counts(n_layers) != list(expected):
-        raise ArithmeticError("a count is not linear in each size")
+        raise ArithmeticError("a count is not linear in each size, or quadratic in a d_model with a step")
     if any(coefficient < 0 for coefficient in form.coefficients):
         raise ArithmeticError("a count decreases as a size grows")
     return form
@@ -172,14 +200,25 @@ def _without_sharing(evaluate: Evaluate) -> Evaluate:
     return lambda d_model, n_heads, _, *others: evaluate(d_model, n_heads, n_heads, *others)
 
 
-def _interpolate(evaluate: Evaluate, pairs: Sequence[tuple[int, int]], chosen: tuple[int, ...] = ()) -> list[int]:
-    """Return the coefficients over the sizes in ``pairs``; the preceding sizes are fixed to ``chosen``."""
-    if not pairs:
+def _interpolate(evaluate: Evaluate, points: _Points, chosen: tuple[int, ...] = ()) -> list[int]:
+    """Return the coefficients over the sizes in ``points``; the preceding sizes are fixed to ``chosen``."""
+    if not points:
         return list(evaluate(*chosen))
-    (low, high), *rest = pairs
+    (low, high, *highest), *rest = points
     at_low = _interpolate(evaluate, rest, (*chosen, low))
     if low == high:
         return at_low + [0] * len(at_low)
     at_high = _interpolate(evaluate, rest, (*chosen, high))
-    slopes = [(b - a) // (high - low) for a, b in zip(at_low, at_high, strict=True)]
-    return [a - low * slope for a, slope in zip(at_low, slopes, strict=True)] + slopes
+    slopes = _slopes(at_low, at_high, high - low)
+    if not highest:
+        return [a - low * slope for a, slope in zip(at_low, slopes, strict=True)] + slopes
+    # Newton's divided differences: a + b · (x - low) + c · (x - low) · (x - high), in powers of x
+    at_highest = _interpolate(evaluate, rest, (*chosen, *highest))
+    squares = _slopes(slopes, _slopes(at_high, at_highest, highest[0] - high), highest[0] - low)
+    linear = [b - (low + high) * c for b, c in zip(slopes, squares, strict=True)]
+    constants = [a - low * (b - high * c) for a, b, c in zip(at_low, slopes, squares, strict=True)]
+    return constants + linear + squares
+
+
+def _slopes(at_low: Sequence[int], at_high: Sequence[int], difference: int) -> list[int]:
+    return [(b - a) // difference for a, b in zip(at_low, at_high, strict=True)]

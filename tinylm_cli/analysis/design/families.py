@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -40,8 +41,10 @@ class Family:
     # d_model. n_heads is rounded to a multiple of ``heads_step``.
     head_ratios: tuple[float, ...] = ()
     heads_step: int = 8
-    # Sizes of other mixers that are a multiple of n_heads: the field and the multiple.
-    sizes_by_heads: tuple[tuple[str, int], ...] = ()
+    # Fields that follow from the sizes: the name of each, and its value.
+    derived_fields: tuple[tuple[str, Callable[[Sizes], float]], ...] = ()
+    # Step of d_model for which the sizes that mixers derive from it are integers; None if no mixer derives any.
+    d_model_step: int | None = None
 
     @cached_property
     def config(self) -> ModelConfig:
@@ -175,7 +178,7 @@ FAMILIES: dict[str, Family] = {
             groups=(4, 6, 8),
             d_ff_ratios=(2.0, 4.0),
             head_ratios=(1.0, 1.25, 1.5, 2.0),
-            sizes_by_heads=(("gated_deltanet.n_value_heads", 2),),
+            derived_fields=(("gated_deltanet.n_value_heads", lambda sizes: 2 * sizes.n_heads),),
         ),
     )
 }

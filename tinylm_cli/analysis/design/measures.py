@@ -58,9 +58,11 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
             form = fit_closed_form(
                 lambda *sizes, counts=counts: counts(config(*sizes), space),
                 period=space.period,
-                depth_step=space.n_layers_step,
+                first_depth=space.first_depth,
+                depth_step=space.valid_depths.step,
+                d_model_step=space.family.d_model_step,
                 size_step=space.layout.tensor,
-                heads_step=space.family.heads_step if space.family.sizes_by_heads else 1,
+                heads_step=space.family.heads_step if space.family.head_ratios else 1,
                 heads=heads,
                 combine=combine,
             )

@@ -13,9 +13,10 @@ from tinylm_cli.analysis.design.closed_form import MIN_LAYERS, ClosedForm, HeadS
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
+from tinylm_cli.config.base import MAX_N_LAYERS
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.hardware import Accelerator
-from tinylm_cli.config.layer_kinds import layer_pattern
+from tinylm_cli.config.layer_kinds import layer_pattern, valid_layer_counts
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.constraint import Sizes
@@ -77,15 +78,13 @@ class Grid:
     d_ff_steps: tuple[tuple[int, int], ...] = ((0, 64), (1024, 256), (8192, 512))
     d_heads: tuple[int, ...] = ()
 
-    def depths(self, d_model: int, stages: int = 1) -> range:
-        """Return the multiples of ``stages`` that n_layers may be for a d_model, in equal steps; may be empty."""
+    def depths(self, d_model: int, valid: range) -> range:
+        """Return the values in ``valid`` that n_layers may have for a d_model, in equal steps; may be empty."""
         depths = self.n_layers
         if self.aspects is not None:
             smallest, largest = self.aspects
             depths = depths[bisect_left(depths, ceil(d_model / largest)) : bisect_right(depths, d_model // smallest)]
-        step = stages // gcd(stages, depths.step)
-        first = next((index for index, n_layers in enumerate(depths[:step]) if n_layers % stages == 0), len(depths))
-        return depths[first::step]
+        return _common_values(depths, valid)
 
     def d_ffs(self, d_model: int, ratios: tuple[float, float], shards: int = 1) -> range:
         """Return the multiples of ``shards`` that d_ff may be for a d_model, with d_ff / d_model within ``ratios``."""
@@ -156,24 +155,32 @@ class SearchSpace:
         """Tokens per sequence."""
         return self.max_len if self.training.seq_len is None else self.training.seq_len
 
-    @property
+    @cached_property
     def period(self) -> int:
         """Number of layers after which a window pattern repeats, which may end within a period."""
-        return 1 if self.depth_step > 1 else self._cycle
-
-    @property
-    def depth_step(self) -> int:
-        """Number of layers in a pattern of kinds of layers, which must divide n_layers; 1 without kinds."""
-        return self._cycle if self.family.config.layers.kinds else 1
-
-    @property
-    def n_layers_step(self) -> int:
-        """Step of n_layers: patterns of kinds of layers are complete, and pipeline chunks are equal."""
-        return lcm(self.depth_step, self.layout.pipeline * self.layout.virtual)
+        if self.family.config.layers.kinds:
+            return 1
+        return len(layer_pattern(self.family.config).stretches[-1].cycle)
 
     @cached_property
-    def _cycle(self) -> int:
-        return len(layer_pattern(self.family.config).stretches[-1].cycle)
+    def valid_depths(self) -> range:
+        """Values of n_layers for which patterns of kinds of layers are complete and pipeline chunks are equal.
+
+        There are at least ``MIN_LAYERS`` patterns.
+        """
+        chunks = self.layout.pipeline * self.layout.virtual
+        return _common_values(self._patterns[MIN_LAYERS - 1 :], range(chunks, MAX_N_LAYERS + 1, chunks))
+
+    @property
+    def _patterns(self) -> range:
+        """Values of n_layers for which patterns of kinds of layers are complete."""
+        return valid_layer_counts(self.family.config, MAX_N_LAYERS)
+
+    @property
+    def first_depth(self) -> int:
+        """The first value of n_layers with ``MIN_LAYERS`` steps; the space must not be empty."""
+        valid = self.valid_depths
+        return valid[bisect_left(valid, MIN_LAYERS * valid.step)]
 
     @property
     def d_heads(self) -> tuple[int, ...]:
@@ -192,19 +199,23 @@ class SearchSpace:
 
     def depths(self, d_model: int) -> range:
         """Return the values of n_layers for a d_model, in equal steps; may be empty."""
-        depths = self.grid.depths(d_model, self.n_layers_step)
-        return depths[bisect_left(depths, MIN_LAYERS * self.depth_step) :]
+        return self.grid.depths(d_model, self.valid_depths)
 
     def d_ffs(self, d_model: int) -> range:
         """Return the values of d_ff for a d_model."""
         return self.grid.d_ffs(d_model, self.family.d_ff_ratios, self.layout.tensor)
 
+    @cached_property
+    def d_models(self) -> tuple[int, ...]:
+        """Values of d_model; may be empty."""
+        step = self.family.d_model_step or 1
+        return tuple(d_model for widths in self.grid.d_models for d_model in widths if d_model % step == 0)
+
     def widths_and_heads(self, d_head: int) -> Iterator[tuple[int, int]]:
         """Yield every d_model that has valid depths and values of d_ff, with each of its n_heads."""
-        for widths in self.grid.d_models:
-            for d_model in widths:
-                if self.depths(d_model) and self.d_ffs(d_model):
-                    yield from ((d_model, n_heads) for n_heads in self.heads(d_model, d_head))
+        for d_model in self.d_models:
+            if self.depths(d_model) and self.d_ffs(d_model):
+                yield from ((d_model, n_heads) for n_heads in self.heads(d_model, d_head))
 
     @cached_property
     def closed_forms(self) -> dict[tuple[str, int, HeadSharing], ClosedForm]:
@@ -229,12 +240,17 @@ class SearchSpace:
         """Return why the space contains no model; empty if it contains one."""
         if self.n_models:
             return ""
-        grid, tensor = self.grid, self.layout.tensor
-        widths = [d_model for widths in grid.d_models for d_model in widths]
+        grid, tensor, widths = self.grid, self.layout.tensor, self.d_models
         d_models, n_layers = ", ".join(map(_range, grid.d_models)), _range(grid.n_layers)
         divisible = f" that tp {tensor} divides" if tensor > 1 else ""
+        if not widths:
+            return f"d_model {d_models} contains no multiple of {self.family.d_model_step}"
         if not any(map(self.depths, widths)):
-            multiple = f" that is a multiple of {self.n_layers_step}" if self.n_layers_step > 1 else ""
+            if not self.valid_depths:
+                chunks = self.layout.pipeline * self.layout.virtual
+                return f"n_layers is {_in_words(self._patterns, 'a multiple')}, which is never a multiple of {chunks}"
+            valid = self.valid_depths
+            multiple = f" that is {_in_words(valid, 'a multiple')}" if valid.step > 1 else ""
             if grid.aspects is None:
                 return f"n_layers {n_layers} contains no depth{multiple}"
             low, high = grid.aspects
@@ -247,10 +263,9 @@ class SearchSpace:
 
     @property
     def smallest_model(self) -> ModelConfig:
-        """The first model of the space, with ``MIN_LAYERS`` steps of n_layers; the space must not be empty."""
-        n_layers = MIN_LAYERS * self.n_layers_step
+        """The first model of the space, with ``first_depth`` layers; the space must not be empty."""
         return next(
-            self.config(Shape(d_head, d_model, n_heads, n_kv_heads, self.d_ffs(d_model)[0]), n_layers)
+            self.config(Shape(d_head, d_model, n_heads, n_kv_heads, self.d_ffs(d_model)[0]), self.first_depth)
             for d_head in self.d_heads
             for d_model, n_heads in self.widths_and_heads(d_head)
             for n_kv_heads in self.kv_heads(n_heads)
@@ -281,9 +296,9 @@ class SearchSpace:
             },
             "feed_forward": {**base["feed_forward"], "d_expert": None},
         }
-        for name, per_head in self.family.sizes_by_heads:
+        for name, derive in self.family.derived_fields:
             block, field = name.split(".")
-            values[block] = {**values[block], field: per_head * shape.n_heads}
+            values[block] = {**values[block], field: derive(shape.sizes(n_layers))}
         return ModelConfig.model_validate(values)
 
     def axes(self) -> Iterator[GridAxis]:
@@ -295,6 +310,10 @@ class SearchSpace:
             "d_model", ", ".join(map(_range, grid.d_models)), _NVIDIA if grid.d_models == GRID.d_models else _ASKED
         )
         yield GridAxis("n_layers", _range(grid.n_layers), _LEVINE if grid.n_layers == GRID.n_layers else _ASKED)
+        if family.d_model_step is not None:
+            yield GridAxis(
+                "d_model", f"multiples of {family.d_model_step}, so that its mixers have whole sizes", family.source
+            )
         if grid.aspects is not None:
             yield GridAxis("d_model / n_layers", f"{grid.aspects[0]} to {grid.aspects[1]}", _KAPLAN)
         yield GridAxis("d_head", either(self.d_heads), _ASKED if grid.d_heads else _DAO)
@@ -305,8 +324,9 @@ class SearchSpace:
         yield GridAxis("d_ff", ", ".join(_multiples(grid.d_ff_steps)), _NVIDIA)
         if self.layout.tensor > 1:
             yield GridAxis("n_heads, n_kv_heads, d_ff", f"multiples of tp {self.layout.tensor}", _SHOEYBI)
-        if self.depth_step > 1:
-            yield GridAxis("n_layers", f"multiples of {self.depth_step}, the pattern of its layers", family.source)
+        if self._patterns.step > 1:
+            depths = _in_words(self._patterns, "multiples")
+            yield GridAxis("n_layers", f"{depths}, the pattern of its layers", family.source)
         if self.layout.pipeline > 1:
             chunks = self.layout.pipeline * self.layout.virtual
             yield GridAxis("n_layers", f"multiples of {chunks} pipeline chunks", _NARAYANAN)
@@ -345,6 +365,20 @@ def _range(values: range) -> str:
     if len(values) == 1:
         return str(values[0])
     return f"{values[0]} to {values[-1]}" + (f" by {values.step}" if values.step > 1 else "")
+
+
+def _common_values(one: range, other: range) -> range:
+    """Return the values in both ascending ranges, in equal steps; may be empty."""
+    within = one[bisect_left(one, other.start) : bisect_left(one, other.stop)]
+    step = other.step // gcd(one.step, other.step)
+    first = next((index for index, value in enumerate(within[:step]) if value in other), len(within))
+    return within[first::step]
+
+
+def _in_words(depths: range, multiple: str) -> str:
+    """Return which multiples evenly spaced depths are, such as ``multiples of 4`` or ``8 plus multiples of 11``."""
+    rest = depths.start % depths.step
+    return (f"{rest} plus " if rest else "") + f"{multiple} of {depths.step}"
 
 
 def _multiples(steps: Sequence[tuple[int, int]]) -> Iterator[str]:

@@ -637,7 +637,8 @@ def bamba(draw: Draw) -> Keys:
 
 def granitemoehybrid(draw: Draw) -> Keys:
     keys = granitemoe(draw)
-    keys |= mamba_layers(draw, keys["hidden_size"]) | {"num_local_experts": draw(one_of(0, 4)), "hidden_act": "silu"}
+    keys |= mamba_layers(draw, keys["hidden_size"]) | {"hidden_act": "silu"}
+    keys |= draw(one_of({"num_local_experts": 0, "num_experts_per_tok": 0}, {"num_local_experts": 4}))
     kinds = draw(one_of(["full_attention"], ["linear_attention", "full_attention"]))
     return keys | {
         "layer_types": kinds,

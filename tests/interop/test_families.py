@@ -1201,6 +1201,16 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
         "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "embedding_multiplier": 12, "logits_scaling": 16,
         "residual_multiplier": 0.22, "attention_multiplier": 0.0078125, "tie_word_embeddings": True,
     }),
+    "granite-4.0-h-micro": ("granitemoehybrid", {
+        "vocab_size": 100352, "hidden_size": 2048, "num_key_value_heads": 8, "num_local_experts": 0,
+        "num_experts_per_tok": 0, "intermediate_size": 8192, "shared_intermediate_size": 8192, "mamba_n_heads": 64,
+        "mamba_d_state": 128, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "embedding_multiplier": 12,
+        "logits_scaling": 8, "residual_multiplier": 0.22, "attention_multiplier": 0.015625, "tie_word_embeddings": True,
+    }),
+    "nemotron-h-8b": ("nemotron_h", {
+        "max_position_embeddings": 8192, "num_hidden_layers": 52, "layers_block_type": None,
+        "hybrid_override_pattern": "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-",
+    }),
     "nemotron-nano-9b-v2": ("nemotron_h", {
         "hidden_size": 4480, "num_attention_heads": 40, "intermediate_size": 15680, "mamba_head_dim": 80,
         "max_position_embeddings": 131072, "num_hidden_layers": 56, "layers_block_type": None,

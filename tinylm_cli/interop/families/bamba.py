@@ -109,6 +109,7 @@ class GraniteMoeHybridKeys(GraniteMoeSharedKeys, MambaInTurnKeys):
 
     hidden_act: key.Activation = key.only("silu", "swish", why=_SILU)
     num_local_experts: key.Count = 8
+    num_experts_per_tok: key.Count = 2
     shared_intermediate_size: key.Count = 1024
     position_embedding_type: key.Text = None
     layer_types: key.LayerTypes = None
@@ -119,7 +120,9 @@ class GraniteMoeHybridKeys(GraniteMoeSharedKeys, MambaInTurnKeys):
         n_layers = self.num_hidden_layers
         if self.position_embedding_type != "rope":
             to.put("position.kind", "none", "position_embedding_type")
-        if not self.num_local_experts:
+        if self.num_local_experts:
+            to.put("feed_forward.top_k", self.num_experts_per_tok, "num_experts_per_tok")
+        else:
             to.put("d_ff", self.shared_intermediate_size, "shared_intermediate_size")
         put_expert_layers(to, self.num_local_experts, "num_local_experts", [False] * n_layers)
         if to.has_error("num_hidden_layers", "layer_types"):

@@ -178,7 +178,7 @@ def design(
     deviation = number(tolerance)
     gpus = read_fields(setup).get("gpus", 1)
     if plan is None and gpus > 1:
-        plan = node_layout(gpus, accelerator)
+        plan = node_layout(gpus, template, accelerator)
     setups = read_setups(Setups(), setup, plan, has_gpu=gpu is not None)
     amounts = {
         "total_params": params,

@@ -25,6 +25,7 @@ from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
+    from tinylm_cli.analysis.design.families import Family
     from tinylm_cli.analysis.design.find_designs import DesignRequest
     from tinylm_cli.analysis.design.search_space import Grid
     from tinylm_cli.config.hardware import Accelerator
@@ -97,7 +98,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     errors.read(_require_length, options, max_len)
     gpus = errors.read(read_gpu, options.gpu, options.hardware, options.dtype)
     accelerator, accelerators = gpus or (None, ())
-    layout = errors.read(_layout, options, accelerator)
+    layout = errors.read(_layout, options, family, accelerator)
     errors.raise_if_any()
 
     purpose = None if accelerator is None else options.purpose or "training"
@@ -171,7 +172,7 @@ def _require_length(options: DesignOptions, max_len: int) -> None:
         raise too_long(seq_len, which, max_len, f"{'write' if stated else 'add'} --max-len {seq_len}", labels)
 
 
-def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout | None:
+def _layout(options: DesignOptions, family: Family, accelerator: Accelerator | None) -> Layout | None:
     """Return the layout of several GPUs: the plan, or tensor parallelism over each node."""
     if options.gpus == 1:
         return None
@@ -182,7 +183,7 @@ def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout |
         raise UsageError("--plan auto needs a model", help="write a plan such as tp=8, or remove --plan")
     if options.plan is not None:
         return read_layout(options.plan, options.gpus, None, None)
-    return node_layout(options.gpus, accelerator)
+    return node_layout(options.gpus, family, accelerator)
 
 
 def _grid(options: DesignOptions) -> Grid:

@@ -266,7 +266,7 @@ class TestRelaxations:
         """The smallest number of GPUs, by doublings, and ZeRO 3; one GPU has no replicas to shard over."""
         gpu, target = load_hardware("h100-sxm"), within("total_params", 7 * 10**10, 0.02)
         for n_gpus, zero_3 in ((1, False), (16, True)):
-            layout = node_layout(n_gpus, gpu) if n_gpus > 1 else None
+            layout = node_layout(n_gpus, FAMILIES["llama"], gpu) if n_gpus > 1 else None
             training = TrainingSetup(n_gpus=n_gpus, layout=layout, derives_micro_batches=True)
             setups = Setups(training).changed(seq_len=8192, recompute="full")
             space = replace(space_of("llama"), setups=setups, accelerator=gpu)
@@ -276,7 +276,7 @@ class TestRelaxations:
             assert ("plan" in changes) == zero_3
             assert isinstance(changes["gpus"], int)
             for number, matches in ((changes["gpus"], True), (changes["gpus"] // 2, False)):
-                more = space.setups.changed(n_gpus=number, layout=node_layout(number, gpu))
+                more = space.setups.changed(n_gpus=number, layout=node_layout(number, space.family, gpu))
                 assert bool(find_designs(request._replace(space=replace(space, setups=more))).matches) == matches
 
     def test_one_at_a_time(self) -> None:

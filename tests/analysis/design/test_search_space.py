@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tinylm_cli.analysis.design.families import FAMILIES
-from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
+from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, node_layout
 from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
 
@@ -62,6 +63,16 @@ def test_indivisible_vocabulary() -> None:
     with pytest.raises(AnalysisError, match="tensor parallelism 4 does not divide vocab_size 1001") as raised:
         SearchSpace(FAMILIES["llama"], 1001, 1000, tie_weights=True, setups=setups)
     assert raised.value.help == "pad the vocabulary to 1004"
+
+
+def test_shared_groups() -> None:
+    """The 16 key heads of Qwen3.5 limit tensor parallelism, also within a node of 72 GPUs."""
+    family, node = FAMILIES["qwen3.5"], load_hardware("gb200")
+    with pytest.raises(AnalysisError, match=r"parallelism 32 does not divide gated_deltanet\.n_key_heads 16") as raised:
+        SearchSpace(family, 1024, 1000, True, Setups.of(n_gpus=32, layout=Layout(tensor=32)))
+    assert raised.value.help == "use tensor parallelism 16"
+    assert node_layout(72, family, node) == Layout(data=9, tensor=8, zero=1)
+    assert node_layout(72, FAMILIES["llama"], node) == Layout(tensor=72)
 
 
 def test_pipeline_chunks() -> None:

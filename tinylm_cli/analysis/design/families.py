@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
+from tinylm_cli.analysis.mixers import mixer_of
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.constraint import Sizes
+
+_SHARED_GROUPS = ("mamba2.n_groups", "gated_deltanet.n_key_heads")
+"""Fields that a search does not change although tensor parallelism divides them."""
 
 
 class PublishedModel(NamedTuple):
@@ -50,6 +56,12 @@ class Family:
     def config(self) -> ModelConfig:
         """The base config."""
         return load_yaml_config(self.base).config
+
+    @cached_property
+    def shared_groups(self) -> dict[str, int]:
+        """Groups of heads that all models share and tensor parallelism divides, by the field of their number."""
+        sizes = (mixer_of(kind).tensor_parallel_sizes(kind) for kind in layer_pattern(self.config).kinds)
+        return {name: size for name, size in chain.from_iterable(sizes) if name in _SHARED_GROUPS}
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
         """Return the possible numbers of query heads for a d_model and d_head; may be empty."""

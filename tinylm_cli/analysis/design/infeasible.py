@@ -167,11 +167,11 @@ def _more_sharding(space: SearchSpace, constraints: Sequence[Constraint], match:
         sharded = replace(layout, zero=3)
         setups = space.setups.changed(layout=sharded)
         yield from _tried({"plan": sharded.spec}, replace(space, setups=setups), constraints, match)
-    if space.training.n_gpus > 1 and layout != node_layout(space.training.n_gpus, accelerator):
+    if space.training.n_gpus > 1 and layout != node_layout(space.training.n_gpus, space.family, accelerator):
         return
     spaces: dict[int, SearchSpace] = {}
     for n_gpus in (space.training.n_gpus << doublings for doublings in range(MAX_DOUBLINGS, 0, -1)):
-        setups = space.setups.changed(n_gpus=n_gpus, layout=node_layout(n_gpus, accelerator))
+        setups = space.setups.changed(n_gpus=n_gpus, layout=node_layout(n_gpus, space.family, accelerator))
         with suppress(AnalysisError):  # the default layout may not divide the vocabulary
             spaces[n_gpus] = replace(space, setups=setups)
     yield from _last_match("gpus", spaces, constraints, match)

@@ -115,8 +115,8 @@ class SearchSpace:
         """Check the sizes that all models share.
 
         Raises:
-            AnalysisError: If the layout does not divide the vocabulary, the sequence or the experts, or a d_head is odd
-                with RoPE.
+            AnalysisError: If the layout does not divide the vocabulary, the sequence, the experts or groups of heads
+                that all models share, or a d_head is odd with RoPE.
         """
         layout, experts = self.layout, self.family.config.feed_forward.n_experts
         if self.vocab_size % layout.tensor:
@@ -125,6 +125,10 @@ class SearchSpace:
                 f"tensor parallelism {layout.tensor} does not divide vocab_size {self.vocab_size}",
                 help=f"pad the vocabulary to {padded}",
             )
+        for name, size in self.family.shared_groups.items():
+            if size % layout.tensor:
+                message = f"tensor parallelism {layout.tensor} does not divide {name} {size} of {self.family.name}"
+                raise AnalysisError(message, help=f"use tensor parallelism {gcd(size, layout.tensor)}")
         if self.seq_len % layout.context:
             message = f"context parallelism {layout.context} does not divide seq_len {self.seq_len}"
             raise AnalysisError(message, help="change either")
@@ -345,12 +349,13 @@ def _configs(space: SearchSpace) -> Callable[[Shape, int], ModelConfig]:
     return cache(space.new_config)
 
 
-def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:
-    """Return the default layout: tensor parallelism within each node, data parallelism with ZeRO 1 across nodes.
+def node_layout(n_gpus: int, family: Family, accelerator: Accelerator | None = None) -> Layout:
+    """Return the default layout: tensor parallelism within each node, and otherwise data parallelism with ZeRO 1.
 
-    Without an accelerator, a node has 8 GPUs.
+    Without an accelerator, a node has 8 GPUs. Groups of heads that all models of the family share limit the degree.
     """
-    tensor = gcd(n_gpus, LARGEST_TENSOR_PARALLEL if accelerator is None else accelerator.gpus_per_node)
+    per_node = LARGEST_TENSOR_PARALLEL if accelerator is None else accelerator.gpus_per_node
+    tensor = gcd(n_gpus, per_node, *family.shared_groups.values())
     return Layout(data=n_gpus // tensor, tensor=tensor, zero=1 if n_gpus > tensor else 0)
 
 

@@ -85,7 +85,8 @@ class ClosedForm(NamedTuple):
     def fix(self, size: int) -> ClosedForm:
         """Return the form with its next size fixed."""
         if self.d_model_step is not None:
-            return self._linear(size // self.d_model_step).fix(size // self.d_model_step)
+            units = size // self.d_model_step
+            return self._linear(units).fix(units)
         half = len(self.coefficients) // 2
         values = zip(self.coefficients[:half], self.coefficients[half:], strict=True)
         fixed = [a + size * b for a, b in values]

@@ -95,6 +95,9 @@ class Grid:
 
 _ONE_GPU = Layout()
 
+MAX_CHUNKS = 1000
+"""Maximum number of pipeline chunks, so that the models that polynomials are fitted to have a valid n_layers."""
+
 GRID = Grid()
 """The default grid."""
 
@@ -116,9 +119,12 @@ class SearchSpace:
 
         Raises:
             AnalysisError: If the layout does not divide the vocabulary, the sequence, the experts or groups of heads
-                that all models share, or a d_head is odd with RoPE.
+                that all models share, or has more than ``MAX_CHUNKS`` pipeline chunks, or a d_head is odd with RoPE.
         """
         layout, experts = self.layout, self.family.config.feed_forward.n_experts
+        if layout.pipeline * layout.virtual > MAX_CHUNKS:
+            message = f"{layout.pipeline * layout.virtual:,} pipeline chunks are too many to search"
+            raise AnalysisError(message, help=f"use at most {MAX_CHUNKS:,}")
         if self.vocab_size % layout.tensor:
             padded = -(-self.vocab_size // layout.tensor) * layout.tensor
             raise AnalysisError(
@@ -238,7 +244,7 @@ class SearchSpace:
     @cached_property
     def config(self) -> Callable[[Shape, int], ModelConfig]:
         """A function that returns a model as a config, the same object each time, for a shape and n_layers."""
-        return _configs(replace(self, grid=GRID))
+        return _configs(replace(self, grid=GRID, setups=Setups(), accelerator=None))
 
     def why_empty(self) -> str:
         """Return why the space contains no model; empty if it contains one."""
@@ -316,7 +322,7 @@ class SearchSpace:
         yield GridAxis("n_layers", _range(grid.n_layers), _LEVINE if grid.n_layers == GRID.n_layers else _ASKED)
         if family.d_model_step is not None:
             yield GridAxis(
-                "d_model", f"multiples of {family.d_model_step}, so that its mixers have whole sizes", family.source
+                "d_model", f"multiples of {family.d_model_step}, from which its mixers derive sizes", family.source
             )
         if grid.aspects is not None:
             yield GridAxis("d_model / n_layers", f"{grid.aspects[0]} to {grid.aspects[1]}", _KAPLAN)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 CANDIDATES_PER_SECOND, SECONDS = 1_000_000, 2.0
 """A search must reach this rate, or finish within this time."""
 
-SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000}
-"""Target parameters in a small, a typical and the largest search space."""
+SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000, "nemotron-h": 8_000_000_000}
+"""Target parameters in a small, a typical and the largest search space, and in one whose figures are quadratic."""
 
 LARGEST_FAMILIES = ("qwen3", "gemma2")
 """Families with the largest search spaces and the most candidate peaks."""

@@ -57,7 +57,7 @@ QUESTIONS = [
     (["build", "--device", ""], ["cpu", "cuda", "mps"]),
     (["sweep", "--figure", "tot"], ["total_params"]),
     (["compare", "--table", "fi"], ["figures", "fields"]),
-    (["design", "--family", "qwen3"], ["qwen3", "qwen3-moe", "qwen3.5"]),
+    (["design", "--family", "qwen3"], ["qwen3", "qwen3-moe", "qwen3.5", "qwen3.5-moe"]),
     (["estimate", "--plan", "tp", "=", "8,z"], ["8,zero="]),
     (["estimate", "--plan", "tp", "=", "8,schedule", "="], ["1f1b", "gpipe"]),
 ]

@@ -345,6 +345,11 @@ def test_nothing_found(here: Here, folder: Path) -> None:
             "--gpu h100 --gpus 8 --plan pp=8 --family qwen3.5",
             "can only be searched for a given size",
         ),
+        ("--params 1T --gpus 40000 --plan pp=40000 --n-layers 40000", "40,000 pipeline chunks are too many to search"),
+        (
+            "--params 3B --gpus 8 --plan tp=8 --family granite-4-h",
+            "tensor parallelism 8 does not divide mamba2.n_groups 1 of granite-4-h",
+        ),
         ("--gpu h100 --gpus 8 --for serving --params 1B", "--gpus cannot be combined with --for serving"),
         ("--gpu h100 --gpus 8 --params 1B --utilization 0.3", "--utilization has no effect with several GPUs"),
         ("--params 1M --d-model 0..64", "--d-model 0..64: expected a range from 2 to 1,048,576"),

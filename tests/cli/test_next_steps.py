@@ -181,6 +181,8 @@ def test_config_of_weights(tmp_path: Path) -> None:
         ("gpt2", "--family gpt2 --vocab-size 50257"),
         ("llama-3-8b", "--family llama --vocab-size 128256"),
         ("mixtral-8x7b", "--family mixtral --vocab-size 32000"),
+        ("nemotron-nano-9b-v2", "--family nemotron-h --vocab-size 131072"),
+        ("qwen3-next-80b-a3b", "--family qwen3.5-moe --vocab-size 151936"),
     ],
 )
 def test_design_arguments(name: str, words: str) -> None:

@@ -138,8 +138,8 @@ def design(
         hardware: A file that describes further GPUs.
         for_: Workload that must fit on the GPU: ``training`` or ``serving``.
         plan: Parallel layout of several GPUs; None for tensor parallelism over each node.
-        family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe`` or
-            ``qwen3.5``.
+        family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe``,
+            ``qwen3.5``, ``qwen3.5-moe``, ``nemotron-h``, ``granite-4-h``, ``granite-4-h-moe`` or ``jamba``.
         vocab_size: Vocabulary size; None for the family's.
         max_len: Maximum sequence length; None for the family's.
         tie: Whether to tie the LM head to the embedding; None for the family's choice.

@@ -38,7 +38,21 @@ OPTIONS = {figure: option_name(name) for figure, name in CONSTRAINING.items()}
 """The option that constrains each figure."""
 
 
-Family = Literal["course", "gpt2", "llama", "qwen3", "gemma2", "mixtral", "qwen3-moe", "qwen3.5"]
+Family = Literal[
+    "course",
+    "gpt2",
+    "llama",
+    "qwen3",
+    "gemma2",
+    "mixtral",
+    "qwen3-moe",
+    "qwen3.5",
+    "qwen3.5-moe",
+    "nemotron-h",
+    "granite-4-h",
+    "granite-4-h-moe",
+    "jamba",
+]
 """The names of ``analysis.design.families``."""
 
 

@@ -138,8 +138,15 @@ def _family(config: ModelConfig) -> str:
 
     normalized = config.attention.qk_norm != "none"
     experts = config.feed_forward.n_experts
-    if not experts and any(kind.block.mixer == "gated_deltanet" for kind in layer_pattern(config).kinds):
-        return "qwen3.5"
+    kinds = layer_pattern(config).kinds
+    mixers = {mixer for kind in kinds for mixer in kind.block.mixers}
+    if "gated_deltanet" in mixers:
+        return "qwen3.5-moe" if experts else "qwen3.5"
+    if mixers >= {"attention", "mamba"}:
+        return "jamba"
+    if mixers >= {"attention", "mamba2"}:
+        dense = "granite-4-h" if all(kind.block.feed_forward for kind in kinds) else "nemotron-h"
+        return "granite-4-h-moe" if experts else dense
     if experts:
         return "qwen3-moe" if normalized or experts > MANY_EXPERTS else "mixtral"
     if config.norm.placement == "sandwich":

@@ -49,6 +49,11 @@ PUBLISHED = {
     "gemma-2-2b": "gemma2",
     "mixtral-8x7b": "mixtral",
     "qwen3-30b-a3b": "qwen3-moe",
+    "qwen3.5-35b-a3b": "qwen3.5-moe",
+    "nemotron-h-8b": "nemotron-h",
+    "granite-4.0-h-micro": "granite-4-h",
+    "granite-4.0-h-small": "granite-4-h-moe",
+    "jamba-v0.1": "jamba",
 }
 
 

@@ -26,8 +26,21 @@ SMALL = Grid(
     aspects=(32, 128),
     d_ff_steps=((0, 128), (384, 512)),
 )
-PATTERNS = {"qwen3.5": 4}
-"""Layers in the pattern of the families with several kinds of layers."""
+PATTERNS = {
+    "qwen3.5": range(8, 25, 4),
+    "qwen3.5-moe": range(8, 25, 4),
+    "nemotron-h": range(30, 53, 11),
+    "granite-4-h": range(20, 53, 10),
+    "granite-4-h-moe": range(20, 53, 10),
+    "jamba": range(16, 53, 8),
+}
+"""Values of n_layers with two patterns or more, in the small grid of the families with several kinds of layers."""
+
+D_MODEL_STEPS = {"nemotron-h": 256}
+"""Steps of d_model by family, if larger than that of the small grid: 8 groups of heads with 64 of 2 · d_model."""
+
+D_FF_STEPS = {"granite-4-h-moe": (32, 64), "qwen3.5-moe": (32, 64)}
+"""Steps of d_ff below and from d_model 384 on, by family, if smaller than 128 and 512, for narrow experts."""
 
 Model = tuple[Shape, int]
 RELATIONS: tuple[Relation, ...] = ("at_most", "at_least", "within")
@@ -35,7 +48,10 @@ RELATIONS: tuple[Relation, ...] = ("at_most", "at_least", "within")
 
 def small(family: str) -> SearchSpace:
     setups, gpu = Setups.of(batch_size=2, seq_len=5000), load_hardware("l4")
-    grid = replace(SMALL, n_layers=range(2, 17), aspects=(16, 128)) if family in PATTERNS else SMALL
+    grid = SMALL
+    if family in PATTERNS:
+        steps = zip((0, 384), D_FF_STEPS.get(family, (128, 512)), strict=True)
+        grid = replace(SMALL, n_layers=range(2, PATTERNS[family].stop), aspects=(9, 48), d_ff_steps=tuple(steps))
     return SearchSpace(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=grid, accelerator=gpu)
 
 
@@ -47,11 +63,12 @@ def evaluated(family: str) -> dict[Model, dict[str, float]]:
     """
     space, template, found = small(family), FAMILIES[family], {}
     for d_head, d_model in product(template.d_heads, (128, 192, 256, 384, 512)):
-        step = 128 if d_model < 384 else 512
+        if d_model % D_MODEL_STEPS.get(family, 1):
+            continue
+        step = D_FF_STEPS.get(family, (128, 512))[d_model >= 384]
         d_ffs = [n for n in range(step, 8 * d_model + 1, step) if _between(n / d_model, template.d_ff_ratios)]
         if family in PATTERNS:
-            period = PATTERNS[family]
-            depths = [n for n in range(2 * period, 17, period) if 16 <= d_model / n <= 128]
+            depths = [n for n in PATTERNS[family] if 9 <= d_model / n <= 48]
         else:
             depths = [n for n in range(2, 9) if 32 <= d_model / n <= 128]
         for n_heads in _heads(template, d_model / d_head):

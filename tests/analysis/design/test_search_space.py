@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gcd
 
 import pytest
 
@@ -43,19 +44,20 @@ def test_valid_depths(depths: range, valid: range) -> None:
 def test_shards(family: str) -> None:
     template = FAMILIES[family]
     space = SearchSpace(template, 1000, 1000, tie_weights=True)
-    training = Setups().training._replace(n_gpus=8, layout=Layout(tensor=4, pipeline=2))
+    tensor = gcd(4, *template.shared_groups.values())  # Granite 4.0 has one group of Mamba-2 heads
+    training = Setups().training._replace(n_gpus=16, layout=Layout(data=4 // tensor, tensor=tensor, pipeline=4))
     sharded = replace(space, setups=Setups(training))
     for d_head in space.d_heads:
         for d_model in (512, 2048, 4096):
-            heads = [n_heads for n_heads in space.heads(d_model, d_head) if n_heads % 4 == 0]
+            heads = [n_heads for n_heads in space.heads(d_model, d_head) if n_heads % tensor == 0]
             assert list(sharded.heads(d_model, d_head)) == heads
             for n_heads in heads:
-                assert sharded.kv_heads(n_heads) == tuple(n for n in space.kv_heads(n_heads) if n % 4 == 0)
-            assert list(sharded.d_ffs(d_model)) == [d_ff for d_ff in space.d_ffs(d_model) if d_ff % 4 == 0]
-            assert list(sharded.depths(d_model)) == [n for n in space.depths(d_model) if n % 2 == 0]
+                assert sharded.kv_heads(n_heads) == tuple(n for n in space.kv_heads(n_heads) if n % tensor == 0)
+            assert list(sharded.d_ffs(d_model)) == [d_ff for d_ff in space.d_ffs(d_model) if d_ff % tensor == 0]
+            assert list(sharded.depths(d_model)) == [n for n in space.depths(d_model) if n % 4 == 0]
     assert 0 < sharded.n_models < space.n_models
     described = {axis.name: axis.values for axis in sharded.axes()}
-    assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 4"
+    assert described.get("n_heads, n_kv_heads, d_ff") == ("multiples of tp 4" if tensor == 4 else None)
 
 
 def test_indivisible_vocabulary() -> None:
@@ -73,6 +75,7 @@ def test_shared_groups() -> None:
     assert raised.value.help == "use tensor parallelism 16"
     assert node_layout(72, family, node) == Layout(data=9, tensor=8, zero=1)
     assert node_layout(72, FAMILIES["llama"], node) == Layout(tensor=72)
+    assert node_layout(8, FAMILIES["granite-4-h"]) == Layout(data=8, zero=1)
 
 
 def test_pipeline_chunks() -> None:
@@ -84,6 +87,38 @@ def test_pipeline_chunks() -> None:
     described = {axis.name: axis.values for axis in space.axes()}
     assert described["n_layers"] == "multiples of 4 pipeline chunks"
     assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 2"
+
+
+def hybrid(grid: Grid = GRID, stages: int = 1) -> SearchSpace:
+    setups = Setups.of(n_gpus=stages, layout=Layout(pipeline=stages))
+    return SearchSpace(FAMILIES["nemotron-h"], 1000, 1000, tie_weights=False, setups=setups, grid=grid)
+
+
+def test_hybrid_with_last_layers() -> None:
+    """Nemotron-H ends with 8 layers after its pattern of 11, and Mamba-2 needs multiples of 256."""
+    space = hybrid()
+    assert list(space.depths(1024)) == [30, 41, 52, 63]
+    assert list(hybrid(stages=3).depths(1024)) == [30, 63]
+    assert [d_model for d_model in space.d_models if d_model < 1100] == [256, 512, 768, 1024]
+    axes = [(axis.name, axis.values) for axis in space.axes()]
+    assert ("n_layers", "8 plus multiples of 11, the pattern of its layers") in axes
+    assert ("d_model", "multiples of 256, from which its mixers derive sizes") in axes
+
+
+@pytest.mark.parametrize(
+    ("grid", "stages", "reason"),
+    [
+        (GRID, 11, "n_layers is 8 plus a multiple of 11, which is never a multiple of 11"),
+        (
+            Grid(n_layers=range(31, 41), aspects=None),
+            1,
+            "n_layers 31 to 40 contains no depth that is 8 plus a multiple of 11",
+        ),
+        (Grid(d_models=(range(100, 201, 50),)), 1, "d_model 100 to 200 by 50 contains no multiple of 256"),
+    ],
+)
+def test_why_hybrid_is_empty(grid: Grid, stages: int, reason: str) -> None:
+    assert hybrid(grid, stages).why_empty() == reason
 
 
 def test_axes_of_a_requested_grid() -> None:

@@ -18,6 +18,10 @@ _SHARED_GROUPS = ("mamba2.n_groups", "gated_deltanet.n_key_heads")
 """Fields that a search does not change although tensor parallelism divides them."""
 
 
+DerivedFields = tuple[tuple[str, Callable[[Sizes], float]], ...]
+"""Fields that follow from the sizes: the name of each, and its value."""
+
+
 class PublishedModel(NamedTuple):
     """A published model of a family."""
 
@@ -31,8 +35,8 @@ class Family:
     """An architecture and the sizes that are searched for it."""
 
     name: str
-    # Name of a built-in config. All models of the family share its fields except the sizes; vocab_size, max_len and
-    # tie_weights default to its values.
+    # Name of a built-in config. All models that are searched share its fields except the sizes and ``derived_fields``;
+    # vocab_size, max_len and tie_weights default to its values.
     base: str
     title: str  # The architecture in a few words.
     source: str  # Publication of the architecture.
@@ -47,8 +51,7 @@ class Family:
     # d_model. n_heads is rounded to a multiple of ``heads_step``.
     head_ratios: tuple[float, ...] = ()
     heads_step: int = 8
-    # Fields that follow from the sizes: the name of each, and its value.
-    derived_fields: tuple[tuple[str, Callable[[Sizes], float]], ...] = ()
+    derived_fields: DerivedFields = ()
     # Step of d_model for which the sizes that mixers derive from it are integers; None if no mixer derives any.
     d_model_step: int | None = None
 
@@ -74,6 +77,13 @@ class Family:
         """Return the possible numbers of key and value heads for ``n_heads`` query heads."""
         return tuple(n_heads // group for group in self.groups if n_heads % group == 0)
 
+
+_GRANITE = "IBM 2025, https://huggingface.co/collections/ibm-granite/granite-40-language-models"
+
+_GRANITE_MULTIPLIERS: DerivedFields = (  # as in its published models, with µP (Yang et al. 2022)
+    ("attention.scale", lambda sizes: 1 / sizes.d_head),
+    ("head.logit_scale", lambda sizes: 256 / sizes.d_model),
+)
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -191,6 +201,76 @@ FAMILIES: dict[str, Family] = {
             d_ff_ratios=(2.0, 4.0),
             head_ratios=(1.0, 1.25, 1.5, 2.0),
             derived_fields=(("gated_deltanet.n_value_heads", lambda sizes: 2 * sizes.n_heads),),
+        ),
+        Family(
+            "qwen3.5-moe",
+            base="qwen3.5-35b-a3b",
+            title="Qwen3.5 with 256 small experts per layer, 8 active per token, and a shared one",
+            source="Qwen Team 2026, https://huggingface.co/Qwen/Qwen3.5-35B-A3B",
+            published_sizes=(  # as for qwen3.5
+                PublishedModel("Qwen3.5 35B-A3B", 34_660_610_688, Sizes(2048, 40, 16, 2, 256, 512)),
+                PublishedModel("Qwen3.5 122B-A10B", 122_111_526_912, Sizes(3072, 48, 32, 2, 256, 1024)),
+            ),
+            d_heads=(256,),
+            groups=(8, 16),
+            d_ff_ratios=(0.25, 0.5),
+            head_ratios=(1.0, 1.5, 2.0, 2.5),
+            derived_fields=(
+                ("gated_deltanet.n_value_heads", lambda sizes: 2 * sizes.n_heads),
+                ("feed_forward.d_shared_expert", lambda sizes: sizes.d_ff),
+            ),
+        ),
+        Family(
+            "nemotron-h",
+            base="nemotron-h-8b",
+            title="Nemotron-H: Mamba-2 and feed-forward layers in turn, attention before every fifth of the latter",
+            source="NVIDIA 2025, https://arxiv.org/abs/2504.03624",
+            published_sizes=(  # tables 1 and 2: 4 layers of attention among 52, and 10 among 118
+                PublishedModel("Nemotron-H 8B", 8_100_852_736, Sizes(4096, 52, 32, 8, 128, 21504)),
+                PublishedModel("Nemotron-H 56B", 56_324_350_464, Sizes(8192, 118, 64, 8, 128, 32768)),
+            ),
+            groups=(4, 8),
+            d_ff_ratios=(3.0, 6.0),
+            d_model_step=256,  # 2 · d_model is the product of 64 dimensions and heads in 8 groups
+        ),
+        Family(
+            "granite-4-h",
+            base="granite-4.0-h-micro",
+            title="Granite 4.0 H: Mamba-2 in nine of ten layers, attention without positions in the tenth",
+            source=_GRANITE,
+            published_sizes=(
+                PublishedModel("Granite 4.0 H 1B", 1_461_538_368, Sizes(1536, 40, 12, 4, 128, 4096)),
+                PublishedModel("Granite 4.0 H Micro", 3_191_396_096, Sizes(2048, 40, 32, 8, 64, 8192)),
+            ),
+            groups=(3, 4),
+            derived_fields=_GRANITE_MULTIPLIERS,
+            d_model_step=32,  # 2 · d_model is the product of 64 dimensions and heads
+        ),
+        Family(
+            "granite-4-h-moe",
+            base="granite-4.0-h-small",
+            title="Granite 4.0 H with 72 small experts per layer, 10 active per token, and a shared one",
+            source=_GRANITE,
+            published_sizes=(
+                PublishedModel("Granite 4.0 H Tiny", 6_939_037_248, Sizes(1536, 40, 12, 4, 128, 512)),
+                PublishedModel("Granite 4.0 H Small", 32_207_337_984, Sizes(4096, 40, 32, 8, 128, 768)),
+            ),
+            groups=(3, 4),
+            d_ff_ratios=(0.125, 0.5),
+            derived_fields=(*_GRANITE_MULTIPLIERS, ("feed_forward.d_shared_expert", lambda sizes: 2 * sizes.d_ff)),
+            d_model_step=32,
+        ),
+        Family(
+            "jamba",
+            base="jamba-v0.1",
+            title="Jamba: Mamba in seven of eight layers, attention in the eighth, 16 experts in every second layer",
+            source="Lieber et al. 2024, https://arxiv.org/abs/2403.19887",
+            published_sizes=(  # Jamba Team 2024, https://arxiv.org/abs/2408.12570
+                PublishedModel("Jamba 1.5 Mini", 51_570_323_328, Sizes(4096, 32, 32, 8, 128, 14336)),
+                PublishedModel("Jamba 1.5 Large", 398_555_145_696, Sizes(8192, 72, 64, 8, 128, 24576)),
+            ),
+            groups=(4, 8),
+            d_model_step=16,  # Δ has a rank of d_model / 16
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,6 +14,11 @@ from tinylm_cli.config.layer_kinds import index_sources, kv_sources, layer_patte
 from tinylm_cli.config.schema import ModelConfig
 
 one_of = st.sampled_from
+
+
+def drawn(number: int) -> int:
+    """Return the number of configs that a test draws: ``number``, or that of the environment variable TINYLM_DRAWN."""
+    return int(os.environ.get("TINYLM_DRAWN", number))
 
 
 OTHER_MIXERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from tests.random_configs import small_configs
+from tests.random_configs import drawn, small_configs
 from tests.small_models import randomize
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.proof import closed_form, prove
@@ -48,6 +48,7 @@ def _mixes_without_attention(config: ModelConfig) -> bool:
 
 
 @given(small_configs())
+@settings(max_examples=drawn(60))
 def test_closed_form(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     assert prove(config, parameter_shapes(model), unique_params(model)).holds
@@ -55,7 +56,7 @@ def test_closed_form(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=40)
+@settings(max_examples=drawn(40))
 def test_forward_on_meta(config: ModelConfig) -> None:
     """Each part of a block has a description; on the meta device, the output has its shape."""
     stages, output = trace_forward(TinyTransformerLM.from_config(config, device="meta"), ids(5).to("meta"))
@@ -71,7 +72,7 @@ def test_forward_on_meta(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=40)
+@settings(max_examples=drawn(40))
 def test_cache_changes_no_logits(config: ModelConfig) -> None:
     """From one token and from more than the window; past the length rotation was made for, and past max_len."""
     model = random_model(config)
@@ -92,7 +93,7 @@ def test_cache_changes_no_logits(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=60)
+@settings(max_examples=drawn(60))
 def test_later_tokens_have_no_effect(config: ModelConfig) -> None:
     model = random_model(config)
     tokens = ids(8)
@@ -106,7 +107,7 @@ def test_later_tokens_have_no_effect(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=60)
+@settings(max_examples=drawn(60))
 def test_causal_mask_equals_default(config: ModelConfig) -> None:
     model = random_model(config)
     windows = {kind.attention.window for kind in layer_pattern(config).kinds}
@@ -121,7 +122,7 @@ def test_causal_mask_equals_default(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=40)
+@settings(max_examples=drawn(40))
 def test_fully_masked_query(config: ModelConfig) -> None:
     mask = torch.ones(4, 4, dtype=torch.bool).tril()
     mask[0] = False
@@ -141,7 +142,7 @@ def test_cache_bytes(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=30)
+@settings(max_examples=drawn(30))
 def test_copies_and_casts(config: ModelConfig) -> None:
     model = random_model(config)
     with torch.no_grad():
@@ -151,7 +152,7 @@ def test_copies_and_casts(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=30)
+@settings(max_examples=drawn(30))
 def test_assign_on_meta(config: ModelConfig) -> None:
     model = random_model(config)
     other = TinyTransformerLM.from_config(config, device="meta").eval()
@@ -161,7 +162,7 @@ def test_assign_on_meta(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-@settings(max_examples=40)
+@settings(max_examples=drawn(40))
 def test_every_parameter_has_a_gradient(config: ModelConfig) -> None:
     model = random_model(config)
     outputs = model.multi_token_logits(ids(8)) if config.head.n_mtp_layers else (model(ids(8)),)

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmarks.scaled import architectures
-from tests.random_configs import has_zero_experts, small_configs
+from tests.random_configs import drawn, has_zero_experts, small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.layer_kinds import n_layer_runs
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -223,7 +223,7 @@ def convolution_step_flops(config: ModelConfig) -> int:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=drawn(30), deadline=None)
 @given(config=small_configs())
 def test_any_model_flops(config: ModelConfig) -> None:
     """Of a forward pass, of both passes, and of a decoding step, on the CPU: small tensors are slower on meta.

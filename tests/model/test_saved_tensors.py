@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.scaled import architectures, scaled_down
 from benchmarks.torch_memory import saved_bytes
-from tests.random_configs import has_zero_experts, mtp_configs, small_configs
+from tests.random_configs import drawn, has_zero_experts, mtp_configs, small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -42,7 +42,7 @@ def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math
 
 @SAVED_BY_TORCH_2_9
 @given(small_configs(), st.sampled_from([1, 2]), st.sampled_from(["float64", "bfloat16"]), st.booleans(), st.booleans())
-@settings(max_examples=80)
+@settings(max_examples=drawn(80))
 def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
     """In types in which no activation takes another way for small sizes.
 

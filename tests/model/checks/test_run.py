@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.random_configs import small_configs
+from tests.random_configs import drawn, small_configs
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
@@ -225,7 +225,7 @@ def test_presets_keep_every_check(check: Callable[..., CheckReport], name: str) 
     assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=drawn(20))
 @given(config=small_configs(), dtype=st.sampled_from(DTYPES))
 def test_every_architecture_passes(check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype) -> None:
     assert failures(check(config, dtype=dtype)) == {}

@@ -38,11 +38,11 @@ def test_loops_have_layers() -> None:
     fields = ("loop.n_loops", "loop.n_prelude_layers", "loop.n_coda_layers", "n_layers")
     message = "loop.n_loops repeats no layer: prelude and coda have 4 layers, n_layers is 4"
     remedy = "write n_layers: 5, or omit loop.n_prelude_layers"
-    assert found(ends) == [("contradiction", fields, message, remedy)]
+    assert found(ends) == [Problem("contradiction", fields, message, remedy)]
     message = "loop.n_low_layers 3 leaves no layer for the high-level module: the loop has 2 layers"
     fields = ("loop.n_low_layers", *fields[1:])
     low = {**ends, "loop__n_prelude_layers": 1, "loop__n_low_layers": 3}
-    assert found(low) == [("contradiction", fields, message, "write loop.n_low_layers: 1")]
+    assert found(low) == [Problem("contradiction", fields, message, "write loop.n_low_layers: 1")]
     (all_low,) = found({"loop__n_loops": 2, "loop__n_low_layers": 4})
     assert all_low.help == "write loop.n_low_layers: 3"
     (none_left,) = found({**ends, "loop__n_prelude_layers": 2, "loop__n_low_layers": 1})
@@ -54,7 +54,7 @@ def test_loops_have_layers() -> None:
 def test_one_pass() -> None:
     """It differs from no loop only if its input is added, or if it has two modules."""
     message = "loop.n_loops 1 has no effect: layers run once without a loop"
-    expected = ("without-effect", ("loop.n_loops",), message, "write loop.n_loops: 2, or omit loop.n_loops")
+    expected = Problem("without-effect", ("loop.n_loops",), message, "write loop.n_loops: 2, or omit loop.n_loops")
     assert found({"loop__n_loops": 1}) == [expected]
 
 
@@ -75,7 +75,7 @@ def test_not_looped(changes: dict[str, Any], field: str, text: str) -> None:
 
 def test_kinds_of_layers() -> None:
     """A rule that one kind breaks names its field."""
-    ((code, fields, message, _),) = found({"loop__n_loops": 2}, {"a": {}, "b": {"attention": {"kv_from": "a"}}})
+    ((code, fields, message, _, _),) = found({"loop__n_loops": 2}, {"a": {}, "b": {"attention": {"kv_from": "a"}}})
     assert code == "contradiction"
     assert fields == ("layers.kinds.b.attention.kv_from", "loop.n_loops")
     assert message.startswith("in layers of kind b, attention.kv_from a is not supported with loop.n_loops")

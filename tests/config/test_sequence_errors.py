@@ -29,6 +29,7 @@ _WORDS = ("a", "full", "3", "12", "0", " ", "  ", ",", ", ", "(", ")", "3 ", "A"
         ("3(a)", 1, "(", "a blank is missing after the count", "write for example 2 (linear, full)"),
         ("3linear, full", 0, "3linear", '"3linear" is neither a count nor', "write 3 linear"),
         ("a, 3x full", 3, "3x", '"3x" is neither a count nor the name of a kind', "write 3"),
+        ("3 3 a", 2, "3", '"3" follows another count', "write one count before a kind"),
         ("0 a", 0, "0", '"0" is not a count', "from 1 to 9,999"),
         ("Full", 0, "Full", '"Full" cannot be the name of a kind', "write full"),
         ("_a", 0, "_a", '"_a" cannot be the name of a kind', "lowercase letters"),

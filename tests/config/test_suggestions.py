@@ -63,6 +63,7 @@ MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
         ("learning rate", "", []),
         ("", "", []),
         ("x" * 100_000, "", []),
+        ("kind", "layers", ["layers.kinds"]),
     ],
 )
 def test_keys(wrong: str, block: str, meant: list[str]) -> None:
@@ -82,7 +83,7 @@ def test_keys(wrong: str, block: str, meant: list[str]) -> None:
         ("rotary_pct", "position.rotary_fraction"),
         ("short_factor", "position.short_factors"),
         ("sliding_window", "attention.window"),
-        ("layer_types", "attention.window_pattern"),
+        ("layer_types", "layers.pattern"),
         ("query_pre_attn_scalar", "attention.scale"),
         ("attn_logit_softcapping", "attention.logit_softcap"),
         ("final_logit_softcapping", "head.logit_softcap"),

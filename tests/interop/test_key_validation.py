@@ -220,7 +220,7 @@ def test_too_few_layers(family: str, key: str, value: list[Any], changed: Change
         load_config(changed(family, **{key: value}))
     (found,) = raised.value.diagnostics
     assert (found.code, found.field) == ("contradiction", key)
-    assert f"lists {len(value)} layers, but n_layers is" in found.message
+    assert f"lists {len(value)} layers, but num_hidden_layers is" in found.message
 
 
 @pytest.mark.parametrize(
@@ -607,3 +607,10 @@ def test_an_invalid_key_is_the_only_error(name: str, key: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_config_text(ConfigText(Source(f"{name}.json", json.dumps(body)), as_json=True), [])
     assert len(raised.value.diagnostics) == 1, raised.value.diagnostics
+
+
+def test_consequences_of_contradictory_keys(changed: Change) -> None:
+    """No experts follow from the offset, so that the family's router has no effect: not an error of the file."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("jamba", attn_layer_offset=9))
+    assert [each.field for each in raised.value.diagnostics] == ["attn_layer_offset"]

@@ -40,12 +40,21 @@ Values = Mapping[str, Any]
 
 
 class Problem(NamedTuple):
-    """A broken rule: its code, the fields involved (the first one is at fault), the message and the help."""
+    """A broken rule.
+
+    Attributes:
+        code: A key of ``CODES``.
+        fields: The fields involved; the first one is at fault.
+        message: What is wrong.
+        help: The remedy.
+        part: The word at fault in the text of the first field; empty for all of it.
+    """
 
     code: str
     fields: tuple[str, ...]
     message: str
     help: str
+    part: str = ""
 
 
 def value_text(value: object) -> str:

@@ -113,7 +113,8 @@ def _order_is_complete(values: Values) -> Iterator[Problem]:
 def _undefined(field: str, name: str, kinds: Mapping[str, Any]) -> Problem:
     meant = suggest(name, kinds)
     help_ = f"did you mean {meant}?" if meant else f"the kinds are {', '.join(map(clip, kinds))}"
-    return Problem("undefined-kind", (field, KINDS), f"{field} lists {name}, which {KINDS} does not define", help_)
+    message = f"{field} lists {name}, which {KINDS} does not define"
+    return Problem("undefined-kind", (field, KINDS), message, help_, part=name)
 
 
 def _pattern_divides(values: Values, lengths: Mapping[str, int]) -> Iterator[Problem]:

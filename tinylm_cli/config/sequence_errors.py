@@ -66,6 +66,8 @@ def find_sequence_error(text: str) -> SequenceError | None:
             count_end = end
         elif item_expected and _NAME.fullmatch(found):
             item_expected, count_end = False, None
+        elif found.isdecimal():
+            return SequenceError(start, end, f"{quote(found)} follows another count", "write one count before a kind")
         else:
             return SequenceError(start, end, *_wrong_name(found))
     if opened is not None and not item_expected:

@@ -35,6 +35,7 @@ _ENDING = re.compile(r"\.ya?ml$")
 _CONFIG_CUTOFF = 0.7  # file names are arbitrary, so a lower similarity means little
 _STEM_CUTOFF = 0.5
 _OTHER_BLOCKS_CUTOFF = 0.75  # stricter for the many names of other blocks
+_SAME_BLOCK_CUTOFF = 0.85  # a name in the same block that comes before an equal one in another
 _MAX_NUMBER = 1e15
 _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
@@ -82,7 +83,8 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
         return (near,) if near else ()
     elsewhere = (_last(name) for name in known if schema is not MODEL or name not in LABELS or _last(name) == wrong)
     anywhere = {**dict.fromkeys(here), **dict.fromkeys(elsewhere)}
-    near = suggest(wrong, anywhere, _OTHER_BLOCKS_CUTOFF) or suggest(wrong, here)
+    near = suggest(wrong, here, _SAME_BLOCK_CUTOFF) if block else None
+    near = near or suggest(wrong, anywhere, _OTHER_BLOCKS_CUTOFF) or suggest(wrong, here)
     if near in here:
         return (f"{prefix}{near}",)
     found = tuple(name for name in known if _last(name) == near)

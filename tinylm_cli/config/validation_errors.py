@@ -205,7 +205,10 @@ def _diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sour
     if not places:
         return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
     field, entry = next(iter(places.items()))
-    span = entry.value.span
+    span, written = entry.value.span, entry.value.scalar
+    if problem.part and isinstance(written, str):
+        word = re.search(rf"(?<![\w-]){re.escape(problem.part)}(?![\w-])", written)
+        span = span if word is None else _part(entry.value, *word.span())
     return diagnostic(problem.code, message, span.source, span, field=field, help=problem.help, labels=tuple(labels))
 
 

@@ -78,7 +78,7 @@ def kinds_of_types(
         to.unsupported(key, f"tinylm does not support {other[:40]} layers", f"the types are {' and '.join(names)}")
         return []
     if len(types) != n_layers:
-        message = f"{to.display(key)} lists {counted(len(types), 'layer')}, but n_layers is {n_layers:,}"
+        message = f"{to.display(key)} lists {counted(len(types), 'layer')}, but {to.key_of('n_layers')} is {n_layers:,}"
         to.contradiction(key, message, "give one type per layer")
         return []
     return [names[each] for each in types]

@@ -11,7 +11,7 @@ from tinylm_cli.config.diagnostic_codes import config_error
 from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
-from tinylm_cli.errors import InputError
+from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_json
 from tinylm_cli.wording import SET
 
@@ -157,7 +157,14 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     errors = document.diagnostics + mapped.errors
     if mapped.family is None:
         raise config_error(errors)
-    loaded = resolve_config(mapped.root, _model_name(source.path), source.name, errors, overrides, mapped.keys)
+    try:
+        loaded = resolve_config(mapped.root, _model_name(source.path), source.name, [*errors], overrides, mapped.keys)
+    except ConfigError as error:
+        implied = root.entries["model_type"].value.span
+        raise config_error(
+            # beside an invalid key, errors in what the family implies are consequences
+            [each for each in error.diagnostics if not mapped.errors or each in errors or each.span != implied]
+        ) from error
     counted = vision_params(mapped.family.model_type, root.plain(), loaded.config.d_model)
     others = {} if counted is None else {"vision_encoder": counted.encoder, "projector": counted.projector}
     loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others)

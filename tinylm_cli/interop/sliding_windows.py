@@ -100,7 +100,7 @@ class RopeLayerKeys(LlamaLikeKeys):
             ropes = [int((layer + 1) % interval != 0) for layer in range(n_layers)]
         if len(ropes) < n_layers:
             listed = counted(len(ropes), "layer")
-            message = f"{to.display('no_rope_layers')} lists {listed}, but n_layers is {n_layers:,}"
+            message = f"{to.display('no_rope_layers')} lists {listed}, but {to.key_of('n_layers')} is {n_layers:,}"
             to.contradiction("no_rope_layers", message, "give 1 or 0 for each layer")
             return []
         return list(map(bool, ropes[:n_layers]))

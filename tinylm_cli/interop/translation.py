@@ -118,6 +118,10 @@ class Translation:
         """Return the full path of ``key``, spelled as in the file."""
         return self.displayed.get(key, f"{self.prefix}{key}")
 
+    def key_of(self, field: str) -> str:
+        """Return the file's key that a tinylm field is copied from; the field itself if there is none."""
+        return self.keys.get(field, field)
+
     def report(self, code: str, name: str, message: str, span: Span, remedy: str) -> None:
         """Add a diagnostic about a key, spelled as in the file."""
         self.errors.append(diagnostic(code, message, self.source, span, field=name, help=remedy))

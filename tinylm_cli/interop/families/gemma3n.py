@@ -149,7 +149,9 @@ class Gemma3nTextKeys(key.LlamaLikeKeys):
         if not isinstance(given, Sequence):
             return [given] * n_layers
         if len(given) != n_layers:
-            message = f"{to.display(name)} lists {counted(len(given), 'layer')}, but n_layers is {n_layers:,}"
+            message = (
+                f"{to.display(name)} lists {counted(len(given), 'layer')}, but {to.key_of('n_layers')} is {n_layers:,}"
+            )
             to.contradiction(name, message, "give one number per layer")
             return []
         return given

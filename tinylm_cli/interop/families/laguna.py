@@ -78,7 +78,7 @@ class LagunaKeys(TypedLayerKeys):
         networks = kinds_of_types(to, "mlp_layer_types", networks, NETWORKS, n_layers)
         heads = self.num_attention_heads_per_layer or [self.num_attention_heads] * n_layers
         if len(heads) != n_layers:
-            message = f"{to.display(_HEADS)} lists {len(heads):,} layers, but n_layers is {n_layers:,}"
+            message = f"{to.display(_HEADS)} lists {len(heads):,} layers, but {to.key_of('n_layers')} is {n_layers:,}"
             to.contradiction(_HEADS, message, "give the heads of each layer")
         elif windows and networks:
             own = [{"n_heads": n} if n != self.num_attention_heads else {} for n in heads]

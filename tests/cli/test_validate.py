@@ -390,7 +390,7 @@ def test_fix_of_unwritable_files(misspelled: Path, here: Here, monkeypatch: pyte
     def full(path: Path, *_: object, **__: object) -> None:
         raise OutputError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr("tinylm_cli.cli.validate.write_file", full)
+    monkeypatch.setattr("tinylm_cli.atomic_write.write_file", full)
     result = here("validate", "toy.yaml", "misspelled.yaml", "--fix")
     assert (result.code, misspelled.read_bytes()) == (2, before)
     assert "No space left" in result.out

@@ -16,7 +16,8 @@ from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.loader import LoadedConfig, load_yaml_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
-from tinylm_cli.config.yaml_writer import scalar, to_yaml
+from tinylm_cli.config.yaml_scalar import scalar
+from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.errors import ConfigError, InputError, TinylmError, UsageError
 from tinylm_cli.wording import SET
 

@@ -16,7 +16,8 @@ from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_reader import read_yaml
-from tinylm_cli.config.yaml_writer import SCHEMA_LINE, field_listings, scalar, to_commented_yaml, to_yaml
+from tinylm_cli.config.yaml_scalar import scalar
+from tinylm_cli.config.yaml_writer import SCHEMA_LINE, field_listings, to_commented_yaml, to_yaml
 
 
 def _yaml_1_1(text: str) -> Any:

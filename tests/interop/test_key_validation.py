@@ -15,7 +15,7 @@ from tests.interop.changes import CONFIGS, Change, errors_of, flat
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import resolve_config
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_writer import scalar
+from tinylm_cli.config.yaml_scalar import scalar
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES

@@ -404,6 +404,6 @@ def _changes(changes: Changes) -> tuple[str, ...]:
     if not isinstance(changes, Mapping):
         return tuple(changes)
     from tinylm_cli.config.schema import flatten
-    from tinylm_cli.config.yaml_writer import scalar
+    from tinylm_cli.config.yaml_scalar import scalar
 
     return tuple(f"{key}={scalar(value)}" for key, value in flatten(dict(changes)).items())

@@ -87,7 +87,7 @@ def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[s
         return [fields]
     if not isinstance(fields, Mapping):
         return list(fields)
-    from tinylm_cli.config.yaml_writer import scalar
+    from tinylm_cli.config.yaml_scalar import scalar
 
     return [f"{key}={','.join(map(scalar, values))}" for key, values in fields.items()]
 

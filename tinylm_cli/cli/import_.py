@@ -7,13 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tinylm_cli.atomic_write import require_free_folder
-from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import PageOutput, SetOption, argument, option
 from tinylm_cli.cli.output import CommandOutput
-from tinylm_cli.cli.progress import working
-from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.streams import print_line, print_note
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
@@ -65,7 +61,10 @@ def import_(
         loaded.name, loaded.source, imported.family, imported.ignored, imported.assumed, loaded.config.model_dump(),
         text, imported.unread_mtp_layers, str(to.file) if weights else None,
     )  # fmt: skip
-    require_value(report, to.get)
+    if weights:
+        from tinylm_cli.cli.report_value import require_value
+
+        require_value(report, to.get)
     if to.format_ == "text":
         notes = (loaded.left_out, assumed_note(report), mtp_note(report), ignored_note(report))
         for note in filter(None, notes):
@@ -90,6 +89,9 @@ def _convert(
     imported: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
 ) -> Checkpoint:
     """Convert the weights in the folder of a config.json."""
+    from tinylm_cli.atomic_write import require_free_folder
+    from tinylm_cli.cli.model_options import import_torch
+    from tinylm_cli.cli.progress import working
     from tinylm_cli.interop.load import SAVED_FILES
 
     require_free_folder(output, SAVED_FILES, overwrite=force)

@@ -90,7 +90,7 @@ def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
     ``max_len`` does not, unless positions are learned: it may be raised for longer sequences.
     """
     from tinylm_cli.config.schema import LABELS, flatten
-    from tinylm_cli.config.yaml_writer import scalar
+    from tinylm_cli.config.yaml_scalar import scalar
 
     learned = "learned" in (config.position.kind, kept.position.kind)
     free = LABELS | {"dropout"} | (set() if learned else {"max_len"})

@@ -8,14 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import TARGET_PANEL, Output, SetOption, argument, config_option, option, require_nonempty
 from tinylm_cli.cli.output import CommandOutput
-from tinylm_cli.cli.report_value import require_value
-from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.cli.wording import as_options, worded
 from tinylm_cli.config.presets import shipped
@@ -96,6 +93,8 @@ def validate(
     if fix:
         _require_writable(paths)
         if to.get is not None:
+            from tinylm_cli.cli.report_value import require_value
+
             previews = (_check(path, set_ or (), asserted, fix=False, diff=True) for path in paths)
             require_value(ValidateReport.of(tuple(previews)), to.get)
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
@@ -257,6 +256,8 @@ def _write_fixed(before: Source, after: Source) -> None:
     data = read_regular(path, MAX_BYTES)
     if source_of(before.name, data).text != before.text:
         raise OutputError(f"{path} changed during the check", help="run the command again")
+    from tinylm_cli.atomic_write import write_file
+
     mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
     write_file(path, mark + after.text, overwrite=True)
 
@@ -267,7 +268,8 @@ def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterabl
 
     try:
         loaded = parse_config_text(written, overrides)
-        print_left_out([loaded])
+        if loaded.left_out:
+            print_note(loaded.left_out)
         return _measured(loaded, asserted)
     except ConfigError as error:
         return _check_hardware(written.source) or _with_errors(error)

@@ -25,7 +25,7 @@ from tinylm_cli.config.dependencies import applies, defaults
 from tinylm_cli.config.fields import MODEL, Field, Schema
 from tinylm_cli.config.schema import LABELS
 from tinylm_cli.config.similar_names import folded, similarity, suggest
-from tinylm_cli.config.yaml_writer import scalar
+from tinylm_cli.config.yaml_scalar import scalar
 
 _BOOLEANS = {
     **dict.fromkeys(("yes", "on", "y", "1"), "true"),

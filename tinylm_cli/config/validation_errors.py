@@ -30,7 +30,7 @@ from tinylm_cli.config.suggestions import (
     suggest_value,
 )
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
-from tinylm_cli.config.yaml_writer import scalar
+from tinylm_cli.config.yaml_scalar import scalar
 from tinylm_cli.errors import Diagnostic, Fix, Label, Span
 from tinylm_cli.wording import SET, Setting, Text, map_text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -14,24 +13,15 @@ from tinylm_cli.config.fields import MODEL, SCHEMA, Field, fields
 from tinylm_cli.config.layer_rules import LAYER_SELECTORS
 from tinylm_cli.config.layers import flatten_kinds
 from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.config.yaml_reader import resolve_plain
+from tinylm_cli.config.yaml_scalar import scalar
 from tinylm_cli.wording import Text, Wording
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
-_PLAIN = re.compile(
-    r"[A-Za-z](?:[\w.+/()-]|[ :](?=[\w.+/()-]))*"
-    r"|[0-9.]+ ?[A-Za-z/%]+|[0-9]{4}-[0-9]{2}"
-    r"|[0-9]* ?[(a-z](?:[\w()-]|,? (?=[\w(]))*",  # a sequence of kinds of layers
-    re.ASCII,
-)
-_YAML_1_1 = frozenset({"y", "n", "yes", "no", "on", "off"})  # booleans to older readers
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _COLUMNS = 80
 _DECIMALS: dict[AmountKind, int] = {"count": 2, "size": 4, "flops": 2}
 """Decimals of an amount with a unit."""
 
-_MAX_LISTED = 4
 _ALWAYS_SHOWN = frozenset(
     {
         *("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_len", "dropout", "tie_weights"),
@@ -126,43 +116,6 @@ def field_listings() -> Iterator[tuple[str, str]]:
             lines += _comment(_explained(field, *notes), indent, 60)
             lines.append(f"{indent}{'# ' if is_absent else ''}{key}: {scalar(value)}")
         yield block, "\n".join(lines)
-
-
-def scalar(value: Any) -> str:
-    """Return a value as YAML; a float as ``1.0e-5``, which YAML 1.1 also reads as a number."""
-    if value is None:
-        return "null"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(scalar, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {scalar(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        plain = _PLAIN.fullmatch(value) and resolve_plain(value) == value and value.casefold() not in _YAML_1_1
-        return value if plain else f'"{"".join(map(_escaped, value))}"'
-    if not isinstance(value, float):
-        return str(value)
-    digits, e, exponent = repr(value).partition("e")
-    return f"{digits}{'' if '.' in digits else '.0'}e{int(exponent):+d}" if e else digits
-
-
-def _escaped(character: str) -> str:
-    """Return a character of a double-quoted scalar; https://yaml.org/spec/1.2.2/#57-escaped-characters."""
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def short_scalar(value: Any) -> str:
-    """Return a value as short YAML; a long list is shortened to its ends and its length."""
-    if not isinstance(value, tuple | list) or len(value) <= _MAX_LISTED:
-        return scalar(value)
-    first, second, *_, last = map(scalar, value)
-    return f"[{first}, {second}, …, {last}] ({len(value):,})"
 
 
 def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:

@@ -1,1 +1,7 @@
 """Read and write Hugging Face configs and weights as local files; nothing is downloaded, and no model code is run."""
+
+CONFIG_FILE = "config.json"
+"""Name of the config file in a Hugging Face folder."""
+
+FAMILY_KEYS = ("model_type", "architectures")
+"""Keys of which a Hugging Face config has at least one."""

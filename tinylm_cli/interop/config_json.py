@@ -12,14 +12,11 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Entry, Node
 from tinylm_cli.config.yaml_reader import MAX_EVENTS, Document, DocumentBuilder, Event, read_yaml
 from tinylm_cli.errors import ConfigError, Span
+from tinylm_cli.interop import FAMILY_KEYS
 
 if TYPE_CHECKING:
     import json
 
-CONFIG_FILE = "config.json"
-"""Name of the config file in a Hugging Face folder."""
-
-_FAMILY_KEYS = ("model_type", "architectures")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -32,8 +29,6 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         source: The text.
         expected: Whether the file name suggests a Hugging Face config: ``*.json``.
     """
-    if not expected and not any(key in source.text for key in _FAMILY_KEYS):
-        return False
     try:
         root = (_read_valid_json(source) or read_yaml(_without_tabs(source))).root
     except ConfigError:
@@ -42,7 +37,7 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         return expected
     if "d_model" in root.entries:
         return "model_type" in root.entries and _has_d_model(root.entries["model_type"].value.scalar)
-    return expected or any(key in root.entries for key in _FAMILY_KEYS)
+    return expected or any(key in root.entries for key in FAMILY_KEYS)
 
 
 def _has_d_model(model_type: Any) -> bool:

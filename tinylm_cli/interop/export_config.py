@@ -17,9 +17,10 @@ from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.config.yaml_nodes import Node
-from tinylm_cli.config.yaml_writer import short_scalar
+from tinylm_cli.config.yaml_scalar import short_scalar
 from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError
-from tinylm_cli.interop.config_json import CONFIG_FILE, data_to_node, is_readable
+from tinylm_cli.interop import CONFIG_FILE
+from tinylm_cli.interop.config_json import data_to_node, is_readable
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.heads import class_name, head_keys
 from tinylm_cli.interop.key_validation import EXPORTED_BY

@@ -12,7 +12,7 @@ from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
 from tinylm_cli.errors import ConfigError, InputError
-from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_json
+from tinylm_cli.interop import CONFIG_FILE, FAMILY_KEYS
 from tinylm_cli.wording import SET
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def read_config_text(reference: str) -> ConfigText:
 
 def parse_config_text(text: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Parse and validate the text of a config; see ``load_config``."""
-    if is_hugging_face(text.source, expected=text.as_json):
+    if _is_hugging_face(text.source, expected=text.as_json):
         return _import(text.source, overrides).loaded
     loaded = parse_config(text.source, overrides)
     return loaded._replace(name=text.name) if text.name and loaded.config.name is None else loaded
@@ -109,7 +109,7 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     if reference and not {"/", ":", "\0"} & set(reference) and not names_config(reference):
         raise InputError(f"no such file or folder: {reference}", help=f"name a {CONFIG_FILE}, or its folder")
     source, as_json, _ = read_config_text(reference)
-    if not is_hugging_face(source, expected=as_json):
+    if not _is_hugging_face(source, expected=as_json):
         parse_config(source, overrides)
         raise InputError(f"{source.name} is already a tinylm config", help="pass it to any command as CONFIG")
     return _import(source, overrides)
@@ -144,7 +144,17 @@ def is_hugging_face_folder(weights: Path) -> bool:
     return saved is not None and Path(saved).name == CONFIG_FILE
 
 
+def _is_hugging_face(source: Source, *, expected: bool) -> bool:
+    """Return whether a text is a Hugging Face config, which most texts are not by their words."""
+    if not expected and not any(key in source.text for key in FAMILY_KEYS):
+        return False
+    from tinylm_cli.interop.config_json import is_hugging_face
+
+    return is_hugging_face(source, expected=expected)
+
+
 def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
+    from tinylm_cli.interop.config_json import read_json
     from tinylm_cli.interop.to_tinylm import map_config, not_an_object
     from tinylm_cli.interop.vision import vision_params
 

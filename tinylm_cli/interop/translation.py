@@ -7,7 +7,7 @@ from typing import Any
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe_items, find_entry
-from tinylm_cli.config.yaml_writer import scalar
+from tinylm_cli.config.yaml_scalar import scalar
 from tinylm_cli.errors import Diagnostic, Span
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tinylm_cli.render.blocks import (
     Block,
@@ -21,10 +22,11 @@ from tinylm_cli.render.blocks import (
     has_content,
 )
 from tinylm_cli.render.sanitize import for_terminal
-from tinylm_cli.render.stacked_bars import bar_lines, legend
 from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
-from tinylm_cli.render.table_layout import Grid, split_table, tree_rows
 from tinylm_cli.render.terminal import DEFAULT_WIDTH, Terminal
+
+if TYPE_CHECKING:
+    from tinylm_cli.render.table_layout import Grid
 
 _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 
@@ -80,6 +82,8 @@ def _lines(block: Block, terminal: Terminal) -> Iterator[Line]:
         case Table() | Tree():
             yield from _draw_all(block, _grids(block, terminal))
         case Stack():
+            from tinylm_cli.render.stacked_bars import bar_lines, legend
+
             keys = yield from bar_lines(block, terminal)
             yield from _lines(legend(block, keys), terminal)
 
@@ -95,6 +99,8 @@ def _heading(text: str, detail: str, width: int) -> Iterator[Line]:
 
 
 def _grids(block: Table | Tree, terminal: Terminal) -> tuple[Grid, ...]:
+    from tinylm_cli.render.table_layout import Grid, split_table, tree_rows
+
     if isinstance(block, Tree):
         return (Grid(block.columns, list(tree_rows(block.root)), terminal),)
     rows = (*block.rows, *((block.total,) if block.total else ()))
@@ -103,6 +109,8 @@ def _grids(block: Table | Tree, terminal: Terminal) -> tuple[Grid, ...]:
 
 def _hidden(block: Table | Tree, shown: Collection[Column]) -> list[str]:
     """Return the headings of the columns that have content but do not fit."""
+    from tinylm_cli.render.table_layout import tree_rows
+
     rows = list(tree_rows(block.root)) if isinstance(block, Tree) else block.rows
     dropped = [(i, column.header) for i, column in enumerate(block.columns) if column.header and column not in shown]
     return list(dict.fromkeys(header for i, header in dropped if any(has_content(row[i]) for row in rows)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.config_json import CONFIG_FILE
+from tinylm_cli.interop import CONFIG_FILE
 from tinylm_cli.interop.export_config import EXPORT_MARKER, FILES, ExportedConfig
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.weights.fused_tensors import Pair, base_prefix, constant_tensors, tensor_pairs, without_base

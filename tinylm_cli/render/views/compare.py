@@ -9,7 +9,7 @@ from typing import Any
 
 from tinylm_cli.config.amounts import stated
 from tinylm_cli.config.fields import field_of
-from tinylm_cli.config.yaml_writer import scalar, short_scalar
+from tinylm_cli.config.yaml_scalar import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import (

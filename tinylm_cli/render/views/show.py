@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinylm_cli.config.yaml_writer import field_listings, scalar
+from tinylm_cli.config.yaml_scalar import scalar
+from tinylm_cli.config.yaml_writer import field_listings
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Heading, Listing, View
 from tinylm_cli.render.views.record_table import computed, field, only_csv, record_table

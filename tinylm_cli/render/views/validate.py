@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Cell, DiagnosticBlock, Failure, Listing, Note, Style, Table, View
-from tinylm_cli.render.units import integer, small_percent
-from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 from tinylm_cli.wording import Setting, Wording
 
@@ -23,15 +21,22 @@ def validate_view(report: ValidateReport, wording: Wording) -> View:
         blocks.append(_assertions(report.files[0]))
     listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MAX_LISTED]
     if listed and len(report.files) > 1:
-        columns = (
-            field("config", "path", style="name", shrink=True),
-            computed("", "status", lambda file: Cell(_verdict(file), _TONES[file.status])),
-            field("parameters", "total_params", integer, keep=4),
-        )
-        blocks.append(record_table(listed, columns))
+        blocks.append(_files(listed))
     tone: Style = "good" if report.valid == len(report.files) else "bad"
     blocks += [Note(sentence, tone) for sentence in _summary(report, wording)]
     return tuple(blocks)
+
+
+def _files(files: Sequence[FileResult]) -> Table:
+    from tinylm_cli.render.units import integer
+    from tinylm_cli.render.views.record_table import computed, field, record_table
+
+    columns = (
+        field("config", "path", style="name", shrink=True),
+        computed("", "status", lambda file: Cell(_verdict(file), _TONES[file.status])),
+        field("parameters", "total_params", integer, keep=4),
+    )
+    return record_table(files, columns)
 
 
 def _findings(file: FileResult) -> Iterator[Block]:
@@ -43,6 +48,8 @@ def _findings(file: FileResult) -> Iterator[Block]:
 
 
 def _assertions(file: FileResult) -> Table:
+    from tinylm_cli.render.views.record_table import computed, field, record_table
+
     columns = (
         computed("", "holds", lambda each: _MARKS[each.holds]),
         field("condition", "text", shrink=True),
@@ -52,6 +59,8 @@ def _assertions(file: FileResult) -> Table:
 
 
 def _value(found: Assertion) -> str:
+    from tinylm_cli.render.units import integer, small_percent
+
     if found.value is None:
         return "unknown"
     if found.unit == "share":

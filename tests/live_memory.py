@@ -10,6 +10,10 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.block import TransformerBlock
+
 _is_expired = torch.UntypedStorage._expired  # of the storage at an address that a StorageWeakRef keeps from reuse
 
 
@@ -55,3 +59,13 @@ def peak_bytes(compute: Callable[[], object]) -> int:
     with alive:
         compute()
     return alive.peak_bytes
+
+
+def prefill_peak(config: ModelConfig, batch_size: int, seq_len: int, dtype: torch.dtype) -> int:
+    """Return the peak bytes of the first layer's mixer in a pass without gradients, with x and norm(x)."""
+    block = TinyTransformerLM.from_config(config, dtype=dtype).blocks[0]
+    assert isinstance(block, TransformerBlock)
+    (mixer,) = block.mixers
+    x = torch.zeros(batch_size, seq_len, config.d_model, dtype=dtype)  # (B, T, D)
+    with torch.no_grad():
+        return 2 * x.nbytes + peak_bytes(lambda: mixer(x))

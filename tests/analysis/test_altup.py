@@ -50,6 +50,7 @@ def test_params_and_flops() -> None:
         (4, 32, "none", {"feed_forward": SILU, "block": {"altup_streams": 2}}),
         (4, 64, "full", {"d_ff": 32, "block": {"altup_streams": 8}}),
         (8, 64, "none", {"vocab_size": 4, "n_layers": 1, "d_ff": 32, "block": {"altup_streams": 24}}),
+        (16, 64, "none", {"vocab_size": 4, "n_layers": 1, "d_ff": 16, "n_heads": 1, "block": {"altup_streams": 2}}),
         (4, 64, "full", {**RMSNORM, "d_ff": 32, "embedding": {"d_per_layer": 16}}),
         (8, 64, "full", {**RMSNORM, "d_ff": 32, "embedding": {"d_per_layer": 256}}),
         (4, 64, "none", {**RMSNORM, "d_ff": 32, "block": {"laurel_rank": 256}}),

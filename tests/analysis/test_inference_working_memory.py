@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from tests.live_memory import peak_bytes
 from tinylm_cli.analysis.attention_kernels import AttentionBackend
 from tinylm_cli.analysis.inference_working_memory import BackendOf, decode_working_bytes, forward_working_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.model import TinyTransformerLM
 
 B, T, S = 2, 3, 5
 D, H, G, K, F = 16, 4, 2, 6, 40
@@ -213,3 +216,27 @@ def test_shortcuts() -> None:
     more = forward(*GQA, "feed_forward.n_experts=600", "feed_forward.n_zero_experts=5")
     fewer = forward(*GQA, "feed_forward.n_experts=600")
     assert [a - b for a, b in zip(more, fewer, strict=True) if a != b] == [B * T * 5 * (BF16 + 4 * FP32)]
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [(torch.float32, FP32), (torch.bfloat16, BF16)])
+@pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
+@pytest.mark.parametrize(
+    "streams",
+    [
+        (),
+        ("embedding.d_per_layer=8",),
+        *((f"block.hyper_streams={n}",) for n in (2, 4, 24)),
+        *((f"block.altup_streams={n}", *more) for n in (2, 4, 24) for more in ((), ("embedding.d_per_layer=8",))),
+        ("block.altup_streams=24", "d_model=16"),
+    ],
+    ids=" ".join,
+)
+def test_measured_streams(streams: tuple[str, ...], norm: str, dtype: torch.dtype, element_bytes: int) -> None:
+    """With a narrow feed-forward network, the peak is at a norm, in attention, or where streams are added."""
+    config = make("d_model=64", "n_heads=1", "d_ff=8", "dropout=0.0", "max_len=256", f"norm.kind={norm}", *streams)
+    model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
+    tokens = torch.zeros(2, 100, dtype=torch.long)
+    with torch.no_grad():
+        measured = peak_bytes(lambda: model.hidden(tokens))
+    predicted = forward_working_bytes(config, batch_size=2, seq_len=100, element_bytes=element_bytes)
+    assert 0.985 * measured <= max(predicted) <= 1.08 * measured

@@ -101,7 +101,7 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
     streams = hidden * config.block.n_streams  # B × T × n × D
-    stage = (STAGE_TENSORS - 1) * streams + hidden
+    stage = (STAGE_TENSORS - 1) * streams + hidden  # up to 4 tensors of all streams, and one of a single stream
     traced_stage = element_bytes * stage + _statistics_bytes(streams)
     transform = head_working_bytes(config, rows, element_bytes)
     peaks = [*layers, traced_stage, transform, head, traced_head]

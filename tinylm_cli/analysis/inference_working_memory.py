@@ -31,7 +31,7 @@ SLACK = 1 << 16
 ``model/feed_forward.py:exact_gelu`` for fewer than 4,096 elements."""
 
 _WHILE_COMPUTED = 4
-"""Tensors beside the per-layer inputs while they are computed: projected, scaled, normalized, looked up and scaled."""
+"""Tensors besides the per-layer inputs while they are computed: projected, scaled, normalized, looked up and scaled."""
 
 
 def forward_working_bytes(
@@ -204,41 +204,31 @@ def _streams(config: ModelConfig, element_bytes: int) -> int:
 
 
 def _hyper_connection(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
-    """Return the bytes per token while a sub-layer reads and writes the copies of the residual stream.
+    """Return the bytes per token while the output of the feed-forward network is added to the residual streams.
 
-    Follows ``model/hyper_connections.py:StreamReader.weights`` and ``read``, and ``model/block.py``.
+    Follows ``model/block.py:TransformerBlock._sublayers``; reading the streams holds less.
     """
-    n, upcast_bytes = config.block.hyper_streams, max(element_bytes, FLOAT32_BYTES)
+    n, d = config.block.hyper_streams, config.d_model
     if n is None:
         return ()
-    streams, vector = n * config.d_model * element_bytes, config.d_model * element_bytes  # n × D, D
-    weights = n * (8 * upcast_bytes + 2 * element_bytes)  # projection, logits and sigmoids of both sets; the weights
-    # the copies before and after the mixer, their products with weights; the output of the mixer, and what is read
-    reading = 3 * streams + 2 * vector
-    # the same copies, the products with the output, the new copies; outputs, and what was read
-    return weights + reading, weights + 4 * streams + 3 * vector
+    # the streams before and after the mixer, the multiples of the output, their sum (n × D each); the mixer's output,
+    # the input of the feed-forward network before and after its norm, its output (D each); the weights (n)
+    return ((4 * n * d + 4 * d + n) * element_bytes,)
 
 
 def _altup(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
-    """Return the bytes per token of AltUp before the first layer, around a layer, and after the last one.
-
-    Follows ``model/altup.py`` and ``model/per_layer_embedding.py:PerLayerInput.forward``.
-    """
+    """Return the bytes per token of ``model/altup.py:AltUp.predict`` and ``correct``; projections hold less."""
     n, d = config.block.altup_streams, config.d_model
     if n is None:
         return ()
-    stream, upcast_bytes = d * element_bytes, max(element_bytes, FLOAT32_BYTES)  # D
-    # the streams and the output of the layer; its norm, and the numbers of the router
-    routing = (n + 1) * stream + d * norm_bytes(config, element_bytes) + n * (2 * element_bytes + 2 * upcast_bytes)
-    coefficients = (n * n + 2 * n) * element_bytes
-    predicting = 3 * n * stream + coefficients  # the streams, their weighted sums, the predictions
-    # the streams, the predictions, the multiples of the error, the sum; what the layer reads, its output, the error
-    correcting = (4 * n + 3) * stream + coefficients
-    # the streams before and after the layer, the sums of the others, all together; the first one, scaled
-    adding = (4 * n + 3) * stream if config.embedding.d_per_layer is not None else 0
-    # the streams and their projections; the square of one, the root mean squares
-    projecting = (2 * n + 3) * stream + 3 * n * element_bytes
-    return routing + n * stream, predicting, correcting, adding, projecting
+    # the streams, their weighted sums, the predictions (n × D each); the weights (n × n)
+    predicting = (3 * n * d + n * n) * element_bytes
+    # the streams and their predictions (n × D each), the layer's input and output (D each); the norm of the output
+    routing = (2 * n + 2) * d * element_bytes + d * norm_bytes(config, element_bytes)
+    # the streams, their predictions, the multiples of the error, the sum (n × D each), the layer's input and output
+    # (D each), the coefficients (n)
+    correcting = ((4 * n + 2) * d + n) * element_bytes
+    return predicting, routing, correcting
 
 
 def _laurel(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
@@ -247,7 +237,7 @@ def _laurel(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     if rank is None:
         return ()
     held = 3 * d * element_bytes  # x, the normalized input, the mixer's output
-    # the numbers between the projections; the output, its norm; the sums
+    # the projected input (R), the output (D), its norm; then the output and two sums (D each)
     return (
         held + rank * element_bytes + d * (element_bytes + norm_bytes(config, element_bytes)),
         held + 3 * d * element_bytes,
@@ -275,6 +265,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     if not config.block.feed_forward:
         return ()
     residual_stream = 4 * d * element_bytes  # x before and after the mixer, its output, norm(x)
+    norming = d * norm_bytes(config, element_bytes)  # the norm of the sub-layer, while that of the mixer is held
     hidden = _hidden_tensors(config) * element_bytes  # bytes per hidden unit
     dense = hidden * config.d_ff + d * element_bytes  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:
@@ -283,10 +274,10 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
             dense = max(dense, normalizing * config.d_ff)
         if feed_forward.channel_mixing:  # the receptance, a mix (D each)
             dense += 2 * d * element_bytes
-        return (residual_stream + dense,)
+        return (residual_stream + max(dense, norming),)
     top_k, upcast_bytes = feed_forward.top_k, max(element_bytes, FLOAT32_BYTES)
     # E scores in the model's dtype, and 4 copies in float32: upcast, activated, corrected, masked by group
-    routing = feed_forward.n_scores * (element_bytes + 4 * upcast_bytes)
+    routing = max(feed_forward.n_scores * (element_bytes + 4 * upcast_bytes), norming)
     # per selected expert: expert index, sort permutation, row indices, sort workspace (int64); routing weight in
     # float32 and in the model dtype
     indices = top_k * (4 * INT64_BYTES + upcast_bytes + element_bytes)
@@ -299,7 +290,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     shared = 2 * d * element_bytes + hidden * config.d_shared_experts
     if feed_forward.expert_scale:
         indices += top_k * (element_bytes + upcast_bytes)  # the factors of the selected experts, and the product
-    # the input of the router, normalized and scaled, and that of the experts; an output before and after its norm
+    # the inputs of the router and of the experts, each normalized; later an output and its norm (D each)
     norms = 2 * d * element_bytes if feed_forward.branch_norms else 0
     peaks = (routing, indices + one_expert, indices + weighted_sum, shared)
     return tuple(residual_stream + norms + peak for peak in peaks)
@@ -308,8 +299,12 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
 def _per_layer_input(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     """Return the bytes per token of ``model/per_layer_embedding.py:PerLayerInput.forward``."""
     d_per_layer = config.embedding.d_per_layer
-    # x, the projected output, the same normalized, the sum; the gate, activated, and a temporary
-    return () if d_per_layer is None else ((4 * config.d_model + 3 * d_per_layer) * element_bytes,)
+    if d_per_layer is None:
+        return ()
+    # x before and after the layer, the projected output (D each) and its norm; of P elements, the gate before and after
+    # its activation, and their product with the input
+    held = (3 * config.d_model + 3 * d_per_layer) * element_bytes
+    return (held + config.d_model * norm_bytes(config, element_bytes),)
 
 
 def _hidden_tensors(config: ModelConfig) -> int:

@@ -30,12 +30,12 @@ STREAM_GRADIENTS = 4
 """Gradients of the copies of the residual stream that the backward pass of a hyper-connection holds at once."""
 
 _CORRECTION_GRADIENTS = 3
-"""Of n × D elements for each token in the backward pass of AltUp's correction: the gradient of the streams, and both
-products of which sums are the gradients of the coefficients and of the error."""
+"""Of n × D elements for each token in the backward pass of AltUp's correction: the gradient of the streams, and the two
+products that are summed into the gradients of the coefficients and of the error."""
 
 _PREDICTION_GRADIENTS = 3
-"""Of n × D elements for each token in the backward pass of AltUp's prediction: the gradients of the predictions, of
-the streams by way of their weighted sums, and of the stream that the router reads."""
+"""Of n × D elements for each token in the backward pass of AltUp's prediction: the gradients of the predictions, of the
+streams through their weighted sums, and of the router's input, padded with zeros to all streams."""
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
@@ -116,7 +116,8 @@ def _altup(run: ForwardPass, section: Section, gradients: int, saved: int, own: 
         yield PhaseMemory("backward", gradients, saved + own, streams + vectors + hidden)
     working = _CORRECTION_GRADIENTS * streams
     if per_layer_input and run.setup.recompute == "full":
-        # the gradient of the streams; recomputed: what the layer reads, the predictions, multiples of the error, sum
+        # the gradient of the streams; recomputed: the layer's input (D), the predictions, the multiples of the error,
+        # their sum (n × D each)
         working = 4 * streams + vectors
     yield PhaseMemory("backward", gradients, saved + own - per_layer_input, working)
     until_prediction = total_bytes(tensors[: _index_of(tensors, "altup mixing") + 1])
@@ -188,10 +189,11 @@ def _experts(
     stack = settings.n_experts // expert_parallel * matrix  # E × D × F
     n_projections = 3 if settings.gated else 2  # (gate,) up, down
     shared = n_projections * config.d_model * config.d_shared_experts  # D × F of the shared experts, each
+    # the gradients of the expert outputs, before and after weighting (k × D each)
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
     gradients += (n_projections * stack + shared) * grad_element_bytes
     saved -= total_bytes(tensor for tensor in tensors if tensor.part in ("experts", "shared experts"))
-    # the gradients per expert, and their concatenation
+    # the gradients of routed tokens (k × D), by expert and concatenated
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
     # the gradients of the output and of the input; of one stack, expert by expert
     yield PhaseMemory("backward", gradients, saved, vectors + residual_stream + stack * run.element_bytes)

@@ -25,7 +25,8 @@ LOSS_GRADIENTS = 2
 """Gradients of a loss at once: of the log-probabilities and of the upcast logits, both in float32 or wider."""
 
 SUMMED = 2
-"""Gradients of the LM head at once, beside their sum: of a module, and of all later ones."""
+"""Gradients of the LM head (V, D) while autograd adds them out of place, besides the sum over later modules: of the
+module, and the new sum."""
 
 
 class MtpModuleMemory(NamedTuple):
@@ -86,14 +87,16 @@ def mtp_timeline(
         gradients = n_later * of_module.gradients + (of_module.head_gradient if n_later else 0)
         before = saved + index * of_module.saved
         at_loss = before + of_module.saved
-        working = LOSS_GRADIENTS * run.loss_inputs * run.upcast_bytes
+        working = LOSS_GRADIENTS * run.loss_inputs * run.upcast_bytes  # B × T × V each
         yield PhaseMemory("loss", gradients, at_loss, working + waiting)
         at_head = at_loss - of_module.loss
         gradients += of_module.norm_gradients
         new = of_module.head_gradient
+        # the gradients of the logits and of the hidden states
         yield PhaseMemory("head gradient", gradients + new, at_head, outputs + residual_stream + waiting)
         if n_later:
-            summed = SUMMED * of_module.head_gradient  # the gradient of this head, and the sum with the later ones
+            summed = SUMMED * of_module.head_gradient
+            # the gradient of the hidden states (B × T × D)
             yield PhaseMemory("head gradient", gradients, at_head, summed + residual_stream + waiting)
         else:
             gradients += of_module.head_gradient

@@ -91,7 +91,7 @@ def training_timeline(
         for section in table
         if section.layers is not None
     ]
-    later_gradients = embedded = 0  # bytes of the gradients of head and modules, and of that of the embeddings
+    later_gradients = embedded = 0  # bytes of the gradients of head and modules, and of the gradient of the embeddings
     if is_last:
         saved_by_head = deduplicated(head(run))
         saved = embedding_bytes + _sum_over(saved_by, runs) + total_bytes(saved_by_head)
@@ -103,9 +103,9 @@ def training_timeline(
             yield from mtp_timeline(run, modules, saved, phases)
             later_gradients = config.head.n_mtp_layers * modules.gradients
             waiting, embedded = WAITING * residual_stream, residual_stream
-            summed = modules.head_gradient  # of all modules, until that of the model's own head is added
+            summed = modules.head_gradient  # the sum over all modules, until the gradient of the model's head is added
         if config.n_outputs:
-            working = LOSS_GRADIENTS * run.loss_inputs * run.upcast_bytes
+            working = LOSS_GRADIENTS * run.loss_inputs * run.upcast_bytes  # B × T × V, or as many scores, each
             yield PhaseMemory("loss", later_gradients + summed, saved, working + waiting)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
         head_gradients = total_params(_head_section(table)) + (embedding if config.tie_weights else 0)  # norm, head
@@ -116,15 +116,17 @@ def training_timeline(
             outputs = max(outputs, residual_stream)
         working = outputs + residual_stream + waiting
         yield PhaseMemory("head gradient", later_gradients + summed, saved, working)
-        if config.block.hyper_streams is not None:  # hyper_head: gradients of its output and of the copies
+        if config.block.hyper_streams is not None:  # hyper_head: gradients of its output (D) and of the streams (n × D)
             working = residual_stream * (1 + STREAM_GRADIENTS * config.block.hyper_streams)
             yield PhaseMemory("head gradient", later_gradients, saved, working)
         if config.block.altup_streams is not None:
-            # altup_head: gradients of all streams, one by one and stacked, when those of the projections are freed
-            working = residual_stream * (config.block.altup_streams + 1)
-            freed = total_bytes(tensor for tensor in saved_by_head if tensor.part not in ("altup", "loss"))
+            # altup_head, before the last projection: the saved streams (n × D) and projected vector (D); the gradients
+            # of the streams projected before (n - 2), of the output, and 5 while a vector is rescaled (D each)
+            working = residual_stream * (2 * config.block.altup_streams + 5)
+            freed = total_bytes(tensor for tensor in saved_by_head if tensor.part != "loss")
             yield PhaseMemory("head gradient", later_gradients, saved - freed, working)
         if has_mtp:
+            # the gradients of the head that are added, of the hidden states (B × T × D), and those of the modules
             working = SUMMED * summed + residual_stream + waiting
             yield PhaseMemory("head gradient", later_gradients, saved, working)
     with_block = [section.layers for section in table if section.layers is not None and not section.is_of_each_layer]
@@ -141,7 +143,7 @@ def training_timeline(
         phases = layer_backward(of_layer, section, gradients, saved, expert_parallel)
         if with_block:
             n_readers = sum(each.count(later) for each in with_block)
-            # the gradient of the embeddings: first a part of that of both inputs, then a sum
+            # the gradient of the embeddings: first a view of the gradient of both inputs (2·D), then a sum (D)
             embedded = min(n_readers, 1) * (2 if n_readers == 1 else 1) * residual_stream
         if of_layer.config.block.has_shared_block:
             embedded = 0 if layer == 0 else embedded  # whose input is the embeddings

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from tests.live_memory import peak_bytes
 from tinylm_cli.analysis.attention_kernels import AttentionBackend
-from tinylm_cli.analysis.mixers.attention_working_memory import attention_decode_bytes, attention_prefill_bytes
+from tinylm_cli.analysis.mixers.attention_working_memory import (
+    _dynamic_mask,
+    attention_decode_bytes,
+    attention_prefill_bytes,
+)
 from tinylm_cli.analysis.mixers.mixer import InferencePass
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.dynamic_mask import DynamicMask
 
 B, T, S = 3, 5, 7
 D, H, G, K = 16, 4, 2, 6
@@ -224,8 +232,8 @@ def indexing(top_k: int, kv_len: int, element_bytes: int, backend: AttentionBack
     scoring = (
         held + INDEX_H * INDEX_K * (element_bytes + cast) + weights + INDEX_K * cast + (INDEX_H + 1) * kv_len * wide
     )
-    # booleans: better, equal, chosen, and their union; counts in float32; the best scores and their positions
-    return rotating, scoring, held + kv_len * (wide + 4 + 4) + best * (wide + 8)
+    # scores and the best ones; three booleans, counts and one count in int32, or the positions of the best
+    return rotating, scoring, held + (kv_len + best) * wide + max(kv_len * (3 + 4) + 4, best * 8)
 
 
 @pytest.mark.parametrize("top_k", [S - 3, S - 1, S, S + 1])
@@ -277,3 +285,22 @@ def test_indexer_decoding(top_k: int, seq_len: int, peak: str, element_bytes: in
     splits = -(-attended // 128) * H * (C + 1) * 4
     held, _ = attention_decode_bytes(config, seq_len, element_bytes, "flash")
     assert held == max(splits, *indexing(top_k, seq_len, element_bytes, "flash"))
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [(torch.float32, 4), (torch.bfloat16, 2)])
+@pytest.mark.parametrize(("n_kv_heads", "top_k"), [(8, 20), (8, 95), (2, 20), (2, 100)])
+@pytest.mark.parametrize("seq_len", [100, 1])
+def test_measured_dynamic_mask(
+    seq_len: int, n_kv_heads: int, top_k: int, dtype: torch.dtype, element_bytes: int
+) -> None:
+    """The peak is at the copied values, at the selection, or at the mask of all heads."""
+    sizes = ("n_heads=8", f"attention.n_kv_heads={n_kv_heads}", "attention.d_head=8", "max_len=200")
+    config, kv_len = make(*sizes, f"attention.dynamic_mask_top_k={top_k}"), 100
+    module = DynamicMask(config).to_empty(device="cpu").to(dtype)
+    for parameter in module.parameters():
+        torch.nn.init.ones_(parameter)
+    values, mask = torch.zeros(1, n_kv_heads, kv_len, 8, dtype=dtype), AttentionMask(is_causal=seq_len > 1)
+    with torch.no_grad():
+        measured = peak_bytes(lambda: module(values, mask, seq_len))
+    _, points = _dynamic_mask(config, seq_len, kv_len, element_bytes, "fused")
+    assert max(points) == measured

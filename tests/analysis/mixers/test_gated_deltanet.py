@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from tests.live_memory import prefill_peak
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
@@ -165,7 +167,7 @@ def test_prefill(element_bytes: int) -> None:
     # queries, keys and values: as projected, concatenated, padded, convolved
     convolution = 2 * (8 * (1 + 1 + 1 + 1) + 3) * 32 * element_bytes
     mixed = tokens * (32 + 2 * 4 * 3)  # queries, keys and values; queries and keys of each value head
-    square = 3 * 3 * (1 + wide)  # the mask, the identity
+    square = 3 * 3  # the mask
     scoring = mixed + rows * 4 * (3 * 3 + 5 + 5 * 3 + 7)
     rule = mixed + rows * 4 * (6 * 3 + 4 * 3 + 3 * 5 + 7) + 2 * 3 * 20  # with the updates u of the last chunk
     state, outputs = 2 * 60, rows * 20
@@ -178,6 +180,15 @@ def test_prefill(element_bytes: int) -> None:
     )
     found = GatedDeltaNet().prefill_bytes(small(), InferencePass(2, 8, 8, element_bytes, "fused"))
     assert list(found) == [stream + each for each in points]
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [(torch.float32, 4), (torch.bfloat16, 2)])
+@pytest.mark.parametrize(("seq_len", "chunk_len", "d_head"), [(128, 16, 16), (64, 64, 2), (64, 64, 64), (256, 64, 4)])
+def test_measured_prefill(seq_len: int, chunk_len: int, d_head: int, dtype: torch.dtype, element_bytes: int) -> None:
+    """The peak is at the scores, at the state of the last chunk, or at the concatenated outputs."""
+    config = small("n_layers=1", f"gated_deltanet.d_key={d_head}", f"gated_deltanet.chunk_len={chunk_len}")
+    points = GatedDeltaNet().prefill_bytes(config, InferencePass(2, seq_len, seq_len, element_bytes, "fused"))
+    assert max(points) == prefill_peak(config, 2, seq_len, dtype)
 
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from tests.live_memory import prefill_peak
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
@@ -182,15 +184,14 @@ def test_prefill(rank: int, element_bytes: int) -> None:
     decays = max(tokens * (rank + 6) * element_bytes, (tokens * 3 * 6 + 6) * wide)
     vectors = written + tokens * 6  # the decays
     chunk = 6 * 3 + 1  # queries, keys, values, decays, summed decays, written keys; write strengths
-    scoring = vectors + rows * 2 * (chunk + 2 * 4 + 4 * 3 // 2 + 4 // 4)  # of halves of 2 keys: scores of 1 by 2
-    # three matrices; decays from the start, to the end; their products, and values; the outputs; the identity
-    complete = vectors + rows * 2 * (chunk + 3 * 4 + (2 + 4 + 1) * 3) + 4 * 4
+    solved = vectors + rows * 2 * (chunk + 3 * 4)  # three matrices
+    complete = solved + rows * 2 * (2 + 4 + 1) * 3  # decays from the start, to the end; products, values; the outputs
     complete += 2 * 4 * 6  # the updates u of the last chunk
     state = 2 * 2 * 3 * 3
     points = (
         convolution,
         written * wide + decays,
-        scoring * wide,
+        (solved + 4 * 4) * wide,  # and the identity
         (complete + 3 * state) * wide,
         (complete + state + rows * 6) * wide,
         tokens * (3 * 6 + rank) * element_bytes,  # y, normalized; the low-rank projection, its projection
@@ -199,6 +200,17 @@ def test_prefill(rank: int, element_bytes: int) -> None:
     config = small(f"kimi_delta_attention.gate_rank={rank}")
     found = KimiDeltaAttention().prefill_bytes(config, InferencePass(2, 9, 9, element_bytes, "fused"))
     assert list(found) == [stream + each for each in points]
+
+
+@pytest.mark.parametrize(("dtype", "element_bytes"), [(torch.float32, 4), (torch.bfloat16, 2)])
+@pytest.mark.parametrize(
+    ("seq_len", "chunk_len", "d_head"), [(128, 16, 16), (128, 64, 64), (256, 64, 4), (256, 256, 2)]
+)
+def test_measured_prefill(seq_len: int, chunk_len: int, d_head: int, dtype: torch.dtype, element_bytes: int) -> None:
+    """The peak is at the solve, at the state of the last chunk, or at the concatenated outputs."""
+    config = small("n_layers=1", f"kimi_delta_attention.d_head={d_head}", f"kimi_delta_attention.chunk_len={chunk_len}")
+    points = KimiDeltaAttention().prefill_bytes(config, InferencePass(2, seq_len, seq_len, element_bytes, "fused"))
+    assert max(points) == prefill_peak(config, 2, seq_len, dtype)
 
 
 @pytest.mark.parametrize("element_bytes", [4, 2, 8])

@@ -90,24 +90,30 @@ def _dynamic_mask(
     selection then holds only the highest ranks.
     """
     heads, kv_heads, top_k = config.n_heads, config.n_kv_heads, config.attention.dynamic_mask_top_k or kv_len
-    of_keys = kv_len * kv_heads * 4 * element_bytes  # logits, softplus, times the scale, exponential
+    logits = kv_len * kv_heads * element_bytes  # G × S
     # a copy of the cached values, with all heads of a position in one row
     d_copied = kv_heads * config.d_value_per_kv_head if seq_len == 1 and kv_heads > 1 else 0
-    values = kv_len * d_copied * element_bytes
+    # the copied values, logits; then logits, softplus, times the scale; or logits, times the scale, exponential
+    making = kv_len * d_copied * element_bytes + logits, 3 * logits
     if backend == "flash":
-        return kv_len * kv_heads * element_bytes, (values + of_keys,)
+        return logits, making
     pairs = seq_len * kv_len  # T × S
-    mask = heads * pairs * element_bytes  # B × H × T × S
-    causal = 2 * pairs * BOOL_BYTES if seq_len > 1 else 0  # ones and tril, or tril and its complement
-    biases = kv_len * (2 * kv_heads + heads) * element_bytes  # logits and biases; biases of all heads
-    points = [values + of_keys, causal + biases + mask]
-    if top_k < kv_len:
-        ranks = kv_heads * pairs * (element_bytes + 4 * BOOL_BYTES + INT32_BYTES)  # better, equal, chosen; counts
-        best = kv_heads * seq_len * top_k * (element_bytes + INT64_BYTES)
-        points.append(causal + biases + ranks + best)
-        chosen = (2 * kv_heads + 2 * heads) * pairs * BOOL_BYTES  # chosen, allowed; of all heads, their complement
-        points.append(causal + biases + chosen + mask)
-    return mask, tuple(points)
+    mask = heads * pairs * element_bytes  # H × T × S
+    causal = pairs * BOOL_BYTES if seq_len > 1 else 0  # tril, T × S
+    held = logits + kv_len * heads * element_bytes  # and the biases of all heads, H × S
+    if top_k >= kv_len:
+        return mask, (*making, held + 2 * causal + mask)  # tril, its complement
+    selecting = held + causal + kv_heads * seq_len * _best_bytes(kv_len, top_k, element_bytes)
+    selected = (kv_heads + 2 * heads) * pairs * BOOL_BYTES  # of KV heads; of all heads, and its complement
+    return mask, (*making, selecting, held + selected + mask)
+
+
+def _best_bytes(length: int, top_k: int, element_bytes: int) -> int:
+    """Return the bytes that ``model/indexer.py:best`` holds for one row of ``length`` scores, with the scores."""
+    positions = top_k * INT64_BYTES  # of the highest scores, from torch.topk
+    # greater, equal, within the count; cumulative counts; the missing number
+    comparing = length * (3 * BOOL_BYTES + INT32_BYTES) + INT32_BYTES
+    return (length + top_k) * element_bytes + max(positions, comparing)  # the scores, the highest ones
 
 
 def _layer_mask(config: ModelConfig, seq_len: int, kv_len: int, element_bytes: int, backend: AttentionBackend) -> int:
@@ -246,10 +252,7 @@ def _indexing(config: ModelConfig, kv_len: int, element_bytes: int, backend: Att
         positions = n_selected * INT32_BYTES
         return rotating, held + queries * element_bytes + weights + scores, held + scores + positions
     scoring = held + queries * (element_bytes + copy_bytes) + weights + keys + heads * scores + scores
-    # scores; which are better, equal, chosen; counts of equal ones; the best scores and their positions
-    selecting = scores + kv_len * (4 * BOOL_BYTES + FLOAT32_BYTES)
-    best = n_selected * (upcast_bytes + INT64_BYTES)
-    return rotating, scoring, held + selecting + best
+    return rotating, scoring, held + _best_bytes(kv_len, n_selected, upcast_bytes)
 
 
 def _indexing_cache(config: ModelConfig, kv_len: int, element_bytes: int, backend: AttentionBackend) -> int:

@@ -134,20 +134,26 @@ class GatedDeltaNet(Mixer):
         yield padding + inference.tokens * (residual_stream + 4 * sizes.channels * element_bytes)
         # queries, keys and values; queries and keys of each value head
         mixed = sizes.channels + QUERIES_AND_KEYS * sizes.heads * settings.d_key
-        # by chunk as for training: keys and queries (6·K), matrices (4·Q); values, times write strengths, and outputs
-        # (3·V); vectors: write strengths and decays in order and by chunk, step sizes, the summed decays, their powers
-        per_head = 6 * settings.d_key + 4 * size + 3 * settings.d_value + 7
+        mask = size * size * BOOL_BYTES  # Q × Q
+        # per head and position: write strengths and decays by token and by chunk, step sizes, the summed decays, their
+        # exponentials
+        vectors = 7
+        # by chunk, per head and position: queries, keys, keys times write strengths (K each), values (V); decays
+        # between positions, the system, its inverse, q·kᵀ, the scores (Q each)
+        scoring = 3 * settings.d_key + settings.d_value + 5 * size + vectors
+        scores = inference.tokens * mixed + rows * sizes.heads * scoring
+        yield inference.tokens * residual_stream + mask + scores * upcast_bytes
+        # queries, keys, keys times write strengths, decayed keys to read, queries and keys (K each); values, values
+        # times write strengths, outputs (V each); the four matrices without q·kᵀ (Q each)
+        per_head = 6 * settings.d_key + 3 * settings.d_value + 4 * size + vectors
         state = inference.batch_size * sizes.state  # B × H × K × V
-        written = inference.batch_size * size * sizes.values  # what the last chunk writes, B × Q × H·V
-        held = inference.tokens * mixed + rows * sizes.heads * per_head + written
-        square = size * size * (BOOL_BYTES + upcast_bytes)  # the mask, and the identity (Q × Q each)
-        # while the scores are computed: queries, keys, values, keys times write strengths; all 5 matrices
-        scoring = inference.tokens * mixed + rows * sizes.heads * (3 * settings.d_key + settings.d_value + 5 * size + 7)
-        yield inference.tokens * residual_stream + square + scoring * upcast_bytes
-        # a state, the same decayed, and with what the chunk adds; or outputs as one tensor (H·V)
+        updates = inference.batch_size * size * sizes.values  # u of the last chunk, B × Q × H·V
+        held = inference.tokens * mixed + rows * sizes.heads * per_head + updates
+        # a state, the decayed state, their sum with the update; or a state, and the outputs as one tensor (H·V)
         for transient in (3 * state, state + rows * sizes.values):
-            yield inference.tokens * residual_stream + square + (held + transient) * upcast_bytes
+            yield inference.tokens * residual_stream + mask + (held + transient) * upcast_bytes
         output = (sizes.values + config.d_model) * element_bytes  # y, its projection
+        # and the write strengths, the step sizes, the decays (H each)
         yield inference.tokens * (residual_stream + (mixed + 3 * sizes.heads) * upcast_bytes + output)
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:

@@ -142,7 +142,7 @@ class KimiDeltaAttention(Mixer):
         return rows * sizes.heads * per_head * run.upcast_bytes
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-        """Yield the bytes of the convolution, the decays, the products, the last chunk, all outputs, and o_proj."""
+        """Yield the bytes of the convolution, the decays, the solve, the last chunk, all outputs, the gate, o_proj."""
         settings, sizes = config.kimi_delta_attention, _sizes(config)
         element_bytes, upcast_bytes = inference.element_bytes, inference.upcast_bytes
         size, rows = _chunks(config, inference.batch_size, inference.seq_len)
@@ -159,21 +159,22 @@ class KimiDeltaAttention(Mixer):
         ranks = inference.tokens * (sizes.rank + sizes.inner) * element_bytes
         inner = inference.tokens * sizes.inner
         yield residual_stream + (vectors - inner) * upcast_bytes + max(ranks, (3 * inner + sizes.inner) * upcast_bytes)
-        # by chunk: queries, keys, values, decays, summed decays, keys times write strengths (K each), write strengths
-        held, d = 6 * settings.d_head + 1, settings.d_head
-        # while products of blocks are computed: system and scores (Q each); keys and decays of a half (K / 2 each, 4)
-        scoring = held + 2 * size + 2 * d + size // 4
-        yield residual_stream + (vectors + rows * sizes.heads * scoring) * upcast_bytes
-        # the system, its inverse, the scores (Q each); decays from the start and to the end, and values, keys for
-        # reading, queries and keys that they multiply (K each); the outputs (K)
-        complete = vectors + rows * sizes.heads * (held + 3 * size + 7 * d) + size * size
-        state, written = inference.batch_size * sizes.state, inference.batch_size * size * sizes.inner
-        # a state, the same decayed, and with what the chunk adds; or outputs as one tensor
+        # by chunk, per head and position: queries, keys, values, decays, summed decays, keys times write strengths (K
+        # each), write strengths (1); the system, its inverse, the scores (Q each)
+        solved = vectors + rows * sizes.heads * (6 * settings.d_head + 1 + 3 * size)
+        yield residual_stream + (solved + size * size) * upcast_bytes  # and the identity that is solved for (Q × Q)
+        # decays from the start and to the end, values times write strengths, decayed keys to read, queries and keys,
+        # the outputs (K each)
+        decayed = rows * 7 * sizes.inner
+        state = inference.batch_size * sizes.state  # B × H × K × K
+        updates = inference.batch_size * size * sizes.inner  # u of the last chunk, B × Q × H·K
+        complete = solved + decayed + updates
+        # a state, the decayed state, their sum with the update; or a state, and the outputs as one tensor (H·K)
         for transient in (3 * state, state + rows * sizes.inner):
-            yield residual_stream + (complete + written + transient) * upcast_bytes
-        # y, normalized; the low-rank projection, its projection; then y and its projection to D
+            yield residual_stream + (complete + transient) * upcast_bytes
+        # y, its norm, the output of the gate's projection (H·K each), and of its first factor (R)
         yield residual_stream + inference.tokens * (3 * sizes.inner + sizes.rank) * element_bytes
-        yield residual_stream + inference.tokens * (sizes.inner + config.d_model) * element_bytes
+        yield residual_stream + inference.tokens * (sizes.inner + config.d_model) * element_bytes  # y, its projection
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the window of L inputs, multiplied with the weights, and of the vectors of a step."""

@@ -106,6 +106,7 @@ class LightningAttention(Mixer):
 
     def gradient_bytes(self, run: ForwardPass) -> int:
         """Return the bytes of the gradients of queries, keys and values of all chunks, and of one of the three."""
+        # B × T × H·K each
         return (QUERIES_KEYS_AND_VALUES + 1) * run.tokens * _sizes(run.config).inner * run.upcast_bytes
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
@@ -124,15 +125,15 @@ class LightningAttention(Mixer):
         yield held + (vectors + state + 2 * scores) * upcast_bytes
         # the outputs of a chunk in two parts; queries times decays
         yield held + (vectors + state + scores + 2 * rows) * upcast_bytes
-        # the scores; a state, the same decayed, what the chunk writes, and their sum
+        # the scores; a state, the decayed state, the update, and their sum
         yield held + (vectors + scores + 4 * state) * upcast_bytes
         yield held + (2 * vectors + state) * upcast_bytes  # outputs of each chunk, and of all
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the vectors of a step: x and norm(x), and the vectors of the recurrence."""
-        vectors = QUERIES_KEYS_AND_VALUES + 3  # the output, normalized, and the gate
-        held = vectors * _sizes(config).inner * inference.upcast_bytes
-        return 0, (2 * config.d_model * inference.element_bytes + held,)
+        # query, key, value; the output, the normalized output, the gate (H·K each)
+        held = (QUERIES_KEYS_AND_VALUES + 3) * _sizes(config).inner * inference.upcast_bytes
+        return 0, (2 * config.d_model * inference.element_bytes + held,)  # x, norm(x)
 
 
 def _narrow(run: ForwardPass, name: str, elements: int) -> SavedTensor:

@@ -119,7 +119,9 @@ class Mlstm(Mixer):
     def gradient_bytes(self, run: ForwardPass) -> int:
         """Return the bytes of the gradients of queries, keys and values of all chunks, and of the widest again."""
         sizes = _sizes(run.config)
-        return (2 * sizes.keys + sizes.sums + max(sizes.keys, sizes.sums)) * run.tokens * run.upcast_bytes
+        # queries and keys (H·K each), values with a column of ones (H·W); a copy of the widest
+        per_token = 2 * sizes.keys + sizes.sums + max(sizes.keys, sizes.sums)
+        return per_token * run.tokens * run.upcast_bytes
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
         """Yield the bytes of the projections, of a chunk, of all outputs and of the gate."""
@@ -127,7 +129,7 @@ class Mlstm(Mixer):
         wide, narrow = inference.upcast_bytes, inference.element_bytes
         residual_stream = 2 * tokens * config.d_model * narrow  # x, norm(x)
         yield residual_stream + 3 * tokens * sizes.keys * wide  # queries; keys in the order of tokens and of heads
-        # queries, keys, values and gates; the maximum before a chunk
+        # queries and keys (H·K each), values (H·W), both gates (H each) of each token; the maximum before a chunk (H)
         held = tokens * (2 * sizes.keys + sizes.sums + GATES * sizes.heads) + batch * sizes.heads
         size = min(config.mlstm.chunk_len, inference.seq_len)  # Q
         mask = size * size * BOOL_BYTES
@@ -137,7 +139,7 @@ class Mlstm(Mixer):
             for elements in _chunk_elements(sizes, batch, length):
                 yield residual_stream + mask + (held + done + elements) * wide
         outputs = tokens * sizes.sums
-        # outputs and maxima of each chunk, and of all; the memory
+        # outputs (H·W) and maxima (H), by chunk and concatenated; the memory
         both = 2 * (outputs + tokens * sizes.heads)
         yield residual_stream + mask + (held + both + batch * sizes.memory) * wide
         # the outputs, their maxima, the least denominators and the denominators, the quotients
@@ -150,10 +152,11 @@ class Mlstm(Mixer):
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
         """Return the bytes of the vectors of a step: x and norm(x), and the vectors of the recurrence or the gate."""
         sizes, wide, narrow = _sizes(config), inference.upcast_bytes, inference.element_bytes
-        residual_stream = 2 * config.d_model * narrow
-        # the query; the key, before and after its cast
+        residual_stream = 2 * config.d_model * narrow  # x, norm(x)
+        # the query and the key (H·K each); the key before its cast
         projections = 2 * sizes.keys * wide + (wide > narrow) * sizes.keys * narrow
-        # query, key, value, and the value times its weight; the output; both gates, what is kept, and the maximum
+        # query, key (H·K each); value, the value times its weight, the output (H·W each); both gates, the decayed
+        # maximum and the new one (H each)
         recurrence = 2 * sizes.keys + 3 * sizes.sums + (GATES + 2) * sizes.heads
         gate = 4 * sizes.values  # the output, the normalized output, the gate, and its sigmoid or product
         projection = 2 * sizes.values + config.d_model  # the output, the gated output, and its projection
@@ -163,7 +166,8 @@ class Mlstm(Mixer):
 
 def _chunk_elements(sizes: _Sizes, batch_size: int, length: int) -> Iterator[int]:
     """Yield the elements that a chunk of ``length`` positions creates, at each point that may peak."""
-    vectors = 5 * batch_size * length * sizes.heads  # sums of the forget gate, what is written and read, m, decays
+    # the vectors of ``model/mixers/mlstm.py:_chunk``: total, written, m, read, from_start (B × H × Q each)
+    vectors = 5 * batch_size * length * sizes.heads
     square = batch_size * length * length * sizes.heads  # B × H × Q × Q
     keys, sums = batch_size * length * sizes.keys, batch_size * length * sizes.sums  # B × Q × H·K, B × Q × H·W
     memory = batch_size * sizes.memory  # B × H × K × W
@@ -173,7 +177,7 @@ def _chunk_elements(sizes: _Sizes, batch_size: int, length: int) -> Iterator[int
     yield vectors + memory + 2 * square + 2 * sums + max(keys, sums)
     # weights, scores and outputs; decayed keys, and their product with the values
     yield vectors + memory + 2 * square + sums + keys + memory
-    # weights, scores and outputs; the memory, the same decayed, what is added, and their sum
+    # weights, scores and outputs; the memory, the decayed memory, the update, and their sum
     yield vectors + 2 * square + sums + 4 * memory
 
 

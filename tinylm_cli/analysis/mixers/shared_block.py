@@ -86,7 +86,7 @@ class SharedBlock(ParallelMixers):
         return self.mixer.gradient_bytes(run)
 
     def prefill_bytes(self, config: ModelConfig, inference: InferencePass) -> Iterator[int]:
-        """Yield the bytes of attention over wider vectors, and of the layer's own mixer beside its wider input."""
+        """Yield the bytes of attention over the concatenated inputs, and of the layer's own mixer."""
         vectors = inference.tokens * config.d_model * inference.element_bytes  # B × T × D
         # the concatenated inputs, and their norm, in place of x and norm(x)
         wider = inference.tokens * _joined_bytes(config, inference.element_bytes)
@@ -97,12 +97,13 @@ class SharedBlock(ParallelMixers):
             yield 2 * vectors + point  # the output of the block, and its sum with x
 
     def decode_bytes(self, config: ModelConfig, inference: InferencePass) -> tuple[int, tuple[int, ...]]:
-        """Return the bytes of attention over wider vectors, and of the layer's own mixer beside its wider input."""
+        """Return the bytes of attention over the concatenated inputs, and of the layer's own mixer."""
         vector = config.d_model * inference.element_bytes  # D
-        wider = _joined_bytes(config, inference.element_bytes)
+        wider = _joined_bytes(config, inference.element_bytes)  # the concatenated inputs, and their norm
         held, of_attention = self.attention.decode_bytes(config, inference)
         throughout, of_mixer = self.mixer.decode_bytes(config, inference)
-        points = [vector + wider, *(held + wider + point for point in of_attention)]
+        points = [vector + wider, *(held + wider + point for point in of_attention)]  # vector: the embedding
+        # the output of the block, and its sum with x
         return 0, (*points, *(2 * vector + throughout + point for point in of_mixer))
 
 

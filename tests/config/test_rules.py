@@ -776,7 +776,7 @@ ANY = {
     for name, field in fields().items()
     if not name.startswith("layers.")
     # which concern several kinds of layers
-    and name not in ("attention.kv_from", "attention.index_shared")
+    and name not in ("attention.kv_from", "attention.index_shared", "feed_forward.shortcut")
 }
 ANY["block.shared_block"] = st.sampled_from(["shared", "other"])
 ANY["mamba2.multipliers"] = st.none() | st.tuples(*[st.floats(0.5, 64)] * 5)  # its length is fixed

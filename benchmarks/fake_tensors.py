@@ -30,7 +30,7 @@ def fake_model(config: ModelConfig, dtype: torch.dtype) -> Iterator[TinyTransfor
         dtype: Floating type of the weights.
     """
     model = TinyTransformerLM.from_config(config, dtype=dtype, device="meta")
-    with FakeTensorMode(), patch("tinylm_cli.model.lm.checked_tokens", lambda tokens, **_: tokens):
+    with FakeTensorMode(), patch("tinylm_cli.model.lm.checked_tokens", lambda tokens, *_, **__: tokens):
         _fake_tensors(model)
         yield model
 

@@ -22,11 +22,18 @@ MakeOptimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, ...]]
 
 
 def random_batch(config: ModelConfig, batch_size: int, seq_len: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return random tokens (B, T) and targets in separate storages; targets (B, T), or (B) to classify sequences."""
+    """Return random tokens and targets in separate storages.
+
+    With several codebooks, both are (B, T, C), otherwise (B, T); labels of sequences are (B), labels of tokens (B, T).
+    """
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(config.vocab_size, (batch_size, seq_len), generator=generator)
-    shape = (batch_size,) if config.head.kind == "sequence_classification" else (batch_size, seq_len)
-    targets = torch.randint(max(config.n_outputs, 1), shape, generator=generator)
+    shape = config.tokens_shape(batch_size, seq_len)
+    tokens = torch.randint(config.vocab_size, shape, generator=generator)
+    if config.has_lm_head:
+        targets = torch.randint(config.vocab_size, shape, generator=generator)
+    else:
+        shape = (batch_size,) if config.head.kind == "sequence_classification" else (batch_size, seq_len)
+        targets = torch.randint(max(config.n_outputs, 1), shape, generator=generator)
     return tokens.to(device), targets.to(device)
 
 

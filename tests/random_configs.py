@@ -174,6 +174,10 @@ PER_LAYER: list[dict[str, Any]] = [
 """Embeddings for each layer, for all tokens or for the first ones."""
 
 
+CODEBOOKS: list[dict[str, Any]] = [{}, {}, {}, {"n_codebooks": 2}, {"n_codebooks": 3}]
+"""Token ids of each position."""
+
+
 OTHER_HEADS: list[dict[str, Any]] = [
     {"kind": "sequence_classification", "n_labels": 1},
     {"kind": "sequence_classification", "n_labels": 3},
@@ -267,7 +271,8 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
         ends_otherwise = any(str(order).endswith("other") for order in layers.values())
         has_shortcut = ends_otherwise and draw(st.booleans())
         layers["kinds"]["one"] = {"feed_forward": {"shortcut": True}} if has_shortcut else {}
-    no_inputs = may_have_mtp or feed_forward.get("activation") == "xielu"
+    codebooks = draw(one_of(CODEBOOKS))
+    no_inputs = codebooks or may_have_mtp or feed_forward.get("activation") == "xielu"
     per_layer = {} if no_inputs else draw(one_of(PER_LAYER))
     normed = before and not parallel and not has_block and draw(st.booleans())
     is_plain = not (parallel or normed or per_layer or has_block or feed_forward.get("branch_norms") or has_shortcut)
@@ -291,7 +296,12 @@ def small_configs(draw: st.DrawFn, *, may_have_mtp: bool = False) -> ModelConfig
             "max_len": 14,
             "dropout": 0.0,
             "tie_weights": head["kind"] == "lm" and draw(st.booleans()),
-            "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans()), **per_layer},
+            "embedding": {
+                "multiplier": draw(one_of([None, 1.0])),
+                "norm": draw(st.booleans()),
+                **per_layer,
+                **codebooks,
+            },
             "position": position,
             "norm": norm,
             "attention": attention,

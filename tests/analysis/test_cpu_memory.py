@@ -55,6 +55,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "the course's": {},
     "of many words": {"vocab_size": 5000, "head": {"logit_softcap": 30.0}},
     "of many scaled words": {"vocab_size": 5000, "head": {"logit_scale": 0.5}},
+    "codebooks": {**LLAMA, "vocab_size": 100, "embedding": {"n_codebooks": 8}, "head": {"logit_scale": 0.5}},
+    "codebooks beside narrow layers": {"d_ff": 16, "block": {"mixer": "none"}, "embedding": {"n_codebooks": 24}},
     "llama-like": LLAMA,
     "wide heads": {**LLAMA, "d_ff": 64, "attention": {"d_head": 256, "n_kv_heads": 1}},
     "windowed": {**LLAMA, "attention": {"n_kv_heads": 2, "window": 16}},
@@ -314,7 +316,9 @@ def test_forward_bytes_within_estimate(
     monkeypatch.setattr("tinylm_cli.model.forward_trace.TIMED_SECONDS", 0.0)
     config = config_of(name)
     model = TinyTransformerLM.from_config(config, dtype=dtype)
-    tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(
+        config.vocab_size, config.tokens_shape(batch_size, seq_len), generator=torch.Generator().manual_seed(0)
+    )
     peak = peak_bytes(lambda: run_forward(model, tokens, name=name, source=name, untrained=True))
     estimate = forward_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=named(dtype))
     assert peak <= estimate <= FACTOR * peak + SLACK
@@ -327,7 +331,9 @@ def test_decode_bytes_within_estimate(
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # in which operations are seen in all their parts
     config = config_of(name)
     model = TinyTransformerLM.from_config(config, dtype=dtype)
-    prompt = torch.randint(300, (1, prompt_len), generator=torch.Generator().manual_seed(0))
+    prompt = torch.randint(
+        config.vocab_size, config.tokens_shape(1, prompt_len), generator=torch.Generator().manual_seed(0)
+    )
     peak = peak_bytes(lambda: model.generate(prompt, max_new_tokens, top_p=0.9))
     estimate = decode_bytes(config, prompt_len=prompt_len, max_new_tokens=max_new_tokens, dtype=named(dtype))
     assert peak <= estimate <= FACTOR * peak + SLACK
@@ -343,7 +349,9 @@ def test_running_bytes_within_estimate(
     config, batch_size, seq_len = config_of(name), 2, 200
     model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
     cache = KVCache(config, batch_size=batch_size, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
-    tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(
+        config.vocab_size, config.tokens_shape(batch_size, seq_len), generator=torch.Generator().manual_seed(0)
+    )
     alone = KVCache(config, batch_size=1, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH) if kernel == "math" else nullcontext():
         one_more(model, tokens[:, :-1], cache)

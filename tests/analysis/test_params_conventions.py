@@ -93,11 +93,13 @@ def test_multi_token_prediction_of_deepseek() -> None:
     assert component.params == sizes["unique"] - sizes["without-mtp"]
 
 
-def test_tied_head_and_modules() -> None:
-    model = analyze_params(load_config("tiny", ["head.n_mtp_layers=2"]))
+@pytest.mark.parametrize("n_codebooks", [1, 3])
+def test_tied_head_and_modules(n_codebooks: int) -> None:
+    changes = ["head.n_mtp_layers=2", f"embedding.n_codebooks={n_codebooks}"]
+    model = analyze_params(load_config("tiny", changes))
     sizes = {count.convention: count.params for count in model.counts}
-    table = 256 * 128
+    table = n_codebooks * 256 * 128
     assert sizes["untied"] - sizes["unique"] == table
     assert sizes["hub-mtp"] - sizes["unique"] == 2 * 2 * table
-    assert sizes["active"] == sizes["without-mtp"] == 826_112
+    assert sizes["active"] == sizes["without-mtp"] == 826_112 + (n_codebooks - 1) * 256 * 128
     assert sum(part.params for part in model.components) == sizes["unique"] == model.total_params

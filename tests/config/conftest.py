@@ -57,7 +57,9 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
     norm = draw(_norm())
     attention = draw(_latent() if latent else _multi_head(n_heads)) | head if attends else None
     blocks = {
-        "embedding": draw(_some({"multiplier": st.none() | NUMBERS, "norm": st.booleans()})),
+        "embedding": draw(
+            _some({"multiplier": st.none() | NUMBERS, "norm": st.booleans(), "n_codebooks": st.integers(1, 256)})
+        ),
         "position": draw(_position(head.get("d_rope") or head.get("d_head") or d_head, attention)),
         "norm": norm,
         "attention": attention or {},

@@ -154,6 +154,7 @@ keys-as-values-alone          contradiction@8
 proportional-yarn             without-effect@9,12
 sub-norm-of-experts           without-effect@9
 channel-mixing-with-gates     without-effect@9
+per-layer-codebooks           contradiction@8
 per-layer-xielu               contradiction@10
 experts-xielu                 contradiction@8
 experts-zero                  out-of-range@8

@@ -306,6 +306,12 @@ CASES: list[tuple[Values, str, str, str]] = [
         "write feed_forward.activation: silu",
     ),
     (
+        {"embedding.n_codebooks": 4, "embedding.d_per_layer": 8},
+        "contradiction",
+        "embedding.n_codebooks 4 is not supported with embedding.d_per_layer, whose embeddings are of one token",
+        "omit embedding.n_codebooks, or embedding.d_per_layer",
+    ),
+    (
         {"position.proportional": True},
         "without-effect",
         "position.proportional has no effect unless position.kind is rope",

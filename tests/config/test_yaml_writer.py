@@ -56,6 +56,7 @@ dropout: 0.1
 tie_weights: true
 embedding:
   norm: false
+  n_codebooks: 1
 position:
   kind: sinusoidal
   sinusoids: interleaved

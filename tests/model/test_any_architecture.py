@@ -33,8 +33,8 @@ def random_model(config: ModelConfig) -> TinyTransformerLM:
     return model
 
 
-def ids(length: int) -> Tensor:
-    return torch.randint(29, (2, length), generator=torch.Generator().manual_seed(1))
+def ids(config: ModelConfig, length: int) -> Tensor:
+    return torch.randint(29, config.tokens_shape(2, length), generator=torch.Generator().manual_seed(1))
 
 
 def near(found: Tensor, expected: Tensor) -> bool:
@@ -59,11 +59,11 @@ def test_closed_form(config: ModelConfig) -> None:
 @settings(max_examples=drawn(40))
 def test_forward_on_meta(config: ModelConfig) -> None:
     """Each part of a block has a description; on the meta device, the output has its shape."""
-    stages, output = trace_forward(TinyTransformerLM.from_config(config, device="meta"), ids(5).to("meta"))
+    stages, output = trace_forward(TinyTransformerLM.from_config(config, device="meta"), ids(config, 5).to("meta"))
     runs = [stage.name for stage in stages if stage.name.count(".") == 1 and stage.name.startswith("blocks.")]
     assert len(runs) == len(layer_order(config))
     shapes = {
-        "lm": (2, 5, 29),
+        "lm": (*config.tokens_shape(2, 5), 29),
         "token_classification": (2, 5, config.head.n_labels),
         "sequence_classification": (2, config.head.n_labels),
         "none": (2, 5, 16),
@@ -78,16 +78,16 @@ def test_cache_changes_no_logits(config: ModelConfig) -> None:
     model = random_model(config)
     if not config.has_lm_head:
         with pytest.raises(ValueError, match="does not predict next tokens"):
-            decode(model, ids(1), 1, sampling=GREEDY)
+            decode(model, ids(config, 1), 1, sampling=GREEDY)
         return
     for read, steps in ((1, 15), (5, 3)):
-        start = ids(read)
+        start = ids(config, read)
         cached = decode(model, start, steps, sampling=GREEDY)
         uncached = decode(model, start, steps, sampling=GREEDY, use_cache=False)
         for ours, theirs in zip(cached, uncached, strict=True):
             assert near(ours.logits, theirs.logits)
             best = theirs.logits.amax(-1)
-            assert near(theirs.logits.gather(-1, ours.tokens[:, None])[:, 0], best)
+            assert near(theirs.logits.gather(-1, ours.tokens[..., None])[..., 0], best)
             if not torch.equal(ours.tokens, theirs.tokens):  # the best two are equal but for rounding
                 break
 
@@ -96,7 +96,7 @@ def test_cache_changes_no_logits(config: ModelConfig) -> None:
 @settings(max_examples=drawn(60))
 def test_later_tokens_have_no_effect(config: ModelConfig) -> None:
     model = random_model(config)
-    tokens = ids(8)
+    tokens = ids(config, 8)
     changed = tokens.clone()
     changed[:, 5:] = (changed[:, 5:] + 1) % 29
     with torch.no_grad():
@@ -116,9 +116,9 @@ def test_causal_mask_equals_default(config: ModelConfig) -> None:
     square = torch.ones(7, 7, dtype=torch.bool).tril()
     added = torch.zeros(7, 7).masked_fill(~square, -torch.inf)
     with torch.no_grad():
-        expected = model(ids(7))
+        expected = model(ids(config, 7))
         for mask in (square, added):
-            assert near(model(ids(7), mask), expected)
+            assert near(model(ids(config, 7), mask), expected)
 
 
 @given(small_configs())
@@ -128,10 +128,10 @@ def test_fully_masked_query(config: ModelConfig) -> None:
     mask[0] = False
     if _mixes_without_attention(config):
         with pytest.raises(ValueError, match="a mask applies to attention only"):
-            random_model(config)(ids(4), mask)
+            random_model(config)(ids(config, 4), mask)
         return
     with torch.no_grad():
-        assert random_model(config)(ids(4), mask).isfinite().all()
+        assert random_model(config)(ids(config, 4), mask).isfinite().all()
 
 
 @given(small_configs())
@@ -146,9 +146,9 @@ def test_cache_bytes(config: ModelConfig) -> None:
 def test_copies_and_casts(config: ModelConfig) -> None:
     model = random_model(config)
     with torch.no_grad():
-        expected = model(ids(6))
-        assert torch.equal(copy.deepcopy(model)(ids(6)), expected)
-        assert near(copy.deepcopy(model).double()(ids(6)).float(), expected)
+        expected = model(ids(config, 6))
+        assert torch.equal(copy.deepcopy(model)(ids(config, 6)), expected)
+        assert near(copy.deepcopy(model).double()(ids(config, 6)).float(), expected)
 
 
 @given(small_configs())
@@ -158,14 +158,14 @@ def test_assign_on_meta(config: ModelConfig) -> None:
     other = TinyTransformerLM.from_config(config, device="meta").eval()
     other.load_state_dict(model.state_dict(), assign=True)
     with torch.no_grad():
-        assert torch.equal(other(ids(6)), model(ids(6)))
+        assert torch.equal(other(ids(config, 6)), model(ids(config, 6)))
 
 
 @given(small_configs())
 @settings(max_examples=drawn(40))
 def test_every_parameter_has_a_gradient(config: ModelConfig) -> None:
     model = random_model(config)
-    outputs = model.multi_token_logits(ids(8)) if config.head.n_mtp_layers else (model(ids(8)),)
+    outputs = model.multi_token_logits(ids(config, 8)) if config.head.n_mtp_layers else (model(ids(config, 8)),)
     torch.autograd.backward(torch.stack(tuple(outputs)).square().sum())
     for name, parameter in model.named_parameters():
         if ".indexer." in name:  # selecting has no gradient

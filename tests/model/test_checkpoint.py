@@ -197,6 +197,10 @@ def test_truncated_while_read(model: TinyTransformerLM, folder: Path, monkeypatc
             r"10 tensors have different shapes, because vocab_size is 23 instead of 29 and d_ff is 40 instead of 44: "
             r"the first, \S+, has",
         ),
+        (
+            {"embedding": {"n_codebooks": 2}, "d_ff": 44},
+            r"10 tensors have different shapes, because d_ff is 40 instead of 44: the first, \S+, has shape \(23, 16\)",
+        ),
         ({"tie_weights": False}, "lm_head.weight is missing$"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -122,12 +122,13 @@ def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward
 
     On the CPU, torch counts the matmuls of the plain attention kernel, but nothing of the fused one.
     """
-    tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=model.device)
+    shape = model.config.tokens_shape(batch_size, seq_len)
+    tokens = torch.zeros(shape, dtype=torch.long, device=model.device)
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter, torch.set_grad_enabled(backward):
         trains_modules = backward and model.config.head.n_mtp_layers > 0
         outputs = torch.stack(tuple(model.multi_token_logits(tokens))).sum(0) if trains_modules else model(tokens)
         if model.config.has_lm_head:
-            assert outputs.shape == (batch_size, seq_len, model.config.vocab_size)
+            assert outputs.shape == (*shape, model.config.vocab_size)
         if backward:
             outputs.sum().backward()
     return int(counter.get_total_flops())
@@ -244,7 +245,7 @@ def test_any_model_flops(config: ModelConfig) -> None:
         assert trained == counted(model, 3, 7, backward=True)
     model.eval()
     cache = KVCache(config, batch_size=1, capacity=9, device=model.device, dtype=model.dtype)
-    read, new = (torch.zeros(1, count, dtype=torch.long) for count in (8, 1))
+    read, new = (torch.zeros(config.tokens_shape(1, count), dtype=torch.long) for count in (8, 1))
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model.hidden(read, cache=cache)
         with flop_counter() as counter:

@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from tinylm_cli.config.blocks import Embedding
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UnableError, UsageError
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens, usable_device
 
+CONFIG = ModelConfig(vocab_size=7, d_model=8, n_heads=2, n_layers=1, d_ff=8)
 TOKENS = torch.zeros(2, 3, dtype=torch.long)
 
 
@@ -37,22 +40,40 @@ def test_usable_device() -> None:
 )
 def test_invalid_tokens(tokens: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        checked_tokens(tokens, vocab_size=7, max_len=4)
+        checked_tokens(tokens, CONFIG, max_len=4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (torch.zeros(2, 3), r"integer ids \(B, T, 4\), int64 or int32, not float32"),
+        (torch.zeros(2, 3, dtype=torch.long), r"shape \(B, T, 4\), not \(2, 3\)"),
+        (torch.zeros(4, dtype=torch.long), r"shape \(B, T, 4\), not \(4,\)"),
+        (torch.zeros(2, 3, 3, dtype=torch.long), r"shape \(B, T, 4\), not \(2, 3, 3\)"),
+        (torch.zeros(1, 5, 4, dtype=torch.long), "length 5, but max_len is 4"),
+        (torch.tensor([[[0, 1, 2, 7]]]), r"token id 7 is outside the vocabulary, 0\.\.6"),
+    ],
+)
+def test_invalid_tokens_of_codebooks(tokens: torch.Tensor, message: str) -> None:
+    config = CONFIG.model_copy(update={"embedding": Embedding(n_codebooks=4)})
+    assert checked_tokens(torch.zeros(2, 3, 4, dtype=torch.long), config, max_len=4).shape == (2, 3, 4)
+    with pytest.raises(ValueError, match=message):
+        checked_tokens(tokens, config, max_len=4)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
 def test_every_integer_is_an_id(dtype: torch.dtype) -> None:
-    checked = checked_tokens(torch.tensor([[0, 6]], dtype=dtype), vocab_size=7, max_len=4)
+    checked = checked_tokens(torch.tensor([[0, 6]], dtype=dtype), CONFIG, max_len=4)
     assert checked.tolist() == [[0, 6]]
     assert checked.dtype in (torch.int64, torch.int32)
 
 
 def test_no_max_len() -> None:
-    assert checked_tokens(torch.zeros(1, 50, dtype=torch.long), vocab_size=7, max_len=None).shape == (1, 50)
+    assert checked_tokens(torch.zeros(1, 50, dtype=torch.long), CONFIG, max_len=None).shape == (1, 50)
 
 
 def test_meta_tokens() -> None:
-    assert checked_tokens(TOKENS.to("meta"), vocab_size=7, max_len=4).is_meta
+    assert checked_tokens(TOKENS.to("meta"), CONFIG, max_len=4).is_meta
 
 
 @pytest.mark.parametrize(

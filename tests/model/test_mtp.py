@@ -39,7 +39,7 @@ def model(make_config: MakeConfig) -> TinyTransformerLM:
 
 def tokens(model: TinyTransformerLM, length: int = 9) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(model.config.vocab_size, (2, length), generator=generator)
+    return torch.randint(model.config.vocab_size, model.config.tokens_shape(2, length), generator=generator)
 
 
 @settings(max_examples=40, deadline=None)
@@ -56,7 +56,7 @@ def test_tensors(config: ModelConfig) -> None:
 def test_flops(config: ModelConfig) -> None:
     """Training FLOPs equal torch's count; modules do not change the FLOPs of inference."""
     model = TinyTransformerLM.from_config(config)
-    ids = torch.zeros(3, 7, dtype=torch.long)
+    ids = torch.zeros(config.tokens_shape(3, 7), dtype=torch.long)
     with sdpa_kernel(SDPBackend.MATH), flop_counter() as counter:
         logits = torch.stack(tuple(model.multi_token_logits(ids)))  # (M + 1, B, T, V)
     trained = train_flops(config, batch_size=3, seq_len=7, attention="full")
@@ -85,7 +85,7 @@ def test_logits_of_any_model(config: ModelConfig, length: int) -> None:
         changed = ids.clone()
         changed[:, -1] = (changed[:, -1] + 1) % config.vocab_size
         for ahead, (one, other) in enumerate(zip(logits, model.multi_token_logits(changed), strict=True)):
-            assert one.shape == (2, length, config.vocab_size)
+            assert one.shape == (*ids.shape, config.vocab_size)
             torch.testing.assert_close(one[:, : max(length - 1 - ahead, 0)], other[:, : max(length - 1 - ahead, 0)])
 
 

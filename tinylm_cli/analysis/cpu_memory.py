@@ -1,7 +1,7 @@
 """Memory of tinylm's own model on the CPU, to reject a model that does not fit before allocation.
 
 Follows the steps of ``model/lm.py``, ``model/forward_trace.py`` and ``model/generation.py``. Shapes: B batch_size,
-T seq_len, D d_model, V vocab_size, L n_labels.
+T seq_len, D d_model, V vocab_size, C n_codebooks, L n_labels.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     """
     element_bytes, rows = DTYPE_BYTES[dtype], batch_size * seq_len
     upcast_bytes = max(element_bytes, FLOAT32_BYTES)
-    hidden, logits = rows * config.d_model, rows * config.n_outputs  # B × T × D, B × T × V or B × T × L
+    hidden, logits = rows * config.d_model, rows * config.n_outputs  # B × T × D, B × T × C·V or B × T × L
     copies = 2 if config.head.logit_scale != 1 else 1  # before the scale, after it
     if config.head.logit_softcap is not None:
         copies = 3  # before the soft-cap, its tanh, after it
@@ -107,8 +107,8 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     peaks = [*layers, traced_stage, transform, head, traced_head]
     if config.has_lm_head:
         cast = upcast_bytes if element_bytes < upcast_bytes else 0
-        # logits; T × V as cast, log-probabilities
-        peaks.append(element_bytes * logits + seq_len * config.vocab_size * (cast + upcast_bytes))
+        # logits; T × C·V as cast, log-probabilities
+        peaks.append(element_bytes * logits + seq_len * config.n_outputs * (cast + upcast_bytes))
     return SLACK + max(peaks)
 
 
@@ -143,9 +143,9 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
 
 
 def sampling_bytes(config: ModelConfig, element_bytes: int) -> int:
-    """Return the bytes of sampling one token of one sequence from its logits (``model/sampling.py``)."""
+    """Return the bytes of sampling one token of each codebook for one sequence (``model/sampling.py``)."""
     logits = 2 * element_bytes  # the model's output, and a copy of the last position
     cast = 0 if element_bytes == FLOAT32_BYTES else FLOAT32_BYTES
     # scaled; sorted values and ids; cumulative sum; probabilities; sampled id
     sampled = 5 * FLOAT32_BYTES + INT64_BYTES
-    return config.vocab_size * (logits + cast + sampled)
+    return config.n_outputs * (logits + cast + sampled)

@@ -139,7 +139,7 @@ def analyze_params(
 def tying_savings(table: TensorTable, dtype: str) -> TyingSavings:
     """Return the parameters and bytes that tying the LM head saves, for weights in ``dtype``."""
     untied, tied = untied_params(table), total_params(table)
-    sizes = (untied, tied, untied - tied)  # saved: V × D if the LM head is tied, else 0
+    sizes = (untied, tied, untied - tied)  # saved: C·V × D if the LM head is tied, else 0
     weight, adam = DTYPE_BYTES[dtype], MOMENTS * FLOAT32_BYTES  # bytes per parameter
     return TyingSavings(*(StoredSize(params, params * weight, params * adam) for params in sizes))
 
@@ -203,7 +203,7 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
         Kaplan et al. 2020 (non-embedding parameters), section 2.1, https://arxiv.org/abs/2001.08361;
         Jiang et al. 2024 (active parameters), https://arxiv.org/abs/2401.04088
     """
-    head = config.vocab_size * config.d_model if config.tie_weights else 0  # (V, D)
+    head = config.embedding_rows * config.d_model if config.tie_weights else 0  # (C·V, D)
     mtp = component_params(tensor_table(config), "mtp")
     untied = "the LM head is not tied" if config.has_lm_head else "the model has no LM head"
     if head:
@@ -239,7 +239,7 @@ def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
     else:
         yield "hub", 0, "checkpoints: parameters only"
     if config.head.n_mtp_layers:
-        again = 2 * config.head.n_mtp_layers * config.vocab_size * config.d_model  # (V, D), twice in each module
+        again = 2 * config.head.n_mtp_layers * config.embedding_rows * config.d_model  # (C·V, D), twice in each module
         why = "checkpoints that store token embedding and LM head again in each multi-token prediction module"
         yield "hub-mtp", buffers + again, why
     if head:

@@ -4,7 +4,8 @@ Identical layers are listed once, with the set of their indices, so a model of 1
 4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: each checks the
 other.
 
-Shapes in comments: V vocab_size, L n_labels, D d_model, K d_head, F d_ff or d_expert, E n_experts, R d_rope.
+Shapes in comments: V vocab_size, C n_codebooks, L n_labels, D d_model, K d_head, F d_ff or d_expert, E n_experts, R
+d_rope.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ TensorTable = tuple[Section, ...]
 @lru_cache(maxsize=64)
 def tensor_table(config: ModelConfig) -> TensorTable:
     """Return the table of ``config``, in the order of ``model.named_parameters(remove_duplicate=False)``."""
-    d, v = config.d_model, config.vocab_size
-    embedding = [Tensor(TOKEN_EMBEDDING, (v, d), "token_embedding")]  # (V, D)
+    d = config.d_model
+    embedding = [Tensor(TOKEN_EMBEDDING, (config.embedding_rows, d), "token_embedding")]  # (C·V, D)
     if config.position.kind == "learned":
         rows = config.position.offset + config.max_len
         embedding.append(Tensor("embedding.positional_encoding.weight", (rows, d), "position"))  # (offset + max_len, D)
@@ -118,7 +119,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
                 *_stream_reader("hyper_head", config, 1),
                 *stream_projections("altup_head", config),  # n - 1 × (D, D)
                 *(norm("ln_f", config, d) if config.norm.is_final else ()),  # (D)
-                *_head(config),  # (V, D)
+                *_head(config),  # (C·V, D)
             )
         ),
         *_mtp_sections(config),
@@ -168,9 +169,9 @@ def _head(config: ModelConfig) -> Iterator[Tensor]:
         yield from norm("head_transform.norm", config, d)  # (D)
     if settings.kind == "lm":
         tied_to = TOKEN_EMBEDDING if config.tie_weights else None
-        yield Tensor("lm_head.weight", (config.vocab_size, d), "lm_head", tied_to)  # (V, D)
+        yield Tensor("lm_head.weight", (config.embedding_rows, d), "lm_head", tied_to)  # (C·V, D)
         if settings.bias:
-            yield Tensor("lm_head.bias", (config.vocab_size,), "lm_head")  # (V)
+            yield Tensor("lm_head.bias", (config.embedding_rows,), "lm_head")  # (C·V)
     elif settings.kind != "none":
         yield from linear("score", d, settings.n_labels, "score", bias=settings.bias)  # (L, D)
 

@@ -65,7 +65,7 @@ def training_timeline(
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     runs = range(n_runs(config)) if config.loop.n_loops is not None else layers  # stages of a pipeline have no loop
     residual_stream = run.tokens * config.d_model * element_bytes  # bytes of B × T × D
-    embedding = config.vocab_size * config.d_model  # V × D
+    embedding = config.embedding_rows * config.d_model  # C·V × D
     has_mtp = is_last and config.head.n_mtp_layers > 0
     embeds = is_first or has_mtp
     embedding_bytes = total_bytes(
@@ -159,13 +159,15 @@ def training_timeline(
     gradients = total_params(table) * grad_element_bytes
     if embeds:
         # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
-        tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
+        tables = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
+        if config.embedding.n_codebooks > 1:  # the gradients of the codebooks' tables, and of all as one tensor
+            tables = max(tables, embedding * element_bytes)
         # the gradients of the inputs of all layers, one by one and stacked
         inputs = 2 * config.n_layers * per_layer_input
         # the gradient of the embeddings, and of its copies, if any; with modules also theirs, and the sum of both
         n_streams = config.block.n_streams if config.block.n_streams > 1 else 0
         of_embeddings = residual_stream * (1 + n_streams) + WAITING * embedded
-        working = max(tied + residual_stream + inputs, of_embeddings)
+        working = max(tables + residual_stream + inputs, of_embeddings)
         yield PhaseMemory("embedding gradient", gradients, embedding_bytes, working)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
 

@@ -15,6 +15,7 @@ _FIELDS = {
     "dropout": "attention_dropout embd_pdrop resid_pdrop",
     "tie_weights": "tie_embeddings tie_word_embeddings weight_tying",
     "embedding.multiplier": "embedding_multiplier",
+    "embedding.n_codebooks": "num_codebooks",
     "position.kind": "position_embedding_type positional_encoding",
     "position.theta": "rope_base rope_theta rotary_emb_base",
     "position.local_theta": "rope_local_base_freq",

@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 from tinylm_cli.config.diagnostic_codes import either
 
 MAX_DIM = 1_048_576
+MAX_N_CODEBOOKS = 256
 MAX_N_HEADS = 65_536
 MAX_LEN = 1_000_000_000
 MAX_FACTOR = 1e6

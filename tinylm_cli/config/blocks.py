@@ -16,6 +16,7 @@ from tinylm_cli.config.base import (
     MAX_DIM,
     MAX_FACTOR,
     MAX_LEN,
+    MAX_N_CODEBOOKS,
     MAX_N_MTP_LAYERS,
     MAX_ROPE_BASE,
     MAX_STREAMS,
@@ -102,6 +103,13 @@ class Embedding(Block):
         " vocab_size.",
         ge=1,
         le=MAX_VOCAB_SIZE,
+    )
+    n_codebooks: int = Field(
+        1,
+        ge=1,
+        le=MAX_N_CODEBOOKS,
+        description="Token ids of each position, one from each codebook of an audio codec (MusicGen): their embeddings,"
+        " from vocab_size rows for each codebook, are added, and an LM head gives logits for each codebook.",
     )
 
 

@@ -155,6 +155,17 @@ def _mtp_modules_lack_per_layer_embeddings(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", fields, message, "omit head.n_mtp_layers, or embedding.d_per_layer")
 
 
+def _per_layer_embeddings_are_of_one_token(value: Values) -> Iterator[Problem]:
+    n_codebooks = value["embedding.n_codebooks"]
+    if n_codebooks > 1 and value["embedding.d_per_layer"] is not None:
+        message = (
+            f"embedding.n_codebooks {n_codebooks} is not supported with embedding.d_per_layer, whose embeddings are of"
+            " one token"
+        )
+        fields = ("embedding.n_codebooks", "embedding.d_per_layer")
+        yield Problem("contradiction", fields, message, "omit embedding.n_codebooks, or embedding.d_per_layer")
+
+
 def _per_layer_rows_are_tokens(value: Values) -> Iterator[Problem]:
     yield from _at_most("embedding.per_layer_vocab_size", "vocab_size", value, code="contradiction")
 
@@ -359,6 +370,7 @@ RULES = (
     _xielu_is_dense,
     _per_layer_gates_lack_xielu,
     _mtp_modules_lack_per_layer_embeddings,
+    _per_layer_embeddings_are_of_one_token,
     _per_layer_rows_are_tokens,
     _dense_layers_exist,
     _latent_attention_rotates,

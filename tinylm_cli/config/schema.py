@@ -192,6 +192,16 @@ class ModelConfig(Block):
         return self.embedding.per_layer_vocab_size or self.vocab_size
 
     @property
+    def embedding_rows(self) -> int:
+        """Rows of the token embedding and of an LM head: vocab_size for each codebook."""
+        return self.embedding.n_codebooks * self.vocab_size
+
+    def tokens_shape(self, batch_size: int, seq_len: int) -> tuple[int, ...]:
+        """Return the shape of token ids: (B, T), or (B, T, C) with several codebooks."""
+        n_codebooks = self.embedding.n_codebooks
+        return (batch_size, seq_len) if n_codebooks == 1 else (batch_size, seq_len, n_codebooks)
+
+    @property
     def d_expert(self) -> int:
         """Hidden size of one expert."""
         return self.feed_forward.d_expert or self.d_ff
@@ -208,9 +218,9 @@ class ModelConfig(Block):
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the head for each token: vocab_size logits, scores of n_labels, or 0 without a head."""
+        """Outputs of the head at each position: logits of each codebook, scores of n_labels, or 0 without a head."""
         if self.has_lm_head:
-            return self.vocab_size
+            return self.embedding_rows
         return 0 if self.head.kind == "none" else self.head.n_labels
 
     @model_validator(mode="before")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -26,24 +27,33 @@ class TokenEmbedding(nn.Module):
     """Look up token embeddings and scale them, by √d_model unless the config sets a multiplier.
 
     The weights have std 0.02, which suits a tied LM head. The scale makes them comparable in size to the positions.
+    With several codebooks, the embeddings of a position are added. The rows of codebook c are c · V to (c + 1) · V - 1.
 
     Args:
-        vocab_size: Rows of the table, V.
+        vocab_size: Rows of each codebook, V.
         d_model: Width of the table, D.
         multiplier: The scale; None for √d_model.
+        n_codebooks: Ids of each position, C.
 
     References:
-        Vaswani et al. 2017, section 3.4, https://arxiv.org/abs/1706.03762
+        Vaswani et al. 2017, section 3.4, https://arxiv.org/abs/1706.03762;
+        Copet et al. 2023 (MusicGen, the sum over codebooks), section 2.4, https://arxiv.org/abs/2306.05284
     """
 
-    def __init__(self, vocab_size: int, d_model: int, multiplier: float | None = None) -> None:
+    def __init__(self, vocab_size: int, d_model: int, multiplier: float | None = None, n_codebooks: int = 1) -> None:
         super().__init__()
-        self.embedding = EmbeddingTable(vocab_size, d_model, device="meta", dtype=torch.float32)
+        self.embedding = EmbeddingTable(n_codebooks * vocab_size, d_model, device="meta", dtype=torch.float32)
         self.scale = math.sqrt(d_model) if multiplier is None else multiplier
+        self.n_codebooks = n_codebooks
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map ids (B, T) to scaled vectors (B, T, D)."""
-        vectors: Tensor = self.embedding(tokens)  # (B, T, D)
+        """Map ids (B, T), or (B, T, C) with several codebooks, to scaled vectors (B, T, D)."""
+        if self.n_codebooks == 1:
+            vectors: Tensor = self.embedding(tokens)  # (B, T, D)
+        else:
+            tables = self.embedding.weight.view(self.n_codebooks, -1, self.embedding.embedding_dim)  # (C, V, D)
+            lookups = map(functional.embedding, tokens.unbind(-1), tables.unbind())  # C × (B, T, D)
+            vectors = reduce(Tensor.add_, lookups)  # (B, T, D), added in place to hold two at once
         return vectors if self.scale == 1 else vectors * self.scale  # (B, T, D)
 
 
@@ -56,7 +66,8 @@ class TransformerEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.embedding.multiplier)
+        multiplier, n_codebooks = config.embedding.multiplier, config.embedding.n_codebooks
+        self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, multiplier, n_codebooks)
         self.positional_encoding = build_position(config)
         self.norm = build_norm(config) if config.embedding.norm else None
         self.n_layers = config.n_layers
@@ -67,7 +78,7 @@ class TransformerEmbedding(nn.Module):
         self.register_load_state_dict_post_hook(_rebuild_after_load)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
-        """Embed ids (B, T) at positions ``start`` to ``start + T``.
+        """Embed ids (B, T), or (B, T, C) with several codebooks, at positions ``start`` to ``start + T``.
 
         Returns:
             Vectors (B, T, D).

@@ -1,4 +1,4 @@
-"""Autoregressive decoding with a KV cache, one new token per sequence and step."""
+"""Autoregressive decoding with a KV cache: one new token per sequence and step, or one of each codebook."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class CausalLM(Protocol):
         """Yield every module of the model."""
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Map ids (B, T) to vectors (B, T, D) after the final norm."""
+        """Map ids (B, T) or (B, T, C) to vectors (B, T, D) after the final norm."""
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Map vectors (..., D) to logits (..., V)."""
+        """Map vectors (..., D) to logits (..., V) or (..., C, V)."""
 
     def rope_scaling_key(self, length: int) -> tuple[int, ...]:
         """Return a key that identifies the RoPE frequencies at this sequence length."""
@@ -48,8 +48,8 @@ class DecodingStep(NamedTuple):
     """One step of decoding.
 
     Attributes:
-        tokens: The new tokens (B).
-        logits: The logits (B, V) that they were sampled from.
+        tokens: The new tokens (B), or (B, C) with several codebooks.
+        logits: The logits (B, V) or (B, C, V) that they were sampled from.
     """
 
     tokens: Tensor
@@ -72,14 +72,16 @@ def decode(
     processes the full window. A step also processes the full window when RoPE scaling changes the frequencies: with
     dynamic NTK scaling at every step beyond the original length, with LongRoPE once.
 
+    The tokens of a step are sampled independently, each from the logits of its codebook; no delay pattern is applied.
     All modules are in evaluation mode during a step; their modes are restored between steps.
 
     Args:
         model: The model, with storage.
-        start_tokens: Ids (B, T), T >= 1, of an integer dtype; T may exceed max_len.
+        start_tokens: Ids (B, T) or (B, T, C), T >= 1, of an integer dtype; T may exceed max_len.
         max_new_tokens: Maximum number of steps, >= 0.
         sampling: How each token is chosen.
-        stop_token: Ends a sequence, which is then padded with it; decoding ends when all sequences have ended.
+        stop_token: Ends a sequence, which is then padded with it; decoding ends when all sequences have ended. With
+            several codebooks, all of them must have it at once.
         use_cache: Whether to use the KV cache; without it, every step processes the full window.
 
     Raises:
@@ -90,7 +92,7 @@ def decode(
     config = model.config
     if not config.has_lm_head:
         raise ValueError(f"a model with head.kind {config.head.kind} does not predict next tokens")
-    tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
+    tokens = checked_tokens(start_tokens, config, max_len=None).long()  # (B, T) or (B, T, C)
     if tokens.device.type == "meta" or model.device.type == "meta":
         raise ValueError("a model on meta has no weights to decode with")
     if not is_integer(max_new_tokens) or max_new_tokens < 0:
@@ -117,34 +119,34 @@ def _steps(
     modules = tuple(model.modules())
     generator = sampling.generator(tokens.device)
     ended = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)  # (B)
-    window = [tokens[:, -max_len:]]  # pieces (B, t) of the context window
+    window = [tokens[:, -max_len:]]  # pieces (B, t) or (B, t, C) of the context window
     length = window[0].shape[1]
-    unread = window[0]  # (B, T), the part of the window not in the cache
+    unread = window[0]  # (B, T) or (B, T, C), the part of the window not in the cache
     for _ in range(max_new_tokens):
         with torch.inference_mode(), eval_mode(modules):
             hidden = model.hidden(unread, cache=cache)  # (B, T, D)
-            logits = model.logits(hidden[:, -1])  # (B, V)
-        logits = logits.clone()  # (B, V), a normal tensor instead of an inference tensor
+            logits = model.logits(hidden[:, -1])  # (B, V) or (B, C, V)
+        logits = logits.clone()  # (B, V) or (B, C, V), a normal tensor instead of an inference tensor
         if not logits.isfinite().all():
             raise WeightsError(
                 "the logits are not finite, so no token can be chosen",
                 help="the weights contain NaN or infinity, or values too large for their dtype",
             )
-        new = sampling.sample(logits, generator)  # (B)
+        new = sampling.sample(logits, generator)  # (B) or (B, C)
         if stop_token is not None:
-            new = new.masked_fill(ended, stop_token)  # (B)
-            ended = ended | (new == stop_token)  # (B)
+            new[ended] = stop_token
+            ended = ended | (new == stop_token).view(len(new), -1).all(-1)  # (B)
         yield DecodingStep(new, logits)
         if stop_token is not None and bool(ended.all()):
             return
-        window.append(new[:, None])  # (B, 1)
+        window.append(new[:, None])  # (B, 1) or (B, 1, C)
         length += 1
         if cache is not None and length > max_len:  # the window slides, which invalidates all cached positions
             cache = None
         if cache is not None and model.rope_scaling_key(length) == model.rope_scaling_key(length - 1):
-            unread = window[-1]  # (B, 1)
+            unread = window[-1]  # (B, 1) or (B, 1, C)
         else:  # no cache, or cached keys were rotated with other frequencies
-            unread = torch.cat(window, dim=1)[:, -max_len:]  # (B, T)
+            unread = torch.cat(window, dim=1)[:, -max_len:]  # (B, T) or (B, T, C)
             window = [unread]
             if cache is not None:
                 cache.reset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UnableError, UsageError
 
 INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -30,15 +31,15 @@ def usable_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> Tensor:
+def checked_tokens(tokens: Tensor, config: ModelConfig, *, max_len: int | None) -> Tensor:
     """Return ``tokens`` in a dtype that ``nn.Embedding`` accepts.
 
     Ids are compared with the vocabulary on the CPU only. On a GPU, the comparison would synchronize with the device; on
     meta, tensors have no values.
 
     Args:
-        tokens: Ids (B, T), of a signed integer dtype or uint8.
-        vocab_size: Ids must be in 0..vocab_size - 1.
+        tokens: Ids (B, T), or (B, T, C) with several codebooks, of a signed integer dtype or uint8.
+        config: Uses vocab_size, above all ids, and embedding.n_codebooks.
         max_len: Maximum T; None for no limit.
 
     Returns:
@@ -47,20 +48,22 @@ def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> T
     Raises:
         ValueError: If the dtype, shape or an id is invalid.
     """
-    _require_tensor("tokens", tokens, "integer ids (B, T)")
+    n_codebooks = config.embedding.n_codebooks
+    expected = "(B, T)" if n_codebooks == 1 else f"(B, T, {n_codebooks})"
+    _require_tensor("tokens", tokens, f"integer ids {expected}")
     if tokens.dtype not in INTEGER_DTYPES:
-        raise ValueError(f"tokens must be integer ids (B, T), int64 or int32, not {_dtype(tokens)}")
-    if tokens.dim() != 2:
-        raise ValueError(f"tokens must have shape (B, T), not {_shape(tokens)}")
+        raise ValueError(f"tokens must be integer ids {expected}, int64 or int32, not {_dtype(tokens)}")
+    if tokens.dim() < 2 or tokens.shape[2:] != (() if n_codebooks == 1 else (n_codebooks,)):
+        raise ValueError(f"tokens must have shape {expected}, not {_shape(tokens)}")
     if tokens.numel() == 0:
         raise ValueError(f"tokens must hold at least one id, but have shape {_shape(tokens)}")
     if max_len is not None and tokens.shape[1] > max_len:
         raise ValueError(f"tokens have length {tokens.shape[1]}, but max_len is {max_len}")
     if tokens.device.type == "cpu":
         lowest, highest = (int(bound) for bound in tokens.aminmax())
-        if lowest < 0 or highest >= vocab_size:
+        if lowest < 0 or highest >= config.vocab_size:
             wrong = lowest if lowest < 0 else highest
-            raise ValueError(f"token id {wrong} is outside the vocabulary, 0..{vocab_size - 1}")
+            raise ValueError(f"token id {wrong} is outside the vocabulary, 0..{config.vocab_size - 1}")
     return tokens if tokens.dtype in (torch.int64, torch.int32) else tokens.long()
 
 
@@ -70,7 +73,7 @@ def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
     Args:
         mask: (T, T), (B, T, T) or (B, 1, T, T) with queries as rows and keys as columns. Boolean (True where a query
             may attend) or floating (added to the scores before the softmax).
-        tokens: The ids (B, T) the mask is for.
+        tokens: The ids the mask is for, (B, T) or (B, T, C).
         dtype: The model's dtype, to which a floating mask is cast.
 
     Returns:
@@ -84,7 +87,7 @@ def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
         raise ValueError(
             f"mask must be boolean (True may attend) or floating (added to the scores), not {_dtype(mask)}"
         )
-    batch, length = tokens.shape
+    batch, length = tokens.shape[:2]
     square = (length, length)
     if mask.shape not in (square, (batch, *square), (batch, 1, *square)):
         expected = f"{square}, {(batch, *square)} or {(batch, 1, *square)}"

@@ -158,19 +158,19 @@ class TinyTransformerLM(nn.Module):
         """Return the outputs of the head: with an LM head the next-token logits at each position.
 
         Args:
-            tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
+            tokens: Ids (B, T) or (B, T, C), T <= max_len, int64 or another integer dtype.
             mask: Replaces the causal and sliding-window masks: boolean (True may attend) or added to the scores;
                 (T, T), (B, T, T) or (B, 1, T, T). Attention returns zeros for a fully masked query.
 
         Returns:
-            Logits (B, T, V); scores of the labels, (B, T, L) to classify tokens, or (B, L) at the last token to
-            classify sequences; without a head, hidden states (B, T, D).
+            Logits (B, T, V) or (B, T, C, V); scores of the labels, (B, T, L) to classify tokens, or (B, L) at the last
+            token to classify sequences; without a head, hidden states (B, T, D).
 
         Raises:
             ValueError: If tokens or mask have an invalid dtype or shape, an id is outside the vocabulary, or a mask is
                 given to a model with mixers other than attention or with channel mixing.
         """
-        tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
+        tokens = checked_tokens(tokens, self.config, max_len=self.config.max_len)
         if mask is not None:
             self._require_attention()
             mask = checked_mask(mask, tokens=tokens, dtype=self.dtype)
@@ -188,11 +188,11 @@ class TinyTransformerLM(nn.Module):
                 raise ValueError("a mask applies to attention only; this model has layers of channel mixing")
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Map vectors (..., D) after the final norm to logits (..., V).
+        """Map vectors (..., D) after the final norm to logits (..., V), or (..., C, V) with several codebooks.
 
         With a classification head, return scores of the labels (..., L); without a head, the vectors.
         """
-        head = self.config.head
+        head, n_codebooks = self.config.head, self.config.embedding.n_codebooks
         if head.kind == "none":
             return hidden
         if head.dense:
@@ -200,7 +200,9 @@ class TinyTransformerLM(nn.Module):
         if head.kind != "lm":
             scores: Tensor = self.score(hidden)  # (..., L)
             return scores
-        logits: Tensor = self.lm_head(hidden)  # (..., V)
+        logits: Tensor = self.lm_head(hidden)  # (..., C · V)
+        if n_codebooks > 1:
+            logits = logits.view(*hidden.shape[:-1], n_codebooks, -1)  # (..., C, V)
         scale, cap = head.logit_scale, head.logit_softcap
         if scale != 1:
             logits = logits * scale  # (..., V)
@@ -210,7 +212,7 @@ class TinyTransformerLM(nn.Module):
         """Return the input of the head; arguments are not validated.
 
         Args:
-            tokens: Ids (B, T), int64 or int32.
+            tokens: Ids (B, T) or (B, T, C), int64 or int32.
             mask: Replaces the causal and sliding-window masks; (B or 1, 1, T, T).
             cache: KV cache of the positions before ``tokens``; the positions of ``tokens`` are appended to it.
 
@@ -221,14 +223,15 @@ class TinyTransformerLM(nn.Module):
         return self.ln_f(x) if self.config.norm.is_final else x  # (B, T, D)
 
     def multi_token_logits(self, tokens: Tensor) -> Iterator[Tensor]:
-        """Yield the logits (B, T, V) of the next token, then of each multi-token prediction module, for training.
+        """Yield the logits of the next token, then of each multi-token prediction module, for training.
 
-        Position t of module k predicts the token at position t + k + 1; its last k positions lack the embedding of the
-        token k positions ahead, so their logits belong to no token. The logits of a module are computed when they are
-        asked for, so that the loss of one can free them before the next.
+        They are (B, T, V), or (B, T, C, V) with several codebooks. Position t of module k predicts the token at
+        position t + k + 1; its last k positions lack the embedding of the token k positions ahead, so their logits
+        belong to no token. The logits of a module are computed when they are asked for, so that the loss of one can
+        free them before the next.
 
         Args:
-            tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
+            tokens: Ids (B, T) or (B, T, C), T <= max_len, int64 or another integer dtype.
 
         Raises:
             ValueError: If tokens have an invalid dtype or shape, or an id is outside the vocabulary.
@@ -236,7 +239,7 @@ class TinyTransformerLM(nn.Module):
         References:
             DeepSeek-AI 2024 (DeepSeek-V3), section 2.2, https://arxiv.org/abs/2412.19437
         """
-        tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
+        tokens = checked_tokens(tokens, self.config, max_len=self.config.max_len)
         return self._multi_token_logits(tokens)
 
     def _multi_token_logits(self, tokens: Tensor) -> Iterator[Tensor]:
@@ -333,25 +336,26 @@ class TinyTransformerLM(nn.Module):
         """Continue each sequence by sampling, in evaluation mode.
 
         Args:
-            start_tokens: Ids (B, T) of an integer dtype; only the last max_len tokens are used.
+            start_tokens: Ids (B, T) or (B, T, C) of an integer dtype; only the last max_len tokens are used.
             max_new_tokens: Number of tokens to append, n >= 0.
             temperature: Divides the logits; 0 selects the most likely token.
             top_k: Sample from the k most likely tokens only.
             top_p: Sample from the smallest set of most likely tokens whose probabilities sum to at least p; applied
                 after top_k.
             seed: Seed of a new generator; None uses torch's global generator.
-            stop_token: Ends a sequence, which is then padded with it; n is smaller once all have ended.
+            stop_token: Ends a sequence, which is then padded with it; n is smaller once all have ended. With several
+                codebooks, all of them must have it at once.
 
         Returns:
-            Ids (B, T + n), int64, on the device of ``start_tokens``.
+            Ids (B, T + n) or (B, T + n, C), int64, on the device of ``start_tokens``.
 
         Raises:
             ValueError: If an argument has an invalid type, shape or value, or the model is on meta or has no LM head.
             CapacityError: If the KV cache exceeds this machine's memory.
         """
         steps = self.stream(start_tokens, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
-        added = [tokens[:, None] for tokens in steps]  # n × (B, 1)
-        return torch.cat([start_tokens.long(), *added], dim=1)  # (B, T + n)
+        added = [tokens[:, None] for tokens in steps]  # n × (B, 1) or (B, 1, C)
+        return torch.cat([start_tokens.long(), *added], dim=1)  # (B, T + n) or (B, T + n, C)
 
     def stream(
         self,
@@ -363,7 +367,7 @@ class TinyTransformerLM(nn.Module):
         seed: int | None = None,
         stop_token: int | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the new tokens (B) of each step of :meth:`generate` as soon as they are sampled.
+        """Yield the new tokens (B) or (B, C) of each step of :meth:`generate` as soon as they are sampled.
 
         Takes the arguments of :meth:`generate`. Errors are raised by the call, not by the first step.
         """
@@ -414,7 +418,7 @@ class TinyTransformerLM(nn.Module):
             if config.head.dense:
                 self.head_transform = HeadTransform(config)
             if config.head.kind == "lm":
-                self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
+                self.lm_head = Linear(config.d_model, config.embedding_rows, bias=config.head.bias)
                 last = self._kind_of_layer[-1]
                 if config.head.n_mtp_layers:
                     self.mtp = nn.ModuleList(

@@ -61,21 +61,23 @@ class SamplingParams:
         return torch.Generator(device=device).manual_seed(self.seed)
 
     def sample(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Sample one token (B), int64, for each sequence from logits (B, V) of any floating dtype, in float32."""
+        """Sample one token (...), int64, from logits (..., V) of any floating dtype, in float32."""
         if self.temperature < GREEDY_BELOW or self.top_k == 1:
-            return logits.argmax(-1)  # (B)
-        logits = logits.float()  # (B, V)
-        scores = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # (B, V), no overflow at low temperatures
+            return logits.argmax(-1)  # (...)
+        logits = logits.float()  # (..., V)
+        scores = (
+            logits - logits.amax(-1, keepdim=True)
+        ) / self.temperature  # (..., V), no overflow at low temperatures
         if self.top_k is None and self.top_p is None:
-            return _draw(scores.softmax(-1), generator)  # (B)
+            return _draw(scores.softmax(-1), generator)  # (...)
         size = scores.shape[-1]
-        scores, ids = scores.topk(min(self.top_k or size, size))  # (B, k), most likely first
-        probabilities = scores.softmax(-1)  # (B, k)
+        scores, ids = scores.topk(min(self.top_k or size, size))  # (..., k), most likely first
+        probabilities = scores.softmax(-1)  # (..., k)
         if self.top_p is not None:
-            before = probabilities.cumsum(-1) - probabilities  # (B, k), sum of the more likely tokens
-            probabilities = probabilities.masked_fill(before >= self.top_p, 0.0)  # (B, k)
-        indices = _draw(probabilities, generator)  # (B)
-        return ids.gather(-1, indices[:, None])[:, 0]  # (B)
+            before = probabilities.cumsum(-1) - probabilities  # (..., k), sum of the more likely tokens
+            probabilities = probabilities.masked_fill(before >= self.top_p, 0.0)  # (..., k)
+        indices = _draw(probabilities, generator)  # (...)
+        return ids.gather(-1, indices[..., None])[..., 0]  # (...)
 
 
 def is_integer(value: object) -> bool:
@@ -88,9 +90,9 @@ def _is_real(value: object) -> bool:
 
 
 def _draw(weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return an index (B) for each row of ``weights`` (B, k), drawn with probabilities proportional to the weights.
+    """Return an index (...) for each row of ``weights`` (..., k), drawn with probabilities proportional to the weights.
 
     Uses the exponential race, as ``torch.multinomial`` does, but without its limit of 2²⁴ choices.
     """
-    times = torch.empty_like(weights).exponential_(generator=generator)  # (B, k)
-    return (weights / times).argmax(-1)  # (B)
+    times = torch.empty_like(weights).exponential_(generator=generator)  # (..., k)
+    return (weights / times).argmax(-1)  # (...)

@@ -69,11 +69,13 @@ def test_expert_gradients() -> None:
 
 
 def test_tied_embedding() -> None:
-    """Gemma 2 2B: 2 · ½ of 256,000 · 2,304 gradients of 2 bytes."""
+    """Gemma 2 2B: 2 · ½ of 256,000 · 2,304 gradients of 2 bytes, for each codebook."""
     for stage, there in ((0, True), (1, False), (12, True)):
         found = sent(job("gemma-2-2b"), stage, pipeline=13, data=2, micro_batches=2)
         assert ("embedding" in found) is there
-    assert sent(job("gemma-2-2b"), pipeline=13)["embedding"].sent_bytes == 256_000 * 2304 * 2
+    for n_codebooks in (1, 3):
+        found = sent(job("gemma-2-2b", f"embedding.n_codebooks={n_codebooks}"), pipeline=13)
+        assert found["embedding"].sent_bytes == n_codebooks * 256_000 * 2304 * 2
     assert "embedding" not in sent(job("gemma-2-2b"), data=2)
     assert "embedding" not in sent(job("llama-3-8b"), pipeline=2)
 

@@ -115,6 +115,12 @@ def test_sample_tokens(make_context: MakeContext, vocab_size: int, max_len: int)
         assert all(len(row.unique()) > 1 for row in tokens)
 
 
+def test_sample_tokens_of_codebooks(make_context: MakeContext) -> None:
+    tokens = make_context(embedding={"n_codebooks": 5}).tokens
+    assert tokens.shape[2] == 5
+    assert (tokens[:, 0] != tokens[:, 1]).all()
+
+
 def test_large_vocabulary(make_context: MakeContext) -> None:
     config = make_context().config.model_copy(update={"vocab_size": MAX_LOGITS // 8, "max_len": 99})
     assert sample_tokens(config, torch.device("cpu")).shape == (2, 4)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +69,21 @@ def test_altup(make_config: Make, check: Callable[..., CheckReport]) -> None:
         block={"altup_streams": 3, "laurel_rank": 4}, embedding={"d_per_layer": 4}, feed_forward=feed_forward
     )
     assert failures(check(config)) == {}
+
+
+@pytest.mark.parametrize("fields", [{}, {"tie_weights": False}, {"head": {"n_mtp_layers": 1}}])
+def test_codebooks(fields: dict[str, Any], make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """Statements name the shapes, with an LM head and with another one."""
+    embedding = {"embedding": {"n_codebooks": 3}}
+    report = check(make_config(**embedding, **fields))
+    assert (report.failed, report.skipped) == (0, 0)
+    shape = next(result for result in report.checks if result.name == "logits-shape")
+    assert shape.statement == "ids (B, T, C) give finite logits (B, T, C, V)"
+    classifier = make_config(**embedding, tie_weights=False, head={"kind": "token_classification", "n_labels": 3})
+    report = check(classifier)
+    assert report.failed == 0
+    shape = next(result for result in report.checks if result.name == "outputs-shape")
+    assert shape.statement == "ids (B, T, C) give finite scores (B, T, L)"
 
 
 def test_names_and_statements(make_config: Make) -> None:

@@ -3,9 +3,9 @@
 GPUs are numbered node by node, and a group takes every ``stride``-th GPU: a tensor-parallel group consists of
 neighboring GPUs (stride 1), a data-parallel group does not.
 
-Shapes: B batch_size, T seq_len, D d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size. A ring all-gather or
-reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that (Patarasuk and Yuan 2009,
-https://doi.org/10.1016/j.jpdc.2008.09.002).
+Shapes: B batch_size, T seq_len, D d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size, C n_codebooks. A ring
+all-gather or reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that (Patarasuk and Yuan
+2009, https://doi.org/10.1016/j.jpdc.2008.09.002).
 """
 
 from __future__ import annotations
@@ -132,11 +132,11 @@ def _shared_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout,
     """
     is_shared = config.tie_weights or config.head.n_mtp_layers > 0
     has_copy = is_shared and layout.pipeline > 1 and stage in (0, layout.pipeline - 1)
-    rows = -(-config.vocab_size // layout.tensor)  # padded V per GPU
+    rows = -(-config.embedding_rows // layout.tensor)  # padded C·V per GPU
     if config.head.n_mtp_layers and config.position.kind == "learned":
         rows += config.position.offset + config.max_len
     n = 2
-    gradient = rows * config.d_model * setup.grad_element_bytes  # V × D
+    gradient = rows * config.d_model * setup.grad_element_bytes  # C·V × D
     sent = ALL_REDUCE * gradient * (n - 1) // n if has_copy else 0
     stride = layout.n_gpus // layout.pipeline * (layout.pipeline - 1)  # from the first stage to the last
     return Traffic("embedding", sent, n, stride, None, "reduce the gradient of the shared embedding")

@@ -26,7 +26,8 @@ def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
 def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors that ``model/embedding.py:TransformerEmbedding.forward`` saves."""
     config = run.config
-    yield SavedTensor("tokens", "embedding", run.tokens * INT64_BYTES, "sequence")  # B × T
+    ids = run.tokens * config.embedding.n_codebooks  # B × T, of each codebook
+    yield SavedTensor("tokens", "embedding", ids * INT64_BYTES, "sequence")
     elements = run.tokens * config.d_model  # B × T × D
     if config.embedding.norm:
         embedded = SavedTensor("embedded", "embedding", elements * run.element_bytes, "sequence")
@@ -287,6 +288,8 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     sharding: Sharding = "tensor" if config.has_lm_head else "sequence" if run.loss_inputs == run.outputs else "none"
     yield SavedTensor("log-probabilities", "loss", run.loss_inputs * run.upcast_bytes, sharding)
     targets = run.loss_inputs // config.n_outputs  # B × T, or B
+    if config.has_lm_head:
+        targets *= config.embedding.n_codebooks
     yield SavedTensor("targets", "loss", targets * INT64_BYTES, "none" if sharding == "none" else "sequence")
     # scalar: number of targets that are not ignored
     yield SavedTensor("total weight", "loss", run.upcast_bytes, "none")

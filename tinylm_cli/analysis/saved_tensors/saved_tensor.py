@@ -57,7 +57,7 @@ class ForwardPass(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """Elements of the head's outputs at all tokens: B · T · V logits, B · T · L scores, or 0 without a head."""
+        """Elements of the head's outputs at all tokens: B · T · C · V logits, B · T · L scores, or 0 without a head."""
         return self.tokens * self.config.n_outputs
 
     @property

@@ -24,6 +24,7 @@ def causality_gradient(context: CheckContext) -> Outcome:
     if length == 1:
         return skip("with max_len 1 no position has a later one")
     logits, embedded = _logits_from_embedding(context)
+    logits = logits.flatten(2)  # (B, T, V), with several codebooks (B, T, C · V)
     weights = torch.randn(logits.shape[2], generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")  # (V)
     leaks, flows = [], []
     for position in sorted({0, length // 2, length - 2, length - 1}):

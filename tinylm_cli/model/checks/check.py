@@ -40,8 +40,9 @@ class OutputTerms(NamedTuple):
 
     one: str
     several: str
-    shape: str  # V vocab_size, L n_labels
+    shape: str  # V vocab_size, C n_codebooks, L n_labels
     initial_loss: str = ""  # of equal probabilities; empty without a head
+    tokens: str = "(B, T)"  # shape of the ids
 
 
 _SCORES = OutputTerms("score", "scores", "(B, L)", "ln L")
@@ -78,7 +79,7 @@ class CheckContext:
         seed: Seed of the initialization.
         newly_initialized: Whether the weights were initialized with this seed rather than loaded.
         closed_form: The expected parameters.
-        tokens: Ids (B, T), the same for every model with this vocabulary and max_len.
+        tokens: Ids (B, T) or (B, T, C), the same for every model with this vocabulary, max_len and codebooks.
     """
 
     model: TinyTransformerLM
@@ -95,7 +96,11 @@ class CheckContext:
     @property
     def terms(self) -> OutputTerms:
         """The names of the model's outputs."""
-        return OUTPUT_TERMS[self.config.head.kind]
+        terms = OUTPUT_TERMS[self.config.head.kind]
+        if self.config.embedding.n_codebooks == 1:
+            return terms
+        shape = "(B, T, C, V)" if self.config.has_lm_head else terms.shape
+        return terms._replace(tokens="(B, T, C)", shape=shape)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -162,9 +167,10 @@ class CheckContext:
         )
 
     def outputs(self, tokens: Tensor) -> Tensor:
-        """Return the outputs of the head at every position of ids (B, T): logits (B, T, V), scores, or hidden states.
+        """Return the outputs of the head at every position of ids: logits (B, T, V), scores, or hidden states.
 
-        The model itself returns the scores of a sequence at its last position only.
+        With several codebooks, ids are (B, T, C) and logits (B, T, C, V). The model itself returns the scores of a
+        sequence at its last position only.
         """
         of_one_position = self.config.head.kind == "sequence_classification"
         outputs: Tensor = self.model.logits(self.model.hidden(tokens)) if of_one_position else self.model(tokens)
@@ -200,11 +206,14 @@ class CheckContext:
 
 
 def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:
-    """Return random ids (B, T) of a length suitable for the model, at least two different ones per sequence."""
-    longest = max(MAX_LOGITS // (BATCH_SIZE * config.vocab_size), 2)
-    shape = (BATCH_SIZE, min(config.max_len, SEQ_LEN, longest))
+    """Return random ids of a length suitable for the model, at least two different ones per sequence and codebook.
+
+    Their shape is (B, T), or (B, T, C) with several codebooks.
+    """
+    longest = max(MAX_LOGITS // (BATCH_SIZE * config.embedding_rows), 2)
+    shape = config.tokens_shape(BATCH_SIZE, min(config.max_len, SEQ_LEN, longest))
     generator = torch.Generator(device="cpu").manual_seed(0)
-    tokens = torch.randint(config.vocab_size, shape, generator=generator, device="cpu")  # (B, T)
+    tokens = torch.randint(config.vocab_size, shape, generator=generator, device="cpu")  # (B, T) or (B, T, C)
     tokens[:, 1:2] = (tokens[:, :1] + 1) % config.vocab_size
     return tokens.to(device)
 

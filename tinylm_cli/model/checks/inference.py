@@ -17,9 +17,9 @@ SHORT_MAX_LEN = 32
 """Models up to this max_len are decoded past it, so that the context window slides."""
 
 
-@check("logits-shape", "ids (B, T) give finite logits (B, T, V)")
+@check("logits-shape", "ids {tokens} give finite logits {shape}")
 def logits_shape(context: CheckContext) -> Outcome:
-    """Run the full batch, and a single token."""
+    """Run the full batch, and a single position."""
     for tokens in (context.tokens[:1, :1], context.tokens):
         logits = context.logits(tokens)  # (B, T, V)
         if outcome := _wrong_output(context, tokens, logits, (*tokens.shape, context.config.vocab_size)):
@@ -27,7 +27,7 @@ def logits_shape(context: CheckContext) -> Outcome:
     return passed_if(True, f"{_shape(tokens.shape)} gives {_shape(logits.shape)}")
 
 
-@check("outputs-shape", "ids (B, T) give finite {several} {shape}")
+@check("outputs-shape", "ids {tokens} give finite {several} {shape}")
 def outputs_shape(context: CheckContext) -> Outcome:
     """Run the full batch, and a single token, through a model without an LM head."""
     config = context.config

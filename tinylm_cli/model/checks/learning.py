@@ -42,22 +42,22 @@ def initial_loss(context: CheckContext) -> Outcome:
     """
     if not context.newly_initialized:
         return skip("loaded weights are not expected to predict uniformly")
-    n_outputs = context.config.n_outputs
+    logits, embedded, residual = _logits_and_residuals(context)
+    n_outputs = logits.shape[-1]  # V, or L
     if n_outputs == 1:
         size = "vocab_size" if context.config.has_lm_head else "head.n_labels"
         return skip(f"with {size} 1 there is nothing to predict")
-    logits, embedded, residual = _logits_and_residuals(context)
     excess = loss_above_uniform(logits)
     measured = f"ln {n_outputs} + {excess:.3f}"
     if context.config.tie_weights:
-        read = context.tokens[:, :, None].cpu()  # (B, T, 1)
+        read = context.tokens[..., None].cpu()  # (B, T, 1) or (B, T, C, 1)
         if context.config.norm.is_final and not context.config.head.dense:
-            found = float(logits.gather(2, read).mean())
+            found = float(logits.gather(-1, read).mean())
             expected, margin = _input_token_logit(context, embedded, residual)
             measured += f"; input logit {found:.2f}, expected {expected:.2f}"
             if not abs(found - expected) <= margin:
                 return passed_if(False, measured, abs(found - expected), margin)
-        others = torch.ones_like(logits, dtype=torch.bool).scatter(2, read, value=False)
+        others = torch.ones_like(logits, dtype=torch.bool).scatter(-1, read, value=False)
         excess = loss_above_uniform(logits[others].view(*context.tokens.shape, n_outputs - 1))
     limit = uniform_loss_margin(context) + TOLERANCE[context.dtype]
     return passed_if(excess <= limit, measured, excess, limit)
@@ -71,7 +71,7 @@ def uniform_loss_margin(context: CheckContext) -> float:
 
 
 def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits (B, T, V), the input of the blocks (B, T, D) and the input of the final norm (B, T, D).
+    """Return logits (B, T, V) or (B, T, C, V), and the inputs (B, T, D) of the blocks and of the final norm.
 
     Without a final norm, the last is the input of the last block.
     """
@@ -114,12 +114,16 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     embedded = embedded * math.prod(skips) * _norms_of_the_stream(context)  # (B, T, D)
     if norm.kind == "layernorm":
         embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each
-    rows = context.model.lm_head.weight.detach().cpu().double()[context.tokens.cpu()]  # (B, T, D)
-    own = head.logit_scale * (embedded * rows).sum(-1) / (residual.square().mean(-1) + norm.eps).sqrt()  # (B, T)
+    read, n_codebooks = context.tokens.cpu(), context.config.embedding.n_codebooks
+    if n_codebooks > 1:
+        read = read + context.config.vocab_size * torch.arange(n_codebooks)  # (B, T, C)
+    rows = context.model.lm_head.weight.detach().cpu().double()[read]  # (B, T, D) or (B, T, C, D)
+    normed = embedded / (residual.square().mean(-1, keepdim=True) + norm.eps).sqrt()  # (B, T, D)
+    own = head.logit_scale * torch.einsum("btd,bt...d->bt...", normed, rows)  # (B, T) or (B, T, C)
     cap = head.logit_softcap
     expected = float((own if cap is None else cap * torch.tanh(own / cap)).mean())
-    counts = Counter(context.tokens.flatten().tolist()).values()
-    of_mean = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens
+    counts = Counter(read.flatten().tolist()).values()
+    of_mean = math.hypot(*counts) / read.numel()  # 1/√n for n different tokens
     return expected, of_mean * 6 * context.initial_logit_std + TOLERANCE[context.dtype] * abs(expected)
 
 
@@ -128,7 +132,7 @@ def _norms_of_the_stream(context: CheckContext) -> Tensor:
 
     With ``block.normed_residual``, the output of a norm before a sub-layer replaces its input in the residual addition.
     """
-    product = torch.ones(*context.tokens.shape, 1, dtype=torch.float64)  # (B, T, 1)
+    product = torch.ones(*context.tokens.shape[:2], 1, dtype=torch.float64)  # (B, T, 1)
 
     def multiply(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x = inputs[0].cpu().double()  # (B, T, D)
@@ -236,12 +240,14 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
 def _loss(model: TinyTransformerLM, tokens: Tensor) -> Tensor:
     """Return the loss of predicting ids of the other sequence, or labels made of them; MTP modules add theirs."""
     if model.config.head.n_mtp_layers:
-        targets = tokens.flip(1).roll(1, 0).flatten()  # (B·T)
-        losses = [functional.cross_entropy(each.flatten(0, 1), targets) for each in model.multi_token_logits(tokens)]
+        targets = tokens.flip(1).roll(1, 0).flatten()  # (B·T) or (B·T·C)
+        losses = [functional.cross_entropy(each.flatten(0, -2), targets) for each in model.multi_token_logits(tokens)]
         return torch.stack(losses).mean()
-    outputs: Tensor = model(tokens)  # (B, T, V), (B, T, L) or (B, L)
+    outputs: Tensor = model(tokens)  # (B, T, V), (B, T, C, V), (B, T, L) or (B, L)
     n_outputs = outputs.shape[-1]
-    targets = tokens.flip(1).roll(1, 0)  # (B, T)
+    targets = tokens.flip(1).roll(1, 0)  # (B, T) or (B, T, C)
+    if targets.dim() == outputs.dim():
+        targets = targets[..., 0]  # (B, T), labels of tokens with several codebooks
     if outputs.dim() == 2:
         targets = torch.arange(len(tokens), device=tokens.device)  # (B), the number of the sequence
     if n_outputs == 1:

@@ -176,6 +176,50 @@ class TestTokens:
         assert "--meta" in result.err
 
 
+class TestCodebooks:
+    WORDS = (*TOY, "--set", "embedding.n_codebooks=2")
+
+    def test_ids_of_each_position(self, here: Here) -> None:
+        found = report(here(*self.WORDS, "--tokens", "1,2 3,4 5,6", "--top-k", "2", "--format", "json"))
+        assert (found["tokens"], found["seq_len"], found["n_codebooks"]) == ([[1, 2, 3, 4, 5, 6]], 3, 2)
+        assert [candidate["codebook"] for candidate in found["candidates"]] == [0, 0, 1, 1]
+        assert found["stages"][0]["shape"] == [1, 3, 2]
+        assert report(here(*self.WORDS, "--format", "json"))["tokens"] == [[5, 5, 12, 12, 8, 8]]
+        drawn = report(here(*self.WORDS, "--random", "4x8", "--format", "json"))
+        assert drawn["stages"][0]["shape"] == [4, 8, 2]
+
+    def test_candidates_of_each_codebook(self, here: Here) -> None:
+        page = here(*self.WORDS, "--top-k", "1", columns=120).out
+        assert "sum of 2 token embeddings" in page
+        assert "logits of 2 codebooks, from the tied embedding" in page
+        first = page.splitlines().index("codebook  next token  probability")
+        assert [line.split()[0] for line in page.splitlines()[first + 1 : first + 3]] == ["0", "1"]
+        assert "codebook" not in here(*TOY).out
+
+    @pytest.mark.parametrize("command", ["forward", "generate"])
+    @pytest.mark.parametrize(
+        ("words", "message", "remedy"),
+        [
+            (
+                ["--tokens", "1,2,3"],
+                "3 token ids: not a multiple of embedding.n_codebooks 2",
+                "pass 2 ids for each position, one from each codebook",
+            ),
+            (
+                ["--text", "a"],
+                "--text: a model with several codebooks has no tokenizer",
+                "pass ids with --tokens, those of each position in turn",
+            ),
+        ],
+    )
+    def test_input_that_does_not_fit(
+        self, command: str, words: list[str], message: str, remedy: str, here: Here
+    ) -> None:
+        result = here(command, *self.WORDS[1:], *words, columns=200)
+        assert (result.code, result.out) == (2, "")
+        assert result.err == f"error: {message}\n  = help: {remedy}\n"
+
+
 class TestOptions:
     def test_top_k_sets_the_candidates(self, here: Here) -> None:
         for count in (1, 5, 256, 1000):

@@ -156,6 +156,30 @@ class TestSampling:
             assert len(ids(here, "--temperature", temperature)) == 20
 
 
+class TestCodebooks:
+    """One token of each codebook in each step."""
+
+    WORDS = (*TOY, "--set", "embedding.n_codebooks=2", "--tokens", "1,2 3,4", "-n", "3")
+
+    def test_ids_of_each_position(self, here: Here) -> None:
+        found = report(here(*self.WORDS, "--format", "json"))
+        assert (found["prompt"], found["n_codebooks"], found["text"]) == ([1, 2, 3, 4], 2, None)
+        assert len(found["generated"]) == 6
+        page = here(*self.WORDS).out.splitlines()
+        pairs = " ".join(f"{first},{second}" for first, second in zip(*[iter(found["generated"])] * 2, strict=True))
+        assert page[:4] == ["toy  prompt of 2 tokens", "", "prompt: 1,2 3,4", f"generated: {pairs}"]
+        assert page[-1].startswith("3 tokens, --max-new-tokens reached")
+
+    def test_ids_stream(self, here: Here, on_terminal: Here) -> None:
+        assert here(*self.WORDS).out.splitlines()[3] in on_terminal(*self.WORDS, env={"NO_COLOR": "1"}).out
+
+    def test_stop_token_of_all_codebooks(self, here: Here) -> None:
+        usual = report(here(*self.WORDS, "--format", "json"))["generated"]
+        assert report(here(*self.WORDS, "--stop-token", str(usual[0]), "-f", "json"))["generated"] == usual
+        found = report(here(*self.WORDS, "--set", "vocab_size=1", "--tokens", "0,0", "--stop-token", "0", "-f", "json"))
+        assert (found["generated"], found["stopped"]) == ([0, 0], "stop_token")
+
+
 def test_device_and_dtype(here: Here) -> None:
     assert here(*TOY, "--device", "abacus").err.startswith("error: --device abacus: expected cpu, cuda or mps\n")
     here("build", "--config", "toy.yaml", "--save", "model")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 TokensOption = Annotated[
     str | None,
     option(
-        "Token ids separated by commas or spaces, @FILE, or - for standard input; without a value: 5,12,8.",
+        "Token ids separated by commas or spaces, @FILE, or - for standard input; without a value: 5,12,8. With several"
+        " codebooks, the ids of each position in turn.",
         panel=INPUT_PANEL, metavar="IDS|@FILE|-",
     ),
 ]  # fmt: skip
@@ -94,11 +95,12 @@ def forward(
     from tinylm_cli.model.forward_trace import run_forward
     from tinylm_cli.render.views.forward import forward_view
 
+    shape = loaded.config.tokens_shape(batch_size, seq_len)
     if ids:
-        batch = torch.tensor([ids], device=module.device)
+        batch = torch.tensor(ids, device=module.device).view(shape)
     else:
         rng = torch.Generator().manual_seed(model.seed)
-        batch = torch.randint(loaded.config.vocab_size, (batch_size, seq_len), generator=rng).to(module.device)
+        batch = torch.randint(loaded.config.vocab_size, shape, generator=rng).to(module.device)
     with working(f"running {loaded.name}"):
         report = run_forward(
             module,
@@ -134,4 +136,4 @@ def _input(
     if random is not None:
         return (*parse_sizes(random), ())
     ids = prompt_ids(tokens, text, config, tokenizer)
-    return 1, len(ids), ids
+    return 1, len(ids) // config.embedding.n_codebooks, ids

@@ -68,7 +68,8 @@ def generate(
     ] = None,
     top_p: TopPOption = None,
     stop_token: Annotated[
-        int | None, option("Stop after generating this token id.", panel=SAMPLING_PANEL, metavar="ID")
+        int | None,
+        option("Stop after generating this token id, in all codebooks at once.", panel=SAMPLING_PANEL, metavar="ID"),
     ] = None,
     device: DeviceOption = "cpu",
     to: PageOutput,
@@ -103,11 +104,13 @@ def generate(
     prompt = prompt_ids(tokens, text, loaded.config, tokenizer)
     from tinylm_cli.analysis.cpu_memory import decode_bytes
 
+    n_codebooks = loaded.config.embedding.n_codebooks
+    prompt_len = len(prompt) // n_codebooks
     request.require_memory_for(
-        decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype),
-        f"decoding {counted(min(len(prompt) + max_new_tokens - 1, loaded.config.max_len), 'token')}",
+        decode_bytes(loaded.config, prompt_len=prompt_len, max_new_tokens=max_new_tokens, dtype=request.dtype),
+        f"decoding {counted(min(prompt_len + max_new_tokens - 1, loaded.config.max_len), 'token')}",
     )
-    _note_sliding_window(len(prompt) + max_new_tokens - 1, request)
+    _note_sliding_window(prompt_len + max_new_tokens - 1, request)
     module = request.build()
 
     import torch
@@ -119,9 +122,9 @@ def generate(
     live = to.format_ == "text" and to.output is None and is_terminal(sys.stdout)
     terminal = terminal_of(sys.stdout)
     if live:
-        opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
+        opening = opening_view(loaded.name, prompt, text, n_codebooks=n_codebooks, untrained=weights is None)
         write_stdout(to_text(opening, terminal) + GENERATED)
-    start = torch.tensor([prompt], device=module.device)
+    start = torch.tensor(prompt, device=module.device).view(loaded.config.tokens_shape(1, prompt_len))
     began = time.perf_counter()
     steps = module.stream(start, max_new_tokens, temperature, top_k, top_p, model.seed, stop_token)
     generated = _collect(steps, _live_writer(terminal, tokenizer if text is not None else None) if live else None)
@@ -130,12 +133,13 @@ def generate(
         name=loaded.name,
         source=loaded.source,
         untrained=weights is None,
+        n_codebooks=n_codebooks,
         prompt=prompt,
         generated=generated,
         text=None if tokenizer is None else tokenizer.decode((*prompt, *generated)),
-        stopped="stop_token" if stop_token is not None and generated[-1] == stop_token else "length",
+        stopped="stop_token" if set(generated[-n_codebooks:]) == {stop_token} else "length",
         milliseconds=seconds * 1000,
-        tokens_per_second=len(generated) / seconds,
+        tokens_per_second=len(generated) / n_codebooks / seconds,
     )
     return CommandOutput(
         report,
@@ -157,26 +161,27 @@ def _note_sliding_window(length: int, request: ModelRequest) -> None:
         )
 
 
-def _collect(steps: Iterable[Tensor], write: Callable[[int], None] | None) -> tuple[int, ...]:
-    generated = []
+def _collect(steps: Iterable[Tensor], write: Callable[[list[int]], None] | None) -> tuple[int, ...]:
+    generated: list[int] = []
     for step in steps:
-        token = int(step[0])
-        generated.append(token)
+        ids = step[0].reshape(-1).tolist()  # one of each codebook
+        generated += ids
         if write is not None:
-            write(token)
+            write(ids)
     if write is not None:
         write_stdout("\n")
     return tuple(generated)
 
 
-def _live_writer(terminal: Terminal, tokenizer: Tokenizer | None) -> Callable[[int], None]:
-    """Return a function that writes one token: as text if there is a tokenizer, else as an id."""
+def _live_writer(terminal: Terminal, tokenizer: Tokenizer | None) -> Callable[[list[int]], None]:
+    """Return a function that writes the ids of one position: as text if there is a tokenizer, else as ids."""
     decode = None if tokenizer is None else tokenizer.decoder()
     separator = ""
 
-    def write(token: int) -> None:
+    def write(ids: list[int]) -> None:
         nonlocal separator
-        write_stdout(for_terminal(decode(token), terminal) if decode is not None else f"{separator}{token}")
+        shown = f"{separator}{','.join(map(str, ids))}"
+        write_stdout(shown if decode is None else for_terminal(decode(ids[0]), terminal))
         separator = " "
 
     return write

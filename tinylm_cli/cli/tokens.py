@@ -12,6 +12,7 @@ from tinylm_cli.cli.argv import BARE_TOKENS
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.config.amounts import parse_length
 from tinylm_cli.errors import InputError, UnableError, UsageError
+from tinylm_cli.quantities import counted
 from tinylm_cli.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def tokenizer_of(
 ) -> Tokenizer | None:
     """Return the tokenizer of a model: the ``tokenizer.json`` in its folder, else bytes for a vocabulary of 256.
 
+    A model with several codebooks has none.
+
     Args:
         config: The config of the model.
         reference: ``--config``, which may be a folder.
@@ -57,6 +60,8 @@ def tokenizer_of(
     """
     from tinylm_cli.interop.tokenizer import TOKENIZER_FILE, open_tokenizer
 
+    if config.embedding.n_codebooks > 1:
+        return None  # ids of an audio codec
     folders = [Path(folder) for folder in (weights, reference) if folder not in (None, "-")]
     path = next((folder / TOKENIZER_FILE for folder in folders if _holds(folder, TOKENIZER_FILE)), None)
     try:
@@ -76,21 +81,31 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def course_tokens(config: ModelConfig) -> tuple[int, ...]:
-    """Return ``(5, 12, 8)`` modulo the vocabulary size, cut to max_len."""
-    return tuple(token % config.vocab_size for token in COURSE_TOKENS)[: config.max_len]
+    """Return ``(5, 12, 8)`` modulo the vocabulary size, cut to max_len; each id once for each codebook."""
+    tokens = COURSE_TOKENS[: config.max_len]
+    return tuple(token % config.vocab_size for token in tokens for _ in range(config.embedding.n_codebooks))
 
 
 def parse_tokens(argument: str, config: ModelConfig) -> tuple[int, ...]:
     """Return the ids in ``5,12,8`` or ``5 12 8``, in the file ``@path``, or on standard input for ``-``.
 
+    With several codebooks, the ids of each position follow each other.
+
     Raises:
         InputError: If the file or standard input cannot be read.
-        UsageError: If an entry is not an id of the vocabulary, or no ids are given.
+        UsageError: If an entry is not an id of the vocabulary, no ids are given, or a position lacks some.
     """
     entries = [entry for entry in _SEPARATORS.split(_read(argument)) if entry]
     if not entries:
         raise UsageError("no tokens given", help="for example --tokens 5,12,8")
-    return tuple(_id(entry, position, config.vocab_size) for position, entry in enumerate(entries))
+    ids = tuple(_id(entry, position, config.vocab_size) for position, entry in enumerate(entries))
+    n_codebooks = config.embedding.n_codebooks
+    if len(ids) % n_codebooks:
+        raise UsageError(
+            f"{counted(len(ids), 'token id')}: not a multiple of embedding.n_codebooks {n_codebooks}",
+            help=f"pass {n_codebooks} ids for each position, one from each codebook",
+        )
+    return ids
 
 
 def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[int, ...]:
@@ -100,6 +115,11 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
         InputError: If the tokenizer does not fit the model.
         UsageError: If the tokenizer is missing, or the text has no tokens.
     """
+    if config.embedding.n_codebooks > 1:
+        raise UsageError(
+            "--text: a model with several codebooks has no tokenizer",
+            help="pass ids with --tokens, those of each position in turn",
+        )
     if tokenizer is None:
         raise UsageError(
             f"--text: the model has no tokenizer, and vocab_size is {config.vocab_size:,}, not 256 (bytes)",

@@ -71,11 +71,12 @@ def run_forward(
 
     Args:
         model: The model, on any device.
-        tokens: Ids (B, T), T <= max_len; moved to the model's device.
+        tokens: Ids (B, T) or (B, T, C), T <= max_len; moved to the model's device.
         name: The model's name.
         source: Source of its config.
         untrained: Whether its weights are untrained.
-        top_k: Number of most likely next tokens to report, >= 0; V is the maximum. Without an LM head, none are.
+        top_k: Number of most likely next tokens to report, of each codebook, >= 0; V is the maximum. Without an LM
+            head, none are.
         echo_tokens: Whether the report includes the ids.
         decode: Returns the text of ids, for the candidates; None without a tokenizer.
 
@@ -88,12 +89,13 @@ def run_forward(
     stages, outputs = trace_forward(model, tokens)
     config, values = model.config, model.device.type != "meta"
     predicts = values and config.has_lm_head
-    candidates = _candidates(outputs[0, -1], top_k, decode) if predicts else ()
+    logits = outputs[0, -1].view(-1, config.vocab_size) if predicts else ()  # (C, V)
+    candidates = tuple(each for codebook in enumerate(logits) for each in _candidates(*codebook, top_k, decode))
     loss = _loss(outputs, tokens) if predicts and tokens.shape[1] > 1 else None
     # of the last token: the scores are (B, T, L), or (B, L) to classify sequences
     classifies = values and config.head.kind not in ("lm", "none")
     scores = tuple(outputs[0].reshape(-1, config.n_outputs)[-1].tolist()) if classifies else ()
-    del outputs  # free memory for the timed passes
+    del outputs, logits  # free memory for the timed passes
     seconds = _seconds(model, tokens) if values else None
     return ForwardReport(
         name=name,
@@ -101,27 +103,30 @@ def run_forward(
         untrained=untrained,
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
-        tokens=tuple(map(tuple, tokens.tolist())) if values and echo_tokens else (),
+        tokens=tuple(map(tuple, tokens.flatten(1).tolist())) if values and echo_tokens else (),
         batch_size=tokens.shape[0],
         seq_len=tokens.shape[1],
         vocab_size=config.vocab_size,
+        n_codebooks=config.embedding.n_codebooks,
         stages=stages,
         candidates=candidates,
         scores=scores,
         loss=loss,
         uniform_loss=math.log(config.vocab_size) if config.has_lm_head else None,
         milliseconds=None if seconds is None else 1000 * seconds,
-        tokens_per_second=None if seconds is None else tokens.numel() / seconds,
+        tokens_per_second=None if seconds is None else tokens.shape[0] * tokens.shape[1] / seconds,
     )
 
 
-def _candidates(logits: Tensor, top_k: int, decode: Callable[[Sequence[int]], str] | None) -> tuple[Candidate, ...]:
+def _candidates(
+    codebook: int, logits: Tensor, top_k: int, decode: Callable[[Sequence[int]], str] | None
+) -> tuple[Candidate, ...]:
     """Return the most likely tokens by logits (V), best first, ties by id; empty if a logit is not finite."""
     if not logits.isfinite().all():
         return ()
     probabilities, ids = logits.cpu().double().softmax(-1).topk(min(top_k, len(logits)))  # (k), (k)
     found = [
-        Candidate(token, probability, None if decode is None else _text(decode([token])))
+        Candidate(token, probability, None if decode is None else _text(decode([token])), codebook)
         for token, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
     ]
     return tuple(sorted(found, key=lambda candidate: (-candidate.probability, candidate.token)))
@@ -135,13 +140,16 @@ def _text(decoded: str) -> str | None:
 def _loss(logits: Tensor, tokens: Tensor) -> float:
     """Return the mean cross-entropy, in nats, of ``tokens[:, 1:]`` (B, T-1) given ``logits[:, :-1]`` (B, T-1, V).
 
+    With several codebooks, it is the mean over them: ids (B, T, C), logits (B, T, C, V).
+
     It is computed in float32 or wider, one sequence at a time, because log-probabilities are the largest tensor if the
     vocabulary is large.
     """
     total = 0.0
     for scores, ids in zip(logits, tokens, strict=True):
-        scores = scores[:-1] if scores.dtype == torch.float64 else scores[:-1].float()  # (T-1, V)
-        total += float(functional.cross_entropy(scores, ids[1:].long(), reduction="sum"))
+        scores = scores[:-1].flatten(0, -2)  # (T-1, V) or ((T-1) · C, V)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        total += float(functional.cross_entropy(scores, ids[1:].flatten().long(), reduction="sum"))
     return total / tokens[:, 1:].numel()
 
 
@@ -164,7 +172,7 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
 
     Args:
         model: The model, on any device; on meta, the stages have shapes but no values.
-        tokens: Ids (B, T) on the model's device, T <= max_len.
+        tokens: Ids (B, T) or (B, T, C) on the model's device, T <= max_len.
 
     Returns:
         The stages in execution order, and the outputs, such as logits (B, T, V). Stages inside the embedding or a
@@ -225,7 +233,9 @@ def mean_and_std(values: Tensor) -> tuple[float, float, bool] | tuple[None, None
 def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     """Yield the name and a description of each traced module."""
     config = model.config
-    yield "embedding.token_embedding", f"token embedding{_scale(config.embedding.multiplier)}"
+    n_codebooks = config.embedding.n_codebooks
+    looked_up = "token embedding" if n_codebooks == 1 else f"sum of {n_codebooks} token embeddings"
+    yield "embedding.token_embedding", f"{looked_up}{_scale(config.embedding.multiplier)}"
     yield "embedding.positional_encoding", POSITIONS[config.position.kind]
     if config.embedding.norm:
         yield "embedding.norm", NORMS[config.norm.kind]
@@ -247,7 +257,8 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     if config.head.dense:
         yield "head_transform", f"dense layer, {NORMS[config.norm.kind]}"
     if config.head.kind == "lm":
-        yield "lm_head", "logits, from the tied embedding" if config.tie_weights else "logits"
+        logits = "logits" if n_codebooks == 1 else f"logits of {n_codebooks} codebooks"
+        yield "lm_head", f"{logits}, from the tied embedding" if config.tie_weights else logits
     elif config.head.kind != "none":
         yield "score", f"scores of {counted(config.head.n_labels, 'label')}"
 

@@ -25,6 +25,7 @@ class Candidate(Record):
     probability: float  # Its probability after softmax over the vocabulary, 0 to 1.
     # Its text; None for a special token, a part of a character, or a model without a tokenizer.
     text: str | None = None
+    codebook: int = 0  # The codebook whose next token it is, from 0.
 
 
 class ForwardReport(Record):
@@ -35,13 +36,16 @@ class ForwardReport(Record):
     untrained: bool  # Whether the weights were initialized, not loaded.
     device: str  # Device of the weights.
     dtype: str  # Data type of the weights.
-    tokens: tuple[tuple[int, ...], ...]  # The input ids, (B, T); empty for ``--random`` and on meta.
+    # The input ids, (B, T), with several codebooks (B, T · C), position by position; empty for ``--random`` and on
+    # meta.
+    tokens: tuple[tuple[int, ...], ...]
     batch_size: int  # B.
     seq_len: int  # T.
     vocab_size: int  # V.
+    n_codebooks: int  # C, the ids of each position.
     stages: tuple[Stage, ...]  # Every stage in the order it ran.
-    # Most likely next tokens of the first sequence, best first; empty on meta, without an LM head, and if logits are
-    # not finite.
+    # Most likely next tokens of the first sequence, for each codebook, best first; empty on meta, without an LM head,
+    # and if logits are not finite.
     candidates: tuple[Candidate, ...]
     # Scores of the labels at the last token of the first sequence; empty on meta, and without a classification head.
     scores: tuple[float, ...]

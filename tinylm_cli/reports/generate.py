@@ -11,10 +11,11 @@ class GenerateReport(Record):
     name: str  # The model's name.
     source: str  # Source of its config.
     untrained: bool  # Whether the weights were initialized, not loaded.
-    prompt: tuple[int, ...]  # The ids of the prompt.
-    generated: tuple[int, ...]  # The generated ids.
+    n_codebooks: int  # C, the ids of each position.
+    prompt: tuple[int, ...]  # The ids of the prompt, T · C, position by position.
+    generated: tuple[int, ...]  # The generated ids, likewise.
     # Both decoded, by the folder's tokenizer.json, or as UTF-8 bytes if the vocabulary is bytes (256); else None.
     text: str | None
     stopped: str  # ``length`` or ``stop_token``.
     milliseconds: float  # Time from first to last token, prompt included.
-    tokens_per_second: float  # Generated tokens over that time.
+    tokens_per_second: float  # Generated positions over that time.

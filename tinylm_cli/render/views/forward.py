@@ -87,7 +87,9 @@ def _stage(stage: Stage) -> Row:
 
 def _candidates(report: ForwardReport) -> Table:
     only_ids = all(candidate.text is None for candidate in report.candidates)
+    codebook = (field("codebook", "codebook", str, right=True),) if report.n_codebooks > 1 else ()
     columns = (
+        *codebook,
         computed("next token", "token", lambda each: Cell(_token_text(each), "name", str(each.token)), right=only_ids),
         field("probability", "probability", lambda share: percent(share, 2)),
         bar("probability"),

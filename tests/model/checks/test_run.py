@@ -247,6 +247,16 @@ def test_every_architecture_passes(check: Callable[..., CheckReport], config: Mo
     assert failures(check(config, dtype=dtype)) == {}
 
 
+def test_gradients_in_float16(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    """The gradient of a vector of length 1, made from a single tiny number, exceeds the range of float16."""
+    sizes = dict.fromkeys(("n_key_heads", "d_key", "d_value", "kernel_size", "chunk_len"), 1)
+    block = {"mixer": "gated_deltanet", "feed_forward": False, "hyper_streams": 2}
+    fields = {"position": {"kind": "learned"}, "norm": {"placement": "post", "weight": False}, "head": {"kind": "none"}}
+    fields |= {"vocab_size": 29, "d_model": 16, "n_heads": 1, "n_layers": 2, "max_len": 14, "tie_weights": False}
+    config = make_config(gated_deltanet={**sizes, "n_value_heads": 2, "gate": False}, block=block, **fields)
+    assert failures(check(config, dtype=torch.float16)) == {}
+
+
 LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6}
 
 

@@ -23,6 +23,8 @@ LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
 INDEXER = ".indexer."
 """Part of the names of the parameters that select positions."""
+FLOAT16_SCALE = 2.0**-6
+"""Factor on all gradients in float16, whose largest number is 65,504, so that intermediate ones do not overflow."""
 MAX_EXPONENT = 700.0
 """Larger exponents overflow a float64."""
 MIN_RELU_UNITS = 64
@@ -167,6 +169,9 @@ def gradients_finite(context: CheckContext) -> Outcome:
 
     Key biases shift all scores of a query equally, which softmax ignores. Their true gradient is 0 and the measured one
     is rounding error, so they are counted separately. The selection of an indexer has no gradient.
+
+    References:
+        Micikevicius et al. 2018 (loss scaling in float16), https://arxiv.org/abs/1710.03740
     """
     context.require_memory(context.dtype.itemsize, "holding a gradient for every parameter")
     learned = [(name, each) for name, each in context.model.named_parameters() if INDEXER not in name]
@@ -175,6 +180,8 @@ def gradients_finite(context: CheckContext) -> Outcome:
     generator = torch.Generator(device="cpu").manual_seed(0)
     logits = _all_outputs(context)  # (B, T, V), with MTP modules (M + 1, B, T, V)
     mixture = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)
+    if context.dtype == torch.float16:
+        mixture *= FLOAT16_SCALE
     gradients = torch.autograd.grad(logits, parameters, mixture, allow_unused=True)
     everything_learns = _everything_learns(context)
     for name, gradient in zip(names, gradients, strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tinylm_cli.analysis.cache_pages import cache_pages
 from tinylm_cli.analysis.layer_kinds import LayerSet, group_layers
 from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.mixers.attention import KEYS_AND_VALUES, position_bytes
@@ -89,6 +90,7 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
         multi_head_token_bytes=multi_head_bytes,
         multi_head_ratio=multi_head_bytes / token_bytes if token_bytes else None,
         state_bytes=sum(each.state_bytes for each in layers),
+        pages=cache_pages(layers),
     )
 
 

@@ -29,6 +29,16 @@ class CacheLayers(Record):
     state_bytes: int  # Bytes of the states of all these layers, per sequence of any length.
 
 
+class CachePages(Record):
+    """Pages in which vLLM stores the cache of a model with both attention and states."""
+
+    block_tokens: int  # Tokens whose keys and values in one layer fill a page.
+    page_bytes: int  # Bytes of a page, to which the state of a layer is padded.
+    group_layers: int  # Layers of a group; it takes a page for each of them at once.
+    attention_groups: int  # Groups of layers with attention: a page per layer for each block of tokens.
+    state_groups: int  # Groups of layers with states: a page per layer for each sequence.
+
+
 class CacheShape(Record):
     """The cache of each layer kind, and its size."""
 
@@ -38,6 +48,7 @@ class CacheShape(Record):
     multi_head_token_bytes: int  # The same with one KV head per query head.
     multi_head_ratio: float | None  # ``multi_head_token_bytes / token_bytes``; None if no layer caches tokens.
     state_bytes: int  # Bytes of all states of constant size, per sequence of any length.
+    pages: CachePages | None  # Pages of a model with both attention and states; None for all others.
 
 
 class ServingCell(Record):

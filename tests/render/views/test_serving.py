@@ -73,6 +73,14 @@ def test_description_of_states() -> None:
         assert cache_text(cache_shape(load_config("tiny", overrides).config, "bfloat16")) == words
 
 
+def test_description_of_pages() -> None:
+    words = (
+        "36 layers keep a state instead: 73.7 MiB per sequence of any length. vLLM's pages of 2.06 MiB hold a state or"
+        " 1,056 tokens of a layer: 74.2 MiB of states per sequence, and 24.8 MiB for every 1,056 tokens."
+    )
+    assert cache_text(cache_shape(load_config("qwen3-next-80b-a3b").config, "bfloat16")).endswith(words)
+
+
 def test_marks_the_bottleneck() -> None:
     mixed = " ".join(screen("tiny", lengths=(1, 1024)).split())
     assert "c is compute-bound, all others memory-bound." in mixed

@@ -47,7 +47,7 @@ def cache_text(cache: CacheShape | None) -> str:
     """
     if cache is None:
         return "Nothing is decoded: one pass reads all sequences and keeps no KV cache."
-    sentences = [*_cached_tokens(cache), *_states(cache)]
+    sentences = [*_cached_tokens(cache), *_states(cache), *_pages(cache)]
     return " ".join(f"{sentence}." for sentence in sentences) or "No layer keeps anything of earlier tokens."
 
 
@@ -101,6 +101,16 @@ def _states(cache: CacheShape) -> Iterator[str]:
         instead = " as well" if both else " instead" if cache.token_bytes else ""
         state = f"{counted(n_layers, 'layer')} {keep} a state{instead}"
         yield f"{state}: {binary_bytes(cache.state_bytes)} per sequence of any length"
+
+
+def _pages(cache: CacheShape) -> Iterator[str]:
+    """Yield a sentence about the pages in which vLLM stores keys, values and states."""
+    pages = cache.pages
+    if pages is not None:
+        of_group, tokens = pages.group_layers * pages.page_bytes, f"{pages.block_tokens:,} tokens"
+        states, block = (binary_bytes(of_group * n) for n in (pages.state_groups, pages.attention_groups))
+        page = f"vLLM's pages of {binary_bytes(pages.page_bytes)} hold a state or {tokens} of a layer"
+        yield f"{page}: {states} of states per sequence, and {block} for every {tokens}"
 
 
 def _kept(layers: CacheLayers) -> str:

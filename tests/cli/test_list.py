@@ -57,6 +57,43 @@ def test_gallery_counts_are_exact(here: Here) -> None:
     assert here("list", "--mixer", "rg_lru").err == "next: tinylm show recurrentgemma-2b --origin\n"
 
 
+@pytest.mark.parametrize(
+    ("filters", "others"),
+    [
+        ("--mixer mamba2 --family phi", " of mamba2: falcon-h1-0.5b, granite-4.0-h-small, mamba2-2.7b, nemotron-nano"),
+        ("--family phi --max-params 1", " of phi: phi-3-mini."),
+        ("--mixer attention --max-params 1", " of attention: "),
+        ("--max-params 1", ": "),
+        ("--mixer rwkv", " have the mixers attention, attention_mamba2, gated_deltanet, "),
+    ],
+)
+def test_list_without_a_match_names_the_nearest(filters: str, others: str, here: Here) -> None:
+    found = here("list", *filters.split(), columns=400)
+    assert found.out.startswith(f"No published model matches. Published models{others}")
+    assert found.err == "", "no next step leads to a model that does not match"
+
+
+def test_many_models_without_a_match(here: Here) -> None:
+    """Many models are counted, with the smallest and largest of them."""
+    sizes = [each["total_params"] for each in json.loads(here("list", "--gallery", "--format", "json").out)["presets"]]
+    counted = f"Published models: {len(sizes)} models of {min(sizes):,} to {max(sizes):,} parameters.\n"
+    assert here("list", "--max-params", "1", columns=400).out.endswith(counted)
+
+
+@pytest.mark.parametrize(("columns", "hidden"), [(60, "active"), (80, "context"), (120, "d_model")])
+def test_gallery_states_caches_and_hidden_columns(columns: int, hidden: str, here: Here) -> None:
+    """A recurrent model has states and no cache, and the columns that do not fit are named at every width."""
+    shown = here("list", "--gallery", columns=columns).out
+    header, *lines = shown.splitlines()
+    assert "  KV/token " in header
+    assert hidden not in header
+    assert hidden in shown.partition("Hidden columns: ")[2].partition(".")[0]
+    (mamba,) = [line for line in lines if line.startswith("falcon-mamba-7b")]
+    assert "  35.0 MiB" in mamba
+    assert " 0 B" not in shown
+    assert all(len(line) <= columns for line in lines)
+
+
 def test_every_published_model_is_in_the_index() -> None:
     """The heading of each file states the year of the index."""
     assert publications().keys() == gallery().keys()
@@ -83,9 +120,9 @@ def test_filters(filters: tuple[str, ...], matching: list[str], here: Here) -> N
     assert [each["name"] for each in json.loads(asked.out)["presets"]] == matching
     shown = here("list", *filters).out
     if matching:
-        assert [line.split()[0] for line in shown.splitlines()[1:]] == matching
+        assert [line.split()[0] for line in shown.partition("\n\n")[0].splitlines()[1:]] == matching
     else:
-        assert shown == "No published model matches.\n"
+        assert shown.startswith("No published model matches. ")
         assert here("list", *filters, "--format", "csv").out.startswith("name,year,total_params,")
         for format_ in ("markdown", "latex"):
             assert "No published model matches." in here("list", *filters, "--format", format_).out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
 from tinylm_cli.cli.completion import complete_family, complete_mixer
@@ -79,6 +79,10 @@ def list_(
     return _gallery(filters, to) if published or given else _presets(to)
 
 
+_MANY = 8
+"""From this many models on, their number and sizes are stated instead of their names."""
+
+
 class _Filters(NamedTuple):
     """The filters of a list of published models."""
 
@@ -109,6 +113,23 @@ class _Filters(NamedTuple):
             and (self.max_params is None or preset.total_params <= self.max_params)
         )
 
+    def others(self, models: Sequence[Preset]) -> str:
+        """Return a sentence about the models that one filter alone matches, for a list without any model."""
+        only = self._replace(min_params=None, max_params=None, **({} if self.mixer is None else {"family": None}))
+        matching = [each for each in models if only.match(each)]
+        if not matching:
+            mixers = sorted({mixer for each in models for mixer in each.mixers})
+            return f"Published models have the mixers {', '.join(mixers)}."
+        sizes = [each.total_params for each in matching]
+        many = f"{len(matching)} models of {min(sizes):,} to {max(sizes):,} parameters"
+        name = only.mixer or only.family
+        of = f" of {name}" if name else ""
+        return f"Published models{of}: {_names(matching) if len(matching) < _MANY else many}."
+
+
+def _names(models: Iterable[Preset]) -> str:
+    return ", ".join(each.name for each in models)
+
 
 def _require_known(option_: str, name: str | None, known: Iterable[str]) -> None:
     if name is None or name in known:
@@ -136,12 +157,12 @@ def _gallery(filters: _Filters, to: ReportOutput) -> CommandOutput:
     from tinylm_cli.reports.presets import PresetsReport
 
     filters.check()
-    models = (_preset(name, str(path)) for name, path in gallery().items())
+    models = [_preset(name, str(path)) for name, path in gallery().items()]
     report = PresetsReport(tuple(each for each in models if filters.match(each)))
     names = [each.name for each in report.presets]
-    shown = names[0] if names and "llama-3-8b" not in names else "llama-3-8b"
-    next_ = next_step("list", "show", shown, "--origin")
-    return CommandOutput(report, lambda: gallery_view(report), to, next_step=next_)
+    shown = "llama-3-8b" if "llama-3-8b" in names else next(iter(names), None)
+    next_ = next_step("list", "show", shown, "--origin") if shown else None
+    return CommandOutput(report, lambda: gallery_view(report, others=filters.others(models)), to, next_step=next_)
 
 
 def _preset(name: str, path: str) -> Preset:

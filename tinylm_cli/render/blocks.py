@@ -72,6 +72,7 @@ class Table(NamedTuple):
     # takes the first.
     name: str = ""
     caption: str = ""  # Its caption in LaTeX; the heading when empty.
+    names_hidden: bool = False  # Whether hidden columns are named in a terminal of any width, not only in a narrow one.
 
 
 class Branch(NamedTuple):

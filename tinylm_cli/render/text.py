@@ -35,8 +35,8 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
     """Return the blocks as lines of at most ``terminal.width`` columns, with blank lines between blocks.
 
     Only a ``Listing`` and a word longer than the width may exceed it. A note on a column is omitted with its column.
-    Terminals narrower than usual are told which columns do not fit.
-    Columns that do not fit are named below their table.
+    The columns that do not fit are named below their table if the terminal is narrower than usual or the table asks
+    for it.
     """
     lines: list[Line] = []
     previous: Block | None = None
@@ -54,7 +54,8 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
         shown = {column for grid in grids for column in grid.shown}
         headers = frozenset(column.header for column in shown)
         lines.extend(_draw_all(block, grids))
-        if terminal.width < DEFAULT_WIDTH and (hidden := _hidden(block, shown)):
+        names_hidden = terminal.width < DEFAULT_WIDTH or (isinstance(block, Table) and block.names_hidden)
+        if names_hidden and (hidden := _hidden(block, shown)):
             previous = Note(f"Hidden {'columns' if len(hidden) > 1 else 'column'}: {', '.join(hidden)}.", "muted")
             lines.extend([[], *_lines(previous, terminal)])
     return paint(lines, terminal)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import binary_bytes
-from tinylm_cli.render.blocks import Note, View
+from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.render.blocks import Cell, Note, View
 from tinylm_cli.render.units import csv_only, integer, stated_count
 from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.presets import Preset, PresetsReport
@@ -26,26 +26,34 @@ def presets_view(report: PresetsReport, *, others: str = "") -> View:
     return (table, Note(others, "muted")) if others else (table,)
 
 
-def gallery_view(report: PresetsReport) -> View:
-    """Show published models as a table."""
+def gallery_view(report: PresetsReport, *, others: str) -> View:
+    """Show published models as a table; if there are none, a sentence about ``others``."""
     columns = (
         field("model", "name", style="name"),
-        field("year", "year", keep=5),
+        field("year", "year", keep=2),
         field("parameters", "total_params", integer, style="strong"),
         computed("active", "active_params", _active, right=True, keep=6),
-        field("cache/token", "kv_cache_bytes_per_token", binary_bytes, keep=7),
+        field("KV/token", "kv_cache_bytes_per_token", _bytes, keep=7),
+        field("states", "state_bytes_per_sequence", _bytes, keep=7),
         field("context", "max_len", integer, keep=4),
-        field("mixers", "mixers", _mixers, right=False, keep=3),
-        field("d_model", "d_model", integer, keep=2),
+        computed("other mixers", "mixers", _mixers, keep=3),
+        field("d_model", "d_model", integer, keep=1),
         field("n_layers", "n_layers", integer, keep=1),
     )
-    table = record_table(report.presets, columns, name="presets", caption="Every published model")
-    return (table,) if report.presets else (table, Note("No published model matches.", "muted"))
+    table = record_table(report.presets, columns, name="presets", caption="Every published model", names_hidden=True)
+    if not report.presets:
+        return table, Note(f"No published model matches. {others}", "muted")
+    units = "KV/token: KV cache per token; states: per sequence of any length. Both in bfloat16."
+    return table, Note(units, "muted"), Note("other mixers: besides attention.", "muted", column="other mixers")
 
 
-def _mixers(mixers: tuple[str, ...]) -> str:
-    """Return the mixers of a model that has others than attention."""
-    return ", ".join(mixers) if mixers != ("attention",) else ""
+def _bytes(count: int) -> Quantity:
+    return binary_bytes(count) if count else csv_only(count)
+
+
+def _mixers(preset: Preset) -> Cell:
+    """Return the mixers besides attention; CSV has all."""
+    return Cell(", ".join(each for each in preset.mixers if each != "attention"), key=", ".join(preset.mixers))
 
 
 def _nominal(preset: Preset) -> str:

@@ -122,8 +122,9 @@ def record_table(
     main: bool = False,
     name: str = "",
     caption: str = "",
+    names_hidden: bool = False,
 ) -> Table:
     """Return a table with a row for each record; for the other arguments see :class:`Table`."""
     columns = tuple(columns)
     rows = tuple(tuple(each.cell(record) for each in columns) for record in records)
-    return Table(tuple(each.column for each in columns), rows, total, main, name, caption)
+    return Table(tuple(each.column for each in columns), rows, total, main, name, caption, names_hidden)

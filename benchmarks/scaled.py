@@ -46,6 +46,8 @@ def scaled_down(config: ModelConfig, *, width: int = WIDTH) -> ModelConfig:
         if feed_forward.d_shared_expert is not None:
             few["d_shared_expert"] = width
         values["feed_forward"] = values["feed_forward"] | few
+    if feed_forward.adapter_rank is not None:
+        values["feed_forward"] = values["feed_forward"] | {"adapter_rank": HEAD}
     for mixer, sizes in _mixers(config, width).items():
         if mixer in values:
             values[mixer] = values[mixer] | sizes
@@ -100,7 +102,7 @@ def _mixers(config: ModelConfig, width: int) -> dict[str, dict[str, int]]:
     """Return the sizes of each mixer other than attention, by its block."""
     heads = width // HEAD
     return {
-        "mamba": {"dt_rank": heads},
+        "mamba": {"d_inner": 2 * width, "dt_rank": heads},
         "mamba2": {
             "n_heads": 2 * heads,
             "d_head": HEAD,

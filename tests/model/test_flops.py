@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.kv_cache import KVCache
+from tinylm_cli.reports.flops import ModelFlops
 
 MODELS = [*presets(), *architectures()]
 WINDOWED = [name for name, config in architectures().items() if config.attention.window is not None]
@@ -174,10 +175,14 @@ def test_gallery_forward_flops(name: str) -> None:
     expected: Counter[str] = Counter({"lm_head": by_module["lm_head"]})
     expected["per_layer_input"] = by_module.get("embedding.per_layer", 0)
     kinds = list(layer_pattern(config))
+    named = list(dict.fromkeys(kind.block.shared_block for kind in kinds if "shared_block" in kind.block.mixer))
+    maps_of_shared = dict.fromkeys(range(config.n_layers), 0)
     for layer, kind in enumerate(kinds):
+        shares = "shared_block" in kind.block.mixer
+        shared = f"shared_blocks.{named.index(kind.block.shared_block)}" if shares else ""
         for mixed_by in kind.block.mixers:
-            mixer = f"blocks.{layer}.{mixed_by}"
-            maps = sum(count for module, count in by_module.items() if module.startswith(f"{mixer}."))
+            mixer = f"{shared}.attention" if shares and mixed_by == "attention" else f"blocks.{layer}.{mixed_by}"
+            maps = _inside(mixer, by_module)
             if mixed_by in OUTSIDE_MAPS:
                 expected[mixed_by] += maps
                 expected[OUTSIDE_MAPS[mixed_by]] += by_module[mixer] - maps
@@ -185,6 +190,12 @@ def test_gallery_forward_flops(name: str) -> None:
                 expected[mixed_by] += by_module[mixer]
         expected["per_layer_input"] += by_module.get(f"blocks.{layer}.per_layer_input", 0)
         feed_forward = f"blocks.{layer}.feed_forward"
+        if shares:
+            feed_forward_maps = _inside(f"{shared}.feed_forward", by_module)
+            maps_of_shared[layer] = _inside(f"{shared}.attention", by_module) + feed_forward_maps
+            adapters = by_module.get(f"blocks.{layer}.adapters.feed_forward", 0)
+            expected["feed_forward"] += feed_forward_maps + adapters + by_module[f"blocks.{layer}.shared_projection"]
+            continue
         if not kind.block.feed_forward:
             continue
         router = by_module.get(f"{feed_forward}.router", 0)
@@ -193,12 +204,24 @@ def test_gallery_forward_flops(name: str) -> None:
         expected["feed_forward" if is_dense else "experts"] += by_module[feed_forward] - router
     found = analyze_flops(config, TrainingSetup(2, seq_len), attention="full")
     assert {part.name: part.forward_flops for part in found.components} == +expected
-    each = Counter(by_module[f"blocks.{layer}"] for layer in range(config.n_layers))
+    each = Counter(by_module[f"blocks.{layer}"] - maps for layer, maps in maps_of_shared.items())
+    assert _per_layer(found, "blocks.") == each
+    assert _per_layer(found, "shared_blocks.") == Counter(maps for maps in maps_of_shared.values() if maps)
+
+
+def _inside(module: str, by_module: Mapping[str, int]) -> int:
+    """Return the FLOPs of the modules directly inside ``module``, such as the linear maps of a mixer."""
+    depth = module.count(".") + 1
+    return sum(n for name, n in by_module.items() if name.startswith(f"{module}.") and name.count(".") == depth)
+
+
+def _per_layer(found: ModelFlops, prefix: str) -> Counter[int]:
+    """Return how many layers, or passes of shared blocks, cost as many FLOPs."""
     layers: Counter[int] = Counter()
     for part in found.layers:
-        if part.name.startswith("blocks."):
+        if part.name.startswith(prefix):
             layers[part.forward_flops // part.count] += part.count
-    assert layers == each
+    return layers
 
 
 @pytest.mark.parametrize("name", one_per_structure(TWICE_BACKWARD))

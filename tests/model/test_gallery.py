@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
+import transformers
+from transformers.initialization import no_init_weights
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.proof import prove
 from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.choices import MixerKind, mixers_within
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
@@ -71,8 +77,23 @@ PUBLISHED = {
     "falcon-h1-0.5b": 521_411_104,
     "falcon-mamba-7b": 7_272_665_088,
     "mamba2-2.7b": 2_702_599_680,
+    "rwkv-4-169m": 169_342_464,
+    "xlstm-7b": 6_865_424_896,
+    "zamba-7b": 7_232_490_496,
+    "zamba2-2.7b": 2_662_214_560,
 }
-"""Numbers in the published checkpoint, without multi-token prediction and vision; a tied head counts once."""
+"""Numbers in the published checkpoint, without multi-token prediction and vision; a tied head counts once.
+
+Zyphra states 7B and 2.7B for the Zamba models; their numbers are those of transformers' modules.
+"""
+
+MODULES: dict[str, tuple[type[transformers.PreTrainedModel], transformers.PreTrainedConfig]] = {
+    "rwkv-4-169m": (transformers.RwkvForCausalLM, transformers.RwkvConfig(hidden_size=768, num_hidden_layers=12)),
+    "xlstm-7b": (transformers.xLSTMForCausalLM, transformers.xLSTMConfig()),
+    "zamba-7b": (transformers.ZambaForCausalLM, transformers.ZambaConfig()),
+    "zamba2-2.7b": (transformers.Zamba2ForCausalLM, transformers.Zamba2Config(num_mem_blocks=2, n_mamba_heads=80)),
+}
+"""Modules of transformers with the published configs, which are its defaults except for these keys."""
 
 
 def test_every_model_has_a_published_count() -> None:
@@ -88,6 +109,20 @@ def test_counts_agree(name: str) -> None:
     assert proof.closed_form_params == config.nominal_params
     corrections = [buffer for path, buffer in model.named_buffers() if path.endswith(".score_correction")]
     assert proof.closed_form_params + sum(map(torch.numel, corrections)) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_counts_of_transformers(name: str) -> None:
+    module_class, config = MODULES[name]
+    with torch.device("meta"), no_init_weights():
+        module = module_class(config)
+    module.tie_weights()
+    assert sum(parameter.numel() for parameter in module.parameters()) == PUBLISHED[name]
+
+
+def test_every_mixer_has_a_published_model() -> None:
+    found = {kind.block.mixer for name in gallery() for kind in layer_pattern(load_config(name).config).kinds}
+    assert mixers_within(found) == set(get_args(MixerKind))
 
 
 WITH_MTP = {

@@ -117,9 +117,6 @@ class _Filters(NamedTuple):
         """Return a sentence about the models that one filter alone matches, for a list without any model."""
         only = self._replace(min_params=None, max_params=None, **({} if self.mixer is None else {"family": None}))
         matching = [each for each in models if only.match(each)]
-        if not matching:
-            mixers = sorted({mixer for each in models for mixer in each.mixers})
-            return f"Published models have the mixers {', '.join(mixers)}."
         sizes = [each.total_params for each in matching]
         many = f"{len(matching)} models of {min(sizes):,} to {max(sizes):,} parameters"
         name = only.mixer or only.family
@@ -161,7 +158,7 @@ def _gallery(filters: _Filters, to: ReportOutput) -> CommandOutput:
     report = PresetsReport(tuple(each for each in models if filters.match(each)))
     names = [each.name for each in report.presets]
     shown = "llama-3-8b" if "llama-3-8b" in names else next(iter(names), None)
-    next_ = next_step("list", "show", shown, "--origin") if shown else None
+    next_ = next_step("list", "show", shown, "--origin") if shown else ""
     return CommandOutput(report, lambda: gallery_view(report, others=filters.others(models)), to, next_step=next_)
 
 

@@ -195,7 +195,7 @@ def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
     command = here("estimate", "tiny", "--gpu", "h100").out
     *answer, more = str(TINY.estimate(gpu="h100")).splitlines()
     assert answer == command.splitlines()[: len(answer)]
-    assert more == "full=True shows the breakdown."
+    assert more == "price=USD adds the cost, full=True the breakdown."
     full = here("estimate", "tiny", "--gpu", "h100", "--full").out
     assert f"{TINY.estimate(gpu='h100', full=True)}\n" == full.replace("--train-tokens", "train_tokens")
     assert "weights" in TINY.estimate().to_frame("training_memory")["name"].tolist()

@@ -38,9 +38,11 @@ def test_the_answer_first(columns: int, here: Here, golden_text: Golden) -> None
     golden_text(f"estimate-{columns}.txt", "\n".join(pages))
 
 
+@pytest.mark.parametrize("price", ["", "--price 2"])
 @pytest.mark.parametrize("model", ["gpt-oss-120b", "jamba-v0.1", "gemma-4-e2b", "kimi-linear-48b-a3b"])
-def test_one_screen(model: str, here: Here) -> None:
-    shown = here("estimate", model, "--gpu", "h100", "--gpus", "64", "--price", "2", columns=80)
+def test_one_screen(model: str, price: str, here: Here) -> None:
+    shown = here("estimate", model, "--gpu", "h100", "--gpus", "64", *price.split(), columns=80)
+    assert ("--price USD adds the cost" in shown.out) == ("GPU hours" in shown.out and not price)
     assert len([*shown.out.splitlines(), *shown.err.splitlines()]) <= 23, "a screen of 24 rows, with the prompt"
 
 

@@ -37,6 +37,28 @@ def test_tables() -> None:
         assert f"`{table}`" in CLI, table
 
 
+def test_no_wildcards() -> None:
+    """A reader finds an old name by searching for it."""
+    for title in ("Renamed JSON names", "Renamed Python names", "Renamed tables and CSV columns"):
+        for row in _rows(title):
+            assert "*" not in "".join(row), row
+            assert "`, …" not in "".join(row), row
+
+
+def test_python_names() -> None:
+    """Every new class is defined, and every old one is gone."""
+    package = ROOT / "tinylm_cli"
+    defined = {
+        name
+        for path in package.rglob("*.py")
+        for name in re.findall(r"^(?:class|def) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    classes = r"`([A-Z]\w+)`"
+    for old, new in _rows("Renamed Python names"):
+        assert set(re.findall(classes, new)) <= defined, new
+        assert not set(re.findall(classes, old)) & defined, old
+
+
 def test_json_names() -> None:
     known = set(re.findall(r"^\| `(\w+)` \|", JSON, re.MULTILINE))
     for _, _, new in _rows("Renamed JSON names"):

@@ -32,9 +32,21 @@ SECTIONS: tuple[Section, ...] = get_args(Section)
 
 def estimate_view(report: EstimateReport, wording: Wording) -> View:
     """Show the summary: whether training and serving fit, and the main figures of each."""
-    more, section = f"{wording(Setting('full', True))} shows the breakdown", wording(Setting("section", metavar="NAME"))
-    more += f"; {section} shows one section of it." if section else "."
-    return (Heading(report.name, _model_text(report)), *summary_blocks(report, wording), Note(more, "muted"))
+    return (
+        Heading(report.name, _model_text(report)),
+        *summary_blocks(report, wording),
+        Note(_more(report, wording), "muted"),
+    )
+
+
+def _more(report: EstimateReport, wording: Wording) -> str:
+    """Return the settings that show more: the cost of a run whose GPUs have no price, the breakdown, one section."""
+    full, section = wording(Setting("full", True)), wording(Setting("section", metavar="NAME"))
+    run = report.summary.training
+    if run is not None and run.gpu_hours is not None and run.usd is None and run.fits:
+        price = wording(Setting("price", metavar="USD"))
+        return f"{price} adds the cost, {full} the breakdown{f', {section} one section' if section else ''}."
+    return f"{full} shows the breakdown{f'; {section} shows one section of it' if section else ''}."
 
 
 def estimate_sections(report: EstimateReport, by: str, wording: Wording, *, every: bool = False) -> dict[Section, View]:

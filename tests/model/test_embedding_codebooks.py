@@ -13,6 +13,7 @@ from transformers import MusicgenForCausalLM
 from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
 from tests.small_models import build, randomize
+from tinylm_cli.model import TokenEmbedding
 from tinylm_cli.model.forward_trace import run_forward
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import SamplingParams
@@ -64,6 +65,11 @@ def test_musicgen() -> None:
         expected = theirs(tokens.transpose(1, 2).flatten(0, 1), labels=labels)  # ids (B · C, T)
     torch.testing.assert_close(logits, expected.logits.unflatten(0, (2, C)).transpose(1, 2))
     torch.testing.assert_close(functional.cross_entropy(logits.flatten(0, 2), labels.flatten()), expected.loss)
+
+
+def test_one_codebook_by_default() -> None:
+    assert TokenEmbedding(V, 4).embedding.weight.shape == (V, 4)
+    assert TokenEmbedding(V, 4, n_codebooks=C).embedding.weight.shape == (C * V, 4)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -83,6 +83,16 @@ MODELS: dict[str, dict[str, Any]] = {
         },
     },
     "experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 192}},
+    "experts of latent vectors": {
+        **LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "top_k": 4, "d_expert": 192, "d_latent": 32},
+    },
+    "experts of wide latent vectors": {
+        **LLAMA, "norm": {"kind": "rmsnorm", "placement": "sandwich"},
+        "feed_forward": {
+            "gated": True, "n_experts": 8, "d_expert": 16, "n_shared_experts": 1, "branch_norms": True, "top_k": 1,
+            "d_latent": 512,
+        },
+    },
     "many experts": {
         "feed_forward": {
             "n_experts": 64, "top_k": 6, "d_expert": 32, "n_shared_experts": 2, "n_dense_layers": 1,

@@ -166,6 +166,22 @@ def test_experts(element_bytes: int) -> None:
     assert dense in mixed
 
 
+@pytest.mark.parametrize("element_bytes", [BF16, FP32])
+def test_latent_experts(element_bytes: int) -> None:
+    """Dispatched vectors of 5 elements beside the projected tokens; then the projection of their sum."""
+    latent, indices = 5, 3 * (4 * 8 + FP32 + element_bytes)
+    points = (
+        indices + (latent + D) * element_bytes,
+        6 * (element_bytes + 4 * FP32),
+        indices + ((2 * 3 + 1) * latent + 2 * 11 + latent) * element_bytes,
+        indices + (3 * 3 * latent + latent) * element_bytes,
+        (2 * D + 2 * 2 * 11) * element_bytes,
+    )
+    expected = [B * T * (STREAM * element_bytes + each) for each in points]
+    found = forward(*EXPERTS, f"feed_forward.d_latent={latent}", element_bytes=element_bytes)
+    assert list(found[-5:]) == expected
+
+
 def decode(*overrides: str, seq_len: int, backend: AttentionBackend) -> tuple[int, ...]:
     return decode_working_bytes(make(*overrides), seq_len=seq_len, element_bytes=BF16, backend_of=everywhere(backend))
 

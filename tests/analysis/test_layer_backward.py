@@ -96,3 +96,20 @@ def test_expert_gradients() -> None:
     assert first.working_bytes == second.working_bytes == (1 + 2 * top_k) * STREAM * BF16
     assert third.working_bytes == (2 * STREAM + n_experts * matrix) * BF16
     assert first.activations_bytes > second.activations_bytes == third.activations_bytes
+
+
+def test_gradients_of_latent_experts() -> None:
+    """Routed tokens of 5 elements; the projection back has its gradient first, the other one last."""
+    n_experts, top_k, d_expert, d_latent = 6, 3, 11, 5
+    fields = {"n_experts": n_experts, "top_k": top_k, "d_expert": d_expert, "d_latent": d_latent}
+    experts = tuple(f"feed_forward.{key}={n}" for key, n in fields.items())
+    first, second, third, last, attention = (each for each in phases(*GQA, *experts) if each.name == "backward")
+    matrix, projection = d_latent * d_expert, D * d_latent
+    latent = STREAM // D * d_latent
+    assert second.gradients_bytes - first.gradients_bytes == 2 * n_experts * matrix * BF16  # up and down
+    assert third.gradients_bytes == second.gradients_bytes
+    assert last.gradients_bytes - third.gradients_bytes == projection * BF16
+    assert attention.gradients_bytes - last.gradients_bytes == n_experts * D * BF16, "of the router"
+    assert first.working_bytes == second.working_bytes == (STREAM + 2 * top_k * latent) * BF16
+    assert third.working_bytes == (STREAM + latent + n_experts * matrix) * BF16
+    assert last.working_bytes == (2 * STREAM + latent) * BF16

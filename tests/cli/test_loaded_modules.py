@@ -34,13 +34,13 @@ main()
     ("words", "code", "most", "unused"),
     [
         (["validate", "misspelled.yaml"], 1, 80, NOT_FOR_A_MISSPELLING),
-        (["validate", "toy.yaml"], 0, 98, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 101, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
-        (["list"], 0, 104, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
+        (["validate", "toy.yaml"], 0, 99, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 102, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["list"], 0, 106, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            150,
+            152,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (
@@ -49,7 +49,7 @@ main()
             89,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
-        (["design", "--params", "100M"], 0, 160, ["config.fixes", "config.syntax_errors"]),
+        (["design", "--params", "100M"], 0, 162, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

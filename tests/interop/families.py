@@ -606,6 +606,7 @@ def nemotron_h(draw: Draw) -> Keys:
         "n_routed_experts": 4,
         "moe_intermediate_size": 8,
         "moe_shared_expert_intermediate_size": draw(one_of(8, 12)),
+        "moe_latent_size": draw(one_of(None, 6)),
         "norm_topk_prob": draw(one_of(False, True)),
         **{name: mamba[name] for name in ("n_groups", "conv_kernel", "chunk_size", "use_bias", "use_conv_bias")},
     }

@@ -78,6 +78,21 @@ def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, lengt
         torch.testing.assert_close(module(x, x), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_latent_experts(make_config: Make, randomized: Randomize) -> None:
+    """Routed experts read a projection of each token, and their sum is projected back; the router reads the token."""
+    module = make_experts(make_config, randomized, d_latent=8, n_shared_experts=1, router="sigmoid", routed_scale=2.5)
+    down, up = module.latent_in_proj, module.latent_out_proj
+    assert down is not None and up is not None and module.shared_experts is not None  # noqa: PT018
+    alone = make_experts(lambda **fields: make_config(d_model=8, **fields), randomized)
+    alone.experts.load_state_dict(module.experts.state_dict())
+    x = torch.randn(2, 3, 16)
+    with torch.no_grad():
+        chosen, weights = module.router.route(x.flatten(0, 1))
+        latent = x.flatten(0, 1) @ down.weight.T + down.bias  # (N, 8)
+        routed = alone.experts(latent, chosen, weights) @ up.weight.T + up.bias  # (N, D)
+        torch.testing.assert_close(module(x, x), routed.view_as(x) + module.shared_experts(x))
+
+
 def test_norms_of_branches(make_config: Make, randomized: Randomize) -> None:
     """Shared experts read the norm that the block computes; the others compute theirs of the residual stream."""
     norm = {"kind": "rmsnorm", "placement": "sandwich"}

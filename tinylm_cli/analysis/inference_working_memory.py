@@ -281,18 +281,22 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     # per selected expert: expert index, sort permutation, row indices, sort workspace (int64); routing weight in
     # float32 and in the model dtype
     indices = top_k * (4 * INT64_BYTES + upcast_bytes + element_bytes)
-    # dispatched tokens and expert outputs (k × D each), the output of one expert (D), its hidden tensors (F)
-    one_expert = (2 * top_k + 1) * d * element_bytes + hidden * config.d_expert
-    # dispatched tokens, the outputs of single experts, and all outputs (k × D each); then, in place of the outputs of
-    # single experts, the zeros and the sum (D each)
-    weighted_sum = max(3 * top_k, 2 * top_k + 2) * d * element_bytes
+    # the projected tokens (M), if any
+    d_routed, latent = config.d_routed, (feed_forward.d_latent or 0) * element_bytes
+    # dispatched tokens and expert outputs (k × M each), the output of one expert (M), its hidden tensors (F)
+    one_expert = (2 * top_k + 1) * d_routed * element_bytes + hidden * config.d_expert + latent
+    # dispatched tokens, the outputs of single experts, and all outputs (k × M each); then, in place of the outputs of
+    # single experts, the zeros and the sum (M each)
+    weighted_sum = max(3 * top_k, 2 * top_k + 2) * d_routed * element_bytes + latent
     # routed output and shared-expert output (D each), hidden tensors of the shared experts
     shared = 2 * d * element_bytes + hidden * config.d_shared_experts
     if feed_forward.expert_scale:
         indices += top_k * (element_bytes + upcast_bytes)  # the factors of the selected experts, and the product
+    # the sum of the experts (M), its projection (D); the projected tokens are freed
+    projecting = (indices + latent + d * element_bytes,) if latent else ()
     # the inputs of the router and of the experts, each normalized; later an output and its norm (D each)
     norms = 2 * d * element_bytes if feed_forward.branch_norms else 0
-    peaks = (routing, indices + one_expert, indices + weighted_sum, shared)
+    peaks = (*projecting, routing, indices + one_expert, indices + weighted_sum, shared)
     return tuple(residual_stream + norms + peak for peak in peaks)
 
 

@@ -177,26 +177,31 @@ def _experts(
 
     First, the expert outputs have two gradients, before and after weighting. After the experts' backward pass their
     saved tensors are freed and their weights have gradients; the gradients of the routed tokens are concatenated.
-    Last, the gradients of single experts are stacked, one projection after the other.
+    Then the gradients of single experts are stacked, one projection after the other. With ``d_latent``, the projection
+    back to d_model has its gradient first, and the projection to M dimensions last.
     """
     config, settings, grad_element_bytes = run.config, run.config.feed_forward, run.setup.grad_element_bytes
     assert settings.n_experts is not None
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
     n_streams = config.block.n_streams if config.block.n_streams > 1 else 0
     residual_stream = vectors * (1 + n_streams)  # and B × T × n × D
-    routed = settings.top_k * vectors  # B × T × k × D
-    matrix = config.d_model * config.d_expert  # D × F
-    stack = settings.n_experts // expert_parallel * matrix  # E × D × F
+    routed = settings.top_k * run.tokens * config.d_routed * run.element_bytes  # B × T × k × M
+    stack = settings.n_experts // expert_parallel * config.d_routed * config.d_expert  # E × M × F
     n_projections = 3 if settings.gated else 2  # (gate,) up, down
     shared = n_projections * config.d_model * config.d_shared_experts  # D × F of the shared experts, each
-    # the gradients of the expert outputs, before and after weighting (k × D each)
+    latent_proj = config.d_model * (settings.d_latent or 0) * grad_element_bytes  # D × M
+    gradients += latent_proj  # of latent_out_proj
+    # the gradients of the expert outputs, before and after weighting (k × M each)
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
     gradients += (n_projections * stack + shared) * grad_element_bytes
     saved -= total_bytes(tensor for tensor in tensors if tensor.part in ("experts", "shared experts"))
-    # the gradients of routed tokens (k × D), by expert and concatenated
+    # the gradients of routed tokens (k × M), by expert and concatenated
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
-    # the gradients of the output and of the input; of one stack, expert by expert
-    yield PhaseMemory("backward", gradients, saved, vectors + residual_stream + stack * run.element_bytes)
+    # the gradients of the output (D) and of the input of the experts (M); of one stack, expert by expert
+    inputs = run.tokens * config.d_routed * run.element_bytes  # B × T × M
+    yield PhaseMemory("backward", gradients, saved, inputs + residual_stream + stack * run.element_bytes)
+    if settings.d_latent is not None:  # the gradients of the input of latent_in_proj (D), and of its output (M)
+        yield PhaseMemory("backward", gradients + latent_proj, saved, vectors + inputs + residual_stream)
 
 
 def _hidden_gradients(run: ForwardPass) -> int:

@@ -4,8 +4,7 @@ Identical layers are listed once, with the set of their indices, so a model of 1
 4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: each checks the
 other.
 
-Shapes in comments: V vocab_size, C n_codebooks, L n_labels, D d_model, K d_head, F d_ff or d_expert, E n_experts, R
-d_rope.
+Shapes in comments: V vocab_size, C n_codebooks, L n_labels, D d_model, K d_head, R d_rope.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from tinylm_cli.analysis.altup import altup_layer, stream_projections
+from tinylm_cli.analysis.feed_forward import feed_forward, network
 from tinylm_cli.analysis.layer_kinds import LayerGroup, LayerSet, group_layers
 from tinylm_cli.analysis.mixers import mixer, mixer_of
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
@@ -200,7 +200,7 @@ def _shared_blocks(config: ModelConfig) -> Iterator[Section]:
 def _feed_forward_part(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the tensors of the feed-forward network of a shared block, and of the norm before it."""
     yield from norm("ln_2", config, config.d_model)  # (D)
-    yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
+    yield from network("feed_forward", config, config.d_ff, "feed_forward")
 
 
 def _layer_sections(groups: Iterable[LayerGroup]) -> Iterator[Section]:
@@ -233,12 +233,7 @@ def _layer(config: ModelConfig) -> Iterator[Tensor]:
         yield from _stream_reader("hyper_2", config, READ_AND_WRITE)
         if before and not config.block.shared_norm:
             yield from _norm_before("ln_2", config, config.block.feed_forward_norm_gate_rank)
-        if config.feed_forward.n_experts is not None:
-            yield from _experts(config)
-        elif config.feed_forward.channel_mixing:
-            yield from _channel_mixing(config)
-        else:
-            yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
+        yield from feed_forward(config)
         if after or config.feed_forward.out_norm:
             yield from norm("post_ln_2", config, d)
     d_per_layer = config.embedding.d_per_layer
@@ -373,70 +368,3 @@ def temperatures(config: ModelConfig) -> frozenset[tuple[float, int, int, str]]:
         for each in tuned
         if each.temperature_scale is not None
     )
-
-
-def _feed_forward(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
-    """Yield the scalars of xIELU, the gate of a gated unit, the up and down projections, and a norm between them.
-
-    References:
-        Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762;
-        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
-        Wang et al. 2022 (Magneto, norm before the down projection), https://arxiv.org/abs/2210.06423;
-        Huang and Schlag 2024 (xIELU), https://arxiv.org/abs/2411.13010
-    """
-    d, bias = config.d_model, config.feed_forward.bias
-    if config.feed_forward.activation == "xielu":
-        yield Tensor(f"{name}.xielu.alpha_p", (1,), component)  # (1)
-        yield Tensor(f"{name}.xielu.alpha_n", (1,), component)  # (1)
-    if config.feed_forward.gated:
-        yield from linear(f"{name}.gate_proj", d, d_hidden, component, bias=bias)  # (F, D)
-    yield from linear(f"{name}.up_proj", d, d_hidden, component, bias=bias)  # (F, D)
-    if config.feed_forward.sub_norm:
-        yield from norm(f"{name}.sub_norm", config, d_hidden)  # (F)
-    yield from linear(f"{name}.down_proj", d_hidden, d, component, bias=bias)  # (D, F)
-
-
-def _channel_mixing(config: ModelConfig) -> Iterator[Tensor]:
-    """Yield the coefficients of each token shift, the network, and the projection of its gate.
-
-    References:
-        Peng et al. 2023, section 3.1, https://arxiv.org/abs/2305.13048
-    """
-    d, bias = config.d_model, config.feed_forward.bias
-    for name in ("mix_up", "mix_receptance"):
-        yield Tensor(f"feed_forward.{name}", (d,), "feed_forward")  # (D)
-    yield from _feed_forward("feed_forward", config, config.d_ff, "feed_forward")
-    yield from linear("feed_forward.receptance_proj", d, d, "feed_forward", bias=bias)  # (D, D)
-
-
-def _experts(config: ModelConfig) -> Iterator[Tensor]:
-    """Yield the router, the experts' networks stacked along a first dimension, and the shared experts.
-
-    The shared experts, which every token uses, form one network whose hidden size is the sum of theirs. Their gate
-    computes a number for each token.
-
-    References:
-        Shazeer et al. 2017 (experts), https://arxiv.org/abs/1701.06538;
-        Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066;
-        Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671
-    """
-    feed_forward = config.feed_forward
-    n_experts = feed_forward.n_experts
-    assert n_experts is not None
-    if feed_forward.out_bias:
-        yield Tensor("feed_forward.out_bias", (config.d_model,), "experts")  # (D)
-    n_scores = feed_forward.n_scores  # with zero-computation experts, S >= E
-    yield from linear(
-        "feed_forward.router", config.d_model, n_scores, "router", bias=feed_forward.router_bias
-    )  # (S, D)
-    if feed_forward.expert_scale:
-        yield Tensor("feed_forward.router.expert_scale", (n_scores,), "router")  # (S)
-    for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):
-        yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=feed_forward.top_k)  # (E, F, D), …
-    if feed_forward.n_shared_experts:
-        yield from _feed_forward("feed_forward.shared_experts", config, config.d_shared_experts, "experts")
-    if feed_forward.shared_expert_gate:
-        yield from linear("feed_forward.shared_expert_gate", config.d_model, 1, "experts", bias=False)  # (1, D)
-    if feed_forward.branch_norms:
-        for name in ("router_norm", "expert_norm", "post_expert_norm", "post_shared_norm"):
-            yield from norm(f"feed_forward.{name}", config, config.d_model)  # (D)

@@ -86,6 +86,7 @@ _FIELDS = {
     ),
     "feed_forward.n_zero_experts": "zero_expert_num",
     "feed_forward.d_expert": "moe_intermediate_size",
+    "feed_forward.d_latent": "moe_latent_size",
     "feed_forward.n_shared_experts": "num_shared_experts",
     "feed_forward.d_shared_expert": "shared_expert_intermediate_size moe_shared_expert_intermediate_size",
     "feed_forward.n_dense_layers": "first_k_dense_replace",

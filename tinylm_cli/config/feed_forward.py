@@ -101,6 +101,14 @@ class FeedForward(Block):
     d_expert: Annotated[int | None, EXPERTS] = optional(
         768, "Hidden size of an expert; default: d_ff.", ge=1, le=MAX_D_FF
     )
+    d_latent: Annotated[int | None, EXPERTS] = optional(
+        1024,
+        "Width of the vectors that routed experts read and write: one projection to it, before tokens are dispatched,"
+        " and one back to d_model, of the sum of their outputs (LatentMoE; Nemotron 3 Super); default: d_model, without"
+        " these projections.",
+        ge=1,
+        le=MAX_DIM,
+    )
     n_shared_experts: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_EXPERTS, description="Shared experts, which every token uses; stored as one wide expert."
     )

@@ -207,6 +207,11 @@ class ModelConfig(Block):
         return self.feed_forward.d_expert or self.d_ff
 
     @property
+    def d_routed(self) -> int:
+        """Width of the vectors that routed experts read and write."""
+        return self.feed_forward.d_latent or self.d_model
+
+    @property
     def d_shared_experts(self) -> int:
         """Hidden size of the network of all shared experts; 0 without them."""
         return self.feed_forward.n_shared_experts * (self.feed_forward.d_shared_expert or self.d_expert)

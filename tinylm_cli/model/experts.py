@@ -203,7 +203,8 @@ def sort_by_expert(indices: Tensor, n_experts: int) -> Dispatch:
 class Experts(nn.Module):
     """The routed experts: feed-forward networks, and zero-computation experts, which return their input.
 
-    The weight of a token multiplies the output of its expert, or with ``router_weight_on_input`` its input.
+    The weight of a token multiplies the output of its expert, or with ``router_weight_on_input`` its input. Vectors
+    have M dimensions: ``d_latent``, or without it d_model.
 
     Args:
         config: Uses d_model, d_ff and feed_forward.
@@ -215,7 +216,7 @@ class Experts(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        feed_forward, d, d_hidden = config.feed_forward, config.d_model, config.d_expert
+        feed_forward, d, d_hidden = config.feed_forward, config.d_routed, config.d_expert
         assert feed_forward.n_experts is not None
         n, bias = feed_forward.n_experts, feed_forward.bias
         self.n_experts, self.n_scores = n, feed_forward.n_scores
@@ -226,21 +227,21 @@ class Experts(nn.Module):
         self.activation = build_activation(config, routed=True)
 
     def forward(self, x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-        """Return the sum (N, D) of each token's experts, with their weights.
+        """Return the sum (N, M) of each token's experts, with their weights.
 
-        ``x`` are the vectors (N, D), ``indices`` the experts of each token (N, k), ``weights`` their weights (N, k).
+        ``x`` are the vectors (N, M), ``indices`` the experts of each token (N, k), ``weights`` their weights (N, k).
         """
         apply_expert = self._per_expert()  # first, so that backward stacks the gradients last, when memory use is low
         dispatch = sort_by_expert(indices, self.n_scores)
         rows = dispatch.rows  # (N·k)
         weights = weights.flatten()[dispatch.order, None]  # (N·k, 1)
-        inputs = x[rows]  # (N·k, D)
+        inputs = x[rows]  # (N·k, M)
         if self.weights_input:
-            inputs = inputs * weights  # (N·k, D)
-        outputs = dispatch.apply(apply_expert, inputs)  # (N·k, D)
+            inputs = inputs * weights  # (N·k, M)
+        outputs = dispatch.apply(apply_expert, inputs)  # (N·k, M)
         if not self.weights_input:
-            outputs = outputs * weights  # (N·k, D)
-        return torch.zeros_like(x).index_add(0, rows, outputs)  # (N, D)
+            outputs = outputs * weights  # (N·k, M)
+        return torch.zeros_like(x).index_add(0, rows, outputs)  # (N, M)
 
     def _per_expert(self) -> ApplyExpert:
         gate = self.gate_proj.per_expert() if self.gate_proj is not None else None
@@ -248,9 +249,9 @@ class Experts(nn.Module):
 
         def apply_expert(x: Tensor, expert: int) -> Tensor:
             if expert >= self.n_experts:
-                return x  # (n, D)
+                return x  # (n, M)
             gated = gate(x, expert) if gate is not None else None  # (n, F)
-            return down(self.activation(up(x, expert), gated), expert)  # (n, D)
+            return down(self.activation(up(x, expert), gated), expert)  # (n, M)
 
         return apply_expert
 
@@ -275,7 +276,8 @@ class ExpertFeedForward(nn.Module):
 
     A gate (``shared_expert_gate``) multiplies the output of the shared experts by a number between 0 and 1 per token.
     With ``branch_norms``, the router and the routed experts normalize the residual stream themselves, and the outputs
-    of the routed and of the shared experts are normalized, too.
+    of the routed and of the shared experts are normalized, too. With ``d_latent``, the routed experts read a projection
+    of each token to M dimensions, and their sum is projected back.
 
     Args:
         config: Uses d_model, d_ff, norm and feed_forward.
@@ -284,7 +286,8 @@ class ExpertFeedForward(nn.Module):
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538;
         Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066;
         Qwen Team 2024 (their gate), https://arxiv.org/abs/2407.10671;
-        Cai et al. 2024 (shortcut-connected experts), https://arxiv.org/abs/2404.05019
+        Cai et al. 2024 (shortcut-connected experts), https://arxiv.org/abs/2404.05019;
+        NVIDIA 2025 (LatentMoE), Nemotron 3 white paper, https://arxiv.org/abs/2512.20856
     """
 
     out_bias: nn.Parameter | None
@@ -296,7 +299,10 @@ class ExpertFeedForward(nn.Module):
         self.register_parameter("out_bias", nn.Parameter(values) if config.feed_forward.out_bias else None)
         self.initial_values = {"out_bias": 0.0}
         self.router = Router(config)
+        d, d_latent, has_bias = config.d_model, config.feed_forward.d_latent, config.feed_forward.bias
+        self.latent_in_proj = None if d_latent is None else Linear(d, d_latent, bias=has_bias)
         self.experts = Experts(config)
+        self.latent_out_proj = None if d_latent is None else Linear(d_latent, d, bias=has_bias)
         self.shared_experts = FeedForward(config, d_shared) if d_shared else None
         self.shared_scale = config.feed_forward.shared_scale
         self.shared_expert_gate = Linear(config.d_model, 1, bias=False) if has_gate else None
@@ -333,9 +339,18 @@ class ExpertFeedForward(nn.Module):
         flat = x.flatten(0, -2)  # (N, D)
         if self.has_branch_norms:
             indices, weights = self.router.route(self.router_norm(flat) * x.shape[-1] ** -0.5)  # (N, k) each
-            out: Tensor = self.post_expert_norm(self.experts(self.expert_norm(flat), indices, weights))  # (N, D)
+            inputs: Tensor = self.expert_norm(flat)  # (N, D)
         else:
-            out = self.experts(flat, *self.router.route(flat))  # (N, D)
+            indices, weights = self.router.route(flat)  # (N, k) each
+            inputs = flat  # (N, D)
+        if self.latent_in_proj is not None:
+            inputs = self.latent_in_proj(inputs)  # (N, M)
+        out: Tensor = self.experts(inputs, indices, weights)  # (N, M)
+        del inputs, indices, weights
+        if self.latent_out_proj is not None:
+            out = self.latent_out_proj(out)  # (N, D)
+        if self.has_branch_norms:
+            out = self.post_expert_norm(out)  # (N, D)
         if self.out_bias is not None:
             out = out + self.out_bias  # (N, D)
         return out.view_as(x)  # (B, T, D)

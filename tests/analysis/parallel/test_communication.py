@@ -48,6 +48,25 @@ def test_tensor_parallel_experts(shared: int, streams: int) -> None:
     assert together == (32 * 5 * 2 + 5) * STREAM // 2
 
 
+@pytest.mark.parametrize(("shared", "streams"), [(0, 0), (1, 1)])
+def test_tensor_parallel_latent_experts(shared: int, streams: int) -> None:
+    """Routed experts gather vectors of 1,024 elements, a quarter of d_model; shared experts gather whole ones."""
+    mixtral = job("mixtral-8x7b", f"feed_forward.n_shared_experts={shared}", "feed_forward.d_latent=1024")
+    apart = sent(mixtral, tensor=2, data=4, expert=4)["tensor"].sent_bytes
+    together = sent(mixtral, tensor=2, data=4)["tensor"].sent_bytes
+    assert apart == (32 * 5 * 4 * (1 + streams) + 32 * 5 * 2 + 5 * 4) * STREAM // 4 // 2
+    assert together == (32 * 5 * 4 * (1 + streams) + 32 * 5 + 5 * 4) * STREAM // 4 // 2
+
+
+def test_latent_experts_of_other_gpus() -> None:
+    """A quarter of what experts of width d_model receive and return."""
+    whole, latent = (
+        sent(job("mixtral-8x7b", *fields), data=8, expert=8, tensor=4)["expert"].sent_bytes
+        for fields in ((), ("feed_forward.d_latent=1024",))
+    )
+    assert whole == 4 * latent > 0
+
+
 @pytest.mark.parametrize(("recompute", "passes"), [("none", 2), ("full", 3)])
 def test_expert_parallelism(recompute: Recompute, passes: int) -> None:
     """Each of 2,048 / 4 · 2 copies leaves but those that stay at home, there and back, in each pass."""

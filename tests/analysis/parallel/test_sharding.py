@@ -44,6 +44,18 @@ def test_expert_parallelism() -> None:
     assert total_params(stage_table(config, Layout(data=4, expert=4), 0)) == 46_702_792_704 - experts + experts // 4
 
 
+def test_projections_to_latent_experts_are_replicated() -> None:
+    """Each GPU projects its part of the sequence; expert parallelism distributes the experts, not the projections."""
+    fields = ["feed_forward.d_latent=1024", "feed_forward.n_shared_experts=1"]
+    table = stage_table(load_config("mixtral-8x7b", fields).config, Layout(data=8, expert=8, tensor=2), 0)
+    shapes = {t.name: t.shape for section in table for t in section.tensors}
+    assert shapes["feed_forward.latent_in_proj.weight"] == (1024, 4096)
+    assert shapes["feed_forward.latent_out_proj.weight"] == (4096, 1024)
+    assert shapes["feed_forward.experts.up_proj.weight"] == (1, 14336 // 2, 1024)
+    assert shapes["feed_forward.experts.down_proj.weight"] == (1, 1024, 14336 // 2)
+    assert shapes["feed_forward.shared_experts.up_proj.weight"] == (14336 // 2, 4096)
+
+
 def test_latent_down_projections_are_replicated() -> None:
     config = load_config("deepseek-v2-lite").config
     shapes = {t.name: t.shape for section in stage_table(config, Layout(tensor=2), 0) for t in section.tensors}

@@ -3,9 +3,9 @@
 GPUs are numbered node by node, and a group takes every ``stride``-th GPU: a tensor-parallel group consists of
 neighboring GPUs (stride 1), a data-parallel group does not.
 
-Shapes: B batch_size, T seq_len, D d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size, C n_codebooks. A ring
-all-gather or reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that (Patarasuk and Yuan
-2009, https://doi.org/10.1016/j.jpdc.2008.09.002).
+Shapes: B batch_size, T seq_len, D d_model, M d_latent or d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size, C
+n_codebooks. A ring all-gather or reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that
+(Patarasuk and Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002).
 """
 
 from __future__ import annotations
@@ -145,12 +145,10 @@ def _shared_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout,
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """All-gather the sequence before each sub-layer and reduce-scatter it after (sequence parallelism)."""
     per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
-    sublayers = sum(
-        n_layers * (kind.block.n_sublayers + _extra_expert_inputs(kind, layout))
-        for n_layers, kind in stage_layer_kinds(config, layout, stage)
-    )
-    collectives = sublayers * per_sublayer
-    with_block = sum(n for n, kind in stage_layer_kinds(config, layout, stage) if kind.block.has_shared_block)
+    kinds = stage_layer_kinds(config, layout, stage)
+    collectives = sum(n_layers * kind.block.n_sublayers for n_layers, kind in kinds) * per_sublayer
+    expert_elements = sum(n_layers * _extra_expert_elements(kind, layout) for n_layers, kind in kinds) * per_sublayer
+    with_block = sum(n_layers for n_layers, kind in kinds if kind.block.has_shared_block)
     collectives += with_block * (SHARED_BLOCK_COLLECTIVES + (1 if setup.recompute == "full" else 0))
     is_last, n_modules = stage == layout.pipeline - 1, config.head.n_mtp_layers
     if stage == 0 or (is_last and n_modules):
@@ -158,8 +156,9 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
     if is_last and config.has_lm_head:  # other heads are replicated
         collectives += LM_HEAD_COLLECTIVES * (1 + n_modules)
     n = layout.tensor
-    per_collective = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
-    sent = layout.micro_batches * (collectives * per_collective + _summed_bytes(config, setup, layout, stage))
+    elements = collectives * config.d_model + expert_elements
+    gathered = _token_bytes(config, setup, layout) * elements * (n - 1) // n  # collectives × B × T × D
+    sent = layout.micro_batches * (gathered + _summed_bytes(config, setup, layout, stage))
     return Traffic("tensor", sent, n, 1, None, "gather and scatter the sequence around each sub-layer")
 
 
@@ -174,12 +173,19 @@ def _summed_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout, sta
     return passes * ALL_REDUCE * tokens * elements * setup.element_bytes * (n - 1) // n
 
 
-def _extra_expert_inputs(config: ModelConfig, layout: Layout) -> int:
-    """Return how many more copies of the residual stream experts read than a dense network reads."""
+def _extra_expert_elements(config: ModelConfig, layout: Layout) -> int:
+    """Return how many more elements of each token experts read than the D that a dense network reads.
+
+    Without expert parallelism, all experts read one copy of each token. With ``d_latent``, each GPU projects its part
+    of the sequence, so that routed experts gather M elements; shared experts still gather D.
+    """
     settings = config.feed_forward
-    if layout.expert == 1 or settings.n_experts is None or not config.block.feed_forward:
+    if settings.n_experts is None or not config.block.feed_forward:
         return 0
-    return settings.top_k - 1 + (1 if settings.n_shared_experts else 0)
+    if layout.expert == 1 and settings.d_latent is None:
+        return 0
+    routed = (settings.top_k if layout.expert > 1 else 1) * config.d_routed  # k × M
+    return routed + (config.d_model if settings.n_shared_experts else 0) - config.d_model
 
 
 def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
@@ -213,13 +219,13 @@ def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
     """Dispatch each token to its experts and combine their outputs; experts on the same GPU add no traffic."""
     per_token = sum(
-        n_layers * kind.feed_forward.top_k
+        n_layers * kind.feed_forward.top_k * kind.d_routed
         for n_layers, kind in stage_layer_kinds(config, layout, stage)
         if kind.feed_forward.n_experts is not None
     )
     passes = 3 if setup.recompute == "full" else 2  # forward, backward; recomputed forward
     dispatch_and_combine = 2
-    routed = _residual_bytes(config, setup, layout) // layout.tensor * per_token  # layers × B × T × k × D
+    routed = _token_bytes(config, setup, layout) * per_token // layout.tensor  # layers × B × T × k × M
     n = layout.expert
     sent = layout.micro_batches * passes * dispatch_and_combine * routed * (n - 1) // n
     return Traffic("expert", sent, n, layout.tensor, None, "tokens to their experts and back")
@@ -227,7 +233,12 @@ def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
 
 def _residual_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
     """Return the bytes of the residual stream of one micro-batch: B × T / context × D."""
-    return setup.batch_size * setup.length(config) // layout.context * config.d_model * setup.element_bytes
+    return _token_bytes(config, setup, layout) * config.d_model
+
+
+def _token_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
+    """Return the bytes of one element of each token of one micro-batch: B × T / context."""
+    return setup.batch_size * setup.length(config) // layout.context * setup.element_bytes
 
 
 def ring_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:

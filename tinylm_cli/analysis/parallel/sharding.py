@@ -139,9 +139,10 @@ def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
     """Return the tensors of one GPU of ``stage``, in their sharded shapes.
 
     Tensor parallelism shards as in Shoeybi et al. 2019. Norms of the residual stream, routers, the down-projections of
-    latent attention and biases added after the all-reduce are replicated. The first stage holds the embedding; the last
-    holds the LM head, with a copy of a tied embedding. It also holds multi-token prediction modules, whose projections
-    are replicated, as each GPU projects its part of the sequence, and a copy of the embedding that they read.
+    latent attention, the projections around experts with ``d_latent``, and biases added after the all-reduce are
+    replicated. The first stage holds the embedding; the last holds the LM head, with a copy of a tied embedding. It
+    also holds multi-token prediction modules, whose projections are replicated, as each GPU projects its part of the
+    sequence, and a copy of the embedding that they read.
 
     Args:
         config: A validated config that ``layout`` divides evenly; the vocabulary is padded.

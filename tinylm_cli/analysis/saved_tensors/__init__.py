@@ -5,6 +5,7 @@ a norm its input and the statistics of each vector; softmax, ReLU, tanh and sigm
 A tensor that several operations save has one name and counts once.
 
 Letters: B batch_size, T seq_len on one GPU, S positions attended to, D d_model, H n_heads, G n_kv_heads, K d_head, F
-d_ff or d_expert, V vocab_size, E n_experts, k top_k; latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and
-K_v d_value. ``element_bytes`` is the size of an element, ``upcast_bytes`` its size in float32 or wider.
+d_ff or d_expert, V vocab_size, E n_experts, M d_latent or d_model, k top_k; latent attention has C kv_rank, Q q_rank, N
+d_nope, R d_rope and K_v d_value. ``element_bytes`` is the size of an element, ``upcast_bytes`` its size in float32 or
+wider.
 """

@@ -101,8 +101,8 @@ def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
     def router(name: str, nbytes: int) -> SavedTensor:
         return SavedTensor(name, "router", nbytes, "sequence")
 
-    def vectors(name: str) -> SavedTensor:
-        return SavedTensor(name, "experts", routed * config.d_model * run.element_bytes, "sequence")  # B·T·k × D
+    def vectors(name: str, rows: int = routed) -> SavedTensor:
+        return SavedTensor(name, "experts", rows * config.d_routed * run.element_bytes, "sequence")  # B·T·k × M
 
     def normed(name: str, source: SavedTensor) -> Iterator[SavedTensor]:
         return norm(run, name, source, tokens, config.d_model)
@@ -114,6 +114,8 @@ def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
         yield from normed("router_norm", residual)
         yield output("router input")
         yield from normed("expert_norm", residual)
+        if settings.d_latent is not None:
+            yield output("latent_in_proj input")
     n_scores = tokens * settings.n_scores  # B·T × E
     if settings.router == "sparsemixer":  # a softmax and the mask of its logits for each selected expert
         yield router("similar scores", settings.top_k * n_scores * (run.upcast_bytes + BOOL_BYTES))
@@ -146,6 +148,8 @@ def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
     yield vectors("expert outputs")
     if not settings.router_weight_on_input:
         yield vectors("weighted outputs")  # index_add saves its source
+    if settings.d_latent is not None:
+        yield vectors("latent_out_proj input", tokens)  # B·T × M
     if settings.branch_norms:
         yield from normed("post_expert_norm", output("routed output"))
     if settings.n_shared_experts:

@@ -41,6 +41,8 @@ class NemotronHKeys(key.Keys):
             **{f"feed_forward.{part}": f"mixer.{part}" for part in _PROJECTIONS},
             **{f"feed_forward.shared_experts.{part}": f"mixer.shared_experts.{part}" for part in _PROJECTIONS},
             "feed_forward.router": "mixer.gate",
+            "feed_forward.latent_in_proj": "mixer.fc1_latent_proj",
+            "feed_forward.latent_out_proj": "mixer.fc2_latent_proj",
         },
         experts={f"feed_forward.experts.{part}": f"mixer.experts.{{e}}.{part}" for part in _PROJECTIONS},
         tensors=(
@@ -57,13 +59,16 @@ class NemotronHKeys(key.Keys):
         "mamba_conv_bias": "use_conv_bias",
         "mamba_chunk_size": "chunk_size",
         "mamba_dt_min": "time_step_min",
+        "attention_head_dim": "head_dim",  # in NVIDIA's own code
     }
-    # transformers reads them for the initialization, to choose kernels, or not at all
+    # transformers reads them for the initialization, to choose kernels, or not at all; among them are RoPE, which this
+    # family does not apply, and multi-token prediction layers, which are not loaded
     ignored = (
         *("attention_bias", "expand", "hidden_dropout", "mamba_expand", "mamba_proj_bias", "mamba_ssm_cache_dtype"),
         *("moe_shared_expert_overlap", "mtp_hybrid_override_pattern", "mtp_layers_block_type", "n_shared_experts"),
         *("num_logits_to_keep", "rescale_prenorm_residual", "residual_in_fp32", "sliding_window", "time_step_floor"),
         *("time_step_limit", "time_step_max", "use_mamba_kernels", "rms_norm_eps", "norm_eps", "mamba_dt_max"),
+        *("mamba_dt_limit", "mamba_dt_init_floor", "num_nextn_predict_layers", "partial_rotary_factor", "rope_theta"),
     )
 
     vocab_size: key.VocabSize = 131072
@@ -80,9 +85,6 @@ class NemotronHKeys(key.Keys):
     num_hidden_layers: key.OptionalSize = None
     layers_block_type: key.LayerTypes = None
     hybrid_override_pattern: key.Text = None
-    num_nextn_predict_layers: int = key.only(
-        0, why="the layers of its multi-token prediction modules follow a pattern of their own"
-    )
     mamba_hidden_act: str = key.only("silu", "swish", why="tinylm activates the convolution with SiLU")
     mamba_num_heads: Annotated[int, *key.like("mamba2.n_heads")] = 128
     mamba_head_dim: Annotated[int, *key.like("mamba2.d_head")] = 64
@@ -97,7 +99,7 @@ class NemotronHKeys(key.Keys):
     num_experts_per_tok: Annotated[int, *key.like("feed_forward.top_k")] = 2
     moe_intermediate_size: Annotated[int, *key.like("feed_forward.d_expert")] = 7688
     moe_shared_expert_intermediate_size: Annotated[int, *key.like("feed_forward.d_expert")] = 7688
-    moe_latent_size: int | None = key.only(why="tinylm does not support experts of a latent width")
+    moe_latent_size: Annotated[int | None, *key.like("feed_forward.d_latent")] = None
     routed_scaling_factor: Annotated[float, *key.like("feed_forward.routed_scale")] = 1.0
     n_group: Annotated[int, *key.like("feed_forward.n_groups")] = 1
     topk_group: Annotated[int, *key.like("feed_forward.top_k_groups")] = 1
@@ -149,6 +151,7 @@ class NemotronHKeys(key.Keys):
             "n_experts": self.n_routed_experts,
             "top_k": self.num_experts_per_tok,
             "d_expert": self.moe_intermediate_size,
+            "d_latent": self.moe_latent_size,
             "n_shared_experts": 1,
             "d_shared_expert": self.moe_shared_expert_intermediate_size,
             "router": "sigmoid",
@@ -192,6 +195,7 @@ def _expert_keys(kind: ModelConfig) -> dict[str, Any]:
         "n_routed_experts": experts.n_experts,
         "num_experts_per_tok": experts.top_k,
         "moe_intermediate_size": kind.d_expert,
+        "moe_latent_size": experts.d_latent,
         "moe_shared_expert_intermediate_size": kind.d_shared_experts or kind.d_expert,
         "norm_topk_prob": experts.renormalize,
         "routed_scaling_factor": experts.routed_scale,

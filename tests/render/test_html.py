@@ -26,6 +26,7 @@ from tinylm_cli.render.blocks import (
     Tree,
 )
 from tinylm_cli.render.html import to_html
+from tinylm_cli.reports.flops import COMPONENTS
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=y>', "&lt;b&gt;", "\x1b[31m\u202e", "</pre></table>"]
 
@@ -90,6 +91,19 @@ def test_bar_lengths() -> None:
     bars = (StackBar("a", (Quantity("1", 1), Quantity("3", 3)), Quantity("4", 4)),)
     html = to_html([Stack("memory", ("weights", "cache"), bars, limit=Quantity("8", 8))])
     assert re.findall(r"width:([\d.]+)%", html) == ["12.50", "37.50"]
+
+
+def test_every_component_has_its_own_fill() -> None:
+    """Of a model with all components of FLOPs: the part of the bar, and the swatch of the legend."""
+    parts = StackBar("", tuple(Quantity("1", 1) for _ in COMPONENTS), Quantity(str(len(COMPONENTS)), len(COMPONENTS)))
+    html = to_html([Stack("forward pass", COMPONENTS, (parts,))])
+    fills = re.findall(r"width:4.00%;background:([^\"]+)", html)
+    swatches = re.findall(r'<span style="color:(#\w+)">([■▨▧▥▤])<', html)
+    assert len(set(fills)) == len(fills) == len(COMPONENTS) == len(set(swatches)) == len(swatches)
+    assert [color in fill for fill, (color, _) in zip(fills, swatches, strict=True)] == [True] * len(fills)
+    assert [fill == color for fill, (color, _) in zip(fills, swatches, strict=True)] == [
+        sign == "■" for _, sign in swatches
+    ]
 
 
 def test_a_table_without_rows_is_left_out() -> None:

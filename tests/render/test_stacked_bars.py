@@ -19,6 +19,7 @@ from tinylm_cli.render.stacked_bars import legend
 from tinylm_cli.render.styled_lines import cell_len
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
+from tinylm_cli.reports.flops import COMPONENTS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 GIB = 2**30
@@ -72,9 +73,21 @@ def test_color() -> None:
     colored = to_text(VIEW, Terminal(color=True))
     assert re.sub(r"\x1b\[[\d;]*m", "", colored) == to_text(VIEW, Terminal())
     first = next(line for line in colored.splitlines() if "█" in line)
-    hues = re.findall(r"\x1b\[(\d+)m[█▒▚░▓▄▖▌]", first)
+    hues = re.findall(r"\x1b\[(\d+)m[█▒▚░▓▄▖▞]", first)
     assert len(hues) == 7
     assert all(one != other for one, other in pairwise(hues))
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+def test_every_component_has_its_own_sign(unicode: bool) -> None:
+    """Of a model with all components of FLOPs, in a terminal without color."""
+    stack = Stack("forward pass", COMPONENTS, (bar("", *(1.0 for _ in COMPONENTS)),))
+    (shown, *table) = to_text([stack], Terminal(unicode=unicode)).splitlines()
+    keys = [line[0] for line in table if line[3:].split(" ")[0] in COMPONENTS]
+    assert len(keys) == len(COMPONENTS)
+    assert len(set(keys)) == len(keys)
+    assert all(key in shown for key in keys)
+    assert unicode or "".join(keys).isascii()
 
 
 def test_small_parts() -> None:

@@ -13,6 +13,9 @@ from tinylm_cli.render.stacked_bars import legend
 _HUES = ("#4c78a8", "#e6a23c", "#b279a2", "#54a8a8", "#59a14f", "#9d9d9d")
 """Colors of the parts of a bar, readable on a light and on a dark page."""
 
+_PATTERNS = (("■", None), ("▨", 135), ("▧", 45), ("▥", 90), ("▤", 180))
+"""Each color is filled first, then hatched: the sign in the legend, and the angle in degrees across the stripes."""
+
 _PARTS: tuple[Style, ...] = ("hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6")
 _STYLES: dict[Style, str] = {
     "strong": "font-weight:600",
@@ -73,13 +76,19 @@ class _Html(DocumentFormat):
 def _bar(bar: StackBar, full: float) -> str:
     """Return a stacked bar; ``full`` is the amount that takes the full width."""
     widths = [100 * amount.value / full if full else 0 for amount in bar.amounts]
-    parts = (_box(f"{width:.2f}%", _HUES[part % len(_HUES)]) for part, width in enumerate(widths))
+    parts = (_box(f"{width:.2f}%", _fill(part)) for part, width in enumerate(widths))
     name = f"{_plain(bar.name)} " if bar.name else ""
     return f'<div style="max-width:40em">{name}{_plain(bar.total)}<div>{"".join(parts)}</div></div>'
 
 
 def _swatch(part: int) -> Cell:
-    return Cell("■", _PARTS[part % len(_PARTS)])
+    return Cell(_PATTERNS[part // len(_PARTS) % len(_PATTERNS)][0], _PARTS[part % len(_PARTS)])
+
+
+def _fill(part: int) -> str:
+    """Return the CSS background of a part, as its swatch shows it."""
+    color, angle = _HUES[part % len(_HUES)], _PATTERNS[part // len(_HUES) % len(_PATTERNS)][1]
+    return color if angle is None else f"repeating-linear-gradient({angle}deg,{color} 0 2px,transparent 2px 4px)"
 
 
 def _aligned(column: Column, style: str = "") -> str:
@@ -92,8 +101,8 @@ def _cell(cell: str | Cell | Bar) -> str:
     return _styled(cell.text, cell.style) if isinstance(cell, Cell) else _plain(cell)
 
 
-def _box(width: str, color: str) -> str:
-    return f'<span style="display:inline-block;height:.8em;width:{width};background:{color}"></span>'
+def _box(width: str, background: str) -> str:
+    return f'<span style="display:inline-block;height:.8em;width:{width};background:{background}"></span>'
 
 
 def _styled(text: str, style: Style) -> str:

@@ -11,7 +11,8 @@ from tinylm_cli.render.styled_lines import Line, cell_len, line, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.units import percentages
 
-_FILLS = "█▒▚░▓▄▖▌"
+_FILLS = "█▒▚░▓▄▖▞▀▗▙▐▘▛▂▜▝▟▆▁▇▔▃▕▅"
+"""The signs of the parts, one for each: in a terminal without color, nothing else tells two parts apart."""
 _HUES: tuple[Style, ...] = ("hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6")
 _MARK = "┃"
 _NOTHING, _LIMIT = -1, -2

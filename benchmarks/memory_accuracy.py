@@ -105,14 +105,12 @@ def built(config: ModelConfig, dtype: str, device: Device, *, fake: bool) -> Abs
 
 
 def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
-    """Return how the layers compute attention: ``fused``, ``written out``, or both; ``no attention`` without any."""
+    """Return how the layers compute attention: ``fused``, ``math/eager``, or both; ``no attention`` without any."""
     attending = [kind for kind in layer_pattern(config).kinds if "attention" in kind.block.mixers]
     banded = {(kind.attention.window or seq_len) < seq_len for kind in attending}
     drops = config.dropout > 0
     ways = {attention_backend(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
-    return (
-        " and ".join(sorted({"fused" if backend == "fused" else "written out" for backend in ways})) or "no attention"
-    )
+    return " and ".join(sorted({"fused" if backend == "fused" else "math/eager" for backend in ways})) or "no attention"
 
 
 def saved_row(
@@ -240,7 +238,7 @@ step holds at once, the optimizer step included. torch's `MemTracker` measures i
 The smallest published model of each architecture is measured: without experts and recurrences at full size with fake
 tensors, which torch runs as on the CPU without allocating memory, and scaled down to a width of 128 with real tensors.
 Attention is the model's own (`sdpa`): a fused CPU kernel of torch if there is one (*fused*), otherwise separate matmuls
-and softmax (*written out*). [costs.md](costs.md#memory) explains the predictions.
+and softmax (*math/eager*). [costs.md](costs.md#memory) explains the predictions.
 
 Not measured: {where} (the choice of attention kernels, masks of one byte, fused RMSNorm, single-kernel
 optimizers), the `flash` kernel, which is a separate library, [plans](costs.md#plans) and quantized weights. Their

@@ -56,7 +56,7 @@ class Viewed:
 class Report(Viewed, Generic[T_co]):
     """A record with its view; attributes of the record can be read directly from the report.
 
-    ``report.total_params`` is ``report.data.total_params``; type checkers know only the second form.
+    ``report.total_params`` is ``report.data.total_params``; only ``report.data.…`` is typed.
     ``print(report)`` prints the output of the command at 80 columns, with keyword arguments in place of options.
     ``rich.print(report)`` uses the width and colors of the console. A notebook displays tables.
 

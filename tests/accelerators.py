@@ -1,4 +1,4 @@
-"""GPUs of stated capacity and speed, to work figures out by hand."""
+"""GPUs of round capacity and speed, for hand-computed figures."""
 
 from __future__ import annotations
 

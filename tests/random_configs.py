@@ -17,7 +17,7 @@ one_of = st.sampled_from
 
 
 def drawn(number: int) -> int:
-    """Return the number of configs that a test draws: ``number``, or that of the environment variable TINYLM_DRAWN."""
+    """Return the number of configs that a test draws: ``number``, or the environment variable TINYLM_DRAWN."""
     return int(os.environ.get("TINYLM_DRAWN", number))
 
 

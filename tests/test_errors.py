@@ -1,4 +1,4 @@
-"""The exception tree: what its docstring draws is what there is, and nothing is there that is never raised."""
+"""The exception tree equals the one in its docstring, and every exception is raised somewhere."""
 
 from __future__ import annotations
 

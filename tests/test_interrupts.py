@@ -1,4 +1,4 @@
-"""How interrupts end the command, and the work that they must not cut in two."""
+"""Interrupts end the command, but not within an atomic step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes and plurals in words, the same in every subpackage."""
+"""Formatting of bytes and plurals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of one layer whose training step is worked out by hand."""
+"""A model of one layer with a hand-computed training step."""
 
 from __future__ import annotations
 

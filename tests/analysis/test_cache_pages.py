@@ -13,7 +13,7 @@ from tinylm_cli.reports.serving import CacheLayers, CachePages
 
 
 def layers(n_layers: int, kind: Any, *, token_bytes: int = 0, state_bytes: int = 0, **fields: Any) -> CacheLayers:
-    """Return layers that cache so many bytes each."""
+    """Return layers that cache these numbers of bytes."""
     unused = dict.fromkeys(("n_heads", "n_kv_heads", "kv_rank", "d_rope", "d_index", "window"))
     given = {"token_bytes": n_layers * token_bytes, "state_bytes": n_layers * state_bytes, "chunked": False, **fields}
     return CacheLayers(**{"n_layers": n_layers, "layers": "", "kind": kind} | unused | given)

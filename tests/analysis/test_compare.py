@@ -1,4 +1,4 @@
-"""Differences between models: every one, nothing else, with figures that add up."""
+"""Differences between models: complete, minimal, and with consistent figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inference memory: rounded weights, the cache, and what fits."""
+"""Inference memory: quantized weights, the cache, and the batches and lengths that fit."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_experts(element_bytes: int) -> None:
 
 @pytest.mark.parametrize("element_bytes", [BF16, FP32])
 def test_latent_experts(element_bytes: int) -> None:
-    """Dispatched vectors of 5 elements beside the projected tokens; then the projection of their sum."""
+    """Dispatched vectors of 5 elements and the projected tokens; then the projection of their sum."""
     latent, indices = 5, 3 * (4 * 8 + FP32 + element_bytes)
     points = (
         indices + (latent + D) * element_bytes,

@@ -1,4 +1,4 @@
-"""The backward pass of a layer: gradients and working memory, worked out by hand."""
+"""The backward pass of a layer: gradients and working memory, compared with hand-computed values."""
 
 from __future__ import annotations
 

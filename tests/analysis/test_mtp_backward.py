@@ -1,4 +1,4 @@
-"""The phases of the backward pass of multi-token prediction modules, worked out by hand for modules without experts."""
+"""The phases of the backward pass of multi-token prediction modules, compared with hand-computed values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes that make a nominal size true: valid, exact, and the smallest that there are."""
+"""Changes that reach a nominal size are valid, exact and minimal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes of optimizer state, by hand; tests/model holds them to torch's own optimizers."""
+"""Bytes of optimizer state, compared with hand-computed values; tests/model compares them with torch's optimizers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training memory: bytes a parameter, states of optimizers, and the moment of the peak."""
+"""Training memory: bytes per parameter, optimizer states, and the phase of the peak."""
 
 from __future__ import annotations
 

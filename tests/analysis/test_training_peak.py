@@ -1,4 +1,4 @@
-"""The phases of a training step: gradients and working memory, worked out by hand for a model of one layer."""
+"""The phases of a training step: gradients and working memory, compared with hand-computed values for one layer."""
 
 from __future__ import annotations
 

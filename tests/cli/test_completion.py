@@ -1,4 +1,4 @@
-"""Completion, as bash, zsh and fish ask for it."""
+"""Completion in bash, zsh and fish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journeys load the modules that they use: a bound on how many of tinylm's, and none of the heavy ones."""
+"""Bounds on the number of modules that typical commands import; none imports a heavy one."""
 
 from __future__ import annotations
 

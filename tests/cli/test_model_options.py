@@ -1,4 +1,4 @@
-"""Models too large for this machine: refused before anything is built, with the remedies of the command at hand."""
+"""Models too large for this machine are rejected before anything is built, with remedies for the command."""
 
 from __future__ import annotations
 

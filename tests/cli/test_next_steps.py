@@ -1,4 +1,4 @@
-"""The ``next:`` lines lead on, from a list of models to a training loop, and never in a circle."""
+"""The ``next:`` lines lead from a list of models to a training loop, without cycles."""
 
 from __future__ import annotations
 

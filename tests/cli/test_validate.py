@@ -1,4 +1,4 @@
-"""``tinylm validate``: every error of every config, at its place."""
+"""``tinylm validate``: every error of every config, at its position."""
 
 from __future__ import annotations
 

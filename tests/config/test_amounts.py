@@ -1,4 +1,4 @@
-"""Amounts as people write them: exact, GB never GiB, and back into words."""
+"""Amounts with units: parsed exactly, GB distinct from GiB, and formatted again."""
 
 from __future__ import annotations
 

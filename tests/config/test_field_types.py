@@ -1,4 +1,4 @@
-"""Speeds as datasheets write them."""
+"""Speeds in the notation of datasheets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixes that a machine may apply: which suggestions have one, and that the rest of a file stays byte for byte."""
+"""Automatic fixes: the suggestions that have one, and files that are otherwise unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configs that ship: found, in order, valid, and ready for an editor."""
+"""The shipped configs: their order, validity and editor schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One YAML document into nodes with places; nothing expanded, nothing executed, nothing that takes for ever."""
+"""Parsing one YAML document to nodes with positions; no expansion, no execution, bounded time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain scalars by the YAML 1.2 core schema, and the words other readers would turn into something else."""
+"""Plain scalars of the YAML 1.2 core schema, and words that other parsers convert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every new name in the changelog is there, and every old one is gone."""
+"""Every new name in the changelog exists, and no old one does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run an example as a person would."""
+"""Run an example script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training example runs as a person would run it, and its loss falls."""
+"""The training example runs as a script, and its loss falls."""
 
 from __future__ import annotations
 

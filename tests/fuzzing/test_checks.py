@@ -1,4 +1,4 @@
-"""Each check of the fuzzer notices the outcome that it is for, and lets a sound one pass."""
+"""Each check of the fuzzer fails on a bad outcome, and passes a good one."""
 
 from __future__ import annotations
 

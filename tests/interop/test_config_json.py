@@ -1,4 +1,4 @@
-"""A config.json that is no JSON: the place, and the advice."""
+"""A config.json that is not valid JSON: the position and the remedy."""
 
 from __future__ import annotations
 

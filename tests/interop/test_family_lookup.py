@@ -1,4 +1,4 @@
-"""The family of a config.json, and the families that are none."""
+"""The family of a config.json, and unsupported families."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a config by reference: whose it is, its name, and files that hold none."""
+"""Load a config by reference: its source and name, and files without a config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A translation: fields with the places of their keys, and reports that do not follow from one another."""
+"""A translation: fields with the positions of their keys, and errors that do not follow from other errors."""
 
 from __future__ import annotations
 

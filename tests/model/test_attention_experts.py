@@ -1,4 +1,4 @@
-"""Mixtures of attention heads: token by token by definition, their costs, and what checks and reports say of them."""
+"""Mixtures of attention heads: compared with their definition token by token; their costs, checks and reports."""
 
 from __future__ import annotations
 

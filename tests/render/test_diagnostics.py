@@ -1,4 +1,4 @@
-"""Diagnostics on a screen: carets under the right cells, nothing too wide, nothing that acts; and for GitHub."""
+"""Diagnostics in a terminal: positions of carets, width, inert text; and for GitHub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stacked bars: every part where it belongs, all bars on one scale, and a legend that leaves nothing out."""
+"""Stacked bars: positions of the parts, one scale for all bars, and a complete legend."""
 
 from __future__ import annotations
 

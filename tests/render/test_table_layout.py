@@ -1,4 +1,4 @@
-"""Tables in a terminal: within its width where columns may give way, and aligned by cells, not by characters."""
+"""Tables in a terminal: fitted to its width, and aligned by cells, not by characters."""
 
 from __future__ import annotations
 

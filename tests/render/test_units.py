@@ -1,4 +1,4 @@
-"""Numbers into words: exact where they claim to be, and adding up where a reader would add."""
+"""Formatted numbers: exact if shown as exact, and sums that add up as displayed."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ SIMILAR = 1.5
 
 
 def cache_pages(layers: Sequence[CacheLayers]) -> CachePages | None:
-    """Return the pages of vLLM for a model whose layers keep states beside keys and values.
+    """Return the pages of vLLM for a model whose layers cache states as well as keys and values.
 
     All pages have one size: a block has the fewest tokens, up to a multiple, whose keys and values in one layer need at
     least as much as the state of a layer, which is padded to them. Groups of equally many layers have a page in each

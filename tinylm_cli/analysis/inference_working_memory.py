@@ -265,7 +265,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     if not config.block.feed_forward:
         return ()
     residual_stream = 4 * d * element_bytes  # x before and after the mixer, its output, norm(x)
-    norming = d * norm_bytes(config, element_bytes)  # the norm of the sub-layer, while that of the mixer is held
+    norming = d * norm_bytes(config, element_bytes)  # the norm, while the mixer's normalized input is held
     hidden = _hidden_tensors(config) * element_bytes  # bytes per hidden unit
     dense = hidden * config.d_ff + d * element_bytes  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:

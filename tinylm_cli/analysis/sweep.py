@@ -52,7 +52,7 @@ def sweep(
 
 
 def _work(config: ModelConfig) -> int:
-    """Return the time to compute all figures of a config, in units of that of a config with two kinds of layers."""
+    """Return the time to compute all figures of a config, relative to a config with two layer kinds."""
     return max(len(layer_pattern(config).kinds) - 1, 1)
 
 

@@ -45,7 +45,7 @@ class Problem(NamedTuple):
     Attributes:
         code: A key of ``CODES``.
         fields: The fields involved; the first one is at fault.
-        message: What is wrong.
+        message: The error.
         help: The remedy.
         part: The word at fault in the text of the first field; empty for all of it.
     """

@@ -172,7 +172,7 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     except ConfigError as error:
         implied = root.entries["model_type"].value.span
         raise config_error(
-            # beside an invalid key, errors in what the family implies are consequences
+            # errors in fields that the family implies follow from an invalid key
             [each for each in error.diagnostics if not mapped.errors or each in errors or each.span != implied]
         ) from error
     counted = vision_params(mapped.family.model_type, root.plain(), loaded.config.d_model)

@@ -100,7 +100,7 @@ class SelfAttention(SequenceMixer):
 
     Queries and keys have K = d_head dimensions, values K_v = d_value.
     Llama 4 attends within chunks in most layers, and multiplies scores by a factor that grows with the position in the
-    others (``model/attention_mask.py``). With ``attention.kv_from``, keys and values are those of an earlier layer.
+    others (``model/attention_mask.py``). With ``attention.kv_from``, keys and values come from an earlier layer.
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm (of queries and keys)

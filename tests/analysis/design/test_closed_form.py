@@ -1,4 +1,4 @@
-"""Polynomials fitted to sums, and what cannot be fitted."""
+"""Polynomials fitted to sums, and sums that are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The candidates that fit on several GPUs are those whose plan fits, although few are planned."""
+"""A candidate fits on several GPUs exactly if its plan fits, although few are planned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search finds exactly the models that evaluating every config of the grid finds."""
+"""The search finds the same models as an evaluation of every config of the grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Working memory of attention alone; tests/analysis/test_inference_working_memory.py works out whole layers."""
+"""Working memory of attention alone; tests/analysis/test_inference_working_memory.py tests whole layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transformer block that layers share: counted once, computed and cached in each layer, and the peak of training."""
+"""A shared transformer block: counted once, computed and cached in each layer, and the peak of training."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_gradient_of_the_embeddings() -> None:
 
 
 def test_prefill() -> None:
-    """The layer's own mixer runs beside the output of the block and its sum with x."""
+    """While the layer's own mixer runs, the output of the block and its sum with x are held."""
     tokens, element_bytes = 3 * 8, 2
     run = InferencePass(3, 8, 8, element_bytes, "flash")
     vectors = tokens * D * element_bytes

@@ -1,4 +1,4 @@
-"""Which layouts come out even, and which are tried."""
+"""Layouts that divide a model evenly, and the layouts of a search."""
 
 from __future__ import annotations
 

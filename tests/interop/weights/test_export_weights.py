@@ -1,4 +1,4 @@
-"""An exported model computes the logits of the model it was made of, also where it is an equivalent of that."""
+"""An exported model, also an equivalent one, computes the logits of the original."""
 
 from __future__ import annotations
 

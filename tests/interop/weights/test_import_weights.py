@@ -1,4 +1,4 @@
-"""Imported weights are exact, or the folder is refused before anything is written."""
+"""Imported weights are exact, or the folder is rejected before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constraints and their failures in words that tell two amounts apart."""
+"""Constraints and their failures, with enough digits to tell two amounts apart."""
 
 from __future__ import annotations
 

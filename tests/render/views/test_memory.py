@@ -1,4 +1,4 @@
-"""The screens of memory: every part, the peak's moment in words, nothing wider than the terminal."""
+"""The memory view: every part, the phase of the peak, and the width of the terminal."""
 
 from __future__ import annotations
 

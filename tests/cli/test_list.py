@@ -94,6 +94,15 @@ def test_gallery_states_caches_and_hidden_columns(columns: int, hidden: str, her
     assert all(len(line) <= columns for line in lines)
 
 
+def test_notes_explain_the_shown_columns(here: Here) -> None:
+    """Without attention there is no column of the KV cache, and without recurrences none of states."""
+    recurrent, attention = here("list", "--mixer", "rwkv").out, here("list", "--family", "phi").out
+    assert "KV/token" not in recurrent
+    assert "states: recurrent states of a sequence" in recurrent
+    assert "KV/token: KV cache per token in bfloat16." in attention
+    assert "states" not in attention
+
+
 def test_every_published_model_is_in_the_index() -> None:
     """The heading of each file states the year of the index."""
     assert publications().keys() == gallery().keys()

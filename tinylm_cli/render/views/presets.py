@@ -43,8 +43,12 @@ def gallery_view(report: PresetsReport, *, others: str) -> View:
     table = record_table(report.presets, columns, name="presets", caption="Every published model", names_hidden=True)
     if not report.presets:
         return table, Note(f"No published model matches. {others}", "muted")
-    units = "KV/token: KV cache per token; states: per sequence of any length. Both in bfloat16."
-    return table, Note(units, "muted"), Note("other mixers: besides attention.", "muted", column="other mixers")
+    notes = {
+        "KV/token": "KV/token: KV cache per token in bfloat16.",
+        "states": "states: recurrent states of a sequence of any length in bfloat16.",
+        "other mixers": "other mixers: besides attention.",
+    }
+    return table, *(Note(text, "muted", column) for column, text in notes.items())
 
 
 def _bytes(count: int) -> Quantity:

@@ -1265,8 +1265,10 @@ def flex_olmo(draw: Draw) -> Keys:
 
 
 def hunyuan_v1_moe(draw: Draw) -> Keys:
-    experts = draw(one_of(1, 4))
-    return hunyuan_v1_dense(draw) | {"num_experts": experts, "moe_topk": 1 if experts == 1 else 2}
+    one: Keys = {"num_experts": 1, "moe_topk": 1}
+    several: Keys = {"num_experts": 4, "moe_topk": [2, 1, 2], "num_hidden_layers": 3}
+    keys: Keys = draw(one_of(one, several))
+    return hunyuan_v1_dense(draw) | keys
 
 
 def granitemoe(draw: Draw) -> Keys:

@@ -178,6 +178,24 @@ def export_and_import_again(loaded: LoadedConfig, ours: TinyTransformerLM, folde
         assert (folder / "out" / name).read_bytes() == (folder / "out-again" / name).read_bytes()
 
 
+def test_fewer_embeddings_for_each_layer_than_tokens() -> None:
+    """Gemma 4 with a smaller vocab_size_per_layer_input: tokens within it agree, theirs fails for others."""
+    rows = VOCAB - 9
+    keys = configs("gemma4_text", 1)[0] | {"hidden_size_per_layer_input": 4, "vocab_size_per_layer_input": rows}
+    tokens = ids() % rows
+    with imported("gemma4_text", keys) as (theirs, loaded, ours, folder), torch.no_grad():
+        assert loaded.config.embedding.per_layer_vocab_size == rows
+        expected = theirs(tokens, use_cache=False).logits
+        assert_near(ours(tokens), expected)
+        choice = export_config(loaded.config)
+        assert choice.changes == ()
+        export_model(ours, choice, folder / "out")
+        again = transformers.AutoModelForCausalLM.from_pretrained(folder / "out", attn_implementation="eager").eval()
+        assert_near(again(tokens, use_cache=False).logits, expected)
+        with pytest.raises(IndexError):
+            theirs(torch.full((1, 1), rows), use_cache=False)
+
+
 VISION = {
     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 8,
     "patch_size": 4,

@@ -350,11 +350,15 @@ def test_default_layers_of_gemma3n(changed: Change) -> None:
     ("keys", "field", "message"),
     [
         ({"altup_active_idx": 1}, "altup_active_idx", "altup_active_idx 1 is not supported: tinylm's layers compute"),
-        ({"intermediate_size": [64, 64]}, "intermediate_size", "intermediate_size lists 2 layers, but n_layers is 35"),
+        (
+            {"intermediate_size": [64, 64]},
+            "intermediate_size",
+            "intermediate_size lists 2 layers, but num_hidden_layers is 35",
+        ),
         (
             {"activation_sparsity_pattern": [0.5]},
             "activation_sparsity_pattern",
-            "activation_sparsity_pattern lists 1 layer, but n_layers is 35",
+            "activation_sparsity_pattern lists 1 layer, but num_hidden_layers is 35",
         ),
         (
             {"num_kv_shared_layers": 32},
@@ -404,6 +408,36 @@ def test_impossible_sharing(keys: dict[str, object], code: str, message: str, ch
         load_config(changed("gemma4_text", **given))
     (found,) = raised.value.diagnostics
     assert (found.code, found.field, found.message) == (code, "num_kv_shared_layers", message)
+
+
+def test_experts_per_token_of_each_layer(changed: Change) -> None:
+    """Hunyuan-A13B lists the experts per token, and sizes that transformers does not read."""
+    lists = {"moe_intermediate_size": [11008] * 32, "num_shared_expert": [1] * 32, "attention_head_dim": 128}
+    found = flat(changed("hunyuan_v1_moe", moe_topk=[8] * 32, **lists))
+    assert (found["feed_forward.top_k"], found["layers.kinds"]) == (8, {})
+    found = flat(changed("hunyuan_v1_moe", moe_topk=[4] * 31 + [2]))
+    assert found["layers.kinds"] == {"top_4": {"feed_forward": {"top_k": 4}}, "top_2": {"feed_forward": {"top_k": 2}}}
+    for keys, code in (
+        ({"moe_topk": [8] * 31}, "contradiction"),
+        ({"num_shared_expert": [1] * 31 + [2]}, "unsupported-setting"),
+        ({"moe_intermediate_size": 64}, "unsupported-setting"),
+    ):
+        assert [each for each, _ in errors_of(changed("hunyuan_v1_moe", **keys))] == [code]
+
+
+def test_published_keys_of_nemotron_h(changed: Change) -> None:
+    """RoPE, which it does not apply, and multi-token prediction are left out; an earlier name of head_dim is read."""
+    keys = {"rope_theta": 10000, "partial_rotary_factor": 1.0, "num_nextn_predict_layers": 1, "head_dim": ...}
+    found = flat(changed("nemotron_h", attention_head_dim=64, moe_latent_size=1024, **keys))
+    assert (found["position.kind"], found["head.n_mtp_layers"], found["attention.d_head"]) == ("none", 0, 64)
+    assert found["layers.kinds"]["moe"]["feed_forward"]["d_latent"] == 1024
+
+
+def test_fewer_embeddings_for_each_layer(changed: Change) -> None:
+    found = flat(changed("gemma4_text", hidden_size_per_layer_input=8, vocab_size_per_layer_input=200_000))
+    assert found["embedding.per_layer_vocab_size"] == 200_000
+    unknown = changed("gemma4_text", hidden_size_per_layer_input=8, vocab_size_per_layer_input=None)
+    assert [code for code, _ in errors_of(unknown)] == ["missing-key"]
 
 
 def test_equal_global_sizes(changed: Change) -> None:

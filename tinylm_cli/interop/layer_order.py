@@ -84,6 +84,17 @@ def kinds_of_types(
     return [names[each] for each in types]
 
 
+def of_each_layer(to: Translation, key: str, given: float | Sequence[float], n_layers: int) -> Sequence[float]:
+    """Return a number for each layer: those under ``key``, or the one of all layers; empty if an error is reported."""
+    if not isinstance(given, Sequence):
+        return [given] * n_layers
+    if len(given) != n_layers:
+        message = f"{to.display(key)} lists {counted(len(given), 'layer')}, but {to.key_of('n_layers')} is {n_layers:,}"
+        to.contradiction(key, message, "give one number per layer")
+        return []
+    return given
+
+
 def order_of(names: Sequence[str]) -> dict[str, str]:
     """Return the sequences of the block ``layers`` that list the kind of every layer: first, pattern and last.
 

@@ -182,6 +182,9 @@ Number = Annotated[float | None, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, examples=[
 Text = Annotated[str | None, FieldType("text", "text")]
 AnyValue = Annotated[Any, FieldType("text", "text")]
 NumberList = Annotated[list[float] | None, FieldType("numbers", "a list of numbers"), Field(examples=[[1.0]])]
+_Sizes = Annotated[list[Size], Field(min_length=1)]
+LayerSizes = Annotated[Size | _Sizes, FieldType("numbers", "an integer or a list of integers"), Field(examples=[16384])]
+"""A size of all layers, or a list with one of each."""
 IntegerList = Annotated[list[int] | None, FieldType("numbers", "a list of integers"), Field(examples=[[0]])]
 LayerTypes = Annotated[
     list[str] | None, FieldType("names", "a list of names"), Field(examples=[["full_attention", "sliding_attention"]])

@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
-
-from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.gemma4 import PER_LAYER, PER_LAYER_INPUTS, sources_exist, unread_tensors
-from tinylm_cli.interop.layer_order import kind_with, kinds_of_types, put_layers
+from tinylm_cli.interop.layer_order import kind_with, kinds_of_types, of_each_layer, put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.sliding_windows import LayerRopeParameters
 from tinylm_cli.interop.tensor_names import POST_NORM_NAMES, Fused, TensorNames
 from tinylm_cli.interop.translation import Translation
-from tinylm_cli.quantities import counted
 
 _FULL, _LOCAL = "full_attention", "sliding_attention"
 _KINDS = {_FULL: "full", _LOCAL: "local"}
@@ -43,9 +39,6 @@ _NAMES = POST_NORM_NAMES.override(
 )
 _PROJECTIONS = {"embedding.altup": "altup_projections", "altup_head": "altup_unembed_projections"}
 
-_Sizes = Annotated[list[key.Size], Field(min_length=1)]
-Widths = Annotated[key.Size | _Sizes, FieldType("numbers", "an integer or a list of integers"), Field(examples=[16384])]
-
 
 class Gemma3nTextKeys(key.LlamaLikeKeys):
     """``Gemma3nTextConfig``."""
@@ -64,7 +57,7 @@ class Gemma3nTextKeys(key.LlamaLikeKeys):
 
     vocab_size: key.VocabSize = 262_400
     hidden_size: key.DModel = 2048
-    intermediate_size: Widths = 16_384  # type: ignore[assignment]  # or a size for each layer
+    intermediate_size: key.LayerSizes = 16_384  # type: ignore[assignment]
     num_hidden_layers: key.NLayers = 35
     num_attention_heads: key.NHeads = 8
     num_key_value_heads: key.NKVHeads = 2
@@ -106,8 +99,8 @@ class Gemma3nTextKeys(key.LlamaLikeKeys):
             return
         local_theta = self._put_rope(to)
         names = kinds_of_types(to, "layer_types", self._types(), _KINDS, self.num_hidden_layers)
-        widths = self._of_each_layer(to, "intermediate_size", self.intermediate_size)
-        shares = self._of_each_layer(to, "activation_sparsity_pattern", self._sparsity())
+        widths = of_each_layer(to, "intermediate_size", self.intermediate_size, self.num_hidden_layers)
+        shares = of_each_layer(to, "activation_sparsity_pattern", self._sparsity(), self.num_hidden_layers)
         if not (names and widths and shares and sources_exist(to, names, self.num_kv_shared_layers, _KINDS)):
             return
         own: dict[str, Any] = {"attention.window": self.sliding_window, "position.theta": local_theta}
@@ -142,19 +135,6 @@ class Gemma3nTextKeys(key.LlamaLikeKeys):
             return self.activation_sparsity_pattern
         n_sparse = _N_SPARSE if n_layers > _N_SPARSE else 0
         return [_SPARSITY] * n_sparse + [0.0] * (n_layers - n_sparse)
-
-    def _of_each_layer(self, to: Translation, name: str, given: float | Sequence[float]) -> Sequence[float]:
-        """Return a number for each layer; empty if their number is reported."""
-        n_layers = self.num_hidden_layers
-        if not isinstance(given, Sequence):
-            return [given] * n_layers
-        if len(given) != n_layers:
-            message = (
-                f"{to.display(name)} lists {counted(len(given), 'layer')}, but {to.key_of('n_layers')} is {n_layers:,}"
-            )
-            to.contradiction(name, message, "give one number per layer")
-            return []
-        return given
 
     def _put_rope(self, to: Translation) -> float:
         """Map the RoPE of global layers, and return the theta of the others, whose RoPE is not scaled."""

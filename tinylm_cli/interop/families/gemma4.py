@@ -280,9 +280,15 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
                 to.unsupported("num_kv_shared_layers", why)
             return
         to.put("embedding.d_per_layer", self.hidden_size_per_layer_input, "hidden_size_per_layer_input")
-        if self.vocab_size_per_layer_input != self.vocab_size:
-            why = "tinylm has embeddings of the same tokens for each layer"
-            to.unsupported("vocab_size_per_layer_input", why, f"tinylm supports only the vocab_size {self.vocab_size}")
+        n_rows = self.vocab_size_per_layer_input
+        if n_rows is None:
+            why = "hidden_size_per_layer_input is set"
+            to.missing(
+                "vocab_size_per_layer_input", why, f'for example "vocab_size_per_layer_input": {self.vocab_size}'
+            )
+        elif n_rows != self.vocab_size:
+            # transformers fails for tokens without a row of their own; tinylm reads the first row for them
+            to.put("embedding.per_layer_vocab_size", n_rows, "vocab_size_per_layer_input")
 
     @property
     def width_field(self) -> str:
@@ -320,7 +326,7 @@ class Gemma4TextKeys(Gemma4UnifiedTextKeys):
             "top_k_experts": None if experts is None else config.feed_forward.top_k,
             "moe_intermediate_size": None if experts is None else config.d_expert,
             "hidden_size_per_layer_input": config.embedding.d_per_layer or 0,
-            "vocab_size_per_layer_input": config.vocab_size,
+            "vocab_size_per_layer_input": config.per_layer_rows,
         }
 
 

@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind
 from tinylm_cli.interop.families.llama import LlamaKeys
+from tinylm_cli.interop.layer_order import of_each_layer, put_layers
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, Fused, mlp
 from tinylm_cli.interop.translation import Translation
@@ -72,10 +74,43 @@ class HunYuanMoEV1Keys(HunYuanDenseV1Keys):
         layer={"feed_forward.router": "mlp.gate.wg", **mlp("feed_forward.shared_experts", "mlp.shared_mlp")},
         experts=EXPERT_NAMES.experts,
     )
-    aliases = {"num_local_experts": "num_experts", "num_experts_per_tok": "moe_topk"}
+    aliases = {
+        "num_local_experts": "num_experts",
+        "num_experts_per_tok": "moe_topk",
+        "attention_head_dim": "head_dim",  # in Tencent's own code
+    }
 
     num_experts: key.NExperts = 1
-    moe_topk: key.TopK = 1
+    moe_topk: key.LayerSizes = 1
+    moe_intermediate_size: key.LayerSizes | None = None
+    num_shared_expert: key.LayerSizes | None = None
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the experts per token, which may differ by layer; the code of this family does not read their widths."""
+        super().to_tinylm(to)
+        widths = self.moe_intermediate_size
+        if widths is not None and set(_listed(widths)) != {self.intermediate_size}:
+            why = "the code of this family gives experts the width intermediate_size"
+            to.unsupported("moe_intermediate_size", why, f"tinylm supports only the width {self.intermediate_size}")
+        if self.num_shared_expert is not None and set(_listed(self.num_shared_expert)) != {1}:
+            to.unsupported("num_shared_expert", "the code of this family has one shared expert in each layer")
+        to.ignore(*(name for name in ("moe_intermediate_size", "num_shared_expert") if not to.has_error(name)))
+        if to.has_error("moe_topk", "num_hidden_layers"):
+            return
+        counts = of_each_layer(to, "moe_topk", self.moe_topk, self.num_hidden_layers)
+        kinds: dict[str, Any] = {f"top_{count}": {"feed_forward.top_k": count} for count in counts}
+        put_layers(to, [f"top_{count}" for count in counts], kinds, "moe_topk")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys; the experts per token as a list if layers differ."""
+        counts = [kind.feed_forward.top_k for kind in layer_pattern(config)]
+        return super().from_tinylm(config) | {"moe_topk": counts[0] if len(set(counts)) == 1 else counts}
+
+
+def _listed(sizes: int | list[int]) -> list[int]:
+    """Return the sizes of all layers, or of each, as a list."""
+    return sizes if isinstance(sizes, list) else [sizes]
 
 
 class HYV3Keys(MlpLayerTypeKeys, key.LlamaLikeKeys, RopeKeys):

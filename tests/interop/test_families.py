@@ -1216,6 +1216,14 @@ GALLERY: dict[str, tuple[str, dict[str, Any]]] = {
         "max_position_embeddings": 131072, "num_hidden_layers": 56, "layers_block_type": None,
         "hybrid_override_pattern": "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-",
     }),
+    "nemotron-3-super": ("nemotron_h", {
+        "num_key_value_heads": 2, "intermediate_size": 2688, "max_position_embeddings": 262144,
+        "n_routed_experts": 512, "num_experts_per_tok": 22, "moe_intermediate_size": 2688, "moe_latent_size": 1024,
+        "moe_shared_expert_intermediate_size": 5376, "routed_scaling_factor": 5.0, "num_hidden_layers": 88,
+        "layers_block_type": None, "num_nextn_predict_layers": 1, "mtp_hybrid_override_pattern": "*E",
+        "rope_theta": 10000, "partial_rotary_factor": 1.0, "norm_eps": 1e-5,
+        "hybrid_override_pattern": "MEMEMEM*E" * 3 + "MEMEMEMEM*E" * 4 + "MEMEMEM*EMEMEMEME",
+    }),
     "jamba-v0.1": ("jamba", {}),
     "recurrentgemma-2b": ("recurrent_gemma", {
         "intermediate_size": 15360, "num_key_value_heads": 1, "max_position_embeddings": 8192,

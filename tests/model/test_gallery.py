@@ -72,6 +72,7 @@ PUBLISHED = {
     "granite-4.0-h-small": 32_207_337_984,
     "nemotron-h-8b": 8_100_852_736,
     "nemotron-nano-9b-v2": 8_888_227_328,
+    "nemotron-3-super": 120_668_707_840,
     "jamba-v0.1": 51_570_323_328,
     "recurrentgemma-2b": 2_682_862_080,
     "falcon-h1-0.5b": 521_411_104,

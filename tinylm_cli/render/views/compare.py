@@ -77,6 +77,9 @@ _LABELS = {
 SIZES = ("total_params", "active_params")
 """Figures of the models that a comparison on GPUs always shows."""
 
+MAX_FIELDS_FIRST = 10
+"""With more fields that differ, the figures are shown first."""
+
 MAX_COMPLETE = 2
 """Largest number of models for which every figure that differs is shown without ``full``."""
 
@@ -121,15 +124,18 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
         if not all((*report.cluster.training_fits, *report.cluster.serving_fits)):
             yield Note("Times of a model that does not fit assume enough memory.", "muted")
     if full or report.cluster is None:
-        if report.fields:
-            columns = (Column("field", shrink=True), *_model_columns(report))
-            yield Table(columns, tuple(map(_field, report.fields)), name="fields", caption="Fields that differ")
+        columns = (Column("field", shrink=True), *_model_columns(report))
+        fields = Table(columns, tuple(map(_field, report.fields)), name="fields", caption="Fields that differ")
+        if 0 < len(report.fields) <= MAX_FIELDS_FIRST:
+            yield fields
         short = not full and len(report.models) > MAX_COMPLETE
         figures = tuple(each for each in report.figures if each.name in MAIN_FIGURES or not short)
         yield _figures(report, figures, "figures", "Figures that differ")
         if len(figures) < len(report.figures):
             others = counted(len(report.figures) - len(figures), "other figure")
             yield Note(f"{wording(FULL)} also shows {others}.", "muted")
+        if len(report.fields) > MAX_FIELDS_FIRST:
+            yield fields
     elif report.fields:
         names = ", ".join(each.field for each in report.fields)
         yield Note(f"Fields that differ: {names}. {wording(FULL)} shows their values and every other figure.")

@@ -265,7 +265,9 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     if not config.block.feed_forward:
         return ()
     residual_stream = 4 * d * element_bytes  # x before and after the mixer, its output, norm(x)
-    norming = d * norm_bytes(config, element_bytes)  # the norm, while the mixer's normalized input is held
+    # the norm of the sub-layer; one that allocates its output alone needs no more than the network does
+    norm = norm_bytes(config, element_bytes)
+    norming = (d * norm,) if norm > element_bytes else ()
     hidden = _hidden_tensors(config) * element_bytes  # bytes per hidden unit
     dense = hidden * config.d_ff + d * element_bytes  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:
@@ -274,10 +276,10 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
             dense = max(dense, normalizing * config.d_ff)
         if feed_forward.channel_mixing:  # the receptance, a mix (D each)
             dense += 2 * d * element_bytes
-        return (residual_stream + max(dense, norming),)
+        return tuple(residual_stream + peak for peak in (*norming, dense))
     top_k, upcast_bytes = feed_forward.top_k, max(element_bytes, FLOAT32_BYTES)
     # E scores in the model's dtype, and 4 copies in float32: upcast, activated, corrected, masked by group
-    routing = max(feed_forward.n_scores * (element_bytes + 4 * upcast_bytes), norming)
+    routing = feed_forward.n_scores * (element_bytes + 4 * upcast_bytes)
     # per selected expert: expert index, sort permutation, row indices, sort workspace (int64); routing weight in
     # float32 and in the model dtype
     indices = top_k * (4 * INT64_BYTES + upcast_bytes + element_bytes)
@@ -296,7 +298,7 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     projecting = (indices + latent + d * element_bytes,) if latent else ()
     # the inputs of the router and of the experts, each normalized; later an output and its norm (D each)
     norms = 2 * d * element_bytes if feed_forward.branch_norms else 0
-    peaks = (*projecting, routing, indices + one_expert, indices + weighted_sum, shared)
+    peaks = (*norming, *projecting, routing, indices + one_expert, indices + weighted_sum, shared)
     return tuple(residual_stream + norms + peak for peak in peaks)
 
 

@@ -265,9 +265,9 @@ def _feed_forward(config: ModelConfig, element_bytes: int) -> tuple[int, ...]:
     if not config.block.feed_forward:
         return ()
     residual_stream = 4 * d * element_bytes  # x before and after the mixer, its output, norm(x)
-    # the norm of the sub-layer; one that allocates its output alone needs no more than the network does
-    norm = norm_bytes(config, element_bytes)
-    norming = (d * norm,) if norm > element_bytes else ()
+    # the norm, while the mixer's normalized input is held; a separate point, so that each is linear in the sizes;
+    # LayerNorm allocates only its output, which is no larger than that of the sub-layer
+    norming = () if config.norm.kind == "layernorm" else (d * norm_bytes(config, element_bytes),)
     hidden = _hidden_tensors(config) * element_bytes  # bytes per hidden unit
     dense = hidden * config.d_ff + d * element_bytes  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:

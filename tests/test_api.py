@@ -268,7 +268,7 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
     swept = tinylm.sweep(tinylm.load("tiny", set="n_layers=8"), ["n_heads=2,3"])
     assert [point.error == "" for point in swept.points] == [True, False]
     assert swept.points[0].figures["total_params"] == tinylm.load("tiny", set="n_layers=8").params().total_params
-    with pytest.raises(tinylm.UsageError, match='unknown field "n_layer"'):
+    with pytest.raises(tinylm.ConfigError, match=r'^<fields>:1:1: unknown field "n_layer"'):
         tinylm.sweep("tiny", "n_layer=4,8")
     with pytest.raises(tinylm.UsageError, match="unknown figure parms"):
         tinylm.sweep("tiny", "n_layers=4,8", figure="parms")

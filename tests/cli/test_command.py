@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.app import COMMANDS
-from tinylm_cli.cli.options import amount_parser
-from tinylm_cli.errors import UsageError
+from tinylm_cli.cli.options import amount_parser, option_span
+from tinylm_cli.errors import ConfigError
 
 Here = Callable[..., Any]
 
@@ -198,10 +198,13 @@ class TestAmounts:
         [("count", "0"), ("count", "8q"), ("length", "1.5k"), ("length", "-1"), ("size", "24G"), ("count", "2k")],
     )
     def test_amount_parser_errors(self, kind: Any, written: str) -> None:
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(ConfigError) as caught:
             amount_parser("--option", kind, maximum=1000, example="8")(written)
-        assert caught.value.message == f"--option {written}: expected an integer from 1 to 1,000"
-        assert caught.value.help == "for example --option 8"
+        (error,) = caught.value.diagnostics
+        nouns = {"count": "a count", "length": "a number of tokens", "size": "a size"}
+        assert error.message == f"--option {written}: expected {nouns[kind]} from 1 to 1,000"
+        assert (error.span, error.help) == (option_span("--option", written), "for example --option 8")
+        assert caught.value.exit_code == 2
 
     def test_options(self, here: Here) -> None:
         words = ("estimate", "llama-3-8b", "--seq-len", "4k", "--batch-size", "1k", "--get")

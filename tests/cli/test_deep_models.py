@@ -42,8 +42,8 @@ COMMANDS: dict[str, tuple[int, str]] = {
     "forward deep.yaml --meta --random 1x2": (2, "1,600,004 parameter tensors"),
     "forward deep.yaml --meta --random 1x2 --set n_layers=1001": (2, "1,001 layers on the meta device would take"),
     "generate deep.yaml --tokens 1": (2, "1,600,004 parameter tensors"),
-    "export deep.yaml out": (2, "1,600,004 parameter tensors"),
-    "export deep.yaml full": (2, "tinylm did not export"),
+    "export deep.yaml -o out": (2, "1,600,004 parameter tensors"),
+    "export deep.yaml -o full": (2, "tinylm did not export"),
 }
 """A command, its exit code and a part of what it writes."""
 

@@ -144,7 +144,7 @@ def test_filters(filters: tuple[str, ...], matching: list[str], here: Here) -> N
         (("--mixer", "mamba-2"), "--mixer mamba-2: no such name", "did you mean mamba2?"),
         (("--mixer", "?"), "--mixer ?: no such name", "the names are attention, short_conv, mamba,"),
         (("--min-params", "2B", "--max-params", "1b"), "--min-params 2B exceeds --max-params 1b", "exchange them"),
-        (("--max-params", "0"), "--max-params 0: expected an integer >= 1", "for example --max-params 8B"),
+        (("--max-params", "0"), "--max-params 0: expected a count >= 1", "for example --max-params 8B"),
         (("--hardware", "--mixer", "mamba2"), "--mixer cannot be combined with --hardware", "remove one of them"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from tinylm_cli.cli.wording import worded
 from tinylm_cli.config.field_values import parse_field_values
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import ConfigError, Span, TinylmError
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,15 @@ def test_range_or_list(written: str, values: tuple[str, ...]) -> None:
     ],
 )
 def test_bad_fields(written: list[str], says: str, remedy: str | None) -> None:
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(TinylmError) as raised:
         parse_field_values(written)
     assert says in raised.value.message
     assert (remedy or "") in worded(raised.value.help)
+
+
+def test_errors_point_at_the_argument() -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_field_values(["d_model=64", "n_layer=2..4"])
+    (error,) = worded(raised.value.diagnostics)
+    assert error.span == Span("KEY=VALUES", 1, 1, 8, "n_layer=2..4")
+    assert raised.value.exit_code == 2

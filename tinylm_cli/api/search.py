@@ -63,9 +63,9 @@ def sweep(
         recompute: Activations that the backward pass recomputes.
 
     Raises:
-        ConfigError: If the unchanged config is invalid; an invalid combination becomes a point with its error.
-        UsageError: If an argument is invalid, no field is given, a field has no values, or there are too many
-            combinations.
+        ConfigError: If the unchanged config is invalid, or a field is unknown or has no values; an invalid combination
+            becomes a point with its error.
+        UsageError: If an argument is invalid, no field is given, or there are too many combinations.
     """
     from tinylm_cli.analysis.figures import FIGURES
     from tinylm_cli.analysis.sweep import sweep as swept

@@ -14,7 +14,14 @@ from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import next_step
-from tinylm_cli.cli.options import ReportOutput, as_typed, explicit_arguments, explicit_options, option_span
+from tinylm_cli.cli.options import (
+    ReportOutput,
+    as_typed,
+    explicit_arguments,
+    explicit_options,
+    option_span,
+    wrong_value,
+)
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
@@ -207,23 +214,24 @@ def _range(option: str, written: str, minimum: int, maximum: int, example: str) 
     match = _RANGE.fullmatch(written.strip())
     help_ = f"for example {option} {example}"
     if match is None:
-        raise UsageError(f"{option} {written}: expected a range or a number", help=help_)
+        raise wrong_value(option, written, "expected a range or a number", help_)
     first = int(match[1])
     last, step = int(match[2] or first), int(match[3] or 1)
     if step == 0:
-        raise UsageError(f"{option} {written}: the step must be positive", help=help_)
+        raise wrong_value(option, written, "the step must be positive", help_, "out-of-range")
     if not minimum <= first <= last <= maximum:
-        raise UsageError(f"{option} {written}: expected a range from {minimum} to {maximum:,}", help=help_)
+        raise wrong_value(option, written, f"expected a range from {minimum} to {maximum:,}", help_, "out-of-range")
     values = range(first, last + 1, step)
     if len(values) > _MAX_VALUES:
-        raise UsageError(f"{option} {written}: at most {_MAX_VALUES:,} values are searched", help="use larger steps")
+        problem = f"at most {_MAX_VALUES:,} values are searched"
+        raise wrong_value(option, written, problem, "use larger steps", "out-of-range")
     return values
 
 
 def _numbers(option: str, written: str) -> Iterator[int]:
     for text in sorted(set(written.split(",")), key=lambda text: (len(text), text)):
         if not re.fullmatch("[0-9]{1,4}", text.strip()) or not 1 <= int(text) <= _MAX_D_HEAD:
-            raise UsageError(
-                f"{option} {written}: expected numbers from 1 to {_MAX_D_HEAD:,}", help=f"for example {option} 16,32"
+            raise wrong_value(
+                option, written, f"expected numbers from 1 to {_MAX_D_HEAD:,}", f"for example {option} 16,32"
             )
         yield int(text)

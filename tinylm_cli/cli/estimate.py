@@ -20,6 +20,7 @@ from tinylm_cli.cli.options import (
     explicit_arguments,
     explicit_options,
     option,
+    wrong_value,
 )
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
@@ -27,7 +28,7 @@ from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
 from tinylm_cli.cli.wording import as_options
 from tinylm_cli.cli.workload_options import read_gpu
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import TinylmError, UsageError
 from tinylm_cli.reports.choices import AttentionCount, Purpose
 from tinylm_cli.shell_quoting import shell_join
 
@@ -194,7 +195,8 @@ def _view(report: EstimateReport, by: By, format_: str, section: str | None, *, 
     """Return the summary, one section, or every section; CSV prints one table of the view.
 
     Raises:
-        UsageError: If there is no such section.
+        ConfigError: If there is no such section; points at it.
+        UsageError: If the section needs other options.
     """
     from tinylm_cli.render.views.estimate import SECTIONS, estimate_full_view, estimate_sections, estimate_view
 
@@ -209,7 +211,7 @@ def _view(report: EstimateReport, by: By, format_: str, section: str | None, *, 
     return estimate_view(report, as_options)
 
 
-def _unknown_section(section: str, known: Sequence[str], report: EstimateReport) -> UsageError:
+def _unknown_section(section: str, known: Sequence[str], report: EstimateReport) -> TinylmError:
     from tinylm_cli.config.similar_names import suggest
 
     if section in known:
@@ -225,6 +227,5 @@ def _unknown_section(section: str, known: Sequence[str], report: EstimateReport)
         )
     listed = f"the sections are {', '.join(known)}"
     suggestion = suggest(section, known)
-    return UsageError(
-        f"--section {section}: unknown section", help=f"did you mean {suggestion}?" if suggestion else listed
-    )
+    remedy = f"did you mean {suggestion}?" if suggestion else listed
+    return wrong_value("--section", section, "unknown section", remedy, "unknown-choice")

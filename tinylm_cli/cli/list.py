@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
 from tinylm_cli.cli.completion import complete_family, complete_mixer
 from tinylm_cli.cli.next_steps import next_step
-from tinylm_cli.cli.options import MODEL_PANEL, ReportOutput, amount_option, as_typed, option
+from tinylm_cli.cli.options import MODEL_PANEL, ReportOutput, amount_option, as_typed, option, wrong_value
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.errors import UsageError
@@ -135,7 +135,7 @@ def _require_known(option_: str, name: str | None, known: Iterable[str]) -> None
 
     meant = suggest(name, known)
     remedy = f"did you mean {meant}?" if meant else f"the names are {', '.join(known)}"
-    raise UsageError(f"{option_} {name}: no such name", help=remedy)
+    raise wrong_value(option_, name, "no such name", remedy, "unknown-choice")
 
 
 def _presets(to: ReportOutput) -> CommandOutput:

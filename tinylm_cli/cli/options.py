@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tinylm_cli.cli.completion import complete_config, complete_set, complete_table
-from tinylm_cli.errors import Span, UsageError
+from tinylm_cli.errors import ConfigError, Span, UsageError
 from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_join
 from tinylm_cli.wording import Argument
@@ -147,9 +148,9 @@ def number_parser(option: str, *, minimum: float, maximum: float | None = None, 
                 lower, to = f">= {minimum:g}" if maximum is None else f"from {minimum:g}", " to"
             upper = "" if maximum is None else f"{to} {maximum:,.10g}"
             noun = "finite number" if maximum is None else "number"
-            raise UsageError(
-                f"{option} {written}: expected a {noun} {lower}{upper}", help=f"for example {option} {example}"
-            )
+            remedy = f"for example {option} {example}"
+            code = "wrong-type" if math.isnan(value) else "out-of-range"
+            raise wrong_value(option, str(written), f"expected a {noun} {lower}{upper}", remedy, code)
         return value
 
     return parse
@@ -157,6 +158,15 @@ def number_parser(option: str, *, minimum: float, maximum: float | None = None, 
 
 ABOVE_ZERO = sys.float_info.min
 """The ``minimum`` of an option that takes any positive number."""
+
+
+_AMOUNTS: dict[ArgumentKind, str] = {
+    "count": "a count",
+    "length": "a number of tokens",
+    "size": "a size",
+    "flops": "a number of operations",
+}
+"""What an option that reads an amount of each kind expects."""
 
 
 def amount_parser(option: str, kind: ArgumentKind, *, example: str, maximum: int | None = None) -> Callable[[str], int]:
@@ -173,21 +183,37 @@ def amount_parser(option: str, kind: ArgumentKind, *, example: str, maximum: int
     def parse(written: str | int) -> int:
         if isinstance(written, int):  # a default
             return written
-        from tinylm_cli.config.amounts import MAX_AMOUNT, parse_amount
+        from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, parse_amount
 
         largest = MAX_AMOUNT if maximum is None else maximum
         try:
             value = parse_amount(written, kind, most=largest)
-        except ValueError:
-            expected = f"an integer from 1 to {largest:,}" if largest < MAX_AMOUNT else "an integer >= 1"
-            raise UsageError(
-                f"{option} {written}: expected {expected}", help=f"for example {option} {example}"
-            ) from None
+        except ValueError as error:
+            code = "wrong-type" if EXPECTED[kind] in str(error) else "out-of-range"
+            limits = f"from 1 to {largest:,}" if largest < MAX_AMOUNT else ">= 1"
+            expected = f"expected {_AMOUNTS[kind]} {limits}"
+            raise wrong_value(option, written, expected, f"for example {option} {example}", code) from None
         typed = TypedInt(value)
         typed.text = written
         return typed
 
     return parse
+
+
+def wrong_value(option: str, value: str, problem: str, remedy: str = "", code: str = "wrong-type") -> ConfigError:
+    """Return the error for the value of an option, which points at the value.
+
+    Args:
+        option: The option, or the name of an argument.
+        value: Its value as typed.
+        problem: What is wrong, or what is expected instead.
+        remedy: What to write instead; may be empty.
+        code: The kind of error.
+    """
+    from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
+
+    place = option_span(option, value)
+    return config_error([diagnostic(code, f"{option} {clip(value)}: {problem}", place.source, place, help=remedy)])
 
 
 def option_span(option: str, value: str, start: int = 0, end: int | None = None) -> Span:

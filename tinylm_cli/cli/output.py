@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinylm_cli.cli.options import Output
+from tinylm_cli.cli.options import Output, wrong_value
 from tinylm_cli.cli.streams import print_line, print_note, write_stdout
 from tinylm_cli.errors import ExitCode, UsageError
 
@@ -41,7 +41,8 @@ def write_output(outcome: CommandOutput) -> ExitCode:
 
     Raises:
         OutputError: If the file cannot be written, or exists and may not be replaced.
-        UsageError: If the report has no table, or no value, of the requested name.
+        ConfigError: If the report has no table of the requested name.
+        UsageError: If the report has no table, or no value of the requested name.
     """
     to = outcome.to
     text = _text(outcome)
@@ -86,7 +87,7 @@ def _select_table(view: View, name: str) -> View:
     suggestion = suggest(name, names)
     listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
     remedy = f"did you mean {suggestion}?" if suggestion else listed
-    raise UsageError(f"--table {name}: no such table in this report", help=remedy)
+    raise wrong_value("--table", name, "no such table in this report", remedy, "unknown-choice")
 
 
 def _render(view: View, to: Output) -> str:

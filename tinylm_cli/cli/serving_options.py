@@ -10,14 +10,14 @@ from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, 
 from tinylm_cli.cli.workload_options import require_length, sequence_length
 from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import ConfigError, UsageError
 from tinylm_cli.reports.choices import KvCacheDtype, Quantization
 from tinylm_cli.reports.record import Record
 
 if TYPE_CHECKING:
     from tinylm_cli.cli.training_options import TrainingOptions
     from tinylm_cli.config.loader import LoadedConfig
-    from tinylm_cli.errors import Span
+    from tinylm_cli.errors import ConfigError, Span
 
 DEFAULT = ServingSetup()
 
@@ -168,7 +168,7 @@ def _parse_list(option: str, written: str | None, kind: ListedKind, example: str
         start += len(text) + 1
         try:
             items.append(_ListItem(amount_parser(option, kind, example=example, maximum=10**9)(text.strip()), span))
-        except UsageError:
+        except ConfigError:
             message = f"{option} lists {_LISTED[kind]}, not {clip(text) or 'nothing'}"
             errors.append(diagnostic("wrong-type", message, span.source, span, help=f"for example {option} {example}"))
     if len(items) > MAX_LISTED:

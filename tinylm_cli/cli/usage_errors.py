@@ -10,12 +10,13 @@ import typer
 from typer.exceptions import TyperException
 
 from tinylm_cli.cli.command import CONFIG_ARGUMENT
+from tinylm_cli.cli.options import wrong_value
 from tinylm_cli.config.amounts import parse_amount
 from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.suggestions import suggest_choice
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import TinylmError, UsageError
 from tinylm_cli.shell_quoting import shell_join, shell_quote
 
 _INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
@@ -37,7 +38,7 @@ def explain_usage_error(
     arguments: Sequence[str],
     commands: Sequence[str],
     create_app: Callable[[], typer.Typer],
-) -> UsageError:
+) -> TinylmError:
     """Return the error to report in place of the parser's error.
 
     Args:
@@ -171,7 +172,7 @@ def _placeholder(option: str, command: Any) -> str:
     return either(choices) if choices else parameter.metavar
 
 
-def _bad_value(error: typer.BadParameter, see_help: str) -> UsageError:
+def _bad_value(error: typer.BadParameter, see_help: str) -> TinylmError:
     parameter = error.param
     if parameter is None:
         return UsageError(error.format_message(), help=see_help)
@@ -182,10 +183,9 @@ def _bad_value(error: typer.BadParameter, see_help: str) -> UsageError:
         return UsageError(f"{name} is missing", help=see_help)
     value, choices = invalid["value"], getattr(parameter.type, "choices", ())
     suggestion = suggest_choice(value, tuple(choices))
-    return UsageError(
-        f"{name} {value}: expected {_expected_value(parameter.type, choices)}",
-        help=f"did you mean {suggestion}?" if suggestion else see_help,
-    )
+    remedy = f"did you mean {suggestion}?" if suggestion else see_help
+    expected = f"expected {_expected_value(parameter.type, choices)}"
+    return wrong_value(name, value, expected, remedy, "unknown-choice" if choices else "wrong-type")
 
 
 def _expected_value(kind: Any, choices: Sequence[str]) -> str:

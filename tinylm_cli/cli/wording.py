@@ -11,6 +11,9 @@ from tinylm_cli.wording import Argument, Command, Reference, Setting, ShellNote,
 
 T = TypeVar("T")
 
+POSITIONAL = {"fields": "KEY=VALUES"}
+"""The arguments that are not options, by their name in Python."""
+
 
 def option_name(name: str) -> str:
     """Return the option of a keyword argument: ``--serving-seq-len``, or ``--for`` of ``for_``."""
@@ -62,7 +65,8 @@ def _worded(value: Any) -> Any:
     if isinstance(value, Text):
         return value.worded(as_options)
     if isinstance(value, Argument):
-        return type(value)(option_name(value.strip("<>"))) if value.startswith("<") else value
+        name = value.strip("<>")
+        return type(value)(POSITIONAL.get(name) or option_name(name)) if value.startswith("<") else value
     if isinstance(value, tuple):
         items = [_worded(each) for each in value]
         if all(new is old for new, old in zip(items, value, strict=True)):

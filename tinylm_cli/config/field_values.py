@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 from tinylm_cli.config.amounts import read_field
-from tinylm_cli.config.diagnostic_codes import either, quote
+from tinylm_cli.config.diagnostic_codes import config_error, diagnostic, either, quote
 from tinylm_cli.config.fields import SCHEMA, schema_of
 from tinylm_cli.config.suggestions import suggest_keys
-from tinylm_cli.errors import UsageError
-from tinylm_cli.wording import Setting, Text
+from tinylm_cli.errors import ConfigError, Span, UsageError
+from tinylm_cli.wording import Argument, Setting, Text
+
+FIELDS = Argument("<fields>")
+"""The source of an error in a swept field."""
 
 MAX_POINTS = 500
 """Maximum number of configs in a sweep."""
@@ -31,8 +34,8 @@ def parse_field_values(arguments: Sequence[str]) -> dict[str, tuple[str, ...]]:
         arguments: One ``key=values`` for each of one or two fields.
 
     Raises:
-        UsageError: If values are neither a range nor a list, a field is unknown or given twice, or there are too many
-            combinations.
+        ConfigError: If values are neither a range nor a list, or a field is unknown; points at it.
+        UsageError: If a field is given twice, or there are too many combinations.
     """
     if not arguments:
         raise UsageError("sweep takes one or two fields, but none is given", help=_EXAMPLE)
@@ -54,7 +57,7 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     """Return the field and the values of one ``key=values``."""
     key, equals, values = argument.partition("=")
     if not equals or not key.strip() or not key.isprintable() or not values.strip():
-        raise UsageError(f"{argument or 'an empty string'}: expected key=values", help=_EXAMPLE)
+        raise _error("wrong-type", argument, f"{argument or 'an empty string'}: expected key=values", _EXAMPLE)
     schema, field = schema_of(key)
     if field not in schema.fields:
         block, _, own_name = field.rpartition(".")
@@ -64,22 +67,28 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
             if meant
             else Text(SCHEMA, " lists the fields")
         )
-        raise UsageError(f"unknown field {quote(key)}", help=remedy)
+        raise _error("unknown-key", argument, f"unknown field {quote(key)}", remedy, len(key))
     range_ = _RANGE.fullmatch(values.strip())
     bounds = [_bound(each, field) for each in range_.groups("1")] if range_ else []
     if range_ is None or None in bounds:
         listed = tuple(_items(values))
         if not all(listed) or ".." in values:
-            raise UsageError(f"{argument}: expected a range or a list", help=_EXAMPLE)
+            raise _error("out-of-range", argument, f"{argument}: expected a range or a list", _EXAMPLE)
         return key, listed
     first, last, step = (each for each in bounds if each is not None)
     if step == 0:
-        raise UsageError(f"{argument}: the step must be positive", help=_EXAMPLE)
+        raise _error("out-of-range", argument, f"{argument}: the step must be positive", _EXAMPLE)
     if last < first:
-        raise UsageError(f"{argument}: the range is empty", help=_EXAMPLE)
+        raise _error("out-of-range", argument, f"{argument}: the range is empty", _EXAMPLE)
     if (last - first) // step >= MAX_POINTS:
-        raise UsageError(f"{argument}: the limit is {MAX_POINTS:,} values", help="take larger steps")
+        raise _error("out-of-range", argument, f"{argument}: the limit is {MAX_POINTS:,} values", "take larger steps")
     return key, tuple(map(str, range(first, last + 1, step)))
+
+
+def _error(code: str, argument: str, message: str, remedy: str, end: int | None = None) -> ConfigError:
+    """Return the error for one ``key=values``, which points at the key that ends at ``end``, or at all of it."""
+    place = Span(FIELDS, 1, 1, max(len(argument) if end is None else end, 1) + 1, argument)
+    return config_error([diagnostic(code, message, FIELDS, place, help=remedy)])
 
 
 def _bound(text: str, field: str) -> int | None:

@@ -513,6 +513,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.logit_softcap": None, "head.logit_softcap": None, "tie_weights": True,
     },
     "llava": {**LLAMA, "vocab_size": 32064, "d_model": 4096, "d_ff": 11008, "max_len": 4096, "norm.eps": 1e-5},
+    "llava_next": {
+        **LLAMA, "vocab_size": 32064, "d_ff": 14336, "attention.n_kv_heads": 8, "max_len": 32768,
+        "position.theta": 1e6, "attention.window": None, "norm.eps": 1e-5,
+    },
     "mistral3": {
         **LLAMA, "vocab_size": 131072, "d_model": 5120, "attention.d_head": 128, "attention.n_kv_heads": 8,
         "position.theta": 1e9, "attention.window": None,

@@ -584,7 +584,7 @@ def _reported(source: Source, overrides: list[str]) -> list[str | None]:
     return []
 
 
-_WITHOUT_N_LAYERS = {"hrm_text", "llava", "longcat_flash", "nemotron_h"}
+_WITHOUT_N_LAYERS = {"hrm_text", "llava", "llava_next", "longcat_flash", "nemotron_h"}
 
 INVALID: list[tuple[str, str]] = [
     *((path.stem, "n_layers") for path in CONFIGS.glob("*.json") if path.stem not in _WITHOUT_N_LAYERS),

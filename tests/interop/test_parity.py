@@ -281,6 +281,15 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"vision_config": None, "audio_config": None},
     ),
     "llava": ({"model_type": "mistral", "sliding_window": 5}, {"vision_config": {"model_type": "pixtral", **VISION}}),
+    "llava_next": ({"model_type": "llama"}, {"vision_config": {"model_type": "clip_vision_model", **VISION}}),
+    "llava_next mistral": (
+        {"model_type": "mistral", "sliding_window": 5},
+        {"vision_config": {"model_type": "clip_vision_model", **VISION}},
+    ),
+    "llava_next qwen2": (
+        {"model_type": "qwen2", "head_dim": None},
+        {"vision_config": {"model_type": "siglip_vision_model", **VISION}},
+    ),
     "mistral3": ({"model_type": "mistral"}, {"vision_config": {"model_type": "pixtral", **VISION}}),
     "llama4": (
         {"attention_chunk_size": 5, "floor_scale": 4, "no_rope_layer_interval": 2, "num_local_experts": 2},
@@ -323,28 +332,31 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "git": ({"head_dim": None, "num_key_value_heads": None}, {"vision_config": VISION}),
     "phi4_multimodal": ({"head_dim": None}, {"vision_config": VISION, "audio_config": PHI4_AUDIO}),
 }
-"""Keys of the language model, null for those that it does not have, and of the whole model of each family."""
+"""Keys of the language model, null for those that it does not have, and of the whole model.
+
+A key is a family; if it has several language models, also the name of one."""
 
 LLAVA_ROOTS = ("language_model.model.", "model.language_model.")
 QWEN_ROOTS = ("model.",)
-ROOTED = [(family, index % 2 == 0, "") for index, family in enumerate(MULTIMODAL)] + [
-    (family, family != "mistral3", root)
-    for family, roots in (("gemma3", LLAVA_ROOTS), ("mistral3", LLAVA_ROOTS), ("qwen2_vl", QWEN_ROOTS))
+ROOTED = [(name, index % 2 == 0, "") for index, name in enumerate(MULTIMODAL)] + [
+    (name, name != "mistral3", root)
+    for roots, names in ((LLAVA_ROOTS, ("gemma3", "mistral3", "llava_next")), (QWEN_ROOTS, ("qwen2_vl",)))
+    for name in names
     for root in roots
 ]
-"""A family, whether its LM head is tied, and where a checkpoint stores the language model."""
+"""A key of ``MULTIMODAL``, whether the LM head is tied, and where a checkpoint stores the language model."""
 
 
-@pytest.mark.parametrize(("family", "tied", "root"), ROOTED)
-def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> None:
+@pytest.mark.parametrize(("name", "tied", "root"), ROOTED)
+def test_multimodal(name: str, root: str, tmp_path: Path, *, tied: bool) -> None:
     """The language model is loaded with the tensor names of any version; tensors of other parts are skipped."""
-    more, others = MULTIMODAL[family]
+    family, (more, others) = name.split()[0], MULTIMODAL[name]
     text = {
         "vocab_size": VOCAB, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
         "num_hidden_layers": 2, "intermediate_size": 24, "max_position_embeddings": 32, "pad_token_id": 0,
         "tie_word_embeddings": tied, **more,
     }  # fmt: skip
-    text = {name: value for name, value in text.items() if value is not None}
+    text = {key: value for key, value in text.items() if value is not None}
     is_nested = bool(RECORDS[family].keys.language_model_key)
     keys = {"text_config": text, "tie_word_embeddings": tied} if is_nested else text
     config = transformers.AutoConfig.for_model(family, **keys, **others)
@@ -360,7 +372,7 @@ def test_multimodal(family: str, root: str, tmp_path: Path, *, tied: bool) -> No
     ours = load_model(found.loaded.config, tmp_path / "ours").eval()
     parts = (
         r"vision_tower|vision_encoder|audio_tower|audio_encoder|audio_adapter|multi_modal_projector|visual|vision_model"
-        r"|vqmodel|vision_embed_tokens|embed_tokens_extend|image_encoder|embed_vision|embed_audio"
+        r"|vqmodel|vision_embed_tokens|embed_tokens_extend|image_encoder|embed_vision|embed_audio|image_newline"
     )
     assert sorted(converted.skipped) == sorted(name for name in load_file(file) if re.search(parts, name))
     with torch.no_grad():

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.interop.changes import CONFIGS
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.vision import vision_params
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -38,6 +39,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     }),
     "llava with siglip": ("llava", {"vision_config": {"model_type": "siglip_vision_model", **VIT}}),
     "llava with pixtral": ("llava", {"vision_config": {"model_type": "pixtral", **VIT}}),
+    "llava-next": ("llava_next", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
+    "default llava-next": ("llava_next", {}),
     "pixtral": ("mistral3", {"vision_config": {"model_type": "pixtral", **VIT}, "spatial_merge_size": 3}),
     "pixtral with biases": ("mistral3", {
         "vision_config": {"model_type": "pixtral", **VIT}, "multimodal_projector_bias": True,
@@ -49,7 +52,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3.5": ("qwen3_5", {"vision_config": QWEN}),
     "default qwen3.5": ("qwen3_5", {}),
 }  # fmt: skip
-TEXT_TYPES = {"llava": "llama", "mistral3": "mistral"}
+TEXT_TYPES = {"llava": "llama", "llava_next": "llama", "mistral3": "mistral"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -59,7 +62,7 @@ def test_against_transformers(case: str) -> None:
     config = transformers.AutoConfig.for_model(family, text_config=text, **keys)
     with torch.device("meta"):
         theirs = transformers.AutoModelForImageTextToText.from_config(config)
-    parts = {"encoder": ("vision_tower", "visual"), "projector": ("multi_modal_projector", "merger")}
+    parts = {"encoder": ("vision_tower", "visual"), "projector": ("multi_modal_projector", "merger", "image_newline")}
     counted = dict.fromkeys(parts, 0)
     for name, parameter in theirs.named_parameters():
         is_projector = any(part in name for part in parts["projector"])
@@ -75,12 +78,13 @@ def test_against_transformers(case: str) -> None:
     [
         ("gemma3", 4_300_079_472 - 3_880_263_168),  # Gemma 3 4B
         ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
+        ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B
     ],
 )
 def test_published(family: str, published: int) -> None:
     """The sample configs have the sizes of published checkpoints."""
-    outer = json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))
-    found = vision_params(family, outer, outer["text_config"].get("hidden_size", 2560))
+    path = CONFIGS / f"{family}.json"
+    found = vision_params(family, json.loads(path.read_text(encoding="utf-8")), load_config(str(path)).config.d_model)
     assert found is not None
     assert sum(found) == published
 

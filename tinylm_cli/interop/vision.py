@@ -79,6 +79,11 @@ def _llava(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) ->
     return VisionParams(encoder.params, projector)
 
 
+def _llava_next(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    found = _llava(values, outer, d_model)
+    return found and found._replace(projector=found.projector + d_model)  # image_newline (H,), which ends a row
+
+
 def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
     encoder = _encoder(values, "pixtral")
     if encoder is None:
@@ -282,6 +287,7 @@ _Count = Callable[[Mapping[str, Any], Mapping[str, Any], int], VisionParams | No
 _FAMILIES: dict[str, _Count] = {
     "gemma3": _gemma3,
     "llava": _llava,
+    "llava_next": _llava_next,
     "mistral3": _mistral3,
     "qwen2_vl": _qwen2,
     "qwen2_5_vl": _qwen2_5,

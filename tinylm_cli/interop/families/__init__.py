@@ -90,6 +90,17 @@ FAMILIES = {
             {"llama": "multimodal.LlavaKeys", "mistral": "multimodal.LlavaMistralKeys"},
         ),
         Family(
+            "llava_next",
+            "multimodal.LlavaNextKeys",
+            "LlavaNextForConditionalGeneration",
+            "LLaVA-NeXT, its language model",
+            {
+                "llama": "multimodal.LlavaNextKeys",
+                "mistral": "multimodal.LlavaNextMistralKeys",
+                "qwen2": "multimodal.LlavaNextQwen2Keys",
+            },
+        ),
+        Family(
             "mistral3",
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",

@@ -1,10 +1,11 @@
 """Multimodal families; tinylm reads their language model.
 
-LLaVA, Mistral 3 and Qwen read images, as do Fuyu and GOT-OCR 2.0; Emu3 generates them, and MOSS reads audio.
+Most of them read images; Emu3 also generates them, and MOSS reads audio.
 
 For text, the three axes of Qwen's M-RoPE have the same positions, so that it equals RoPE.
 """
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from tinylm_cli.interop import shared_keys as key
@@ -116,6 +117,31 @@ class Qwen3VLKeys(Qwen3Keys):
     num_key_value_heads: key.NKVHeads = 32
     max_position_embeddings: key.MaxLen = 128000
     rope_theta: Theta = 500_000.0
+
+
+class _LlavaNextKeys(key.Keys):
+    """The keys that the language models of ``LlavaNextConfig`` share."""
+
+    tensor_names = llava_names(LLAMA_NAMES)._replace(
+        skipped_prefixes=(*LLAVA_PARTS, "image_newline", "model.image_newline")
+    )
+    language_model_key = "text_config"
+    ignored_outer_keys: ClassVar[Collection[str]] = (
+        *LLAVA_KEYS,
+        *("image_grid_pinpoints", "use_image_newline_parameter"),
+    )
+
+
+class LlavaNextKeys(_LlavaNextKeys, LlamaKeys):
+    """``LlavaNextConfig`` with a Llama."""
+
+
+class LlavaNextMistralKeys(_LlavaNextKeys, MistralKeys):
+    """``LlavaNextConfig`` with a Mistral."""
+
+
+class LlavaNextQwen2Keys(_LlavaNextKeys, Qwen2Keys):
+    """``LlavaNextConfig`` with a Qwen2."""
 
 
 class GotOcr2QwenKeys(Qwen2Keys):

@@ -517,6 +517,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "vocab_size": 32064, "d_ff": 14336, "attention.n_kv_heads": 8, "max_len": 32768,
         "position.theta": 1e6, "attention.window": None, "norm.eps": 1e-5,
     },
+    "paligemma": {
+        **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
+        "attention.n_kv_heads": 1, "n_layers": 18, "vocab_size": 257216, "tie_weights": True,
+    },
     "mistral3": {
         **LLAMA, "vocab_size": 131072, "d_model": 5120, "attention.d_head": 128, "attention.n_kv_heads": 8,
         "position.theta": 1e9, "attention.window": None,

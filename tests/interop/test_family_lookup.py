@@ -52,7 +52,9 @@ def test_alias(alias: str, family: str, changed: Change) -> None:
     assert load_config(changed(family, model_type=alias)).config == load_config(changed(family)).config
 
 
-@pytest.mark.parametrize("name", ["gemma3", "got_ocr2", "llava", "llava_next", "mistral3", "moss_transcribe_diarize"])
+@pytest.mark.parametrize(
+    "name", ["gemma3", "got_ocr2", "llava", "llava_next", "mistral3", "moss_transcribe_diarize", "paligemma"]
+)
 @pytest.mark.parametrize("outer", [{}, {"text_config": {}}])
 def test_default_language_model(name: str, outer: dict[str, Any], tmp_path: Path) -> None:
     """Some families have other defaults without ``text_config`` than its ``model_type`` has."""

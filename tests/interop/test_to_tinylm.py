@@ -118,6 +118,10 @@ def test_text_config(changed: Change) -> None:
         "only the language model of gemma3 is read, without its vision encoder (416,866,032 parameters) and its"
         " projector (2,950,272 parameters)"
     )
+    assert import_config(changed("paligemma", vision_config={"model_type": "other"})).loaded.left_out == (
+        "only the language model of paligemma is counted; vision_config is not; the tokens of its prompts attend to"
+        " each other in both directions, which tinylm reads causally"
+    )
     body = {"hidden_size": "x", "vision": 1}
     with pytest.raises(ConfigError) as raised:
         load_config(changed("gemma3", text_config=body, surprise=1))

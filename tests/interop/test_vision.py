@@ -41,6 +41,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llava with pixtral": ("llava", {"vision_config": {"model_type": "pixtral", **VIT}}),
     "llava-next": ("llava_next", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
     "default llava-next": ("llava_next", {}),
+    "paligemma": ("paligemma", {"vision_config": VIT, "projection_dim": 24}),
+    "default paligemma": ("paligemma", {}),
     "pixtral": ("mistral3", {"vision_config": {"model_type": "pixtral", **VIT}, "spatial_merge_size": 3}),
     "pixtral with biases": ("mistral3", {
         "vision_config": {"model_type": "pixtral", **VIT}, "multimodal_projector_bias": True,
@@ -52,7 +54,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3.5": ("qwen3_5", {"vision_config": QWEN}),
     "default qwen3.5": ("qwen3_5", {}),
 }  # fmt: skip
-TEXT_TYPES = {"llava": "llama", "llava_next": "llama", "mistral3": "mistral"}
+TEXT_TYPES = {"llava": "llama", "llava_next": "llama", "mistral3": "mistral", "paligemma": "gemma"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -78,6 +80,7 @@ def test_against_transformers(case: str) -> None:
     [
         ("gemma3", 4_300_079_472 - 3_880_263_168),  # Gemma 3 4B
         ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
+        ("paligemma", 2_923_466_480 - 2_508_662_784),  # PaliGemma 3B
         ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B
     ],
 )

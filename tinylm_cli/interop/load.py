@@ -199,13 +199,15 @@ def left_out(family: Family, counted: Mapping[str, int]) -> str:
     """Return a sentence about the parts of a multimodal model that are not read; empty for a text model."""
     if not family.keys.ignored_outer_keys:
         return ""
+    caveat = f"; {family.keys.caveat}" if family.keys.caveat else ""
     if counted:
         parts = [f"{name.replace('_', ' ')} ({params:,} parameters)" for name, params in counted.items()]
-        return f"only the language model of {family.model_type} is read, without its {' and its '.join(parts)}"
+        without = " and its ".join(parts)
+        return f"only the language model of {family.model_type} is read, without its {without}{caveat}"
     parts = [key for key in family.keys.ignored_outer_keys if key.endswith("_config")]
     are_not = "is not" if len(parts) == 1 else "are not"
     others = f"; {' and '.join(parts)} {are_not}" if parts else ""
-    return f"only the language model of {family.model_type} is counted{others}"
+    return f"only the language model of {family.model_type} is counted{others}{caveat}"
 
 
 def _model_name(source: str) -> str:

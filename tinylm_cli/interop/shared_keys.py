@@ -124,6 +124,8 @@ class Keys(KeyBlock):
     ignored_outer_keys: ClassVar[Collection[str]] = ()
     # Whether a multimodal config without that object has the language model's keys at its top level.
     reads_flat_configs: ClassVar[bool] = False
+    # How a multimodal model computes text otherwise than tinylm does with its language model; empty if it does not.
+    caveat: ClassVar[str] = ""
 
     is_encoder_decoder: bool = only(False, why="tinylm models have no encoder")
     add_cross_attention: bool = only(False, why="cross-attention needs an encoder")

@@ -66,6 +66,14 @@ def _gemma3(values: Mapping[str, Any], _outer: Mapping[str, Any], d_model: int) 
     return VisionParams(encoder.params, projector)
 
 
+def _paligemma(values: Mapping[str, Any], outer: Mapping[str, Any], _d_model: int) -> VisionParams | None:
+    encoder = _encoder(values or _PALIGEMMA_SIGLIP, "siglip_vision_model")
+    if encoder is None:
+        return None
+    outputs = _Sizes(outer, {"projection_dim": 2048})["projection_dim"]
+    return VisionParams(encoder.params, encoder.width * outputs + outputs)  # linear (H, D) and its bias
+
+
 def _llava(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
     encoder = _encoder(values or _LLAVA_CLIP, "clip_vision_model")
     if encoder is None:
@@ -134,6 +142,9 @@ _SIGLIP = {
 _CLIP = _SIGLIP | {"patch_size": 32}
 _LLAVA_CLIP = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 336, "patch_size": 14,
+}  # fmt: skip
+_PALIGEMMA_SIGLIP = {
+    "hidden_size": 1152, "intermediate_size": 4096, "num_hidden_layers": 27, "patch_size": 14, "vision_use_head": False,
 }  # fmt: skip
 _PIXTRAL = _SIGLIP | {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 1024}
 
@@ -289,6 +300,7 @@ _FAMILIES: dict[str, _Count] = {
     "llava": _llava,
     "llava_next": _llava_next,
     "mistral3": _mistral3,
+    "paligemma": _paligemma,
     "qwen2_vl": _qwen2,
     "qwen2_5_vl": _qwen2_5,
     "qwen3_vl": _qwen3_vl,

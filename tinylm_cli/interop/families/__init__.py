@@ -83,6 +83,13 @@ FAMILIES = {
             {"gemma3_text": "gemma.Gemma3Keys"},
         ),
         Family(
+            "paligemma",
+            "paligemma.PaliGemmaKeys",
+            "PaliGemmaForConditionalGeneration",
+            "PaliGemma and PaliGemma 2, their language model",
+            {"gemma": "paligemma.PaliGemmaGemmaKeys", "gemma2": "paligemma.PaliGemmaGemma2Keys"},
+        ),
+        Family(
             "llava",
             "multimodal.LlavaKeys",
             "LlavaForConditionalGeneration",

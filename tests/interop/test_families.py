@@ -521,6 +521,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
         "attention.n_kv_heads": 1, "n_layers": 18, "vocab_size": 257216, "tie_weights": True,
     },
+    "internvl": {
+        **LLAMA, "attention.bias": True, "attention.out_bias": False, "d_model": 896, "n_layers": 24,
+        "attention.n_kv_heads": 2, "position.theta": 1e6, "position.scaling": "dynamic", "vocab_size": 151674,
+        "attention.window": None, "tie_weights": False,
+    },
     "mistral3": {
         **LLAMA, "vocab_size": 131072, "d_model": 5120, "attention.d_head": 128, "attention.n_kv_heads": 8,
         "position.theta": 1e9, "attention.window": None,
@@ -972,7 +977,7 @@ def unused_params(name: str, config: ModelConfig) -> int:
     return sum(map(math.prod, unused.values()))
 
 
-BEFORE_5 = {"mistral3": {"tie_word_embeddings": False}}
+BEFORE_5 = {name: {"tie_word_embeddings": False} for name in ("internvl", "mistral3")}
 """Keys whose absence has another meaning since transformers 5, which writes them always."""
 
 

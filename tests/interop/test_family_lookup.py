@@ -53,7 +53,8 @@ def test_alias(alias: str, family: str, changed: Change) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gemma3", "got_ocr2", "llava", "llava_next", "mistral3", "moss_transcribe_diarize", "paligemma"]
+    "name",
+    ["gemma3", "got_ocr2", "internvl", "llava", "llava_next", "mistral3", "moss_transcribe_diarize", "paligemma"],
 )
 @pytest.mark.parametrize("outer", [{}, {"text_config": {}}])
 def test_default_language_model(name: str, outer: dict[str, Any], tmp_path: Path) -> None:

@@ -301,6 +301,9 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model_type": "qwen2", "head_dim": None},
         {"vision_config": {"model_type": "siglip_vision_model", **VISION}},
     ),
+    "internvl": ({"model_type": "qwen2", "head_dim": None}, {"vision_config": VISION}),
+    "internvl qwen3": ({"model_type": "qwen3"}, {"vision_config": VISION}),
+    "internvl llama": ({"model_type": "llama"}, {"vision_config": VISION}),
     "mistral3": ({"model_type": "mistral"}, {"vision_config": {"model_type": "pixtral", **VISION}}),
     "llama4": (
         {"attention_chunk_size": 5, "floor_scale": 4, "no_rope_layer_interval": 2, "num_local_experts": 2},
@@ -347,11 +350,15 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 A key is a family; if it has several language models, also the name of one."""
 
+LLAVA_LIKE = ("gemma3", "internvl", "llava_next", "mistral3", "paligemma")
 LLAVA_ROOTS = ("language_model.model.", "model.language_model.")
 QWEN_ROOTS = ("model.",)
 ROOTED = [(name, index % 2 == 0, "") for index, name in enumerate(MULTIMODAL)] + [
     (name, name != "mistral3", root)
-    for roots, names in ((LLAVA_ROOTS, ("gemma3", "mistral3", "llava_next", "paligemma")), (QWEN_ROOTS, ("qwen2_vl",)))
+    for roots, names in (
+        (LLAVA_ROOTS, ("gemma3", "mistral3", "llava_next", "paligemma", "internvl")),
+        (QWEN_ROOTS, ("qwen2_vl",)),
+    )
     for name in names
     for root in roots
 ]

@@ -43,6 +43,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "default llava-next": ("llava_next", {}),
     "paligemma": ("paligemma", {"vision_config": VIT, "projection_dim": 24}),
     "default paligemma": ("paligemma", {}),
+    "internvl": ("internvl", {"vision_config": VIT, "downsample_ratio": 0.25}),
+    "internvl with options": ("internvl", {
+        "vision_config": {
+            **VIT, "image_size": [28, 28], "patch_size": [7, 7], "attention_bias": True, "norm_type": "rms_norm",
+            "use_qk_norm": True, "use_mask_token": True, "use_mean_pooling": False,
+            "use_absolute_position_embeddings": False,
+        },
+    }),
+    "default internvl": ("internvl", {}),
     "pixtral": ("mistral3", {"vision_config": {"model_type": "pixtral", **VIT}, "spatial_merge_size": 3}),
     "pixtral with biases": ("mistral3", {
         "vision_config": {"model_type": "pixtral", **VIT}, "multimodal_projector_bias": True,
@@ -54,7 +63,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3.5": ("qwen3_5", {"vision_config": QWEN}),
     "default qwen3.5": ("qwen3_5", {}),
 }  # fmt: skip
-TEXT_TYPES = {"llava": "llama", "llava_next": "llama", "mistral3": "mistral", "paligemma": "gemma"}
+TEXT_TYPES = {"internvl": "qwen2", "llava": "llama", "llava_next": "llama", "mistral3": "mistral", "paligemma": "gemma"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -80,6 +89,7 @@ def test_against_transformers(case: str) -> None:
     [
         ("gemma3", 4_300_079_472 - 3_880_263_168),  # Gemma 3 4B
         ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
+        ("internvl", 938_193_024 - 629_697_920),  # InternVL3 1B
         ("paligemma", 2_923_466_480 - 2_508_662_784),  # PaliGemma 3B
         ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B
     ],
@@ -98,6 +108,9 @@ def test_published(family: str, published: int) -> None:
         ("llama4", {"vision_config": VIT}),
         ("llama", {}),
         ("llava", {"vision_config": {"model_type": "internvit", **VIT}}),
+        ("internvl", {"vision_config": VIT | {"image_size": [28, 14]}}),
+        ("internvl", {"vision_config": VIT, "downsample_ratio": 0.0}),
+        ("internvl", {"vision_config": VIT, "downsample_ratio": "half"}),
         ("gemma3", {"vision_config": []}),
         ("gemma3", {"vision_config": VIT | {"hidden_size": "wide"}}),
         ("gemma3", {"vision_config": VIT | {"hidden_size": True}}),

@@ -108,6 +108,30 @@ def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int)
     return VisionParams(encoder.params, projector)
 
 
+def _internvl(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams:
+    sizes = _Sizes({**values, **{key: _side(values, key) for key in ("image_size", "patch_size")}}, _INTERNVL)
+    merged = _merged(outer.get("downsample_ratio", 0.5)) * sizes["hidden_size"]  # M² × D
+    projector = (
+        2 * merged  # layer_norm
+        + merged * d_model + d_model  # linear_1 (H, M² × D) and its bias
+        + d_model * d_model + d_model  # linear_2 (H, H) and its bias
+    )  # fmt: skip
+    return VisionParams(_intern_vit(sizes, values), projector)
+
+
+def _side(values: Mapping[str, Any], key: str) -> Any:
+    """Return the side of a square that a list gives twice, or the value itself."""
+    found = values.get(key)
+    return found[0] if isinstance(found, list) and len(found) == 2 and found[0] == found[1] else found
+
+
+def _merged(ratio: Any) -> int:
+    """Return the patches that are merged into one, M², if each side is multiplied by ``ratio``."""
+    if not isinstance(ratio, float) or not 1 / MAX_SIZE <= ratio <= 1:
+        raise _InvalidSizeError
+    return int(1 / ratio) ** 2
+
+
 def _read_layers(outer: Mapping[str, Any]) -> int:
     """Return the number of layers whose outputs the projector reads."""
     layers = outer.get("vision_feature_layer")
@@ -145,6 +169,10 @@ _LLAVA_CLIP = {
 }  # fmt: skip
 _PALIGEMMA_SIGLIP = {
     "hidden_size": 1152, "intermediate_size": 4096, "num_hidden_layers": 27, "patch_size": 14, "vision_use_head": False,
+}  # fmt: skip
+_INTERNVL = {
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_channels": 3, "image_size": 448,
+    "patch_size": 14,
 }  # fmt: skip
 _PIXTRAL = _SIGLIP | {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 1024}
 
@@ -204,6 +232,24 @@ def _clip(sizes: _Sizes) -> int:
         + sizes["num_hidden_layers"] * layer.params
         + layer.layer_norm  # post_layernorm
     )
+
+
+def _intern_vit(sizes: _Sizes, values: Mapping[str, Any]) -> int:
+    """InternViT: Chen et al. 2023, https://arxiv.org/abs/2312.14238."""
+    width = sizes["hidden_size"]
+    layer, (patch, patches) = _layer(width, sizes["intermediate_size"]), _patches(sizes)
+    biases = 0 if values.get("attention_bias") is True else 3 * width  # of q, k and v, which are absent by default
+    norm = width if values.get("norm_type") == "rms_norm" else layer.layer_norm
+    qk_norms = 2 * width if values.get("use_qk_norm") is True else 0
+    return (
+        width  # cls_token
+        + (width if values.get("use_mask_token") is True else 0)  # mask_token
+        + patch * width + width  # projection (D, C, P, P) and its bias
+        + ((patches + 1) * width if values.get("use_absolute_position_embeddings") is not False else 0)
+        + sizes["num_hidden_layers"]
+        * (layer.attention - biases + qk_norms + layer.mlp + 2 * norm + 2 * width)  # and the scales of two branches
+        + (layer.layer_norm if values.get("use_mean_pooling") is False else 0)  # layernorm
+    )  # fmt: skip
 
 
 def _pixtral(sizes: _Sizes) -> int:
@@ -297,6 +343,7 @@ def _qwen_merger(sizes: _Sizes, width: int, outputs: int, *, norm: int) -> int:
 _Count = Callable[[Mapping[str, Any], Mapping[str, Any], int], VisionParams | None]
 _FAMILIES: dict[str, _Count] = {
     "gemma3": _gemma3,
+    "internvl": _internvl,
     "llava": _llava,
     "llava_next": _llava_next,
     "mistral3": _mistral3,

@@ -108,6 +108,17 @@ FAMILIES = {
             },
         ),
         Family(
+            "internvl",
+            "multimodal.InternVLQwen2Keys",
+            "InternVLForConditionalGeneration",
+            "InternVL, its language model",
+            {
+                "qwen2": "multimodal.InternVLQwen2Keys",
+                "qwen3": "multimodal.InternVLQwen3Keys",
+                "llama": "multimodal.InternVLLlamaKeys",
+            },
+        ),
+        Family(
             "mistral3",
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",

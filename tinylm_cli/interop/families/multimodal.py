@@ -144,6 +144,29 @@ class LlavaNextQwen2Keys(_LlavaNextKeys, Qwen2Keys):
     """``LlavaNextConfig`` with a Qwen2."""
 
 
+class _InternVLKeys(key.Keys):
+    """The keys that the language models of ``InternVLConfig`` share.
+
+    Configs from before transformers 5 lack ``tie_word_embeddings``; the LM head of their models is not tied.
+    """
+
+    tensor_names = llava_names(LLAMA_NAMES)
+    language_model_key = "text_config"
+    ignored_outer_keys = (*LLAVA_KEYS, "downsample_ratio")
+
+
+class InternVLQwen2Keys(_InternVLKeys, Qwen2Keys):
+    """``InternVLConfig`` with a Qwen2, and without ``text_config``."""
+
+
+class InternVLQwen3Keys(_InternVLKeys, Qwen3Keys):
+    """``InternVLConfig`` with a Qwen3."""
+
+
+class InternVLLlamaKeys(_InternVLKeys, LlamaKeys):
+    """``InternVLConfig`` with a Llama."""
+
+
 class GotOcr2QwenKeys(Qwen2Keys):
     """``GotOcr2Config`` with a Qwen2 under ``text_config``."""
 

@@ -48,6 +48,17 @@ OTHERS = frozenset(("cpmant", "gemma4_assistant", "gemma4_unified_assistant", "t
 EXACT, REFUSED, WRONG = "exact", "refused", "wrong"
 
 COMPLETED: dict[str, dict[str, Any]] = {
+    "aya_vision": {
+        "vision_config": {
+            "hidden_size": 1152,
+            "intermediate_size": 4304,
+            "num_hidden_layers": 26,
+            "num_attention_heads": 16,
+            "image_size": 384,
+            "patch_size": 14,
+            "vision_use_head": False,
+        }
+    },  # the default width is not divisible by the 14 heads
     "bert-generation": {"is_decoder": True},  # an encoder otherwise
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
     "emu3": {"vocabulary_map": {"<image>": 0}},

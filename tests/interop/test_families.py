@@ -526,6 +526,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "attention.n_kv_heads": 2, "position.theta": 1e6, "position.scaling": "dynamic", "vocab_size": 151674,
         "attention.window": None, "tie_weights": False,
     },
+    "aya_vision": {
+        **LLAMA, "norm.kind": "layernorm", "norm.bias": False, "block.parallel": True, "block.shared_norm": True,
+        "position.pairing": "adjacent", "position.theta": 5e4, "head.logit_scale": 0.25, "tie_weights": True,
+        "attention.n_kv_heads": 8, "layers.pattern": "3 local, full",
+    },
     "mistral3": {
         **LLAMA, "vocab_size": 131072, "d_model": 5120, "attention.d_head": 128, "attention.n_kv_heads": 8,
         "position.theta": 1e9, "attention.window": None,

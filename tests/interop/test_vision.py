@@ -52,6 +52,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     }),
     "default internvl": ("internvl", {}),
+    "aya": ("aya_vision", {"vision_config": VIT, "downsample_factor": 3, "alignment_intermediate_size": 10}),
     "pixtral": ("mistral3", {"vision_config": {"model_type": "pixtral", **VIT}, "spatial_merge_size": 3}),
     "pixtral with biases": ("mistral3", {
         "vision_config": {"model_type": "pixtral", **VIT}, "multimodal_projector_bias": True,
@@ -63,7 +64,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3.5": ("qwen3_5", {"vision_config": QWEN}),
     "default qwen3.5": ("qwen3_5", {}),
 }  # fmt: skip
-TEXT_TYPES = {"internvl": "qwen2", "llava": "llama", "llava_next": "llama", "mistral3": "mistral", "paligemma": "gemma"}
+TEXT_TYPES = {
+    "aya_vision": "cohere2",
+    "internvl": "qwen2",
+    "llava": "llama",
+    "llava_next": "llama",
+    "mistral3": "mistral",
+    "paligemma": "gemma",
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -82,6 +90,12 @@ def test_against_transformers(case: str) -> None:
     found = vision_params(family, keys, TEXT["hidden_size"])
     assert found is not None
     assert found._asdict() == counted
+
+
+def test_default_sizes_of_aya_vision() -> None:
+    """transformers 5.24 cannot build its default encoder, whose heads do not divide its width."""
+    written = transformers.AutoConfig.for_model("aya_vision").vision_config.to_dict()
+    assert vision_params("aya_vision", {}, 24) == vision_params("aya_vision", {"vision_config": written}, 24)
 
 
 @pytest.mark.parametrize(

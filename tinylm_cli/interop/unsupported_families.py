@@ -33,7 +33,7 @@ TYPES = {
         vision-text-dual-encoder visual_bert xclip
     """,
     MULTIMODAL: """
-        apertus1p5 aria audioflamingo3 aya_vision blip blip-2 chameleon cohere2_vision cohere_compass
+        apertus1p5 aria audioflamingo3 blip blip-2 chameleon cohere2_vision cohere_compass
         cosmos3_edge cosmos3_omni deepseek_ocr2 deepseek_vl deepseek_vl_hybrid diffusion_gemma ernie4_5_vl_moe
         evolla EvollaModel exaone4_5 fast_vlm fun_asr_nano glm46v glm4v glm4v_moe glm5_next glm_image glm_ocr
         glmasr glmga granite4_vision granite_docling granite_speech granite_speech_plus hunyuan_vl hy_v4_vl

@@ -108,6 +108,20 @@ def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int)
     return VisionParams(encoder.params, projector)
 
 
+def _aya_vision(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    encoder = _encoder(values or _AYA_SIGLIP, "siglip_vision_model")
+    if encoder is None:
+        return None
+    sizes = _Sizes(outer, {"downsample_factor": 2, "alignment_intermediate_size": d_model})
+    merged, hidden = sizes["downsample_factor"] ** 2 * encoder.width, sizes["alignment_intermediate_size"]
+    projector = (
+        2 * merged  # layernorm (M² × D)
+        + merged * hidden + hidden  # linear_1 (F, M² × D) and its bias
+        + hidden // 2 * d_model + d_model  # linear_2 (H, F / 2) and its bias; the other half are gates
+    )  # fmt: skip
+    return VisionParams(encoder.params, projector)
+
+
 def _internvl(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams:
     sizes = _Sizes({**values, **{key: _side(values, key) for key in ("image_size", "patch_size")}}, _INTERNVL)
     merged = _merged(outer.get("downsample_ratio", 0.5)) * sizes["hidden_size"]  # M² × D
@@ -169,6 +183,10 @@ _LLAVA_CLIP = {
 }  # fmt: skip
 _PALIGEMMA_SIGLIP = {
     "hidden_size": 1152, "intermediate_size": 4096, "num_hidden_layers": 27, "patch_size": 14, "vision_use_head": False,
+}  # fmt: skip
+_AYA_SIGLIP = {
+    "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 26, "image_size": 384, "patch_size": 14,
+    "vision_use_head": False,
 }  # fmt: skip
 _INTERNVL = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_channels": 3, "image_size": 448,
@@ -342,6 +360,7 @@ def _qwen_merger(sizes: _Sizes, width: int, outputs: int, *, norm: int) -> int:
 
 _Count = Callable[[Mapping[str, Any], Mapping[str, Any], int], VisionParams | None]
 _FAMILIES: dict[str, _Count] = {
+    "aya_vision": _aya_vision,
     "gemma3": _gemma3,
     "internvl": _internvl,
     "llava": _llava,

@@ -119,6 +119,13 @@ FAMILIES = {
             },
         ),
         Family(
+            "aya_vision",
+            "aya_vision.AyaVisionKeys",
+            "AyaVisionForConditionalGeneration",
+            "Aya Vision, its language model",
+            {"cohere2": "aya_vision.AyaVisionKeys"},
+        ),
+        Family(
             "mistral3",
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",

@@ -531,6 +531,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "position.pairing": "adjacent", "position.theta": 5e4, "head.logit_scale": 0.25, "tie_weights": True,
         "attention.n_kv_heads": 8, "layers.pattern": "3 local, full",
     },
+    "idefics3": {
+        **LLAMA, "vocab_size": 128259, "n_layers": 32, "attention.n_kv_heads": 8, "position.theta": 5e5,
+        "norm.eps": 1e-5,
+    },
     "mistral3": {
         **LLAMA, "vocab_size": 131072, "d_model": 5120, "attention.d_head": 128, "attention.n_kv_heads": 8,
         "position.theta": 1e9, "attention.window": None,

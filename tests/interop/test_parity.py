@@ -314,6 +314,7 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"vision_config": VISION},
     ),
+    "idefics3": ({"model_type": "llama"}, {"vision_config": VISION}),
     "mistral3": ({"model_type": "mistral"}, {"vision_config": {"model_type": "pixtral", **VISION}}),
     "llama4": (
         {"attention_chunk_size": 5, "floor_scale": 4, "no_rope_layer_interval": 2, "num_local_experts": 2},
@@ -400,7 +401,7 @@ def test_multimodal(name: str, root: str, tmp_path: Path, *, tied: bool) -> None
     ours = load_model(found.loaded.config, tmp_path / "ours").eval()
     parts = (
         r"vision_tower|vision_encoder|audio_tower|audio_encoder|audio_adapter|multi_modal_projector|visual|vision_model"
-        r"|vqmodel|vision_embed_tokens|embed_tokens_extend|image_encoder|embed_vision|embed_audio|image_newline"
+        r"|vqmodel|vision_embed_tokens|embed_tokens_extend|image_encoder|embed_vision|embed_audio|image_newline|connector"
     )
     assert sorted(converted.skipped) == sorted(name for name in load_file(file) if re.search(parts, name))
     with torch.no_grad():

@@ -43,6 +43,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "default llava-next": ("llava_next", {}),
     "paligemma": ("paligemma", {"vision_config": VIT, "projection_dim": 24}),
     "default paligemma": ("paligemma", {}),
+    "idefics3": ("idefics3", {"vision_config": VIT, "scale_factor": 3}),
+    "default idefics3": ("idefics3", {}),
     "internvl": ("internvl", {"vision_config": VIT, "downsample_ratio": 0.25}),
     "internvl with options": ("internvl", {
         "vision_config": {
@@ -81,7 +83,10 @@ def test_against_transformers(case: str) -> None:
     config = transformers.AutoConfig.for_model(family, text_config=text, **keys)
     with torch.device("meta"):
         theirs = transformers.AutoModelForImageTextToText.from_config(config)
-    parts = {"encoder": ("vision_tower", "visual"), "projector": ("multi_modal_projector", "merger", "image_newline")}
+    parts = {
+        "encoder": ("vision_tower", "vision_model", "visual"),
+        "projector": ("multi_modal_projector", "merger", "image_newline", "connector"),
+    }
     counted = dict.fromkeys(parts, 0)
     for name, parameter in theirs.named_parameters():
         is_projector = any(part in name for part in parts["projector"])

@@ -37,7 +37,7 @@ TYPES = {
         cosmos3_edge cosmos3_omni deepseek_ocr2 deepseek_vl deepseek_vl_hybrid diffusion_gemma ernie4_5_vl_moe
         evolla EvollaModel exaone4_5 fast_vlm fun_asr_nano glm46v glm4v glm4v_moe glm5_next glm_image glm_ocr
         glmasr glmga granite4_vision granite_docling granite_speech granite_speech_plus hunyuan_vl hy_v4_vl
-        hyperclovax_vision_v2 idefics idefics2 idefics3 inkling2 inkling2_loop inkling_mm_model instructblip
+        hyperclovax_vision_v2 idefics idefics2 inkling2 inkling2_loop inkling_mm_model instructblip
         instructblipvideo janus jev kimi_k25 kosmos-2 kosmos-2.5 kyutai_speech_to_text lfm2_vl lfm3_vl
         lighton_ocr llava_next_video llava_onevision minicpm_ocr minicpmv4_6 minicpmv4_7
         minimax_m3_vl mistral_large4 molmo2 muse_glimmer muse_spark musicflamingo nemo_speechlm nemotron_h_omni

@@ -122,6 +122,13 @@ def _aya_vision(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: in
     return VisionParams(encoder.params, projector)
 
 
+def _idefics3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams:
+    sizes = _Sizes(values, _IDEFICS3)
+    merged = _Sizes(outer, {"scale_factor": 2})["scale_factor"] ** 2
+    projector = merged * sizes["hidden_size"] * d_model  # modality_projection.proj (H, M² × D)
+    return VisionParams(_siglip(sizes, has_head=False), projector)
+
+
 def _internvl(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams:
     sizes = _Sizes({**values, **{key: _side(values, key) for key in ("image_size", "patch_size")}}, _INTERNVL)
     merged = _merged(outer.get("downsample_ratio", 0.5)) * sizes["hidden_size"]  # M² × D
@@ -178,6 +185,7 @@ _SIGLIP = {
     "patch_size": 16,
 }  # fmt: skip
 _CLIP = _SIGLIP | {"patch_size": 32}
+_IDEFICS3 = _CLIP | {"hidden_size": 1152}
 _LLAVA_CLIP = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 336, "patch_size": 14,
 }  # fmt: skip
@@ -362,6 +370,7 @@ _Count = Callable[[Mapping[str, Any], Mapping[str, Any], int], VisionParams | No
 _FAMILIES: dict[str, _Count] = {
     "aya_vision": _aya_vision,
     "gemma3": _gemma3,
+    "idefics3": _idefics3,
     "internvl": _internvl,
     "llava": _llava,
     "llava_next": _llava_next,

@@ -126,6 +126,13 @@ FAMILIES = {
             {"cohere2": "aya_vision.AyaVisionKeys"},
         ),
         Family(
+            "idefics3",
+            "multimodal.Idefics3Keys",
+            "Idefics3ForConditionalGeneration",
+            "Idefics3 and SmolVLM, their language model",
+            {"llama": "multimodal.Idefics3LlamaKeys"},
+        ),
+        Family(
             "mistral3",
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",

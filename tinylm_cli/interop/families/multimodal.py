@@ -167,6 +167,31 @@ class InternVLLlamaKeys(_InternVLKeys, LlamaKeys):
     """``InternVLConfig`` with a Llama."""
 
 
+class Idefics3LlamaKeys(LlamaKeys):
+    """``Idefics3Config`` with a Llama under ``text_config``."""
+
+    tensor_names = LLAMA_NAMES.override(
+        prefix_maps=({"model.": "model.text_model."},),
+        skipped_prefixes=("model.vision_model.", "model.connector."),
+    )
+    language_model_key = "text_config"
+    # written by the code that trained SmolVLM; transformers does not read them
+    ignored = (
+        *("is_llama_config", "neftune_noise_alpha", "perceiver_config", "pixel_shuffle_factor", "qk_layer_norms"),
+        *("rope_interleaved", "transformers.js_config", "use_resampler"),
+    )
+    ignored_outer_keys = (
+        *("vision_config", "hidden_size", "image_token_id", "scale_factor", "vocab_size"),
+        "use_reentrant_checkpointing",
+    )
+
+
+class Idefics3Keys(Idefics3LlamaKeys):
+    """``Idefics3Config`` without ``text_config``."""
+
+    rms_norm_eps: key.NormEps = 1e-5
+
+
 class GotOcr2QwenKeys(Qwen2Keys):
     """``GotOcr2Config`` with a Qwen2 under ``text_config``."""
 

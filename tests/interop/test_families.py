@@ -535,6 +535,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "vocab_size": 128259, "n_layers": 32, "attention.n_kv_heads": 8, "position.theta": 5e5,
         "norm.eps": 1e-5,
     },
+    "smolvlm": {
+        **LLAMA, "vocab_size": 49280, "n_heads": 15, "attention.n_kv_heads": 5, "max_len": 8192, "norm.eps": 1e-5,
+        "position.theta": 1e5,
+    },
     "mistral3": {
         **LLAMA, "vocab_size": 131072, "d_model": 5120, "attention.d_head": 128, "attention.n_kv_heads": 8,
         "position.theta": 1e9, "attention.window": None,

@@ -315,6 +315,7 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"vision_config": VISION},
     ),
     "idefics3": ({"model_type": "llama"}, {"vision_config": VISION}),
+    "smolvlm": ({"model_type": "llama"}, {"vision_config": VISION}),
     "mistral3": ({"model_type": "mistral"}, {"vision_config": {"model_type": "pixtral", **VISION}}),
     "llama4": (
         {"attention_chunk_size": 5, "floor_scale": 4, "no_rope_layer_interval": 2, "num_local_experts": 2},

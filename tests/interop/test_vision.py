@@ -45,6 +45,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "default paligemma": ("paligemma", {}),
     "idefics3": ("idefics3", {"vision_config": VIT, "scale_factor": 3}),
     "default idefics3": ("idefics3", {}),
+    "smolvlm": ("smolvlm", {"vision_config": VIT, "scale_factor": 3}),
+    "default smolvlm": ("smolvlm", {}),
     "internvl": ("internvl", {"vision_config": VIT, "downsample_ratio": 0.25}),
     "internvl with options": ("internvl", {
         "vision_config": {
@@ -73,6 +75,7 @@ TEXT_TYPES = {
     "llava_next": "llama",
     "mistral3": "mistral",
     "paligemma": "gemma",
+    "smolvlm": "llama",
 }
 
 
@@ -109,6 +112,7 @@ def test_default_sizes_of_aya_vision() -> None:
         ("gemma3", 4_300_079_472 - 3_880_263_168),  # Gemma 3 4B
         ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
         ("internvl", 938_193_024 - 629_697_920),  # InternVL3 1B
+        ("smolvlm", 507_482_304 - 409_252_800),  # SmolVLM2 500M
         ("paligemma", 2_923_466_480 - 2_508_662_784),  # PaliGemma 3B
         ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B
     ],

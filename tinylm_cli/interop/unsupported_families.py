@@ -43,7 +43,7 @@ TYPES = {
         minimax_m3_vl mistral_large4 molmo2 muse_glimmer muse_spark musicflamingo nemo_speechlm nemotron_h_omni
         omniasr ovis2 paddleocr_vl perception_lm pi0 pp_chart2table qianfan_ocr qwen2_5_omni
         qwen2_5_omni_thinker qwen2_audio qwen3_asr qwen3_omni_moe qwen3_omni_moe_thinker qwen3_vl_moe qwen4_exp
-        shieldgemma2 smolvlm step3p7 unlimited_ocr vibevoice_asr video_llama_3 video_llava vipllava voxtral
+        shieldgemma2 step3p7 unlimited_ocr vibevoice_asr video_llama_3 video_llava vipllava voxtral
         voxtral_realtime
     """,
     VISION: """

@@ -381,4 +381,5 @@ _FAMILIES: dict[str, _Count] = {
     "qwen3_vl": _qwen3_vl,
     "qwen3_5": _qwen3,
     "qwen3_5_moe": _qwen3,
+    "smolvlm": _idefics3,
 }

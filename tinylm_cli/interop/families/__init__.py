@@ -133,6 +133,13 @@ FAMILIES = {
             {"llama": "multimodal.Idefics3LlamaKeys"},
         ),
         Family(
+            "smolvlm",
+            "multimodal.Idefics3Keys",
+            "SmolVLMForConditionalGeneration",
+            "SmolVLM 2, its language model",
+            {"llama": "multimodal.Idefics3LlamaKeys"},
+        ),
+        Family(
             "mistral3",
             "multimodal.Mistral3Keys",
             "Mistral3ForConditionalGeneration",

@@ -168,7 +168,7 @@ class InternVLLlamaKeys(_InternVLKeys, LlamaKeys):
 
 
 class Idefics3LlamaKeys(LlamaKeys):
-    """``Idefics3Config`` with a Llama under ``text_config``."""
+    """``Idefics3Config`` and ``SmolVLMConfig`` with a Llama under ``text_config``."""
 
     tensor_names = LLAMA_NAMES.override(
         prefix_maps=({"model.": "model.text_model."},),
@@ -187,7 +187,7 @@ class Idefics3LlamaKeys(LlamaKeys):
 
 
 class Idefics3Keys(Idefics3LlamaKeys):
-    """``Idefics3Config`` without ``text_config``."""
+    """``Idefics3Config`` and ``SmolVLMConfig`` without ``text_config``."""
 
     rms_norm_eps: key.NormEps = 1e-5
 

@@ -521,6 +521,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
         "attention.n_kv_heads": 1, "n_layers": 18, "vocab_size": 257216, "tie_weights": True,
     },
+    "llava_onevision": {
+        **LLAMA, "attention.bias": True, "attention.out_bias": False, "d_model": 3584, "n_layers": 28,
+        "position.theta": 1e6, "attention.window": None, "vocab_size": 152064,
+    },
     "internvl": {
         **LLAMA, "attention.bias": True, "attention.out_bias": False, "d_model": 896, "n_layers": 24,
         "attention.n_kv_heads": 2, "position.theta": 1e6, "position.scaling": "dynamic", "vocab_size": 151674,

@@ -301,6 +301,7 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model_type": "qwen2", "head_dim": None},
         {"vision_config": {"model_type": "siglip_vision_model", **VISION}},
     ),
+    "llava_onevision": ({"model_type": "qwen2", "head_dim": None}, {"vision_config": VISION}),
     "internvl": ({"model_type": "qwen2", "head_dim": None}, {"vision_config": VISION}),
     "internvl qwen3": ({"model_type": "qwen3"}, {"vision_config": VISION}),
     "internvl llama": ({"model_type": "llama"}, {"vision_config": VISION}),
@@ -362,7 +363,7 @@ MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 A key is a family; if it has several language models, also the name of one."""
 
-LLAVA_LIKE = ("aya_vision", "gemma3", "internvl", "llava_next", "mistral3", "paligemma")
+LLAVA_LIKE = ("aya_vision", "gemma3", "internvl", "llava_next", "llava_onevision", "mistral3", "paligemma")
 LLAVA_ROOTS = ("language_model.model.", "model.language_model.")
 QWEN_ROOTS = ("model.",)
 ROOTED = [(name, index % 2 == 0, "") for index, name in enumerate(MULTIMODAL)] + [

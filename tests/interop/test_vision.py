@@ -41,6 +41,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llava with pixtral": ("llava", {"vision_config": {"model_type": "pixtral", **VIT}}),
     "llava-next": ("llava_next", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
     "default llava-next": ("llava_next", {}),
+    "llava-onevision": ("llava_onevision", {"vision_config": VIT, "vision_feature_layer": [-1, -2]}),
+    "default llava-onevision": ("llava_onevision", {}),
     "paligemma": ("paligemma", {"vision_config": VIT, "projection_dim": 24}),
     "default paligemma": ("paligemma", {}),
     "idefics3": ("idefics3", {"vision_config": VIT, "scale_factor": 3}),
@@ -113,6 +115,7 @@ def test_default_sizes_of_aya_vision() -> None:
         ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
         ("internvl", 938_193_024 - 629_697_920),  # InternVL3 1B
         ("smolvlm", 507_482_304 - 409_252_800),  # SmolVLM2 500M
+        ("llava_onevision", 8_030_348_832 - 7_615_616_512),  # LLaVA-OneVision 7B
         ("paligemma", 2_923_466_480 - 2_508_662_784),  # PaliGemma 3B
         ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B
     ],

@@ -39,7 +39,7 @@ TYPES = {
         glmasr glmga granite4_vision granite_docling granite_speech granite_speech_plus hunyuan_vl hy_v4_vl
         hyperclovax_vision_v2 idefics idefics2 inkling2 inkling2_loop inkling_mm_model instructblip
         instructblipvideo janus jev kimi_k25 kosmos-2 kosmos-2.5 kyutai_speech_to_text lfm2_vl lfm3_vl
-        lighton_ocr llava_next_video llava_onevision minicpm_ocr minicpmv4_6 minicpmv4_7
+        lighton_ocr llava_next_video minicpm_ocr minicpmv4_6 minicpmv4_7
         minimax_m3_vl mistral_large4 molmo2 muse_glimmer muse_spark musicflamingo nemo_speechlm nemotron_h_omni
         omniasr ovis2 paddleocr_vl perception_lm pi0 pp_chart2table qianfan_ocr qwen2_5_omni
         qwen2_5_omni_thinker qwen2_audio qwen3_asr qwen3_omni_moe qwen3_omni_moe_thinker qwen3_vl_moe qwen4_exp

@@ -92,6 +92,10 @@ def _llava_next(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: in
     return found and found._replace(projector=found.projector + d_model)  # image_newline (H,), which ends a row
 
 
+def _llava_onevision(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
+    return _llava_next({"model_type": "siglip_vision_model", **(values or _SO400M_SIGLIP)}, outer, d_model)
+
+
 def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
     encoder = _encoder(values, "pixtral")
     if encoder is None:
@@ -109,7 +113,7 @@ def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int)
 
 
 def _aya_vision(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
-    encoder = _encoder(values or _AYA_SIGLIP, "siglip_vision_model")
+    encoder = _encoder(values or _SO400M_SIGLIP, "siglip_vision_model")
     if encoder is None:
         return None
     sizes = _Sizes(outer, {"downsample_factor": 2, "alignment_intermediate_size": d_model})
@@ -192,7 +196,7 @@ _LLAVA_CLIP = {
 _PALIGEMMA_SIGLIP = {
     "hidden_size": 1152, "intermediate_size": 4096, "num_hidden_layers": 27, "patch_size": 14, "vision_use_head": False,
 }  # fmt: skip
-_AYA_SIGLIP = {
+_SO400M_SIGLIP = {
     "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 26, "image_size": 384, "patch_size": 14,
     "vision_use_head": False,
 }  # fmt: skip
@@ -374,6 +378,7 @@ _FAMILIES: dict[str, _Count] = {
     "internvl": _internvl,
     "llava": _llava,
     "llava_next": _llava_next,
+    "llava_onevision": _llava_onevision,
     "mistral3": _mistral3,
     "paligemma": _paligemma,
     "qwen2_vl": _qwen2,

@@ -108,6 +108,13 @@ FAMILIES = {
             },
         ),
         Family(
+            "llava_onevision",
+            "multimodal.LlavaOnevisionKeys",
+            "LlavaOnevisionForConditionalGeneration",
+            "LLaVA-OneVision, its language model",
+            {"qwen2": "multimodal.LlavaOnevisionKeys"},
+        ),
+        Family(
             "internvl",
             "multimodal.InternVLQwen2Keys",
             "InternVLForConditionalGeneration",

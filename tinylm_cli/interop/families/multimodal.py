@@ -144,6 +144,15 @@ class LlavaNextQwen2Keys(_LlavaNextKeys, Qwen2Keys):
     """``LlavaNextConfig`` with a Qwen2."""
 
 
+class LlavaOnevisionKeys(LlavaNextQwen2Keys):
+    """``LlavaOnevisionConfig`` with a Qwen2, and without ``text_config``."""
+
+    ignored_outer_keys = (
+        *LlavaNextQwen2Keys.ignored_outer_keys,
+        *("video_token_id", "video_token_index", "vision_aspect_ratio"),
+    )
+
+
 class _InternVLKeys(key.Keys):
     """The keys that the language models of ``InternVLConfig`` share.
 

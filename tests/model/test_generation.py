@@ -79,7 +79,7 @@ def test_head_reads_last_position(model: TinyTransformerLM) -> None:
 
 
 def test_generate_equals_stream(model: TinyTransformerLM) -> None:
-    steps = list(model.stream(start(), 7, seed=3))
+    steps = list(model.stream(start(), 7, SamplingParams(seed=3)))
     assert [step.shape for step in steps] == [(2,)] * 7
     out = model.generate(start(), 7, seed=3)
     assert torch.equal(out, torch.cat([start(), torch.stack(steps, dim=1)], dim=1))

@@ -115,6 +115,7 @@ def generate(
 
     import torch
 
+    from tinylm_cli.model.sampling import SamplingParams
     from tinylm_cli.render.text import to_text
     from tinylm_cli.render.views.generate import GENERATED, generate_view, opening_view
     from tinylm_cli.reports.generate import GenerateReport
@@ -126,7 +127,8 @@ def generate(
         write_stdout(to_text(opening, terminal) + GENERATED)
     start = torch.tensor(prompt, device=module.device).view(loaded.config.tokens_shape(1, prompt_len))
     began = time.perf_counter()
-    steps = module.stream(start, max_new_tokens, temperature, top_k, top_p, model.seed, stop_token)
+    sampling = SamplingParams(temperature, top_k, top_p, model.seed)
+    steps = module.stream(start, max_new_tokens, sampling, stop_token)
     generated = _collect(steps, _live_writer(terminal, tokenizer if text is not None else None) if live else None)
     seconds = time.perf_counter() - began
     report = GenerateReport(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,21 @@ def usable_device(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UnableError(f"this machine has no usable device {device}", help="use cpu, the default") from error
     return found
+
+
+def require_attention(kinds: Iterable[ModelConfig]) -> None:
+    """Check that layers of these kinds read other positions by attention alone, which a mask can restrict.
+
+    Raises:
+        ValueError: If some do not.
+    """
+    for kind in kinds:
+        if set(kind.block.mixers) - {"attention"}:
+            raise ValueError(
+                f"a mask applies to attention only; this model has layers of block.mixer {kind.block.mixer}"
+            )
+        if kind.feed_forward.channel_mixing:
+            raise ValueError("a mask applies to attention only; this model has layers of channel mixing")
 
 
 def checked_tokens(tokens: Tensor, config: ModelConfig, *, max_len: int | None) -> Tensor:

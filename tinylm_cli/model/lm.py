@@ -23,7 +23,7 @@ from tinylm_cli.model.generation import decode
 from tinylm_cli.model.head_transform import HeadTransform
 from tinylm_cli.model.hyper_connections import StreamReader, copied
 from tinylm_cli.model.initialization import initialize, materialize
-from tinylm_cli.model.input_checks import checked_mask, checked_tokens
+from tinylm_cli.model.input_checks import checked_mask, checked_tokens, require_attention
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.latent_attention import SharedSelection
 from tinylm_cli.model.linear import Linear
@@ -172,20 +172,10 @@ class TinyTransformerLM(nn.Module):
         """
         tokens = checked_tokens(tokens, self.config, max_len=self.config.max_len)
         if mask is not None:
-            self._require_attention()
+            require_attention(self._kinds)
             mask = checked_mask(mask, tokens=tokens, dtype=self.dtype)
         outputs = self.logits(self.hidden(tokens, mask))  # (B, T, V)
         return outputs[:, -1] if self.config.head.kind == "sequence_classification" else outputs  # (B, L) or (B, T, V)
-
-    def _require_attention(self) -> None:
-        """Raise ValueError if some layer reads other positions without attention, which a mask cannot restrict."""
-        for kind in self._kinds:
-            if set(kind.block.mixers) - {"attention"}:
-                raise ValueError(
-                    f"a mask applies to attention only; this model has layers of block.mixer {kind.block.mixer}"
-                )
-            if kind.feed_forward.channel_mixing:
-                raise ValueError("a mask applies to attention only; this model has layers of channel mixing")
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map vectors (..., D) after the final norm to logits (..., V), or (..., C, V) with several codebooks.
@@ -353,7 +343,8 @@ class TinyTransformerLM(nn.Module):
             ValueError: If an argument has an invalid type, shape or value, or the model is on meta or has no LM head.
             CapacityError: If the KV cache exceeds this machine's memory.
         """
-        steps = self.stream(start_tokens, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
+        sampling = SamplingParams(temperature, top_k, top_p, seed)
+        steps = self.stream(start_tokens, max_new_tokens, sampling, stop_token)
         added = [tokens[:, None] for tokens in steps]  # n × (B, 1) or (B, 1, C)
         return torch.cat([start_tokens.long(), *added], dim=1)  # (B, T + n) or (B, T + n, C)
 
@@ -361,17 +352,13 @@ class TinyTransformerLM(nn.Module):
         self,
         start_tokens: Tensor,
         max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
+        sampling: SamplingParams = SamplingParams(),  # noqa: B008 - immutable
         stop_token: int | None = None,
     ) -> Iterator[Tensor]:
         """Yield the new tokens (B) or (B, C) of each step of :meth:`generate` as soon as they are sampled.
 
-        Takes the arguments of :meth:`generate`. Errors are raised by the call, not by the first step.
+        Errors are raised by the call, not by the first step.
         """
-        sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         steps = decode(self, start_tokens, max_new_tokens, sampling=sampling, stop_token=stop_token)
         return (step.tokens for step in steps)
 

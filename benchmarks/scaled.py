@@ -7,6 +7,7 @@ from typing import Any
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.feed_forward import FeedForward
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.config.presets import gallery
@@ -37,21 +38,31 @@ def scaled_down(config: ModelConfig, *, width: int = WIDTH) -> ModelConfig:
         values["n_heads"] = 2 * group if group > 1 else width // HEAD
         values["attention"] = values.get("attention", {}) | _attention(config, values["n_heads"] // group)
     if config.layers.kinds:
-        names = layer_pattern(config).names * 2
-        values["layers"] = {"pattern": ", ".join(names), "kinds": values["layers"]["kinds"]}
+        names, kinds = layer_pattern(config).names * 2, values["layers"]["kinds"]
+        for kind in kinds.values():
+            if kind.get("feed_forward", {}).get("n_experts") is not None:
+                kind["feed_forward"] |= _experts(FeedForward.model_validate(kind["feed_forward"]), width)
+        values["layers"] = {"pattern": ", ".join(names), "kinds": kinds}
         values["n_layers"] = len(names)
     feed_forward = config.feed_forward
     if feed_forward.n_experts is not None:
-        few = {"n_experts": 8, "top_k": min(feed_forward.top_k, 3), "d_expert": width}
-        if feed_forward.d_shared_expert is not None:
-            few["d_shared_expert"] = width
-        values["feed_forward"] = values["feed_forward"] | few
+        values["feed_forward"] = values["feed_forward"] | _experts(feed_forward, width)
     if feed_forward.adapter_rank is not None:
         values["feed_forward"] = values["feed_forward"] | {"adapter_rank": HEAD}
     for mixer, sizes in _mixers(config, width).items():
         if mixer in values:
             values[mixer] = values[mixer] | sizes
     return ModelConfig.model_validate(values)
+
+
+def _experts(feed_forward: FeedForward, width: int) -> dict[str, int]:
+    """Return the sizes of few and small experts."""
+    few = {"n_experts": 8, "top_k": min(feed_forward.top_k, 3), "d_expert": width}
+    if feed_forward.d_shared_expert is not None:
+        few["d_shared_expert"] = width
+    if feed_forward.d_latent is not None:
+        few["d_latent"] = width // 4
+    return few
 
 
 @cache

@@ -32,6 +32,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "siglip": ("gemma3", {"vision_config": {"model_type": "siglip_vision_model", **VIT, "vision_use_head": False}}),
     "siglip with a head": ("gemma3", {"vision_config": VIT}),
     "clip": ("llava", {"vision_config": {"model_type": "clip_vision_model", **VIT}}),
+    "llama4": ("llama4", {
+        "vision_config": {**VIT, "projector_input_dim": 6, "projector_output_dim": 10, "vision_output_dim": 14},
+    }),
+    "default llama4": ("llama4", {}),
     "default clip": ("llava", {}),
     "clip, two layers": ("llava", {
         "vision_config": {"model_type": "clip_vision_model", **VIT}, "vision_feature_layer": [-1, -2],
@@ -116,6 +120,7 @@ def test_default_sizes_of_aya_vision() -> None:
         ("internvl", 938_193_024 - 629_697_920),  # InternVL3 1B
         ("smolvlm", 507_482_304 - 409_252_800),  # SmolVLM2 500M
         ("llava_onevision", 8_030_348_832 - 7_615_616_512),  # LLaVA-OneVision 7B
+        ("llama4", 108_641_793_536 - 107_769_861_120),  # Llama 4 Scout
         ("paligemma", 2_923_466_480 - 2_508_662_784),  # PaliGemma 3B
         ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B
     ],
@@ -131,7 +136,7 @@ def test_published(family: str, published: int) -> None:
 @pytest.mark.parametrize(
     ("family", "outer"),
     [
-        ("llama4", {"vision_config": VIT}),
+        ("got_ocr2", {"vision_config": VIT}),
         ("llama", {}),
         ("llava", {"vision_config": {"model_type": "internvit", **VIT}}),
         ("internvl", {"vision_config": VIT | {"image_size": [28, 14]}}),

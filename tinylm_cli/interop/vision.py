@@ -96,6 +96,22 @@ def _llava_onevision(values: Mapping[str, Any], outer: Mapping[str, Any], d_mode
     return _llava_next({"model_type": "siglip_vision_model", **(values or _SO400M_SIGLIP)}, outer, d_model)
 
 
+def _llama4(values: Mapping[str, Any], _outer: Mapping[str, Any], d_model: int) -> VisionParams:
+    sizes = _Sizes(values, _LLAMA4)
+    width, hidden = sizes["hidden_size"], sizes["intermediate_size"]
+    layer, (patch, patches) = _layer(width, hidden), _patches(sizes)
+    encoder = (
+        width  # class_embedding
+        + patch * width  # patch_embedding.linear (D, C × P²), without a bias
+        + (patches + 1) * width  # positional_embedding_vlm, of the patches and the class
+        + 2 * layer.layer_norm  # layernorm_pre and layernorm_post
+        + sizes["num_hidden_layers"] * layer.params
+        + hidden * sizes["projector_input_dim"]  # vision_adapter.mlp.fc1, of merged patches
+        + sizes["projector_output_dim"] ** 2  # vision_adapter.mlp.fc2
+    )
+    return VisionParams(encoder, sizes["vision_output_dim"] * d_model)  # linear_1 (H, vision_output_dim)
+
+
 def _mistral3(values: Mapping[str, Any], outer: Mapping[str, Any], d_model: int) -> VisionParams | None:
     encoder = _encoder(values, "pixtral")
     if encoder is None:
@@ -203,6 +219,10 @@ _SO400M_SIGLIP = {
 _INTERNVL = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_channels": 3, "image_size": 448,
     "patch_size": 14,
+}  # fmt: skip
+_LLAMA4 = {
+    "hidden_size": 768, "intermediate_size": 5632, "num_hidden_layers": 34, "num_channels": 3, "image_size": 448,
+    "patch_size": 14, "projector_input_dim": 4096, "projector_output_dim": 4096, "vision_output_dim": 7680,
 }  # fmt: skip
 _PIXTRAL = _SIGLIP | {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 1024}
 
@@ -376,6 +396,7 @@ _FAMILIES: dict[str, _Count] = {
     "gemma3": _gemma3,
     "idefics3": _idefics3,
     "internvl": _internvl,
+    "llama4": _llama4,
     "llava": _llava,
     "llava_next": _llava_next,
     "llava_onevision": _llava_onevision,

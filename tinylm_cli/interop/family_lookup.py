@@ -9,7 +9,7 @@ from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
-from tinylm_cli.interop.unsupported_families import KINDS, REASONS, UNSUPPORTED
+from tinylm_cli.interop.unsupported_families import KINDS, LANGUAGE_MODELS, MULTIMODAL, REASONS, UNSUPPORTED
 from tinylm_cli.wording import Command, Setting, Text
 
 ALIASES = {"gpt-sw3": "gpt2", "kimi_k2": "deepseek_v3"}
@@ -74,6 +74,9 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
     help_: str = _LIST_OF_FAMILIES
     if name in UNSUPPORTED:
         message = f"the family {name} is not supported{_reason(name)}"
+        if name in LANGUAGE_MODELS:
+            default = LANGUAGE_MODELS[name]
+            help_ = f"save text_config as a config.json to read the language model, by default of the family {default}"
     else:
         message = f"unknown family {clip(name) or '(empty)'}"
         meant = _misspelled(name, keys)
@@ -84,6 +87,8 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
 def _reason(name: str) -> str:
     """Return why a family is not supported, after a colon; empty if that is not known."""
     reason = REASONS.get(name) or KINDS.get(name)
+    if reason == MULTIMODAL and name not in LANGUAGE_MODELS:
+        reason = f"{reason}, and tinylm does not read their language model"
     return f": {reason}" if reason else ""
 
 

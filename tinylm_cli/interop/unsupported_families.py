@@ -136,6 +136,34 @@ TYPES = {
 KINDS = {name: kind for kind, names in TYPES.items() for name in names.split()}
 """The kind of the models of each type; the types of transformers 5.24 are here, in ``REASONS`` or supported."""
 
+_LANGUAGE_MODELS = {
+    "apertus1p5_text": "apertus1p5",
+    "aria_text": "aria",
+    "cohere2": "cohere2_vision",
+    "cohere_compass_text": "cohere_compass",
+    "deepseek_v3": "kimi_k25",
+    "exaone4": "exaone4_5",
+    "gemma3_text": "shieldgemma2",
+    "granite": "granite_speech granite_speech_plus",
+    "hyperclovax": "hyperclovax_vision_v2",
+    "lfm2": "lfm2_vl",
+    "lfm3": "lfm3_vl",
+    "llama": """
+        deepseek_vl deepseek_vl_hybrid glmasr janus llava_next_video omniasr perception_lm video_llava vipllava voxtral
+    """,
+    "minimax_m3_vl_text": "minimax_m3_vl",
+    "mistral": "idefics2",
+    "nemotron_h": "nemo_speechlm nemotron_h_omni",
+    "opt": "blip-2 instructblip instructblipvideo",
+    "qwen2": """
+        audioflamingo3 fast_vlm musicflamingo ovis2 pp_chart2table qwen2_audio vibevoice_asr video_llama_3
+    """,
+    "qwen3": "fun_asr_nano lighton_ocr qianfan_ocr qwen3_asr",
+    "qwen3_5_text": "jev minicpm_ocr minicpmv4_6 minicpmv4_7",
+}
+LANGUAGE_MODELS = {name: family for family, names in _LANGUAGE_MODELS.items() for name in names.split()}
+"""The family of the default ``text_config`` of multimodal types; tinylm reads this object alone."""
+
 REASONS = {
     "blt": "it groups bytes into patches of varying length, and its layers have cross-attention to the bytes",
     "cpmant": "its attention is not causal: every token attends to the whole sequence",

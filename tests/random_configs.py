@@ -589,6 +589,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int, *, plain: bool) -> dict[str, A
         "top_k": draw(one_of([1, 2, 3])),
         "d_expert": draw(one_of([None, 12])),
         "d_latent": draw(one_of([None, None, 6])),
+        "expert_bias": draw(one_of([None, None, False, True])),
         "n_dense_layers": draw(st.integers(0, n_layers - 1)),
         "router": router,
         "router_bias": draw(st.booleans()),

@@ -404,6 +404,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "top_k": st.integers(1, size * groups),
         "d_expert": st.none() | st.integers(1, 2**24),
         "d_latent": st.none() | st.integers(1, 2**20),
+        "expert_bias": st.none() | st.booleans(),
         "n_dense_layers": st.integers(0, n_layers - 1),
         "router_bias": st.booleans(),
         "expert_scale": st.booleans(),

@@ -142,6 +142,7 @@ experts-router-jitter         without-effect@9
 experts-router-noaux          unknown-choice@10
 experts-score-correction      without-effect@9
 experts-gate-multiplier        without-effect@11
+experts-bias-alone            without-effect@8
 experts-latent-alone          without-effect@8
 experts-out-norm-twice        without-effect@11
 experts-shared-gate-alone     without-effect@9

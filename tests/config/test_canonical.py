@@ -33,6 +33,7 @@ def test_resolved_and_applicable_only() -> None:
         ({}, {"attention": {"d_head": 16, "scale": 0.25, "n_kv_heads": 4, "out_bias": True}}),
         ({"attention": WINDOW}, {"attention": {**WINDOW, "window_pattern": "LGLG"}}),
         ({"feed_forward": {"n_experts": 4}}, {"feed_forward": {"n_experts": 4, "d_expert": 128}}),
+        ({"feed_forward": {"n_experts": 4}}, {"feed_forward": {"n_experts": 4, "expert_bias": True}}),
         ({}, {"nominal_params": 5}),
         (
             {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"o_norm_eps": 1e-5}},

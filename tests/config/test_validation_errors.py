@@ -177,7 +177,7 @@ def test_common_foreign_spellings(line: str, help_: str) -> None:
 
 def test_long_block_names_similar_fields() -> None:
     help_ = worded(_one(_config() + "feed_forward: {capacity: 1}\n").help)
-    assert help_.startswith("feed_forward has 37 fields, such as ")
+    assert help_.startswith("feed_forward has 38 fields, such as ")
     assert help_.endswith("; tinylm schema --format markdown lists them")
     assert help_.count(",") == 1 + 5
 

@@ -598,7 +598,7 @@ def nemotron_h(draw: Draw) -> Keys:
         "layers_block_type": list(draw(permutations(kinds))),
         "head_dim": draw(one_of(4, 6)),
         "mlp_hidden_act": draw(one_of("relu2", "gelu")),
-        "mlp_bias": "moe" not in kinds and draw(one_of(False, True)),
+        "mlp_bias": draw(one_of(True, False)),
         "mamba_num_heads": mamba["num_heads"],
         "mamba_head_dim": mamba["head_dim"],
         "ssm_state_size": mamba["state_size"],
@@ -1366,6 +1366,7 @@ def hy_v3(draw: Draw) -> Keys:
     return keys | {
         "head_dim": draw(one_of(4, 8)),
         "attention_bias": draw(one_of(False, True)),
+        "mlp_bias": draw(one_of(False, True)),
         "num_experts": 4,
         "num_experts_per_tok": draw(one_of(1, 2)),
         "num_shared_experts": draw(one_of(1, 2)),
@@ -1511,7 +1512,7 @@ def modernbert_decoder(draw: Draw) -> Keys:
 
 def aria_text(draw: Draw) -> Keys:
     keys = llama(draw) | {"moe_num_experts": 4, "moe_topk": draw(one_of(1, 2))}
-    return keys | {"mlp_bias": False, "moe_num_shared_experts": draw(one_of(1, 2))}
+    return keys | {"mlp_bias": draw(one_of(False, True)), "moe_num_shared_experts": draw(one_of(1, 2))}
 
 
 def minimax_m3_vl_text(draw: Draw) -> Keys:

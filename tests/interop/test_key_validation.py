@@ -33,7 +33,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("minimax_m2", {"use_qk_norm": False}),
     ("minimax_m3_vl_text", {"layer_types": ["full_attention"] * 59 + ["minimax_m3_sparse"]}),
     ("minimax_m3_vl_text", {"sparse_attention_config": {"sparse_attention_freq": [0, 1]}}),
-    ("aria_text", {"mlp_bias": True}),
     ("sarvam_moe", {"use_bias": True}),
     ("gpt2", {"add_cross_attention": True}),
     ("gptj", {"rotary_dim": None}),

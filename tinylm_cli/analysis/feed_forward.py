@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
 from tinylm_cli.config.schema import ModelConfig
 
+ROUTED = "feed_forward.experts"
+"""The name of the routed experts: one network, stacked E times."""
+
 
 def feed_forward(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the tensors of the feed-forward part of a layer of its own, in the order of the module."""
@@ -21,12 +24,8 @@ def feed_forward(config: ModelConfig) -> Iterator[Tensor]:
         yield from network("feed_forward", config, config.d_ff, "feed_forward")
 
 
-def network(
-    name: str, config: ModelConfig, d_hidden: int, component: Component, d_in: int | None = None
-) -> Iterator[Tensor]:
+def network(name: str, config: ModelConfig, d_hidden: int, component: Component) -> Iterator[Tensor]:
     """Yield the scalars of xIELU, the gate of a gated unit, the up and down projections, and a norm between them.
-
-    ``d_in`` is the width of the vectors that the network reads and writes; default: d_model.
 
     References:
         Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762;
@@ -34,7 +33,9 @@ def network(
         Wang et al. 2022 (Magneto, norm before the down projection), https://arxiv.org/abs/2210.06423;
         Huang and Schlag 2024 (xIELU), https://arxiv.org/abs/2411.13010
     """
-    d, bias = d_in or config.d_model, config.feed_forward.bias
+    is_routed = name == ROUTED
+    d = config.d_routed if is_routed else config.d_model
+    bias = config.feed_forward.has_expert_bias if is_routed else config.feed_forward.bias
     if config.feed_forward.activation == "xielu":
         yield Tensor(f"{name}.xielu.alpha_p", (1,), component)  # (1)
         yield Tensor(f"{name}.xielu.alpha_n", (1,), component)  # (1)
@@ -82,7 +83,7 @@ def _experts(config: ModelConfig) -> Iterator[Tensor]:
         yield Tensor("feed_forward.router.expert_scale", (n_scores,), "router")  # (S)
     if settings.d_latent is not None:
         yield from linear("feed_forward.latent_in_proj", d, settings.d_latent, "experts", bias=settings.bias)  # (M, D)
-    for tensor in network("feed_forward.experts", config, config.d_expert, "experts", config.d_routed):
+    for tensor in network(ROUTED, config, config.d_expert, "experts"):
         yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=settings.top_k)  # (E, F, M), …
     if settings.d_latent is not None:
         yield from linear("feed_forward.latent_out_proj", settings.d_latent, d, "experts", bias=settings.bias)  # (D, M)

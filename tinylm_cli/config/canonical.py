@@ -61,6 +61,7 @@ def canonical_fields(config: ModelConfig) -> dict[str, Any]:
         "lightning_attention.o_norm_eps": config.lightning_attention.o_norm_eps or config.norm.eps,
         "mlstm.o_norm_eps": config.mlstm.o_norm_eps or config.norm.eps,
         "feed_forward.d_expert": config.d_expert,
+        "feed_forward.expert_bias": config.feed_forward.has_expert_bias,
         **_shared_experts(config),
         "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or local_theta,

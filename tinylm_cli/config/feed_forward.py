@@ -101,6 +101,9 @@ class FeedForward(Block):
     d_expert: Annotated[int | None, EXPERTS] = optional(
         768, "Hidden size of an expert; default: d_ff.", ge=1, le=MAX_D_FF
     )
+    expert_bias: Annotated[bool | None, EXPERTS] = optional(
+        False, "Whether the projections of routed experts have biases; default: the value of bias."
+    )
     d_latent: Annotated[int | None, EXPERTS] = optional(
         1024,
         "Width of the vectors that routed experts read and write: one projection to it, before tokens are dispatched,"
@@ -199,6 +202,11 @@ class FeedForward(Block):
         description="The corrected scores of experts outside these groups are 0, so that they are selected before those"
         " with negative scores, instead of not at all (A.X K2).",
     )
+
+    @property
+    def has_expert_bias(self) -> bool:
+        """Whether the projections of routed experts have biases."""
+        return self.bias if self.expert_bias is None else self.expert_bias
 
     @property
     def n_scores(self) -> int:

@@ -146,6 +146,12 @@ NETWORKS = {"dense": "dense", "sparse": "sparse"}
 """The kind of network for each value of ``mlp_layer_types``."""
 
 
+def put_expert_bias(to: Translation, *, mlp_bias: bool) -> None:
+    """Leave out the biases of routed experts, which a family's code has in its other networks only."""
+    if mlp_bias:
+        to.put("feed_forward.expert_bias", False, "mlp_bias")
+
+
 class MlpLayerTypeKeys(key.Keys):
     """Keys of a family that lists which layers have experts: ``dense`` or ``sparse`` in ``mlp_layer_types``."""
 

@@ -218,7 +218,7 @@ class Experts(nn.Module):
         super().__init__()
         feed_forward, d, d_hidden = config.feed_forward, config.d_routed, config.d_expert
         assert feed_forward.n_experts is not None
-        n, bias = feed_forward.n_experts, feed_forward.bias
+        n, bias = feed_forward.n_experts, feed_forward.has_expert_bias
         self.n_experts, self.n_scores = n, feed_forward.n_scores
         self.weights_input = feed_forward.router_weight_on_input
         self.gate_proj = ExpertLinear(n, d, d_hidden, bias=bias) if feed_forward.gated else None

@@ -1,8 +1,10 @@
 """Aria's language model: Llama with experts, and shared experts that have twice their size or more."""
 
 from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.expert_layers import put_expert_bias
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused, TensorLayout, mlp
+from tinylm_cli.interop.translation import Translation
 
 
 class AriaTextKeys(LlamaKeys):
@@ -27,7 +29,12 @@ class AriaTextKeys(LlamaKeys):
 
     intermediate_size: key.DFF = 4096
     hidden_act: str = key.only("silu", why="the routed experts of this family's code always use silu")
-    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
+    mlp_bias: key.FeedForwardBias = False  # not of routed experts
     moe_num_experts: key.NExperts = 8
     moe_topk: key.TopK = 2
     moe_num_shared_experts: key.NSharedExperts = 2
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map RoPE, and the biases of the shared experts, which routed ones do not have."""
+        super().to_tinylm(to)
+        put_expert_bias(to, mlp_bias=self.mlp_bias)

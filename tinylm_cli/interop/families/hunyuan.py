@@ -7,7 +7,7 @@ from pydantic import Field
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind
+from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, put_expert_bias
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.layer_order import of_each_layer, put_layers
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta
@@ -148,7 +148,7 @@ class HYV3Keys(MlpLayerTypeKeys, key.LlamaLikeKeys, RopeKeys):
     max_position_embeddings: key.MaxLen = 131072
     rms_norm_eps: key.NormEps = 1e-5
     attention_bias: key.AttentionBias = False
-    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
+    mlp_bias: key.FeedForwardBias = False  # not of routed experts
     rope_theta: Theta = 11_158_840.0
     num_experts: key.NExperts = 192
     num_experts_per_tok: key.TopK = 8
@@ -159,6 +159,7 @@ class HYV3Keys(MlpLayerTypeKeys, key.LlamaLikeKeys, RopeKeys):
     def to_tinylm(self, to: Translation) -> None:
         """Map RoPE, and the layers that have experts."""
         super().to_tinylm(to)
+        put_expert_bias(to, mlp_bias=self.mlp_bias)
         self.put_sparse_layers(to, self.num_experts, "num_experts", 1)
 
     @classmethod

@@ -119,7 +119,7 @@ class NemotronHKeys(key.Keys):
         names = kinds_of_types(to, listed, types, _KINDS, len(types))
         if "mamba" in names:
             self._mamba(to)
-        experts = self._experts(to) if "moe" in names else {}
+        experts = self._experts() if "moe" in names else {}
         kinds: dict[str, dict[str, Any]] = {
             "mamba": {"block.mixer": "mamba2", "block.feed_forward": False},
             "attention": {"block.feed_forward": False},
@@ -142,16 +142,15 @@ class NemotronHKeys(key.Keys):
         ):
             to.put(f"mamba2.{field}", getattr(self, name), name)
 
-    def _experts(self, to: Translation) -> dict[str, Any]:
+    def _experts(self) -> dict[str, Any]:
         """Return the fields of layers with experts."""
-        if self.mlp_bias:
-            to.unsupported("mlp_bias", "routed experts have no biases beside shared experts with them")
         groups = {"n_groups": self.n_group, "top_k_groups": self.topk_group} if self.n_group > 1 else {}
         fields = {
             "n_experts": self.n_routed_experts,
             "top_k": self.num_experts_per_tok,
             "d_expert": self.moe_intermediate_size,
             "d_latent": self.moe_latent_size,
+            "expert_bias": False if self.mlp_bias else None,
             "n_shared_experts": 1,
             "d_shared_expert": self.moe_shared_expert_intermediate_size,
             "router": "sigmoid",

@@ -365,7 +365,7 @@ def deepseek_v2(draw: Draw) -> Keys:
     groups = draw(one_of(False, True))
     method = "group_limited_greedy" if groups else "greedy"
     chosen = {"topk_method": method, "n_group": 4 if groups else 1, "topk_group": 2 if groups else 1}
-    return _deepseek(draw) | _sharpened(draw) | chosen
+    return _deepseek(draw) | _sharpened(draw) | chosen | {"mlp_bias": draw(one_of(False, True))}
 
 
 def deepseek_v3(draw: Draw) -> Keys:

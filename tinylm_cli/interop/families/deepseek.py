@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
+from tinylm_cli.interop.expert_layers import put_expert_bias
 from tinylm_cli.interop.rope_scaling import RopeKeys, mscale
 from tinylm_cli.interop.tensor_names import ROUTED_EXPERT_NAMES
 from tinylm_cli.interop.translation import Translation
@@ -135,7 +136,7 @@ class DeepseekV2Keys(LatentKeys):
     topk_methods: ClassVar[tuple[str, ...]] = ("greedy", "group_limited_greedy")
 
     vocab_size: key.VocabSize = 102400
-    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
+    mlp_bias: key.FeedForwardBias = False  # not of routed experts
     n_routed_experts: key.NExperts = 64
     n_shared_experts: key.NSharedExperts = 2
     num_experts_per_tok: Annotated[key.TopK, Field(examples=[6])]
@@ -164,6 +165,7 @@ class DeepseekV2Keys(LatentKeys):
                 if field not in ("feed_forward.activation", "feed_forward.gated", "feed_forward.bias"):
                     to.put(field, None)
             return
+        put_expert_bias(to, mlp_bias=self.mlp_bias)
         to.put("feed_forward.n_dense_layers", dense, "first_k_dense_replace")
         if method == "greedy":
             return
@@ -197,6 +199,7 @@ class DeepseekV3Keys(DeepseekV2Keys, InterleavedKeys):
     topk_methods: ClassVar[tuple[str, ...]] = ("noaux_tc",)
 
     vocab_size: key.VocabSize = 129280
+    mlp_bias: bool = key.only(False, why="this family's code has no such biases")
     hidden_size: key.DModel = 7168
     intermediate_size: key.DFF = 18432
     num_hidden_layers: key.NLayers = 61

@@ -41,7 +41,7 @@ class IndexedKeys(MlpLayerTypeKeys, LatentKeys):
 
     q_lora_rank: Annotated[int, *key.fills("attention.q_rank")] = 1536
     num_key_value_heads: key.OptionalSize = None
-    mlp_bias: bool = key.only(False, why="tinylm cannot add biases to the shared experts only")
+    mlp_bias: bool = key.only(False, why="this family's code has no such biases")
     layer_types: Annotated[key.LayerTypes, Field(examples=[[INDEXED_ATTENTION]])] = None
     n_routed_experts: key.NExperts = 256
     n_shared_experts: key.NSharedExperts = 1

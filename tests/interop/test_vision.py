@@ -119,7 +119,6 @@ def test_default_sizes_of_aya_vision() -> None:
         ("qwen3_5_moe", 446_571_248),  # Qwen3.5 35B-A3B
         ("internvl", 938_193_024 - 629_697_920),  # InternVL3 1B
         ("smolvlm", 507_482_304 - 409_252_800),  # SmolVLM2 500M
-        ("llava_onevision", 8_030_348_832 - 7_615_616_512),  # LLaVA-OneVision 7B
         ("llama4", 108_641_793_536 - 107_769_861_120),  # Llama 4 Scout
         ("paligemma", 2_923_466_480 - 2_508_662_784),  # PaliGemma 3B
         ("llava_next", 7_566_747_648 - 7_242_256_384),  # LLaVA-NeXT with Mistral 7B

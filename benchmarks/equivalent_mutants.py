@@ -18,7 +18,7 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "a quote precedes the backslash, which is therefore never first",
     (
-        "tinylm_cli/config/yaml_writer.py",
+        "tinylm_cli/config/yaml_scalar.py",
         "_escaped",
         "code < 65536 → code < 65537",
         0,

@@ -268,6 +268,10 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
     swept = tinylm.sweep(tinylm.load("tiny", set="n_layers=8"), ["n_heads=2,3"])
     assert [point.error == "" for point in swept.points] == [True, False]
     assert swept.points[0].figures["total_params"] == tinylm.load("tiny", set="n_layers=8").params().total_params
+    kinds = tinylm.load("tiny", set={"layers": {"pattern": "a, b", "kinds": {"a": {}, "b": {"d_ff": 64}}}})
+    patterns = tinylm.sweep(kinds, {"layers.pattern": ["a, b", "3 a, b"]}).points
+    assert [point.values for point in patterns] == [('"a, b"',), ('"3 a, b"',)]
+    assert [point.error for point in patterns] == ["", ""]
     with pytest.raises(tinylm.ConfigError, match=r'^<fields>:1:1: unknown field "n_layer"'):
         tinylm.sweep("tiny", "n_layer=4,8")
     with pytest.raises(tinylm.UsageError, match="unknown figure parms"):

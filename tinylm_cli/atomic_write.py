@@ -171,7 +171,7 @@ def write_folder(
 
 
 def _file_exists(path: Path) -> OccupiedError:
-    return OccupiedError(f"{path} exists", help="choose another name, or allow it to be replaced")
+    return OccupiedError(f"{path} exists", help="choose another name, or pass overwrite=True to replace it")
 
 
 def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:

@@ -95,6 +95,8 @@ class TestSummary:
         assert out.index("Training on 1 × rtx-4090: does not fit") < out.index("Serving on rtx-4090: fits")
         both = here("estimate", "gpt2", "--gpu", "h100").out
         assert both.index("Training on 1 × h100-sxm: fits") < both.index("Serving on h100-sxm: fits")
+        several = here("estimate", "qwen3-0.6b", "--gpu", "h100", "--gpus", "8").out
+        assert several.index("Training on 8 × h100-sxm: fits") < several.index("Serving on one h100-sxm: fits")
 
     @pytest.mark.parametrize(("purpose", "other"), [("training", "serving"), ("serving", "training")])
     def test_one_purpose(self, purpose: str, other: str, here: Here) -> None:

@@ -142,6 +142,7 @@ def test_unscaled_scores(scale: float | None, *, scaled: bool) -> None:
         ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),
         ("gpt2", {"attention__window": 8}, "gpt2", "does not support attention.window 8"),
         ("mamba2", {"mamba2__norm": "full"}, "mamba2", "mamba2.norm full"),
+        ("rwkv", {"embedding__norm": False}, "rwkv", "does not support embedding.norm false"),
         ("deepseek_v3", {"head__n_mtp_layers": 1}, "deepseek_v3", "does not support head.n_mtp_layers 1"),
         (
             "gpt2",

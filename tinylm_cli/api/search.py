@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,9 +88,15 @@ def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[s
         return [fields]
     if not isinstance(fields, Mapping):
         return list(fields)
+    return [f"{key}={','.join(map(_list_item, values))}" for key, values in fields.items()]
+
+
+def _list_item(value: Any) -> str:
+    """Return a value as an item of a list of values, in quotes if it contains a comma."""
     from tinylm_cli.config.yaml_scalar import scalar
 
-    return [f"{key}={','.join(map(scalar, values))}" for key, values in fields.items()]
+    text = scalar(value)
+    return json.dumps(value) if isinstance(value, str) and "," in value and text == value else text
 
 
 @checked

@@ -77,7 +77,7 @@ TrainTokensOption = Annotated[
 GlobalBatchSizeOption = Annotated[
     int | None,
     amount_option(
-        "Sequences per optimizer step, summed over all GPUs.  [default: about 4M tokens]",
+        "Sequences per optimizer step, over all GPUs.  [default: about 4M tokens, at least one sequence per GPU]",
         "--global-batch-size", "count", maximum=10**9, example="1024",
     ),
 ]  # fmt: skip

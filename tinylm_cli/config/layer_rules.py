@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from tinylm_cli.config.choices import MixerKind
 from tinylm_cli.config.dependencies import KindFields, Problem, Values, defaults
 from tinylm_cli.config.diagnostic_codes import clip, either
 from tinylm_cli.config.index_sharing_rules import shared_selection_exists, shared_selection_needs_kinds
@@ -31,6 +32,9 @@ _FROM_EARLIER = {"attention.kv_from": "keys", "attention.index_shared": "indexer
 """Fields with which a layer uses what an earlier one computes, and what it then lacks."""
 
 _MAX_NAMED = 3
+
+_OTHER_MIXERS = frozenset(get_args(MixerKind)) - {"attention"}
+"""Mixers that differ from the default of ``block.mixer``."""
 
 _OF_EVERY_LAYER = {
     "position.kind": (("sinusoidal", "learned"), "positions are in every layer", ", or write position.kind: rope"),
@@ -89,7 +93,7 @@ def _order_is_complete(values: Values) -> Iterator[Problem]:
         return
     if not kinds:
         field, names = next(iter(listed.items()))
-        wanted = ", ".join(f"{name}: {{}}" for name in list(dict.fromkeys(names))[:_MAX_NAMED])
+        wanted = ", ".join(f"{name}: {_example_fields(name)}" for name in list(dict.fromkeys(names))[:_MAX_NAMED])
         message = f"{field} requires {KINDS}, the fields of each kind"
         yield Problem("needs-field", (field, KINDS), message, f"write {KINDS}: {{{wanted}}}")
         return
@@ -108,6 +112,11 @@ def _order_is_complete(values: Values) -> Iterator[Problem]:
                 "without-effect", (f"{KINDS}.{name}",), message, f"remove it, or add {name} to layers.pattern"
             )
     yield from _pattern_divides(values, {field: len(names) for field, names in listed.items()})
+
+
+def _example_fields(name: str) -> str:
+    """Return the fields of a kind that has the name of a mixer, or none."""
+    return f"{{block: {{mixer: {name}}}}}" if name in _OTHER_MIXERS else "{}"
 
 
 def _undefined(field: str, name: str, kinds: Mapping[str, Any]) -> Problem:

@@ -61,7 +61,7 @@ Sequence = Annotated[
     str,
     Field(max_length=65_536, pattern=f"^{_SEQUENCE}$"),
     AfterValidator(_checked_sequence),
-    FieldType("sequence", f"a sequence of at most {MAX_SEQUENCE:,} layers, such as 3 local, full"),
+    FieldType("sequence", f"text that lists at most {MAX_SEQUENCE:,} layers, such as 3 local, full"),
 ]
 
 

@@ -195,8 +195,9 @@ def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
     if config.embedding.multiplier != 1:
         unscaled["tie_weights"] = False
         yield ModelConfig.model_validate(values | unscaled)
-    latent = any(kind.attention.kind == "latent" for kind in layer_pattern(config).kinds)
-    if config.position.kind in ("sinusoidal", "learned", "none") and not config.embedding.norm and not latent:
+    kinds = layer_pattern(config).kinds
+    adds_positions = all(kind.block.mixer == "attention" and kind.attention.kind != "latent" for kind in kinds)
+    if config.position.kind in ("sinusoidal", "learned", "none") and not config.embedding.norm and adds_positions:
         learned: dict[str, Any] = {
             "position": {"kind": "learned"},
             "attention": {**values.get("attention", {}), "bias": True, "out_bias": None},

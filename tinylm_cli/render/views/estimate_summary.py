@@ -35,7 +35,8 @@ def summary_blocks(report: EstimateReport, wording: Wording) -> tuple[Block, ...
         rows = (*_training_rows(summary.training, report, wording), *remedies)
         parts.append((verdict, Table(columns, rows, name="summary", caption="Training")))
     if summary.serving is not None and report.serving is not None:
-        verdict = _verdict("Serving", "", summary.serving, report)
+        several = summary.training is not None and summary.training.n_gpus > 1
+        verdict = _verdict("Serving", "one " if several else "", summary.serving, report)
         remedies = _remedy_rows(report.serving.fit, "serving", wording)
         rows = (*_serving_rows(summary.serving, report), *remedies)
         parts.append((verdict, Table(columns, rows, name="summary", caption="Serving")))

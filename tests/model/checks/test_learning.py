@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import check as check_module
+from tinylm_cli.model.checks import learning
 from tinylm_cli.model.checks.check import CheckContext
 from tinylm_cli.model.checks.learning import LEARNING_RATE, gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.initialization import STD
@@ -250,6 +251,14 @@ def test_a_wrong_direction_is_found(make_context: MakeContext, change: Callable[
         lambda _module, _inputs, output: Steered.apply(output)  # type: ignore[no-untyped-call]
     )
     assert overfits_one_batch(context).status == "fail"
+
+
+def test_last_loss_decides(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower losses in between do not make up for it."""
+    losses = iter([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 9.0])
+    monkeypatch.setattr(learning, "_loss", lambda model, _: 0 * model.lm_head.weight.sum() + next(losses))
+    check = overfits_one_batch(make_context())
+    assert (check.status, check.measured) == ("fail", "8.0000 to 9.0000 in 7 steps")
 
 
 def test_detached_logits(make_context: MakeContext) -> None:

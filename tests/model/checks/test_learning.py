@@ -39,6 +39,14 @@ def test_new_weights_predict_uniformly(make_context: MakeContext, tied: bool, ki
     assert ("input logit" in check.measured) == tied
 
 
+@pytest.mark.parametrize("streams", [2, 4])
+def test_input_logit_with_altup(make_context: MakeContext, streams: int) -> None:
+    """The embedding is in one of the streams whose mean the final norm reads."""
+    context = make_context(position={"kind": "learned"}, block={"altup_streams": streams})
+    found, expected = map(float, re.findall(r"-?\d\.\d\d", initial_loss(context).measured.partition(";")[2]))
+    assert found == pytest.approx(expected, abs=0.05)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("width", [64, 256, 1024])
 def test_limit_is_tight(make_context: MakeContext, tied: bool, width: int) -> None:

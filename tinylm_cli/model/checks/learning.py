@@ -114,6 +114,7 @@ def _input_token_logit(context: CheckContext, embedded: Tensor, residual: Tensor
     additions = (block for block in blocks for _ in range(block.n_residual_additions))
     skips = (residual_factors(block, k).skip for k, block in enumerate(additions, start=2))
     embedded = embedded * math.prod(skips) * _norms_of_the_stream(context)  # (B, T, D)
+    embedded = embedded / (context.config.block.altup_streams or 1)  # in one of the streams whose mean the norm reads
     if norm.kind == "layernorm":
         embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each
     read, n_codebooks = context.tokens.cpu(), context.config.embedding.n_codebooks

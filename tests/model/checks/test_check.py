@@ -8,12 +8,14 @@ import torch
 
 from tinylm_cli.errors import CapacityError, OutputError, WeightsError
 from tinylm_cli.model.checks.check import (
+    FLOAT16_SCALE,
     MAX_LOGITS,
     SEQ_LEN,
     TOLERANCE,
     CheckContext,
     Outcome,
     check,
+    gradient_of,
     max_abs,
     passed_if,
     passed_if_at_most,
@@ -185,3 +187,10 @@ def test_latents_that_must_respond(make_context: MakeContext, norm: str, kv_rank
 def test_logits_saturated(make_context: MakeContext, cap: float | None, *, saturated: bool) -> None:
     """The std of initial logits is 0.02 · √64 = 0.16."""
     assert make_context(d_model=64, head={"logit_softcap": cap}).logits_saturated == saturated
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1000.0, 1000.0 * 1000 * FLOAT16_SCALE), (2.0, 2.0 * 1000)])
+def test_gradients_that_overflow_in_float16(factor: float, expected: float) -> None:
+    leaf = torch.zeros(3, dtype=torch.float16, requires_grad=True)
+    gradient = gradient_of((leaf * 1000 * factor).sum(), leaf)
+    assert gradient.tolist() == pytest.approx([expected] * 3, rel=1e-3)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, skip
+from tinylm_cli.model.checks.check import CheckContext, Outcome, check, gradient_of, max_abs, passed_if, skip
 from tinylm_cli.model.lm import TinyTransformerLM
 
 
@@ -29,7 +29,7 @@ def causality_gradient(context: CheckContext) -> Outcome:
     leaks, flows = [], []
     for position in sorted({0, length // 2, length - 2, length - 1}):
         mixture = logits[:, position] @ weights.to(logits)  # (B)
-        (gradient,) = torch.autograd.grad(mixture.sum(), embedded, retain_graph=True)  # (B, T, D)
+        gradient = gradient_of(mixture.sum(), embedded)  # (B, T, D)
         leaks.append(gradient[:, position + 1 :])
         if not _begins_every_chunk(context.config, position):
             flows.append(max_abs(gradient[:, : max(position, 1)]))

@@ -27,6 +27,9 @@ SEQ_LEN = 16
 MAX_LOGITS = 1 << 24
 """Maximum logits per batch, 64 MiB in float32; a very large vocabulary shortens the sequences."""
 
+FLOAT16_SCALE = 2.0**-6
+"""Factor on all gradients in float16, whose largest number is 65,504, so that intermediate ones do not overflow."""
+
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Allowed difference between two computations of the same logits, relative to the largest logit.
 
@@ -276,6 +279,14 @@ class Check:
             reason = _machine_limit(error)
             outcome = skip(reason) if reason else Outcome("fail", f"{type(error).__name__}: {_first_line(error)}")
         return CheckResult(self.name, self.statement.format(**context.terms._asdict()), *outcome)
+
+
+def gradient_of(output: Tensor, leaf: Tensor) -> Tensor:
+    """Return the gradient of a scalar with respect to ``leaf``; scaled down if it overflows in float16."""
+    (gradient,) = torch.autograd.grad(output, leaf, retain_graph=True)
+    if gradient.dtype == torch.float16 and not gradient.isfinite().all():
+        (gradient,) = torch.autograd.grad(output * FLOAT16_SCALE, leaf, retain_graph=True)
+    return gradient
 
 
 def check(name: str, statement: str) -> Callable[[Callable[[CheckContext], Outcome]], Check]:

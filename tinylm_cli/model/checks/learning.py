@@ -13,7 +13,7 @@ from torch.nn import functional
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.block import residual_factors
-from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, passed_if, skip
+from tinylm_cli.model.checks.check import FLOAT16_SCALE, TOLERANCE, CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.initialization import STD
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.mixers.initial_values import INITIAL_DT
@@ -23,8 +23,6 @@ LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
 INDEXER = ".indexer."
 """Part of the names of the parameters that select positions."""
-FLOAT16_SCALE = 2.0**-6
-"""Factor on all gradients in float16, whose largest number is 65,504, so that intermediate ones do not overflow."""
 MAX_EXPONENT = 700.0
 """Larger exponents overflow a float64."""
 MIN_RELU_UNITS = 64

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.model.checks.causality import cut_at_embedding
-from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, max_abs, passed_if, skip
+from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, gradient_of, max_abs, passed_if, skip
 from tinylm_cli.model.checks.learning import loss_above_uniform, uniform_loss_margin
 
 
@@ -61,5 +61,4 @@ def _gradient(logits: Tensor, embedded: Tensor) -> Tensor:
     """Return the gradient (B, T, D) of a random combination of the logits (B, V) of each sequence."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     weights = torch.randn(logits.shape[-1], generator=generator, device="cpu")  # (V)
-    (gradient,) = torch.autograd.grad((logits @ weights.to(logits)).sum(), embedded, retain_graph=True)
-    return gradient  # (B, T, D)
+    return gradient_of((logits @ weights.to(logits)).sum(), embedded)  # (B, T, D)

@@ -613,3 +613,13 @@ def test_consequences_of_contradictory_keys(changed: Change) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(changed("jamba", attn_layer_offset=9))
     assert [each.field for each in raised.value.diagnostics] == ["attn_layer_offset"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.json")))
+def test_null_in_any_key(name: str) -> None:
+    """A key that is null has its default, or is an error of the file."""
+    body = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    for key in body:
+        text = json.dumps(body | {key: None})
+        with contextlib.suppress(ConfigError):
+            parse_config_text(ConfigText(Source(f"{name}.json", text), as_json=True), [])

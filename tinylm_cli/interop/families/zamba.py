@@ -87,7 +87,7 @@ class Zamba2Keys(RopeKeys):
     num_attention_heads: key.NHeads = 32
     num_key_value_heads: key.NKVHeads = None
     hidden_act: key.Activation = "gelu"
-    rms_norm_eps: key.NormEps = key.only(1e-5, why=_FIXED_EPS)
+    rms_norm_eps: float = key.only(1e-5, why=_FIXED_EPS)
     max_position_embeddings: key.MaxLen = 4096
     tie_word_embeddings: bool = key.only(True, why=_UNTIED)
     layers_block_type: key.LayerTypes = None

@@ -61,7 +61,7 @@ def test_attention_gradients(overrides: tuple[str, ...], fields: dict[str, Any],
 
 
 def test_gradients_at_hyper_connections() -> None:
-    """Each one holds the gradients of its sub-layer; the first also holds those of the second sub-layer."""
+    """At the second one, the network has gradients; at the first one, everything in the layer after it."""
     n, n_phases = 3, 4
     found = [each for each in phases(*GQA, f"block.hyper_streams={n}") if each.name == "backward"]
     assert len(found) == n_phases

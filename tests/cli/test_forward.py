@@ -208,7 +208,7 @@ class TestCodebooks:
             (
                 ["--text", "a"],
                 "--text: a model with several codebooks has no tokenizer",
-                "pass ids with --tokens, those of each position in turn",
+                "pass ids with --tokens, position by position",
             ),
         ],
     )

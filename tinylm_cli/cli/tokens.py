@@ -118,7 +118,7 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
     if config.embedding.n_codebooks > 1:
         raise UsageError(
             "--text: a model with several codebooks has no tokenizer",
-            help="pass ids with --tokens, those of each position in turn",
+            help="pass ids with --tokens, position by position",
         )
     if tokenizer is None:
         raise UsageError(

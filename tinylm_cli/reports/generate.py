@@ -13,7 +13,7 @@ class GenerateReport(Record):
     untrained: bool  # Whether the weights were initialized, not loaded.
     n_codebooks: int  # C, the ids of each position.
     prompt: tuple[int, ...]  # The ids of the prompt, T · C, position by position.
-    generated: tuple[int, ...]  # The generated ids, likewise.
+    generated: tuple[int, ...]  # The generated ids, position by position.
     # Both decoded, by the folder's tokenizer.json, or as UTF-8 bytes if the vocabulary is bytes (256); else None.
     text: str | None
     stopped: str  # ``length`` or ``stop_token``.

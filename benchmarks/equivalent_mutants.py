@@ -30,7 +30,7 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         0,
     ): "no class above it maps keys",
     (
-        "tinylm_cli/interop/weights/fused_tensors.py",
+        "tinylm_cli/interop/tensor_pairs.py",
         "_alternating_shape",
         "shapes[0] → shapes[1]",
         0,

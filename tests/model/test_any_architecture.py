@@ -13,6 +13,7 @@ from tests.random_configs import drawn, small_configs
 from tests.small_models import randomize
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.proof import closed_form, prove
+from tinylm_cli.analysis.tensor_table import stored_shapes
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
@@ -21,7 +22,7 @@ from tinylm_cli.model.generation import decode
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.loop import layer_order
 from tinylm_cli.model.sampling import SamplingParams
-from tinylm_cli.model.state_dict import parameter_shapes, unique_params
+from tinylm_cli.model.state_dict import parameter_shapes, unique_params, unique_state_dict
 
 GREEDY = SamplingParams(temperature=0.0)
 
@@ -53,6 +54,7 @@ def test_closed_form(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     assert prove(config, parameter_shapes(model), unique_params(model)).holds
     assert list(closed_form(config)) == list(parameter_shapes(model))
+    assert stored_shapes(config) == {name: tuple(tensor.shape) for name, tensor in unique_state_dict(model).items()}
 
 
 @given(small_configs())

@@ -11,12 +11,11 @@ from torch import Tensor
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.safetensors_file import (
     DTYPES,
-    MAX_HEADER_BYTES,
-    MAX_NAME,
     LazyTensor,
     SafetensorsFile,
     write_safetensors,
 )
+from tinylm_cli.safetensors_header import MAX_HEADER_BYTES, MAX_NAME
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values())

@@ -10,14 +10,15 @@ from tinylm_cli.analysis.layer_kinds import kind_names
 from tinylm_cli.analysis.optimizer_state import MOMENTS
 from tinylm_cli.analysis.tensor import COMPONENTS, Component, Tensor
 from tinylm_cli.analysis.tensor_table import (
+    LAYER_SCALAR,
+    LOW_STATE,
+    SCORE_CORRECTION,
     XIELU_CONSTANTS,
     TensorTable,
+    buffer_elements,
     in_order,
-    layer_scalars,
-    low_state_elements,
     rotary_frequencies,
     rotary_pairs,
-    score_corrections,
     tensor_table,
     xielu_constants,
 )
@@ -86,8 +87,10 @@ def weights_bytes(config: ModelConfig, dtype: str) -> int:
         dtype: A key of ``DTYPE_BYTES``.
     """
     sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    in_dtype = (total_params(tensor_table(config)) + sinusoids + low_state_elements(config)) * DTYPE_BYTES[dtype]
-    saved_buffers = score_corrections(config) + layer_scalars(config)
+    in_dtype = (total_params(tensor_table(config)) + sinusoids + buffer_elements(config, LOW_STATE)) * DTYPE_BYTES[
+        dtype
+    ]
+    saved_buffers = buffer_elements(config, SCORE_CORRECTION) + buffer_elements(config, LAYER_SCALAR)
     in_float32 = (sum(rotary_frequencies(config)) + saved_buffers) * FLOAT32_BYTES
     return in_dtype + in_float32
 
@@ -226,12 +229,12 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
 
 def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
     """Yield the counts of checkpoints, which may store buffers, or a tied head twice."""
-    layers, corrections, constants = config.n_layers, score_corrections(config), xielu_constants(config)
+    layers, corrections, constants = config.n_layers, buffer_elements(config, SCORE_CORRECTION), xielu_constants(config)
     stored = [f"{config.feed_forward.n_experts} corrections of each router"] if corrections else []
     stored += [f"{XIELU_CONSTANTS} constants of each xIELU"] if constants else []
-    scalars = layer_scalars(config)
+    scalars = buffer_elements(config, LAYER_SCALAR)
     stored += ["a scalar of each layer"] if scalars else []
-    low_state = low_state_elements(config)
+    low_state = buffer_elements(config, LOW_STATE)
     stored += ["the first state of the low-level module"] if low_state else []
     buffers = corrections + constants + scalars + low_state
     if stored:

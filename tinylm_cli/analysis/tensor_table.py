@@ -302,33 +302,56 @@ def in_order(table: TensorTable) -> Iterator[tuple[Section, int | None]]:
     yield from ((section, index) for section in modules for index in range(section.n_mtp_layers))
 
 
-def score_corrections(config: ModelConfig) -> int:
-    """Return the elements of all ``score_correction`` buffers: one per score of each router, saved but not trained.
+SCORE_CORRECTION = "feed_forward.router.score_correction"
+LAYER_SCALAR = "layer_scalar.value"
+LOW_STATE = "loop.low_init"
+
+
+@lru_cache(maxsize=64)
+def saved_buffers(config: ModelConfig) -> TensorTable:
+    """Return the tensors that are saved with the parameters, but not trained.
 
     References:
-        DeepSeek-AI 2024 (DeepSeek-V3), section 2.1.2, https://arxiv.org/abs/2412.19437
+        DeepSeek-AI 2024 (DeepSeek-V3, corrections of scores), section 2.1.2, https://arxiv.org/abs/2412.19437
+        Wang et al. 2025 (the first state of a low-level module), section 2, https://arxiv.org/abs/2506.21734
     """
-    repeated = [(len(group.layers), group.config.feed_forward) for group in group_layers(config, None)]
+    sections = [Section(tuple(_buffers(group.config)), group.layers) for group in group_layers(config, None)]
     if config.head.n_mtp_layers:
-        repeated.append((config.head.n_mtp_layers, mtp_layer(config).feed_forward))
-    # a buffer (E) in the router of each layer
-    return sum(n_layers * each.n_scores for n_layers, each in repeated if each.score_correction)
+        tensors = tuple(each._replace(name=f"block.{each.name}") for each in _buffers(mtp_layer(config)))
+        sections.append(Section(tensors, n_mtp_layers=config.head.n_mtp_layers))
+    if config.loop.n_low_layers is not None:
+        sections.append(Section((Tensor(LOW_STATE, (config.d_model,), "residual"),)))  # (D)
+    return tuple(section for section in sections if section.tensors)
 
 
-def layer_scalars(config: ModelConfig) -> int:
-    """Return the number of layers with a ``layer_scalar``, a buffer of one element, saved but not trained."""
-    scaled = sum(len(group.layers) for group in group_layers(config, None) if group.config.block.layer_scalar)
-    n_mtp_layers = config.head.n_mtp_layers
-    return scaled + (n_mtp_layers if n_mtp_layers and mtp_layer(config).block.layer_scalar else 0)
+def _buffers(config: ModelConfig) -> Iterator[Tensor]:
+    """Yield the buffers of a layer of the kind that ``config`` describes."""
+    if config.feed_forward.score_correction:
+        yield Tensor(SCORE_CORRECTION, (config.feed_forward.n_scores,), "router")  # (E), one for each score
+    if config.block.layer_scalar:
+        yield Tensor(LAYER_SCALAR, (1,), "residual")
 
 
-def low_state_elements(config: ModelConfig) -> int:
-    """Return the elements of the first hidden state of a low-level module: a vector, saved but not trained.
+def buffer_elements(config: ModelConfig, name: str) -> int:
+    """Return the elements of all buffers that end with ``name``."""
+    return sum(
+        section.repeats * sum(tensor.elements for tensor in section.tensors if tensor.name.endswith(name))
+        for section in saved_buffers(config)
+    )
 
-    References:
-        Wang et al. 2025 (hierarchical reasoning models), section 2, https://arxiv.org/abs/2506.21734
+
+def stored_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor that a checkpoint stores: parameters, a tied one once, and buffers.
+
+    The keys are those of ``model.state_dict.unique_state_dict``.
     """
-    return 0 if config.loop.n_low_layers is None else config.d_model  # (D)
+    parameters = {name: tensor.shape for name, tensor in expand(tensor_table(config)) if tensor.tied_to is None}
+    return parameters | {
+        section.full_name(tensor, index): tensor.shape
+        for section in saved_buffers(config)
+        for index in section.layers or range(section.n_mtp_layers or 1)
+        for tensor in section.tensors
+    }
 
 
 XIELU_CONSTANTS = 2

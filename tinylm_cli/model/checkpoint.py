@@ -18,8 +18,9 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.initialization import fill_buffers, materialize
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.safetensors_file import DTYPES, LazyTensor, SafetensorsFile, TensorInfo, write_safetensors
+from tinylm_cli.model.safetensors_file import DTYPES, LazyTensor, SafetensorsFile, write_safetensors
 from tinylm_cli.model.state_dict import Shape, buffer_dtypes, unique_state_dict
+from tinylm_cli.safetensors_header import TensorInfo
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"

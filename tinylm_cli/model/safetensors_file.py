@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,36 +15,16 @@ from torch import Tensor
 
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.regular_file import open_regular
+from tinylm_cli.safetensors_header import HeaderError, TensorInfo, header_bytes, read_header
 
 ALIGNMENT = 8
 
-MAX_HEADER_BYTES = 32 * 1024**2
-"""Maximum size of a header, enough for 200,000 tensors."""
-MAX_NAME = 1000
-"""Maximum characters of a tensor name, so that no message contains a longer one."""
 MAX_REASON = 300
 """Maximum characters of the reason in a message."""
-MAX_DIMENSIONS = 64
-"""Maximum number of dimensions of a torch tensor."""
-
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Floating dtypes by their names in the file format."""
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-
-
-class TensorInfo(NamedTuple):
-    """Header entry of a stored tensor.
-
-    Attributes:
-        dtype: Its dtype as the file format names it: ``F32``, ``BF16``.
-        shape: Its shape.
-        offset: Byte offset of its values in the file.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
 
 
 class SafetensorsFile:
@@ -62,7 +42,7 @@ class SafetensorsFile:
 
     Raises:
         OSError: If it cannot be opened, or is not a regular file.
-        WeightsError: If it is not a safetensors file, or its header exceeds a limit of this module.
+        WeightsError: If it is not a safetensors file, or its header exceeds a limit.
 
     References:
         https://huggingface.co/docs/safetensors#format
@@ -72,10 +52,7 @@ class SafetensorsFile:
         self.path = path
         self._file = open_regular(path)
         weakref.finalize(self, self._file.close)
-        try:
-            self.tensors = self._read_header()
-        except SafetensorError as error:
-            raise self._damaged(str(error)) from error
+        self.tensors = self._read_header()
 
     def read(self, name: str) -> Tensor:
         """Read a tensor of one of ``DTYPES`` to the CPU.
@@ -96,32 +73,22 @@ class SafetensorsFile:
             OSError: If the file cannot be read.
             WeightsError: If the file has become shorter.
         """
-        self._file.seek(self.tensors[name].offset)
+        self._file.seek(self.tensors[name].start)
         data = values.view(-1).view(torch.uint8).numpy().data
         if self._file.readinto(data) != values.nbytes:  # type: ignore[attr-defined]
             raise WeightsError(f"{self.path} was truncated while it was read", help="load it again once it is complete")
 
     def _read_header(self) -> dict[str, TensorInfo]:
-        size = int.from_bytes(self._file.read(8), "little")
-        if size > MAX_HEADER_BYTES:
-            raise self._damaged(f"a header of {size:,} bytes, more than {MAX_HEADER_BYTES:,}")
-        # the library checks that dtypes, shapes and offsets agree and fill the file; a descriptor's name is always text
-        number = self._file.fileno()
-        names = (Path(folder, str(number)) for folder in ("/proc/self/fd", "/dev/fd"))
-        with safe_open(next((name for name in names if name.exists()), self.path), framework="pt", device="cpu"):
-            pass
         try:
-            header = json.loads(self._file.read(size))
-            header.pop("__metadata__", None)
-            entries = {str(name): _tensor_info(entry, 8 + size) for name, entry in header.items()}
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise self._damaged(str(error)) from error  # it has changed since the library validated it
-        for name, entry in entries.items():
-            if len(name) > MAX_NAME:
-                raise self._damaged(f"a tensor name of {len(name):,} characters: {name[:40]}…")
-            if len(entry.shape) > MAX_DIMENSIONS:
-                raise self._damaged(f"{name} has {len(entry.shape):,} dimensions")
-        return entries
+            size = header_bytes(self._file)
+            # the library checks that dtypes, shapes and offsets agree and fill the file; a descriptor's name is text
+            number = self._file.fileno()
+            names = (Path(folder, str(number)) for folder in ("/proc/self/fd", "/dev/fd"))
+            with safe_open(next((name for name in names if name.exists()), self.path), framework="pt", device="cpu"):
+                pass
+            return read_header(self._file, size)
+        except (HeaderError, SafetensorError) as error:
+            raise self._damaged(str(error)) from error
 
     def _damaged(self, reason: str) -> WeightsError:
         if len(reason) > MAX_REASON:  # the library repeats tensor names
@@ -130,10 +97,6 @@ class SafetensorsFile:
             f"{self.path} is damaged or not a safetensors file: {reason}",
             help="save the model again, or copy the file again",
         )
-
-
-def _tensor_info(entry: Any, start: int) -> TensorInfo:
-    return TensorInfo(str(entry["dtype"]), tuple(map(int, entry["shape"])), start + int(entry["data_offsets"][0]))
 
 
 class LazyTensor(NamedTuple):

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.weights.safetensors_folder import INDEX, WEIGHTS_FILE, SafetensorsFolder
+from tinylm_cli.interop.safetensors_index import INDEX, WEIGHTS_FILE
+from tinylm_cli.interop.weights.safetensors_folder import SafetensorsFolder
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.zeros(0), "d": torch.tensor(1.5, dtype=torch.bfloat16)}
 DATA = save(WEIGHTS)

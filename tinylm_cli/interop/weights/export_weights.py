@@ -15,8 +15,9 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import CONFIG_FILE
 from tinylm_cli.interop.export_config import EXPORT_MARKER, FILES, ExportedConfig
 from tinylm_cli.interop.heads import tensor_names_of
-from tinylm_cli.interop.weights.fused_tensors import Pair, base_prefix, constant_tensors, tensor_pairs, without_base
-from tinylm_cli.interop.weights.safetensors_folder import WEIGHTS_FILE
+from tinylm_cli.interop.safetensors_index import WEIGHTS_FILE
+from tinylm_cli.interop.tensor_pairs import Pair, base_prefix, constant_tensors, tensor_pairs, without_base
+from tinylm_cli.interop.weights.fused_tensors import LAYOUTS
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
 from tinylm_cli.model.safetensors_file import LazyTensor, write_safetensors
@@ -119,4 +120,4 @@ def _stored(pair: Pair, values: Values, config: ModelConfig) -> Tensor:
     for part in pair.parts:
         whole = values[part.name]()
         parts.append(whole if part.selection is None else whole[part.selection])
-    return pair.layout.join(parts, config)
+    return LAYOUTS[pair.layout].join(parts, config)

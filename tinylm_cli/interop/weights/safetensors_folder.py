@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
 
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.model.safetensors_file import MAX_NAME, SafetensorsFile, TensorInfo
-from tinylm_cli.regular_file import read_regular
-
-WEIGHTS_FILE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-MAX_INDEX_BYTES = 64 * 1024**2
+from tinylm_cli.interop.safetensors_index import INDEX, WEIGHTS_FILE, read_index, weights_errors
+from tinylm_cli.model.safetensors_file import SafetensorsFile
+from tinylm_cli.safetensors_header import MAX_NAME, TensorInfo
 
 
 class SafetensorsFolder:
@@ -37,7 +32,7 @@ class SafetensorsFolder:
         self.tensors: dict[str, TensorInfo] = {}
         self._file_of: dict[str, SafetensorsFile] = {}
         for path, expected in self._files():
-            with _weights_errors(path):
+            with weights_errors(path):
                 file = SafetensorsFile(path)
             missing = expected - file.tensors.keys()
             if missing:
@@ -55,7 +50,7 @@ class SafetensorsFolder:
             WeightsError: If its file can no longer be read.
         """
         file = self._file_of[name]
-        with _weights_errors(file.path):
+        with weights_errors(file.path):
             return file.read(name)
 
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -64,13 +59,8 @@ class SafetensorsFolder:
         if os.path.lexists(self.folder / WEIGHTS_FILE):  # true for a pipe or a folder; reading it reports its type
             yield self.folder / WEIGHTS_FILE, frozenset()
         elif os.path.lexists(index):
-            names_by_file: dict[str, set[str]] = {}
-            for name, file in _weight_map(index).items():
-                if Path(file).name != file or file in ("", ".", ".."):
-                    raise WeightsError(f"{index} names a file outside its folder: {file}")
-                names_by_file.setdefault(file, set()).add(name)
-            for file, names in sorted(names_by_file.items()):
-                yield self.folder / file, frozenset(names)
+            for file, names in read_index(index).names_by_file.items():
+                yield self.folder / file, names
         else:
             pickled = any(self.folder.glob("*.bin"))
             raise WeightsError(
@@ -79,31 +69,3 @@ class SafetensorsFolder:
                 if pickled
                 else "name a model folder",
             )
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    with _weights_errors(index):
-        data = read_regular(index, MAX_INDEX_BYTES)
-    try:
-        document = json.loads(data)
-    except UnicodeDecodeError as error:
-        raise WeightsError(f"{index} is not JSON: byte {error.start + 1:,} is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{index} is not JSON: {error}") from error
-    weight_map = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
-        raise WeightsError(f"{index} has no weight_map from tensor names to files")
-    return weight_map
-
-
-@contextmanager
-def _weights_errors(path: Path) -> Iterator[None]:
-    """Convert system errors to WeightsErrors that name the file."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist") from error
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise WeightsError(f"{path} is not a path: {error}") from error

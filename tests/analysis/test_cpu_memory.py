@@ -200,7 +200,9 @@ MODELS: dict[str, dict[str, Any]] = {
             },
         },
     },
-    "exponential gates": {**LLAMA, "position": {}, "attention": {}, "block": {"mixer": "mlstm"}},
+    "exponential gates": {
+        **LLAMA, "position": {}, "attention": {}, "block": {"mixer": "mlstm"}, "mlstm": {"n_heads": 8},
+    },
     "exponential gates in chunks": {
         "block": {"mixer": "mlstm", "feed_forward": False},
         "mlstm": {"n_heads": 8, "d_key": 8, "d_value": 16, "chunk_len": 32, "gate_softcap": 15.0},

@@ -21,7 +21,7 @@ Golden = Callable[[str, str], None]
 TOY = ("build", "--config", "toy.yaml")
 HYBRID = """\
 {vocab_size: 256, d_model: 64, n_heads: 8, n_layers: 26, d_ff: 100000, max_len: 64, dropout: 0.0,
-attention: {n_kv_heads: 2}, feed_forward: {n_experts: 8},
+attention: {n_kv_heads: 2}, gated_deltanet: {n_key_heads: 16, n_value_heads: 16}, feed_forward: {n_experts: 8},
 layers: {pattern: "2 dense, local, 3 linear, 2 dense, 5 local",
 kinds: {dense: {feed_forward: {n_experts: null}}, linear: {block: {mixer: gated_deltanet}},
 local: {position: {kind: rope}, attention: {window: 1024}}}}}

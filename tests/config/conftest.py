@@ -66,10 +66,14 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "short_conv": draw(_some(SHORT_CONV)) if mixer == "short_conv" else {},
         "mamba": draw(_mamba()) if mixer in WITH_MAMBA else {},
         "mamba2": draw(_mamba2()) if mixer in WITH_MAMBA2 else {},
-        "gated_deltanet": draw(_gated_deltanet()) if mixer == "gated_deltanet" else {},
-        "kimi_delta_attention": draw(_some(KIMI_DELTA_ATTENTION)) if mixer == "kimi_delta_attention" else {},
-        "lightning_attention": draw(_some(LIGHTNING_ATTENTION)) if mixer == "lightning_attention" else {},
-        "mlstm": draw(_some(MLSTM)) if mixer == "mlstm" else {},
+        "gated_deltanet": draw(_gated_deltanet(n_heads * d_head)) if mixer == "gated_deltanet" else {},
+        "kimi_delta_attention": draw(_with_heads(KIMI_DELTA_ATTENTION, n_heads * d_head, d_head=128))
+        if mixer == "kimi_delta_attention"
+        else {},
+        "lightning_attention": draw(_with_heads(LIGHTNING_ATTENTION, n_heads * d_head, d_head=128))
+        if mixer == "lightning_attention"
+        else {},
+        "mlstm": draw(_with_heads(MLSTM, n_heads * d_head, d_value=512)) if mixer == "mlstm" else {},
         "rg_lru": draw(_rg_lru()) if mixer == "rg_lru" else {},
         "rwkv": draw(_some({"d_inner": st.none() | DIMS})) if mixer == "rwkv" else {},
         "feed_forward": draw(_feed_forward(n_layers)) if has_feed_forward else {},
@@ -295,7 +299,6 @@ def _indexer(position: str, d_rope: int) -> st.SearchStrategy[dict[str, Any]]:
 
 
 KIMI_DELTA_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
-    "n_heads": st.integers(1, 2**16),
     "d_head": DIMS,
     "gate_rank": st.none() | DIMS,
     "kernel_size": st.integers(1, 1024),
@@ -304,13 +307,11 @@ KIMI_DELTA_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
     "chunk_len": st.integers(1, 10**9),
 }
 LIGHTNING_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
-    "n_heads": st.integers(1, 2**16),
     "d_head": DIMS,
     "o_norm_eps": st.none() | st.floats(0, 0.1, exclude_min=True),
     "chunk_len": st.integers(1, 10**9),
 }
 MLSTM: dict[str, st.SearchStrategy[Any]] = {
-    "n_heads": st.integers(1, 2**16),
     "d_key": DIMS,
     "d_value": DIMS,
     "gate_softcap": st.none() | st.floats(0, 1e6, exclude_min=True),
@@ -318,6 +319,18 @@ MLSTM: dict[str, st.SearchStrategy[Any]] = {
     "chunk_len": st.integers(1, 10**9),
 }
 SHORT_CONV: dict[str, st.SearchStrategy[Any]] = {"kernel_size": st.integers(1, 1024), "bias": st.booleans()}
+
+
+@st.composite
+def _with_heads(
+    draw: st.DrawFn, /, optional: dict[str, st.SearchStrategy[Any]], d_model: int, **width: int
+) -> dict[str, Any]:
+    """Draw some of ``optional``, and n_heads, which a d_model that is not a multiple of the width of a head needs."""
+    values = draw(_some(optional))
+    ((name, default),) = width.items()
+    if draw(st.booleans()) or d_model % values.get(name, default):
+        values["n_heads"] = draw(st.integers(1, 2**16))
+    return values
 
 
 @st.composite
@@ -366,7 +379,7 @@ def _rg_lru(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def _gated_deltanet(draw: st.DrawFn) -> dict[str, Any]:
+def _gated_deltanet(draw: st.DrawFn, d_model: int) -> dict[str, Any]:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "d_key": DIMS,
         "d_value": DIMS,
@@ -375,7 +388,7 @@ def _gated_deltanet(draw: st.DrawFn) -> dict[str, Any]:
     }
     optional["o_norm_eps"] = st.sampled_from([None, 1e-6, 0.1])
     values = draw(_some({**optional, "gate": st.booleans(), "negative_eigenvalues": st.booleans()}))
-    if draw(st.booleans()):
+    if draw(st.booleans()) or d_model % values.get("d_key", 128):
         heads = draw(st.integers(1, 2**8))
         values |= {
             "n_key_heads": heads,

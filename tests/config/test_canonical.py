@@ -36,8 +36,8 @@ def test_resolved_and_applicable_only() -> None:
         ({"feed_forward": {"n_experts": 4}}, {"feed_forward": {"n_experts": 4, "expert_bias": True}}),
         ({}, {"nominal_params": 5}),
         (
-            {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"o_norm_eps": 1e-5}},
-            {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"n_value_heads": 16}},
+            {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"d_key": 8, "o_norm_eps": 1e-5}},
+            {"block": {"mixer": "gated_deltanet"}, "gated_deltanet": {"d_key": 8, "n_value_heads": 8}},
         ),
         (
             {"feed_forward": {"n_experts": 4, "n_shared_experts": 2, "d_shared_expert": 64, "d_expert": 128}},

@@ -563,10 +563,34 @@ CASES: list[tuple[Values, str, str, str]] = [
         "write gated_deltanet.n_key_heads: 4 or 8, or omit gated_deltanet.n_value_heads",
     ),
     (
-        {"block.mixer": "gated_deltanet", "gated_deltanet.n_value_heads": 3},
+        {"block.mixer": "gated_deltanet", "gated_deltanet.d_key": 8, "gated_deltanet.n_value_heads": 3},
         "heads-do-not-divide",
         "gated_deltanet.n_value_heads 3 is not a multiple of gated_deltanet.n_key_heads 16",
         "write gated_deltanet.n_key_heads: 3, or omit gated_deltanet.n_value_heads",
+    ),
+    (
+        {"block.mixer": "gated_deltanet", "d_model": 192},
+        "heads-do-not-divide",
+        "d_model 192 is not divisible by gated_deltanet.d_key 128",
+        "write gated_deltanet.n_key_heads, or gated_deltanet.d_key: 96 or 192",
+    ),
+    (
+        {"block.mixer": "kimi_delta_attention", "kimi_delta_attention.d_head": 48},
+        "heads-do-not-divide",
+        "d_model 128 is not divisible by kimi_delta_attention.d_head 48",
+        "write kimi_delta_attention.n_heads, or kimi_delta_attention.d_head: 32 or 64",
+    ),
+    (
+        {"block.mixer": "lightning_attention", "lightning_attention.d_head": 129},
+        "heads-do-not-divide",
+        "d_model 128 is not divisible by lightning_attention.d_head 129",
+        "write lightning_attention.n_heads, or lightning_attention.d_head: 128",
+    ),
+    (
+        {"block.mixer": "mlstm"},
+        "heads-do-not-divide",
+        "d_model 128 is not divisible by mlstm.d_value 512",
+        "write mlstm.n_heads, or mlstm.d_value: 128",
     ),
     (
         {"block.mixer": "mamba", "mamba.d_inner": 30, "mamba.n_heads": 4},

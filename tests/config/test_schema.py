@@ -259,6 +259,24 @@ def test_a_changed_copy_has_the_hash_of_its_fields() -> None:
     assert (config, hash(config)) == (_with(), before)
 
 
+@pytest.mark.parametrize(
+    ("block", "sizes", "heads"),
+    [
+        ("mamba2", {"d_head": 32}, {"mamba2_heads": 2 * 768 // 32}),
+        ("gated_deltanet", {"d_key": 96}, {"gated_deltanet_key_heads": 8, "gated_deltanet_value_heads": 8}),
+        ("gated_deltanet", {"n_value_heads": 12}, {"gated_deltanet_key_heads": 6, "gated_deltanet_value_heads": 12}),
+        ("gated_deltanet", {"n_key_heads": 5}, {"gated_deltanet_key_heads": 5, "gated_deltanet_value_heads": 5}),
+        ("kimi_delta_attention", {}, {"kimi_delta_attention_heads": 768 // 128}),
+        ("kimi_delta_attention", {"n_heads": 5}, {"kimi_delta_attention_heads": 5}),
+        ("lightning_attention", {"d_head": 24}, {"lightning_attention_heads": 32}),
+        ("mlstm", {"d_value": 256, "d_key": 8}, {"mlstm_heads": 3}),
+    ],
+)
+def test_heads_fill_the_width(block: str, sizes: dict[str, Any], heads: dict[str, int]) -> None:
+    config = _with(d_model=768, block={"mixer": block}, **{block: sizes})
+    assert {name: getattr(config, name) for name in heads} == heads
+
+
 MAMBA2: dict[str, Any] = {"vocab_size": 9, "d_model": 128, "n_layers": 2, "position": {"kind": "none"}}
 OF_KINDS = {"pattern": "one, other", "kinds": {"one": {}, "other": {"block": {"mixer": "attention"}}}}
 

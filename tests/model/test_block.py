@@ -146,7 +146,10 @@ def test_only_a_feed_forward(make_config: Make, randomized: Randomize) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"n_heads": 8, "attention": {"differential": True}}, {"block": {"mixer": "lightning_attention"}}],
+    [
+        {"n_heads": 8, "attention": {"differential": True}},
+        {"block": {"mixer": "lightning_attention"}, "lightning_attention": {"n_heads": 16}},
+    ],
     ids=["λ", "decays"],
 )
 def test_mixer_depends_on_the_layer(fields: dict[str, Any], make_config: Make, randomized: Randomize) -> None:

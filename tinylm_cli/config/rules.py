@@ -318,9 +318,30 @@ def _mamba2_steps_are_bounded(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", ("mamba2.min_dt", "mamba2.max_dt"), message, "omit mamba2.min_dt")
 
 
+_HEADS_BY_WIDTH = {
+    "gated_deltanet": ("n_key_heads", "d_key"),
+    "kimi_delta_attention": ("n_heads", "d_head"),
+    "lightning_attention": ("n_heads", "d_head"),
+    "mlstm": ("n_heads", "d_value"),
+}
+"""The field of each mixer with as many heads as fit into d_model by default, and the field with their width."""
+
+
+def _heads_fill_the_width(value: Values) -> Iterator[Problem]:
+    mixer, d_model = value["block.mixer"], value["d_model"]
+    if mixer not in _HEADS_BY_WIDTH:
+        return
+    heads, width = (f"{mixer}.{name}" for name in _HEADS_BY_WIDTH[mixer])
+    if value[heads] is None and d_model % value[width]:
+        message = f"d_model {d_model} is not divisible by {width} {value[width]}"
+        near = d_model if value[width] > d_model else _divisors_near(d_model, value[width])
+        yield Problem("heads-do-not-divide", (width, "d_model", heads), message, f"write {heads}, or {width}: {near}")
+
+
 def _delta_value_heads_share_keys(value: Values) -> Iterator[Problem]:
     n_keys, n_values = value["gated_deltanet.n_key_heads"], value["gated_deltanet.n_value_heads"]
-    if value["block.mixer"] != "gated_deltanet" or n_values is None or n_values % n_keys == 0:
+    n_keys = n_keys or value["d_model"] // value["gated_deltanet.d_key"]
+    if value["block.mixer"] != "gated_deltanet" or not n_keys or n_values is None or n_values % n_keys == 0:
         return
     message = f"gated_deltanet.n_value_heads {n_values} is not a multiple of gated_deltanet.n_key_heads {n_keys}"
     near = n_values if n_keys > n_values else _divisors_near(n_values, n_keys)
@@ -385,6 +406,7 @@ RULES = (
     _mamba_heads_divide_the_width,
     _mamba2_heads_fit,
     _mamba2_steps_are_bounded,
+    _heads_fill_the_width,
     _delta_value_heads_share_keys,
     _gate_blocks_divide_the_width,
     _budget_fits_max_len,

@@ -187,6 +187,31 @@ class ModelConfig(Block):
         return self.mamba2.n_heads or EXPAND * self.d_model // self.mamba2.d_head
 
     @property
+    def gated_deltanet_key_heads(self) -> int:
+        """Query and key heads of a gated DeltaNet layer."""
+        return self.gated_deltanet.n_key_heads or self.d_model // self.gated_deltanet.d_key
+
+    @property
+    def gated_deltanet_value_heads(self) -> int:
+        """Value heads of a gated DeltaNet layer."""
+        return self.gated_deltanet.n_value_heads or self.gated_deltanet_key_heads
+
+    @property
+    def kimi_delta_attention_heads(self) -> int:
+        """Heads of a layer of Kimi delta attention."""
+        return self.kimi_delta_attention.n_heads or self.d_model // self.kimi_delta_attention.d_head
+
+    @property
+    def lightning_attention_heads(self) -> int:
+        """Heads of a layer of lightning attention."""
+        return self.lightning_attention.n_heads or self.d_model // self.lightning_attention.d_head
+
+    @property
+    def mlstm_heads(self) -> int:
+        """Heads of an mLSTM layer."""
+        return self.mlstm.n_heads or self.d_model // self.mlstm.d_value
+
+    @property
     def per_layer_rows(self) -> int:
         """Rows of the table of per-layer embeddings."""
         return self.embedding.per_layer_vocab_size or self.vocab_size

@@ -29,7 +29,13 @@ WEIGHTS = D * (3 * INNER + H + 2 * R) + 2 * R * INNER + 3 * INNER * L + INNER * 
 
 
 def make(*overrides: str) -> ModelConfig:
-    sizes = (f"d_model={D}", f"n_layers={LAYERS}", "max_len=65536", f"kimi_delta_attention.gate_rank={R}")
+    sizes = (
+        f"d_model={D}",
+        f"n_layers={LAYERS}",
+        "max_len=65536",
+        f"kimi_delta_attention.gate_rank={R}",
+        f"kimi_delta_attention.n_heads={H}",
+    )
     return load_config("tiny", [*sizes, "position.kind=none", "block.mixer=kimi_delta_attention", *overrides]).config
 
 

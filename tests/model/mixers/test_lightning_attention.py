@@ -67,7 +67,7 @@ def test_equals_transformers(make_config: Make, randomized: Randomize, layer: in
 
 
 def test_layers_of_a_model_know_their_index(make_config: Make) -> None:
-    model = TinyTransformerLM.from_config(make_config(n_layers=3, block=MIXER))
+    model = TinyTransformerLM.from_config(make_config(n_layers=3, block=MIXER, lightning_attention={"n_heads": 2}))
     mixers = [model.get_submodule(f"blocks.{layer}.lightning_attention") for layer in range(3)]
     factors = [mixer._slope_factor for mixer in mixers]
     assert factors == pytest.approx([1 + 1e-5, 0.5 + 1e-5, 1.5e-5], rel=1e-3)

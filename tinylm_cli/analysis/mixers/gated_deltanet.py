@@ -46,7 +46,7 @@ class _Sizes(NamedTuple):
 
 def _sizes(config: ModelConfig) -> _Sizes:
     settings = config.gated_deltanet
-    key_heads, heads = settings.n_key_heads, settings.value_heads
+    key_heads, heads = config.gated_deltanet_key_heads, config.gated_deltanet_value_heads
     keys, values = key_heads * settings.d_key, heads * settings.d_value
     return _Sizes(key_heads, heads, keys, values, QUERIES_AND_KEYS * keys + values, values * settings.d_key)
 
@@ -100,7 +100,7 @@ class GatedDeltaNet(Mixer):
 
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the key heads; the value heads that share a key stay together."""
-        yield "gated_deltanet.n_key_heads", config.gated_deltanet.n_key_heads
+        yield "gated_deltanet.n_key_heads", config.gated_deltanet_key_heads
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the delta rule, the norm and the gate save.

@@ -52,9 +52,10 @@ class _Sizes(NamedTuple):
 
 def _sizes(config: ModelConfig) -> _Sizes:
     settings = config.kimi_delta_attention
-    inner = settings.n_heads * settings.d_head
+    heads = config.kimi_delta_attention_heads
+    inner = heads * settings.d_head
     channels = QUERIES_KEYS_AND_VALUES * inner
-    return _Sizes(settings.n_heads, inner, channels, inner * settings.d_head, settings.gate_rank or 0)
+    return _Sizes(heads, inner, channels, inner * settings.d_head, settings.gate_rank or 0)
 
 
 class KimiDeltaAttention(Mixer):
@@ -115,7 +116,7 @@ class KimiDeltaAttention(Mixer):
 
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the heads."""
-        yield f"{COMPONENT}.n_heads", config.kimi_delta_attention.n_heads
+        yield f"{COMPONENT}.n_heads", config.kimi_delta_attention_heads
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the convolution, the delta rule, the norm and the gate save.

@@ -39,9 +39,9 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(config: ModelConfig) -> _Sizes:
-    settings = config.lightning_attention
-    inner = settings.n_heads * settings.d_head
-    return _Sizes(settings.n_heads, inner, inner * settings.d_head)
+    heads, d_head = config.lightning_attention_heads, config.lightning_attention.d_head
+    inner = heads * d_head
+    return _Sizes(heads, inner, inner * d_head)
 
 
 class LightningAttention(Mixer):
@@ -79,7 +79,7 @@ class LightningAttention(Mixer):
 
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the heads."""
-        yield "lightning_attention.n_heads", config.lightning_attention.n_heads
+        yield "lightning_attention.n_heads", config.lightning_attention_heads
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the linear attention, the norm and the gate save.

@@ -48,7 +48,7 @@ class _Sizes(NamedTuple):
 
 def _sizes(config: ModelConfig) -> _Sizes:
     settings = config.mlstm
-    heads, width = settings.n_heads, settings.d_value + 1  # H, W
+    heads, width = config.mlstm_heads, settings.d_value + 1  # H, W
     keys = heads * settings.d_key
     return _Sizes(heads, keys, heads * settings.d_value, heads * width, keys * width)
 
@@ -94,7 +94,7 @@ class Mlstm(Mixer):
 
     def tensor_parallel_sizes(self, config: ModelConfig) -> Iterator[tuple[str, int]]:
         """Yield the heads."""
-        yield "mlstm.n_heads", config.mlstm.n_heads
+        yield "mlstm.n_heads", config.mlstm_heads
 
     def saved(self, run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
         """Yield the tensors that the projections, the recurrence, the norm and the gate save.

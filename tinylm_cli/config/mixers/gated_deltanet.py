@@ -12,7 +12,6 @@ from tinylm_cli.config.base import (
     MAX_N_HEADS,
     Block,
     Dim,
-    HeadCount,
     Requirement,
     one_of,
     optional,
@@ -28,7 +27,7 @@ class GatedDeltaNet(Block):
 
     requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", "gated_deltanet"),)
 
-    n_key_heads: HeadCount = Field(16, description="Query and key heads.")
+    n_key_heads: int | None = optional(16, "Query and key heads; default: d_model / d_key.", ge=1, le=MAX_N_HEADS)
     n_value_heads: int | None = optional(
         32,
         "Value heads, each with its own state and decay; n_value_heads / n_key_heads of them share a query and a key;"
@@ -52,8 +51,3 @@ class GatedDeltaNet(Block):
     chunk_len: int = Field(
         64, ge=1, le=MAX_LEN, description="Positions that the parallel form computes at once; no effect on the result."
     )
-
-    @property
-    def value_heads(self) -> int:
-        """Value heads."""
-        return self.n_value_heads or self.n_key_heads

@@ -9,9 +9,9 @@ from pydantic import Field
 from tinylm_cli.config.base import (
     MAX_KERNEL_SIZE,
     MAX_LEN,
+    MAX_N_HEADS,
     Block,
     Dim,
-    HeadCount,
     Requirement,
     one_of,
     optional,
@@ -27,7 +27,9 @@ class KimiDeltaAttention(Block):
 
     requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", "kimi_delta_attention"),)
 
-    n_heads: HeadCount = Field(32, description="Heads, each with its own state.")
+    n_heads: int | None = optional(
+        32, "Heads, each with its own state; default: d_model / d_head.", ge=1, le=MAX_N_HEADS
+    )
     d_head: Dim = Field(128, description="Query, key and value dimensions per head.")
     gate_rank: Dim | None = optional(
         128,
@@ -54,8 +56,3 @@ class KimiDeltaAttention(Block):
         description="Positions that the parallel form computes at once, rounded up to a power of 2; no effect on the"
         " result.",
     )
-
-    @property
-    def d_inner(self) -> int:
-        """Dimensions of all heads together."""
-        return self.n_heads * self.d_head

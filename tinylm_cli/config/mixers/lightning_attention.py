@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tinylm_cli.config.base import MAX_LEN, Block, Dim, HeadCount, Requirement, one_of, optional
+from tinylm_cli.config.base import MAX_LEN, MAX_N_HEADS, Block, Dim, Requirement, one_of, optional
 
 
 class LightningAttention(Block):
@@ -19,7 +19,9 @@ class LightningAttention(Block):
 
     requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", "lightning_attention"),)
 
-    n_heads: HeadCount = Field(16, description="Heads, each with its own state and decay.")
+    n_heads: int | None = optional(
+        16, "Heads, each with its own state and decay; default: d_model / d_head.", ge=1, le=MAX_N_HEADS
+    )
     d_head: Dim = Field(128, description="Query, key and value dimensions per head.")
     o_norm_eps: float | None = optional(
         1e-6, "Added to the variance in the norm of the output; default: norm.eps.", gt=0, le=0.1
@@ -27,8 +29,3 @@ class LightningAttention(Block):
     chunk_len: int = Field(
         64, ge=1, le=MAX_LEN, description="Positions that the parallel form computes at once; no effect on the result."
     )
-
-    @property
-    def d_inner(self) -> int:
-        """Dimensions of all heads together."""
-        return self.n_heads * self.d_head

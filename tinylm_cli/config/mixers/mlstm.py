@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tinylm_cli.config.base import MAX_FACTOR, MAX_LEN, Block, Dim, HeadCount, Requirement, one_of, optional
+from tinylm_cli.config.base import MAX_FACTOR, MAX_LEN, MAX_N_HEADS, Block, Dim, Requirement, one_of, optional
 
 
 class Mlstm(Block):
@@ -19,7 +19,9 @@ class Mlstm(Block):
 
     requires: ClassVar[tuple[Requirement, ...]] = (one_of("block.mixer", "mlstm"),)
 
-    n_heads: HeadCount = Field(8, description="Heads, each with its own memory and gates.")
+    n_heads: int | None = optional(
+        8, "Heads, each with its own memory and gates; default: d_model / d_value.", ge=1, le=MAX_N_HEADS
+    )
     d_key: Dim = Field(256, description="Query and key dimensions per head.")
     d_value: Dim = Field(512, description="Value dimensions per head.")
     gate_softcap: float | None = optional(

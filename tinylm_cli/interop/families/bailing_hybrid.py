@@ -7,7 +7,7 @@ from pydantic import Field
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families.deepseek import IGNORED, LATENT, LATENT_NAMES, LatentKeys
-from tinylm_cli.interop.families.kimi_linear import KDA, DeltaLayerKeys, kda_convolution, kda_names, kda_settings
+from tinylm_cli.interop.families.kimi_linear import KDA, DeltaLayerKeys, kda_convolution, kda_layer, kda_names
 from tinylm_cli.interop.rope_scaling import Theta
 from tinylm_cli.interop.tensor_names import EMBEDDING, Fused
 from tinylm_cli.interop.translation import Translation
@@ -103,10 +103,11 @@ class BailingHybridKeys(DeltaLayerKeys, LatentKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys, with the sizes of KDA."""
-        settings = kda_settings(config)
+        layer = kda_layer(config)
+        settings = layer.kimi_delta_attention
         keys = super().from_tinylm(config) | {
             "head_dim": settings.d_head,
-            "linear_num_heads": settings.n_heads,
+            "linear_num_heads": layer.kimi_delta_attention_heads,
             "short_conv_kernel_size": settings.kernel_size,
             "kda_safe_gate": settings.max_decay_rate is not None,
         }

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.layer_kinds import layer_pattern
-from tinylm_cli.config.mixers.kimi_delta_attention import KimiDeltaAttention
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, idle_expert_keys, put_expert_groups
@@ -32,14 +31,13 @@ def kda_convolution(stored: str) -> Split:
     return Split(
         f"{KDA}.conv.weight",
         tuple(f"{stored}.{part}_conv1d.weight" for part in "qkv"),
-        lambda config: [config.kimi_delta_attention.d_inner] * 3,
+        lambda config: [config.kimi_delta_attention_heads * config.kimi_delta_attention.d_head] * 3,
     )
 
 
-def kda_settings(config: ModelConfig) -> KimiDeltaAttention:
-    """Return the sizes of Kimi delta attention in the layers that have it."""
-    linear = next((kind for kind in layer_pattern(config).kinds if kind.block.mixer == KDA), config)
-    return linear.kimi_delta_attention
+def kda_layer(config: ModelConfig) -> ModelConfig:
+    """Return the config of the layers with Kimi delta attention; without any, ``config`` itself."""
+    return next((kind for kind in layer_pattern(config).kinds if kind.block.mixer == KDA), config)
 
 
 class DeltaLayerKeys(MlpLayerTypeKeys, LatentAttentionKeys):
@@ -198,9 +196,9 @@ class KimiLinearKeys(DeltaLayerKeys):
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
         """Return the keys, with the sizes of KDA."""
-        settings = kda_settings(config)
+        layer = kda_layer(config)
         return super().from_tinylm(config) | {
-            "linear_head_dim": settings.d_head,
-            "linear_num_heads": settings.n_heads,
-            "linear_conv_kernel_dim": settings.kernel_size,
+            "linear_head_dim": layer.kimi_delta_attention.d_head,
+            "linear_num_heads": layer.kimi_delta_attention_heads,
+            "linear_conv_kernel_dim": layer.kimi_delta_attention.kernel_size,
         }

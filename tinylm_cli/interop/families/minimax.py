@@ -106,12 +106,14 @@ class MiniMaxKeys(MixtralKeys):
         if linear is not None:
             settings = linear.lightning_attention
             keys |= {
-                "num_attention_heads": settings.n_heads,
+                "num_attention_heads": linear.lightning_attention_heads,
                 "head_dim": settings.d_head,
                 "block_size": settings.chunk_len,
             }
             if all(kind.block.mixer == "lightning_attention" for kind in kinds.kinds):
-                keys["num_key_value_heads"] = settings.n_heads  # without effect, but transformers requires a number
+                keys["num_key_value_heads"] = (
+                    linear.lightning_attention_heads
+                )  # without effect, but transformers requires a number
         return keys
 
 

@@ -98,8 +98,8 @@ class DeltaNetKeys(key.LlamaLikeKeys, RopeKeys):
             "linear_conv_kernel_dim": linear.kernel_size,
             "linear_key_head_dim": linear.d_key,
             "linear_value_head_dim": linear.d_value,
-            "linear_num_key_heads": linear.n_key_heads,
-            "linear_num_value_heads": linear.value_heads,
+            "linear_num_key_heads": config.gated_deltanet_key_heads,
+            "linear_num_value_heads": config.gated_deltanet_value_heads,
         }
 
 
@@ -222,8 +222,8 @@ class Qwen35MoeKeys(Qwen35MoeTextKeys):
 def _channels(config: ModelConfig) -> tuple[int, int, int]:
     """Return the channels of queries, keys and values."""
     linear = config.gated_deltanet
-    d_keys = linear.n_key_heads * linear.d_key
-    return d_keys, d_keys, linear.value_heads * linear.d_value
+    d_keys = config.gated_deltanet_key_heads * linear.d_key
+    return d_keys, d_keys, config.gated_deltanet_value_heads * linear.d_value
 
 
 class OlmoHybridKeys(DeltaNetKeys):

@@ -108,8 +108,8 @@ class XLSTMKeys(key.Keys):
         if _rounded_up(d_model * factor, multiple) != config.d_ff:
             factor, multiple = _factor(config.d_ff, d_model), math.gcd(config.d_ff, FFN_MULTIPLE)
         return {
-            "qk_dim_factor": _factor(settings.n_heads * settings.d_key, d_model),
-            "v_dim_factor": _factor(settings.n_heads * settings.d_value, d_model),
+            "qk_dim_factor": _factor(config.mlstm_heads * settings.d_key, d_model),
+            "v_dim_factor": _factor(config.mlstm_heads * settings.d_value, d_model),
             "ffn_proj_factor": factor,
             "ffn_round_up_to_multiple_of": multiple,
         }

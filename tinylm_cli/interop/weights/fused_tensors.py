@@ -82,8 +82,8 @@ LAYOUTS = {
     ),
     TensorLayout.by_group: _interleaved(lambda config: config.n_kv_heads),
     TensorLayout.by_head: _interleaved(lambda config: config.n_heads),
-    TensorLayout.by_key_head: _interleaved(lambda config: config.gated_deltanet.n_key_heads),
-    TensorLayout.by_lightning_head: _interleaved(lambda config: config.lightning_attention.n_heads),
+    TensorLayout.by_key_head: _interleaved(lambda config: config.gated_deltanet_key_heads),
+    TensorLayout.by_lightning_head: _interleaved(lambda config: config.lightning_attention_heads),
     TensorLayout.by_shard: _interleaved(lambda _: CODEGEN_SHARDS),
     TensorLayout.by_mamba_head: Layout(
         lambda stored, _, __: [stored.flatten(0, 1)],

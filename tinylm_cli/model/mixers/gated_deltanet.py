@@ -47,8 +47,8 @@ class GatedDeltaNetState(DeltaRuleState):
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
         """Return the buffers of one layer, which do not grow with the positions."""
         settings = config.gated_deltanet
-        heads = settings.value_heads
-        channels = 2 * settings.n_key_heads * settings.d_key + heads * settings.d_value  # 2·G·K + H·V
+        heads = config.gated_deltanet_value_heads
+        channels = 2 * config.gated_deltanet_key_heads * settings.d_key + heads * settings.d_value  # 2·G·K + H·V
         return (
             Buffer((1, batch_size, settings.kernel_size - 1, channels)),  # (1, B, L - 1, 2·G·K + H·V)
             Buffer((1, batch_size, heads, settings.d_key, settings.d_value), is_upcast=True),  # (1, B, H, K, V)
@@ -75,7 +75,8 @@ class GatedDeltaNet(SequenceMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         d, settings = config.d_model, config.gated_deltanet
-        self.n_key_heads, self.n_value_heads = settings.n_key_heads, settings.value_heads
+        self.n_key_heads = config.gated_deltanet_key_heads
+        self.n_value_heads = config.gated_deltanet_value_heads
         self.d_key, self.d_value, self.chunk_len = settings.d_key, settings.d_value, settings.chunk_len
         self.max_beta = 2.0 if settings.negative_eigenvalues else 1.0
         d_keys, d_values = self.n_key_heads * self.d_key, self.n_value_heads * self.d_value  # G·K, H·V

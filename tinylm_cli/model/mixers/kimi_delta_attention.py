@@ -46,10 +46,10 @@ class KimiDeltaAttentionState(DeltaRuleState):
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
         """Return the buffers of one layer, which do not grow with the positions."""
-        settings = config.kimi_delta_attention
+        settings, heads = config.kimi_delta_attention, config.kimi_delta_attention_heads
         return (
-            Buffer((1, batch_size, settings.kernel_size - 1, 3 * settings.d_inner)),  # (1, B, L - 1, 3·H·K)
-            Buffer((1, batch_size, settings.n_heads, settings.d_head, settings.d_head), is_upcast=True),
+            Buffer((1, batch_size, settings.kernel_size - 1, 3 * heads * settings.d_head)),  # (1, B, L - 1, 3·H·K)
+            Buffer((1, batch_size, heads, settings.d_head, settings.d_head), is_upcast=True),
         )
 
 
@@ -73,9 +73,10 @@ class KimiDeltaAttention(SequenceMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         d, settings = config.d_model, config.kimi_delta_attention
-        self.n_heads, self.d_head, self.chunk_len = settings.n_heads, settings.d_head, settings.chunk_len
+        self.n_heads, self.d_head = config.kimi_delta_attention_heads, settings.d_head
+        self.chunk_len = settings.chunk_len
         self.max_decay_rate = settings.max_decay_rate
-        d_inner = settings.d_inner  # H·K
+        d_inner = self.n_heads * self.d_head  # H·K
         for name, size in (("A_log", self.n_heads), ("dt_bias", d_inner)):
             empty = torch.empty(size, device="meta", dtype=torch.float32)  # (H), (H·K)
             self.register_parameter(name, nn.Parameter(empty))

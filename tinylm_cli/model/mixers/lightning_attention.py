@@ -43,8 +43,8 @@ class LightningAttentionState(NamedTuple):
     @staticmethod
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
         """Return the buffer of one layer, which does not grow with the positions."""
-        settings = config.lightning_attention
-        return (Buffer((1, batch_size, settings.n_heads, settings.d_head, settings.d_head), is_upcast=True),)
+        heads, d_head = config.lightning_attention_heads, config.lightning_attention.d_head
+        return (Buffer((1, batch_size, heads, d_head, d_head), is_upcast=True),)
 
     @classmethod
     def of_layers(cls, buffers: Sequence[Tensor], *, start: int, count: int) -> list[Self]:  # noqa: ARG003
@@ -71,8 +71,9 @@ class LightningAttention(SequenceMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         d, settings = config.d_model, config.lightning_attention
-        self.n_heads, self.chunk_len, self.n_layers = settings.n_heads, settings.chunk_len, config.n_layers
-        d_inner = settings.d_inner  # H·K
+        self.n_heads, self.chunk_len = config.lightning_attention_heads, settings.chunk_len
+        self.n_layers = config.n_layers
+        d_inner = self.n_heads * settings.d_head  # H·K
         self.q_proj = Linear(d, d_inner, bias=False)
         self.k_proj = Linear(d, d_inner, bias=False)
         self.v_proj = Linear(d, d_inner, bias=False)

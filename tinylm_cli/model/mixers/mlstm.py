@@ -55,7 +55,7 @@ class MlstmState(NamedTuple):
     def buffers(config: ModelConfig, *, batch_size: int, capacity: int) -> tuple[Buffer, ...]:  # noqa: ARG004
         """Return the buffers of one layer, which do not grow with the positions."""
         settings = config.mlstm
-        heads = (1, batch_size, settings.n_heads)
+        heads = (1, batch_size, config.mlstm_heads)
         return (
             Buffer((*heads, settings.d_key, settings.d_value + 1), is_upcast=True),  # (1, B, H, K, V + 1)
             Buffer(heads, is_upcast=True),  # (1, B, H)
@@ -85,7 +85,7 @@ class Mlstm(SequenceMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         d, settings = config.d_model, config.mlstm
-        heads = self.n_heads = settings.n_heads
+        heads = self.n_heads = config.mlstm_heads
         self.chunk_len, self.gate_softcap, self.scale = settings.chunk_len, settings.gate_softcap, settings.d_key**-0.5
         d_keys, d_values = heads * settings.d_key, heads * settings.d_value  # H·K, H·V
         self.q_proj = Linear(d, d_keys, bias=False)

@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.equivalent_mutants import EQUIVALENT
-from tests.test_layers import NO_MIRROR, imports, mirrored
+from tests.test_layers import MODULES, imports
+from tests.test_mirror import TESTS, WHOLE, files_testing
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBPACKAGES = ("analysis", "interop", "model")
@@ -192,20 +193,6 @@ def modules(subpackages: Sequence[str]) -> list[str]:
 
 
 @cache
-def _about() -> dict[Path, list[Path]]:
-    """Return the modules and folders that each test file is about, in whatever subpackage the test is."""
-    package = list((ROOT / "tinylm_cli").rglob("*"))
-    found = {}
-    for test in sorted((ROOT / "tests").rglob("test_*.py")):
-        words = test.stem.split("_")[1:]
-        names = {"_".join(words[:count]) for count in range(1, len(words) + 1)}
-        in_subpackage = test.relative_to(ROOT / "tests").parts[0] in SUBPACKAGES
-        same_name = [file for file in package if file.stem in names and file.suffix in ("", ".py")]
-        found[test] = mirrored(test) or (same_name if in_subpackage else [])
-    return found
-
-
-@cache
 def selected_tests(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the test files named for a module, and the wider ones: of its importers, and those without a module.
 
@@ -214,17 +201,17 @@ def selected_tests(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     module, subpackage = ROOT / path, Path(path).parts[1]
     parts = Path(path).with_suffix("").parts
     names = {".".join(parts[:count]) for count in range(3, len(parts) + 1)}
-    homes = [folder for folder in module.parents if folder.is_relative_to(ROOT / "tinylm_cli" / subpackage)][:-1]
-    named = [test for test, about in _about().items() if module in about or set(homes) & set(about)]
-    imported_by = {file for file in ROOT.glob("tinylm_cli/**/*.py") if _imports(file, names)}
-    importers = imported_by | {folder for file in imported_by for folder in file.parents}
+    named = files_testing(module)
+    importers = [file for file in MODULES if _imports(file, names)]
+    of_importers = {test for file in importers for test in files_testing(file)}
     wider = [
         test
-        for test, about in _about().items()
-        if _imports(test, names) or importers & set(about) or str(test.relative_to(ROOT / "tests")) in NO_MIRROR
+        for test in sorted(TESTS.rglob("test_*.py"))
+        if test not in named
+        and (_imports(test, names) or test in of_importers or str(test.relative_to(TESTS)) in WHOLE)
     ]
-    here = [test for test in wider if test.relative_to(ROOT / "tests").parts[0] == subpackage and test not in named]
-    elsewhere = [test for test in wider if _imports(test, names) and test not in (*named, *here)]
+    here = [test for test in wider if test.relative_to(TESTS).parts[0] == subpackage]
+    elsewhere = [test for test in wider if _imports(test, names) and test not in here]
     return tuple(map(_relative, named)), tuple(map(_relative, [*here, *elsewhere]))
 
 

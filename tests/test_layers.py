@@ -1,4 +1,4 @@
-"""Rules of the package: imports between subpackages, printing, names of test files, and imports of torch."""
+"""Rules of the package: imports between subpackages, printing, and imports of torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tinylm_cli.cli.app import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tinylm_cli"
-TESTS = ROOT / "tests"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -193,52 +192,6 @@ def test_options_and_commands_are_named_in_cli() -> None:
     assert names_one("--serving-")
     outside = [path for path in MODULES if subpackage(path) not in ("cli", "__main__")]
     assert not {relative_name(path): found for path in outside if (found := list(filter(names_one, _texts(path))))}
-
-
-NO_MIRROR = {
-    "analysis/test_hyper_connections.py": "holds the costs of hyper-connections, which every part of analysis counts",
-    "cli/test_deep_models.py": "runs commands on 100,000 layers",
-    "cli/test_hostile.py": "text from outside enters and leaves through every command",
-    "cli/test_loaded_modules.py": "counts what whole commands load",
-    "cli/test_no_network.py": "runs every command under an audit hook",
-    "cli/test_shell.py": "runs real processes, with pipes and signals",
-    "cli/test_tables.py": "compares the tables of every command with its JSON",
-    "cli/test_terminal.py": "shows every command at many widths and in many locales",
-    "config/test_bad_corpus.py": "validates the files of tests/bad",
-    "docs/test_console_examples.py": "runs the console blocks of several pages",
-    "fuzzing/test_checks.py": "gives the fuzzer's own checks sound and unsound outcomes",
-    "fuzzing/test_fuzzing.py": "feeds mutated input to every command",
-    "interop/test_parity.py": "compares imported and exported models with transformers",
-    "interop/test_short_yaml.py": "writes models of every family short and reads them back",
-    "model/test_any_architecture.py": "tries drawn configs on the whole model",
-    "model/test_flops.py": "holds analysis/flops.py to torch's counter",
-    "model/test_gallery.py": "builds every shipped config",
-    "model/test_logits.py": "compares the whole model with GPT-2 and with the papers",
-    "model/test_optimizer_state.py": "holds analysis/optimizer_state.py to torch's optimizers",
-    "model/test_references.py": "looks up the functions that docstrings of analysis name",
-    "model/test_saved_tensors.py": "holds analysis/saved_tensors to autograd",
-    "test_layers.py": "reads the whole package",
-    "test_packaging.py": "installs the whole package",
-}
-"""Test files without a module, and their subject."""
-
-
-def mirrored(path: Path) -> list[Path]:
-    """Return the modules, folders and pages whose name begins the name of a test file in the same place."""
-    folder = path.parent.relative_to(TESTS)
-    top = ROOT if folder.parts[:1] in (("benchmarks",), ("docs",), ("examples",)) else PACKAGE
-    words = path.stem.split("_")[1:]
-    names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
-    files = [file for name in names for file in (name, f"{name}.py", f"{name}_.py", f"{name}.md")]
-    pages = [ROOT / f"{name.upper()}.md" for name in names if top == ROOT]
-    return [found for found in (*(top / folder / file for file in files), *pages) if found.exists()]
-
-
-def test_tests_mirror_the_package() -> None:
-    """Each is named for its module, ``test_compare_gpus.py`` for ``compare.py``; exceptions must exist."""
-    paths = sorted(TESTS.rglob("test_*.py"))
-    assert len(paths) > len(NO_MIRROR)
-    assert {str(path.relative_to(TESTS)) for path in paths if not mirrored(path)} == NO_MIRROR.keys()
 
 
 COMMANDS = {

@@ -14,7 +14,6 @@ from tinylm_cli.analysis.flops import (
     prefill_flops,
     train_flops,
 )
-from tinylm_cli.analysis.matmul import SequencePass, attended_pairs
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
@@ -31,22 +30,6 @@ def test_tiny_by_hand() -> None:
     pairs = tokens * (tokens + 1) // 2
     expected = 2 * tokens * weights + layers * 2 * 2 * pairs * width
     assert forward_flops(load_config("tiny").config, batch_size=1, seq_len=tokens) == expected
-
-
-@given(length=st.integers(1, 60), window=st.one_of(st.none(), st.integers(1, 80)))
-def test_attended_pairs(length: int, window: int | None) -> None:
-    allowed = sum(1 for q in range(length) for k in range(q + 1) if window is None or q - k < window)
-    assert attended_pairs(length, window) == allowed
-
-
-@given(length=st.integers(1, 60), chunk=st.integers(1, 80))
-def test_pairs_in_chunks(length: int, chunk: int) -> None:
-    """A token attends to those before it in its chunk, in a whole sequence and in a step."""
-    allowed = sum(1 for q in range(length) for k in range(q + 1) if q // chunk == k // chunk)
-    assert SequencePass(length, length).pairs(chunk, chunked=True) == allowed
-    steps = (SequencePass(1, kv_len, decodes=True).pairs(chunk, chunked=True) for kv_len in range(1, length + 1))
-    assert sum(steps) == allowed
-    assert SequencePass(length, length, "full").pairs(chunk, chunked=True) == length**2
 
 
 @given(config=small_configs(), length=st.integers(1, 14), batch=st.integers(1, 5))

@@ -78,8 +78,12 @@ def test_one_change_each(path: str) -> None:
     ("path", "named", "wider"),
     [
         (CHINCHILLA, {"tests/analysis/test_chinchilla.py"}, set()),
-        ("tinylm_cli/analysis/flops.py", {"tests/analysis/test_flops.py", "tests/model/test_flops.py"}, set()),
-        ("tinylm_cli/analysis/saved_tensors/norm.py", {"tests/model/test_saved_tensors.py"}, set()),
+        (
+            "tinylm_cli/analysis/flops.py",
+            {"tests/analysis/test_flops.py", "tests/analysis/test_flops_counted.py"},
+            set(),
+        ),
+        ("tinylm_cli/analysis/saved_tensors/norm.py", {"tests/analysis/test_saved_tensors.py"}, set()),
         (
             "tinylm_cli/interop/families/opt.py",
             {"tests/interop/test_families.py"},
@@ -90,7 +94,11 @@ def test_one_change_each(path: str) -> None:
             {"tests/interop/test_rope_scaling.py"},
             {"tests/interop/test_families.py"},
         ),
-        ("tinylm_cli/model/sequence_mixer.py", set(), {"tests/model/test_any_architecture.py"}),
+        (
+            "tinylm_cli/model/sequence_mixer.py",
+            {"tests/model/test_kv_cache.py"},
+            {"tests/model/test_any_architecture.py"},
+        ),
     ],
 )
 def test_tests_of_a_module(path: str, named: set[str], wider: set[str]) -> None:

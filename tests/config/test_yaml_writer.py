@@ -7,23 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
+from tests.config.yaml_1_1 import read_yaml_1_1
 from tinylm_cli.cli.wording import as_options
 from tinylm_cli.config.fields import MODEL, fields
 from tinylm_cli.config.loader import load_yaml_config, parse_config
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_reader import read_yaml
-from tinylm_cli.config.yaml_scalar import scalar
 from tinylm_cli.config.yaml_writer import SCHEMA_LINE, field_listings, to_commented_yaml, to_yaml
-
-
-def _yaml_1_1(text: str) -> Any:
-    reader = YAML(typ="safe", pure=True)
-    reader.version = "1.1"
-    return reader.load(text)
 
 
 def _read(text: str) -> ModelConfig:
@@ -36,7 +28,7 @@ def test_round_trip(valid_values: st.SearchStrategy[dict[str, Any]], data: st.Da
     config = ModelConfig.model_validate(data.draw(valid_values))
     assert _read(to_yaml(config)) == config
     assert _read(to_commented_yaml(config, "drawn", as_options)) == config
-    assert ModelConfig.model_validate(_yaml_1_1(to_yaml(config))) == config
+    assert ModelConfig.model_validate(read_yaml_1_1(to_yaml(config))) == config
 
 
 @pytest.mark.parametrize("name", presets())
@@ -194,59 +186,6 @@ def test_listings_are_the_course_model() -> None:
 def test_listing_explains_fields(name: str, line: str) -> None:
     text = dict(field_listings())[name.rpartition(".")[0]]
     assert line in " ".join(each.strip().removeprefix("# ") for each in text.splitlines())
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "null"),
-        (True, "true"),
-        (False, "false"),
-        (8, "8"),
-        ("gelu", "gelu"),
-        ((1.0, 2.5e-7), "[1.0, 2.5e-7]"),
-        ((), "[]"),
-        (0.1, "0.1"),
-        (0.0, "0.0"),
-        (1e-5, "1.0e-5"),
-        (1.5e-7, "1.5e-7"),
-        (1e-10, "1.0e-10"),
-        (5e-324, "5.0e-324"),
-    ],
-)
-def test_scalars(value: Any, text: str) -> None:
-    assert scalar(value) == text
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_floats_in_yaml_1_1(value: float) -> None:
-    assert _yaml_1_1(scalar(value)) == value
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        ("my-model", "my-model"),
-        ("Llama 3.1 (8B)", "Llama 3.1 (8B)"),
-        ("80 GiB", "80 GiB"),
-        ("true", '"true"'),
-        ("No", '"No"'),
-        ("8", '"8"'),
-        ("1e5", '"1e5"'),
-        ("a: b", '"a: b"'),
-        ("a #b", '"a #b"'),
-        ("- a", '"- a"'),
-        ("[a]", '"[a]"'),
-        ("end ", '"end "'),
-        ('a "b" \\c', r'"a \"b\" \\c"'),
-        ("two\nlines", r'"two\nlines"'),
-        ("\x1b\u202e\U000e0001", r'"\x1b\u202e\U000e0001"'),
-        ("größer", '"größer"'),
-    ],
-)
-def test_text(value: str, written: str) -> None:
-    assert scalar(value) == written
-    assert read_yaml(Source("x.yaml", f"a: {written}\n")).root.plain() == {"a": value}  # type: ignore[union-attr]
 
 
 def test_kinds_of_layers() -> None:

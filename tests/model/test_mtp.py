@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tests.model.test_flops import _backward_is_twice_forward, flop_counter
+from tests.analysis.test_flops_counted import _backward_is_twice_forward, flop_counter
 from tests.random_configs import has_zero_experts, mtp_configs
 from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops

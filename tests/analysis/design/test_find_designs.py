@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import permutations
 from operator import le
 from typing import Any
 
 import pytest
 
-from tests.accelerators import GIB
-from tinylm_cli.analysis.budget_check import budget_conditions, measure
+from tests.analysis.design.spaces import space_of
 from tinylm_cli.analysis.design.constraints import (
     DECODE_RATE,
     FITS,
@@ -37,7 +35,7 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.choices import Optimizer, Purpose
+from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.constraint import Constraint, Sizes
 from tinylm_cli.reports.design import Design, DesignReport
 from tinylm_cli.reports.plan import Layout
@@ -55,12 +53,6 @@ PUBLISHED = {
     "granite-4.0-h-small": "granite-4-h-moe",
     "jamba-v0.1": "jamba",
 }
-
-
-@cache  # the space keeps the closed forms of its figures
-def space_of(family: str) -> SearchSpace:
-    template = FAMILIES[family]
-    return SearchSpace(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
 
 
 def found(family: str, *constraints: Constraint, top: int = 10, front_only: bool = False) -> DesignReport:
@@ -377,60 +369,3 @@ class TestCompute:
             assert abs(active / budget.params - 1) <= 0.01
             assert design.train_tokens == 10**21 // (6 * active)
             assert to_config(design, report).nominal_params is None
-
-
-class TestToConfig:
-    """The budget of a written design holds, measured as validation measures it."""
-
-    @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-    def test_limits_and_conditions(self, optimizer: Optimizer) -> None:
-        setups = Setups.of(batch_size=2, seq_len=512, dtype="float32")
-        setups = setups._replace(training=setups.training._replace(optimizer=optimizer))
-        space = replace(space_of("llama"), setups=setups)
-        asked = (
-            within("active_params", 10**9, 0.02),
-            at_most("train_bytes_per_gpu", 2**35),
-            at_most("serve_bytes", 2**34),
-        )
-        report = find_designs(DesignRequest(space, asked, top=3))
-        assert report.designs
-        for design in report.designs:
-            config = to_config(design, report)
-            memory = Budget(max_train_bytes_per_gpu=2**35, batch_size=2, seq_len=512, dtype="float32")
-            expected = memory if optimizer == "adamw" else Budget()
-            assert config.budget == expected.model_copy(update={"max_active_params": 1_020_000_000})
-            conditions = list(budget_conditions(config))
-            assert len(conditions) == (2 if optimizer == "adamw" else 1)
-            assert all(measure(config, condition).holds for condition in conditions)
-
-    @pytest.mark.parametrize("gpu", ["l4", "h100-sxm", "rtx-4090"])
-    def test_gpu_memory_is_rounded_safely(self, gpu: str) -> None:
-        accelerator = load_hardware(gpu)
-        space = replace(space_of("llama"), setups=Setups.of(seq_len=256), accelerator=accelerator)
-        asked = (at_most("train_bytes_per_gpu", 10**12), fits(accelerator, "training"))
-        report = find_designs(DesignRequest(space, asked, top=20, purpose="training"))
-        assert report.designs
-        for design in report.designs:
-            config = to_config(design, report)
-            limit = config.budget.max_train_bytes_per_gpu
-            assert limit is not None
-            assert design.figures["train_bytes_per_gpu"] <= limit <= accelerator.capacity_bytes
-            assert config.budget == Budget(max_train_bytes_per_gpu=limit, seq_len=256)
-
-    def test_digits_of_gpu_memory(self) -> None:
-        """Of 12.3456 GiB, three digits are kept, or as many as the design needs; beyond five, every byte."""
-        accelerator = load_hardware("l4")
-        space = replace(space_of("llama"), setups=Setups.of(seq_len=256), accelerator=accelerator)
-        report = find_designs(DesignRequest(space, (fits(accelerator, "training"),), top=1, purpose="training"))
-        (memory,) = (each for each in report.constraints if each.origin == "gpu_memory")
-        report = replace(report, constraints=(replace(memory, value=int(12.3456 * GIB)),))
-
-        def limit(needed: float) -> int | None:
-            (design,) = report.designs
-            design = replace(design, figures={**design.figures, "train_bytes_per_gpu": int(needed * GIB)})
-            return to_config(design, report).budget.max_train_bytes_per_gpu
-
-        limits = {12.2: 12.3, 12.33: 12.34, 12.342: 12.345, 12.3455: 12.3456, 12.34560: 12.3456}
-        assert {needed: limit(needed) for needed in limits} == {
-            needed: int(limit * GIB) for needed, limit in limits.items()
-        }

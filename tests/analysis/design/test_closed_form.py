@@ -10,8 +10,8 @@ from tinylm_cli.analysis.design.closed_form import ClosedForm, fit_closed_form, 
 
 
 def test_fit() -> None:
-    form = fit_closed_form(lambda d, h, kv, ff, n: (7 + 3 * d + n * (d * h + 2 * kv * ff * d),))
-    assert form.fix(64).fix(8).fix(2).fix(256).at(5) == 7 + 3 * 64 + 5 * (64 * 8 + 2 * 2 * 256 * 64)
+    form = fit_closed_form(lambda d, h, kv, ff, n: (7 + 3 * d + h + n * (d * h + kv * d + 2 * ff * d + 9 * kv),))
+    assert form.fix(64).fix(8).fix(2).fix(256).at(5) == 7 + 3 * 64 + 8 + 5 * (64 * 8 + 2 * 64 + 2 * 256 * 64 + 9 * 2)
 
 
 def test_square_of_d_model() -> None:
@@ -19,7 +19,7 @@ def test_square_of_d_model() -> None:
 
     def count(d: int, h: int, kv: int, ff: int, n: int) -> tuple[int]:
         assert d % 32 == 0
-        return (7 + 3 * d + d // 32 + n * (d * h + 2 * d * d + 2 * kv * ff * d),)
+        return (7 + 3 * d + d // 32 + n * (d * h + 2 * d * d + 2 * kv * d + 3 * ff * d),)
 
     form = fit_closed_form(count, d_model_step=32, first_depth=19, depth_step=11, size_step=2)
     for d_model in (32, 96, 4096):
@@ -33,6 +33,12 @@ def test_square_of_d_model() -> None:
 def test_cube_is_refused(step: int | None) -> None:
     with pytest.raises(ArithmeticError, match="not linear"):
         fit_closed_form(lambda d, h, kv, ff, n: (d**3 * n + h + kv + ff,), d_model_step=step)
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (0, 2), (1, 2)])
+def test_product_of_heads_and_hidden_units_is_refused(pair: tuple[int, int]) -> None:
+    with pytest.raises(ArithmeticError, match="multiplies two of n_heads, n_kv_heads and d_ff"):
+        fit_closed_form(lambda d, *sizes: (d * sizes[-1] + sizes[pair[0]] * sizes[pair[1]] + sum(sizes),))
 
 
 def test_quadratic_is_refused() -> None:

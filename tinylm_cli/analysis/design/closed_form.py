@@ -2,11 +2,12 @@
 
 No formula is written twice. A count is a sum of terms, one per tensor or attention matmul, and every term is at most
 linear in each size. A count is therefore affine in each of d_model, n_heads, n_kv_heads, d_ff and, for full periods of
-the window pattern, n_layers, if the others are fixed. If a mixer derives its sizes from d_model, its matrices have
-d_model² elements, and a count is quadratic in d_model. Evaluations at two values of each size, or three of d_model,
-determine the polynomial exactly, in integers. All coefficients are non-negative, so a count never decreases as a size
-grows. A memory peak is the maximum of several counts, one per phase of a pass; a time is computed from several counts.
-Both are non-decreasing too.
+the window pattern, n_layers, if the others are fixed. No term multiplies two of n_heads, n_kv_heads and d_ff: a matrix
+lies between the residual stream and the heads, the KV heads or the hidden units. If a mixer derives its sizes from
+d_model, its matrices have d_model² elements, and a count is quadratic in d_model. Evaluations at two values of each
+size, or three of d_model, determine the polynomial exactly, in integers. All coefficients are non-negative, so a count
+never decreases as a size grows. A memory peak is the maximum of several counts, one per phase of a pass; a time is
+computed from several counts. Both are non-decreasing too.
 """
 
 from __future__ import annotations
@@ -184,13 +185,13 @@ def fit_closed_form(
     check = (unit * units, *others)
     n_layers = first_depth + 3 * depth_step * period
     expected = evaluate(*check, n_layers)
-    coefficients = _interpolate(by_phase, (*points, (0, 1)))
+    coefficients = _interpolate(by_phase, points)
     form = ClosedForm(coefficients, len(expected), period, combine, first_depth, depth_step, d_model_step)
     fixed = form
     for size in check:
         fixed = fixed.fix(size)
     if fixed.counts(n_layers) != list(expected):
-        raise ArithmeticError("a count is not linear in each size, or quadratic in a d_model with a step")
+        raise ArithmeticError("a count is not linear in each size, or multiplies two of n_heads, n_kv_heads and d_ff")
     if any(coefficient < 0 for coefficient in form.coefficients):
         raise ArithmeticError("a count decreases as a size grows")
     return form
@@ -201,24 +202,52 @@ def _without_sharing(evaluate: Evaluate) -> Evaluate:
     return lambda d_model, n_heads, _, *others: evaluate(d_model, n_heads, n_heads, *others)
 
 
-def _interpolate(evaluate: Evaluate, points: _Points, chosen: tuple[int, ...] = ()) -> list[int]:
-    """Return the coefficients over the sizes in ``points``; the preceding sizes are fixed to ``chosen``."""
-    if not points:
-        return list(evaluate(*chosen))
-    (low, high, *highest), *rest = points
-    at_low = _interpolate(evaluate, rest, (*chosen, low))
-    if low == high:
-        return at_low + [0] * len(at_low)
-    at_high = _interpolate(evaluate, rest, (*chosen, high))
+def _interpolate(evaluate: Evaluate, points: _Points) -> list[int]:
+    """Return the coefficients over d_model, n_heads, n_kv_heads, d_ff and the number of periods.
+
+    Args:
+        evaluate: Returns the counts for these sizes.
+        points: Two interpolation points for each of the first four, or three for d_model.
+    """
+    (low, high, *highest), *others = points
+    at_low, at_high = _at_d_model(evaluate, low, others), _at_d_model(evaluate, high, others)
     slopes = _slopes(at_low, at_high, high - low)
     if not highest:
-        return [a - low * slope for a, slope in zip(at_low, slopes, strict=True)] + slopes
+        return _line(low, at_low, slopes)
     # Newton's divided differences: a + b · (x - low) + c · (x - low) · (x - high), in powers of x
-    at_highest = _interpolate(evaluate, rest, (*chosen, *highest))
+    at_highest = _at_d_model(evaluate, highest[0], others)
     squares = _slopes(slopes, _slopes(at_high, at_highest, highest[0] - high), highest[0] - low)
     linear = [b - (low + high) * c for b, c in zip(slopes, squares, strict=True)]
     constants = [a - low * (b - high * c) for a, b, c in zip(at_low, slopes, squares, strict=True)]
     return constants + linear + squares
+
+
+def _at_d_model(evaluate: Evaluate, d_model: int, points: _Points) -> list[int]:
+    """Return the coefficients over n_heads, n_kv_heads, d_ff and the number of periods, for one d_model.
+
+    Without products of two of the first three, evaluations that change one of them at a time determine the slopes.
+    """
+
+    def over_depth(*sizes: int) -> list[int]:
+        first, second = (evaluate(d_model, *sizes, periods) for periods in (0, 1))
+        return _line(0, first, _slopes(first, second, 1))
+
+    lows = tuple(low for low, _ in points)
+    start = over_depth(*lows)
+    coefficients = start
+    for index in reversed(range(len(points))):
+        low, high = points[index]
+        slopes = [0] * len(start)
+        if low != high:
+            slopes = _slopes(start, over_depth(*lows[:index], high, *lows[index + 1 :]), high - low)
+        slopes += [0] * (len(coefficients) - len(start))  # products with the sizes that follow
+        coefficients = _line(low, coefficients, slopes)
+    return coefficients
+
+
+def _line(at: int, values: Sequence[int], slopes: Sequence[int]) -> list[int]:
+    """Return the intercepts, then the slopes, of lines with the given values ``at`` a point."""
+    return [value - at * slope for value, slope in zip(values, slopes, strict=True)] + list(slopes)
 
 
 def _slopes(at_low: Sequence[int], at_high: Sequence[int], difference: int) -> list[int]:

@@ -137,7 +137,7 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
     base = tinylm.load("toy.yaml")
     report = base.compare("tiny", "@n_layers=8", tinylm.load("toy.yaml", set="n_layers=8"), seq_len=64)
     assert report.to_dict() == printed("compare", "toy.yaml", "tiny", "@n_layers=8", "@n_layers=8", "--seq-len", "64")
-    assert base.compare(base).same
+    assert base.compare(base).equal
     assert tinylm.load("tiny", set="n_layers=8").compare("tiny").data.fields[0].values == (8, 4)
 
 

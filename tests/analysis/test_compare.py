@@ -75,7 +75,7 @@ def test_two_more_layers_by_hand() -> None:
 )
 def test_explicit_default_is_equal(written: Mapping[str, Any]) -> None:
     report = compared(loaded("a"), loaded("b", **written))
-    assert report.same
+    assert report.equal
     assert (report.fields, report.figures) == ((), ())
 
 
@@ -92,7 +92,7 @@ def test_defaults_filled_in() -> None:
         "attention.window_pattern": (None, "LG"),
     }
     twice = loaded("c", attention={"n_kv_heads": 2, "window": 8, "window_pattern": "LGLG"})
-    assert compared(grouped, twice).same
+    assert compared(grouped, twice).equal
 
 
 def test_sizes_of_a_missing_part() -> None:
@@ -161,7 +161,7 @@ def test_budget_fields() -> None:
         "budget.max_params": (None, 130_000_000),
         "budget.batch_size": (1, 64),
     }
-    assert not compared(held, loaded("c", budget={"max_params": 130_000_001, "batch_size": 64})).same
+    assert not compared(held, loaded("c", budget={"max_params": 130_000_001, "batch_size": 64})).equal
 
 
 def test_memory_agrees_with_estimate() -> None:
@@ -201,9 +201,9 @@ def test_any_two_models(configs: st.SearchStrategy[ModelConfig], data: st.DataOb
         totals = found["total_params"]
         assert [sum(part.differences[i] for part in parts) for i in range(3)] == list(totals.differences)
     assert all(len(set(difference.values)) > 1 for difference in report.figures)
-    assert report.same == (not report.fields and not report.figures)
+    assert report.equal == (not report.fields and not report.figures)
     assert report.fields or not report.figures, "figures follow from fields"
-    assert compared((models[0], ()), (models[0]._replace(name="x"), ())).same
+    assert compared((models[0], ()), (models[0]._replace(name="x"), ())).equal
 
 
 @pytest.mark.parametrize(

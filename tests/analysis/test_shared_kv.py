@@ -9,7 +9,7 @@ import pytest
 from tests.training_peak import measured_peak, step_setup
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.shared_kv import SharedKV, most_held_elements, pending_gradient_elements, shared_kv
+from tinylm_cli.analysis.shared_kv import SharedKVSpan, most_held_elements, pending_gradient_elements, shared_kv
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -41,7 +41,7 @@ def make(order: str, n_layers: int, **fields: Any) -> ModelConfig:
 def test_spans() -> None:
     config = make("local, full, local, 2 reuse, reuse-full, reuse", 7)
     elements = 2 * 2 * 16  # 2 × G × K
-    assert shared_kv(config) == (SharedKV(1, 5, elements), SharedKV(2, 6, elements))
+    assert shared_kv(config) == (SharedKVSpan(1, 5, elements), SharedKVSpan(2, 6, elements))
     assert most_held_elements(config) == 2 * elements
     # in the backward pass, gradients wait from a reader to the source, itself included
     assert [pending_gradient_elements(config, layer) // elements for layer in range(7)] == [0, 1, 2, 2, 2, 1, 0]

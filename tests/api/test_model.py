@@ -55,7 +55,7 @@ class TestDictionary:
         """A model named like a preset is compared with the preset."""
         model = tinylm.load({**SIZES, "name": "tiny"})
         assert model.name == "tiny"
-        assert not model.compare("tiny").same
+        assert not model.compare("tiny").equal
         assert model.compare({"n_layers": 2}).data.figures
 
 

@@ -50,7 +50,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
 
 def test_the_proof_is_part_of_the_report(here: Here) -> None:
     proof = report(here(*TOY, "--format", "json"))["proof"]
-    assert proof == {"closed_form_params": 3864, "instantiated_params": 3864, "tensors": 52, "differences": []}
+    assert proof == {"closed_form_params": 3864, "instantiated_params": 3864, "n_tensors": 52, "differences": []}
 
 
 def test_failed_proof(here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

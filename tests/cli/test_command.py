@@ -39,7 +39,7 @@ VALUES = {
     "forward": "seq_len",
     "generate": "generated",
     "check": "passed",
-    "compare": "same",
+    "compare": "equal",
     "sweep": "figure",
     "design": "matches",
     "validate": "valid",

@@ -116,7 +116,7 @@ def test_next_step_repeats_the_conditions(here: Here) -> None:
 def test_no_difference(here: Here) -> None:
     assert here("compare", "toy.yaml", "toy.yaml").out == "toy.yaml → toy.yaml (2)\n\nNo differences.\n"
     document = report(here("compare", "toy.yaml", "toy.yaml", "--format", "json"))
-    assert (document["same"], document["fields"], document["figures"]) == (True, [], [])
+    assert (document["equal"], document["fields"], document["figures"]) == (True, [], [])
 
 
 def test_seq_len_beyond_some_models(here: Here) -> None:
@@ -207,7 +207,7 @@ def test_hub_config(reference: str, here: Here, folder: Path) -> None:
     (folder / "qwen").mkdir()
     hub = Path(__file__).resolve().parents[1] / "docs" / "qwen" / "config.json"
     (folder / "qwen" / "config.json").write_bytes(hub.read_bytes())
-    assert report(here("compare", "qwen3-0.6b", reference, "--format", "json"))["same"]
+    assert report(here("compare", "qwen3-0.6b", reference, "--format", "json"))["equal"]
 
 
 def test_long_list(here: Here) -> None:
@@ -351,12 +351,12 @@ class TestChanged:
             "renamed.yaml": "renamed",
             "repaired.yaml": "modified",
         }
-        assert (document["revision"], document["same"], len(document["commit"])) == ("base", False, 40)
+        assert (document["revision"], document["equal"], len(document["commit"])) == ("base", False, 40)
         modified = configs["modified.yaml"]
         assert modified["difference_params"] == modified["after_params"] - modified["before_params"] > 0
         assert modified["comparison"]["fields"] == [{"field": "n_layers", "values": [3, 6]}]
         assert [each["name"] for each in modified["comparison"]["models"]] == ["base", "now"]
-        assert configs["relabeled.yaml"]["comparison"]["same"] is True
+        assert configs["relabeled.yaml"]["comparison"]["equal"] is True
         assert configs["renamed.yaml"]["old_path"] == "old.yaml"
         params = {path: (each["before_params"], each["after_params"]) for path, each in configs.items()}
         toy = modified["before_params"]

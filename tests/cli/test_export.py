@@ -25,7 +25,7 @@ def test_round_trip_as_gpt2(here: Here, toy: Path) -> None:
     done = here("export", "--to", "hf", "-o", "out", "--config", "toy.yaml", "--format", "json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert (report["family"], report["to"], report["tensors"]) == ("gpt2", "hf", 29)
+    assert (report["family"], report["format"], report["n_tensors"]) == ("gpt2", "hf", 29)
     assert any(change.startswith("position.kind: sinusoidal") for change in report["rewritten"])
     assert json.loads((toy / "out" / "config.json").read_text())["model_type"] == "gpt2"
     back = here("import", "out", "--weights", "--output", "back")

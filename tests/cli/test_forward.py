@@ -161,7 +161,7 @@ class TestTokens:
     @pytest.mark.parametrize("sign", ["x", "×"])
     def test_random_draws_a_batch(self, sign: str, here: Here) -> None:
         found = report(here(*TOY, "--random", f"4{sign}8", "--format", "json"))
-        assert (found["batch_size"], found["seq_len"], found["tokens"], found["candidates"]) == (4, 8, [], [])
+        assert (found["batch_size"], found["seq_len"], found["tokens"], found["next_tokens"]) == (4, 8, [], [])
         assert [stage["shape"] for stage in found["stages"]][-1] == [4, 8, 256]
         assert found["loss"] is not None
 
@@ -182,13 +182,13 @@ class TestCodebooks:
     def test_ids_of_each_position(self, here: Here) -> None:
         found = report(here(*self.WORDS, "--tokens", "1,2 3,4 5,6", "--top-k", "2", "--format", "json"))
         assert (found["tokens"], found["seq_len"], found["n_codebooks"]) == ([[1, 2, 3, 4, 5, 6]], 3, 2)
-        assert [candidate["codebook"] for candidate in found["candidates"]] == [0, 0, 1, 1]
+        assert [next_token["codebook"] for next_token in found["next_tokens"]] == [0, 0, 1, 1]
         assert found["stages"][0]["shape"] == [1, 3, 2]
         assert report(here(*self.WORDS, "--format", "json"))["tokens"] == [[5, 5, 12, 12, 8, 8]]
         drawn = report(here(*self.WORDS, "--random", "4x8", "--format", "json"))
         assert drawn["stages"][0]["shape"] == [4, 8, 2]
 
-    def test_candidates_of_each_codebook(self, here: Here) -> None:
+    def test_next_tokens_of_each_codebook(self, here: Here) -> None:
         page = here(*self.WORDS, "--top-k", "1", columns=120).out
         assert "sum of 2 token embeddings" in page
         assert "logits of 2 codebooks, from the tied embedding" in page
@@ -221,13 +221,13 @@ class TestCodebooks:
 
 
 class TestOptions:
-    def test_top_k_sets_the_candidates(self, here: Here) -> None:
+    def test_top_k_sets_the_next_tokens(self, here: Here) -> None:
         for count in (1, 5, 256, 1000):
-            candidates = report(here(*TOY, "--top-k", str(count), "--format", "json"))["candidates"]
-            assert len(candidates) == min(count, 256)
-            probabilities = [candidate["probability"] for candidate in candidates]
+            next_tokens = report(here(*TOY, "--top-k", str(count), "--format", "json"))["next_tokens"]
+            assert len(next_tokens) == min(count, 256)
+            probabilities = [next_token["probability"] for next_token in next_tokens]
             assert probabilities == sorted(probabilities, reverse=True)
-        assert len(report(here(*TOY, "--format", "json"))["candidates"]) == 5
+        assert len(report(here(*TOY, "--format", "json"))["next_tokens"]) == 5
         assert here(*TOY, "--top-k", "0").code == 2
 
     def test_expand_shows_the_stages_inside(self, here: Here) -> None:
@@ -259,7 +259,7 @@ class TestOptions:
 
     def test_meta_shows_shapes_only(self, here: Here) -> None:
         found = report(here(*TOY, "--meta", "--format", "json"))
-        assert (found["device"], found["loss"], found["milliseconds"], found["candidates"]) == ("meta", None, None, [])
+        assert (found["device"], found["loss"], found["milliseconds"], found["next_tokens"]) == ("meta", None, None, [])
         assert {stage["mean"] for stage in found["stages"]} == {None}
         shapes = [stage["shape"] for stage in report(here(*TOY, "--format", "json"))["stages"]]
         assert [stage["shape"] for stage in found["stages"]] == shapes
@@ -328,7 +328,7 @@ def test_scores(kind: str, here: Here) -> None:
     found = json.loads(here(*TOY, *head, "--format", "json").out)
     last = found["stages"][-1]
     assert (last["name"], last["kind"], last["shape"]) == ("score", "scores of 3 labels", [1, 3, 3])
-    assert (found["candidates"], found["loss"], found["uniform_loss"]) == ([], None, None)
+    assert (found["next_tokens"], found["loss"], found["uniform_loss"]) == ([], None, None)
     page = here(*TOY, *head)
     table = page.out.splitlines()[page.out.splitlines().index("label  score at the last token") + 1 :][:3]
     shown = [float(row.split()[1].replace("−", "-")) for row in table]
@@ -342,7 +342,7 @@ def test_hidden_states(here: Here) -> None:
     head = (*HEAD, "head.kind=none")
     found = json.loads(here(*TOY, *head, "--format", "json").out)
     assert found["stages"][-1]["name"] == "ln_f"
-    assert (found["candidates"], found["scores"], found["loss"]) == ([], [], None)
+    assert (found["next_tokens"], found["scores"], found["loss"]) == ([], [], None)
     page = here(*TOY, *head).out
     assert "The weights are untrained: these hidden states are random." in page
     assert "score" not in page

@@ -98,7 +98,7 @@ class TestSampling:
         greedy = ids(here, "--temperature", "0")
         assert greedy == ids(here, "--top-k", "1") == ids(here, "--top-p", "1e-9")
         assert greedy != ids(here)
-        (first,) = report(here("forward", "--config", "toy.yaml", "--top-k", "1", "--format", "json"))["candidates"]
+        (first,) = report(here("forward", "--config", "toy.yaml", "--top-k", "1", "--format", "json"))["next_tokens"]
         assert greedy[0] == first["token"]
 
     def test_temperature_increases_diversity(self, here: Here) -> None:
@@ -106,11 +106,11 @@ class TestSampling:
         assert ids(here, "--temperature", "1000") != ids(here, "--temperature", "1e-4")
 
     def test_top_k_and_top_p(self, here: Here) -> None:
-        best = report(here("forward", "--config", "toy.yaml", "--top-k", "3", "--format", "json"))["candidates"]
-        likeliest = [candidate["token"] for candidate in best]
+        best = report(here("forward", "--config", "toy.yaml", "--top-k", "3", "--format", "json"))["next_tokens"]
+        likeliest = [next_token["token"] for next_token in best]
         drawn: dict[str, set[int]] = {"--top-k": set(), "--top-p": set()}
         here("build", "--config", "toy.yaml", "--save", "model")
-        half = str(sum(candidate["probability"] for candidate in best) - 1e-6)
+        half = str(sum(next_token["probability"] for next_token in best) - 1e-6)
         for option, value in (("--top-k", "3"), ("--top-p", half)):
             for seed in range(12):
                 words = ("--weights", "model", "--temperature", "1", option, value, "--seed", str(seed), "-n", "1")
@@ -229,11 +229,11 @@ class TestTokenizer:
         generated = report(here(*words, "-f", "json"))["generated"]
         assert " ".join(map(str, generated)) not in shown, "which are the ids"
 
-    def test_forward_names_candidates(self, model: str, here: Here) -> None:
+    def test_forward_names_next_tokens(self, model: str, here: Here) -> None:
         found = report(here("forward", "--weights", model, "--text", "once more", "--format", "json"))
-        texts = [tiny_tokenizer().decode([candidate["token"]]) for candidate in found["candidates"]]
+        texts = [tiny_tokenizer().decode([next_token["token"]]) for next_token in found["next_tokens"]]
         expected = [None if not text or "\ufffd" in text else text for text in texts]
-        assert [candidate["text"] for candidate in found["candidates"]] == expected
+        assert [next_token["text"] for next_token in found["next_tokens"]] == expected
 
     def test_a_hugging_face_folder(self, here: Here, folder: Path) -> None:
         exported = here("export", "toy.yaml", "-o", "hf", "--set", "vocab_size=300")

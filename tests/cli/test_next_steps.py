@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.design.families import FAMILIES, Family
+from tinylm_cli.analysis.design.families import FAMILIES, DesignFamily
 from tinylm_cli.cli.app import COMMANDS
 from tinylm_cli.cli.next_steps import (
     NEXT_STEPS,
@@ -190,6 +190,6 @@ def test_design_arguments(name: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_family_of_its_members(family: Family) -> None:
+def test_family_of_its_members(family: DesignFamily) -> None:
     words = shlex.split(design_arguments(family.config))
     assert words[: words.index("--vocab-size")] == ([] if family.name == "course" else ["--family", family.name])

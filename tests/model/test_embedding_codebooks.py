@@ -116,7 +116,7 @@ def test_stop_token_of_all_codebooks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_report_of_a_pass() -> None:
-    """The loss is the mean over codebooks, and each codebook has candidates."""
+    """The loss is the mean over codebooks, and each codebook has next tokens."""
     model = build(embedding=CODEBOOKS)
     tokens = ids(batch=1)
     report = run_forward(model, tokens, name="mine", source="mine.yaml", untrained=True, top_k=2)
@@ -125,7 +125,7 @@ def test_report_of_a_pass() -> None:
     losses = [functional.cross_entropy(logits[0, :-1, each], tokens[0, 1:, each]) for each in range(C)]
     assert report.loss == pytest.approx(float(torch.stack(losses).mean()))
     best = logits[0, -1].topk(2).indices.flatten().tolist()
-    assert [each.token for each in report.candidates] == best
-    assert [each.codebook for each in report.candidates] == [0, 0, 1, 1, 2, 2]
+    assert [each.token for each in report.next_tokens] == best
+    assert [each.codebook for each in report.next_tokens] == [0, 0, 1, 1, 2, 2]
     assert report.tokens == (tuple(tokens.flatten().tolist()),)
     assert (report.batch_size, report.seq_len, report.n_codebooks) == (1, 9, C)

@@ -50,26 +50,26 @@ def test_loss_of_next_tokens(model: TinyTransformerLM) -> None:
 def test_one_token_has_no_loss(model: TinyTransformerLM) -> None:
     report = run(model, TOKENS[:, :1])
     assert report.loss is None
-    assert len(report.candidates) == 5
+    assert len(report.next_tokens) == 5
 
 
 @pytest.mark.parametrize(("top_k", "count"), [(0, 0), (1, 1), (23, 23), (99, 23)])
-def test_candidates(model: TinyTransformerLM, top_k: int, count: int) -> None:
-    candidates = run(model, top_k=top_k).candidates
+def test_next_tokens(model: TinyTransformerLM, top_k: int, count: int) -> None:
+    next_tokens = run(model, top_k=top_k).next_tokens
     with torch.no_grad():
         probabilities = model.eval()(TOKENS)[0, -1].double().softmax(-1)
     best = probabilities.sort(descending=True)
-    assert [candidate.token for candidate in candidates] == best.indices[:count].tolist()
-    assert [candidate.probability for candidate in candidates] == pytest.approx(best.values[:count].tolist())
+    assert [next_token.token for next_token in next_tokens] == best.indices[:count].tolist()
+    assert [next_token.probability for next_token in next_tokens] == pytest.approx(best.values[:count].tolist())
     if top_k >= 23:
-        assert sum(candidate.probability for candidate in candidates) == pytest.approx(1)
+        assert sum(next_token.probability for next_token in next_tokens) == pytest.approx(1)
 
 
 def test_ties_by_id(model: TinyTransformerLM) -> None:
     with torch.no_grad():
         for parameter in model.ln_f.parameters():
             parameter.zero_()
-    assert [candidate.token for candidate in run(model, top_k=23).candidates] == list(range(23))
+    assert [next_token.token for next_token in run(model, top_k=23).next_tokens] == list(range(23))
 
 
 def test_negative_top_k_is_refused(model: TinyTransformerLM) -> None:
@@ -81,7 +81,7 @@ def test_nan_logits(model: TinyTransformerLM) -> None:
     with torch.no_grad():
         model.ln_f.weight[0] = math.nan
     report = run(model)
-    assert report.candidates == ()
+    assert report.next_tokens == ()
     assert report.loss is not None
     assert math.isnan(report.loss)
     assert report.stages[-1].finite is False
@@ -133,7 +133,7 @@ def test_model_is_unchanged(model: TinyTransformerLM) -> None:
 def test_meta_has_shapes_only(make_config: Make) -> None:
     report = run(TinyTransformerLM.from_config(make_config(), device="meta"))
     assert report.stages[-1].shape == (2, 7, 23)
-    assert (report.device, report.tokens, report.candidates) == ("meta", (), ())
+    assert (report.device, report.tokens, report.next_tokens) == ("meta", (), ())
     assert (report.loss, report.milliseconds, report.tokens_per_second) == (None, None, None)
     assert report.uniform_loss == math.log(23)
 

@@ -20,7 +20,7 @@ from tinylm_cli.render.blocks import (
     Cell,
     Column,
     DiagnosticBlock,
-    Failure,
+    ErrorBlock,
     Heading,
     Listing,
     Note,
@@ -142,7 +142,7 @@ def blocks(text: str) -> list[Block]:
         Note(text),
         Listing(text),
         DiagnosticBlock(Diagnostic("wrong-type", text, text)),
-        Failure(text),
+        ErrorBlock(text),
     ]
 
 

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row, Table, Tree
 from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.styled_lines import cell_len
-from tinylm_cli.render.table_layout import Grid, tree_rows
+from tinylm_cli.render.table_layout import TableLayout, tree_rows
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 
 words = st.text(alphabet="ab 宽é─\u0301🙂\x1b", max_size=30)
 
 
-def _lines(grid: Grid) -> list[str]:
-    header = ["".join(cell.text for cell in grid.header())] if grid.has_headers else []
-    return [*header, *("".join(cell.text for cell in row) for lines in grid.lines() for row in lines)]
+def _lines(layout: TableLayout) -> list[str]:
+    header = ["".join(cell.text for cell in layout.header())] if layout.has_headers else []
+    return [*header, *("".join(cell.text for cell in row) for lines in layout.lines() for row in lines)]
 
 
 def _row(*cells: str | Cell | Bar) -> Row:
@@ -26,14 +26,16 @@ def _row(*cells: str | Cell | Bar) -> Row:
 
 
 def test_alignment() -> None:
-    grid = Grid((Column("name"), Column("size", right=True)), (_row("a", "1"), _row("longer", "1,000")), Terminal())
-    assert _lines(grid) == ["name     size", "a           1", "longer  1,000"]
-    assert grid.rule() == "─" * 13
+    layout = TableLayout(
+        (Column("name"), Column("size", right=True)), (_row("a", "1"), _row("longer", "1,000")), Terminal()
+    )
+    assert _lines(layout) == ["name     size", "a           1", "longer  1,000"]
+    assert layout.rule() == "─" * 13
 
 
 def test_wide_characters() -> None:
-    grid = Grid((Column("n"), Column("x", right=True)), (_row("宽宽", "1"), _row("abcd", "22")), Terminal())
-    assert _lines(grid) == ["n      x", "宽宽   1", "abcd  22"]
+    layout = TableLayout((Column("n"), Column("x", right=True)), (_row("宽宽", "1"), _row("abcd", "22")), Terminal())
+    assert _lines(layout) == ["n      x", "宽宽   1", "abcd  22"]
 
 
 @pytest.mark.parametrize(
@@ -48,13 +50,13 @@ def test_wide_characters() -> None:
 def test_wrap_column(width: int, lines: list[str]) -> None:
     columns = (Column("law"), Column("measured", wrap=True))
     rows = (_row("one", "one two three four five six seven"), _row("two", "short"))
-    found = _lines(Grid(columns, rows, Terminal(width)))
+    found = _lines(TableLayout(columns, rows, Terminal(width)))
     assert [line.rstrip() for line in found] == [line.rstrip() for line in lines]
 
 
 def test_widest_column_is_cut() -> None:
     columns = (Column("name", shrink=True), Column("source", shrink=True))
-    (line,) = _lines(Grid(columns, (_row("a" * 20, "b" * 40),), Terminal(50)))[1:]
+    (line,) = _lines(TableLayout(columns, (_row("a" * 20, "b" * 40),), Terminal(50)))[1:]
     assert line == "a" * 20 + "  " + "b" * 9 + "…" + "b" * 18
 
 
@@ -70,26 +72,30 @@ NAMES = ("decode_flops_per_token", "decode_read_bytes_per_token")
 )
 def test_cut_names_stay_distinct(width: int, lines: list[str]) -> None:
     rows = tuple(_row(name, "1234") for name in NAMES)
-    found = _lines(Grid((Column("", shrink=True), Column("")), rows, Terminal(width)))
+    found = _lines(TableLayout((Column("", shrink=True), Column("")), rows, Terminal(width)))
     assert [line.rstrip() for line in found] == lines
 
 
 @given(st.lists(words, min_size=1, max_size=4, unique=True), st.integers(12, 40))
 def test_cut_names_stay_distinct_at_any_width(names: list[str], width: int) -> None:
-    grid = Grid((Column("", shrink=True), Column("")), tuple(_row(name, "1") for name in names), Terminal(width))
-    told = ["".join("".join(cell.text for cell in line[:1]).rstrip() for line in lines) for lines in grid.lines()]
+    layout = TableLayout(
+        (Column("", shrink=True), Column("")), tuple(_row(name, "1") for name in names), Terminal(width)
+    )
+    told = ["".join("".join(cell.text for cell in line[:1]).rstrip() for line in lines) for lines in layout.lines()]
     assert len(set(told)) == len({for_terminal(name, Terminal(width)).rstrip() for name in names})
 
 
 def test_empty_column() -> None:
-    grid = Grid((Column("a"), Column("b"), Column("c")), (_row("1", "", "3"), _row("4", "", "6")), Terminal())
-    assert _lines(grid) == ["a  c", "1  3", "4  6"]
+    layout = TableLayout((Column("a"), Column("b"), Column("c")), (_row("1", "", "3"), _row("4", "", "6")), Terminal())
+    assert _lines(layout) == ["a  c", "1  3", "4  6"]
 
 
 def test_bar_scale() -> None:
-    grid = Grid((Column(""), Column("")), (_row("a", Bar(0.5)), _row("b", Bar(0.25)), _row("c", Bar(1e-9))), Terminal())
-    assert [line.rstrip() for line in _lines(grid)] == ["a  " + "█" * 20, "b  " + "█" * 10, "c  ▏"]
-    plain = Grid((Column(""),), (_row(Bar(0.5)), _row(Bar(0.1)), _row(Bar(0.0))), Terminal(unicode=False))
+    layout = TableLayout(
+        (Column(""), Column("")), (_row("a", Bar(0.5)), _row("b", Bar(0.25)), _row("c", Bar(1e-9))), Terminal()
+    )
+    assert [line.rstrip() for line in _lines(layout)] == ["a  " + "█" * 20, "b  " + "█" * 10, "c  ▏"]
+    plain = TableLayout((Column(""),), (_row(Bar(0.5)), _row(Bar(0.1)), _row(Bar(0.0))), Terminal(unicode=False))
     assert [line.rstrip() for line in _lines(plain)] == ["#" * 20, "#" * 4, ""]
 
 
@@ -103,8 +109,8 @@ def test_order_of_shrinking() -> None:
     )
     row = _row("a name of quite some length, forty", "1" * 10, "2" * 10, "3" * 10, "4" * 10)
     kept = {
-        width: Grid(columns, (row,), Terminal(width)).has_headers
-        and "".join(cell.text for cell in Grid(columns, (row,), Terminal(width)).header()).split()
+        width: TableLayout(columns, (row,), Terminal(width)).has_headers
+        and "".join(cell.text for cell in TableLayout(columns, (row,), Terminal(width)).header()).split()
         for width in (90, 78, 60, 50, 40)
     }
     assert kept == {
@@ -114,7 +120,7 @@ def test_order_of_shrinking() -> None:
         50: ["name", "always", "late"],
         40: ["name", "always", "late"],
     }
-    cut = _lines(Grid(columns, (row,), Terminal(50)))[1]
+    cut = _lines(TableLayout(columns, (row,), Terminal(50)))[1]
     assert "…" in cut
     assert cell_len(cut) == 50
 
@@ -126,8 +132,8 @@ def test_order_of_shrinking() -> None:
 )
 def test_lines_fit(width: int, unicode: bool, cells: list[tuple[str, str, str]]) -> None:
     columns = (Column("a name", shrink=True), Column("b", right=True, keep=8), Column("宽", keep=1))
-    grid = Grid(columns, cells, Terminal(width, unicode=unicode))
-    lines = _lines(grid)
+    layout = TableLayout(columns, cells, Terminal(width, unicode=unicode))
+    lines = _lines(layout)
     assert all(cell_len(line) <= width for line in lines)
     assert len({cell_len(line) for line in lines}) == 1
 
@@ -135,7 +141,7 @@ def test_lines_fit(width: int, unicode: bool, cells: list[tuple[str, str, str]])
 @given(st.text("ab宽", min_size=41, max_size=90), st.integers(16, 40), st.booleans())
 def test_cut_in_the_middle(text: str, width: int, unicode: bool) -> None:
     terminal = Terminal(width, unicode=unicode)
-    (line,) = _lines(Grid((Column("", shrink=True),), (_row(text),), terminal))
+    (line,) = _lines(TableLayout((Column("", shrink=True),), (_row(text),), terminal))
     assert cell_len(line) <= width
     head, mark, tail = line.partition("…" if unicode else "...")
     assert mark
@@ -146,7 +152,7 @@ def test_cut_in_the_middle(text: str, width: int, unicode: bool) -> None:
 
 def test_row_length_is_checked() -> None:
     with pytest.raises(AssertionError, match="2 cells under 1 columns"):
-        Grid((Column("a"),), (_row("1", "2"),), Terminal())
+        TableLayout((Column("a"),), (_row("1", "2"),), Terminal())
 
 
 def test_tree_guides() -> None:
@@ -239,5 +245,5 @@ def test_cut_lists_of_layers(*, unicode: bool) -> None:
     starts = (f"2, {dots}, 21..25 ", f"blocks.{{2, {dots}, 25}}.")
     for width in (46, 60):
         columns = (Column("module", shrink=True), Column("parameters", right=True))
-        lines = _lines(Grid(columns, [(text, "1") for text in texts], Terminal(width=width, unicode=unicode)))
+        lines = _lines(TableLayout(columns, [(text, "1") for text in texts], Terminal(width=width, unicode=unicode)))
         assert all(line.startswith(start) for line, start in zip(lines[1:], starts, strict=True)), lines

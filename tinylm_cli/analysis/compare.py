@@ -55,7 +55,7 @@ def compare(
     figures = tuple(_figures(configs, setups))
     return CompareReport(
         models=tuple(ComparedModel(each.name, each.source, changes, each.config.max_len) for each, changes in models),
-        same=not fields and not figures,
+        equal=not fields and not figures,
         batch_size=setups.training.batch_size,
         seq_len=length,
         dtype=setups.training.dtype,

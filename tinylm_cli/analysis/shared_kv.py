@@ -12,7 +12,7 @@ from tinylm_cli.config.layer_kinds import kv_sources, layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 
 
-class SharedKV(NamedTuple):
+class SharedKVSpan(NamedTuple):
     """The keys and values of one layer."""
 
     source: int  # the layer that computes them
@@ -21,12 +21,12 @@ class SharedKV(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def shared_kv(config: ModelConfig) -> tuple[SharedKV, ...]:
+def shared_kv(config: ModelConfig) -> tuple[SharedKVSpan, ...]:
     """Return the keys and values that layers with ``attention.kv_from`` attend to, in the order of their sources."""
     pattern, found = layer_pattern(config), {}
     for layer, source in kv_sources(config).items():
         kind = pattern.kinds[pattern.kind(source)]
-        found[source] = SharedKV(source, layer, kind.n_kv_heads * (kind.d_head + kind.d_value_per_kv_head))
+        found[source] = SharedKVSpan(source, layer, kind.n_kv_heads * (kind.d_head + kind.d_value_per_kv_head))
     return tuple(found[source] for source in sorted(found))
 
 

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
 from tinylm_cli.cli.argv import normalize, requested_format
-from tinylm_cli.cli.command import Command, CommandGroup, with_option_groups
+from tinylm_cli.cli.command import CommandGroup, ConfigCommand, with_option_groups
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash, run_completion_option
 from tinylm_cli.cli.output import CommandOutput, write_output
 from tinylm_cli.cli.streams import StdoutError, write_stderr, write_stdout
@@ -61,7 +61,7 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     for name in names:
         module = importlib.import_module(f"tinylm_cli.cli.{_MODULES.get(name, name)}")
         function = getattr(module, _FUNCTIONS.get(name, name))
-        app.command(name, cls=Command, rich_help_panel=_GROUP_OF[name])(with_option_groups(function))
+        app.command(name, cls=ConfigCommand, rich_help_panel=_GROUP_OF[name])(with_option_groups(function))
     return app
 
 

@@ -74,7 +74,7 @@ def _group_options(group: Any) -> Iterator[inspect.Parameter]:
             )
 
 
-class Command(TyperCommand):
+class ConfigCommand(TyperCommand):
     """A command that takes its config as ``--config`` and as a positional argument."""
 
     def __init__(self, name: str | None, *, params: Sequence[Any] = (), **settings: Any) -> None:

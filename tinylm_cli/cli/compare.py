@@ -142,7 +142,7 @@ def compare(
     if any_invalid:
         code = ExitCode.UNABLE if exit_code else ExitCode.FAILED
     else:
-        code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
+        code = ExitCode.FAILED if exit_code and not report.equal else ExitCode.DONE
     return CommandOutput(report, lambda: view(full=full or to.format_ != "text"), to, code, next_step=following)
 
 
@@ -226,6 +226,6 @@ def _compare_changed(
             before, after = before._replace(name=revision), after._replace(name="now")
             setups, accelerator = _setups([before, after], conditions, cluster, "raise max_len")
         configs.append(changed_config(file, before, after, setups, accelerator, error))
-    same = all(each.comparison is not None and each.comparison.same for each in configs)
-    report = ChangedReport(revision, commit, same, tuple(configs))
+    equal = all(each.comparison is not None and each.comparison.equal for each in configs)
+    report = ChangedReport(revision, commit, equal, tuple(configs))
     return report, partial(changed_view, report, as_options)

@@ -87,7 +87,7 @@ TABLES = {
     "sweep": ("points",),
     "design": ("designs", "grid"),
     "build": ("architecture", "tying"),
-    "forward": ("stages", "candidates"),
+    "forward": ("stages", "next_tokens"),
     "check": ("checks",),
     "list": ("presets", "hardware"),
     "show": ("origins",),

@@ -32,7 +32,7 @@ from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.design.families import Family
+    from tinylm_cli.analysis.design.families import DesignFamily
     from tinylm_cli.analysis.design.find_designs import DesignRequest
     from tinylm_cli.analysis.design.search_space import Grid
     from tinylm_cli.config.hardware import Accelerator
@@ -179,7 +179,7 @@ def _require_length(options: DesignOptions, max_len: int) -> None:
         raise too_long(seq_len, which, max_len, f"{'write' if stated else 'add'} --max-len {seq_len}", labels)
 
 
-def _layout(options: DesignOptions, family: Family, accelerator: Accelerator | None) -> Layout | None:
+def _layout(options: DesignOptions, family: DesignFamily, accelerator: Accelerator | None) -> Layout | None:
     """Return the layout of several GPUs: the plan, or tensor parallelism over each node."""
     if options.gpus == 1:
         return None

@@ -59,17 +59,17 @@ def export(
     exported = export_config(loaded.config)
     report = ExportReport(
         name=loaded.name,
-        to=target,
+        format=target,
         family=exported.family,
         rewritten=exported.changes,
-        directory=str(directory),
-        tensors=0,
+        folder=str(directory),
+        n_tensors=0,
     )
     require_value(report, to.get)
     module = request.build()
     with working(f"exporting {loaded.name}"):
         from tinylm_cli.interop.weights.export_weights import export_model
 
-        report = replace(report, tensors=export_model(module, exported, directory, overwrite=to.force))
+        report = replace(report, n_tensors=export_model(module, exported, directory, overwrite=to.force))
     following = next_step("export", TRAINING, shell_quote(str(directory)))
     return CommandOutput(report, lambda: export_view(report), replace(to, output=None), next_step=following)

@@ -23,7 +23,7 @@ MAX_CHANGED_FILES = 300
 """Maximum number of changed YAML and JSON files that are read, of which ``MAX_COMPARED`` may be configs."""
 
 
-class ChangedConfig(NamedTuple):
+class ConfigVersions(NamedTuple):
     """A changed config."""
 
     file: ChangedFile  # The file, and whether it was added, changed or removed.
@@ -32,7 +32,7 @@ class ChangedConfig(NamedTuple):
     error: str = ""  # The first error in the working tree's config, with its place; empty if valid.
 
 
-def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedConfig]]:
+def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ConfigVersions]]:
     """Return the base commit, and every config that changed since.
 
     A changed YAML or JSON file is a config if either version has a ``d_model`` or ``model_type`` key.
@@ -50,7 +50,7 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
     _require_few(len(candidates), MAX_CHANGED_FILES, "YAML and JSON files", revision)
     found = [file for file in candidates if any(map(_CONFIG.search, _texts(file)))]
     _require_few(len(found), MAX_COMPARED, "configs", revision)
-    configs: list[ChangedConfig] = []
+    configs: list[ConfigVersions] = []
     for file in found:
         before = after = None
         message = ""
@@ -60,7 +60,7 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
             after = None if file.status == "removed" else load_config(file.path)
         except ConfigError as error:
             message = error.message
-        configs.append(ChangedConfig(file, before, after, message))
+        configs.append(ConfigVersions(file, before, after, message))
     return base, configs
 
 

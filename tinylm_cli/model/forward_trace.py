@@ -29,7 +29,7 @@ from tinylm_cli.model.norm import GatedNorm, Norm
 from tinylm_cli.model.per_layer_embedding import PerLayerInput
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.quantities import counted
-from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
+from tinylm_cli.reports.forward import ForwardReport, NextToken, Stage
 
 REPLACEMENT = "\ufffd"
 """Character that decoding substitutes for an incomplete one."""
@@ -78,7 +78,7 @@ def run_forward(
         top_k: Number of most likely next tokens to report, of each codebook, >= 0; V is the maximum. Without an LM
             head, none are.
         echo_tokens: Whether the report includes the ids.
-        decode: Returns the text of ids, for the candidates; None without a tokenizer.
+        decode: Returns the text of ids, for the next tokens; None without a tokenizer.
 
     Raises:
         ValueError: If the tokens are invalid for the model, or top_k is negative.
@@ -90,7 +90,7 @@ def run_forward(
     config, values = model.config, model.device.type != "meta"
     predicts = values and config.has_lm_head
     logits = outputs[0, -1].view(-1, config.vocab_size) if predicts else ()  # (C, V)
-    candidates = tuple(each for codebook in enumerate(logits) for each in _candidates(*codebook, top_k, decode))
+    next_tokens = tuple(each for codebook in enumerate(logits) for each in _next_tokens(*codebook, top_k, decode))
     loss = _loss(outputs, tokens) if predicts and tokens.shape[1] > 1 else None
     # of the last token: the scores are (B, T, L), or (B, L) to classify sequences
     classifies = values and config.head.kind not in ("lm", "none")
@@ -109,7 +109,7 @@ def run_forward(
         vocab_size=config.vocab_size,
         n_codebooks=config.embedding.n_codebooks,
         stages=stages,
-        candidates=candidates,
+        next_tokens=next_tokens,
         scores=scores,
         loss=loss,
         uniform_loss=math.log(config.vocab_size) if config.has_lm_head else None,
@@ -118,18 +118,18 @@ def run_forward(
     )
 
 
-def _candidates(
+def _next_tokens(
     codebook: int, logits: Tensor, top_k: int, decode: Callable[[Sequence[int]], str] | None
-) -> tuple[Candidate, ...]:
+) -> tuple[NextToken, ...]:
     """Return the most likely tokens by logits (V), best first, ties by id; empty if a logit is not finite."""
     if not logits.isfinite().all():
         return ()
     probabilities, ids = logits.cpu().double().softmax(-1).topk(min(top_k, len(logits)))  # (k), (k)
     found = [
-        Candidate(token, probability, None if decode is None else _text(decode([token])), codebook)
+        NextToken(token, probability, None if decode is None else _text(decode([token])), codebook)
         for token, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
     ]
-    return tuple(sorted(found, key=lambda candidate: (-candidate.probability, candidate.token)))
+    return tuple(sorted(found, key=lambda next_token: (-next_token.probability, next_token.token)))
 
 
 def _text(decoded: str) -> str | None:

@@ -39,7 +39,7 @@ class Column(NamedTuple):
 
     header: str  # Its heading; may be empty.
     right: bool = False  # Whether it is aligned right, as numbers are.
-    # Priority in a narrow terminal; 9 is always kept. ``table_layout.Grid`` has the order of all steps.
+    # Priority in a narrow terminal; 9 is always kept. ``table_layout.TableLayout`` has the order of all steps.
     keep: int = 9
     shrink: bool = False  # Whether its text may be cut in the middle, where names differ least.
     wrap: bool = False  # Whether its text wraps, or moves under its row if little room is left; it is never cut.
@@ -133,14 +133,14 @@ class DiagnosticBlock(NamedTuple):
     diagnostic: Diagnostic
 
 
-class Failure(NamedTuple):
+class ErrorBlock(NamedTuple):
     """An error without a place in a source; ``help`` may be empty."""
 
     message: str
     help: str = ""
 
 
-Block = Heading | Table | Tree | Stack | Note | Listing | DiagnosticBlock | Failure
+Block = Heading | Table | Tree | Stack | Note | Listing | DiagnosticBlock | ErrorBlock
 
 
 AnyTable = Table | Tree | Stack

@@ -11,7 +11,7 @@ from tinylm_cli.render.blocks import (
     Cell,
     Column,
     DiagnosticBlock,
-    Failure,
+    ErrorBlock,
     Heading,
     Listing,
     Note,
@@ -44,7 +44,7 @@ class DocumentFormat(ABC):
             case DiagnosticBlock(found):
                 place = f":{found.span.line}:{found.span.column}" if found.span else ""
                 yield from self.error(f"{found.source}{place}", f"{found.code}: {found.message}", found.help)
-            case Failure(message, remedy):
+            case ErrorBlock(message, remedy):
                 yield from self.error("error", message, remedy)
             case Table(columns, rows, total):
                 yield from self._filled(columns, rows, total)

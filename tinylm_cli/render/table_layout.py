@@ -32,12 +32,12 @@ _OPTIONAL = 5
 """Columns whose ``keep`` is below this are dropped before any column is cut."""
 
 _KEPT = 8
-"""Groups are split over one more grid before a column is dropped whose ``keep`` is at least this."""
+"""Groups are split over one more layout before a column is dropped whose ``keep`` is at least this."""
 
 _ALWAYS = 9
 
 
-class Grid:
+class TableLayout:
     """Rows under columns within the terminal's width, without empty columns.
 
     A table that is too wide changes in this order until it fits:
@@ -218,16 +218,16 @@ def _spaced(cells: Sequence[Cell]) -> list[Cell]:
     return spaced
 
 
-def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[Grid]:
-    """Yield one grid, or for a table wider than the terminal, the fewest grids that contain every column group.
+def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[TableLayout]:
+    """Yield one layout, or for a table wider than the terminal, the fewest layouts that contain every column group.
 
-    Each grid begins with the columns outside all groups. The optional columns of the groups are shown if they cost no
-    further grid, and then in every grid.
+    Each layout begins with the columns outside all groups. The optional columns of the groups are shown if they cost no
+    further layout, and then in every layout.
     """
     if not any(column.group for column in columns):
-        yield Grid(columns, rows, terminal)
+        yield TableLayout(columns, rows, terminal)
         return
-    whole = Grid(columns, rows, terminal._replace(width=sys.maxsize)).widths
+    whole = TableLayout(columns, rows, terminal._replace(width=sys.maxsize)).widths
     cut = {i: min(width, _MIN_SHRUNK) if columns[i].shrink else width for i, width in whole.items()}
     chosen = _parts(columns, whole, terminal.width, _ALWAYS)
     fuller = _parts(columns, whole, terminal.width, _KEPT)
@@ -240,11 +240,11 @@ def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Termin
             chosen = parts
             break
     for part in chosen:
-        yield Grid([columns[i] for i in part], [tuple(row[i] for i in part) for row in rows], terminal)
+        yield TableLayout([columns[i] for i in part], [tuple(row[i] for i in part) for row in rows], terminal)
 
 
 def _parts(columns: Sequence[Column], widths: Mapping[int, int], room: int, least: int) -> list[list[int]]:
-    """Return the columns of each grid; of the groups, only the columns whose ``keep`` is at least ``least``."""
+    """Return the columns of each layout; of the groups, only the columns whose ``keep`` is at least ``least``."""
     repeated = [i for i, column in enumerate(columns) if not column.group]
     parts = [list(repeated)]
     for group in sorted({column.group for column in columns} - {0}):

@@ -10,7 +10,7 @@ from tinylm_cli.render.blocks import (
     Cell,
     Column,
     DiagnosticBlock,
-    Failure,
+    ErrorBlock,
     Heading,
     Listing,
     Note,
@@ -26,7 +26,7 @@ from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.terminal import DEFAULT_WIDTH, Terminal
 
 if TYPE_CHECKING:
-    from tinylm_cli.render.table_layout import Grid
+    from tinylm_cli.render.table_layout import TableLayout
 
 _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 
@@ -50,10 +50,10 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
         if not isinstance(block, Table | Tree):
             lines.extend(_lines(block, terminal))
             continue
-        grids = _grids(block, terminal)
-        shown = {column for grid in grids for column in grid.shown}
+        layouts = _table_layouts(block, terminal)
+        shown = {column for layout in layouts for column in layout.shown}
         headers = frozenset(column.header for column in shown)
-        lines.extend(_draw_all(block, grids))
+        lines.extend(_draw_all(block, layouts))
         names_hidden = terminal.width < DEFAULT_WIDTH or (isinstance(block, Table) and block.names_hidden)
         if names_hidden and (hidden := _hidden(block, shown)):
             previous = Note(f"Hidden {'columns' if len(hidden) > 1 else 'column'}: {', '.join(hidden)}.", "muted")
@@ -76,12 +76,12 @@ def _lines(block: Block, terminal: Terminal) -> Iterator[Line]:
             from tinylm_cli.render.diagnostics import diagnostic_lines
 
             yield from diagnostic_lines(diagnostic, terminal)
-        case Failure(message, remedy):
+        case ErrorBlock(message, remedy):
             from tinylm_cli.render.diagnostics import error_lines
 
             yield from error_lines(message, remedy, terminal)
         case Table() | Tree():
-            yield from _draw_all(block, _grids(block, terminal))
+            yield from _draw_all(block, _table_layouts(block, terminal))
         case Stack():
             from tinylm_cli.render.stacked_bars import bar_lines, legend
 
@@ -99,11 +99,11 @@ def _heading(text: str, detail: str, width: int) -> Iterator[Line]:
         yield line(Cell(words, "muted"))
 
 
-def _grids(block: Table | Tree, terminal: Terminal) -> tuple[Grid, ...]:
-    from tinylm_cli.render.table_layout import Grid, split_table, tree_rows
+def _table_layouts(block: Table | Tree, terminal: Terminal) -> tuple[TableLayout, ...]:
+    from tinylm_cli.render.table_layout import TableLayout, split_table, tree_rows
 
     if isinstance(block, Tree):
-        return (Grid(block.columns, list(tree_rows(block.root)), terminal),)
+        return (TableLayout(block.columns, list(tree_rows(block.root)), terminal),)
     rows = (*block.rows, *((block.total,) if block.total else ()))
     return tuple(split_table(block.columns, rows, terminal))
 
@@ -117,17 +117,17 @@ def _hidden(block: Table | Tree, shown: Collection[Column]) -> list[str]:
     return list(dict.fromkeys(header for i, header in dropped if any(has_content(row[i]) for row in rows)))
 
 
-def _draw_all(block: Table | Tree, grids: Iterable[Grid]) -> Iterator[Line]:
-    for position, grid in enumerate(grids):
+def _draw_all(block: Table | Tree, layouts: Iterable[TableLayout]) -> Iterator[Line]:
+    for position, layout in enumerate(layouts):
         yield from [[]] if position else []
-        yield from _draw(grid, ruled=isinstance(block, Table) and block.total is not None)
+        yield from _draw(layout, ruled=isinstance(block, Table) and block.total is not None)
 
 
-def _draw(grid: Grid, *, ruled: bool) -> Iterator[Line]:
-    if grid.has_headers:
-        yield line(*(Cell(piece.text, "muted") for piece in grid.header()))
-    last = len(grid.rows) - 1
-    for index, lines in enumerate(grid.lines()):
+def _draw(layout: TableLayout, *, ruled: bool) -> Iterator[Line]:
+    if layout.has_headers:
+        yield line(*(Cell(piece.text, "muted") for piece in layout.header()))
+    last = len(layout.rows) - 1
+    for index, lines in enumerate(layout.lines()):
         if ruled and index == last:
-            yield line(Cell(grid.rule(), "muted"))
+            yield line(Cell(layout.rule(), "muted"))
         yield from lines

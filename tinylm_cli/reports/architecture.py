@@ -33,7 +33,7 @@ class Proof(Record):
 
     closed_form_params: int  # Total of the tensor table.
     instantiated_params: int  # Elements of the module's parameters; a tied parameter counts once.
-    tensors: int  # Named tensors compared.
+    n_tensors: int  # Named tensors compared.
     # One line for each tensor that is missing on one side or differs in shape; empty if all agree.
     differences: tuple[str, ...]
 

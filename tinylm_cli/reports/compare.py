@@ -63,7 +63,7 @@ class CompareReport(Record):
     """Differences between models; equal fields and figures are omitted."""
 
     models: tuple[ComparedModel, ...]  # In the order of the command line; all others are compared with the first.
-    same: bool  # Whether no field and no figure differs.
+    equal: bool  # Whether no field and no figure differs.
     batch_size: int  # Sequences per batch, the same for all models.
     seq_len: int  # Tokens per sequence.
     dtype: str  # Data type of weights, activations and caches.
@@ -93,5 +93,5 @@ class ChangedReport(Record):
 
     revision: str  # The revision as typed.
     commit: str  # The base commit: the merge base of the revision and HEAD.
-    same: bool  # Whether no config differs.
+    equal: bool  # Whether no config differs.
     configs: tuple[ChangedConfig, ...]  # In git's order of files.

@@ -9,9 +9,9 @@ class ExportReport(Record):
     """A model in another library's format."""
 
     name: str  # The model's name.
-    to: str  # Target format: ``hf``.
+    format: str  # Target format: ``hf``.
     family: str  # The ``model_type`` of the exported config.json: ``llama``.
     # Changes to the exported config that keep the logits; empty if there are none.
     rewritten: tuple[str, ...]
-    directory: str  # The folder that was written.
-    tensors: int  # Number of tensors in model.safetensors.
+    folder: str  # The folder that was written.
+    n_tensors: int  # Number of tensors in model.safetensors.

@@ -18,8 +18,8 @@ class Stage(Record):
     layer_kind: str = ""  # Name of the kind of layers, of a block; empty for other stages and kinds without a name.
 
 
-class Candidate(Record):
-    """A candidate for the next token."""
+class NextToken(Record):
+    """A possible next token."""
 
     token: int  # Its id.
     probability: float  # Its probability after softmax over the vocabulary, 0 to 1.
@@ -46,7 +46,7 @@ class ForwardReport(Record):
     stages: tuple[Stage, ...]  # Every stage in the order it ran.
     # Most likely next tokens of the first sequence, for each codebook, best first; empty on meta, without an LM head,
     # and if logits are not finite.
-    candidates: tuple[Candidate, ...]
+    next_tokens: tuple[NextToken, ...]
     # Scores of the labels at the last token of the first sequence; empty on meta, and without a classification head.
     scores: tuple[float, ...]
     # Mean cross-entropy in nats of the input's next tokens; None on meta, without an LM head, and if T is 1.

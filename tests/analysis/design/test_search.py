@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.families import FAMILIES, Family
+from tinylm_cli.analysis.design.families import FAMILIES, DesignFamily
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, MEASURES, measured
 from tinylm_cli.analysis.design.search import search
 from tinylm_cli.analysis.design.search_space import Grid, SearchSpace, Shape
@@ -82,7 +82,7 @@ def evaluated(family: str) -> dict[Model, dict[str, float]]:
     return found
 
 
-def _heads(template: Family, fitting: float) -> list[int]:
+def _heads(template: DesignFamily, fitting: float) -> list[int]:
     """Return the numbers of heads a width may have, where ``fitting`` of them would span it."""
     if not template.head_ratios:
         return [int(fitting)] if fitting.is_integer() else []

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tinylm_cli.analysis.chinchilla import optimal_params
 from tinylm_cli.analysis.design import DEFAULT_TOLERANCE
-from tinylm_cli.analysis.design.families import Family
+from tinylm_cli.analysis.design.families import DesignFamily
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, TRAIN_BYTES
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.config.hardware import Accelerator
@@ -78,7 +78,7 @@ def trained_tokens(compute_flops: int, params: int) -> int:
     return compute_flops // (6 * params)
 
 
-def compute_target(budget: ComputeBudget, family: Family, tolerance: float) -> Constraint:
+def compute_target(budget: ComputeBudget, family: DesignFamily, tolerance: float) -> Constraint:
     """Return the model size that a compute budget affords, as a target; with experts, in active parameters."""
     routed = family.config.feed_forward.n_experts is not None
     return within("active_params" if routed else "total_params", budget.params, tolerance, "compute_budget")

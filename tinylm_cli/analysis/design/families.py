@@ -31,7 +31,7 @@ class PublishedModel(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Family:
+class DesignFamily:
     """An architecture and the sizes that are searched for it."""
 
     name: str
@@ -85,10 +85,10 @@ _GRANITE_MULTIPLIERS: DerivedFields = (  # as in its published models, with µP 
     ("head.logit_scale", lambda sizes: 256 / sizes.d_model),
 )
 
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, DesignFamily] = {
     family.name: family
     for family in (
-        Family(
+        DesignFamily(
             "course",
             base="base",
             title="The course's model: sinusoidal positions, LayerNorm, GELU",
@@ -101,7 +101,7 @@ FAMILIES: dict[str, Family] = {
             ),
             d_ff_ratios=(3.0, 5.0),
         ),
-        Family(
+        DesignFamily(
             "gpt2",
             base="gpt2",
             title="GPT-2: learned positions, LayerNorm, GELU",
@@ -114,7 +114,7 @@ FAMILIES: dict[str, Family] = {
             ),
             d_ff_ratios=(3.0, 5.0),
         ),
-        Family(
+        DesignFamily(
             "llama",
             base="llama-3-8b",
             title="Llama 3: rotary positions, RMSNorm, SwiGLU, grouped-query attention",
@@ -128,7 +128,7 @@ FAMILIES: dict[str, Family] = {
             ),
             groups=(1, 3, 4, 8, 16),
         ),
-        Family(
+        DesignFamily(
             "qwen3",
             base="qwen3-0.6b",
             title="Qwen3: like Llama, with normalized queries and keys, and n_heads · d_head independent of d_model",
@@ -145,7 +145,7 @@ FAMILIES: dict[str, Family] = {
             d_ff_ratios=(2.0, 5.0),
             head_ratios=(1.0, 1.5, 2.0),
         ),
-        Family(
+        DesignFamily(
             "gemma2",
             base="gemma-2-2b",
             title="Gemma 2: pre- and post-norms, GeGLU, a window of 4,096 in every other layer, soft-capped logits",
@@ -160,7 +160,7 @@ FAMILIES: dict[str, Family] = {
             d_ff_ratios=(2.0, 8.0),
             head_ratios=(1.0,),
         ),
-        Family(
+        DesignFamily(
             "mixtral",
             base="mixtral-8x7b",
             title="Mixtral: like Mistral, with 8 experts per layer, 2 active per token",
@@ -171,7 +171,7 @@ FAMILIES: dict[str, Family] = {
             ),
             groups=(1, 4, 6, 8),
         ),
-        Family(
+        DesignFamily(
             "qwen3-moe",
             base="qwen3-30b-a3b",
             title="Qwen3 with 128 small experts per layer, 8 active per token",
@@ -184,7 +184,7 @@ FAMILIES: dict[str, Family] = {
             d_ff_ratios=(0.25, 0.5),
             head_ratios=(1.0, 1.5, 2.0),
         ),
-        Family(
+        DesignFamily(
             "qwen3.5",
             base="qwen3.5-9b",
             title="Qwen3.5: Gated DeltaNet in three of four layers, gated attention in the fourth",
@@ -202,7 +202,7 @@ FAMILIES: dict[str, Family] = {
             head_ratios=(1.0, 1.25, 1.5, 2.0),
             derived_fields=(("gated_deltanet.n_value_heads", lambda sizes: 2 * sizes.n_heads),),
         ),
-        Family(
+        DesignFamily(
             "qwen3.5-moe",
             base="qwen3.5-35b-a3b",
             title="Qwen3.5 with 256 small experts per layer, 8 active per token, and a shared one",
@@ -220,7 +220,7 @@ FAMILIES: dict[str, Family] = {
                 ("feed_forward.d_shared_expert", lambda sizes: sizes.d_ff),
             ),
         ),
-        Family(
+        DesignFamily(
             "nemotron-h",
             base="nemotron-h-8b",
             title="Nemotron-H: Mamba-2 and feed-forward layers in turn, attention before every fifth of the latter",
@@ -233,7 +233,7 @@ FAMILIES: dict[str, Family] = {
             d_ff_ratios=(3.0, 6.0),
             d_model_step=256,  # 2 · d_model is the product of 64 dimensions and heads in 8 groups
         ),
-        Family(
+        DesignFamily(
             "granite-4-h",
             base="granite-4.0-h-micro",
             title="Granite 4.0 H: Mamba-2 in nine of ten layers, attention without positions in the tenth",
@@ -246,7 +246,7 @@ FAMILIES: dict[str, Family] = {
             derived_fields=_GRANITE_MULTIPLIERS,
             d_model_step=32,  # 2 · d_model is the product of 64 dimensions and heads
         ),
-        Family(
+        DesignFamily(
             "granite-4-h-moe",
             base="granite-4.0-h-small",
             title="Granite 4.0 H with 72 small experts per layer, 10 active per token, and a shared one",
@@ -260,7 +260,7 @@ FAMILIES: dict[str, Family] = {
             derived_fields=(*_GRANITE_MULTIPLIERS, ("feed_forward.d_shared_expert", lambda sizes: 2 * sizes.d_ff)),
             d_model_step=32,
         ),
-        Family(
+        DesignFamily(
             "jamba",
             base="jamba-v0.1",
             title="Jamba: Mamba in seven of eight layers, attention in the eighth, 16 experts in every second layer",

@@ -9,7 +9,7 @@ from math import log2
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Value
-from tinylm_cli.analysis.design.families import Family, PublishedModel
+from tinylm_cli.analysis.design.families import DesignFamily, PublishedModel
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.reports.constraint import Sizes
@@ -85,7 +85,7 @@ _published_proportions = cache(proportions)
 """The proportions of published sizes, which every candidate is compared with."""
 
 
-def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:
+def ranked(candidates: Iterable[Candidate], family: DesignFamily) -> list[Candidate]:
     """Return candidates in order.
 
     1. The distance from the target in hundredths, rounded down.
@@ -159,7 +159,7 @@ def front_point(candidate: Candidate, figures: Sequence[str]) -> tuple[Value, ..
     return tuple(candidate.figures[name] for name in figures)
 
 
-def _key(candidate: Candidate, family: Family) -> tuple[object, ...]:
+def _key(candidate: Candidate, family: DesignFamily) -> tuple[object, ...]:
     shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.deviation)
     own = proportions(shape.sizes(n_layers))
     unusual = own.distance(typical_proportions(family.published_sizes, candidate.figures["total_params"]))

@@ -10,7 +10,7 @@ from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import MIN_LAYERS, ClosedForm, HeadSharing
-from tinylm_cli.analysis.design.families import Family
+from tinylm_cli.analysis.design.families import DesignFamily
 from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.base import MAX_N_LAYERS
@@ -106,7 +106,7 @@ GRID = Grid()
 class SearchSpace:
     """Every model that is searched."""
 
-    family: Family  # the architecture, and the sizes that vary with it
+    family: DesignFamily  # the architecture, and the sizes that vary with it
     vocab_size: int  # tokens in the vocabulary
     max_len: int  # longest sequence
     tie_weights: bool  # whether the LM head is tied to the embedding
@@ -355,7 +355,7 @@ def _configs(space: SearchSpace) -> Callable[[Shape, int], ModelConfig]:
     return cache(space.new_config)
 
 
-def node_layout(n_gpus: int, family: Family, accelerator: Accelerator | None = None) -> Layout:
+def node_layout(n_gpus: int, family: DesignFamily, accelerator: Accelerator | None = None) -> Layout:
     """Return the default layout: tensor parallelism within each node, and otherwise data parallelism with ZeRO 1.
 
     Without an accelerator, a node has 8 GPUs. Groups of heads that all models of the family share limit the degree.
@@ -365,7 +365,7 @@ def node_layout(n_gpus: int, family: Family, accelerator: Accelerator | None = N
     return Layout(data=n_gpus // tensor, tensor=tensor, zero=1 if n_gpus > tensor else 0)
 
 
-def _heads(family: Family) -> str:
+def _heads(family: DesignFamily) -> str:
     if not family.head_ratios:
         return "d_model / d_head"
     ratios = either([f"{ratio:g}" for ratio in family.head_ratios])

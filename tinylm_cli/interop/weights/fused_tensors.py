@@ -17,7 +17,7 @@ from tinylm_cli.interop.tensor_names import CODEGEN_SHARDS, TensorLayout
 from tinylm_cli.interop.tensor_pairs import Shape
 
 
-class Layout(NamedTuple):
+class LayoutFunctions(NamedTuple):
     """A way to store one or several tensors as one."""
 
     # Returns the model's tensors, of these shapes, from the stored one.
@@ -38,7 +38,7 @@ def _transpose(tensor: Tensor) -> Tensor:
     return tensor.mT if tensor.dim() > 1 else tensor
 
 
-def _interleaved(groups: Callable[[ModelConfig], int]) -> Layout:
+def _interleaved(groups: Callable[[ModelConfig], int]) -> LayoutFunctions:
     """Return the layout of tensors in groups: for each group, its rows of every tensor."""
 
     def split(stored: Tensor, shapes: Sequence[Shape], config: ModelConfig) -> Sequence[Tensor]:
@@ -50,7 +50,7 @@ def _interleaved(groups: Callable[[ModelConfig], int]) -> Layout:
     def join(parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
         return torch.cat([torch.unflatten(part, 0, (groups(config), -1)) for part in parts], dim=1).flatten(0, 1)
 
-    return Layout(split, join)
+    return LayoutFunctions(split, join)
 
 
 def _swap_halves(tensor: Tensor, config: ModelConfig) -> Tensor:
@@ -75,8 +75,8 @@ def _join_stacked(parts: Sequence[Tensor], _: ModelConfig) -> Tensor:
 
 
 LAYOUTS = {
-    TensorLayout.plain: Layout(_split, _join),
-    TensorLayout.transposed: Layout(
+    TensorLayout.plain: LayoutFunctions(_split, _join),
+    TensorLayout.transposed: LayoutFunctions(
         lambda stored, shapes, config: _split(_transpose(stored), shapes, config),
         lambda parts, config: _transpose(_join(parts, config)),
     ),
@@ -85,43 +85,43 @@ LAYOUTS = {
     TensorLayout.by_key_head: _interleaved(lambda config: config.gated_deltanet_key_heads),
     TensorLayout.by_lightning_head: _interleaved(lambda config: config.lightning_attention_heads),
     TensorLayout.by_shard: _interleaved(lambda _: CODEGEN_SHARDS),
-    TensorLayout.by_mamba_head: Layout(
+    TensorLayout.by_mamba_head: LayoutFunctions(
         lambda stored, _, __: [stored.flatten(0, 1)],
         lambda parts, config: torch.unflatten(parts[0], 0, (config.mamba.n_heads, -1)),
     ),
-    TensorLayout.halves_in_turn: Layout(
+    TensorLayout.halves_in_turn: LayoutFunctions(
         lambda stored, _, __: [torch.cat((stored[0::2], stored[1::2]))],
         lambda parts, _: torch.stack(parts[0].chunk(2), dim=1).flatten(0, 1),
     ),
-    TensorLayout.broadcast: Layout(
+    TensorLayout.broadcast: LayoutFunctions(
         lambda stored, shapes, _: [stored.view(shapes[0])],
         lambda parts, _: parts[0][None, None, :, None],
     ),
-    TensorLayout.swapped_halves: Layout(
+    TensorLayout.swapped_halves: LayoutFunctions(
         lambda stored, _, config: [_swap_halves(stored, config)],
         lambda parts, config: _swap_halves(parts[0], config),
     ),
-    TensorLayout.stacked: Layout(_split_stacked, _join_stacked),
-    TensorLayout.stacked_transposed: Layout(
+    TensorLayout.stacked: LayoutFunctions(_split_stacked, _join_stacked),
+    TensorLayout.stacked_transposed: LayoutFunctions(
         lambda stored, shapes, config: _split_stacked(_transpose(stored), shapes, config),
         lambda parts, config: _transpose(_join_stacked(parts, config)),
     ),
-    TensorLayout.flattened: Layout(
+    TensorLayout.flattened: LayoutFunctions(
         lambda stored, shapes, _: [stored.view(shapes[0])],
         lambda parts, _: parts[0].flatten(0, 1),
     ),
-    TensorLayout.flattened_transposed: Layout(
+    TensorLayout.flattened_transposed: LayoutFunctions(
         lambda stored, shapes, _: [torch.unflatten(stored, 0, (shapes[0][0], -1)).mT],
         lambda parts, _: parts[0].mT.flatten(0, 1),
     ),
-    TensorLayout.one_row: Layout(
+    TensorLayout.one_row: LayoutFunctions(
         lambda stored, _, __: [stored[0]],
         lambda parts, _: parts[0][None],
     ),
-    TensorLayout.one_position: Layout(
+    TensorLayout.one_position: LayoutFunctions(
         lambda stored, _, __: [stored[0, 0]],
         lambda parts, _: parts[0][None, None],
     ),
-    TensorLayout.alternating: Layout(_split_alternating, _join_alternating),
+    TensorLayout.alternating: LayoutFunctions(_split_alternating, _join_alternating),
 }
 """How each layout is split on import and joined on export."""

@@ -33,7 +33,7 @@ def closed_form(context: CheckContext) -> Outcome:
     proof = Proof.between(
         expected.shapes, expected.total_params, parameter_shapes(context.model), unique_params(context.model)
     )
-    measured = f"{counted(proof.tensors, 'tensor name')}, {counted(proof.instantiated_params, 'parameter')}"
+    measured = f"{counted(proof.n_tensors, 'tensor name')}, {counted(proof.instantiated_params, 'parameter')}"
     if proof.differences:
         measured = proof.differences[0]
     elif not proof.holds:

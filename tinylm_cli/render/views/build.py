@@ -96,7 +96,7 @@ def _settings(settings: Mapping[str, int]) -> str:
 def _proof_notes(proof: Proof) -> Iterator[Note]:
     count = integer(proof.instantiated_params)
     if proof.holds:
-        names = counted(proof.tensors, "name")  # a tied tensor has two
+        names = counted(proof.n_tensors, "name")  # a tied tensor has two
         yield Note(f"✓ closed form = instantiated module: {count} parameters, {names}.", "good")
         return
     yield Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")

@@ -139,7 +139,7 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
     elif report.fields:
         names = ", ".join(each.field for each in report.fields)
         yield Note(f"Fields that differ: {names}. {wording(FULL)} shows their values and every other figure.")
-    yield Note("No differences.", "good") if report.same else _conditions(report)
+    yield Note("No differences.", "good") if report.equal else _conditions(report)
 
 
 def changed_view(report: ChangedReport, wording: Wording, *, full: bool = True) -> View:
@@ -152,7 +152,7 @@ def changed_view(report: ChangedReport, wording: Wording, *, full: bool = True) 
     blocks: list[Block] = [Heading(title, detail), _changed(report)]
     blocks += [Note(config.error, "bad") for config in report.configs if config.error]
     compared = [(config.path, config.comparison) for config in report.configs if config.comparison is not None]
-    differing = [(path, comparison) for path, comparison in compared if not comparison.same]
+    differing = [(path, comparison) for path, comparison in compared if not comparison.equal]
     on_gpus = any(comparison.cluster is not None for _, comparison in differing)
     if not full and not on_gpus:
         blocks += [Note(f"{path}: {_field_text(comparison)}") for path, comparison in differing]
@@ -216,7 +216,7 @@ def _params_ratio(config: ChangedConfig) -> str:
 
 def _old_path(config: ChangedConfig) -> Cell:
     renamed = f"renamed from {config.old_path}" if config.old_path else ""
-    same = "same model" if config.comparison is not None and config.comparison.same else ""
+    same = "same model" if config.comparison is not None and config.comparison.equal else ""
     return Cell(", ".join(filter(None, (renamed, same))), "muted", config.old_path or "")
 
 

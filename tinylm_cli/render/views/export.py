@@ -12,12 +12,12 @@ from tinylm_cli.reports.export import ExportReport
 def export_view(report: ExportReport) -> View:
     """Show the family, what changed to fit it, the folder, and how to load it."""
     title = f"as {report.family}" + (", rewritten with the same logits" if report.rewritten else "")
-    written = f"Wrote {counted(report.tensors, 'stored tensor')} and config.json to {report.directory}."
+    written = f"Wrote {counted(report.n_tensors, 'stored tensor')} and config.json to {report.folder}."
     return (
         Heading(report.name, title),
         *(Note(change) for change in report.rewritten),
         Note(f"{written} Load it in Python:", "good"),
-        Listing(loading_code(report.directory), "python"),
+        Listing(loading_code(report.folder), "python"),
     )
 
 

@@ -9,7 +9,7 @@ from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.render.views.record_table import bar, computed, field, record_table, shape_cell
-from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
+from tinylm_cli.reports.forward import ForwardReport, NextToken, Stage
 from tinylm_cli.wording import Setting, Wording
 
 _MAX_BLOCKS = 8
@@ -23,13 +23,13 @@ _FINITE = {
 
 
 def forward_view(report: ForwardReport, wording: Wording, *, expand: bool) -> View:
-    """Show the stages, the candidates for the next token or the scores of the labels, the loss and the time."""
+    """Show the stages, the most likely next tokens or the scores of the labels, the loss and the time."""
     weights = "shapes only, " if report.device == "meta" else "" if report.untrained else "loaded weights, "
     detail = f"{report.batch_size:,} × {counted(report.seq_len, 'token')}, {weights}{report.dtype} on {report.device}"
     return (
         Heading(report.name, detail),
         _stages(report.stages, wording, expand=expand),
-        *((_candidates(report),) if report.candidates else ()),
+        *((_next_tokens(report),) if report.next_tokens else ()),
         *((_scores(report),) if report.scores else ()),
         *_notes(report),
     )
@@ -85,8 +85,8 @@ def _stage(stage: Stage) -> Row:
     return (name, kind, dimensions, mean, std, _FINITE[stage.finite], layer_kind)
 
 
-def _candidates(report: ForwardReport) -> Table:
-    only_ids = all(candidate.text is None for candidate in report.candidates)
+def _next_tokens(report: ForwardReport) -> Table:
+    only_ids = all(next_token.text is None for next_token in report.next_tokens)
     codebook = (field("codebook", "codebook", str, right=True),) if report.n_codebooks > 1 else ()
     columns = (
         *codebook,
@@ -94,7 +94,7 @@ def _candidates(report: ForwardReport) -> Table:
         field("probability", "probability", lambda share: percent(share, 2)),
         bar("probability"),
     )
-    return record_table(report.candidates, columns, name="candidates", caption="The most likely next tokens")
+    return record_table(report.next_tokens, columns, name="next_tokens", caption="The most likely next tokens")
 
 
 def _scores(report: ForwardReport) -> Table:
@@ -103,9 +103,9 @@ def _scores(report: ForwardReport) -> Table:
     return Table(columns, rows, name="scores", caption="Scores of the labels at the last token of the first sequence")
 
 
-def _token_text(candidate: Candidate) -> str:
+def _token_text(next_token: NextToken) -> str:
     """Return the id, and its text if it is known."""
-    return str(candidate.token) if candidate.text is None else f"{candidate.token} {candidate.text!r}"
+    return str(next_token.token) if next_token.text is None else f"{next_token.token} {next_token.text!r}"
 
 
 def _notes(report: ForwardReport) -> Iterator[Note]:

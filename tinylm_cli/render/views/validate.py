@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Block, Cell, DiagnosticBlock, Failure, Listing, Note, Style, Table, View
+from tinylm_cli.render.blocks import Block, Cell, DiagnosticBlock, ErrorBlock, Listing, Note, Style, Table, View
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 from tinylm_cli.wording import Setting, Wording
 
@@ -44,7 +44,7 @@ def _findings(file: FileResult) -> Iterator[Block]:
         yield Listing(file.diff, "diff")
     yield from map(DiagnosticBlock, file.diagnostics)
     if file.reason:
-        yield Failure(file.reason, file.help)
+        yield ErrorBlock(file.reason, file.help)
 
 
 def _assertions(file: FileResult) -> Table:

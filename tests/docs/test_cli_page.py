@@ -57,7 +57,7 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | `sweep` | `points` |
 | `design` | `designs`, `grid` |
 | `build` | `architecture`, `tying` |
-| `forward` | `stages`, `candidates` |
+| `forward` | `stages`, `next_tokens` |
 | `check`, `list`, `list --hardware`, `list --families` | `checks`, `presets`, `hardware`, `families` |
 | `show --origin` | `origins` |
 

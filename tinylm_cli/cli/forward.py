@@ -79,7 +79,7 @@ def forward(
     if meta:
         module_bytes(loaded.config)  # names the larger cost
         require_short_meta_pass(loaded.config)
-    decodes = random is None and not meta  # the candidates for the next token
+    decodes = random is None and not meta  # for the text of the next tokens
     required = text is not None
     tokenizer = tokenizer_of(loaded.config, model.config, weights, required=required) if decodes or required else None
     batch_size, seq_len, ids = _input(loaded.config, tokens, text, random, tokenizer)

@@ -309,7 +309,7 @@ def test_many_unknown_keys(changed: Change) -> None:
     *compared, last = raised.value.diagnostics
     assert [each.help for each in compared] == ["did you mean num_hidden_layers?"] * 20
     assert last.help == (
-        "llama has no such key in transformers 5.24; to import the model without it, remove it from a copy of the file"
+        'llama has no such key in transformers 5.24; ignore=["num_hidden_layer20"] reads the file without it'
     )
 
 
@@ -382,9 +382,39 @@ def test_override_of_a_wrong_value(changed: Change) -> None:
     assert errors_of(changed("opt", enable_bias=3), "attention.bias=true")[0][0] == "wrong-type"
 
 
-def test_alias_that_contradicts(changed: Change) -> None:
-    assert errors_of(changed("gpt2", hidden_size=8))[0] == ("contradiction", '"hidden_size": 8')
+def _read_by_transformers(model_type: str, keys: dict[str, int], name: str) -> Any:
+    transformers = pytest.importorskip("transformers")
+    return getattr(transformers.AutoConfig.for_model(model_type, **keys), name)
+
+
+@pytest.mark.parametrize(
+    ("sample", "name", "alias", "field"),
+    [
+        ("gpt2", "n_embd", "hidden_size", "d_model"),
+        ("gpt2", "n_layer", "num_hidden_layers", "n_layers"),
+        ("falcon", "hidden_size", "n_embed", "d_model"),
+        ("bloom", "hidden_size", "n_embed", "d_model"),
+        ("mixtral", "num_local_experts", "num_experts", "feed_forward.n_experts"),
+        ("granitemoe", "num_local_experts", "num_experts", "feed_forward.n_experts"),
+        ("dbrx", "max_position_embeddings", "max_seq_len", "max_len"),
+    ],
+)
+def test_two_names_of_a_key(sample: str, name: str, alias: str, field: str, changed: Change) -> None:
+    """Of two names with different values, the one counts that transformers reads, in either order."""
+    body = json.loads((CONFIGS / f"{sample}.json").read_text(encoding="utf-8"))
+    values = {name: 1536, alias: 768} if field == "d_model" else {name: 24, alias: 12}
+    for keys in (values, dict(reversed(values.items()))):
+        read = _read_by_transformers(body["model_type"], keys, name)
+        sizes = {"num_attention_heads": 12, "num_kv_heads": 12} if sample == "falcon" else {}
+        heads = {"n_head": 12} if sample == "bloom" else {}
+        path = changed(sample, **{name: ..., **sizes, **heads, **keys})
+        assert flat(path)[field] == read
+        assert {name, alias} & set(import_config(path).ignored)
+
+
+def test_two_names_with_one_value(changed: Change) -> None:
     assert flat(changed("gpt2", hidden_size=768))["d_model"] == 768
+    assert not {"hidden_size", "n_embd"} & set(import_config(changed("gpt2", hidden_size=768)).ignored)
 
 
 KEYS = sorted(

@@ -61,7 +61,7 @@ def test_place_of_original_length(outside: int | None, inside: int | None, chang
             "missing-key",
         ),
         ({"rope_type": "longrope", "short_factor": [1.0] * 64}, "rope_scaling.long_factor", "missing-key"),
-        ({"rope_type": "linear", "factor": 2.0, "extra": 1}, "rope_scaling.extra", "unknown-setting"),
+        ({"rope_type": "linear", "factor": 2.0, "facto": 1}, "rope_scaling.facto", "unknown-setting"),
         ({"rope_type": "mrope", "factor": 2.0}, "rope_scaling.rope_type", "unsupported-setting"),
         ({"rope_type": "linear", "factor": 0}, "rope_scaling.factor", "out-of-range"),
         ({"rope_type": "linear", "factor": 0.5}, "rope_scaling.factor", "out-of-range"),

@@ -54,6 +54,7 @@ class LoadedConfig(NamedTuple):
         origins: The place of each dotted field in its source, including fields of layer kinds; None for a default.
         left_out: A sentence about the parts of a multimodal model that the config leaves out; empty if there are none.
         other_params: Parameters of those parts, by name, if they are counted.
+        ignored_keys: Keys of a Hugging Face config that are left out, each with the reason, of ``interop.key_effects``.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LoadedConfig(NamedTuple):
     origins: dict[str, Span | None]
     left_out: str = ""
     other_params: Mapping[str, int] = MappingProxyType({})
+    ignored_keys: Mapping[str, str] = MappingProxyType({})
 
 
 def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:

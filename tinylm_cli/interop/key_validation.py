@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -15,15 +15,37 @@ from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
-from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
-from tinylm_cli.interop.translation import Translation
-from tinylm_cli.wording import map_text
+from tinylm_cli.interop.inert_keys import INERT, is_inert, restates
+from tinylm_cli.interop.shared_keys import UNSUPPORTED, Keys, filled_fields
+from tinylm_cli.interop.translation import Translation, UnknownKey
+from tinylm_cli.wording import Setting, Text, map_text
 
 EXPORTED_BY = "_exported_by"
 """A key of the config.json files that tinylm writes."""
 
+_SUPERSEDED = {
+    "attention_head_dim": "hunyuan_v1_moe nemotron_h",
+    "embedding_dim": "xlstm",
+    "expert_ffn_hidden_size": "longcat_flash",
+    "ffn_hidden_size": "longcat_flash",
+    "layer_types": "nemotron_h zamba zamba2",
+    "layers_block_type": "granitemoehybrid",
+    "max_seq_len": "dbrx",
+    "moe_topk": "longcat_flash",
+    "num_blocks": "xlstm",
+    "num_experts": "axk2 granitemoe granitemoehybrid granitemoeshared granitemoe_swa",
+    "num_local_experts": "flint lfm2_moe qwen2_moe qwen3_next",
+    "pad_token_id": "xglm",
+    "sliding_window_size": "gemma2 vaultgemma",
+}
+SUPERSEDED = {f"{family}.{key}" for key, families in _SUPERSEDED.items() for family in families.split()}
+"""Alternative names of keys, by family, that transformers 5.24 reads only without the key's own name, if at all.
+
+Of all others, it reads the alternative: ``attribute_map`` sets the same attribute a second time.
+"""
+
 _MAX_SUGGESTIONS = 20
-_REMOVE = "to import the model without it, remove it from a copy of the file"
+_SWITCHES = ("use_", "enable_", "has_", "is_", "with_")
 _SIMILARITY = 0.85  # of a suggestion; higher than for tinylm's own keys, since many Hugging Face keys share a suffix
 
 
@@ -51,7 +73,7 @@ def _language_model(root: Node, family: Family, to: Translation) -> Node:
     """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` takes precedence."""
     outer, name = dict(root.entries or {}), family.keys.language_model_key
     tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
-    _classify(outer, HARMLESS.union(family.keys.ignored_outer_keys), {name}, "", family, to)
+    _classify(outer, family.keys.ignored_outer_keys, {name}, "", to)
     entries = dict(inner.value.entries or {}) if inner is not None else {}
     if inner is not None and inner.value.entries is None and inner.value.plain() is not None:
         _report_not_an_object(name, inner.value, to)
@@ -64,44 +86,78 @@ def _language_model(root: Node, family: Family, to: Translation) -> Node:
 def _rename_keys(node: Node, family: Family, to: Translation) -> None:
     """Set ``to.node`` to the object with each key spelled as in the schema, without keys outside the schema."""
     written = node.entries or {}
-    harmless = HARMLESS.union(family.keys.ignored, () if to.prefix else family.keys.ignored_outer_keys)
+    harmless = {*family.keys.ignored, *(() if to.prefix else family.keys.ignored_outer_keys)}
     entries: dict[str, Entry] = {}
     others: dict[str, Entry] = {}
     for key, entry in written.items():
         name = family.keys.aliases.get(key, key)
         if name not in family.keys.model_fields:
             others[key] = entry
-        elif name == key or name not in written:
+        elif name == key:
+            entries.setdefault(name, entry)
+        elif name not in written or _replaces(key, entry, family):
             entries[name] = entry
-            if name != key:
-                to.displayed[name] = f"{to.prefix}{key}"
-        elif entry.value.plain() != written[name].value.plain():
-            shown = f"{to.prefix}{key}"
-            message = f"{shown} and {to.prefix}{name} are names of the same setting, but their values differ"
-            to.report("contradiction", shown, message, entry.key_span, "remove one of them")
-    _classify(others, harmless, {*family.keys.model_fields, *family.keys.aliases}, to.prefix, family, to)
+            to.displayed[name] = f"{to.prefix}{key}"
+    to.ignored += [key for key in written if key not in others and _differs(key, written, entries, family)]
+    _classify(others, harmless, {*family.keys.model_fields, *family.keys.aliases}, to.prefix, to)
     to.node = Node(node.span, entries=entries)
 
 
+def _replaces(alias: str, entry: Entry, family: Family) -> bool:
+    """Return whether transformers reads an alternative name of a key that has its own name, too."""
+    return entry.value.plain() is not None and f"{family.model_type}.{alias}" not in SUPERSEDED
+
+
+def _differs(key: str, written: Mapping[str, Entry], read: Mapping[str, Entry], family: Family) -> bool:
+    """Return whether another name of the same key is read, with another value."""
+    entry = read[family.keys.aliases.get(key, key)]
+    return entry is not written[key] and entry.value.plain() != written[key].value.plain()
+
+
 def _classify(
-    entries: Mapping[str, Entry],
-    harmless: frozenset[str],
-    known: set[str],
-    prefix: str,
-    family: Family,
-    to: Translation,
+    entries: Mapping[str, Entry], harmless: Collection[str], known: set[str], prefix: str, to: Translation
 ) -> None:
-    """Record keys outside the schema: as ignored if they have no effect, otherwise as errors."""
+    """Record keys outside the schema: as ignored if they have no effect, otherwise as unknown.
+
+    Args:
+        entries: The keys.
+        harmless: Keys without effect in this family.
+        known: The family's keys, which a similar name may misspell.
+        prefix: Text before each key in messages.
+        to: The translation.
+    """
     n_unknown = 0
     for key, entry in entries.items():
         is_null = entry.value.plain() is None and not entry.value.reported
-        if key in harmless or key.startswith("_") or is_null:
+        if key in harmless or key in INERT or is_null or key.startswith("_"):
             to.ignored += [key] if key not in ("model_type", EXPORTED_BY) else []
             continue
         n_unknown += 1
-        meant = suggest(key, known, _SIMILARITY) if n_unknown <= _MAX_SUGGESTIONS else None
-        not_in_family = f"{family.model_type} has no such key in transformers 5.24; {_REMOVE}"
-        _report_unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else not_in_family, to)
+        meant = _misspelled(key, known) if n_unknown <= _MAX_SUGGESTIONS else None
+        if meant is None and is_inert(key, entry.value.plain()):
+            to.ignored.append(key)
+        else:
+            to.unknown.append(UnknownKey(f"{prefix}{key}", entry, meant))
+
+
+def _misspelled(key: str, known: Collection[str]) -> str | None:
+    """Return the known key that ``key`` misspells, if any; ``use_sliding_window`` is not ``sliding_window``."""
+    prefix = next((each for each in _SWITCHES if key.startswith(each)), "")
+    return suggest(key, [each for each in known if each.startswith(prefix)], _SIMILARITY)
+
+
+def report_unknown(family: Family, to: Translation) -> None:
+    """Report each unknown key, unless it states what the translated model has anyway."""
+    for path, entry, meant in to.unknown:
+        key = path.rpartition(".")[2]
+        if restates(key, entry.value.plain(), to):
+            to.ignored.append(path)
+            continue
+        ignore = Text("; ", Setting("ignore", (path,)), " reads the file without it")
+        reason = f"did you mean {meant}?" if meant else f"{family.model_type} has no such key in transformers 5.24"
+        help_ = reason if meant else Text(reason, ignore)
+        message = f"unknown key {quote(path)}, which may change the model"
+        to.report("unknown-setting", path, message, entry.key_span, help_)
 
 
 def _validate(family: Family, to: Translation, overridden: Collection[str]) -> None:
@@ -130,10 +186,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
             _repair(plain, path, field.example if field is not None else None)
             continue
         if kind == "extra_forbidden" and entry is not None:
-            if path[-1] in HARMLESS or path[-1].startswith("_"):
-                to.ignored.append(to.display(name))
-            elif entry.value.plain() is not None or entry.value.reported:
-                _report_unknown(to.display(name), entry, f"its effect on the model is unknown; {_REMOVE}", to)
+            _classify_inner(path, entry, keys, to)
         elif kind == UNSUPPORTED:
             reason = detail["ctx"]
             to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))
@@ -154,8 +207,18 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
     to.values = keys.model_validate(plain)
 
 
-def _report_unknown(name: str, entry: Entry, help_: str, to: Translation) -> None:
-    to.report("unknown-setting", name, f"unknown key {quote(name)}, which may change the model", entry.key_span, help_)
+def _classify_inner(path: list[str], entry: Entry, keys: type[Keys], to: Translation) -> None:
+    """Record a key outside the schema of a block as ignored or unknown; transformers reads no other key about RoPE."""
+    shown = to.display(".".join(path))
+    inner = keys.model_fields[path[0]].annotation
+    known = {name for each in get_args(inner) or (inner,) for name in getattr(each, "model_fields", ())}
+    meant = _misspelled(path[-1], known)
+    is_null = entry.value.plain() is None and not entry.value.reported
+    about_rope = path[0] in ("rope_scaling", "rope_parameters") and meant is None
+    if is_null or about_rope or (meant is None and is_inert(path[-1], entry.value.plain())):
+        to.ignored.append(shown)
+    else:
+        to.unknown.append(UnknownKey(shown, entry, meant))
 
 
 def _report_not_an_object(name: str, node: Node, to: Translation) -> None:

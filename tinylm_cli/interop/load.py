@@ -13,10 +13,16 @@ from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
 from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop import CONFIG_FILE, FAMILY_KEYS
+from tinylm_cli.interop.key_effects import NO_EFFECT_HERE, REQUESTED, KeyPolicy, left_out_here, without_keys
 from tinylm_cli.wording import SET
 
 if TYPE_CHECKING:
+    from tinylm_cli.config.yaml_nodes import Node
     from tinylm_cli.interop.families import Family
+    from tinylm_cli.interop.to_tinylm import Mapped
+
+READ_ALL = KeyPolicy()
+"""The policy by which every key that is not understood is an error."""
 
 SAVED_CONFIG = "config.yaml"
 """Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
@@ -38,6 +44,7 @@ class ConfigText(NamedTuple):
     as_json: bool  # Whether the file name suggests a Hugging Face config.
     # The model's name if its config has none: the name of a folder written by tinylm, or empty to use the file's name.
     name: str = ""
+    policy: KeyPolicy = READ_ALL  # Which keys of a Hugging Face config to leave out.
 
 
 class ImportedConfig(NamedTuple):
@@ -53,18 +60,23 @@ class ImportedConfig(NamedTuple):
     unread_mtp_layers: int  # Multi-token prediction modules that the file names, which are not read.
 
 
-def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
+def load_config(reference: str, overrides: Sequence[str] = (), policy: KeyPolicy = READ_ALL) -> LoadedConfig:
     """Load a tinylm config, a Hugging Face config.json, or a folder that holds either, as ``build --save`` writes it.
 
     A config with ``d_model`` is a tinylm config. Without it, a ``*.json`` file or a config with ``model_type`` is a
     Hugging Face config.
+
+    Args:
+        reference: Its name or path.
+        overrides: Each ``key=value``.
+        policy: Which keys of a Hugging Face config to leave out.
 
     Raises:
         ConfigError: If the config or an override is invalid; holds every error found.
         InputError: If no such config exists, or it cannot be read.
         UsageError: If an override is not ``key=value``.
     """
-    return parse_config_text(read_config_text(reference), overrides)
+    return parse_config_text(read_config_text(reference)._replace(policy=policy), overrides)
 
 
 def read_config_text(reference: str) -> ConfigText:
@@ -93,12 +105,12 @@ def read_config_text(reference: str) -> ConfigText:
 def parse_config_text(text: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Parse and validate the text of a config; see ``load_config``."""
     if _is_hugging_face(text.source, expected=text.as_json):
-        return _import(text.source, overrides).loaded
+        return _import(text.source, overrides, text.policy).loaded
     loaded = parse_config(text.source, overrides)
     return loaded._replace(name=text.name) if text.name and loaded.config.name is None else loaded
 
 
-def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConfig:
+def import_config(reference: str, overrides: Sequence[str] = (), policy: KeyPolicy = READ_ALL) -> ImportedConfig:
     """Load a Hugging Face config; see ``load_config``.
 
     Raises:
@@ -108,11 +120,11 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
         raise InputError(f"'{reference}' has no {CONFIG_FILE}", help="name the folder of a Hugging Face model")
     if reference and not {"/", ":", "\0"} & set(reference) and not names_config(reference):
         raise InputError(f"no such file or folder: {reference}", help=f"name a {CONFIG_FILE}, or its folder")
-    source, as_json, _ = read_config_text(reference)
+    source, as_json, *_ = read_config_text(reference)
     if not _is_hugging_face(source, expected=as_json):
         parse_config(source, overrides)
         raise InputError(f"{source.name} is already a tinylm config", help="pass it to any command as CONFIG")
-    return _import(source, overrides)
+    return _import(source, overrides, policy)
 
 
 def names_config(word: str) -> bool:
@@ -153,9 +165,9 @@ def _is_hugging_face(source: Source, *, expected: bool) -> bool:
     return is_hugging_face(source, expected=expected)
 
 
-def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
+def _import(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> ImportedConfig:
     from tinylm_cli.interop.config_json import read_json
-    from tinylm_cli.interop.to_tinylm import map_config, not_an_object
+    from tinylm_cli.interop.to_tinylm import not_an_object
     from tinylm_cli.interop.vision import vision_params
 
     document = read_json(source)
@@ -163,13 +175,14 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     if root is None or root.entries is None:
         raise config_error([*document.diagnostics, not_an_object(root, source)])
     overridden = {override.partition("=")[0].strip() for override in overrides}
-    mapped = map_config(root, source.name, overridden)
+    root, mapped, ignored = _without_left_out_keys(root, source.name, overridden, policy)
     errors = document.diagnostics + mapped.errors
     if mapped.family is None:
         raise config_error(errors)
     try:
         loaded = resolve_config(mapped.root, _model_name(source.path), source.name, [*errors], overrides, mapped.keys)
     except ConfigError as error:
+        assert root.entries is not None
         implied = root.entries["model_type"].value.span
         raise config_error(
             # errors in fields that the family implies follow from an invalid key
@@ -177,11 +190,27 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
         ) from error
     counted = vision_params(mapped.family.model_type, root.plain(), loaded.config.d_model)
     others = {} if counted is None else {"vision_encoder": counted.encoder, "projector": counted.projector}
-    loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others)
+    loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others, ignored_keys=ignored)
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
     n_modules = unread_mtp_layers(root.plain())
     return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed, n_modules)
+
+
+def _without_left_out_keys(
+    root: Node, name: str, overridden: set[str], policy: KeyPolicy
+) -> tuple[Node, Mapped, dict[str, str]]:
+    """Return an object without the keys that the policy leaves out, its translation, and those keys with the reason."""
+    from tinylm_cli.interop.to_tinylm import map_config
+
+    root, found = without_keys(root, policy.ignored)
+    ignored = dict.fromkeys(found, REQUESTED)
+    mapped = map_config(root, name, overridden)
+    while keys := left_out_here(mapped.errors, root, policy.reported):  # with the family's default in their place
+        root, found = without_keys(root, keys)
+        ignored |= dict.fromkeys(found, NO_EFFECT_HERE)
+        mapped = map_config(root, name, overridden)
+    return root, mapped, ignored
 
 
 MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_layers", "mtp_num_hidden_layers")

@@ -116,7 +116,7 @@ class Keys(KeyBlock):
     constants: ClassVar[Mapping[str, Any]]  # tinylm fields with the same value in every model, unless a key sets them.
     tensor_names: ClassVar[TensorNames]  # Its tensor names.
     aliases: ClassVar[Mapping[str, str]] = {}  # Alternative names of keys.
-    ignored: ClassVar[Collection[str]] = ()  # Keys without effect on the model, in addition to ``HARMLESS``.
+    ignored: ClassVar[Collection[str]] = ()  # Keys without effect on the model, besides ``inert_keys.INERT``.
     # Key of the object that holds the language model's keys in a multimodal config; else empty. tinylm does not
     # export multimodal configs.
     language_model_key: ClassVar[str] = ""
@@ -219,29 +219,6 @@ class LlamaLikeKeys(Keys):
     hidden_act: Activation = "silu"
     max_position_embeddings: MaxLen = 2048
     tie_word_embeddings: TieWeights = False
-
-
-_HARMLESS = """
-model_type architectures auto_map transformers_version torch_dtype dtype use_cache initializer_range init_std
-name_or_path tokenizer_class vocab_file quantization_config compression_config gradient_checkpointing
-use_flash_attn use_flash_attention attn_implementation experts_implementation attn_implementation_autoset
-bos_token_id eos_token_id pad_token_id unk_token_id sep_token_id mask_token_id decoder_start_token_id
-id2label label2id num_labels problem_type classifier_dropout token_classification_bias
-task_specific_params finetuning_task
-is_decoder return_dict output_attentions output_hidden_states torchscript use_bfloat16 tf_legacy_loss
-attention_dropout attention_dropout_prob attention_probs_dropout_prob attn_pdrop embd_pdrop embedding_dropout
-activation_dropout layerdrop
-summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
-max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
-typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
-num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
-remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens prefix
-chunk_size_feed_forward cache_implementation pretraining_tp
-output_router_logits router_aux_loss_coef unsloth_fixed unsloth_version
-"""
-
-HARMLESS = frozenset(_HARMLESS.split())
-"""Keys without effect on any model: token ids, storage, training, generation, metadata; auto_map is never run."""
 
 
 QK_NORM_PER_HEAD = "tinylm does not support query and key norms with separate weights per head"

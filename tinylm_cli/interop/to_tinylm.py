@@ -13,7 +13,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.family_lookup import find_family
 from tinylm_cli.interop.heads import read_head
-from tinylm_cli.interop.key_validation import validate_keys
+from tinylm_cli.interop.key_validation import report_unknown, validate_keys
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, filled_fields
 from tinylm_cli.interop.translation import Translation, as_tree
 
@@ -43,6 +43,7 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     to = validate_keys(root, family, source, overridden)
     _translate(family.keys, to)
     read_head(root, family, to, overridden="head.kind" in overridden)
+    report_unknown(family, to)
     _report_withheld(to, overridden)
     assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)

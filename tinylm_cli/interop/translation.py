@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe_items, find_entry
 from tinylm_cli.config.yaml_scalar import scalar
 from tinylm_cli.errors import Diagnostic, Span
+from tinylm_cli.wording import Setting, Text
+
+
+class UnknownKey(NamedTuple):
+    """A key outside the schema of its family."""
+
+    path: str  # As the file spells it.
+    entry: Entry
+    meant: str | None  # The known key that it may misspell.
 
 
 class Translation:
@@ -38,6 +47,7 @@ class Translation:
         self.withheld: dict[str, list[Diagnostic]] = {}
         # Keys without effect on the model, in file order; then those that other keys make irrelevant.
         self.ignored: list[str] = []
+        self.unknown: list[UnknownKey] = []  # Keys outside the schema, judged once all others are translated.
         self.errors: list[Diagnostic] = []  # Diagnostics so far.
 
     def is_given(self, key: str) -> bool:
@@ -93,7 +103,10 @@ class Translation:
         """Report that tinylm cannot express the value of ``key``."""
         entry = self._entry(key)
         value = _shown(entry.value) if entry is not None else "by default"
-        remedy = remedy or "to import the model without it, change it in a copy of the file"
+        if entry is not None and not remedy.endswith("?"):  # a misspelling
+            ignore = (Setting("ignore", (self.display(key),)), " reads the file without it")
+            remedy = Text(f"{remedy}; ", *ignore) if remedy else Text(*ignore)
+        remedy = remedy or "write another value"
         message = f"{self.display(key)} {value} is not supported: {why}"
         self._report_once("unsupported-setting", key, message, self.span_of(key), remedy)
 

@@ -33,23 +33,23 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 80, NOT_FOR_A_MISSPELLING),
-        (["validate", "toy.yaml"], 0, 99, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 102, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
-        (["list"], 0, 106, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
+        (["validate", "misspelled.yaml"], 1, 82, NOT_FOR_A_MISSPELLING),
+        (["validate", "toy.yaml"], 0, 101, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 104, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["list"], 0, 108, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            152,
+            154,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (
             ["import", "hub"],
             0,
-            89,
+            92,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
-        (["design", "--params", "100M"], 0, 162, ["config.fixes", "config.syntax_errors"]),
+        (["design", "--params", "100M"], 0, 164, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

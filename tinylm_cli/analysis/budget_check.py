@@ -16,7 +16,7 @@ from tinylm_cli.config.layer_kinds import valid_layer_counts
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
-from tinylm_cli.reports.validate import Assertion, FileResult
+from tinylm_cli.reports.validate import Assertion, FileResult, FileStatus
 
 LIMITS = {
     "max_params": "total_params",
@@ -61,7 +61,8 @@ def check_budget(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileRes
     measured = tuple(measure(loaded.config, condition) for condition in conditions)
     diagnostics = tuple(failures(loaded, conditions, measured))
     total = figure("total_params", loaded.config)
-    return FileResult(loaded.source, "failed" if diagnostics else "valid", total, "", "", diagnostics, measured)
+    status: FileStatus = "failed" if diagnostics else "valid"
+    return FileResult(loaded.source, status, total, "", "", diagnostics, measured, ignored_keys=loaded.ignored_keys)
 
 
 def measure(config: ModelConfig, condition: Condition) -> Assertion:

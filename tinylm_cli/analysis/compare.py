@@ -54,7 +54,10 @@ def compare(
     fields = tuple(_fields(configs))
     figures = tuple(_figures(configs, setups))
     return CompareReport(
-        models=tuple(ComparedModel(each.name, each.source, changes, each.config.max_len) for each, changes in models),
+        models=tuple(
+            ComparedModel(each.name, each.source, changes, each.config.max_len, each.ignored_keys)
+            for each, changes in models
+        ),
         equal=not fields and not figures,
         batch_size=setups.training.batch_size,
         seq_len=length,

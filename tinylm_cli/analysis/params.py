@@ -136,6 +136,7 @@ def analyze_params(
         tying=tying_savings(table, dtype),
         counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
         other_parts=tuple(OtherPart(name, params) for name, params in loaded.other_params.items()),
+        ignored_keys=loaded.ignored_keys,
     )
 
 

@@ -48,6 +48,7 @@ def sweep(
         unit=FIGURES[figure].unit,
         fields=tuple(fields),
         points=tuple(_points(load_config, fields, combinations, setups)),
+        ignored_keys=loaded.ignored_keys,
     )
 
 

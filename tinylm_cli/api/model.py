@@ -44,6 +44,7 @@ def load(
     config: str | os.PathLike[str] | Mapping[str, Any] | ModelConfig,
     *,
     set: Changes = (),  # noqa: A002 - the option's name
+    ignore: str | Iterable[str] = (),
 ) -> Model:
     """Load and validate a model config.
 
@@ -52,12 +53,15 @@ def load(
             ``REV:path`` for a file in a git revision; ``-`` for standard input; or the config itself: a dictionary with
             the keys of a YAML file or of a ``config.json``, such as the ``config`` of a design, or a ``ModelConfig``.
         set: Fields to change, as ``--set`` does.
+        ignore: Keys without which to read a Hugging Face config, as ``--ignore`` does: ``["rope_scaling.factor"]``.
 
     Raises:
         ConfigError: If the config or a change is invalid; ``diagnostics`` lists every error with its position.
         InputError: If no such config exists, or it cannot be read.
-        UsageError: If a change is not ``key=value``, or a dictionary contains other objects than a file can.
+        UsageError: If a change is not ``key=value``, a dictionary contains other objects than a file can, or the config
+            has no key to ignore.
     """
+    from tinylm_cli.interop.key_effects import KeyPolicy, require_keys
     from tinylm_cli.interop.load import parse_config_text, read_config_text
 
     if isinstance(config, str | os.PathLike):
@@ -67,7 +71,11 @@ def load(
         source_text = _as_text(config.model_dump() if isinstance(config, ModelConfig) else config)
         reference = f"<{source_text.name}>"
     changes = _changes(set)
-    return Model(parse_config_text(source_text, changes), source_text, reference, changes)
+    ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    source_text = source_text._replace(policy=KeyPolicy(ignored))
+    loaded = parse_config_text(source_text, changes)
+    require_keys(ignored, [loaded])
+    return Model(loaded, source_text, reference, changes)
 
 
 @dataclass(frozen=True, repr=False)

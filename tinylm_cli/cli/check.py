@@ -87,6 +87,7 @@ def check(
         write_stdout("\n")
     if weights is not None:
         report = replace(report, seed=None)
+    report = replace(report, ignored_keys=loaded.ignored_keys)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
     # forward shows where values go wrong, and the scores of a classifier
     following = "forward" if report.failed or not loaded.config.has_lm_head else "generate"

@@ -15,6 +15,7 @@ from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import (
     MODEL_PANEL,
     TRAINING_PANEL,
+    IgnoreOption,
     ReportOutput,
     SetOption,
     argument,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.interop.key_effects import KeyPolicy
     from tinylm_cli.render.blocks import View
     from tinylm_cli.reports.compare import ChangedReport, CompareReport
 
@@ -87,6 +89,7 @@ def compare(
     *,
     config: Annotated[str | None, config_option("Same as the first MODEL.")] = None,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     changed: ChangedOption = None,
     conditions: ConditionOptions,
     cluster: ClusterOptions,
@@ -122,16 +125,19 @@ def compare(
     if cluster.gpu is None and (cluster.gpus > 1 or conditions.train_tokens is not None):
         option = "--train-tokens" if cluster.gpus == 1 else "--gpus"
         raise UsageError(f"{option} needs a GPU", help="for example --gpu h100-sxm")
+    from tinylm_cli.interop.key_effects import Effect, KeyPolicy
+
+    policy = KeyPolicy(tuple(ignore or ()), Effect.costs)
     names = [require_nonempty(name) for name in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
     any_invalid, following = False, ""
     try:
         if changed is not None:
-            changes, view = _compare_changed(require_nonempty(changed), names, set_ or (), conditions, cluster)
+            changes, view = _compare_changed(require_nonempty(changed), names, set_ or (), policy, conditions, cluster)
             any_invalid = any(each.error for each in changes.configs)
             report = changes
         else:
-            report, view, model = _compare_named(names, set_ or (), conditions, cluster)
+            report, view, model = _compare_named(names, set_ or (), policy, conditions, cluster)
             repeated = {field.name for field in (*fields(ConditionOptions), *fields(ClusterOptions))}
             step = "estimate" if cluster.gpu is None else "estimate --gpu"
             following = next_step("compare", step, model, explicit_arguments(context, repeated))
@@ -183,30 +189,38 @@ def _setups(
 
 
 def _compare_named(
-    names: Sequence[str], overrides: Sequence[str], conditions: ConditionOptions, cluster: ClusterOptions
+    names: Sequence[str],
+    overrides: Sequence[str],
+    policy: KeyPolicy,
+    conditions: ConditionOptions,
+    cluster: ClusterOptions,
 ) -> tuple[CompareReport, Callable[..., View], str]:
     """Return the report, its view given whether it is ``full``, and the arguments that name the last model."""
     from tinylm_cli.analysis.compare import compare as compare_models
     from tinylm_cli.cli.variants import load_variants, parse_variants
+    from tinylm_cli.interop.key_effects import requested_keys, require_keys
     from tinylm_cli.render.views.compare import compare_view
 
     if not names:
         raise UsageError("nothing to compare", help="name two models: tinylm compare small medium")
     variants = parse_variants(names, overrides)
-    loaded = load_variants(variants)
+    loaded = load_variants(variants, policy)
+    require_keys(policy.ignored, loaded)
     print_left_out(loaded)
     remedy = f"add @max_len={conditions.seq_len} to the name of each such model"
     setups, accelerator = _setups(loaded, conditions, cluster, remedy)
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
-    return report, partial(compare_view, report, as_options), model_arguments(last.reference, last.all_changes)
+    model = model_arguments(last.reference, last.all_changes, ignored=requested_keys(loaded[-1]))
+    return report, partial(compare_view, report, as_options), model
 
 
 def _compare_changed(
     revision: str,
     paths: Sequence[str],
     overrides: Sequence[str],
+    policy: KeyPolicy,
     conditions: ConditionOptions,
     cluster: ClusterOptions,
 ) -> tuple[ChangedReport, Callable[..., View]]:
@@ -218,7 +232,7 @@ def _compare_changed(
 
     if overrides:
         raise UsageError("--set cannot be combined with --changed", help="remove one of them")
-    commit, changes = changed_configs(revision, paths)
+    commit, changes = changed_configs(revision, paths, policy)
     configs = []
     for file, before, after, error in changes:
         setups = accelerator = None

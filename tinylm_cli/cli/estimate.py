@@ -15,6 +15,7 @@ from tinylm_cli.cli.next_steps import design_arguments, export_arguments, is_bui
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
+    IgnoreOption,
     ReportOutput,
     SetOption,
     explicit_arguments,
@@ -77,6 +78,7 @@ def estimate(
     *,
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     purpose: Annotated[Purpose | None, option("Estimate only training or only serving.", "--for")] = None,
     full: Annotated[bool, option("Show every section.", "--full")] = False,
     section: SectionOption = None,
@@ -97,27 +99,31 @@ def estimate(
       tinylm estimate llama-3-8b --gpu h100 --gpus 64
     """
     from tinylm_cli.analysis.estimate import estimate as estimated
+    from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
     from tinylm_cli.interop.load import load_config
 
     _require_effect(to.format_, section, full=full)
     _require_purpose(explicit_options(context), purpose)
     errors = ErrorCollector()
-    loaded = errors.read(load_config, config, set_ or ())
+    policy = KeyPolicy(tuple(ignore or ()), Effect.costs)
+    loaded = errors.read(load_config, config, set_ or (), policy)
     setups = Setups(training_setup(training, cluster, loaded, errors), serving_setup(serving, training, loaded, errors))
     gpu = errors.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype)
     errors.raise_if_any()
     assert loaded is not None
+    require_keys(policy.ignored, [loaded])
     print_left_out([loaded])
     accelerator, accelerators = gpu or (None, ())
     report = estimated(
         loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops
     )
+    model = model_arguments(config, set_, ignored=[*loaded.ignored_keys])
     everything = full or by == "layer" or to.table is not None
     return CommandOutput(
         report,
         lambda: _view(report, by, to.format_, section, full=everything),
         to,
-        next_step=_next_step(context, report, loaded.config, model_arguments(config, set_)),
+        next_step=_next_step(context, report, loaded.config, model),
     )
 
 

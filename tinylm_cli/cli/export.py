@@ -50,7 +50,7 @@ def export(
     request = ModelRequest.of(model)
     loaded, directory = request.loaded, to.file
     if directory is None:
-        named = export_arguments(model_arguments(model.config, model.set_, model.weights), loaded.name)
+        named = export_arguments(model_arguments(model.config, model.set_, model.weights, model.ignore), loaded.name)
         example = f"for example tinylm export {named}" if named else "add --output DIR"
         raise UsageError("export needs a folder to write", help=example)
     require_exported(directory)
@@ -64,6 +64,7 @@ def export(
         rewritten=exported.changes,
         folder=str(directory),
         n_tensors=0,
+        ignored_keys=loaded.ignored_keys,
     )
     require_value(report, to.get)
     module = request.build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.model_options import DeviceOption, MetaOption, ModelOptions, ModelRequest
@@ -112,6 +113,7 @@ def forward(
             echo_tokens=random is None,
             decode=None if tokenizer is None else tokenizer.decode,
         )
+    report = replace(report, ignored_keys=loaded.ignored_keys)
     every = expand or to.format_ == "csv"  # CSV lists every stage, as JSON does
     following = (
         next_step("forward", "estimate", request.config_arguments())

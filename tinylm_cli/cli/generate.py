@@ -142,6 +142,7 @@ def generate(
         stopped="stop_token" if set(generated[-n_codebooks:]) == {stop_token} else "length",
         milliseconds=seconds * 1000,
         tokens_per_second=len(generated) / n_codebooks / seconds,
+        ignored_keys=loaded.ignored_keys,
     )
     return CommandOutput(
         report,

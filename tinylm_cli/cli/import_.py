@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import PageOutput, SetOption, argument, option
+from tinylm_cli.cli.options import IgnoreOption, PageOutput, SetOption, argument, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.streams import print_line, print_note
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
@@ -17,6 +17,7 @@ from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.shell_quoting import shell_quote
 
 if TYPE_CHECKING:
+    from tinylm_cli.interop.key_effects import KeyPolicy
     from tinylm_cli.interop.load import ImportedConfig
     from tinylm_cli.interop.weights.checkpoint import Checkpoint
 
@@ -26,6 +27,7 @@ def import_(
     *,
     weights: Annotated[bool, option("Also convert the weights; --output names the new folder.", "--weights")] = False,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     to: PageOutput,
 ) -> CommandOutput:
     """Convert a Hugging Face config, and optionally its weights.
@@ -43,6 +45,7 @@ def import_(
       tinylm import models/llama-3-8b --weights --output llama
     """
     from tinylm_cli.config.yaml_writer import to_short_yaml
+    from tinylm_cli.interop.key_effects import KeyPolicy, require_keys
     from tinylm_cli.interop.load import import_config
     from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view, mtp_note
     from tinylm_cli.reports.import_ import ImportReport
@@ -53,13 +56,16 @@ def import_(
         )
     if weights and path == "-":
         raise UsageError("--weights needs a folder with weights", help="name it instead of standard input")
-    imported = import_config(path, set_ or ())
+    policy = KeyPolicy(tuple(ignore or ()))
+    imported = import_config(path, set_ or (), policy)
     loaded = imported.loaded
+    require_keys(policy.ignored, [loaded])
     title = f"{loaded.name}: {imported.title}, from a Hugging Face config.json of model_type {imported.family}."
     text = to_short_yaml(loaded.config, escape_controls(title))  # a line break in a name must not end the comment
     report = ImportReport(
         loaded.name, loaded.source, imported.family, imported.ignored, imported.assumed, loaded.config.model_dump(),
         text, imported.unread_mtp_layers, str(to.file) if weights else None,
+        loaded.ignored_keys,
     )  # fmt: skip
     if weights:
         from tinylm_cli.cli.report_value import require_value
@@ -70,11 +76,11 @@ def import_(
         for note in filter(None, notes):
             print_note(note)
     if not weights:
-        model = model_arguments(path, set_) if to.file is None else model_arguments(str(to.file), None)
+        model = model_arguments(path, set_, ignored=ignore) if to.file is None else model_arguments(str(to.file), None)
         following = next_step("import", "params CONFIG", model)
         return CommandOutput(report, lambda: import_view(report), to, document=text, next_step=following)
     assert to.file is not None
-    checkpoint = _convert(imported, path, to.file, text, set_ or (), force=to.force)
+    checkpoint = _convert(imported, path, to.file, text, set_ or (), policy, force=to.force)
     if checkpoint.skipped:
         parts = sorted({name.removeprefix("model.").partition(".")[0] for name in checkpoint.skipped})
         count = counted(len(checkpoint.skipped), "tensor")
@@ -86,7 +92,14 @@ def import_(
 
 
 def _convert(
-    imported: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
+    imported: ImportedConfig,
+    path: str,
+    output: Path,
+    text: str,
+    overrides: Sequence[str],
+    policy: KeyPolicy,
+    *,
+    force: bool,
 ) -> Checkpoint:
     """Convert the weights in the folder of a config.json."""
     from tinylm_cli.atomic_write import require_free_folder
@@ -105,7 +118,7 @@ def _convert(
                 imported.loaded.config, imported.family, folder, output, config_text=text, overwrite=force
             )
         except WeightsError as error:
-            if not overrides or not _weights_match(path, folder):
+            if not overrides or not _weights_match(path, folder, policy):
                 raise
             options = " ".join(f"--set {shell_quote(override)}" for override in overrides)
             raise WeightsError(
@@ -113,13 +126,13 @@ def _convert(
             ) from error
 
 
-def _weights_match(path: str, folder: Path) -> bool:
+def _weights_match(path: str, folder: Path, policy: KeyPolicy) -> bool:
     """Return whether the weights match the config.json without overrides."""
     from tinylm_cli.interop.load import import_config
     from tinylm_cli.interop.weights.checkpoint import Checkpoint
 
     try:
-        imported = import_config(path)
+        imported = import_config(path, policy=policy)
         Checkpoint(imported.loaded.config, imported.family, folder)
     except (ConfigError, WeightsError):
         return False

@@ -13,6 +13,7 @@ from tinylm_cli.cli.options import (
     CONFIG_HELP,
     DEFAULT_CONFIG,
     MODEL_PANEL,
+    IgnoreOption,
     SetOption,
     config_option,
     option,
@@ -71,6 +72,7 @@ class ModelOptions(Record):
 
     config: ModelConfigOption = None
     set_: SetOption = None
+    ignore: IgnoreOption = None
     weights: WeightsOption = None
     dtype: DTypeOption = None
     seed: SeedOption = 0
@@ -94,7 +96,8 @@ class ModelRequest(Record):
     @classmethod
     def of(cls, options: ModelOptions, device: str = "cpu", meta: bool | None = None) -> ModelRequest:
         """Load the config; raises as :func:`requested_config`, and UsageError for options that cannot be combined."""
-        request = cls(options, requested_config(options.config, options.set_ or (), options.weights), device, meta)
+        loaded = requested_config(options.config, options.set_ or (), options.weights, options.ignore or ())
+        request = cls(options, loaded, device, meta)
         if meta and options.weights is not None:
             raise UsageError("--meta loads no weights, so --weights has no effect", help="remove one of them")
         return request
@@ -116,11 +119,11 @@ class ModelRequest(Record):
         values = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
         changed = [(name, str(value)) for name, value, default in values if value != default]
         build = shell_join([argument for option in changed for argument in option])
-        return model_arguments(options.config, options.set_, self.weights), build
+        return model_arguments(options.config, options.set_, self.weights, options.ignore), build
 
     def config_arguments(self) -> str:
         """Return the arguments that name the same config in a command that builds no model."""
-        return config_arguments(self.options.config, self.options.set_, self.weights)
+        return config_arguments(self.options.config, self.options.set_, self.weights, self.options.ignore)
 
     def torch_device(self) -> torch.device:
         """Return the device, after allocating a tensor on it.

@@ -8,7 +8,17 @@ from typing import Annotated
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.command import FORMAT_OF_SUFFIX, YAML
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import DEFAULT_CONFIG, STDOUT, ConfigOption, ForceOption, OutputOption, SetOption, argument
+from tinylm_cli.cli.options import (
+    DEFAULT_CONFIG,
+    STDOUT,
+    ConfigOption,
+    ForceOption,
+    IgnoreOption,
+    OutputOption,
+    SetOption,
+    argument,
+)
+from tinylm_cli.cli.output import print_ignored_keys
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.streams import print_line, write_stdout
 from tinylm_cli.cli.wording import as_options
@@ -23,6 +33,7 @@ def new(
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -38,11 +49,14 @@ def new(
       tinylm new -o configs/mine.yaml
     """
     from tinylm_cli.config.yaml_writer import to_commented_yaml
+    from tinylm_cli.interop.key_effects import KeyPolicy, require_keys
     from tinylm_cli.interop.load import load_config
 
     path = _path(name, output)
-    loaded = load_config(config, set_ or ())
+    loaded = load_config(config, set_ or (), KeyPolicy(tuple(ignore or ())))
+    require_keys(ignore or (), [loaded])
     print_left_out([loaded])
+    print_ignored_keys(loaded)
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)
     named = name if output is not None and name is not None else "config" if path == STDOUT else path.stem

@@ -85,7 +85,12 @@ def training_script() -> str:
     return str(next(path for path in found if path.is_file()))
 
 
-def model_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+def model_arguments(
+    config: str | None,
+    overrides: Sequence[str] | None,
+    weights: Path | None = None,
+    ignored: Sequence[str] | None = None,
+) -> str:
     """Return the arguments that name the same model in another command; empty for standard input."""
     if config == "-":
         return ""
@@ -94,16 +99,22 @@ def model_arguments(config: str | None, overrides: Sequence[str] | None, weights
     named = () if config is None else ("--config", config) if config.startswith("-") else (config,)
     loaded = () if weights is None else ("--weights", str(weights))
     changes = [argument for override in overrides or () for argument in ("--set", override)]
-    return shell_join([*named, *loaded, *changes])
+    left_out = [argument for key in ignored or () for argument in ("--ignore", key)]
+    return shell_join([*named, *loaded, *changes, *left_out])
 
 
-def config_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+def config_arguments(
+    config: str | None,
+    overrides: Sequence[str] | None,
+    weights: Path | None = None,
+    ignored: Sequence[str] | None = None,
+) -> str:
     """Return the arguments that name the same config in a command without ``--weights``."""
     if config is None and weights is not None:
         config = str(weights)
         if config in shipped():  # alone, it would name the built-in config
             config = f"./{config}"
-    return model_arguments(config, overrides)
+    return model_arguments(config, overrides, ignored=ignored)
 
 
 def is_built_quickly(config: ModelConfig) -> bool:

@@ -234,6 +234,13 @@ SetOption = Annotated[
         "--set", panel=MODEL_PANEL, metavar="KEY=VALUE", complete=complete_set,
     ),
 ]  # fmt: skip
+IgnoreOption = Annotated[
+    list[str] | None,
+    option(
+        "Read a Hugging Face config.json without this key, e.g. rope_scaling.factor; may be repeated.",
+        "--ignore", panel=MODEL_PANEL, metavar="KEY",
+    ),
+]  # fmt: skip
 FORMAT_HELP = "Report format.  [default: from the suffix of --output, else text]"
 FormatOption = Annotated[Format, option(FORMAT_HELP, "--format", "-f", show_default=False)]
 PageFormatOption = Annotated[PageFormat, option(FORMAT_HELP, "--format", "-f", show_default=False)]

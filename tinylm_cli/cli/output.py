@@ -53,9 +53,19 @@ def write_output(outcome: CommandOutput) -> ExitCode:
         print_line(f"wrote {to.file}" + (f": {outcome.description}" if outcome.description else ""))
     else:
         write_stdout(text, commands=to.format_ == "github")
+    if outcome.document is not None and to.format_ == "text":  # which has no view
+        print_ignored_keys(outcome.report)
     if outcome.next_step and to.format_ == "text":
         print_line(f"next: {outcome.next_step}")
     return outcome.exit_code
+
+
+def print_ignored_keys(report: object) -> None:
+    """State on standard error which keys of a Hugging Face config are left out of a report, or of a loaded config."""
+    from tinylm_cli.render.views.ignored_keys import ignored_key_notes
+
+    for note in ignored_key_notes(report):
+        print_note(note.text)
 
 
 def _text(outcome: CommandOutput) -> str:
@@ -70,7 +80,9 @@ def _text(outcome: CommandOutput) -> str:
         return to_json(outcome.report)
     if outcome.document is not None and to.format_ not in ("markdown", "csv", "latex"):
         return outcome.document
-    view = outcome.view()
+    from tinylm_cli.render.views.ignored_keys import with_ignored_keys
+
+    view = with_ignored_keys(outcome.view(), outcome.report)
     return _render(view if to.table is None else _select_table(view, to.table), to)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_step
-from tinylm_cli.cli.options import CONFIG_HELP, ReportOutput, SetOption, config_option, option
+from tinylm_cli.cli.options import CONFIG_HELP, IgnoreOption, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.wording import as_options
@@ -29,6 +29,7 @@ def params(
     *,
     config: PresetsOrConfig = None,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     by: Annotated[By, option("Granularity of the breakdown of one model.")] = "component",
     expand: Annotated[
         bool, option("List repeated layers one by one, by layer or by tensor, in at most 50,000 rows.", "--expand")
@@ -57,17 +58,22 @@ def params(
     if config is None and (explain or breakdown or convention is not None):
         option = "--explain" if explain else breakdown or f"--convention {convention}"
         raise UsageError(f"{option} needs one model", help=f"for example tinylm params small {option}")
+    if config is None and ignore:
+        raise UsageError("--ignore needs the config.json of a model", help="name the file, or its folder")
     if explain and breakdown:
         raise UsageError(f"--explain cannot be combined with {breakdown}", help="remove one of them")
     if expand and by == "component":
         raise UsageError("--expand has no effect on components", help="add --by layer or --by tensor")
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
+    from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.params import params_view
     from tinylm_cli.reports.params import ParamsReport
 
-    loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
+    policy = KeyPolicy(tuple(ignore or ()), Effect.tensors)
+    loaded = [load_config(config, set_ or (), policy)] if config is not None else load_presets(set_ or ())
+    require_keys(policy.ignored, loaded)
     print_left_out(each for each in loaded if not each.other_params)  # which the report counts
     if explain:
         from tinylm_cli.analysis.param_formulas import explain_params
@@ -88,10 +94,12 @@ def _next_step(model: ModelParams, loaded: LoadedConfig, config: str | None, ove
     """Return the next command: the first change that reaches the nominal size, if any is listed."""
     if config is None:
         return next_step("params", "params CONFIG", "small")
+    ignored = [*loaded.ignored_keys]
     if model.explanation is None or not model.explanation.nominal_changes:
         meta = "" if is_built_quickly(loaded.config) else "--meta"
-        return next_step("params CONFIG", "build", model_arguments(config, overrides), meta)
+        return next_step("params CONFIG", "build", model_arguments(config, overrides, ignored=ignored), meta)
     change = model.explanation.nominal_changes[0].values
     kept = [override for override in overrides if override.partition("=")[0].strip() not in change]
     changed = [f"{field}={value}" for field, value in change.items()]
-    return next_step("params --explain", "params CONFIG", model_arguments(config, [*kept, *changed]))
+    arguments = model_arguments(config, [*kept, *changed], ignored=ignored)
+    return next_step("params --explain", "params CONFIG", arguments)

@@ -15,6 +15,7 @@ from tinylm_cli.shell_quoting import shell_quote
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.schema import ModelConfig
+    from tinylm_cli.interop.key_effects import KeyPolicy
 
 SAVED_FOLDER = "name a folder that build --save wrote, or a Hugging Face folder"
 
@@ -25,38 +26,50 @@ def print_left_out(configs: Iterable[LoadedConfig]) -> None:
         print_note(note)
 
 
-def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
+def requested_config(
+    config: str | None, overrides: Sequence[str], weights: Path | None, ignored: Sequence[str] = ()
+) -> LoadedConfig:
     """Load the named config, else the config saved with the weights, else the default.
 
     States on standard error which parts of a multimodal model are left out.
 
+    Args:
+        config: Its name or path.
+        overrides: Each ``key=value``.
+        weights: The folder of the weights.
+        ignored: Keys of a Hugging Face config to leave out.
+
     Raises:
         InputError: If ``weights`` is not a folder, or contains no config and none is named.
         ConfigError: If the config is invalid.
-        UsageError: If an override is not ``key=value``, or the weights belong to another config.
+        UsageError: If an override is not ``key=value``, the weights belong to another config, or the config has no key
+            to leave out.
     """
-    loaded = _requested(config, overrides, weights)
+    from tinylm_cli.interop.key_effects import KeyPolicy, require_keys
+
+    loaded = _requested(config, overrides, weights, KeyPolicy(tuple(ignored)))
+    require_keys(ignored, [loaded])
     print_left_out([loaded])
     return loaded
 
 
-def _requested(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
+def _requested(config: str | None, overrides: Sequence[str], weights: Path | None, policy: KeyPolicy) -> LoadedConfig:
     from tinylm_cli.interop.load import load_config, saved_config
 
     if weights is None:
-        return load_config(DEFAULT_CONFIG if config is None else config, overrides)
-    _require_folder(weights, model_arguments(config, overrides))
+        return load_config(DEFAULT_CONFIG if config is None else config, overrides, policy)
+    _require_folder(weights, model_arguments(config, overrides, ignored=policy.ignored))
     saved = saved_config(weights)
     if saved is None:
         if config is None:
             message = f"{weights} contains neither config.yaml nor config.json"
             raise InputError(message, help=f"{SAVED_FOLDER}, or name a config")
-        return load_config(config, overrides)  # loading compares shapes only
-    kept = load_config(saved)
+        return load_config(config, overrides, policy)  # loading compares shapes only
+    kept = load_config(saved, policy=policy)
     if config is None and not overrides:
         loaded = kept
     else:
-        loaded = load_config(saved if config is None else config, overrides)
+        loaded = load_config(saved if config is None else config, overrides, policy)
         differences = list(_differences(loaded.config, kept.config))
         if differences:
             given = (("the config", config is not None), ("--set of these fields", bool(overrides)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, IgnoreOption, ReportOutput, SetOption, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.wording import worded
@@ -16,6 +16,7 @@ def show(
     *,
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     origin: Annotated[
         bool, option("Show where each value is set: file and line, --set, or default.", "--origin")
     ] = False,
@@ -33,6 +34,7 @@ def show(
       tinylm show --set norm.kind=rmsnorm --output mine.yaml
     """
     from tinylm_cli.config.yaml_writer import effective_blocks, shown_leaves, to_yaml
+    from tinylm_cli.interop.key_effects import KeyPolicy, require_keys
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.show import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
@@ -41,7 +43,8 @@ def show(
         raise UsageError(
             f"--format {to.format_} needs a table, but show prints a config", help="add --origin for a table"
         )
-    loaded = load_config(config, set_ or ())
+    loaded = load_config(config, set_ or (), KeyPolicy(tuple(ignore or ())))
+    require_keys(ignore or (), [loaded])
     print_left_out([loaded])
     origins = tuple(
         Origin(
@@ -53,9 +56,13 @@ def show(
         )
         for name, value in shown_leaves(loaded.config)
     )
-    report = ShowReport(loaded.name, loaded.source, effective_blocks(loaded.config), worded(origins))
+    report = ShowReport(
+        loaded.name, loaded.source, effective_blocks(loaded.config), worded(origins), loaded.ignored_keys
+    )
     text = to_yaml(loaded.config)
-    named = model_arguments(str(to.file), None) if to.file and not origin else model_arguments(config, set_)
+    named = (
+        model_arguments(str(to.file), None) if to.file and not origin else model_arguments(config, set_, ignored=ignore)
+    )
     return CommandOutput(
         report,
         lambda: show_view(report, text, origin=origin),

@@ -13,6 +13,7 @@ from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import (
     CONFIG_HELP,
+    IgnoreOption,
     ReportOutput,
     SetOption,
     argument,
@@ -57,6 +58,7 @@ def sweep(
     *,
     config_option: Annotated[str | None, config_option("Same as CONFIG.")] = None,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     batch_size: BatchSizeOption = DEFAULT.batch_size,
     seq_len: SeqLenOption = DEFAULT.seq_len,
     dtype: DTypeOption = None,
@@ -82,6 +84,7 @@ def sweep(
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.config.field_values import parse_field_values
     from tinylm_cli.config.fields import is_field
+    from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
     from tinylm_cli.interop.load import parse_config_text, read_config_text
     from tinylm_cli.render.views.sweep import sweep_view
     from tinylm_cli.reports.sweep import SweptField
@@ -98,7 +101,7 @@ def sweep(
         )
     else:
         settings = settings[1:]
-    written = read_config_text(config)
+    written = read_config_text(config)._replace(policy=KeyPolicy(tuple(ignore or ()), Effect.costs))
     if not settings:
         raise UsageError("no field to sweep", help=f"for example tinylm sweep {shell_quote(config)} n_layers=4..24:4")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(settings).items())
@@ -109,6 +112,7 @@ def sweep(
         errors.read(sequence_length, loaded, seq_len)
     errors.read(require_figure, figure, FIGURES)
     errors.raise_if_any()
+    require_keys(ignore or (), [] if loaded is None else [loaded])
     setups = Setups.of(
         batch_size=batch_size,
         seq_len=seq_len,
@@ -120,7 +124,10 @@ def sweep(
     valid = [each for each in report.points if each.figures is not None]
     shown = valid[-1] if valid else report.points[0]
     changes = [f"{each.name}={value}" for each, value in zip(report.fields, shown.values, strict=True)]
-    model, workload = model_arguments(config, [*overrides, *changes]), explicit_arguments(context, WORKLOAD)
+    model, workload = (
+        model_arguments(config, [*overrides, *changes], ignored=ignore),
+        explicit_arguments(context, WORKLOAD),
+    )
     following = next_step("sweep", "estimate", model, workload) if valid else next_step("sweep", "validate", model)
     code = ExitCode.DONE if valid else ExitCode.FAILED
     return CommandOutput(report, lambda: sweep_view(report), to, code, next_step=following)

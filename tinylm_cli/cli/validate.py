@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import TARGET_PANEL, Output, SetOption, argument, config_option, option, require_nonempty
+from tinylm_cli.cli.options import (
+    TARGET_PANEL,
+    IgnoreOption,
+    Output,
+    SetOption,
+    argument,
+    config_option,
+    option,
+    require_nonempty,
+)
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.cli.wording import as_options, worded
@@ -25,6 +34,7 @@ from tinylm_cli.shell_quoting import shell_join
 if TYPE_CHECKING:
     from tinylm_cli.config.assertion import Condition
     from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.interop.key_effects import KeyPolicy
     from tinylm_cli.interop.load import ConfigText
     from tinylm_cli.reports.validate import FileResult, FileStatus, ValidateReport
 
@@ -59,6 +69,7 @@ def validate(
     *,
     config: Annotated[str | None, config_option("Same as the first FILE.")] = None,
     set_: SetOption = None,
+    ignore: IgnoreOption = None,
     assert_: AssertOption = None,
     fix: Annotated[bool, option("Apply every certain correction to the files.", "--fix")] = False,
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
@@ -80,8 +91,10 @@ def validate(
       tinylm validate my.yaml --assert 'total_params < 130M'
       cat my.yaml | tinylm validate -
     """
+    from tinylm_cli.interop.key_effects import KeyPolicy
     from tinylm_cli.reports.validate import ValidateReport
 
+    policy = KeyPolicy(tuple(ignore or ()))
     if fix and diff:
         raise UsageError("--fix cannot be combined with --diff", help="remove one of them")
     errors = ErrorCollector()
@@ -95,16 +108,17 @@ def validate(
         if to.get is not None:
             from tinylm_cli.cli.report_value import require_value
 
-            previews = (_check(path, set_ or (), asserted, fix=False, diff=True) for path in paths)
+            previews = (_check(path, set_ or (), asserted, policy, fix=False, diff=True) for path in paths)
             require_value(ValidateReport.of(tuple(previews)), to.get)
-    results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
+    results = tuple(_check(path, set_ or (), asserted, policy, fix=fix, diff=diff) for path in paths)
+    _require_ignored(results, policy.ignored)
     if (fix or diff) and not any(each.fixed for each in results):
         print_note("there is no certain correction to apply")
     if errors:
         errors.add(each for result in results if result.status != "failed" for each in result.diagnostics)
         errors.raise_if_any()
     report = ValidateReport.of(worded(results))
-    return _output(report, to, _next_step(report, names, set_))
+    return _output(report, to, _next_step(report, names, set_, ignore))
 
 
 def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> CommandOutput:
@@ -139,14 +153,17 @@ def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> Comma
     )
 
 
-def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None) -> str:
+def _next_step(
+    report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None, ignored: Sequence[str] | None
+) -> str:
     """Return the command that corrects errors, or that counts the parameters of a valid config."""
     if report.fixable:
         return next_step("validate", "validate --diff", shell_join([*files, "--diff"]))
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
         return next_step("validate --diff", "validate --fix", shell_join([*files, "--fix"]))
     models = [each.path for each in report.files if each.total_params is not None and each.path != "<stdin>"]
-    model = model_arguments(models[0], overrides) if models and report.valid == len(report.files) else ""
+    is_valid = models and report.valid == len(report.files)
+    model = model_arguments(models[0], overrides, ignored=ignored) if is_valid else ""
     return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", model)
 
 
@@ -209,12 +226,29 @@ def _yaml_files(folder: Path) -> list[Path]:
     return inside
 
 
-def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *, fix: bool, diff: bool) -> FileResult:
+def _require_ignored(results: Iterable[FileResult], ignored: Sequence[str]) -> None:
+    """Require that a valid file has each key to ignore, unless a file is invalid, whose keys are not known."""
+    from tinylm_cli.interop.key_effects import require_keys
+
+    results = tuple(results)
+    if all(each.total_params is not None for each in results):
+        require_keys(ignored, results)
+
+
+def _check(
+    path: str,
+    overrides: Sequence[str],
+    asserted: Iterable[Condition],
+    policy: KeyPolicy,
+    *,
+    fix: bool,
+    diff: bool,
+) -> FileResult:
     from tinylm_cli.interop.load import is_model_folder, read_config_text
     from tinylm_cli.reports.validate import FileResult
 
     try:
-        written = read_config_text(path)
+        written = read_config_text(path)._replace(policy=policy)
     except ConfigError as error:
         return _with_errors(error)
     except InputError as error:
@@ -287,7 +321,8 @@ def _measured(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult
         from tinylm_cli.analysis.budget_check import check_budget
 
         return check_budget(loaded, asserted)
-    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", "", ())
+    total = total_params(tensor_table(loaded.config))
+    return FileResult(loaded.source, "valid", total, "", "", (), ignored_keys=loaded.ignored_keys)
 
 
 _HARDWARE_KEYS = ("memory_bytes", "_per_second", "gpus_per_node", "aliases")

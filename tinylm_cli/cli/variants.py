@@ -10,7 +10,8 @@ from tinylm_cli.cli.wording import as_options, worded
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError, Diagnostic, Span, UsageError
-from tinylm_cli.interop.load import ConfigText, parse_config_text, read_config_text
+from tinylm_cli.interop.key_effects import KeyPolicy
+from tinylm_cli.interop.load import READ_ALL, ConfigText, parse_config_text, read_config_text
 from tinylm_cli.interop.variants import Variant, distinct_names, parse_variant, require_few_kinds, require_few_models
 from tinylm_cli.shell_quoting import shell_join
 from tinylm_cli.wording import SET, Setting
@@ -51,8 +52,12 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     return [base, Variant(base.reference, (*base.changes, *overrides), n_set=len(overrides))]
 
 
-def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
+def load_variants(variants: Sequence[Variant], policy: KeyPolicy = READ_ALL) -> list[LoadedConfig]:
     """Load each model under a distinct name; each file is read once.
+
+    Args:
+        variants: The models.
+        policy: Which keys of Hugging Face configs to leave out.
 
     Raises:
         ConfigError: If configs or changes are invalid; holds the errors of all of them. If a change requires
@@ -60,7 +65,8 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
         InputError: If a config cannot be read.
         UsageError: If a change is not ``key=value``.
     """
-    texts = {reference: read_config_text(reference) for reference in dict.fromkeys(each.reference for each in variants)}
+    references = dict.fromkeys(each.reference for each in variants)
+    texts = {reference: read_config_text(reference)._replace(policy=policy) for reference in references}
     errors: dict[Diagnostic, None] = {}
     loaded = []
     for index, variant in enumerate(variants):

@@ -123,7 +123,11 @@ _BLOCKS = {
     "head": "lm_head",
 }
 _CHOICES = {
-    "": "batchnorm elu groupnorm layernorm1p leaky_relu relative t5",  # they resemble a choice, but are not one
+    # real names of what is not a choice, although they resemble one
+    "": """
+        batchnorm elu geglu groupnorm hardswish instancenorm layernorm1p leaky_relu mrope prelu reglu
+        relative swiglu swigluoai t5 xdrope xpos
+    """,
     "bfloat16": "bf16",
     "dynamic": "ntk",
     "float16": "fp16",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from functools import partial
 
+_MISSPELLED = 0.75
 _NUMBER = re.compile(r"[0-9]+")
 
 
@@ -15,6 +16,17 @@ def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str | None
     by_folded = {folded(word): word for word in known}
     matches = difflib.get_close_matches(folded(wrong[:64]), by_folded, n=1, cutoff=cutoff)
     return by_folded[matches[0]] if matches else None
+
+
+def misspelled(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the known value that a wrong one misspells; None if it may be the name of something else.
+
+    Letters may differ a little, and numbers may be left out but not differ: ``relu6`` is not ``relu``.
+    """
+    meant = suggest(wrong, known, _MISSPELLED)
+    if meant is None or (_NUMBER.search(wrong) and not same_numbers(wrong, meant)):
+        return None
+    return meant
 
 
 def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:

@@ -24,7 +24,7 @@ from tinylm_cli.config.base import Block
 from tinylm_cli.config.dependencies import applies, defaults
 from tinylm_cli.config.fields import MODEL, Field, Schema
 from tinylm_cli.config.schema import LABELS
-from tinylm_cli.config.similar_names import folded, similarity, suggest
+from tinylm_cli.config.similar_names import folded, misspelled, similarity, suggest
 from tinylm_cli.config.yaml_scalar import scalar
 
 _BOOLEANS = {
@@ -109,9 +109,9 @@ def expand_choice(wrong: str, name: str) -> dict[str, str]:
 
 
 def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
-    """Return the choice with the alias ``wrong``, or the most similar choice."""
+    """Return the choice with the alias ``wrong``, or the choice that it misspells; never another one."""
     other = CHOICE_ALIASES.get(folded(wrong))
-    return suggest(wrong, choices) if other is None else other if other in choices else None
+    return misspelled(wrong, choices) if other is None else other if other in choices else None
 
 
 def suggest_value(written: str, field: Field) -> str | None:

@@ -11,7 +11,8 @@ from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.git_revision import ChangedFile, changed_files
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError, InputError, UsageError
-from tinylm_cli.interop.load import load_config, read_config_text
+from tinylm_cli.interop.key_effects import KeyPolicy
+from tinylm_cli.interop.load import READ_ALL, load_config, read_config_text
 from tinylm_cli.interop.variants import MAX_COMPARED
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -32,7 +33,9 @@ class ConfigVersions(NamedTuple):
     error: str = ""  # The first error in the working tree's config, with its place; empty if valid.
 
 
-def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ConfigVersions]]:
+def changed_configs(
+    revision: str, paths: Sequence[str] = (), policy: KeyPolicy = READ_ALL
+) -> tuple[str, list[ConfigVersions]]:
     """Return the base commit, and every config that changed since.
 
     A changed YAML or JSON file is a config if either version has a ``d_model`` or ``model_type`` key.
@@ -40,6 +43,7 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
     Args:
         revision: A branch, tag or commit.
         paths: Files and folders to search; empty searches the whole repository.
+        policy: Which keys of Hugging Face configs to leave out.
 
     Raises:
         InputError: If the revision or a path cannot be read.
@@ -55,9 +59,9 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
         before = after = None
         message = ""
         with suppress(ConfigError, InputError):
-            before = None if file.before is None else load_config(file.before)
+            before = None if file.before is None else load_config(file.before, policy=policy)
         try:
-            after = None if file.status == "removed" else load_config(file.path)
+            after = None if file.status == "removed" else load_config(file.path, policy=policy)
         except ConfigError as error:
             message = error.message
         configs.append(ConfigVersions(file, before, after, message))

@@ -6,12 +6,13 @@ The effect follows from the key's name, and for an activation from its value: no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tinylm_cli.config.yaml_nodes import Entry, Node
-from tinylm_cli.errors import Diagnostic
+from tinylm_cli.errors import Diagnostic, UsageError
+from tinylm_cli.wording import Setting, Text
 
 
 class Effect(IntEnum):
@@ -36,26 +37,27 @@ NO_EFFECT_HERE = "no_effect_here"
 NOT_UNDERSTOOD = ("unknown-setting", "unsupported-setting")
 """The codes of errors about keys that tinylm does not understand, rather than about invalid values."""
 
-_TENSORS = re.compile(
-    r"(^|_)(n|num|layers?|experts?|bias(es)?|qk|dims?|size|rank|heads?|mlp|ffn|hidden|intermediate|width|depth|conv|state"
-    r"|expand|expansion|learn(ed|able)?|train(ed|able)?|lora|adapters?|embed(ding|dings|s)?|sinks?|gate|gating|gated)(_|$)"
-    r"|layer_?scale"
-)
+_PARAMETERS = re.compile(r"learn|train|lora|layer_?scale|expan|dim_mult|width|depth|intermediate|adapter|sink")
 """Parts of names of keys about parameters, whatever else they contain."""
-
-_VALUES = re.compile(
-    r"(^|_)(eps|epsilon|clip|clamp|soft_?cap(s|ping)?|logit_?cap|scal(e|es|ed|ing|ings|ar|er)|multipliers?|mup|temperature"
-    r"|theta|[mx]?d?rope|rotary|base|freq|alpha|beta|gamma|mscale|m?scale|factor|factors|coeff?|slope|norm_topk|topk_prob"
-    r"|renormali[sz]e|normali[sz]e|scoring_func|score_func(tion)?|router_activation|ntk|logn|yarn|precision|min|max)(_|$)"
-    r"|^rope_|^mrope|^ntk|^n_groups?$|^topk_group$|^norm_min$|_eps$"
-)
-"""Parts of names of keys about arithmetic without parameters."""
 
 _ARITHMETIC = re.compile(
     r"_eps$|_epsilon$|^eps$|_clip$|^clip_|(_|^)soft_?cap|_multipliers?$|_scal(e|ing|ar)$|^scale_|_temperature$|_theta$"
     r"|norm_topk|topk_prob|scoring_func|score_func"
 )
 """Names about arithmetic even if they contain the name of a part, such as embedding_multiplier."""
+
+_PARTS = re.compile(
+    r"(^|_)(n|num|layers?|experts?|bias(es)?|qk|dims?|size|rank|heads?|mlp|ffn|hidden|conv|state|embed(ding|dings|s)?"
+    r"|gate|gating|gated)(_|$)"
+)
+"""Parts of names about parts of a model."""
+
+_VALUES = re.compile(
+    r"(^|_)(eps\w{0,5}|clip|clamp|soft_?cap(s|ping)?|logit_?cap|scal(e|es|ed|ing|ings|ar|er)|multipliers?|mup|temperature"
+    r"|theta|[mx]?d?rope|rotary|base|freq|alpha|beta|gamma|mscale|factors?|coeff?|slope|norm_topk|topk_prob|renormali[sz]e"
+    r"|normali[sz]e|router_activation|ntk|logn|yarn|precision|min|max)(_|$)|^n_groups?$|^topk_group$"
+)
+"""Parts of names of keys about arithmetic without parameters."""
 
 _COSTS = re.compile(r"window|chunk|causal|bidirectional|(^|_)local(_|$)|(^|_)act(_|$)|activation|prefix_lm")
 """Parts of names of keys about which positions a token attends to, and about saved tensors."""
@@ -72,15 +74,45 @@ def effect_of(key: str, value: Any) -> Effect:
         value: Its value as plain data.
     """
     *blocks, name = key.casefold().split(".")
-    if any(block.startswith("rope") for block in blocks) or name.startswith("rope_") or _ARITHMETIC.search(name):
+    if any(block.startswith("rope") for block in blocks) or name.startswith(("rope_", "mrope")):
+        return Effect.values
+    if _PARAMETERS.search(name):
+        return Effect.tensors
+    if _ARITHMETIC.search(name):
         return Effect.values
     if "act" in name and isinstance(value, str) and any(part in value.casefold() for part in _GATED_OR_LEARNED):
         return Effect.tensors
     if _COSTS.search(name):
         return Effect.costs
-    if _VALUES.search(name) and not _TENSORS.search(name):
+    if _VALUES.search(name) and not _PARTS.search(name):
         return Effect.values
     return Effect.tensors
+
+
+class _Read(Protocol):
+    """A config, or the report on one."""
+
+    @property
+    def ignored_keys(self) -> Mapping[str, str]:
+        """The keys that were left out, each with the reason."""
+
+
+def requested_keys(config: _Read) -> list[str]:
+    """Return the keys that were left out of a config on request."""
+    return [key for key, reason in config.ignored_keys.items() if reason == REQUESTED]
+
+
+def require_keys(ignored: Iterable[str], configs: Iterable[_Read]) -> None:
+    """Check that each key to ignore is in one of the configs.
+
+    Raises:
+        UsageError: If no config has one of them.
+    """
+    found = {key for config in configs for key in requested_keys(config)}
+    missing = next((key for key in ignored if key not in found), None)
+    if missing is not None:
+        message = Text(Setting("ignore", (missing,)), ": no config.json that was read has this key")
+        raise UsageError(message, help="a key in a block has the name of the block before it: rope_scaling.factor")
 
 
 def without_keys(root: Node, keys: Iterable[str]) -> tuple[Node, list[str]]:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.interop.shared_keys import (
     KeyBlock,
     Keys,
@@ -178,7 +177,9 @@ def rope_scaling(
     written = block.rope_type or block.type or "default"
     scaling = _SCALINGS.get((names or {}).get(written, written))
     if scaling is None:
-        meant = suggest(written, _SCALINGS)
+        from tinylm_cli.config.suggestions import suggest_choice
+
+        meant = suggest_choice(written, tuple(_SCALINGS))
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
         to.unsupported(type_key, "tinylm does not support this RoPE scaling", help_)
         return

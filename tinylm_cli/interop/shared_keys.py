@@ -14,7 +14,6 @@ from tinylm_cli.config.base import Block
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -98,7 +97,9 @@ def fills(*names: str) -> tuple[Any, ...]:
 def known_activation(name: str | None) -> str | None:
     """Return the name of an activation that families share; raise the error of any other."""
     if name is not None and name not in ACTIVATIONS:
-        meant = suggest(name, ACTIVATIONS)
+        from tinylm_cli.config.suggestions import suggest_choice
+
+        meant = suggest_choice(name, tuple(ACTIVATIONS))
         help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
         raise unsupported("tinylm does not support this activation", help_)
     return name

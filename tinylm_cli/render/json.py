@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -27,12 +28,12 @@ def to_document(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return dataclasses and named tuples as dictionaries, and tuples as lists, recursively."""
+    """Return dataclasses and named tuples and mappings as dictionaries, and tuples as lists, recursively."""
     if is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return plain(value._asdict())
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]

@@ -110,7 +110,9 @@ class Report(Viewed, Generic[T_co]):
         return pandas.DataFrame(rows, columns=names)
 
     def _view(self) -> View:
-        return self.view()
+        from tinylm_cli.render.views.ignored_keys import with_ignored_keys
+
+        return with_ignored_keys(self.view(), self.data if self.listing is None else self.listing)
 
     def _kind(self) -> str:
         return type(self.data).__name__

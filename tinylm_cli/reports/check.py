@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Literal
 
 from tinylm_cli.reports.record import Record
@@ -33,3 +35,6 @@ class CheckReport(Record):
     failed: int  # Number of checks that failed; the command exits with 1 if any did.
     skipped: int  # Number of checks that do not apply, or that this machine cannot run.
     checks: tuple[CheckResult, ...]  # The result of each check.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

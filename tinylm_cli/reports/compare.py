@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any, Literal, Self
 
 from tinylm_cli.reports.record import Record
@@ -17,6 +18,9 @@ class ComparedModel(Record):
     source: str  # Source of its config.
     changes: tuple[str, ...]  # Changes to the config, each ``key=value``.
     max_len: int  # Maximum sequence length.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)
 
 
 class FieldDifference(Record):

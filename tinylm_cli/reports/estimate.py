@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from tinylm_cli.reports.flops import ModelFlops
 from tinylm_cli.reports.memory import InferenceMemory, SdpaOverhead, TrainingMemory
 from tinylm_cli.reports.memory_fit import Fit
@@ -96,3 +99,6 @@ class EstimateReport(Record):
     flops: ModelFlops  # FLOPs of a forward pass and of a training step.
     training: TrainingEstimate | None  # The estimate of training; None if only serving is estimated.
     serving: ServingEstimate | None  # The estimate of serving; None if only training is estimated.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

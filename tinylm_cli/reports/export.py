@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from tinylm_cli.reports.record import Record
 
 
@@ -15,3 +18,6 @@ class ExportReport(Record):
     rewritten: tuple[str, ...]
     folder: str  # The folder that was written.
     n_tensors: int  # Number of tensors in model.safetensors.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

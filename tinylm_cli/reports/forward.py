@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from tinylm_cli.reports.record import Record
 
 
@@ -54,3 +57,6 @@ class ForwardReport(Record):
     uniform_loss: float | None  # ln(V), the loss of a uniform prediction; None without an LM head.
     milliseconds: float | None  # Median time of a forward pass without hooks; None on meta.
     tokens_per_second: float | None  # B × T over that time; None on meta.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

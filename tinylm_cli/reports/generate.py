@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from tinylm_cli.reports.record import Record
 
 
@@ -19,3 +22,6 @@ class GenerateReport(Record):
     stopped: str  # ``length`` or ``stop_token``.
     milliseconds: float  # Time from first to last token, prompt included.
     tokens_per_second: float  # Generated positions over that time.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

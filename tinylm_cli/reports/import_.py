@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from tinylm_cli.reports.record import Record
@@ -19,3 +21,6 @@ class ImportReport(Record):
     yaml: str  # The config as ``tinylm import`` writes it.
     unread_mtp_layers: int = 0  # Multi-token prediction modules that the file names; neither they nor weights are read.
     weights: str | None = None  # Folder that the weights were written to, or None.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Literal
 
 from tinylm_cli.reports.record import Record
@@ -138,6 +139,9 @@ class ModelParams(Record):
     explanation: ParamsExplanation | None = None  # Formulas of the count, if requested; else None.
     # Parts of a multimodal model that are counted, but are not in ``total_params``; empty for a language model alone.
     other_parts: tuple[OtherPart, ...] = ()
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)
 
 
 class ParamsReport(Record):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from tinylm_cli.reports.record import Record
@@ -51,3 +53,6 @@ class ShowReport(Record):
     source: str  # The preset, path or ``<stdin>``.
     config: dict[str, Any]  # Every field, blocks as nested objects; blocks without effect are omitted.
     origins: tuple[Origin, ...]  # The source of each value that has an effect, in the order of the schema.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

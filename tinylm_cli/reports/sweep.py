@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from tinylm_cli.reports.choices import Optimizer, Recompute
 from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.record import Record
@@ -38,3 +41,6 @@ class SweepReport(Record):
     unit: Unit  # The unit of that figure.
     fields: tuple[SweptField, ...]  # The swept fields and their values.
     points: tuple[SweepPoint, ...]  # Every combination of values; the values of the last field change fastest.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

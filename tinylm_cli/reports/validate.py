@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Literal, Self
 
 from tinylm_cli.errors import Diagnostic
@@ -43,6 +44,9 @@ class FileResult(Record):
     fixed: tuple[Diagnostic, ...] = ()
     diff: str = ""  # The corrections as a unified diff; empty without corrections.
     written: bool = False  # Whether the corrections were written to the file.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fixable(self) -> int:

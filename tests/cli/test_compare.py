@@ -255,6 +255,12 @@ def test_gpu_agrees_with_estimate(here: Here) -> None:
     assert cluster["training_fits"] == cluster["serving_fits"] == [True, True]
 
 
+def test_fields_of_a_block_are_counted(here: Here) -> None:
+    changes = "n_layers=8,norm.eps=1e-6,attention.n_kv_heads=2,attention.d_head=48"
+    out = here("compare", "tiny", f"tiny@{changes}", "--gpu", "h100").out
+    assert "Fields that differ: n_layers, norm.eps, attention (2). --full shows" in " ".join(out.split())
+
+
 def test_one_gpu(here: Here) -> None:
     words = ("llama-3-8b", "small", "--gpu", "rtx-4090")
     cluster = report(here("compare", *words, "--format", "json"))["cluster"]

@@ -36,6 +36,17 @@ def test_like_a_frozen_dataclass() -> None:
         Size()  # type: ignore[call-arg]
 
 
+class Total(Record):
+    largest: Size
+    parts: tuple[Size, ...]
+
+
+def test_repr_of_nested_records_is_short() -> None:
+    assert repr(Total(Size(3), (Size(1), Size(2)))) == "Total(largest=Size(…), parts=(Size(…) × 2))"
+    assert repr(Total(Size(3), (Size(1),))) == "Total(largest=Size(…), parts=(Size(…),))"
+    assert repr(Total(Size(3), ())) == "Total(largest=Size(…), parts=())"
+
+
 def test_equality() -> None:
     assert Size(3) == Size(params=3)
     assert hash(Size(3)) == hash(Size(3))

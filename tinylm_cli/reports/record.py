@@ -47,9 +47,17 @@ class Record:
         return hash(self._values())
 
     def __repr__(self) -> str:
-        """Return the class and its fields, as a dataclass does."""
-        values = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr)
+        """Return the class and its fields, as a dataclass does, but only the class of each record in a field."""
+        values = ", ".join(f"{each.name}={_brief(getattr(self, each.name))}" for each in fields(self) if each.repr)
         return f"{type(self).__qualname__}({values})"
 
     def _values(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._field_names])  # a list is built faster than a generator
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Record):
+        return f"{type(value).__qualname__}(…)"
+    if isinstance(value, tuple) and value and isinstance(value[0], Record):
+        return f"({_brief(value[0])}{f' × {len(value)}' if len(value) > 1 else ','})"
+    return repr(value)

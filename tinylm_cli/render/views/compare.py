@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tinylm_cli.config.amounts import stated
@@ -137,9 +137,17 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
         if len(report.fields) > MAX_FIELDS_FIRST:
             yield fields
     elif report.fields:
-        names = ", ".join(each.field for each in report.fields)
+        names = _brief(each.field for each in report.fields)
         yield Note(f"Fields that differ: {names}. {wording(FULL)} shows their values and every other figure.")
     yield Note("No differences.", "good") if report.equal else _conditions(report)
+
+
+def _brief(fields: Iterable[str]) -> str:
+    """Return the names of fields; several fields of one block are its name and their number: ``attention (4)``."""
+    blocks: dict[str, list[str]] = {}
+    for field in fields:
+        blocks.setdefault(field.split(".")[0], []).append(field)
+    return ", ".join(f"{block} ({len(names)})" if len(names) > 1 else names[0] for block, names in blocks.items())
 
 
 def changed_view(report: ChangedReport, wording: Wording, *, full: bool = True) -> View:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.source import MAX_BYTES, STDIN, Source, read_source
+from tinylm_cli.config.source import MAX_BYTES, MAX_JSON_BYTES, STDIN, Source, read_source
 from tinylm_cli.errors import ConfigError, InputError, Span, TinylmError
 
 
@@ -60,6 +60,18 @@ def test_unreadable_files(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=reason):
             read_source(reference)
+
+
+def test_size_of_json(tmp_path: Path) -> None:
+    """Exports of quantized models list their modules; only JSON may be larger than a page of YAML by far."""
+    body = '{"a": "' + "x" * (MAX_JSON_BYTES - 9) + '"}'
+    for start in ("", " \n", "\ufeff"):
+        text = start + body[: MAX_JSON_BYTES - len(start.encode())]
+        (tmp_path / "full").write_text(text, encoding="utf-8")
+        assert read_source(str(tmp_path / "full")).text == text.removeprefix("\ufeff")
+        (tmp_path / "full").write_text(text + " ", encoding="utf-8")
+        with pytest.raises(InputError, match="larger than 8 MiB"):
+            read_source(str(tmp_path / "full"))
 
 
 def test_largest_file(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.config.yaml_reader import read_yaml
-from tinylm_cli.errors import ConfigError
+from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.config_json import data_to_node, is_readable, read_json
 from tinylm_cli.interop.export_config import to_config_json
 from tinylm_cli.interop.families import FAMILIES
@@ -132,10 +134,94 @@ def test_data_as_it_would_be_read(name: str) -> None:
 
 @pytest.mark.parametrize(("length", "readable"), [(9_992, True), (9_993, False)])
 def test_longest_document(length: int, readable: bool) -> None:
-    data = {"layer_types": ["full_attention"] * length, "d": {}}
+    data = {"layer_types": ["0"] * length, "d": {}}
     assert is_readable(data) is readable
     if readable:
         assert read_json(Source("config.json", json.dumps(data))).root is not None
     else:
         with pytest.raises(ConfigError):
             read_json(Source("config.json", json.dumps(data)))
+
+
+def _with_list(names: object, tmp_path: Path) -> Path:
+    body = {"model_type": "llama", "vocab_size": 500, "hidden_size": 64, "num_attention_heads": 4}
+    body |= {"num_hidden_layers": 2, "intermediate_size": 128}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**body, "quantization_config": names}, indent=1), encoding="utf-8")
+    return path
+
+
+MODULES = [f"model.layers.{n // 768}.mlp.experts.{n % 768}.down_proj" for n in range(60_000)]
+"""The modules that a published export of 3 MB does not quantize."""
+
+
+@pytest.mark.parametrize(
+    "quantization",
+    [{"ignore": MODULES}, {"layers": {name: {"algo": "NVFP4", "size": 16} for name in MODULES}}, MODULES],
+)
+def test_lists_of_modules(quantization: object, tmp_path: Path) -> None:
+    """A value of megabytes is read whole, and without a diagnostic for its number of values."""
+    path = _with_list(quantization, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert len(text) > 2_500_000
+    began = time.perf_counter()
+    assert load_config(str(path)).config.d_model == 64
+    assert time.perf_counter() - began < 20  # 1 second on an idle machine
+    root = read_json(Source("x.json", text)).root
+    assert root is not None
+    assert root.plain() == json.loads(text)
+    assert root.entries is not None
+    value = root.entries["quantization_config"].value
+    assert value.span.line == next(n for n, line in enumerate(text.splitlines(), 1) if "quantization_config" in line)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "code"),
+    [
+        (["a"] * 600_000, "too-many-values"),
+        ({"a": [[[["x" * 70_000]]]] * 2, **{f"k{n}": [] for n in range(200_000)}}, "too-many-values"),
+    ],
+)
+def test_too_many_values(quantization: object, code: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(_with_list(quantization, tmp_path)))
+    assert [each.code for each in raised.value.diagnostics] == [code]
+
+
+def test_deep_value(tmp_path: Path) -> None:
+    inner = "[" * 900 + '"' + "x" * 70_000 + '"' + "]" * 900
+    (tmp_path / "config.json").write_text(f'{{"model_type": "llama", "a": {inner}}}', encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(tmp_path))
+    assert [each.code for each in raised.value.diagnostics] == ["too-deep"]
+
+
+@pytest.mark.parametrize(("value", "code"), [('"\\ud800"', "control-character"), ("1" * 200, "number-too-long")])
+def test_position_in_a_long_value(value: str, code: str, tmp_path: Path) -> None:
+    text = '{"model_type": "llama",\n"_a": ["' + "x" * 70_000 + f'",\n{value}]}}'
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(tmp_path))
+    found = raised.value.diagnostics[0]
+    assert (found.code, found.span.line if found.span else None) == (code, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"model_type": "llama", "a": ["' + "x" * 300_000 + '"', "this is not JSON"),
+        ('{"model_type": "llama", "a": "' + "x" * 300_000 + '", "b": ' + "1" * 5000 + "}", "larger than 256 KiB"),
+        ("{a: " + "x" * 300_000 + "}", "this is not JSON"),
+    ],
+)
+def test_large_text_that_is_not_json(text: str, message: str, tmp_path: Path) -> None:
+    """YAML of that size is not parsed, which would take long."""
+    (tmp_path / "x.json").write_text(text, encoding="utf-8")
+    with pytest.raises((ConfigError, InputError), match=message):
+        load_config(str(tmp_path / "x.json"))
+
+
+def test_large_yaml(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("{a: " + "x" * 300_000 + "}", encoding="utf-8")
+    with pytest.raises(InputError, match="larger than 256 KiB"):
+        load_config(str(tmp_path / "x.yaml"))

@@ -25,7 +25,7 @@ from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.cli.wording import as_options, worded
 from tinylm_cli.config.presets import shipped
-from tinylm_cli.config.source import MAX_BYTES, Source, source_of
+from tinylm_cli.config.source import MAX_JSON_BYTES, Source, source_of
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 from tinylm_cli.quantities import counted
 from tinylm_cli.regular_file import read_regular
@@ -287,7 +287,7 @@ def _write_fixed(before: Source, after: Source) -> None:
         OutputError: If it cannot be written, or changed since it was read.
     """
     path = Path(before.path)
-    data = read_regular(path, MAX_BYTES)
+    data = read_regular(path, MAX_JSON_BYTES)
     if source_of(before.name, data).text != before.text:
         raise OutputError(f"{path} changed during the check", help="run the command again")
     from tinylm_cli.atomic_write import write_file

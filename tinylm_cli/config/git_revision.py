@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tinylm_cli.config.source import MAX_BYTES, Source, source_of
+from tinylm_cli.config.source import MAX_BYTES, MAX_JSON_BYTES, Source, source_of
 from tinylm_cli.errors import InputError
 from tinylm_cli.wording import Setting, Text
 
@@ -68,7 +68,9 @@ def read_revision(reference: str, config_file: str) -> Source:
         folder, slash = reference, "" if reference.endswith((":", "/")) else "/"
         reference = f"{folder}{slash}{config_file}"
         _, name = _object(reference, folder)
-    return source_of(reference, _git("cat-file", "blob", name).data, path=split_revision(reference)[1])
+    return source_of(
+        reference, _git("cat-file", "blob", name, max_bytes=MAX_JSON_BYTES).data, path=split_revision(reference)[1]
+    )
 
 
 MAX_LIST_BYTES = 16 * 1024**2

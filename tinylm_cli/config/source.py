@@ -18,6 +18,9 @@ from tinylm_cli.regular_file import open_regular
 from tinylm_cli.wording import Setting, Text
 
 MAX_BYTES = 256 * 1024
+MAX_JSON_BYTES = 8 * 1024**2
+"""Maximum size of a JSON file: quantized models list each of their modules."""
+
 STDIN = "<stdin>"
 _FROM_STDIN = Setting("config", "-")
 
@@ -28,6 +31,7 @@ _SHOWN_BEFORE = 60
 # entries of a folder in which an error looks for a config
 _MAX_ENTRIES = 1000
 
+_START = 1024  # bytes that show whether a text is JSON
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -94,7 +98,7 @@ def read_source(reference: str) -> Source:
     """Read ``-`` (standard input) or a regular file.
 
     Raises:
-        InputError: If it cannot be opened, is not a regular file, or is larger than 256 KiB.
+        InputError: If it cannot be opened, is not a regular file, or is larger than 256 KiB, in JSON than 8 MiB.
         ConfigError: If it is not UTF-8.
     """
     if reference == "-":
@@ -108,21 +112,30 @@ def source_of(name: str, data: bytes, *, path: str | None = None) -> Source:
     """Decode the bytes of a config.
 
     Raises:
-        InputError: If it is larger than 256 KiB.
+        InputError: If it is larger than 256 KiB, in JSON than 8 MiB.
         ConfigError: If it is not UTF-8.
     """
-    if len(data) > MAX_BYTES:
-        raise InputError(
-            f"{name} is larger than {MAX_BYTES // 1024} KiB", help="a model config is about a page of YAML"
-        )
+    is_json = data[:_START].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    require_size(name, len(data), MAX_JSON_BYTES if is_json else MAX_BYTES)
     return Source(name, _decode(name, data), path=path)
+
+
+def require_size(name: str, size: int, limit: int) -> None:
+    """Check the size of a config.
+
+    Raises:
+        InputError: If it exceeds the limit, in bytes.
+    """
+    if size > limit:
+        words = f"{limit // 1024**2} MiB" if limit >= 1024**2 else f"{limit // 1024} KiB"
+        raise InputError(f"{name} is larger than {words}", help="a model config is about a page of YAML")
 
 
 def _read_stdin() -> bytes:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("standard input is closed", help="pipe a config in, or name a file")
     try:
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        return sys.stdin.buffer.read(MAX_JSON_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read standard input: {error.strerror}") from error
 
@@ -130,7 +143,7 @@ def _read_stdin() -> bytes:
 def _read_file(reference: str) -> bytes:
     try:
         with open_regular(reference) as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_JSON_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"no such file: {reference}") from error
     except IsADirectoryError as error:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
-from tinylm_cli.config.source import Source
+from tinylm_cli.config.source import MAX_BYTES, Source, require_size
 from tinylm_cli.config.yaml_nodes import Entry, Node, Scalar
 from tinylm_cli.errors import Diagnostic, Label, Span
 
@@ -77,7 +77,7 @@ def _short(text: str) -> str:
 class Event(NamedTuple):
     """One step of a parser through a document; ``start`` and ``end`` are indexes in its text."""
 
-    kind: Literal["other", "document", "mapping", "sequence", "end", "scalar", "alias"]
+    kind: Literal["other", "document", "mapping", "sequence", "end", "scalar", "alias", "node"]
     start: int
     end: int
     value: str = ""
@@ -85,6 +85,7 @@ class Event(NamedTuple):
     flow: bool = False  # in [ ] or { }
     anchor: str | None = None
     tag: str | None = None
+    node: Node | None = None  # A value that was read as a whole.
 
 
 class _Frame:
@@ -114,7 +115,9 @@ def read_yaml(source: Source) -> Document:
     Raises:
         ConfigError: If the text is not YAML, is nested deeper than 32, or contains several documents or more
             than about 10,000 keys and values.
+        InputError: If it is larger than 256 KiB, as only JSON may be.
     """
+    require_size(source.name, len(source.text), MAX_BYTES)
     if re.fullmatch(_PLAIN_WORD, source.text):  # like most values of overrides
         return Document(Node(source.span(0, len(source.text)), scalar=resolve_plain(source.text), written=source.text))
     document = _read_document(source)
@@ -210,6 +213,9 @@ class DocumentBuilder:
                 self._add(frame.node)
             case "scalar":
                 self._scalar(event)
+            case "node":
+                assert event.node is not None
+                self._add(event.node)
             case "alias":
                 message = f"YAML aliases are not supported: {clip(f'*{event.anchor}')}"
                 self._add(self._report("alias", message, Node(self._span(event)), "write the value"))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tinylm_cli.config.diagnostic_codes import config_error, diagnostic
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Entry, Node
-from tinylm_cli.config.yaml_reader import MAX_EVENTS, Document, DocumentBuilder, Event, read_yaml
-from tinylm_cli.errors import ConfigError, Span
+from tinylm_cli.config.yaml_reader import MAX_DEPTH, MAX_EVENTS, Document, DocumentBuilder, Event, read_yaml
+from tinylm_cli.errors import ConfigError, InputError, Span
 from tinylm_cli.interop import FAMILY_KEYS
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         expected: Whether the file name suggests a Hugging Face config: ``*.json``.
     """
     try:
-        root = (_read_valid_json(source) or read_yaml(_without_tabs(source))).root
-    except ConfigError:
+        root = (_read_valid_json(source) or _read_yaml(source)).root
+    except (ConfigError, InputError):
         return expected
     if root is None or root.entries is None:
         return expected
@@ -59,7 +59,7 @@ def read_json(source: Source) -> Document:
         return document
     if _looks_like_json(source):
         _require_json(source)
-    return read_yaml(_without_tabs(source))  # reports the place of a number too long, or of nesting too deep
+    return _read_yaml(source)  # reports the place of a number too long, or of nesting too deep
 
 
 def data_to_node(value: Any, span: Span) -> Node:
@@ -79,20 +79,23 @@ def is_readable(value: Any) -> bool:
     return _n_events(value) <= MAX_EVENTS
 
 
-def _n_events(value: Any) -> int:
-    """Return the number of events: one for each scalar and key, two for each list and object."""
-    if isinstance(value, dict):
-        return 2 + sum(1 + _n_events(inner) for inner in value.values())
-    return 2 + sum(map(_n_events, value)) if isinstance(value, list) else 1
+def _n_events(value: Any, depth: int = MAX_DEPTH) -> int:
+    """Return the events: one for each scalar and key, two for each list and object; too many if it is too deep."""
+    if not isinstance(value, dict | list):
+        return 1
+    if not depth:
+        return MAX_VALUES + 1
+    parts = value.values() if isinstance(value, dict) else value
+    return 2 + (len(value) if isinstance(value, dict) else 0) + sum(_n_events(part, depth - 1) for part in parts)
 
 
 def _looks_like_json(source: Source) -> bool:
     return source.text.lstrip().startswith(("{", "["))
 
 
-def _without_tabs(source: Source) -> Source:
-    """Replace tabs, which YAML rejects in indentation, without moving any column."""
-    return Source(source.name, source.text.replace("\t", " "), original=source.text)
+def _read_yaml(source: Source) -> Document:
+    """Read YAML; tabs, which it rejects in indentation, are replaced without moving any column."""
+    return read_yaml(Source(source.name, source.text.replace("\t", " "), original=source.text))
 
 
 def _read_valid_json(source: Source) -> Document | None:
@@ -111,35 +114,59 @@ def _read_events(source: Source) -> Document | None:
         json.loads(source.text)
     except (ValueError, RecursionError):
         return None
-    document = DocumentBuilder(source).build(_events(source.text))
+    document = DocumentBuilder(source).build(_events(source))
     if document.root is not None and any(name in source.text for name in _NOT_FINITE):
         _resolve_not_finite(document.root)
     return document
 
 
+_LONG = 64 * 1024
+"""Characters of a value that is read as a whole: the lists of modules of a quantization have megabytes."""
+
+MAX_VALUES = 500_000
+"""Maximum number of keys and values of such a value, counted as ``MAX_EVENTS``; reading them takes about a second."""
+
+_POSITIONED = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity|[0-9]{30}")
+"""What a value read as a whole may not contain, because it needs a position of its own."""
+
 _TOKEN = re.compile(r'[{}\[\]"]|[^\s{}\[\]:,"]+')
 
 
-def _events(text: str) -> Iterator[Event]:
+def _events(source: Source) -> Iterator[Event]:
     """Yield the events of a text that is known to be JSON."""
     import json
 
-    strings = json.JSONDecoder()
-    position = 0
+    text, strings = source.text, json.JSONDecoder()
+    position = depth = 0
     while token := _TOKEN.search(text, position):
         start, position = token.span()
         match token.group():
-            case "{":
-                yield Event("mapping", start, position, flow=True)
-            case "[":
-                yield Event("sequence", start, position, flow=True)
+            case "{" | "[" as opening:
+                whole = _long_value(source, start, strings) if depth == 1 else None
+                if whole is not None:
+                    position = whole.end
+                    yield whole
+                    continue
+                depth += 1
+                yield Event("mapping" if opening == "{" else "sequence", start, position, flow=True)
             case "}" | "]":
+                depth -= 1
                 yield Event("end", start, position)
             case '"':
                 value, position = strings.raw_decode(text, start)
                 yield Event("scalar", start, position, value, quoted=True)
             case number_or_word:
                 yield Event("scalar", start, position, number_or_word)
+
+
+def _long_value(source: Source, start: int, decoder: json.JSONDecoder) -> Event | None:
+    """Return the event of a long list or object at ``start``, whose parts have its position; None for any other."""
+    value, end = decoder.raw_decode(source.text, start)
+    if end - start < _LONG or _POSITIONED.search(source.text, start, end):
+        return None
+    if _n_events(value) > MAX_VALUES:
+        return None
+    return Event("node", start, end, node=data_to_node(value, source.span(start, end)))
 
 
 def _require_json(source: Source) -> None:

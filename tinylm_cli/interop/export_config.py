@@ -15,7 +15,7 @@ from tinylm_cli.config.dependencies import defaults
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.layers import Layers
 from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.config.source import MAX_BYTES
+from tinylm_cli.config.source import MAX_JSON_BYTES
 from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.config.yaml_scalar import short_scalar
 from tinylm_cli.errors import ConfigError, OutputError, Span, UnableError
@@ -63,7 +63,7 @@ def require_exported(directory: Path) -> None:
         OutputError: If its config.json lacks ``EXPORT_MARKER``.
     """
     try:
-        document = json.loads(read_regular(directory / CONFIG_FILE, MAX_BYTES))
+        document = json.loads(read_regular(directory / CONFIG_FILE, MAX_JSON_BYTES))
     except (FileNotFoundError, NotADirectoryError):  # write_folder reports it
         return
     except (OSError, ValueError, RecursionError):

@@ -84,7 +84,101 @@ def test_unsupported_architecture() -> None:
 def test_no_architecture(keys: dict[str, Any]) -> None:
     found = told(json.dumps({"hidden_size": 8, **keys}))
     assert (found.code, found.message) == ("missing-key", "model_type is missing; it names the model family")
-    assert found.help == f'add "model_type": "llama", or another family; {SUPPORTED}'
+    assert found.help == f'add the family, such as "model_type": "llama"; {SUPPORTED}'
+
+
+@pytest.mark.parametrize(
+    ("sample", "model_type", "name"),
+    [
+        ("deepseek_v3", "some_k3", "DeepseekV3ForCausalLM"),
+        ("llama", "Yi", "LlamaForCausalLM"),
+        ("falcon", "RefinedWebModel", "FalconForCausalLM"),
+        ("mpt", "my_pretrained_transformer", "MPTForCausalLM"),
+        ("qwen3_moe", "coder_flash", "Qwen3MoeForCausalLM"),
+    ],
+)
+def test_class_of_another_type(sample: str, model_type: str, name: str, changed: Change) -> None:
+    """A publisher may give a type of its own to a model that is read by another family's class."""
+    path = changed(sample, model_type=model_type, architectures=[name])
+    assert load_config(path).config == load_config(changed(sample)).config
+
+
+@pytest.mark.parametrize(
+    ("model_type", "names"),
+    [
+        ("llama5", ["Llama5ForCausalLM"]),
+        ("lama", ["LlamaForCausalLM"]),
+        ("bert", ["LlamaForCausalLM"]),
+        ("own", ["OwnForCausalLM", "LlamaForCausalLM"]),
+        ("own", []),
+        ("own", None),
+        ("own", [3]),
+    ],
+)
+def test_class_that_decides_nothing(model_type: str, names: Any, changed: Change) -> None:
+    """A misspelled type is corrected, an encoder stays one, and only the first class counts."""
+    found = errors_of(changed("llama", model_type=model_type, architectures=names))
+    assert [code for code, _ in found] == ["unknown-family"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message", "remedy"),
+    [
+        (
+            {"peft_type": "LORA", "base_model_name_or_path": "someone/some-7b", "r": 8},
+            "this file describes an adapter, not a model",
+            "name the config.json of its base model, someone/some-7b",
+        ),
+        ({"peft_type": "IA3"}, "this file describes an adapter, not a model", "name the config.json of its base model"),
+        (
+            {"metadata": {}, "weight_map": {}},
+            "this file describes the index of weights files, not a model",
+            "name the config.json beside it",
+        ),
+    ],
+)
+def test_other_files(keys: dict[str, Any], message: str, remedy: str) -> None:
+    found = told(json.dumps(keys))
+    assert (found.message, found.help) == (message, remedy)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"model_type": "whisper"}, "the family whisper is not supported: its models have an encoder and a decoder"),
+        (
+            {"model_type": "own_speech", "encoder_layers": 2, "decoder_layers": 2},
+            "unknown family own_speech: its models have an encoder and a decoder, by its keys",
+        ),
+        (
+            {"model_type": "own_vision", "vision_config": {}},
+            "unknown family own_vision: its models are multimodal, by its keys",
+        ),
+        ({"model_type": "own"}, "unknown family own"),
+        ({"architectures": ["OwnForCausalLM"]}, "model_type is missing; it names the model family"),
+        ({"n_layer": 2, "ssm_cfg": {}}, "model_type is missing; it names the model family"),
+    ],
+)
+def test_d_model_of_another_library(keys: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A foreign file with d_model is not taken for tinylm's own, which would lack d_ff."""
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"d_model": 64, "vocab_size": 500, **keys}), encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(str(path))
+    assert [each.message for each in raised.value.diagnostics] == [message]
+
+
+@pytest.mark.parametrize("left_out", [(), ("d_ff",), ("d_ff", "n_heads")])
+def test_d_model_of_tinylm(left_out: tuple[str, ...], tmp_path: Path) -> None:
+    own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({key: size for key, size in own.items() if key not in left_out}), encoding="utf-8")
+    if left_out:
+        with pytest.raises(ConfigError) as raised:
+            load_config(str(path))
+        assert {each.field for each in raised.value.diagnostics} == {*left_out}
+    else:
+        assert load_config(str(path)).config.d_ff == 8
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: str(family.model_type))

@@ -139,17 +139,13 @@ def test_head_of_a_class(tmp_path: Path, keys: dict[str, Any], kind: str, n_labe
             {"architectures": ["LlamaForQuestionAnswering"]},
             'architectures "LlamaForQuestionAnswering" is not supported: llama has no such class in tinylm',
             "the classes of llama are LlamaForCausalLM, LlamaForSequenceClassification, LlamaForTokenClassification"
-            " and LlamaModel",
+            ' and LlamaModel; ignore=["architectures"] reads it as LlamaForCausalLM',
         ),
         (
             {"model_type": "cohere", "architectures": ["CohereForSequenceClassification"]},
             'architectures "CohereForSequenceClassification" is not supported: cohere has no such class in tinylm',
-            "the classes of cohere are CohereForCausalLM and CohereModel",
-        ),
-        (
-            {"architectures": ["LlamaForTokenClassification"], "num_labels": 3, "id2label": {"0": "a"}},
-            "num_labels 3 contradicts id2label, which has 1 labels",
-            "remove one of them",
+            'the classes of cohere are CohereForCausalLM and CohereModel; ignore=["architectures"] reads it as'
+            " CohereForCausalLM",
         ),
         (
             {"architectures": ["LlamaForTokenClassification"], "num_labels": 0},
@@ -191,3 +187,36 @@ def test_bias_of_an_equivalent_is_zero(tmp_path: Path) -> None:
     tokens = torch.arange(6)[None]
     with torch.no_grad():
         assert_same_logits(open_model(tmp_path / "out").eval()(tokens), model(tokens))
+
+
+def test_two_numbers_of_labels(tmp_path: Path) -> None:
+    """The number that counts is that of transformers; the other key is listed as ignored."""
+    keys = {"num_labels": 3, "id2label": {"0": "a"}}
+    found = read(tmp_path, architectures=["LlamaForTokenClassification"], **keys)
+    assert found.loaded.config.head.n_labels == transformers.LlamaConfig(**keys).num_labels
+    assert ("id2label" in found.ignored, "num_labels" in found.ignored) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"),
+    [
+        ("llama", "LlamaForRewardModel"),
+        ("qwen2", "Qwen2ForProcessRewardModel"),
+        ("llama", "LlamaValueHeadModel"),
+        ("gpt2", "GPT2DoubleHeadsModel"),
+        ("gpt2", "GPT2ForQuestionAnswering"),
+        ("mistral", "MistralForSequenceEmbedding"),
+    ],
+)
+def test_class_with_an_unknown_head(model_type: str, name: str, tmp_path: Path) -> None:
+    """Such a class is named, not read as one without a head, although its name ends as that does."""
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, model_type=model_type, architectures=[name])
+    (found,) = [each for each in raised.value.diagnostics if each.field == "architectures"]
+    assert found.message.startswith(f'architectures "{name}" is not supported')
+    assert 'ignore=["architectures"]' in found.help
+
+
+@pytest.mark.parametrize("name", ["LlamaBiModel", "OwnEncoderModel", "LlamaModel"])
+def test_class_of_an_embedding_model(name: str, tmp_path: Path) -> None:
+    assert read(tmp_path, architectures=[name]).loaded.config.head.kind == "none"

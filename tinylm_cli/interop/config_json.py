@@ -17,13 +17,17 @@ from tinylm_cli.interop import FAMILY_KEYS
 if TYPE_CHECKING:
     import json
 
+_SIZES = ("vocab_size", "d_model", "n_heads", "n_layers", "d_ff")
+_MIN_SIZES = 3  # in a JSON file of tinylm's own
+
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 def is_hugging_face(source: Source, *, expected: bool) -> bool:
-    """Return whether a text is a Hugging Face config: it names a family, or is ``expected`` to, and has no d_model.
+    """Return whether a text is a Hugging Face config: it names a family, or is ``expected`` to, and is not tinylm's.
 
-    A config of a family that has the key d_model, such as MPT, is one too.
+    A config of tinylm has d_model, and either every size of the course or no family. Other files have d_model too, such
+    as MPT's and those of encoder-decoders.
 
     Args:
         source: The text.
@@ -35,9 +39,13 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
         return expected
     if root is None or root.entries is None:
         return expected
-    if "d_model" in root.entries:
-        return "model_type" in root.entries and _has_d_model(root.entries["model_type"].value.scalar)
-    return expected or any(key in root.entries for key in FAMILY_KEYS)
+    names_family = any(key in root.entries for key in FAMILY_KEYS)
+    if "d_model" not in root.entries:
+        return expected or names_family
+    if "model_type" in root.entries and _has_d_model(root.entries["model_type"].value.scalar):
+        return True
+    n_sizes = sum(size in root.entries for size in _SIZES)
+    return n_sizes < (len(_SIZES) if names_family else _MIN_SIZES if expected else 0)
 
 
 def _has_d_model(model_type: Any) -> bool:

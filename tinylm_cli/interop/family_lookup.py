@@ -9,7 +9,15 @@ from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES, Family
-from tinylm_cli.interop.unsupported_families import KINDS, LANGUAGE_MODELS, MULTIMODAL, REASONS, UNSUPPORTED
+from tinylm_cli.interop.unsupported_families import (
+    ENCODER_DECODERS,
+    ENCODERS,
+    KINDS,
+    LANGUAGE_MODELS,
+    MULTIMODAL,
+    REASONS,
+    UNSUPPORTED,
+)
 from tinylm_cli.wording import Command, Setting, Text
 
 ALIASES = {"gpt-sw3": "gpt2", "kimi_k2": "deepseek_v3"}
@@ -26,6 +34,23 @@ DISTINCTIVE_KEYS = frozenset(
 )  # fmt: skip
 """Keys that almost no supported family has: an unknown family with one of them is not taken for a misspelling."""
 
+_KIND_MARKS = {
+    ENCODER_DECODERS: frozenset(
+        ["encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers", "decoder_ffn_dim"]
+    ),
+    MULTIMODAL: frozenset(["vision_config", "audio_config"]),
+    ENCODERS: frozenset(["type_vocab_size"]),
+}
+"""The kind of the models of an unknown family, by keys that only they have."""
+
+_OTHER_FILES: dict[str, tuple[str, str]] = {
+    "peft_type": ("an adapter", "name the config.json of its base model"),
+    "weight_map": ("the index of weights files", "name the config.json beside it"),
+    "added_tokens_decoder": ("a tokenizer", "name the config.json beside it"),
+    "_class_name": ("a part of a diffusion pipeline", "tinylm reads language models"),
+}
+"""What a file without a ``model_type`` describes, by a key that it has, and the remedy."""
+
 _NEAR_FAMILY = 0.75
 
 _LIST_OF_FAMILIES = Text(Command("list", (Setting("families", True),)), " shows the supported families")
@@ -37,16 +62,35 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
     named = root.entries.get("model_type")
     if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
         place = root.span._replace(text="")
-        message = "model_type is missing; it names the model family"
-        return diagnostic("missing-key", message, source, place, field="model_type", help=_by_architecture(root))
+        other = _other_file(root)
+        message, help_ = other or ("model_type is missing; it names the model family", _by_architecture(root))
+        return diagnostic("missing-key", message, source, place, field="model_type", help=help_)
     value = named.value
     if not isinstance(value.scalar, str):
         message = "model_type must be the name of a family, in quotes"
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
-    family = FAMILIES.get(ALIASES.get(value.scalar, value.scalar))
+    family = FAMILIES.get(ALIASES.get(value.scalar, value.scalar)) or _family_of_class(root, value.scalar)
     if family is not None:
         return _with_language_model(family, root, source) if family.language_models else family
     return _unknown_family(value, root.entries.keys(), source)
+
+
+def _family_of_class(root: Node, name: str) -> Family | None:
+    """Return the family whose class ``architectures`` names under another ``model_type``, its publisher's own.
+
+    A type that transformers has, or that misspells a family, is none.
+    """
+    if name in UNSUPPORTED or _misspelled(name, (root.entries or {}).keys()) is not None:
+        return None
+    classes = {class_name.casefold() for class_name in _classes(root)[:1]}
+    return next((family for family in FAMILIES.values() if family.architecture.casefold() in classes), None)
+
+
+def _classes(root: Node) -> list[str]:
+    """Return the classes that ``architectures`` lists."""
+    entry = (root.entries or {}).get("architectures")
+    items = entry.value.items or [] if entry is not None else []
+    return [item.scalar for item in items if isinstance(item.scalar, str)]
 
 
 def _with_language_model(family: Family, root: Node, source: str) -> Family | Diagnostic:
@@ -78,7 +122,8 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
             default = LANGUAGE_MODELS[name]
             help_ = f"save text_config as a config.json to read the language model, by default of the family {default}"
     else:
-        message = f"unknown family {clip(name) or '(empty)'}"
+        kind = next((kind for kind, marks in _KIND_MARKS.items() if marks & set(keys)), None)
+        message = f"unknown family {clip(name) or '(empty)'}{f': {kind}, by its keys' if kind else ''}"
         meant = _misspelled(name, keys)
         help_ = f"did you mean {meant}?" if meant else help_
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
@@ -101,16 +146,28 @@ def _misspelled(name: str, keys: Collection[str]) -> str | None:
     return None if (DISTINCTIVE_KEYS & set(keys)) - outer_keys else meant
 
 
+def _other_file(root: Node) -> tuple[str, str] | None:
+    """Return the message and the remedy for a file that describes something else than a model, such as an adapter."""
+    entries = root.entries or {}
+    key = next((key for key in _OTHER_FILES if key in entries), None)
+    if key is None:
+        return None
+    kind, remedy = _OTHER_FILES[key]
+    base = entries.get("base_model_name_or_path")
+    if base is not None and isinstance(base.value.scalar, str):
+        remedy = f"{remedy}, {clip(base.value.scalar)}"
+    return f"this file describes {kind}, not a model", remedy
+
+
 def _by_architecture(root: Node) -> str:
     """Return advice on the missing ``model_type``, derived from ``architectures`` where possible."""
-    entry = (root.entries or {}).get("architectures")
-    names = [item.scalar for item in entry.value.items or []] if entry is not None else []
+    names = _classes(root)
+    folded = {name.casefold() for name in names}
     for family in FAMILIES.values():
         stem = family.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
-        if family.architecture in names or f"{stem}Model" in names:
+        if not folded.isdisjoint((family.architecture.casefold(), f"{stem}Model".casefold())):
             add = f'add "model_type": "{family.model_type}"'
             return f"{family.architecture} belongs to the family {family.model_type}: {add}"
-    named = next((name for name in names if isinstance(name, str)), None)
-    if named is not None:
-        return Text(f"{clip(named)} is not part of a supported family; ", _LIST_OF_FAMILIES)
-    return Text('add "model_type": "llama", or another family; ', _LIST_OF_FAMILIES)
+    if names:
+        return Text(f"{clip(names[0])} is not part of a supported family; ", _LIST_OF_FAMILIES)
+    return Text('add the family, such as "model_type": "llama"; ', _LIST_OF_FAMILIES)

@@ -5,6 +5,7 @@ Classes and module names follow the modeling files of transformers 5.24.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tinylm_cli.config.choices import HeadKind
@@ -14,6 +15,7 @@ from tinylm_cli.errors import Span
 from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.tensor_names import TensorNames
 from tinylm_cli.interop.translation import Translation
+from tinylm_cli.wording import Setting, Text
 
 ARCHITECTURES = "architectures"
 SUFFIXES: dict[str, HeadKind] = {
@@ -25,6 +27,9 @@ SUFFIXES: dict[str, HeadKind] = {
     "Model": "none",
 }
 """The head of a class by the suffix of its name; the first suffix that matches counts."""
+
+_OTHER_MODELS = re.compile(r"For[A-Z]|Head|Reward|Value|Critic|Vision|Audio|Projector|Adapter")
+"""Parts of the names of classes that end in Model, but have a head or are not a language model: LlamaForRewardModel."""
 
 DEFAULT_LABELS = 2
 """Labels of a config.json with neither ``num_labels`` nor ``id2label``."""
@@ -125,12 +130,15 @@ def read_head(root: Node, family: Family, to: Translation, *, overridden: bool) 
     name, span = named
     own: dict[str | None, HeadKind] = {class_name(family, "lm"): "lm", class_name(family, "none"): "none"}
     kind = own.get(name) or next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+    if kind == "none" and name not in own and _OTHER_MODELS.search(name):
+        kind = None
     if kind is None or class_name(family, kind) is None:
         if not overridden:
             known = class_names(family)
             listed = f"{', '.join(known[:-1])} and {known[-1]}"
             message = f'architectures "{name}" is not supported: {family.model_type} has no such class in tinylm'
-            help_ = f"the classes of {family.model_type} are {listed}"
+            ignore = (Setting("ignore", (ARCHITECTURES,)), f" reads it as {family.architecture}")
+            help_ = Text(f"the classes of {family.model_type} are {listed}; ", *ignore)
             to.report("unsupported-setting", ARCHITECTURES, message, span, help_)
         return
     read = [ARCHITECTURES]
@@ -171,7 +179,7 @@ def _drop_lm_head(to: Translation, kind: HeadKind) -> None:
 
 
 def _read_labels(entries: dict[str, Entry], span: Span, to: Translation) -> list[str]:
-    """Set the number of labels, and return the keys that set it."""
+    """Set the number of labels, and return the keys that set it; ``num_labels`` has precedence, as in transformers."""
     given: dict[str, tuple[Any, Span]] = {}
     for key in ("num_labels", "id2label"):
         if key in entries and (value := entries[key].value.plain()) is not None:
@@ -179,13 +187,9 @@ def _read_labels(entries: dict[str, Entry], span: Span, to: Translation) -> list
                 len(value) if key == "id2label" and isinstance(value, dict) else value,
                 entries[key].value.span,
             )
-    numbers = {value for value, _ in given.values() if isinstance(value, int)}
-    if len(numbers) > 1:
-        message = f"num_labels {given['num_labels'][0]} contradicts id2label, which has {given['id2label'][0]} labels"
-        to.report("contradiction", "num_labels", message, given["num_labels"][1], "remove one of them")
     key, (value, at) = next(iter(given.items()), ("num_labels", (DEFAULT_LABELS, span)))
     to.put_at("head.n_labels", value, at, key)
-    return list(given)
+    return [name for name, (number, _) in given.items() if number == value]
 
 
 def head_keys(config: ModelConfig, family: Family) -> dict[str, Any]:

@@ -108,8 +108,23 @@ def test_keys_of_other_tasks() -> None:
     assert {key for key in {*base, *generation} if not is_inert(key, 1)} == set()
 
 
-@pytest.mark.parametrize("key", ["layer_scale_init_value", "conv_kernel", "num_loss_layers", "q_lora_rank", "seedling"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "layer_scale_init_value", "conv_kernel", "num_loss_layers", "q_lora_rank", "seedling",
+        "fused_qkv_bias", "init_bias", "grad_heads", "use_dropout_gate", "token_ids_embedding", "loss_proj",
+    ],
+)  # fmt: skip
 def test_names_of_parts(key: str) -> None:
     """A part of a name about training does not make a key inert if it counts or sizes a part of the model."""
     assert key not in INERT
     assert not is_inert(key, 4)
+
+
+@pytest.mark.parametrize(
+    "key", ["head_init_std", "mlp_dropout_rate", "gate_init", "proj_pdrop", "sink_dtype", "adapter_lr"]
+)
+def test_settings_of_training(key: str) -> None:
+    """A key about training may name the part that it is for."""
+    assert key not in INERT
+    assert is_inert(key, 0.25)

@@ -126,6 +126,14 @@ _TASK = re.compile(
 _COUNTS = re.compile(r"(^|_)(n|num|per|size|rank|layers?|experts?|conv)(_|$)")
 """Parts of names that count or measure parts of a model, whatever else they contain."""
 
+_PARTS = re.compile(r"(^|_)(bias(es)?|heads?|gates?|sinks?|embed(ding|dings)?|proj|projection|mlp|ffn|adapter)(_|$)")
+"""Names of parts of a model: a key about training that names one of them ends with what it sets, as in mlp_dropout."""
+
+_SETTING = re.compile(
+    r"(dropout|pdrop|jitter|loss|lr|initializer|init|dtype|seed)(_(p|prob|rate|coef|weight|std|scale|range|value))?$"
+)
+"""Ends of names of keys about training."""
+
 _NEUTRAL = re.compile(r"(^|_)(scal(e|ing|ar)|scale_factor|scaling_factor|multiplier|factor|temperature|ratio|coeff?)$")
 """Names of factors, which 1 leaves without effect."""
 
@@ -143,7 +151,7 @@ def is_inert(key: str, value: Any) -> bool:
     """
     if key in INERT or key.startswith("_"):
         return True
-    if _TASK.search(key) and not _COUNTS.search(key):
+    if _TASK.search(key) and not _COUNTS.search(key) and (_SETTING.search(key) or not _PARTS.search(key)):
         return True
     if key in RESTATED:
         return False

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import tinylm_cli as tinylm
+from tests.checkpoints import FAULTS, write_padded
 from tinylm_cli.api.model import Changes
 
 TINY = tinylm.load("tiny")
@@ -320,6 +321,24 @@ def test_validate(printed: Callable[..., dict[str, Any]]) -> None:
     assert tinylm.load("tiny").validate().status == "valid"
     with pytest.raises(tinylm.ConfigError, match="total_parms"):
         tinylm.load("tiny").validate(assert_=["total_parms < 1M"])
+
+
+@pytest.mark.usefixtures("toy")
+def test_verify(printed: Callable[..., dict[str, Any]]) -> None:
+    write_padded(Path("padded"))
+    report = tinylm.verify("padded")
+    assert report.to_dict() == printed("verify", "padded")
+    assert tinylm.load("padded").verify().to_dict() == printed("verify", "padded")
+    assert repr(report) == "<VerifyReport padded: llama checkpoint, 1 difference from its config>"
+    assert tinylm.verify(Path("padded"), set={"vocab_size": 512}).status == "equal"
+    with pytest.raises(tinylm.InputError, match="is not a folder"):
+        tinylm.load("toy.yaml").verify()
+    with pytest.raises(tinylm.InputError, match="tiny"):
+        tinylm.verify("tiny")
+    FAULTS["missing-file"](Path("part"))
+    assert tinylm.verify("part").status == "different"
+    assert "partial=True" in str(tinylm.verify("part"))
+    assert tinylm.verify("part", partial=True).name_only_tensors == 20
 
 
 def test_build() -> None:

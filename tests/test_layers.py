@@ -205,6 +205,7 @@ COMMANDS = {
     "compare": (["toy.yaml", "tiny", "@n_layers=8"], 0),
     "import": (["hub", "--format", "markdown"], 0),
     "validate": (["toy.yaml", "wrong.yaml"], 1),
+    "verify": (["hub"], 2),
     "schema": (["--format", "markdown"], 0),
     "show": (["--config", "toy.yaml", "--origin"], 0),
     "new": (["mine"], 0),

@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # type checkers treat this name as true; importing typing takes longer than this module
 
 if TYPE_CHECKING:
+    from tinylm_cli.api.checkpoints import verify as verify
     from tinylm_cli.api.model import Model as Model
     from tinylm_cli.api.model import load as load
     from tinylm_cli.api.search import design as design
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     **dict.fromkeys(("load", "Model"), "api.model"),
     **dict.fromkeys(("design", "sweep"), "api.search"),
+    "verify": "api.checkpoints",
     **dict.fromkeys(("AnalysisError", "CapacityError", "ConfigError", "Diagnostic", "InputError"), "errors"),
     **dict.fromkeys(("OutputError", "TinylmError", "UnableError", "UsageError", "WeightsError"), "errors"),
     "ModelConfig": "config.schema",

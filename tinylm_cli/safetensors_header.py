@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_HEADER_BYTES = 32 * 1024**2
@@ -18,6 +19,16 @@ MAX_DIMENSIONS = 64
 
 SIZE_BYTES = 8
 """A file begins with the size of its header."""
+
+DTYPE_BITS = {
+    **dict.fromkeys(("C64", "F64", "I64", "U64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+"""The bits of one value of each dtype of the format."""
 
 _LFS_POINTER = b"version https://git-lfs"
 _MAX_INTEGER = 2**63
@@ -38,20 +49,31 @@ class TensorInfo(NamedTuple):
     start: int
     end: int
 
+    @property
+    def expected_bytes(self) -> int | None:
+        """Bytes of a tensor of its shape and dtype; None if the format has no such dtype."""
+        bits = DTYPE_BITS.get(self.dtype)
+        return None if bits is None else -(-prod(self.shape) * bits // 8)
+
 
 class HeaderError(ValueError):
     """A header that cannot be read; the message is the reason."""
+
+
+class LfsPointerError(HeaderError):
+    """A text file in place of a file that Git LFS has not downloaded."""
 
 
 def header_bytes(file: BinaryIO) -> int:
     """Read the size of the header from the beginning of a file.
 
     Raises:
+        LfsPointerError: If it is not the file itself.
         HeaderError: If the file is shorter, or the size exceeds ``MAX_HEADER_BYTES``.
     """
     beginning = file.read(len(_LFS_POINTER))
     if beginning == _LFS_POINTER:
-        raise HeaderError("it is a pointer of Git LFS, not the file itself")
+        raise LfsPointerError("it is a pointer of Git LFS, not the file itself")
     if len(beginning) < SIZE_BYTES:
         raise HeaderError(f"it has only {len(beginning)} bytes")
     size = int.from_bytes(beginning[:SIZE_BYTES], "little")

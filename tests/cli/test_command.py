@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.checkpoints import write
 from tinylm_cli.cli.app import COMMANDS
 from tinylm_cli.cli.options import amount_parser, option_span
 from tinylm_cli.errors import ConfigError
@@ -28,6 +29,7 @@ REPORTS = {
     "sweep": ["toy.yaml", "n_layers=1,2"],
     "design": ["--params", "5M", "--top", "1"],
     "validate": ["toy.yaml"],
+    "verify": ["model"],
     "list": [],
     "schema": [],
 }
@@ -43,6 +45,7 @@ VALUES = {
     "sweep": "figure",
     "design": "matches",
     "validate": "valid",
+    "verify": "status",
     "list": "presets.tiny.d_model",
     "schema": "properties.d_model.minimum",
 }
@@ -79,7 +82,14 @@ class TestPositionalConfig:
         assert here("export", "--config", "toy.yaml", "-o", "other").code == 0
 
 
+@pytest.fixture
+def model(folder: Path) -> None:
+    """Write a checkpoint, ``model``."""
+    write(folder / "model")
+
+
 class TestGet:
+    @pytest.mark.usefixtures("model")
     @pytest.mark.parametrize("command", REPORTS)
     def test_every_report(self, command: str, here: Here) -> None:
         result = here(command, *REPORTS[command], "--get", VALUES[command])
@@ -153,6 +163,7 @@ class TestOutput:
         assert result.code == 2
         assert "generate does not write csv" in result.err
 
+    @pytest.mark.usefixtures("model")
     @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in ("new", "import", "export")])
     def test_force(self, command: str, here: Here, folder: Path) -> None:
         (folder / "out.json").write_text("mine", encoding="utf-8")

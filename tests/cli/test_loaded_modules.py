@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkpoints import write
+
 MISSPELLED = "vocab_size: 256\nd_modl: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
-LLAMA = {"model_type": "llama", "vocab_size": 256, "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
 
 NOT_FOR_A_MISSPELLING = [
     *("analysis", "atomic_write", "cli.report_value", "cli.requested_config", "config.hardware"),
@@ -49,14 +50,19 @@ main()
             92,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
+        (
+            ["verify", "hub"],
+            0,
+            130,
+            ["config.validation_errors", "config.hardware", "config.yaml_writer", "render.diagnostics"],
+        ),
         (["design", "--params", "100M"], 0, 164, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
 def test_modules(words: list[str], code: int, most: int, unused: list[str], folder: Path) -> None:
     (folder / "misspelled.yaml").write_text(MISSPELLED, encoding="utf-8")
-    (folder / "hub").mkdir()
-    (folder / "hub" / "config.json").write_text(json.dumps({**LLAMA, "intermediate_size": 128}), encoding="utf-8")
+    write(folder / "hub")
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     command = [sys.executable, "-c", PROBE, *words]
     done = subprocess.run(

@@ -47,6 +47,8 @@ WITH_TORCH = [
     ["export", "toy.yaml", "-o", "exported"],
     ["import", "exported", "--weights", "--output", "imported"],
     ["build", "--weights", "imported"],
+    ["verify", "imported"],
+    ["verify", "exported"],
     ["check", "toy.yaml"],
     ["forward", "--weights", "exported", "--random", "1x4"],
     ["generate", "--weights", "saved", "--tokens", "1", "--max-new-tokens", "2"],

@@ -28,7 +28,7 @@ Here = Callable[..., Any]
             ["xyzzy"],
             "no such command: xyzzy",
             "the commands are params, build, show, list, estimate, compare, sweep, design, new, forward, generate,"
-            " check, validate, schema, import, export",
+            " check, validate, verify, schema, import, export",
         ),
         ([""], "no such command: (empty)", None),
         # options
@@ -55,7 +55,7 @@ Here = Callable[..., Any]
             ["new", "zz", "--format", "x"],
             "no such option: --format",
             "--format is an option of params, build, show, list, estimate, compare, sweep, design, forward, generate,"
-            " check, validate, schema, import, export",
+            " check, validate, verify, schema, import, export",
         ),
         (["build", "--n-layers", "8"], "no such option: --n-layers", "did you mean --set n_layers=…?"),
         (["build", "--d_model", "8"], "no such option: --d_model", "did you mean --set d_model=…?"),

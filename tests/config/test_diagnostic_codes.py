@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.checkpoints import FAULTS
 from tinylm_cli.cli.validate import validate
+from tinylm_cli.cli.verify import verify
 from tinylm_cli.cli.wording import worded
 from tinylm_cli.cli.workload_options import read_gpu
 from tinylm_cli.config.diagnostic_codes import CODES, MAX_REPORTED, clip, config_error, diagnostic
@@ -29,17 +32,24 @@ EXAMPLES = {
     "assertion-syntax": "total_params =< 130M",
     "contradiction": "norm-rms-with-bias",
     "control-character": "nul-byte",
+    "data-gap": "gap",
+    "data-overlap": "overlap",
     "duplicate-key": "duplicate-key",
+    "duplicate-tensor": "twice",
     "empty-document": "only-comments",
     "expert-groups": "experts-groups-too-few",
     "failed-assertion": "total_params < 800K",
     "heads-do-not-divide": "heads-do-not-divide",
+    "index-mismatch": "swapped",
+    "index-total-size": "total",
     "json-syntax": "hf-json-syntax",
     "key-not-a-name": "complex-key",
     "kv-heads-do-not-divide": "attention-kv-heads-uneven",
     "layers-do-not-divide": "layers-do-not-divide",
     "merge-key": "merge-key",
+    "missing-file": "absent-file",
     "missing-key": "missing-one",
+    "missing-tensor": "without-norm",
     "needs-field": "rope-scaling-without-length",
     "not-a-mapping": "root-text-lines",
     "not-finite": "value-infinite",
@@ -51,10 +61,14 @@ EXAMPLES = {
     "over-budget": "budget-over",
     "several-documents": "second-document-empty",
     "tag": "tag-python-object",
+    "tensor-bytes": "bytes",
+    "tensor-dtype": "float32",
+    "tensor-shape": "padded",
     "too-deep": "nested-5000-deep",
     "too-many-errors": "too-many-errors",
     "too-many-values": "too-many-values",
     "top-k-above-experts": "experts-top-k-above",
+    "truncated-file": "truncated",
     "undefined-kind": "layers-kind-undefined",
     "unknown-choice": "choice-case",
     "unknown-family": "hf-unknown-family",
@@ -62,12 +76,14 @@ EXAMPLES = {
     "unknown-gpu": "h100sxm",
     "unknown-key": "foreign-nanogpt",
     "unknown-setting": "hf-unknown-setting",
+    "unknown-tensor": "fourth-layer",
+    "unreadable-header": "sign-in",
     "unsupported-setting": "hf-unsupported-setting",
     "without-effect": "latent-fields-without-latent",
     "wrong-type": "yaml11-booleans",
     "yaml-syntax": "missing-space",
 }
-"""What stands for each code: a file of tests/bad/, or what an option is given."""
+"""What stands for each code: a file of tests/bad/, what an option is given, or a checkpoint with the fault."""
 
 ASKED: dict[str, tuple[Callable[..., Any], str]] = {
     **dict.fromkeys(
@@ -82,7 +98,7 @@ _MAX_LINES = 14
 _LONGEST_LINE = 80
 
 
-def _page() -> str:
+def _page(checkpoints: Path) -> str:
     rows = "\n".join(f"| [`{code}`](#{code}) | {meaning} |" for code, meaning in CODES.items())
     return (
         "# Diagnostics\n\n"
@@ -91,13 +107,18 @@ def _page() -> str:
         "The code is `code` in JSON, `ruleId` in SARIF, `type` in JUnit XML and the title of a GitHub annotation.\n"
         "If the correction is certain, `fix` in JSON contains the edit that `tinylm validate --fix` makes.\n"
         "A file that cannot be read has the code `unreadable`.\n\n"
-        "| code | meaning |\n| --- | --- |\n" + rows + "\n\n" + "\n".join(map(_section, CODES))
+        "| code | meaning |\n| --- | --- |\n" + rows + "\n\n" + "\n".join(_section(code, checkpoints) for code in CODES)
     )
 
 
-def _section(code: str) -> str:
+def _section(code: str, checkpoints: Path) -> str:
     example = EXAMPLES[code]
-    if code in ASKED:
+    if code in FAULTS:
+        FAULTS[code](checkpoints / example)
+        with contextlib.chdir(checkpoints):
+            found = verify(example).report.diagnostics  # type: ignore[attr-defined]
+        asked = f"```bash\ntinylm verify {example}\n```"
+    elif code in ASKED:
         command, typed = ASKED[code]
         found, asked = _found(command, example), f"```bash\n{typed} {shlex.quote(example)}\n```"
     else:
@@ -124,9 +145,11 @@ def _excerpt(path: Path) -> Iterator[str]:
         yield "…"
 
 
-def test_the_page_is_up_to_date(golden: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_is_up_to_date(
+    golden: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(BAD)
-    golden(ROOT / "docs" / "diagnostics.md", _page())
+    golden(ROOT / "docs" / "diagnostics.md", _page(tmp_path))
 
 
 def test_codes_have_meaning_and_example() -> None:

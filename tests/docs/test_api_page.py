@@ -32,7 +32,7 @@ TYPES = {
     **{name: type_ for name, type_ in vars(amounts).items() if hasattr(type_, "__metadata__")},
 }
 
-SHOWN = ("load", "Model", "sweep", "design", "Report")
+SHOWN = ("load", "Model", "verify", "sweep", "design", "Report")
 
 HEAD = """# The Python API
 

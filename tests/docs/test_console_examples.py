@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.checkpoints import write_padded
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -20,6 +22,7 @@ FAILING = {
     "tinylm validate wrong.yaml --diff": 1,
     "tinylm validate grown.yaml --assert 'train_flops_per_token < 1G'": 1,
     "tinylm validate tiny --set d_modle=512": 1,
+    "tinylm verify padded": 1,
 }
 """Examples that show what is wrong, with the exit code they end with; all others must end with 0."""
 
@@ -57,6 +60,7 @@ def test_example(
 ) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     shutil.copytree(ROOT / "tests" / "docs" / "qwen", tmp_path / "qwen")
+    write_padded(tmp_path / "padded")
     for config in (ROOT / "tests" / "docs").glob("*.yaml"):
         shutil.copy(config, tmp_path)
     pipe = _PIPE.fullmatch(command)

@@ -28,6 +28,7 @@ from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
 from tinylm_cli.reports.sweep import SweepReport
 from tinylm_cli.reports.validate import ValidateReport
+from tinylm_cli.reports.verify import VerifyReport
 
 _JSON_WORDS = {"None": "null", "True": "true", "False": "false"}
 
@@ -45,6 +46,7 @@ REPORTS: dict[str, type] = {
     "generate": GenerateReport,
     "check": CheckReport,
     "validate": ValidateReport,
+    "verify": VerifyReport,
     "list": PresetsReport,
     "list --hardware": HardwareReport,
     "list --families": FamiliesReport,

@@ -103,6 +103,10 @@ def _word(case: Case, outcome: Outcome) -> Iterator[str]:
             yield words[max(at - 80, 0) : at + 80]
 
 
+REPORT_ERRORS = ("validate", "verify")
+"""Commands whose report lists the files that cannot be read."""
+
+
 def _streams(case: Case, outcome: Outcome) -> Iterator[str]:
     """Errors go to standard error, and an error leaves standard output to machine-readable reports."""
     if outcome.code is None or case.environment:
@@ -112,9 +116,9 @@ def _streams(case: Case, outcome: Outcome) -> Iterator[str]:
     machine_readable = outcome.out.startswith(("{", "::error", "<?xml")) and re.search(
         "json|github|sarif|junit", " ".join(case.arguments)
     )
-    if outcome.code == 2 and outcome.out and case.command != "validate" and not machine_readable:
+    if outcome.code == 2 and outcome.out and case.command not in REPORT_ERRORS and not machine_readable:
         yield f"exit code 2 with text on standard output: {outcome.out[:120]!r}"
-    if outcome.code == 2 and not outcome.err and case.command != "validate":
+    if outcome.code == 2 and not outcome.err and case.command not in REPORT_ERRORS:
         yield "exit code 2 and nothing on standard error"
 
 
@@ -163,7 +167,7 @@ def _documents(case: Case, outcome: Outcome) -> Iterator[str]:
         except ValueError as error:
             yield f"not a JSON document: {error}: {outcome.out[:80]!r}"
             return
-        if format_ == "json" and outcome.code == 2 and case.command != "validate" and "error" not in document:
+        if format_ == "json" and outcome.code == 2 and case.command not in REPORT_ERRORS and "error" not in document:
             yield "exit code 2, but the JSON document is not a failure"
         if format_ == "json" and "error" in document and document["error"]["exit_code"] != outcome.code:
             yield f"exit code {outcome.code}, but the document says {document['error']['exit_code']}"

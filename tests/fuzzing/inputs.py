@@ -152,12 +152,12 @@ def _file_name(rng: Random, suffix: str) -> str:
     return f"{stem.encode('utf-8', 'surrogateescape')[:200].decode('utf-8', 'surrogateescape')}{suffix}"
 
 
-_VALIDATE_FORMATS = ("text", "json", "markdown", "github", "sarif", "junit")
+_CI_FORMATS = ("text", "json", "markdown", "github", "sarif", "junit")
 _REPORT_FORMATS = ("text", "text", "json", "json", "markdown", "csv", "latex")
 
 
 def _format(rng: Random, command: str) -> list[str]:
-    formats: Sequence[str] = _VALIDATE_FORMATS if command == "validate" else _REPORT_FORMATS
+    formats: Sequence[str] = _CI_FORMATS if command in ("validate", "verify") else _REPORT_FORMATS
     if command in ("import", "export", "generate", "schema"):
         formats = ("text", "json", "markdown")
     return ["--format", rng.choice(formats)]
@@ -400,7 +400,7 @@ def _command_line(rng: Random, name: str, kind: str) -> Case:
     for _ in range(rng.randrange(0, 3)):
         _mutate_words(rng, words, options, small=small)
     if rng.random() < 0.4:
-        words += ["--format", rng.choice((*_REPORT_FORMATS, *_VALIDATE_FORMATS))]
+        words += ["--format", rng.choice((*_REPORT_FORMATS, *_CI_FORMATS))]
     words = [_without_nul(_confined(word)) for word in words if word not in ("--debug", "--install-completion")]
     stdin = rng.choice((b"", b"", TOY.encode(), b"5 12 8", encode_json(LLAMA), b"\xff\x00"))
     return Case(kind, tuple(words), _folder(), stdin, uses_torch=small or "--weights" in words)
@@ -476,6 +476,8 @@ def safetensors(rng: Random) -> Case:
         name = rng.choice(list(files))
         special[name] = rng.choice(("fifo", "folder", "sparse", "/dev/zero", "absent"))
         del files[name]
+    if rng.random() < 0.5:
+        return Case("safetensors", _verify(rng), files, special=special)
     return Case("safetensors", _read_weights(rng, saved=saved), files, special=special, uses_torch=True)
 
 
@@ -490,6 +492,13 @@ def _read_weights(rng: Random, *, saved: bool) -> tuple[str, ...]:
         commands += [("import", "w", "--weights", "--output", "out")] * 3
     command = rng.choice(commands)
     return (*command, *(["--format", "json"] if rng.random() < 0.4 else []))
+
+
+def _verify(rng: Random) -> tuple[str, ...]:
+    """Return the command that compares the folder with its config, or with one that is changed."""
+    changes = ("vocab_size=64", "n_layers=2", "attention.bias=true", "tie_weights=true", "d_ff=24")
+    change = ["--set", rng.choice(changes)] if rng.random() < 0.3 else []
+    return ("verify", "w", *change, *(["--partial"] if rng.random() < 0.4 else []), *_format(rng, "verify"))
 
 
 def index_folder(rng: Random) -> Case:
@@ -527,6 +536,8 @@ def index_folder(rng: Random) -> Case:
         name = rng.choice(list(files))
         special[name] = rng.choice(("fifo", "folder", "sparse", "/dev/zero", "absent", name.rpartition("/")[2]))
         del files[name]
+    if rng.random() < 0.5:
+        return Case("index folder", _verify(rng), files, special=special)
     return Case("index folder", _read_weights(rng, saved=False), files, special=special, uses_torch=True)
 
 

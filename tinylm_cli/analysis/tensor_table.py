@@ -22,6 +22,7 @@ from tinylm_cli.analysis.mixers import mixer, mixer_of
 from tinylm_cli.analysis.tensor import Component, Tensor, linear, norm
 from tinylm_cli.config.layer_kinds import layer_pattern, mtp_layer, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 
 PAIR = 2
 """RoPE rotates dimensions in pairs: Su et al. 2021, https://arxiv.org/abs/2104.09864."""
@@ -340,11 +341,21 @@ def buffer_elements(config: ModelConfig, name: str) -> int:
     )
 
 
-def stored_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def stored_shapes(config: ModelConfig, max_tensors: int | None = None) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor that a checkpoint stores: parameters, a tied one once, and buffers.
 
     The keys are those of ``model.state_dict.unique_state_dict``.
+
+    Args:
+        config: A validated config.
+        max_tensors: Maximum number of tensors; None for any number.
+
+    Raises:
+        AnalysisError: If there are more.
     """
+    n_tensors = sum(section.repeats * len(section.tensors) for section in tensor_table(config))
+    if max_tensors is not None and n_tensors > max_tensors:
+        raise AnalysisError(f"the model has {n_tensors:,} tensors, more than {max_tensors:,}")
     parameters = {name: tensor.shape for name, tensor in expand(tensor_table(config)) if tensor.tied_to is None}
     return parameters | {
         section.full_name(tensor, index): tensor.shape

@@ -24,6 +24,7 @@ from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.validate import FileResult, ValidateReport
+from tinylm_cli.reports.verify import VerifyReport
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +71,7 @@ def load(
     else:
         source_text = _as_text(config.model_dump() if isinstance(config, ModelConfig) else config)
         reference = f"<{source_text.name}>"
-    changes = _changes(set)
-    ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    changes, ignored = read_changes(set), (ignore,) if isinstance(ignore, str) else tuple(ignore)
     source_text = source_text._replace(policy=KeyPolicy(ignored))
     loaded = parse_config_text(source_text, changes)
     require_keys(ignored, [loaded])
@@ -304,6 +304,21 @@ class Model(Viewed):
         return Report(result, lambda: validate_view(report, as_keywords), listing=report)
 
     @checked
+    def verify(self, *, partial: bool = False) -> Report[VerifyReport]:
+        """Verify that the checkpoint in the folder of this config contains the tensors that the config implies.
+
+        See ``tinylm verify``. Only the headers of the safetensors files are read; torch is not imported.
+
+        Args:
+            partial: Whether files may be absent, whose tensors are then compared by name.
+
+        Raises:
+            InputError: If the model was not loaded from a folder.
+            WeightsError: If there are no safetensors files, or their index cannot be read.
+        """
+        return verified(self.reference, self.changes, self.source_text.policy.ignored, partial=partial)
+
+    @checked
     def build(
         self,
         *,
@@ -354,7 +369,7 @@ class Model(Viewed):
             ConfigError: If a change is invalid.
             UsageError: If a change is not ``key=value``.
         """
-        return self._changed((*self.changes, *_changes(changes)))
+        return self._changed((*self.changes, *read_changes(changes)))
 
     def _changed(self, changes: tuple[str, ...]) -> Model:
         """Return this model with ``changes`` in place of its own."""
@@ -372,6 +387,16 @@ class Model(Viewed):
         if variant.reference == self.reference:
             return self._changed(variant.changes)
         return load(variant.reference, set=variant.changes)
+
+
+def verified(folder: str, changes: tuple[str, ...], ignored: tuple[str, ...], *, partial: bool) -> Report[VerifyReport]:
+    """Verify the checkpoint in a folder; for the arguments see :meth:`Model.verify` and :func:`load`."""
+    from tinylm_cli.analysis.tensor_table import stored_shapes
+    from tinylm_cli.interop.verification.verify import config_of, verify_checkpoint
+    from tinylm_cli.render.views.verify import verify_view
+
+    report = verify_checkpoint(folder, config_of(Path(folder), ignored), changes, stored_shapes, partial=partial)
+    return Report(report, lambda: verify_view(report))
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:
@@ -405,7 +430,7 @@ def _as_text(config: Mapping[str, Any]) -> ConfigText:
     return ConfigText(Source("<config>", text, path=name), as_json=False, name=name)
 
 
-def _changes(changes: Changes) -> tuple[str, ...]:
+def read_changes(changes: Changes) -> tuple[str, ...]:
     """Return the changes as arguments of ``--set``."""
     if isinstance(changes, str):
         return (changes,)

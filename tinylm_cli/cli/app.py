@@ -31,7 +31,7 @@ GROUPS = {
     "Learn": ("params", "build", "show", "list"),
     "Design": ("estimate", "compare", "sweep", "design", "new"),
     "Run": ("forward", "generate", "check"),
-    "CI": ("validate", "schema"),
+    "CI": ("validate", "verify", "schema"),
     "Convert": ("import", "export"),
 }
 """Every command, in the groups of ``tinylm --help``."""
@@ -122,14 +122,19 @@ def _has_current_folder() -> bool:
 
 def _commands_to_create(arguments: Sequence[str]) -> Sequence[str]:
     """Return only the named command, which saves the milliseconds of creating the others; all if none matches."""
-    first = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
+    verb = _verb(arguments)
+    return (verb,) if verb in COMMANDS and VARIABLE not in os.environ else COMMANDS
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """Return the first word that is no option; empty if there is none."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
 def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
     """Report an error as text on standard error and, if a machine-readable format was requested, on standard output."""
     raise_if_interrupted()
-    from tinylm_cli.cli.wording import as_options, worded_error
+    from tinylm_cli.cli.wording import worded_error
     from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure
     from tinylm_cli.render.terminal import terminal_of
 
@@ -153,7 +158,7 @@ def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
         case "junit":
             from tinylm_cli.render.junit import junit_failure
 
-            write_stdout(junit_failure(error, as_options))
+            write_stdout(junit_failure(error, f"tinylm {_verb(arguments)}"))
 
 
 def _print_traceback() -> None:

@@ -32,6 +32,7 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "validate": ("validate --diff", "params CONFIG"),
     "validate --diff": ("validate --fix",),
     "validate --fix": ("params CONFIG",),
+    "verify": ("forward", "estimate"),
     "import": ("params CONFIG",),
     "import --weights": ("check",),
     "params": ("params CONFIG",),

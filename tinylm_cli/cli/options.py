@@ -285,6 +285,15 @@ class PageOutput(Output):
     format_: PageFormatOption = "text"
 
 
+class CiOutput(Output):
+    """The options of a report that also has formats for CI services."""
+
+    format_: Annotated[
+        Literal["text", "json", "markdown", "github", "sarif", "junit"],
+        option("Report format; github, sarif and junit are for CI.", "--format", "-f"),
+    ] = "text"
+
+
 def explicit_options(context: typer.Context) -> dict[str, str]:
     """Return the options on the command line, by parameter name."""
     return {parameter.name or "": parameter.opts[0] for parameter in _explicit_parameters(context)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.cli.options import Output, wrong_value
@@ -12,6 +12,7 @@ from tinylm_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.render.blocks import View
+    from tinylm_cli.reports.validate import FileResult
 
 
 class CommandOutput(NamedTuple):
@@ -125,3 +126,28 @@ def _render(view: View, to: Output) -> str:
 
     text = lower(view)
     return text if terminal.unicode else to_ascii(text)
+
+
+def ci_document(format_: str, files: Sequence[FileResult], summary: str, verb: str) -> str | None:
+    """Return the results for some files in a format for CI services; None for the other formats.
+
+    Args:
+        format_: The format.
+        files: The results by file.
+        summary: A last line for a log.
+        verb: The command.
+    """
+    match format_:
+        case "github":
+            from tinylm_cli.render.diagnostics import github_text
+
+            return github_text(files, summary)
+        case "sarif":
+            from tinylm_cli.render.sarif import to_sarif
+
+            return to_sarif(files)
+        case "junit":
+            from tinylm_cli.render.junit import to_junit
+
+            return to_junit(files, f"tinylm {verb}")
+    return None

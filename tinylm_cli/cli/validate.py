@@ -6,22 +6,22 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import (
     TARGET_PANEL,
+    CiOutput,
     IgnoreOption,
-    Output,
     SetOption,
     argument,
     config_option,
     option,
     require_nonempty,
 )
-from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.output import CommandOutput, ci_document
 from tinylm_cli.cli.streams import print_note
 from tinylm_cli.cli.wording import as_options, worded
 from tinylm_cli.config.presets import shipped
@@ -41,15 +41,6 @@ if TYPE_CHECKING:
 
 _NO_YAML = "no .yaml file in {}"
 """The error for a folder without YAML files."""
-
-
-class ValidateOutput(Output):
-    """The options of the report, which also has formats for CI services."""
-
-    format_: Annotated[
-        Literal["text", "json", "markdown", "github", "sarif", "junit"],
-        option("Report format; github, sarif and junit are for CI.", "--format", "-f"),
-    ] = "text"
 
 
 AssertOption = Annotated[
@@ -73,7 +64,7 @@ def validate(
     assert_: AssertOption = None,
     fix: Annotated[bool, option("Apply every certain correction to the files.", "--fix")] = False,
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
-    to: ValidateOutput = ValidateOutput(),  # noqa: B008 - immutable
+    to: CiOutput = CiOutput(),  # noqa: B008 - immutable
 ) -> CommandOutput:
     """Report every error in configs at its line; check budgets.
 
@@ -121,25 +112,12 @@ def validate(
     return _output(report, to, _next_step(report, names, set_, ignore))
 
 
-def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> CommandOutput:
+def _output(report: ValidateReport, to: CiOutput, next_step: str) -> CommandOutput:
     from tinylm_cli.render.views.validate import tally, validate_view
 
     failed = report.failed or report.invalid
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
-    document = None
-    match to.format_:
-        case "github":
-            from tinylm_cli.render.diagnostics import github_text
-
-            document = github_text(report.files, tally(report))
-        case "sarif":
-            from tinylm_cli.render.sarif import to_sarif
-
-            document = to_sarif(report.files)
-        case "junit":
-            from tinylm_cli.render.junit import to_junit
-
-            document = to_junit(report.files, as_options)
+    document = ci_document(to.format_, report.files, tally(report), "validate")
     errors = sum(len(each.diagnostics) or each.status == "unreadable" for each in report.files)
     description = f"{counted(errors, 'error')} in {counted(len(report.files), 'file')}"
     return CommandOutput(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
 from tinylm_cli.interop.tensor_pairs import Pair, Shape, base_prefix, constant_tensors, tensor_pairs, without_base
 
@@ -23,7 +25,11 @@ class Match(NamedTuple):
 
 
 def match_tensors(
-    config: ModelConfig, names: TensorNames, shapes: Mapping[str, Shape], stored: Mapping[str, Shape | None]
+    config: ModelConfig,
+    names: TensorNames,
+    shapes: Mapping[str, Shape],
+    stored: Mapping[str, Shape | None],
+    max_pairs: int | None = None,
 ) -> Match:
     """Match the tensors in a checkpoint by their names.
 
@@ -32,8 +38,15 @@ def match_tensors(
         names: The family's tensor names.
         shapes: Shape of each model tensor by full name; a tied tensor under its first name only.
         stored: Shape of each stored tensor by name; None if only the name is known.
+        max_pairs: Maximum number of tensors that the checkpoint must contain; None for any number.
+
+    Raises:
+        WeightsError: If it must contain more.
     """
-    expected = _renamed(list(tensor_pairs(config, names, shapes)), names, stored)
+    expected = list(islice(tensor_pairs(config, names, shapes), None if max_pairs is None else max_pairs + 1))
+    if max_pairs is not None and len(expected) > max_pairs:
+        raise WeightsError(f"a checkpoint of this config has more than {max_pairs:,} tensors, too many to compare")
+    expected = _renamed(expected, names, stored)
     pairs = _with_stored_rows(expected, stored)
     constants = {
         stored_name: value

@@ -58,6 +58,8 @@ class ImportedConfig(NamedTuple):
     # Sizes that neither the file nor an override sets, with the family's defaults, by dotted field.
     assumed: dict[str, int]
     unread_mtp_layers: int  # Multi-token prediction modules that the file names, which are not read.
+    root: Node  # The tree of the file.
+    keys: Mapping[str, str]  # The key of the file from which each tinylm field is copied, by dotted field.
 
 
 def load_config(reference: str, overrides: Sequence[str] = (), policy: KeyPolicy = READ_ALL) -> LoadedConfig:
@@ -104,8 +106,8 @@ def read_config_text(reference: str) -> ConfigText:
 
 def parse_config_text(text: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Parse and validate the text of a config; see ``load_config``."""
-    if _is_hugging_face(text.source, expected=text.as_json):
-        return _import(text.source, overrides, text.policy).loaded
+    if is_hugging_face_text(text.source, expected=text.as_json):
+        return import_text(text.source, overrides, text.policy).loaded
     loaded = parse_config(text.source, overrides)
     return loaded._replace(name=text.name) if text.name and loaded.config.name is None else loaded
 
@@ -121,10 +123,10 @@ def import_config(reference: str, overrides: Sequence[str] = (), policy: KeyPoli
     if reference and not {"/", ":", "\0"} & set(reference) and not names_config(reference):
         raise InputError(f"no such file or folder: {reference}", help=f"name a {CONFIG_FILE}, or its folder")
     source, as_json, *_ = read_config_text(reference)
-    if not _is_hugging_face(source, expected=as_json):
+    if not is_hugging_face_text(source, expected=as_json):
         parse_config(source, overrides)
         raise InputError(f"{source.name} is already a tinylm config", help="pass it to any command as CONFIG")
-    return _import(source, overrides, policy)
+    return import_text(source, overrides, policy)
 
 
 def names_config(word: str) -> bool:
@@ -156,7 +158,7 @@ def is_hugging_face_folder(weights: Path) -> bool:
     return saved is not None and Path(saved).name == CONFIG_FILE
 
 
-def _is_hugging_face(source: Source, *, expected: bool) -> bool:
+def is_hugging_face_text(source: Source, *, expected: bool) -> bool:
     """Return whether a text is a Hugging Face config, which most texts are not by their words."""
     if not expected and not any(key in source.text for key in FAMILY_KEYS):
         return False
@@ -165,7 +167,8 @@ def _is_hugging_face(source: Source, *, expected: bool) -> bool:
     return is_hugging_face(source, expected=expected)
 
 
-def _import(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> ImportedConfig:
+def import_text(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> ImportedConfig:
+    """Convert the text of a Hugging Face config; see ``load_config``."""
     from tinylm_cli.interop.config_json import read_json
     from tinylm_cli.interop.to_tinylm import not_an_object
     from tinylm_cli.interop.vision import vision_params
@@ -194,7 +197,9 @@ def _import(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> Impo
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
     n_modules = unread_mtp_layers(root.plain())
-    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed, n_modules)
+    return ImportedConfig(
+        loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed, n_modules, root, mapped.keys
+    )
 
 
 def _without_left_out_keys(

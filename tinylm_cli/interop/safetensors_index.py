@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,23 @@ class Index(NamedTuple):
 
     names_by_file: dict[str, frozenset[str]]  # The tensors of each file, the files in order.
     total_bytes: int | None  # The bytes of all tensors as ``metadata.total_size`` gives them; None if it does not.
+
+
+def checkpoint_index(folder: Path) -> Index | None:
+    """Read the index of a checkpoint; return None if the checkpoint is a single file, which has precedence.
+
+    Raises:
+        WeightsError: If the folder contains neither, or the index cannot be read.
+    """
+    if os.path.lexists(folder / WEIGHTS_FILE):  # true for a pipe or a folder; reading it reports its type
+        return None
+    if os.path.lexists(folder / INDEX):
+        return read_index(folder / INDEX)
+    pickled = any(folder.glob("*.bin"))
+    raise WeightsError(
+        f"{folder} contains neither {WEIGHTS_FILE} nor {INDEX}",
+        help="pickled weights are not supported; convert them to safetensors" if pickled else "name a model folder",
+    )
 
 
 def read_index(path: Path) -> Index:
@@ -45,6 +63,8 @@ def read_index(path: Path) -> Index:
     for name, file in weight_map.items():
         if Path(file).name != file or file in ("", ".", ".."):
             raise WeightsError(f"{path} names a file outside its folder: {file}")
+        with weights_errors(Path(file)):
+            os.fsencode(file)
         names_by_file.setdefault(file, set()).add(name)
     metadata = document.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None

@@ -1,4 +1,4 @@
-"""The report of ``tinylm validate`` as JUnit XML, which CI servers show as test results.
+"""Errors in files as JUnit XML, which CI servers show as test results.
 
 References:
     https://github.com/testmoapp/junitxml
@@ -15,10 +15,7 @@ from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
-from tinylm_cli.wording import Argument, Command, Wording
-
-_COMMAND = Command("validate")
-"""The name of all suites, and of the suite of errors that are in no file."""
+from tinylm_cli.wording import Argument
 
 
 class _Case(NamedTuple):
@@ -32,14 +29,18 @@ class _Case(NamedTuple):
     line: int | None = None
 
 
-def to_junit(files: Iterable[FileResult], wording: Wording) -> str:
-    """Return a test suite for each file: a test for each error and each assertion, or one that passes."""
-    return _document([(file.path, list(_cases(file))) for file in files], wording(_COMMAND))
+def to_junit(files: Iterable[FileResult], command: str) -> str:
+    """Return a test suite for each file: a test for each error and each assertion, or one that passes.
+
+    Args:
+        files: The results by file.
+        command: The command, which names all suites, and the suite of errors that are in no file.
+    """
+    return _document([(file.path, list(_cases(file))) for file in files], command)
 
 
-def junit_failure(error: TinylmError, wording: Wording) -> str:
+def junit_failure(error: TinylmError, command: str) -> str:
     """Return the error that ended the run: a suite for the command line, and one for each invalid config."""
-    command = wording(_COMMAND)
     if not error.diagnostics:
         return _document([(command, [_unreadable(command, error.message, error.help)])], command)
     suites: dict[str, list[_Case]] = {}

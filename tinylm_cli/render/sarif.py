@@ -1,4 +1,4 @@
-"""The report of ``tinylm validate`` as SARIF 2.1.0, which code scanning services and editors read.
+"""Errors in files as SARIF 2.1.0, which code scanning services and editors read.
 
 References:
     https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
 
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.safetensors_index import INDEX, WEIGHTS_FILE, read_index, weights_errors
+from tinylm_cli.interop.safetensors_index import INDEX, WEIGHTS_FILE, checkpoint_index, weights_errors
 from tinylm_cli.model.safetensors_file import SafetensorsFile
 from tinylm_cli.safetensors_header import MAX_NAME, TensorInfo
 
@@ -55,17 +54,7 @@ class SafetensorsFolder:
 
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
         """Yield each file and the tensor names that the index lists for it."""
-        index = self.folder / INDEX
-        if os.path.lexists(self.folder / WEIGHTS_FILE):  # true for a pipe or a folder; reading it reports its type
-            yield self.folder / WEIGHTS_FILE, frozenset()
-        elif os.path.lexists(index):
-            for file, names in read_index(index).names_by_file.items():
-                yield self.folder / file, names
-        else:
-            pickled = any(self.folder.glob("*.bin"))
-            raise WeightsError(
-                f"{self.folder} contains neither {WEIGHTS_FILE} nor {INDEX}",
-                help="pickled weights are not supported; convert them to safetensors"
-                if pickled
-                else "name a model folder",
-            )
+        index = checkpoint_index(self.folder)
+        names_by_file = {WEIGHTS_FILE: frozenset[str]()} if index is None else index.names_by_file
+        for file, names in names_by_file.items():
+            yield self.folder / file, names

@@ -1,0 +1,1 @@
+"""Compare the headers of a checkpoint's safetensors files with its config. Imports no torch."""

@@ -78,6 +78,7 @@ WHOLE = {
     "fuzzing/test_checks.py": "gives the fuzzer's own checks sound and unsound outcomes",
     "fuzzing/test_fuzzing.py": "feeds mutated input to every command",
     "interop/test_parity.py": "compares imported and exported models with transformers",
+    "interop/test_published_oddities.py": "counts small configs with the oddities of published ones",
     "interop/test_short_yaml.py": "writes models of every family short and reads them back",
     "model/test_any_architecture.py": "tries drawn configs on the whole model",
     "model/test_gallery.py": "builds every shipped config",

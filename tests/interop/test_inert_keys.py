@@ -33,6 +33,17 @@ LEFTOVERS: list[tuple[str, dict[str, Any]]] = [
     ("mistral", {"sliding_window_pattern": 0, "use_sliding_window": False, "max_new_tokens": 64}),
     ("gpt2", {"position_embedding_type": "absolute", "pre_norm": True}),
     ("deepseek_v3", {"use_cache_quantization": True, "unknown_feature": False}),
+    ("llama", {"author": "someone", "tags": ["a", "b"], "language": ["en"], "library_name": "x", "metadata": {"n": 1}}),
+    ("llama", {"system_prompt": "You are …", "prompts": {"query": "q: "}, "base_model_config": "x/y"}),
+    ("llama", {"load_in_4bit": True, "sample_packing": True, "unsloth_training": True, "num_steps": "global_step1000"}),
+    ("llama", {"vllm_version": 3, "gpu_memory_utilization": 0.9, "tensor_parallel_size": 2, "fuse_rms_norm": True}),
+    ("llama", {"num_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 7, "moe_layer_freq": 1}),
+    (
+        "llama",
+        {"sliding_window": 131072, "multi_query_attention": True, "attn_type": "gqa", "scale_attn_weights": True},
+    ),
+    ("llama", {"original_vocab_size": 128000, "pad_vocab_size_multiple": 64, "residual_multiplier": 1.0}),
+    ("deepseek_v3", {"attn_type": "mla", "q_head_dim": 192, "attention_kind": "latent"}),
     ("mixtral", {"n_routed_experts": 8, "moe_top_k": 2, "n_shared_experts": 0}),
 ]
 
@@ -88,6 +99,13 @@ UNDERSTOOD_BY_NONE: list[tuple[str, dict[str, Any]]] = [
     ("qwen2", {"qkv_bias": False}),
     ("mistral", {"conv_kernel_size": 4}),
     ("llama", {"num_image_tokens": 4}),
+    ("llama", {"attention_variant": "differential"}),
+    ("llama", {"mlp_gate": True}),
+    ("llama", {"n_shared_experts": 1}),
+    ("llama", {"sliding_window": 4096}),
+    ("llama", {"multi_query": False}),
+    ("deepseek_v3", {"q_head_dim": 128}),
+    ("deepseek_v3", {"attn_type": "gqa"}),
 ]
 
 

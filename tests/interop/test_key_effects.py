@@ -52,6 +52,12 @@ Here = Callable[..., Any]
         ("topk_method", "noaux_tc", Effect.tensors),
         ("alibi", True, Effect.tensors),
         ("surprise", 1, Effect.tensors),
+        ("surprise", 0.25, Effect.values),
+        ("mlp_ratio", 2.5, Effect.tensors),
+        ("no_rope_layers", [1, 0], Effect.values),
+        ("qk_rope_head_dim", 64, Effect.tensors),
+        ("scale_depth", 1.4, Effect.values),
+        ("num_local_experts", 8, Effect.tensors),
     ],
 )
 def test_effects(key: str, value: Any, effect: Effect) -> None:

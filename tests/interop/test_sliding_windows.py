@@ -50,3 +50,14 @@ def test_chunks_of_any_layers(changed: Change) -> None:
     ((code, line),) = errors_of(path)
     assert code == "contradiction"
     assert line.startswith('"layer_types"')
+
+
+def test_letters_of_layers(changed: Change) -> None:
+    """EXAONE 4's pattern may be letters, repeated, but the last layer is global; ``layer_types`` takes precedence."""
+    keys = {"num_hidden_layers": 6, "sliding_window": 64, "sliding_window_pattern": "LLLG"}
+    found = flat(changed("exaone4", **keys, layer_types=...))
+    assert found["layers.pattern"] == "3 local, full, local, full"
+    types = ["sliding_attention", *["full_attention"] * 5]
+    found = flat(changed("exaone4", **keys, layer_types=types))
+    assert (found["layers.first"], found["layers.pattern"]) == ("local", "full")
+    assert errors_of(changed("exaone4", **{**keys, "sliding_window_pattern": "LXG"}))[0][0] != ""

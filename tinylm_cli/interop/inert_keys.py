@@ -17,12 +17,12 @@ from tinylm_cli.interop.translation import Translation
 
 _INERT = {
     "identity, files and versions": """
-        _name_or_path adapters architectures auto_map auto_mapping base_model base_model_name
-        base_model_name_or_path commit_hash custom_pipeline custom_pipelines extra_config_files extra_files
-        finetuning_task is_llama_config keys_to_ignore_at_inference license model_name model_name_or_path
-        model_revision model_type model_version name name_or_path onnx_config onnx_safe parent_model peft_config
-        peft_type revision source_model task_specific_params transformers.js_config transformers_version
-        unsloth_fixed unsloth_version version
+        _name_or_path adapters architectures author auto_map auto_mapping base_model base_model_name
+        base_model_name_or_path commit_hash custom_pipeline custom_pipelines description extra_config_files
+        extra_files finetuning_task is_llama_config keys_to_ignore_at_inference license metadata model_name
+        model_name_or_path model_revision model_type model_version name name_or_path onnx_config onnx_safe
+        parent_model peft_config peft_type prompts revision source_model tags task_specific_params
+        transformers.js_config transformers_version unsloth_fixed unsloth_version version
     """,
     "storage, kernels, and placement on devices": """
         attention_softmax_in_fp32 attn_implementation attn_implementation_autoset attn_implementation_internal
@@ -31,28 +31,29 @@ _INERT = {
         deterministic_flash_attn device device_map dtype ep_size expert_parallel experts_implementation
         flash_attention flash_attn float16 fp16 fp16_full_eval fp32 fp32_attention fp32_residual fp8
         fuse_attention_ffn fuse_attention_qkv fuse_cross_entropy fuse_matmul_bias fuse_norm fuse_qkv fuse_swiglu
-        fused_bias_fc fused_dropout_add_ln fused_mlp fused_qkv is_decoder kv_cache_dtype kv_cache_quantization
-        kv_cache_scheme low_cpu_mem_usage output_attentions output_hidden_states parallelism_config params_dtype
-        pipeline_parallel pipeline_parallel_degree pp_size pretraining_tp quant_method quantization
-        quantization_bit quantization_config quantize reference_compile residual_in_fp32 return_dict
-        sequence_parallel softmax_in_fp32 tensor_parallel tensor_parallel_degree tf32 torch_compile torch_dtype
-        torchscript tp_size unpad_inputs use_bfloat16 use_cache use_cache_kernel use_cache_quantization
-        use_cu_seqlens use_cuda_graph use_flash_attention use_flash_attention_2 use_flash_attn use_fp8
-        use_fused_crossentropy use_fused_mlp use_fused_rms_norm use_fused_rope use_fused_swiglu use_kernels
-        use_mamba_kernels use_mem_efficient_attention use_memory_efficient_attention use_ragged_attention
-        use_sdpa use_triton use_xformers virtual_pp_degree
+        fused_bias_fc fused_dropout_add_ln fused_mlp fused_qkv gpu_memory_utilization is_decoder kv_cache_dtype
+        kv_cache_quantization kv_cache_scheme low_cpu_mem_usage output_attentions output_hidden_states
+        parallelism_config params_dtype pipeline_parallel pipeline_parallel_degree pipeline_parallel_size
+        pp_size pretraining_tp quant_method quantization quantization_bit quantization_config quantize
+        reference_compile residual_in_fp32 return_dict sequence_parallel softmax_in_fp32 tensor_parallel
+        tensor_parallel_degree tensor_parallel_size tf32 torch_compile torch_dtype torchscript tp_size
+        unpad_inputs use_bfloat16 use_cache use_cache_kernel use_cache_quantization use_cu_seqlens
+        use_cuda_graph use_flash_attention use_flash_attention_2 use_flash_attn use_fp8 use_fused_crossentropy
+        use_fused_mlp use_fused_rms_norm use_fused_rope use_fused_swiglu use_kernels use_mamba_kernels
+        use_mem_efficient_attention use_memory_efficient_attention use_ragged_attention use_sdpa use_triton
+        use_xformers virtual_pp_degree
     """,
     "the tokenizer and token ids": """
-        add_bos_token add_eos_token add_prefix_space additional_special_tokens assistant_token_id audio_token_id
-        audio_token_index begin_of_image_token bos_token bos_token_id chat_template cls_token_id
+        add_bos_token add_eos_token add_prefix_space added_tokens additional_special_tokens assistant_token_id
+        audio_token_id audio_token_index begin_of_image_token bos_token bos_token_id chat_template cls_token_id
         decoder_start_token_id eoa_token_id eod_id eod_token_id eos_token eos_token_id eot_token_id ignore_index
-        ignore_token_id im_end_id im_start_id image_end_token_id image_start_token_id image_token_id
-        image_token_index mask_token_id model_max_length pad_id pad_token pad_token_id padding_idx padding_side
-        reward_token_id sep_token_id space_token_id special_tokens tokenizer tokenizer_class tokenizer_file
-        tokenizer_model tokenizer_model_max_length tokenizer_name tokenizer_name_or_path tokenizer_padding_side
-        tokenizer_type truncation_side unk_token unk_token_id use_im_end use_im_start use_im_start_end
-        user_token_id video_token_id video_token_index vision_end_token_id vision_start_token_id vision_token_id
-        vocab_file
+        ignore_token_id ignored_index im_end_id im_start_id image_end_token_id image_start_token_id
+        image_token_id image_token_index mask_token_id model_max_length pad_id pad_token pad_token_id
+        padding_idx padding_side reward_token_id sep_token_id space_token_id special_tokens tokenizer
+        tokenizer_class tokenizer_file tokenizer_model tokenizer_model_max_length tokenizer_name
+        tokenizer_name_or_path tokenizer_padding_side tokenizer_type truncation_side unk_token unk_token_id
+        use_im_end use_im_start use_im_start_end user_token_id video_token_id video_token_index
+        vision_end_token_id vision_start_token_id vision_token_id vocab_file vocab_pad_to
     """,
     "context length beside the key that the family reads": """
         context_length initial_context_length max_context_len max_context_length max_input_length
@@ -82,10 +83,11 @@ _INERT = {
         output_dropout output_router_logits per_device_eval_batch_size per_device_train_batch_size post_dropout
         prefix_dropout recompute recompute_granularity recompute_modules reduction report_to
         rescale_prenorm_residual resid_dropout resid_dropout_prob resid_pdrop residual_dropout router_aux_loss
-        router_aux_loss_coef router_dtype router_jitter_noise router_z_loss_coef run_name save_steps scheduler
-        seed seq_aux stochastic_depth summary_hidden_size token_dropping tokens_trained train_batch_size
-        train_dtype trained_tokens training_args tune_mm_mlp_adapter unfreeze_mm_vision_tower use_liger_kernel
-        use_reentrant verbose wandb_project warmup_ratio warmup_steps weight_decay z_loss z_loss_coef zloss_coef
+        router_aux_loss_coef router_dtype router_jitter_noise router_z_loss_coef run_name sample_packing
+        save_steps scheduler seed seq_aux sequence_len stochastic_depth summary_hidden_size token_dropping
+        tokens_trained train_batch_size train_dtype trained_tokens training_args tune_mm_mlp_adapter
+        unfreeze_mm_vision_tower use_liger_kernel use_reentrant verbose wandb_project warmup_ratio warmup_steps
+        weight_decay z_loss z_loss_coef zloss_coef
     """,
     "generation": """
         assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight assistant_lookbehind
@@ -119,7 +121,9 @@ INERT = frozenset(name for names in _INERT.values() for name in names.split())
 
 _TASK = re.compile(
     r"(^|_)(dropout|pdrop|jitter|loss|lr|optimizer|scheduler|checkpointing|recompute|tokenizer|dtype|flash_attn|wandb|seed"
-    r"|flash_attention|fused|tokens?_ids?|token_index|pipelines?|init|initializer|grad|gradient|fp16|bf16|fp32)(_|$)"
+    r"|flash_attention|fused|tokens?_ids?|token_index|pipelines?|init|initializer|grad|gradient|fp16|bf16|fp32|fusion"
+    r"|steps|epochs?|microbatch)(_|$)"
+    r"|^(bnb|ddp|deepspeed|eval|fsdp|fuse|generation|license|load_in|peft|quant|quantization|sample|training|unsloth|vllm)_"
 )
 """Parts of the names of keys about training, storage, kernels or the tokenizer."""
 
@@ -134,8 +138,17 @@ _SETTING = re.compile(
 )
 """Ends of names of keys about training."""
 
-_NEUTRAL = re.compile(r"(^|_)(scal(e|ing|ar)|scale_factor|scaling_factor|multiplier|factor|temperature|ratio|coeff?)$")
-"""Names of factors, which 1 leaves without effect."""
+_NEUTRAL = re.compile(
+    r"(^|_)(scal(e|ing|ar)|multiplier|factor|temperature|ratio|coeff?|freq|frequency|interval|step|stride|period)$"
+)
+"""Names of factors and of periods over the layers, which 1 leaves without effect."""
+
+_ARCHITECTURE = re.compile(
+    r"(^|_)(act|activation|arch|architecture|attn|attention|bias|block|blocks|cache|conv|embed|embeddings?|experts?|ffn|gate"
+    r"|gating|head|kind|layers?|layout|mask|mixer|mlp|mode|moe|norm|normalization|pattern|pe|pos|position|residual|rope|rotary"
+    r"|router|scaling|ssm|state|strategy|topk|type|types|variant)(_|$)"
+)
+"""Parts of the names of keys whose texts choose a part of a model; other texts are names, paths and descriptions."""
 
 _OFF = ("", "none", "null", "off", "no", "false", "disabled", "default")
 
@@ -154,10 +167,10 @@ def is_inert(key: str, value: Any) -> bool:
     if _TASK.search(key) and not _COUNTS.search(key) and (_SETTING.search(key) or not _PARTS.search(key)):
         return True
     if key in RESTATED:
-        return False
+        return isinstance(value, str) and is_off(value)
     if _NEUTRAL.search(key) and not isinstance(value, bool) and value == 1:
         return True
-    return is_off(value)
+    return is_off(value) or (_is_text(value) and not _ARCHITECTURE.search(key))
 
 
 def is_off(value: Any) -> bool:
@@ -169,6 +182,17 @@ def is_off(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(is_off, value))
     return value is None or value is False or value == 0
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a value is a text, or contains only texts."""
+    if isinstance(value, dict | list):
+        return all(map(_is_text, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str)
+
+
+_MULTI_HEAD = ("full", "gqa", "mha", "mqa", "multi_head", "multihead", "multihead_attention", "softmax", "standard")
+"""Names of attention that compares every query with its keys, however many share them."""
 
 
 class _Statement(NamedTuple):
@@ -194,6 +218,11 @@ def _norm(value: Any) -> Any:
     return "layernorm" if name.startswith("layernorm") else "rmsnorm" if "rms" in name else name
 
 
+def _attention(value: Any) -> Any:
+    name = str(value).casefold()
+    return {"mla": "latent", "multi_head_latent": "latent"}.get(name, "multi_head" if name in _MULTI_HEAD else name)
+
+
 def _is(choice: str) -> Callable[[Any], Any]:
     return lambda value: value == choice
 
@@ -215,7 +244,11 @@ _SIZES: Mapping[str, _Statement] = {
         "n_kv_heads num_kv_heads num_key_value_heads n_head_kv kv_n_heads num_query_groups multi_query_group_num",
     ),
     **_named("attention.d_head", "head_dim head_size kv_channels d_head attention_head_dim attention_head_size d_kv"),
-    **_named("vocab_size", "n_vocab vocab_size num_embeddings padded_vocab_size"),
+    **_named("attention.d_head", "q_head_dim qk_head_dim"),
+    **_named("vocab_size", "n_vocab vocab_size num_embeddings padded_vocab_size vocab_size_padded orig_vocab_size"),
+    **_named(
+        "vocab_size", "original_vocab_size pad_vocab_size_multiple make_vocab_size_divisible_by unpadded_vocab_size"
+    ),
     **_named("max_len", "max_position_embeddings max_positions"),
     **_named("norm.eps", "rms_norm_eps layer_norm_eps layer_norm_epsilon norm_eps norm_epsilon layernorm_epsilon"),
     **_named("norm.eps", "rms_norm_epsilon rmsnorm_eps layer_norm_rms_epsilon epsilon eps"),
@@ -230,6 +263,12 @@ _SIZES: Mapping[str, _Statement] = {
     **_named("attention.window", "sliding_window sliding_window_size window_size attention_window"),
 }
 """Other names of a size or a number, as of families that descend from another library."""
+
+_OF_EXPERTS = (
+    *("feed_forward.n_experts", "feed_forward.top_k", "feed_forward.d_expert"),
+    *("feed_forward.n_shared_experts", "feed_forward.d_shared_expert"),
+)
+"""Fields of experts, of which a model without experts has none, or one that is its feed-forward network."""
 
 _FEATURES: Mapping[str, _Statement] = {
     **_named("attention.bias", "qkv_bias use_qkv_bias attention_qkv_bias add_qkv_bias attn_bias attention_bias"),
@@ -256,7 +295,7 @@ _FEATURES: Mapping[str, _Statement] = {
     **_named("norm.kind", "use_rms_norm use_rmsnorm rmsnorm rms_norm", of_field=_is("rmsnorm")),
     **_named("norm.kind", "use_layer_norm use_layernorm", of_field=_is("layernorm")),
     **_named("norm.placement", "do_layer_norm_before pre_norm prenorm use_pre_norm pre_layernorm", of_field=_is("pre")),
-    **_named("norm.placement", "post_norm postnorm use_post_norm post_layernorm", of_field=_is("post")),
+    **_named("norm.placement", "post_norm postnorm use_post_norm norm_after", of_field=_is("post")),
     **_named("block.parallel", "parallel_attn use_parallel_residual parallel_residual use_parallel_block"),
     **_named(
         "position.kind", "use_rope use_rotary rotary rotary_embedding use_rotary_embeddings rope", of_field=_is("rope")
@@ -270,17 +309,22 @@ _FEATURES: Mapping[str, _Statement] = {
         "rope_interleaved rope_interleave interleaved_rope rotary_interleaved",
         of_field=_is("adjacent"),
     ),
+    **_named("attention.kind", "attn_type attention_type attention_kind", read=_attention),
     **_named("head.bias", "lm_head_bias output_bias head_bias use_lm_head_bias"),
 }
 """Features that a model has or not, each of which an off value may deny."""
 
 _CONSTANTS: Mapping[str, Any] = {
     **dict.fromkeys(("is_causal", "causal", "use_causal_mask", "causal_attention", "causal_mask"), True),
+    **dict.fromkeys(("scale_attn_weights", "scale_attention", "scale_attn"), True),
     "layer_types": "full_attention",
 }
 """Keys that state what every model has unless its family reads them; a list states it of each layer."""
 
-RESTATED = frozenset((*_SIZES, *_FEATURES, *_CONSTANTS))
+_GROUPED = ("multi_query_attention", "multi_query", "use_gqa", "gqa", "grouped_query_attention")
+"""Keys that state whether query heads share keys and values."""
+
+RESTATED = frozenset((*_SIZES, *_FEATURES, *_CONSTANTS, *_GROUPED))
 """Keys that state a field of the model under another name."""
 
 
@@ -294,12 +338,20 @@ def restates(key: str, value: Any, to: Translation) -> bool:
         value: Its value as plain data.
         to: The translation of the other keys.
     """
+    if key in _GROUPED:
+        return bool(value) == bool(_value_of("attention.n_kv_heads", to) != to.get("n_heads"))
     if key in _CONSTANTS:
-        return all(each == _CONSTANTS[key] for each in (value if isinstance(value, list) else [value]))
+        return all(bool(each == _CONSTANTS[key]) for each in (value if isinstance(value, list) else [value]))
     stated = _SIZES.get(key) or _FEATURES.get(key)
     if stated is None:
         return False
     field = stated.field
+    if field in _OF_EXPERTS and not _value_of("feed_forward.n_experts", to):
+        is_dense = is_off(value) or (field == "feed_forward.n_experts" and value == 1)
+        return is_dense or field in ("feed_forward.top_k", "feed_forward.d_expert")
+    max_len = to.get("max_len")
+    if field == "attention.window" and isinstance(value, int) and isinstance(max_len, int) and value >= max_len:
+        return True
     if key in _SIZES and (node := to.fields.get(field)) is not None and node.span != to.family_span:
         return True
     has = _value_of(field, to)
@@ -316,6 +368,8 @@ def _value_of(field: str, to: Translation) -> Any:
     match field:
         case "attention.n_kv_heads":
             return to.get("n_heads")
+        case "attention.d_head" if to.get("attention.kind") == "latent":
+            return (to.get("attention.d_nope") or 0) + (to.get("attention.d_rope") or 0)
         case "attention.d_head":
             d_model, n_heads = to.get("d_model"), to.get("n_heads")
             return d_model // n_heads if isinstance(d_model, int) and isinstance(n_heads, int) and n_heads > 0 else None

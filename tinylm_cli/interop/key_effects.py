@@ -37,7 +37,7 @@ NO_EFFECT_HERE = "no_effect_here"
 NOT_UNDERSTOOD = ("unknown-setting", "unsupported-setting")
 """The codes of errors about keys that tinylm does not understand, rather than about invalid values."""
 
-_PARAMETERS = re.compile(r"learn|train|lora|layer_?scale|expan|dim_mult|width|depth|intermediate|adapter|sink")
+_PARAMETERS = re.compile(r"learn|train|lora|layer_?scale|expan|dim_mult|intermediate|adapter|sink|(^|_)head_dim|ratio$")
 """Parts of names of keys about parameters, whatever else they contain."""
 
 _ARITHMETIC = re.compile(
@@ -46,8 +46,11 @@ _ARITHMETIC = re.compile(
 )
 """Names about arithmetic even if they contain the name of a part, such as embedding_multiplier."""
 
+_ROPE = re.compile(r"(^|_)([mx]d?)?rope(_|$)|(^|_)rotary(_|$)")
+"""Names of keys about RoPE, which has no parameters, in all layers or in some."""
+
 _PARTS = re.compile(
-    r"(^|_)(n|num|layers?|experts?|bias(es)?|qk|dims?|size|rank|heads?|mlp|ffn|hidden|conv|state|embed(ding|dings|s)?"
+    r"(^|_)(n|num|layers?|experts?|bias(es)?|qk|dims?|size|rank|heads?|mlp|ffn|hidden|width|depth|conv|state|embed(ding|dings|s)?"
     r"|gate|gating|gated)(_|$)"
 )
 """Parts of names about parts of a model."""
@@ -59,7 +62,7 @@ _VALUES = re.compile(
 )
 """Parts of names of keys about arithmetic without parameters."""
 
-_COSTS = re.compile(r"window|chunk|causal|bidirectional|(^|_)local(_|$)|(^|_)act(_|$)|activation|prefix_lm")
+_COSTS = re.compile(r"window|chunk|causal|bidirectional|local_att|(^|_)act(_|$)|activation|prefix_lm")
 """Parts of names of keys about which positions a token attends to, and about saved tensors."""
 
 _GATED_OR_LEARNED = ("glu", "xielu", "prelu")
@@ -69,22 +72,25 @@ _GATED_OR_LEARNED = ("glu", "xielu", "prelu")
 def effect_of(key: str, value: Any) -> Effect:
     """Return the most that a key may change of a model.
 
+    A fraction is no size, unless the name is about a part of the model.
+
     Args:
         key: Its path; a key of a block about RoPE changes only values.
         value: Its value as plain data.
     """
     *blocks, name = key.casefold().split(".")
-    if any(block.startswith("rope") for block in blocks) or name.startswith(("rope_", "mrope")):
+    if any(block.startswith("rope") for block in blocks):
         return Effect.values
     if _PARAMETERS.search(name):
         return Effect.tensors
-    if _ARITHMETIC.search(name):
+    if _ROPE.search(name) or _ARITHMETIC.search(name):
         return Effect.values
     if "act" in name and isinstance(value, str) and any(part in value.casefold() for part in _GATED_OR_LEARNED):
         return Effect.tensors
     if _COSTS.search(name):
         return Effect.costs
-    if _VALUES.search(name) and not _PARTS.search(name):
+    is_fraction = isinstance(value, float) and not value.is_integer()
+    if (is_fraction or _VALUES.search(name)) and not _PARTS.search(name):
         return Effect.values
     return Effect.tensors
 

@@ -6,20 +6,25 @@ In some families, layers with a window have a RoPE of their own, or some layers 
 # no deferred annotations, as in config.blocks
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from tinylm_cli.config.base import MAX_WINDOW_PATTERN
+from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.layer_kinds import GLOBAL, LOCAL, layer_pattern, repeated_prefix
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.layer_order import kinds_of_types, put_layers
 from tinylm_cli.interop.rope_scaling import RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.shared_keys import (
+    Count,
     IntegerList,
     KeyBlock,
     LayerTypes,
     LayerWindow,
     LlamaLikeKeys,
     OptionalSize,
+    Size,
 )
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.quantities import counted
@@ -112,13 +117,24 @@ class RopeLayerKeys(LlamaLikeKeys):
         return super().from_tinylm(config) | {"no_rope_layers": ropes}
 
 
+Letters = Annotated[str, Field(pattern="^[LG]{1,64}$")]
+_EXPECTED = FieldType("text", "a number of layers, or letters such as LLLG")
+WindowPeriod = Annotated[Size | Letters | None, _EXPECTED, Field(examples=[4])]
+"""Every n-th layer is global; or the letter of each layer, L (local) or G, repeated."""
+OptionalWindowPeriod = Annotated[Count | Letters | None, _EXPECTED, Field(examples=[4])]
+"""Such a period, or 0 without windows."""
+
+
 class WindowPeriodKeys(LayerWindowKeys):
     """Keys of a family in which every n-th layer has no window."""
 
-    sliding_window_pattern: OptionalSize = 4
+    sliding_window_pattern: WindowPeriod = 4
 
     def window_pattern(self, to: Translation) -> tuple[str | None, str]:  # noqa: ARG002
-        """Return the pattern: every ``sliding_window_pattern``-th layer is global."""
+        """Return the pattern: every ``sliding_window_pattern``-th layer is global; of letters, also the last one."""
+        if isinstance(self.sliding_window_pattern, str):
+            pattern = self.sliding_window_pattern * self.num_hidden_layers
+            return pattern[: self.num_hidden_layers - 1] + GLOBAL, "sliding_window_pattern"
         step = self.sliding_window_pattern or 1
         letters = ("L" if (i + 1) % step else "G" for i in range(self.num_hidden_layers))
         return "".join(letters), "sliding_window_pattern"

@@ -7,7 +7,7 @@ from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.expert_layers import MlpLayerTypeKeys, expert_kind, n_leading_dense, put_expert_groups
 from tinylm_cli.interop.families.llama import LlamaKeys
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
-from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, WindowPeriodKeys
+from tinylm_cli.interop.sliding_windows import WITHOUT_ROPE, OptionalWindowPeriod, WindowPeriodKeys
 from tinylm_cli.interop.tensor_names import EMBEDDING, POST_NORM_NAMES, ROUTED_EXPERT_NAMES, Fused, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -56,7 +56,7 @@ class Exaone4Keys(WindowPeriodKeys, RopeKeys):
     num_key_value_heads: key.NKVHeads = 32
     head_dim: key.DHead = None
     rms_norm_eps: key.NormEps = 1e-5
-    sliding_window_pattern: key.OptionalCount = 4  # 0 without windows
+    sliding_window_pattern: OptionalWindowPeriod = 4  # 0 without windows
 
     def window_pattern(self, to: Translation) -> tuple[str | None, str]:
         """Return the pattern; None without windows."""

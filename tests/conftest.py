@@ -52,6 +52,30 @@ def _no_sync() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _reused_documents() -> Iterator[None]:
+    """Parse each shipped config once, which takes longer than most of what tests compute from it."""
+    from tinylm_cli.config import yaml_reader
+    from tinylm_cli.config.presets import gallery, presets
+    from tinylm_cli.config.source import Source
+    from tinylm_cli.config.yaml_reader import Document
+
+    shipped = {path.read_text(encoding="utf-8") for path in (*presets().values(), *gallery().values())}
+    read, documents = yaml_reader._read_document, dict[tuple[object, ...], Document]()
+
+    def read_once(source: Source) -> Document:
+        if source.text not in shipped:
+            return read(source)
+        key = (source.name, source.text, source.path, source.shift, source.original)
+        if key not in documents:
+            documents[key] = read(source)
+        return documents[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml_reader, "_read_document", read_once)
+        yield
+
+
 @dataclass(frozen=True)
 class Result:
     """Exit code and output of a process."""

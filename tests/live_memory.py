@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.block import TransformerBlock
+
+_HOLDERS = (Tensor, list, tuple)
 
 _is_expired = torch.UntypedStorage._expired  # of the storage at an address that a StorageWeakRef keeps from reuse
 
@@ -25,8 +27,13 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self.peak_bytes = 0
         self._held: dict[int, tuple[StorageWeakRef, int]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Save the wrapper around each operation that keeps torch's compiler out; nothing is compiled here."""
+        return False
+
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = func(*args, **kwargs) if kwargs else func(*args)
         created = {storage._cdata: storage for storage in _storages(out) if storage._cdata not in self._held}
         if created:
             for storage in _storages((args, list((kwargs or {}).values()))):
@@ -39,13 +46,13 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         return out
 
 
-def _storages(values: object) -> Iterator[Any]:
-    """Yield the storages of the tensors among the arguments of an operation."""
+def _storages(values: object) -> list[Any]:
+    """Return the storages of the tensors among the arguments of an operation."""
     if isinstance(values, Tensor):
-        yield values.untyped_storage()
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _storages(value)
+        return [values.untyped_storage()]
+    if isinstance(values, list | tuple):
+        return [storage for value in values if isinstance(value, _HOLDERS) for storage in _storages(value)]
+    return []
 
 
 def peak_bytes(compute: Callable[[], object]) -> int:

@@ -28,6 +28,27 @@ settings.register_profile(
 settings.load_profile("tinylm")
 
 
+def pytest_configure() -> None:
+    """Parse each shipped config once, which takes longer than most of what tests compute from it."""
+    from tinylm_cli.config import yaml_reader
+    from tinylm_cli.config.presets import gallery, presets
+    from tinylm_cli.config.source import Source
+    from tinylm_cli.config.yaml_reader import Document
+
+    shipped = {path.read_text(encoding="utf-8") for path in (*presets().values(), *gallery().values())}
+    read, documents = yaml_reader._read_document, dict[tuple[object, ...], Document]()
+
+    def read_once(source: Source) -> Document:
+        if source.text not in shipped:
+            return read(source)
+        key = (source.name, source.text, source.path, source.shift, source.original)
+        if key not in documents:
+            documents[key] = read(source)
+        return documents[key]
+
+    yaml_reader._read_document = read_once  # type: ignore[assignment]  # the original is a cache, too
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files from the present output")
 
@@ -49,30 +70,6 @@ def _no_sync() -> Iterator[None]:
     """Do not wait for the disk: only a crash of the machine shows whether files were synced, and waiting takes long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _reused_documents() -> Iterator[None]:
-    """Parse each shipped config once, which takes longer than most of what tests compute from it."""
-    from tinylm_cli.config import yaml_reader
-    from tinylm_cli.config.presets import gallery, presets
-    from tinylm_cli.config.source import Source
-    from tinylm_cli.config.yaml_reader import Document
-
-    shipped = {path.read_text(encoding="utf-8") for path in (*presets().values(), *gallery().values())}
-    read, documents = yaml_reader._read_document, dict[tuple[object, ...], Document]()
-
-    def read_once(source: Source) -> Document:
-        if source.text not in shipped:
-            return read(source)
-        key = (source.name, source.text, source.path, source.shift, source.original)
-        if key not in documents:
-            documents[key] = read(source)
-        return documents[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml_reader, "_read_document", read_once)
         yield
 
 

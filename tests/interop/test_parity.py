@@ -145,7 +145,7 @@ def compare_decoding_with_a_cache(theirs: Any, loaded: LoadedConfig, ours: TinyT
     unread = read
     is_rescaled = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
     whole = is_rescaled or theirs.config.model_type in WITHOUT_CACHE
-    for step in decode(ours, read, 12, sampling=SamplingParams(temperature=0.0)):
+    for step in decode(ours, read, 8, sampling=SamplingParams(temperature=0.0)):
         if whole:
             logits = theirs(read, use_cache=False).logits
         else:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.random_configs import drawn
 from tinylm_cli.analysis.design.families import FAMILIES, DesignFamily
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, MEASURES, measured
 from tinylm_cli.analysis.design.search import search
@@ -24,7 +25,6 @@ SMALL = Grid(
     d_models=(range(128, 257, 64), range(384, 513, 128)),
     n_layers=range(2, 9),
     aspects=(32, 128),
-    d_ff_steps=((0, 128), (384, 512)),
 )
 PATTERNS = {
     "qwen3.5": range(8, 25, 4),
@@ -39,8 +39,9 @@ PATTERNS = {
 D_MODEL_STEPS = {"nemotron-h": 256}
 """Steps of d_model by family, if larger than that of the small grid: 8 groups of heads with 64 of 2 · d_model."""
 
-D_FF_STEPS = {"granite-4-h-moe": (32, 64), "qwen3.5-moe": (32, 64)}
-"""Steps of d_ff below and from d_model 384 on, by family, if smaller than 128 and 512, for narrow experts."""
+D_FF_STEPS = {"gemma2": (384, 1536), "qwen3": (256, 1024), "granite-4-h-moe": (32, 64), "qwen3.5-moe": (32, 64)}
+"""Steps of d_ff below and from d_model 384 on, by family, if not 128 and 512: smaller for narrow experts, and larger
+for families with many numbers of heads."""
 
 Model = tuple[Shape, int]
 RELATIONS: tuple[Relation, ...] = ("at_most", "at_least", "within")
@@ -48,10 +49,10 @@ RELATIONS: tuple[Relation, ...] = ("at_most", "at_least", "within")
 
 def small(family: str) -> SearchSpace:
     setups, gpu = Setups.of(batch_size=2, seq_len=5000), load_hardware("l4")
-    grid = SMALL
+    steps = zip((0, 384), D_FF_STEPS.get(family, (128, 512)), strict=True)
+    grid = replace(SMALL, d_ff_steps=tuple(steps))
     if family in PATTERNS:
-        steps = zip((0, 384), D_FF_STEPS.get(family, (128, 512)), strict=True)
-        grid = replace(SMALL, n_layers=range(2, PATTERNS[family].stop), aspects=(9, 48), d_ff_steps=tuple(steps))
+        grid = replace(grid, n_layers=range(2, PATTERNS[family].stop), aspects=(9, 48))
     return SearchSpace(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=grid, accelerator=gpu)
 
 
@@ -119,7 +120,7 @@ def test_search_is_exact(family: str) -> None:
     values_of = {name: sorted({figures[name] for figures in models.values()}) for name in MEASURES}
 
     @given(data=st.data())
-    @settings(max_examples=25)
+    @settings(max_examples=drawn(15))
     def holds(data: st.DataObject) -> None:
         constraints = []
         for name in data.draw(st.lists(st.sampled_from(list(MEASURES)), unique=True, max_size=3)):

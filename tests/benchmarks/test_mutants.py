@@ -96,8 +96,8 @@ def test_one_change_each(path: str) -> None:
         ),
         (
             "tinylm_cli/model/sequence_mixer.py",
-            {"tests/model/test_kv_cache.py"},
             {"tests/model/test_any_architecture.py"},
+            {"tests/model/mixers/test_causal_conv.py"},
         ),
     ],
 )

@@ -44,6 +44,11 @@ LEFTOVERS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("llama", {"original_vocab_size": 128000, "pad_vocab_size_multiple": 64, "residual_multiplier": 1.0}),
     ("deepseek_v3", {"attn_type": "mla", "q_head_dim": 192, "attention_kind": "latent"}),
+    ("gpt2", {"hidden_act": "relu", "activation": "swiglu"}),
+    ("llama", {"topk_method": "greedy", "n_group": 8, "scoring_func": "sigmoid", "rotary_dim": 128}),
+    ("glm4_moe", {"topk_method": "noaux_tc", "scoring_func": "sigmoid"}),
+    ("qwen2_moe", {"n_group": 1, "topk_group": 1, "topk_method": "greedy", "scoring_func": "softmax"}),
+    ("mixtral", {"moe_intermediate_size": 14336, "moe_dropless": True}),
     ("mixtral", {"n_routed_experts": 8, "moe_top_k": 2, "n_shared_experts": 0}),
 ]
 
@@ -101,6 +106,10 @@ UNDERSTOOD_BY_NONE: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"num_image_tokens": 4}),
     ("llama", {"attention_variant": "differential"}),
     ("llama", {"mlp_gate": True}),
+    ("qwen2_moe", {"topk_method": "noaux_tc"}),
+    ("qwen2_moe", {"scoring_func": "sigmoid"}),
+    ("qwen2_moe", {"n_group": 4}),
+    ("llama", {"rotary_dim": 64}),
     ("llama", {"n_shared_experts": 1}),
     ("llama", {"sliding_window": 4096}),
     ("llama", {"multi_query": False}),
@@ -115,6 +124,13 @@ UNDERSTOOD_BY_NONE: list[tuple[str, dict[str, Any]]] = [
 def test_keys_that_contradict_the_family(sample: str, keys: dict[str, Any], changed: Change) -> None:
     """Neither off nor what the family does: the key may change the model."""
     assert [code for code, _ in errors_of(changed(sample, **keys))] == ["unknown-setting"]
+
+
+def test_inner_norms_of_jamba(changed: Change) -> None:
+    """Old configs state that the mixers have norms, which is always so."""
+    assert load_config(changed("jamba", mamba_inner_layernorms=True)).config == load_config(changed("jamba")).config
+    found = errors_of(changed("jamba", mamba_inner_layernorms=False))
+    assert [code for code, _ in found] == ["unsupported-setting"]
 
 
 def test_keys_of_other_tasks() -> None:

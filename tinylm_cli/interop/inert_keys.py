@@ -77,7 +77,7 @@ _INERT = {
         initializer_type label_names label_smoothing label_smoothing_factor layer_dropout layerdrop
         learning_rate lora_alpha lora_config lora_dropout lora_rank lora_target_modules loss_fn loss_function
         loss_type lr lr_scheduler_type max_grad_norm max_steps micro_batch_size min_lr mlp_dropout
-        moe_aux_loss_coef moe_capacity_factor moe_dropout moe_grouped_gemm moe_router_dtype
+        moe_aux_loss_coef moe_capacity_factor moe_dropless moe_dropout moe_grouped_gemm moe_router_dtype
         moe_token_dispatcher_type moe_token_drop_policy moe_z_loss_coef mtp_loss_scaling_factor mtp_loss_weight
         neftune_noise_alpha norm_initializer num_epochs num_train_epochs optim optim_args optimizer output_dir
         output_dropout output_router_logits per_device_eval_batch_size per_device_train_batch_size post_dropout
@@ -247,7 +247,8 @@ _SIZES: Mapping[str, _Statement] = {
     **_named("attention.d_head", "q_head_dim qk_head_dim"),
     **_named("vocab_size", "n_vocab vocab_size num_embeddings padded_vocab_size vocab_size_padded orig_vocab_size"),
     **_named(
-        "vocab_size", "original_vocab_size pad_vocab_size_multiple make_vocab_size_divisible_by unpadded_vocab_size"
+        "vocab_size",
+        "original_vocab_size org_vocab_size pad_vocab_size_multiple make_vocab_size_divisible_by unpadded_vocab_size",
     ),
     **_named("max_len", "max_position_embeddings max_positions"),
     **_named("norm.eps", "rms_norm_eps layer_norm_eps layer_norm_epsilon norm_eps norm_epsilon layernorm_epsilon"),
@@ -260,6 +261,8 @@ _SIZES: Mapping[str, _Statement] = {
     **_named("feed_forward.n_shared_experts", "n_shared_experts num_shared_experts"),
     **_named("feed_forward.d_shared_expert", "shared_expert_intermediate_size shared_intermediate_size"),
     **_named("feed_forward.d_shared_expert", "moe_shared_expert_intermediate_size"),
+    **_named("feed_forward.n_groups", "n_group n_groups num_expert_group moe_n_group"),
+    **_named("feed_forward.top_k_groups", "topk_group topk_groups moe_topk_group"),
     **_named("attention.window", "sliding_window sliding_window_size window_size attention_window"),
 }
 """Other names of a size or a number, as of families that descend from another library."""
@@ -267,8 +270,12 @@ _SIZES: Mapping[str, _Statement] = {
 _OF_EXPERTS = (
     *("feed_forward.n_experts", "feed_forward.top_k", "feed_forward.d_expert"),
     *("feed_forward.n_shared_experts", "feed_forward.d_shared_expert"),
+    *("feed_forward.n_groups", "feed_forward.top_k_groups", "feed_forward.router", "feed_forward.score_correction"),
 )
 """Fields of experts, of which a model without experts has none, or one that is its feed-forward network."""
+
+_COUNTED_EXPERTS = ("feed_forward.n_experts", "feed_forward.n_shared_experts", "feed_forward.d_shared_expert")
+"""Of these, the fields that state that there are experts."""
 
 _FEATURES: Mapping[str, _Statement] = {
     **_named("attention.bias", "qkv_bias use_qkv_bias attention_qkv_bias add_qkv_bias attn_bias attention_bias"),
@@ -310,6 +317,12 @@ _FEATURES: Mapping[str, _Statement] = {
         of_field=_is("adjacent"),
     ),
     **_named("attention.kind", "attn_type attention_type attention_kind", read=_attention),
+    **_named("feed_forward.score_correction", "topk_method", read=lambda value: value == "noaux_tc"),
+    **_named(
+        "feed_forward.router",
+        "scoring_func score_func score_function moe_router_activation_func moe_router_score_function",
+        of_field=lambda value: "softmax" if value == "topk_softmax" else value,
+    ),
     **_named("head.bias", "lm_head_bias output_bias head_bias use_lm_head_bias"),
 }
 """Features that a model has or not, each of which an off value may deny."""
@@ -324,14 +337,15 @@ _CONSTANTS: Mapping[str, Any] = {
 _GROUPED = ("multi_query_attention", "multi_query", "use_gqa", "gqa", "grouped_query_attention")
 """Keys that state whether query heads share keys and values."""
 
-RESTATED = frozenset((*_SIZES, *_FEATURES, *_CONSTANTS, *_GROUPED))
+RESTATED = frozenset((*_SIZES, *_FEATURES, *_CONSTANTS, *_GROUPED, "rotary_dim"))
 """Keys that state a field of the model under another name."""
 
 
 def restates(key: str, value: Any, to: Translation) -> bool:
     """Return whether a key outside the schema of its family states what the model has anyway.
 
-    Another name of a size or a number counts as that if the file has the family's own key, which transformers reads.
+    Another name of a size, a number or the activation counts as that if the file has the family's own key, which
+    transformers reads.
 
     Args:
         key: Its last part.
@@ -340,6 +354,9 @@ def restates(key: str, value: Any, to: Translation) -> bool:
     """
     if key in _GROUPED:
         return bool(value) == bool(_value_of("attention.n_kv_heads", to) != to.get("n_heads"))
+    if key == "rotary_dim":
+        d_head = _value_of("attention.d_head", to)
+        return isinstance(d_head, int) and bool(value == d_head * _value_of("position.rotary_fraction", to))
     if key in _CONSTANTS:
         return all(bool(each == _CONSTANTS[key]) for each in (value if isinstance(value, list) else [value]))
     stated = _SIZES.get(key) or _FEATURES.get(key)
@@ -348,11 +365,12 @@ def restates(key: str, value: Any, to: Translation) -> bool:
     field = stated.field
     if field in _OF_EXPERTS and not _value_of("feed_forward.n_experts", to):
         is_dense = is_off(value) or (field == "feed_forward.n_experts" and value == 1)
-        return is_dense or field in ("feed_forward.top_k", "feed_forward.d_expert")
+        return is_dense or field not in _COUNTED_EXPERTS
     max_len = to.get("max_len")
     if field == "attention.window" and isinstance(value, int) and isinstance(max_len, int) and value >= max_len:
         return True
-    if key in _SIZES and (node := to.fields.get(field)) is not None and node.span != to.family_span:
+    has_one_value = key in _SIZES or field == "feed_forward.activation"
+    if has_one_value and (node := to.fields.get(field)) is not None and node.span != to.family_span:
         return True
     has = _value_of(field, to)
     if has is None:
@@ -373,6 +391,8 @@ def _value_of(field: str, to: Translation) -> Any:
         case "attention.d_head":
             d_model, n_heads = to.get("d_model"), to.get("n_heads")
             return d_model // n_heads if isinstance(d_model, int) and isinstance(n_heads, int) and n_heads > 0 else None
+        case "feed_forward.d_expert":
+            return to.get("d_ff")
         case "attention.out_bias":
             return _value_of("attention.bias", to)
     return fields()[field].default

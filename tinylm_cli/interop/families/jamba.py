@@ -47,6 +47,7 @@ class JambaKeys(key.LlamaLikeKeys):
     vocab_size: key.VocabSize = 65536
     intermediate_size: key.DFF = 14336
     num_key_value_heads: key.NKVHeads = 8
+    mamba_inner_layernorms: bool = key.only(True, why="this family's code always has these norms")
     hidden_act: key.Activation = key.only("silu", "swish", why="tinylm activates the convolution with SiLU")
     rms_norm_eps: key.NormEps = 1e-6
     max_position_embeddings: key.MaxLen = 262_144

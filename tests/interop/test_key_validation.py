@@ -20,6 +20,7 @@ from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.family_lookup import ALIASES
+from tinylm_cli.interop.key_validation import SUPERSEDED
 from tinylm_cli.interop.load import ConfigText, import_config, load_config, parse_config_text
 from tinylm_cli.interop.shared_keys import filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
@@ -653,3 +654,19 @@ def test_null_in_any_key(name: str) -> None:
         text = json.dumps(body | {key: None})
         with contextlib.suppress(ConfigError):
             parse_config_text(ConfigText(Source(f"{name}.json", text), as_json=True), [])
+
+
+@pytest.mark.parametrize("model_type", [name for name, family in FAMILIES.items() if not family.language_models])
+def test_precedence_of_names(model_type: str) -> None:
+    """Of two names with different values, the one counts that transformers reads, for every number with two names."""
+    transformers = pytest.importorskip("transformers")
+    if model_type not in transformers.CONFIG_MAPPING:
+        pytest.skip("transformers has no such family")
+    for alias, name in FAMILIES[model_type].keys.aliases.items():
+        try:
+            config = transformers.CONFIG_MAPPING[model_type](**{alias: 6, name: 12})
+        except Exception:
+            continue
+        read = getattr(config, name, None)
+        if type(read) is int and read in (6, 12):
+            assert (read == 12) == (f"{model_type}.{alias}" in SUPERSEDED), alias

@@ -11,7 +11,7 @@ from tinylm_cli.config.diagnostic_codes import config_error
 from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
-from tinylm_cli.errors import ConfigError, InputError
+from tinylm_cli.errors import ConfigError, Diagnostic, InputError
 from tinylm_cli.interop import CONFIG_FILE, FAMILY_KEYS
 from tinylm_cli.interop.key_effects import NO_EFFECT_HERE, REQUESTED, KeyPolicy, left_out_here, without_keys
 from tinylm_cli.wording import SET
@@ -127,6 +127,27 @@ def import_config(reference: str, overrides: Sequence[str] = (), policy: KeyPoli
         parse_config(source, overrides)
         raise InputError(f"{source.name} is already a tinylm config", help="pass it to any command as CONFIG")
     return import_text(source, overrides, policy)
+
+
+def hugging_face_family(folder: str) -> str:
+    """Return the ``model_type`` of the family of a Hugging Face folder; of its config.json, no other key is read.
+
+    Raises:
+        ConfigError: If its family is unknown or not supported, or its config.json is no JSON object.
+        InputError: If it cannot be read.
+    """
+    from tinylm_cli.interop.config_json import read_json
+    from tinylm_cli.interop.family_lookup import find_family
+    from tinylm_cli.interop.to_tinylm import not_an_object
+
+    source = read_config_text(folder).source
+    root = read_json(source).root
+    if root is None or root.entries is None:
+        raise config_error([not_an_object(root, source)])
+    family = find_family(root, source.name)
+    if isinstance(family, Diagnostic):
+        raise config_error([family])
+    return family.model_type
 
 
 def names_config(word: str) -> bool:

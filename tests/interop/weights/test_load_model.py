@@ -170,3 +170,14 @@ def test_a_wrong_config(saved: Path) -> None:
     (saved / "config.json").write_text(json.dumps(document | {"hidden_size": "16"}), encoding="utf-8")
     with pytest.raises(ConfigError):
         open_model(saved)
+
+
+@torch.no_grad()
+def test_without_a_key(theirs: Any, saved: Path) -> None:
+    """A key that stops loading is left out of the config, and of the folder that holds the weights."""
+    file = saved / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "use_qk_norm": True}))
+    with pytest.raises(ConfigError):
+        tinylm_cli.load(saved)
+    model = tinylm_cli.load(saved, ignore="use_qk_norm").build(weights=saved).eval()
+    assert_near(model(ids()), theirs(ids()).logits)

@@ -7,7 +7,13 @@ from pathlib import Path
 import torch
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.load import import_config, is_hugging_face_folder, load_config, saved_config
+from tinylm_cli.interop.load import (
+    hugging_face_family,
+    import_config,
+    is_hugging_face_folder,
+    load_config,
+    saved_config,
+)
 from tinylm_cli.interop.weights.checkpoint import Checkpoint
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checkpoint import load_model
@@ -52,9 +58,8 @@ def open_model(
 def _open_hugging_face(
     folder: Path, config: ModelConfig | None, device: torch.device, dtype: torch.dtype | None
 ) -> TinyTransformerLM:
-    imported = import_config(str(folder))
-    config = imported.loaded.config if config is None else config
-    checkpoint = Checkpoint(config, imported.family, folder)
+    config = import_config(str(folder)).loaded.config if config is None else config
+    checkpoint = Checkpoint(config, hugging_face_family(str(folder)), folder)
     model = TinyTransformerLM.from_config(config, device="meta")
     materialize(model, device=device, dtype=checkpoint.dtype() if dtype is None else dtype)
     if device.type == "meta":

@@ -54,7 +54,7 @@ main()
             ["verify", "hub"],
             0,
             130,
-            ["config.validation_errors", "config.hardware", "config.yaml_writer", "render.diagnostics"],
+            ["config.validation_errors", "config.fixes", "config.yaml_writer", "render.diagnostics"],
         ),
         (["design", "--params", "100M"], 0, 164, ["config.fixes", "config.syntax_errors"]),
     ],

@@ -57,8 +57,10 @@ class Difference(Record):
     names: tuple[str, ...]  # Their names, those of several layers or experts as one.
     expected: tuple[int, ...] | None  # The shape that the config implies; None if there is not one such shape.
     found: tuple[int, ...] | None  # The stored shape; None if there is not one such shape.
-    field: str  # The config field that would explain the difference; empty if none is known.
-    value: int | bool | None  # The value of ``field`` with which there would be no such difference.
+    # The config field that would explain the difference, or the key of the config.json if it sets no field directly;
+    # empty if none is known.
+    field: str
+    value: int | bool | None  # The value of ``field``, or of its key, with which there would be no such difference.
     diagnostic: Diagnostic  # The error.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,34 @@ def test_cause(
     assert error.span is not None
     assert key.partition(":")[0] in error.span.text
     assert error.source.endswith("config.json")
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "factor"),
+    [
+        ("mamba", "hidden_size", 2),  # also sets the inner dimensions
+        ("gpt2", "n_embd", 2),  # also sets d_ff
+        ("deepseek_v3", "qk_nope_head_dim", 2),  # one of several terms of a dimension
+        ("starcoder2", "use_bias", 0),  # sets several fields
+        ("zamba2", "mamba_d_state", 2),
+        ("qwen3_next", "linear_value_head_dim", 2),
+    ],
+)
+def test_keys_from_which_others_follow(family: str, key: str, factor: int, tmp_path: Path) -> None:
+    """A key is tried in the config.json itself, so that all that follows from it changes too."""
+    folder = tmp_path / family
+    (keys,) = configs(family, 1)
+    random_model(family, keys | ({"n_inner": None} if family == "gpt2" else {})).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    value = config[key]
+    config[key] = value * factor if factor else not value
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    report = verified(folder)
+    assert report.status == "different"
+    for each in report.diagnostics:
+        assert f'fit "{key}": {json.dumps(value)}' in each.help or f'fits "{key}": {json.dumps(value)}' in each.help
+        assert each.span is not None
+        assert f'"{key}"' in each.span.text
 
 
 def test_several_causes(copied: Copied) -> None:

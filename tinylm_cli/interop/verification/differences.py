@@ -11,7 +11,7 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import Span
 from tinylm_cli.interop.load import ImportedConfig
 from tinylm_cli.interop.verification.byte_ranges import FileFinding
-from tinylm_cli.interop.verification.causes import Cause, Value
+from tinylm_cli.interop.verification.causes import Cause, ConfigKey, Value
 from tinylm_cli.interop.verification.collapsed_names import collapse, common_layers
 from tinylm_cli.interop.verification.tensors import Finding, Stored, main_dtype
 from tinylm_cli.quantities import counted
@@ -35,22 +35,10 @@ class Context(NamedTuple):
     weights: str  # The file that holds all tensors, or the index.
     is_quantized: bool  # Whether the config does not say so, but the tensors look quantized.
 
-    def key(self, field: str) -> str | None:
-        """Return the key of the config.json that sets a field; None if there is not one."""
-        return None if self.imported is None else self.imported.keys.get(field)
 
-    def span(self, field: str) -> Span | None:
-        """Return the place of a field in the config, even if its value is the default; None if it is not there."""
-        span, key = self.loaded.origins.get(field), self.key(field)
-        if span is not None or key is None or self.imported is None or self.imported.root.entries is None:
-            return span
-        parts = (self.imported.root.entries, *(each.value.entries for each in self.imported.root.entries.values()))
-        return next((part[key].value.span for part in parts if part is not None and key in part), None)
-
-    def assignment(self, field: str, value: Value | None) -> str:
-        """Return a field and its value as the config spells them."""
-        key = self.key(field)
-        return f"{field}: {json.dumps(value)}" if key is None else f'"{key}": {json.dumps(value)}'
+def _assignment(key: ConfigKey, value: Value) -> str:
+    """Return a key and its value as the config spells them."""
+    return f"{key.field}: {json.dumps(value)}" if key.key is None else f'"{key.key}": {json.dumps(value)}'
 
 
 def differences(
@@ -94,10 +82,10 @@ def _difference(group: list[Finding], cause: Cause | None, context: Context) -> 
     source, span = _place(first, cause, context)
     error = diagnostic(
         first.code,
-        _message(group, cause, context),
+        _message(group, cause),
         source,
         span,
-        field="" if cause is None else cause.field,
+        field="" if cause is None else cause.key.field,
         help=_help(group, cause, context),
     )
     return Difference(
@@ -105,7 +93,7 @@ def _difference(group: list[Finding], cause: Cause | None, context: Context) -> 
         collapse(each.name for each in group),
         first.expected if len(expected) == 1 else None,
         first.found if len(found) == 1 else None,
-        "" if cause is None else cause.field,
+        "" if cause is None else cause.key.field,
         None if cause is None else cause.value,
         error,
     )
@@ -114,16 +102,16 @@ def _difference(group: list[Finding], cause: Cause | None, context: Context) -> 
 def _place(first: Finding, cause: Cause | None, context: Context) -> tuple[str, Span | None]:
     """Return the place of a difference: the field that explains it, else the file of the tensor."""
     if cause is not None:
-        span = context.span(cause.field)
+        span = cause.key.span
         return (context.loaded.source if span is None else span.source), span
     info = context.stored.get(first.name)
     return (context.weights if info is None else info.path), None
 
 
-def _message(group: list[Finding], cause: Cause | None, context: Context) -> str:
+def _message(group: list[Finding], cause: Cause | None) -> str:
     first = group[0]
     listed, verb = _listed([each.name for each in group])
-    implied = "" if cause is None else f", but the config has {context.assignment(cause.field, cause.before)}"
+    implied = "" if cause is None else f", but the config has {_assignment(cause.key, cause.before)}"
     match first.code:
         case "missing-tensor":
             shape = f", of shape {first.expected}," if len(group) == 1 else ""
@@ -151,9 +139,9 @@ def _help(group: list[Finding], cause: Cause | None, context: Context) -> str:
     if group[0].code == "missing-tensor":
         fits = "the checkpoint fits"
     padding = ""
-    if cause.field == "vocab_size" and isinstance(cause.before, int) and cause.value > cause.before:
+    if cause.key.field == "vocab_size" and cause.value > cause.before:
         padding = f"; the last {counted(cause.value - cause.before, 'row')} may be padding"
-    return f"{fits} {context.assignment(cause.field, cause.value)}{padding}"
+    return f"{fits} {_assignment(cause.key, cause.value)}{padding}"
 
 
 def _listed(names: Sequence[str]) -> tuple[str, str]:

@@ -37,6 +37,7 @@ class Finding(NamedTuple):
     expected: Shape | None = None
     found: Shape | None = None
     detail: str = ""  # More that the message says.
+    parts: tuple[str, ...] = ()  # The tensors of the model that a tensor of another shape holds.
 
 
 class Comparison(NamedTuple):
@@ -104,7 +105,8 @@ class Comparer:
             elif self._quantization and info.dtype not in FLOATS and self._quantization.holds(pair, info.nbytes):
                 self._counts["quantized"] += 1
             else:
-                yield Finding("tensor-shape", pair.stored, pair.stored_shape, info.shape)
+                parts = tuple(part.name for part in pair.parts)
+                yield Finding("tensor-shape", pair.stored, pair.stored_shape, info.shape, parts=parts)
 
     def _is_packed(self, pair: Pair) -> bool:
         """Return whether another tensor holds the packed values of a pair."""

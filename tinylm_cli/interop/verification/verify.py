@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import LoadedConfig, parse_config
-from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import AnalysisError, ConfigError, InputError, WeightsError
+from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.yaml_nodes import Node
+from tinylm_cli.errors import AnalysisError, ConfigError, Fix, InputError, WeightsError
 from tinylm_cli.interop.checkpoint_tensors import Match, match_tensors
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
@@ -25,13 +28,14 @@ from tinylm_cli.interop.load import (
 from tinylm_cli.interop.tensor_names import TensorLayout
 from tinylm_cli.interop.tensor_pairs import Pair, Part, Shape
 from tinylm_cli.interop.verification.byte_ranges import FileFinding, check_files, check_ranges
-from tinylm_cli.interop.verification.causes import Attempt, find_causes
+from tinylm_cli.interop.verification.causes import Attempt, Changes, ConfigKey, Value, find_causes
 from tinylm_cli.interop.verification.collapsed_names import collapse
 from tinylm_cli.interop.verification.differences import Context, differences, other_dtype_than_config
 from tinylm_cli.interop.verification.quantized import Quantization, looks_quantized
 from tinylm_cli.interop.verification.stored_files import Folder, read_folder
 from tinylm_cli.interop.verification.tensors import Comparer, Comparison, Finding, Stored, other_dtypes
 from tinylm_cli.reports.verify import ApartTensors, Difference, DtypeCount, StoredFile, VerifyReport
+from tinylm_cli.wording import SET
 
 ShapesOf = Callable[[ModelConfig, int], Mapping[str, Shape]]
 """Returns the shape of each tensor that a checkpoint stores, by the names of tinylm, at most so many."""
@@ -106,7 +110,7 @@ def verify_checkpoint(
     comparison = _compare(read, stored)
     if folder.shards is None and folder.files[0].status != "present":
         comparison = comparison._replace(findings=[])  # nothing is known of the tensors
-    causes = find_causes(comparison, lambda more: _attempt(checkpoint, stored, more))
+    causes = find_causes(comparison, lambda more: _attempt(checkpoint, read, stored, more))
     quantization = _quantization(read.imported)
     findings = list(comparison.findings)
     of_files = _once([*check_files(folder, partial=partial), *_ranges(folder)], findings)
@@ -123,28 +127,64 @@ def verify_checkpoint(
     return _report(path, read, folder, stored, comparison, differences(findings, of_files, causes, context))
 
 
-def _read(checkpoint: Checkpoint, more: Sequence[str] = ()) -> Read:
-    """Return the config with some fields changed, and the tensors that it implies."""
-    text, changes = checkpoint.text, (*checkpoint.changes, *more)
+def _read(checkpoint: Checkpoint, more: Changes = MappingProxyType({})) -> Read:
+    """Return the config with some keys changed, and the tensors that it implies."""
+    text = checkpoint.text
+    edits = [Fix(key.span, json.dumps(value)) for key, value in more.items() if key.key is not None and key.span]
+    overrides = [
+        f"{key.field}={json.dumps(value)}" for key, value in more.items() if key.key is None or key.span is None
+    ]
+    source, changes = text.source, (*checkpoint.changes, *overrides)
+    if edits:
+        from tinylm_cli.config.fixes import apply_fixes
+
+        source = apply_fixes(source, edits)
     if is_hugging_face_text(text.source, expected=text.as_json):
-        imported = import_text(text.source, changes, text.policy)
+        imported = import_text(source, changes, text.policy)
         if imported.loaded.config.head.n_mtp_layers:
             message = f"multi-token prediction modules are not read from the weights of {imported.family}"
             raise WeightsError(message, help="write head.n_mtp_layers: 0")
         return Read(imported.loaded, imported, checkpoint.shapes_of(imported.loaded.config, MAX_TENSORS))
-    loaded = parse_config(text.source, changes)
+    loaded = parse_config(source, changes)
     if loaded.config.name is None:
         loaded = loaded._replace(name=checkpoint.folder.path.resolve().name)
     return Read(loaded, None, checkpoint.shapes_of(loaded.config, MAX_TENSORS))
 
 
-def _attempt(checkpoint: Checkpoint, stored: Mapping[str, Stored], more: Sequence[str]) -> Attempt | None:
+def _attempt(checkpoint: Checkpoint, first: Read, stored: Mapping[str, Stored], more: Changes) -> Attempt | None:
+    """Return the config with some keys changed; keys of a config.json have their places in the file as it is."""
     try:
         read = _read(checkpoint, more)
-        settable = fields() if read.imported is None else read.imported.keys
-        return Attempt(read.loaded.config, settable, read.shapes, lambda: _compare(read, stored))
     except (AnalysisError, ConfigError, WeightsError):
         return None
+    return Attempt({**_values(first), **more}, read.shapes, cache(partial(_compare, read, stored)))
+
+
+def _values(read: Read) -> dict[ConfigKey, Value]:
+    """Return the numbers and booleans of a config: keys of a config.json, and fields that its absent keys would set."""
+    fields = {name: value for name, value in flatten(read.loaded.config.model_dump()).items() if isinstance(value, int)}
+    if read.imported is None:
+        return {ConfigKey(name, None, read.loaded.origins.get(name)): value for name, value in fields.items()}
+    changed = {name for name, span in read.loaded.origins.items() if span is not None and span.source == SET}
+    present = {key: node for key, node in _entries(read.imported.root) if isinstance(node.scalar, int)}
+    field_of = {key: name for name, key in reversed([*read.imported.keys.items()])}
+    found: dict[ConfigKey, Value] = {}
+    for key, node in present.items():
+        if field_of.get(key) not in changed and not key.endswith("_id"):
+            assert isinstance(node.scalar, int)
+            found[ConfigKey(field_of.get(key, key), key, node.span)] = node.scalar
+    for name, key in read.imported.keys.items():
+        if name in fields and (key not in present or name in changed):
+            found[ConfigKey(name, key, None)] = fields[name]
+    return found
+
+
+def _entries(root: Node) -> Iterator[tuple[str, Node]]:
+    """Yield each key of a config.json and its value; those of blocks, such as ``text_config``, by their own names."""
+    for key, entry in (root.entries or {}).items():
+        yield key, entry.value
+        if entry.value.entries is not None and key not in ("quantization_config", "compression_config"):
+            yield from ((inner, each.value) for inner, each in entry.value.entries.items())
 
 
 def _stored(folder: Folder) -> dict[str, Stored]:

@@ -1,12 +1,14 @@
-"""Formatting of bytes and plurals."""
+"""Formatting of bytes, plurals and ranges of indices."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.quantities import Quantity, binary_bytes, counted
+from tinylm_cli.quantities import Quantity, binary_bytes, consecutive_ranges, counted, index_ranges
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,30 @@ def test_binary_bytes_are_near(value: int) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0, "0 layers"), (1, "1 layer"), (2, "2 layers"), (1024, "1,024 layers")])
 def test_counted(value: int, text: str) -> None:
     assert counted(value, "layer") == text
+
+
+@pytest.mark.parametrize(
+    ("indices", "text"),
+    [
+        ([5], "5"),
+        ([0, 1, 2], "0..2"),
+        ([7, 18, 29, 40], "7, 18, 29, 40"),
+        ([0, 2, 8, 10], "0, 2, 8, 10"),
+        (range(0, 52, 2), "0, 2, …, 50"),
+        ([0, 2, 4, 6, 9, 11, 13, 50], "0, 2, 4, 6, 9, …, 50"),
+        ([*range(0, 17, 2), 19, 23, 50], "0, 2, …, 16, 19, …, 50"),
+        ([*range(0, 17, 2), 19], "0, 2, …, 16, 19"),
+        ([*range(0, 17, 2), 19, 22], "0, 2, …, 16, 19, 22"),
+        ([0, 1, 3, 5, 7, 9], "0..1, 3, …, 9"),
+        ([0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16], "0..2, 4..6, …, 16"),
+        ([0, 1, 3, 4, 6, 9, 10, 12, 13], "0..1, 3..4, 6, …, 12..13"),
+    ],
+)
+def test_ellipsis_after_two_ranges_stands_for_equal_steps(indices: Iterable[int], text: str) -> None:
+    assert index_ranges(consecutive_ranges(indices)) == text
+
+
+def test_ranges_whose_middle_is_cut() -> None:
+    first = [range(at, at + 1) for at in range(0, 20, 2)]
+    assert index_ranges([*first, range(98, 99)], are_cut=True) == "0, 2, …, 98"
+    assert index_ranges([*first, range(99, 100)], are_cut=True) == "0, 2, …, 18, …, 99"

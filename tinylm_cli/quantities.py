@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 MAX_SEED = 2**64 - 1
@@ -49,10 +49,53 @@ def counted(value: int, noun: str) -> str:
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
-MAX_RANGES = 3
+MAX_RANGES = 4
 
 
-def index_ranges(ranges: Sequence[range]) -> str:
-    """Format ascending ranges of indices: ``0..5``; many are shortened to ``0..4, 6..10, …, 24..25``."""
+def consecutive_ranges(indices: Iterable[int]) -> list[range]:
+    """Return ascending indices as the ranges of those that follow each other."""
+    ranges: list[range] = []
+    for index in indices:
+        if ranges and index == ranges[-1].stop:
+            ranges[-1] = range(ranges[-1].start, index + 1)
+        else:
+            ranges.append(range(index, index + 1))
+    return ranges
+
+
+def index_ranges(ranges: Sequence[range], *, are_cut: bool = False) -> str:
+    """Format ascending ranges of indices: ``0..5``.
+
+    Many are shortened, so that an ellipsis after the first two stands for equal steps: ``0, 2, …, 24``, or
+    ``0..4, 6..10, …, 24..25``. Otherwise, ranges are listed up to the first step that differs: ``0, 2, 4, 7, …, 50``.
+
+    Args:
+        ranges: The ranges; the last one may be shorter than the others.
+        are_cut: Whether the ranges before the last are only the first ones.
+    """
     words = [str(one[0]) if len(one) == 1 else f"{one[0]}..{one[-1]}" for one in ranges]
-    return ", ".join(words if len(words) <= MAX_RANGES else [*words[: MAX_RANGES - 1], "…", words[-1]])
+    if len(words) <= MAX_RANGES:
+        return ", ".join(words)
+    regular = _equal_steps(ranges, are_cut=are_cut)
+    if regular == len(words):
+        return f"{words[0]}, {words[1]}, …, {words[-1]}"
+    shown = words[:regular] if regular <= MAX_RANGES else [*words[:2], "…", words[regular - 1]]
+    irregular = words[regular : len(words) - 1]
+    if len(irregular) > 1 or are_cut:
+        irregular = [*irregular[:1], "…"]
+    return ", ".join([*shown, *irregular, words[-1]])
+
+
+def _equal_steps(ranges: Sequence[range], *, are_cut: bool) -> int:
+    """Return how many of the first ranges have the length of the first one and follow each other in equal steps."""
+    first, second, *others = ranges
+    step = second.start - first.start
+    if len(second) != len(first):
+        return 1
+    for number, one in enumerate(others, start=2):
+        is_last = number == len(ranges) - 1
+        steps, rest = divmod(one.start - first.start, step)
+        fits = rest == 0 and (steps == number or (is_last and are_cut))
+        if not fits or len(one) > len(first) or (len(one) < len(first) and not is_last):
+            return number
+    return len(ranges)

@@ -13,7 +13,10 @@ from tinylm_cli.analysis.loop import loop_parts, passes
 from tinylm_cli.config.blocks import Position
 from tinylm_cli.config.layer_kinds import LayerPattern, layer_pattern, shortest_period
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.quantities import MAX_RANGES, index_ranges
+from tinylm_cli.quantities import index_ranges
+
+MAX_LISTED_RANGES = 256
+"""Ranges of layers whose steps are compared before a list of more is shortened."""
 
 MAX_RUN_ENDS = 32
 """Maximum number of ends of runs in a period that a search for a peak tries."""
@@ -133,13 +136,14 @@ class LayerSet:
 
     def text(self) -> str:
         """Return the layers as ranges: ``0..5``; many are shortened to ``0..4, 6..10, …, 24..25``."""
-        ranges = list(islice(self._ranges(), MAX_RANGES + 1))
-        if len(ranges) > MAX_RANGES:
+        ranges = list(islice(self._ranges(), MAX_LISTED_RANGES + 1))
+        are_cut = len(ranges) > MAX_LISTED_RANGES
+        if are_cut:
             start = self.last
             while start - 1 in self:
                 start -= 1
             ranges[-1] = range(start, self.last + 1)
-        return index_ranges(ranges)
+        return index_ranges(ranges, are_cut=are_cut)
 
     def within(self, layers: range) -> LayerSet:
         """Return those of the layers that are in a range."""

@@ -16,7 +16,7 @@ from tinylm_cli.model.position import NoPosition, SinusoidalPosition
 from tinylm_cli.model.rope import RotaryPosition, RotaryPositions
 from tinylm_cli.model.sequence_mixer import SequenceMixer
 from tinylm_cli.model.state_dict import Shape
-from tinylm_cli.quantities import index_ranges
+from tinylm_cli.quantities import consecutive_ranges, index_ranges
 from tinylm_cli.reports.architecture import ModuleNode
 
 SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, RotaryPositions, NoPosition, Norm, Loop)
@@ -164,21 +164,10 @@ def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode
         for name, part in shown:
             indices_of.setdefault(part, []).append(int(name))
         for part, indices in indices_of.items():
-            yield _node(index_ranges(_ranges(indices)), part, total=total, expand=expand, count=len(indices))
+            yield _node(index_ranges(consecutive_ranges(indices)), part, total=total, expand=expand, count=len(indices))
         return
     for name, part in shown:
         while part.wraps and not parent.is_list:
             inner, part = next(child for child in part.children if child[1].visible)
             name = f"{name}.{inner}"
         yield _node(name, part, total=total, expand=expand)
-
-
-def _ranges(indices: list[int]) -> list[range]:
-    """Return ascending indices as ranges."""
-    ranges: list[range] = []
-    for index in indices:
-        if ranges and index == ranges[-1].stop:
-            ranges[-1] = range(ranges[-1].start, index + 1)
-        else:
-            ranges.append(range(index, index + 1))
-    return ranges

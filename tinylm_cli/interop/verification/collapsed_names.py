@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
-from tinylm_cli.quantities import index_ranges
+from tinylm_cli.quantities import consecutive_ranges, index_ranges
 
 _INDEX = re.compile(r"(?<![^.])[0-9]{1,9}(?![^.])")
 """A part of a name that counts layers or experts."""
@@ -36,17 +36,9 @@ def _joined(found: Iterable[tuple[_Indices, ...]]) -> Iterable[tuple[_Indices, .
 def _text(rest: tuple[str, ...], indices: tuple[_Indices, ...]) -> str:
     words = [rest[0]]
     for each, following in zip(indices, rest[1:], strict=True):
-        ranges = index_ranges(list(_ranges(sorted(each))))
+        ranges = index_ranges(consecutive_ranges(sorted(each)))
         words += [f"{{{ranges}}}" if len(each) > 1 else ranges, following]
     return "".join(words)
-
-
-def _ranges(indices: list[int]) -> Iterator[range]:
-    start = indices[0]
-    for index, following in zip(indices, [*indices[1:], None], strict=True):
-        if following != index + 1:
-            yield range(start, index + 1)
-            start = following if following is not None else 0
 
 
 def common_layers(collapsed: Iterable[str]) -> str:

@@ -173,8 +173,8 @@ def test_remedy_satisfies_every_condition() -> None:
     ] * 2
     torn = _claims("total_params < 80M", "non_embedding_params > 90M", "kv_cache_bytes < 1kB")
     assert [found.help for found in _failures(load_config("base"), *torn)] == [
-        "n_layers: 10 satisfies only this condition",
-        "n_layers: 13 satisfies only this condition",
+        "n_layers: 10 satisfies this condition, but not all others",
+        "n_layers: 13 satisfies this condition, but not all others",
         "",
     ]
 

@@ -69,7 +69,7 @@ def test_csv(here: Here) -> None:
     """By component, or by convention; what ties save besides is said to be left out."""
     result = here("params", "--config", "toy.yaml", "--format", "csv")
     assert result.out.splitlines()[0] == "name,params,share,tied_to"
-    assert result.err == "CSV holds one table; choose another with --table: tying.\n"
+    assert result.err == "CSV holds one table; --table writes another: tying.\n"
     for convention, difference in (("untied", 2_048), ("non-embedding", -2_048)):
         result = here("params", "--config", "toy.yaml", "--convention", convention, "--format", "csv")
         header, unique, other = csv.reader(result.out.splitlines())

@@ -129,7 +129,7 @@ def test_many_errors_are_counted(here: Here) -> None:
 
 def test_similar_errors(here: Here) -> None:
     out = here("sweep", "lfm2-1.2b", "n_layers=4..40:4", columns=60).out
-    assert out.count("layers.pattern has 16 layers, which do not divide") == 1
+    assert out.count("is not a multiple of the 16 layers of layers.pattern") == 1
     assert "n_layers 4; write n_layers: 16. Likewise n_layers 8, 12, 20 and 4 more." in " ".join(out.split())
     out = here("sweep", "small", "n_heads=300,400", "d_model=256,512", columns=120).out
     assert "or d_model: 300. Likewise n_heads 400, d_model 256." in " ".join(out.split())

@@ -214,7 +214,7 @@ class TestOneTable:
         assert here(*words, "latex").out.count("\\begin{table}") == 1
 
     def test_other_tables_are_named(self, here: Here) -> None:
-        said = "CSV holds one table; choose another with --table: tying.\n"
+        said = "CSV holds one table; --table writes another: tying.\n"
         assert here("params", "--config", "small", "--format", "csv").err == said
 
     @pytest.mark.parametrize(

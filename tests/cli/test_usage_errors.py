@@ -208,6 +208,11 @@ Here = Callable[..., Any]
             "no such file: meta-llama/Llama-3-8B",
             "tinylm downloads nothing; name the folder of a model on this machine",
         ),
+        (
+            ["params", "https://huggingface.co/gpt2/config.json"],
+            "not a file: https://huggingface.co/gpt2/config.json",
+            "tinylm downloads nothing; download the file, and name it",
+        ),
         (["import", "."], "'.' has no config.json", "name the folder of a Hugging Face model"),
         (["list", "small"], "list got one argument too many: small", "to show one config: tinylm show small"),
         (["list", "smal"], "list got one argument too many: smal", "to show one config: tinylm show small"),

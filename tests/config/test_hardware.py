@@ -131,6 +131,12 @@ def test_unknown_gpu() -> None:
     assert error.span is not None
     assert (error.span.text, error.span.column, error.span.end_column) == ("h10", 1, 4)
     assert error.help == "did you mean h100?"
+    with pytest.raises(ConfigError, match=r"did you mean rtx-4090\?"):
+        load_hardware("rtx4090")
+    for other in ("h800", "a6000"):  # other GPUs than h200 and a100
+        with pytest.raises(ConfigError, match=other) as raised:
+            load_hardware(other)
+        assert "did you mean" not in raised.value.help
     with pytest.raises(ConfigError, match='unknown GPU "quantum"') as raised:
         load_hardware("quantum")
     assert "did you mean" not in raised.value.help

@@ -197,7 +197,7 @@ def _remedy(failed: Assertion, config: ModelConfig, layers_for_all: int | None, 
     if layers_for_all is not None:
         return f"n_layers: {layers_for_all} satisfies all conditions"
     if layers_for_this is not None:
-        return f"n_layers: {layers_for_this} satisfies only this condition"
+        return f"n_layers: {layers_for_this} satisfies this condition, but not all others"
     if failed.figure == NOMINAL_ERROR:
         return f"write nominal_params: {figure('total_params', config)}"
     if failed.origin == ASSERT:

@@ -18,6 +18,9 @@ from tinylm_cli.config.similar_names import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
 
+MAX_LISTED = 20
+"""Names that an error lists; of more names, it only suggests one."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -187,11 +190,13 @@ def require_known(noun: str, name: str, known: Collection[str]) -> None:
     """Check that ``name`` is one of the ``known`` names.
 
     Raises:
-        UsageError: If it is not; suggests the most similar name.
+        UsageError: If it is not; suggests the most similar name, or lists all if they are few.
     """
     if name not in known:
         suggestion = suggest(name, known)
-        raise UsageError(f"unknown {noun} {name}", help=f"did you mean {suggestion}?" if suggestion else "")
+        names = f"the names are {', '.join(known)}" if len(known) <= MAX_LISTED else ""
+        remedy = f"did you mean {suggestion}?" if suggestion else names
+        raise UsageError(f"unknown {noun} {name}", help=remedy)
 
 
 @cache

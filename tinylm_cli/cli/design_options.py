@@ -145,7 +145,8 @@ class DesignOptions(Record):
         ),
     ] = None
     train_tokens: Annotated[
-        str | None, _target("Training tokens of the --compute budget.  [default: 20 per parameter]", "--train-tokens")
+        str | None,
+        _target("Training tokens of the --compute budget.  [default: 20 per active parameter]", "--train-tokens"),
     ] = None
     tolerance: ToleranceOption = DEFAULT_TOLERANCE
     max_flops_per_token: Annotated[

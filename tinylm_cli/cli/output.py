@@ -115,7 +115,7 @@ def _render(view: View, to: Output) -> str:
             from tinylm_cli.render.csv import to_csv as lower
 
             if names := other_tables(view):
-                print_note(f"CSV holds one table; choose another with --table: {', '.join(names)}.")
+                print_note(f"CSV holds one table; --table writes another: {', '.join(names)}.")
         case "latex":
             from tinylm_cli.render.latex import to_latex as lower
         case _:

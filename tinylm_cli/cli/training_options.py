@@ -72,7 +72,7 @@ MasterWeightsOption = Annotated[
 ]  # fmt: skip
 TrainTokensOption = Annotated[
     str | None,
-    option("Tokens to train on, e.g. 15B.  [default: 20 per parameter]", panel=TRAINING_PANEL, metavar="COUNT"),
+    option("Tokens to train on, e.g. 15B.  [default: 20 per active parameter]", panel=TRAINING_PANEL, metavar="COUNT"),
 ]
 GlobalBatchSizeOption = Annotated[
     int | None,

@@ -127,9 +127,12 @@ def find_accelerator(table: dict[str, Accelerator], name: str, place: Span | Non
     aliases = {alias: each for each in table.values() for alias in each.aliases}
     found = table.get(name.casefold()) or aliases.get(name.casefold())
     if found is None:
-        from tinylm_cli.config.similar_names import suggest
+        from tinylm_cli.config.similar_names import misspelled
 
-        meant = suggest(name, [*table, *aliases])
+        names = [*aliases, *table]
+        completed = (each for each in names if each.startswith(name.casefold()))
+        meant = next(completed, None) if name else None
+        meant = meant or misspelled(name, names)
         known = Text(f"the names are {', '.join(table)}; ", Setting("hardware", metavar="FILE"), " adds your own")
         remedy = f"did you mean {meant}?" if meant else known
         message = f"unknown GPU {quote(name)}"

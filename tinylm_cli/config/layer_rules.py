@@ -136,9 +136,10 @@ def _pattern_divides(values: Values, lengths: Mapping[str, int]) -> Iterator[Pro
     listed = " and ".join(field for field in ("layers.first", "layers.last") if field in lengths)
     leave = "leave" if len(lengths) > 2 else "leaves"
     if pattern and (rest <= 0 or rest % pattern):
-        of = f"the {rest} of n_layers {n_layers} that {listed} {leave}" if listed else f"n_layers {n_layers}"
+        of = f"the {rest} layers that {listed} {leave} of n_layers {n_layers}" if listed else f"n_layers {n_layers}"
         near = sorted({ends + max(rest // pattern, 1) * pattern, ends + max(rest // pattern + 1, 1) * pattern})
-        message = f"layers.pattern has {counted(pattern, 'layer')}, which do not divide {of}"
+        verb = "are" if listed else "is"
+        message = f"{of} {verb} not a multiple of the {counted(pattern, 'layer')} of layers.pattern"
         if rest <= 0:
             message = f"n_layers {n_layers} leaves no layer for layers.pattern after the {ends} of {listed}"
         remainder = rest % pattern

@@ -46,6 +46,8 @@ def gallery() -> dict[str, Path]:
 _HUB_NAME = r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)"
 """Matches the name of a model on the Hugging Face Hub, but not of a config file."""
 
+_URL = r"[a-z]+://"
+
 
 @cache
 def shipped() -> dict[str, Path]:
@@ -72,6 +74,8 @@ def _resolve_path(reference: str) -> str:
         raise InputError("the config name is empty", help=Text(ShellNote("is a shell variable unset?")))
     if reference == "-" or "\0" in reference or _exists(reference):
         return reference
+    if re.match(_URL, reference):
+        raise InputError(f"not a file: {reference}", help="tinylm downloads nothing; download the file, and name it")
     if re.fullmatch(_HUB_NAME, reference):
         remedy = "tinylm downloads nothing; name the folder of a model on this machine"
         raise InputError(f"no such file: {reference}", help=remedy)

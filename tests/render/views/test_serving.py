@@ -75,8 +75,8 @@ def test_description_of_states() -> None:
 
 def test_description_of_pages() -> None:
     words = (
-        "36 layers keep a state instead: 73.7 MiB per sequence of any length. vLLM's pages of 2.06 MiB hold a state or"
-        " 1,056 tokens of a layer: 74.2 MiB of states per sequence, and 24.8 MiB for every 1,056 tokens."
+        "36 layers keep a state instead: 73.7 MiB per sequence of any length. A page of vLLM, 2.06 MiB, holds one"
+        " layer's state, or its cache of 1,056 tokens: 74.2 MiB of states per sequence, and 24.8 MiB per 1,056 tokens."
     )
     assert cache_text(cache_shape(load_config("qwen3-next-80b-a3b").config, "bfloat16")).endswith(words)
 

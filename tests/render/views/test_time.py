@@ -74,8 +74,8 @@ def test_speed_of_one_sequence() -> None:
 @pytest.mark.parametrize(
     ("tokens", "verdict"),
     [
-        (20 * 10**9, "20B tokens are about compute-optimal, 20 per parameter (Hoffmann et al. 2022)."),
-        (10**9, "1B tokens are 5% of the compute-optimal 20B, 20 per parameter"),
+        (20 * 10**9, "20B tokens are about compute-optimal, 20 per active parameter (Hoffmann et al. 2022)."),
+        (10**9, "1B tokens are 5% of the compute-optimal 20B, 20 per active parameter"),
         (10**12, "1T tokens are 50 times the compute-optimal 20B"),
         (10**13, "10T tokens are 500 times the compute-optimal 20B"),
     ],
@@ -86,5 +86,5 @@ def test_tokens_compared_with_the_optimum(tokens: int, verdict: str) -> None:
 
 def test_default_tokens_are_not_compared() -> None:
     shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), as_options, tokens_are_given=False))
-    assert shown.startswith("20B tokens are compute-optimal, 20 per parameter (Hoffmann et al. 2022); a heavily")
+    assert shown.startswith("20B tokens are compute-optimal, 20 per active parameter (Hoffmann et al. 2022); a heavily")
     assert "about" not in shown

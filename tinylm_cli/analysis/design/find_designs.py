@@ -131,7 +131,9 @@ def _check(request: DesignRequest) -> None:
     """Reject constraints that the search cannot decide."""
     space, constraints = request.space, request.constraints
     if reason := space.why_empty():
-        raise AnalysisError(f"there is no model to search: {reason}", help="widen the ranges, or change the plan")
+        ranges = "change the range of d_model, n_layers or d_head"
+        remedy = ranges if space.layout.n_gpus == 1 else f"{ranges}, or the plan"
+        raise AnalysisError(f"there is no model to search: {reason}", help=remedy)
     if space.accelerator is None and any(each.figure == DECODE_RATE for each in constraints):
         raise AnalysisError("a decode throughput needs a GPU", help="add the GPU")
     _, planned = _split(space, constraints)

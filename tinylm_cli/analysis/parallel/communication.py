@@ -159,7 +159,7 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
     elements = collectives * config.d_model + expert_elements
     gathered = _token_bytes(config, setup, layout) * elements * (n - 1) // n  # collectives × B × T × D
     sent = layout.micro_batches * (gathered + _summed_bytes(config, setup, layout, stage))
-    return Traffic("tensor", sent, n, 1, None, "gather and scatter the sequence around each sub-layer")
+    return Traffic("tensor", sent, n, 1, None, "all-gather and reduce-scatter around each sub-layer")
 
 
 def _summed_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:

@@ -58,7 +58,7 @@ def _per_token(report: ModelFlops) -> Table:
     note = f"{ratio(report.train_flops / without)} of training without recomputation" if again else ""
     six_n, usual = (
         report.six_n_flops_per_token,
-        f"usual estimate; both passes: {ratio(report.six_n_ratio)} of it",
+        f"6 per active parameter; training: {ratio(report.six_n_ratio)} of it",
     )
     cached = f"with {counted(report.seq_len - 1, 'token')} in the cache"
     rows += [

@@ -109,8 +109,8 @@ def _pages(cache: CacheShape) -> Iterator[str]:
     if pages is not None:
         of_group, tokens = pages.group_layers * pages.page_bytes, f"{pages.block_tokens:,} tokens"
         states, block = (binary_bytes(of_group * n) for n in (pages.state_groups, pages.attention_groups))
-        page = f"vLLM's pages of {binary_bytes(pages.page_bytes)} hold a state or {tokens} of a layer"
-        yield f"{page}: {states} of states per sequence, and {block} for every {tokens}"
+        page = f"A page of vLLM, {binary_bytes(pages.page_bytes)}, holds one layer's state, or its cache of {tokens}"
+        yield f"{page}: {states} of states per sequence, and {block} per {tokens}"
 
 
 def _kept(layers: CacheLayers) -> str:

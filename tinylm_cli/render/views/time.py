@@ -51,7 +51,7 @@ def _hours(hours: float) -> Quantity:
 
 def compute_optimum_blocks(optimum: ComputeOptimum, wording: Wording, *, tokens_are_given: bool) -> tuple[Block, ...]:
     """Return how the training tokens compare with the compute-optimal number, their default."""
-    tokens = "20 per parameter (Hoffmann et al. 2022)"
+    tokens = "20 per active parameter (Hoffmann et al. 2022)"
     if not tokens_are_given:
         words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a heavily served model"
         return (Note(f"{words} repays more ({wording(Setting('train_tokens'))})."),)

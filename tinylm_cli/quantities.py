@@ -49,7 +49,14 @@ def counted(value: int, noun: str) -> str:
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
-MAX_RANGES = 4
+MAX_RANGES = 3
+"""Ranges of which none is left out."""
+
+MAX_REGULAR = 4
+"""Ranges in equal steps of which none is left out."""
+
+MAX_LIST_CHARACTERS = 18
+"""Length of a list of ranges in unequal steps."""
 
 
 def consecutive_ranges(indices: Iterable[int]) -> list[range]:
@@ -66,8 +73,9 @@ def consecutive_ranges(indices: Iterable[int]) -> list[range]:
 def index_ranges(ranges: Sequence[range], *, are_cut: bool = False) -> str:
     """Format ascending ranges of indices: ``0..5``.
 
-    Many are shortened, so that an ellipsis after the first two stands for equal steps: ``0, 2, …, 24``, or
-    ``0..4, 6..10, …, 24..25``. Otherwise, ranges are listed up to the first step that differs: ``0, 2, 4, 7, …, 50``.
+    Many are shortened: ``0, 2, …, 24`` and ``0..4, 6..10, …, 24..25`` continue in equal steps. With unequal steps, a
+    list names the ranges up to the first step that differs, ``0, 2, 4, 7, …, 50``, or else only the first and the
+    last, ``0..1, …, 19..20``.
 
     Args:
         ranges: The ranges; the last one may be shorter than the others.
@@ -78,12 +86,12 @@ def index_ranges(ranges: Sequence[range], *, are_cut: bool = False) -> str:
         return ", ".join(words)
     regular = _equal_steps(ranges, are_cut=are_cut)
     if regular == len(words):
-        return f"{words[0]}, {words[1]}, …, {words[-1]}"
-    shown = words[:regular] if regular <= MAX_RANGES else [*words[:2], "…", words[regular - 1]]
-    irregular = words[regular : len(words) - 1]
-    if len(irregular) > 1 or are_cut:
-        irregular = [*irregular[:1], "…"]
-    return ", ".join([*shown, *irregular, words[-1]])
+        return ", ".join(words) if regular <= MAX_REGULAR and not are_cut else f"{words[0]}, {words[1]}, …, {words[-1]}"
+    shown = words[:regular] if regular <= MAX_REGULAR else [*words[:2], "…", words[regular - 1]]
+    irregular, last = words[regular:-1], words[-1]
+    lists = [] if are_cut else [[*shown, *irregular, last]]
+    texts = map(", ".join, [*lists, [*shown, *irregular[:1], "…", last]])
+    return next((text for text in texts if len(text) <= MAX_LIST_CHARACTERS), f"{words[0]}, …, {last}")
 
 
 def _equal_steps(ranges: Sequence[range], *, are_cut: bool) -> int:

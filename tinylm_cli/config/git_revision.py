@@ -34,9 +34,11 @@ _PARTS = re.compile(r"(?P<revision>(:[0-3])?(\{[^}]*\}|[^:])*):(?P<path>.*)", re
 
 
 def names_revision(reference: str) -> bool:
-    """Return whether ``reference`` is a path in a revision: it has a colon, and no file has that name."""
-    revision, colon, _ = reference.partition(":")
-    return bool(colon) and not revision.startswith(("/", ".", "-", "~")) and not os.path.lexists(reference)
+    """Return whether ``reference`` is a path in a revision: it has a colon, is no URL, and no file has that name."""
+    revision, colon, path = reference.partition(":")
+    if path.startswith("//") or revision.startswith(("/", ".", "-", "~")):
+        return False
+    return bool(colon) and not os.path.lexists(reference)
 
 
 def split_revision(reference: str) -> tuple[str, str]:

@@ -32,6 +32,8 @@ TESTED_IN = {
     "config/loop.py": "config/test_loop_rules.py",
     "config/mixers": "config/test_blocks.py",
     "config/requirements.py": "config/test_dependencies.py",
+    "config/storage.py": "config/test_schema.py",
+    "config/storage_rules.py": "config/test_rules.py",
     "config/yaml_nodes.py": "config/test_yaml_reader.py",
     "interop/checkpoint_tensors.py": "interop/weights/test_import_weights.py",
     "interop/families": "interop/test_families.py",

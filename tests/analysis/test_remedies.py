@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.estimate import required_serving_bytes, required_training_bytes
 from tinylm_cli.analysis.remedies import RequiredBytes, inference_remedies, training_remedies
-from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
+from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, PeakFlops, load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory_fit import Remedy
@@ -28,7 +28,7 @@ def changed(setup: Any, remedy: Remedy, accelerators: dict[str, Accelerator]) ->
     if "accelerator" in found:
         found["accelerator"] = accelerators[found["accelerator"]]
     if "quantization" in found:
-        found["quantization"] = setup.quantization._replace(method=found["quantization"])
+        found["quantization"] = (setup.quantization or UNQUANTIZED)._replace(method=found["quantization"])
     return found
 
 
@@ -94,7 +94,7 @@ def train_bytes(state: int) -> RequiredBytes:
 
 def serve_bytes(setup: ServingSetup, _: Accelerator) -> int:
     assert setup.seq_len is not None
-    return setup.batch_size * setup.seq_len + 130 // (2 if setup.quantization.method == "int4" else 1)
+    return setup.batch_size * setup.seq_len + 130 // (2 if setup.quantization == QuantizationConfig("int4") else 1)
 
 
 def told(remedies: Iterable[Remedy]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tinylm_cli.analysis.setups import (
-    QuantizationConfig,
     ServingSetup,
     Setups,
     TrainingSetup,
@@ -13,6 +14,7 @@ from tinylm_cli.analysis.setups import (
     check_sizes,
 )
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.storage import Storage
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
 
@@ -56,10 +58,19 @@ def test_one_pass() -> None:
     assert divided.one_pass == setup.one_pass == setup
 
 
-def test_unquantized_head() -> None:
-    assert QuantizationConfig("int8", head=True).quantizes_head
-    assert not QuantizationConfig("int8").quantizes_head
-    assert not QuantizationConfig("none", head=True).quantizes_head
+@pytest.mark.parametrize(
+    ("setup", "storage", "dtypes"),
+    [
+        (ServingSetup(), {}, ("bfloat16", "bfloat16")),
+        (ServingSetup(), {"dtype": "float32"}, ("float32", "float32")),
+        (ServingSetup(), {"dtype": "float32", "kv_cache_dtype": "float8"}, ("float32", "float8")),
+        (ServingSetup(dtype="float16"), {"dtype": "float32"}, ("float16", "float16")),
+        (ServingSetup(cache_dtype="int8"), {"kv_cache_dtype": "float8"}, ("bfloat16", "int8")),
+    ],
+)
+def test_types_as_stored(setup: ServingSetup, storage: dict[str, Any], dtypes: tuple[str, str]) -> None:
+    resolved = setup.resolved(CONFIG.model_copy(update={"storage": Storage.model_validate(storage)}))
+    assert (resolved.compute_dtype, resolved.kv_cache_dtype) == dtypes
 
 
 def test_a_field_of_both_setups() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import pytest
@@ -39,6 +40,40 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
     "batch_size": st.none() | st.integers(1, 10**9),
     "dtype": st.sampled_from([None, "float32", "bfloat16", "float16", "float64"]),
 }
+
+MODULES = st.lists(
+    st.sampled_from(["lm_head", "blocks.*.attention", "blocks.0", "blocks.1.feed_forward.up_proj"]), max_size=3
+)
+
+
+@st.composite
+def _storage(draw: st.DrawFn, d_model: int) -> dict[str, Any]:
+    """Draw how weights are stored; groups divide the inputs, except with g_idx."""
+    kind = draw(st.sampled_from(["none", "int8", "int4", "float8", "nf4", "fp4", "mxfp4", "nvfp4"]))
+    values = draw(
+        _some(
+            {
+                "dtype": st.sampled_from(["float32", "bfloat16", "float16", "float64"]),
+                "kv_cache_dtype": st.sampled_from([None, "float8", "int8", "bfloat16"]),
+            }
+        )
+    )
+    if kind == "none" or d_model % {"mxfp4": 32, "nvfp4": 16}.get(kind, 1):
+        return values
+    values |= {"quantization": kind} | draw(_some({"modules_to_not_convert": MODULES}))
+    values |= draw(_some({"module_tensors": st.lists(st.sampled_from(["weight_shape", "input_scale"]), max_size=2)}))
+    if kind in ("nf4", "fp4"):
+        return values | draw(_some({"double_quant": st.booleans()}))
+    if kind in ("mxfp4", "nvfp4"):
+        return values
+    strategy = draw(st.sampled_from(["tensor", "channel", "group", "block"]))
+    values |= {"strategy": strategy} | draw(_some({"scale_dtype": st.sampled_from(["float32", "bfloat16", "float16"])}))
+    if strategy == "group":
+        values["group_size"] = math.gcd(d_model, draw(st.integers(1, 1024)))
+    if strategy == "block":
+        values |= draw(_some({"weight_block_size": st.integers(1, 2**20)}))
+    return values | (draw(_some({"zero_point": st.booleans()})) if kind != "float8" else {})
+
 
 WINDOW_PATTERN = st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")
 
@@ -80,6 +115,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "block": draw(_block(norm.get("placement", "pre"), mixer, has_feed_forward=has_feed_forward)),
         "loop": {},
         "head": draw(_head()),
+        "storage": draw(_storage(n_heads * d_head)),
         "budget": draw(_some(BUDGET)),
     }
     if blocks["position"].get("kind") == "rope" and blocks["attention"].get("qk_norm") == "per_head":

@@ -17,7 +17,7 @@ def test_aliases_are_valid() -> None:
     ours = {*fields(), *(name.rpartition(".")[2] for name in fields()), *BLOCKS}
     run_time = {"seq_len", "dtype"}  # which a budget has too, and others write where they mean the model
     assert ours & {*FIELD_ALIASES, *IGNORED_KEYS} == run_time
-    assert {f"budget.{name}" for name in run_time} <= LABELS
+    assert {f"budget.{name}" for name in run_time} | {"storage.dtype"} <= LABELS
     assert set(FIELD_ALIASES.values()) <= {*fields(), "kind"}
     assert set(BLOCK_ALIASES.values()) <= set(BLOCKS)
     words = {choice for field in fields().values() for choice in field.choices}

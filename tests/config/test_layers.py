@@ -99,4 +99,5 @@ def test_sizes_that_a_layer_needs(field: str) -> None:
 
 
 def test_blocks_of_kinds() -> None:
-    assert set(LayerKind.model_fields) == {*BLOCKS, "n_heads", "d_ff"} - {"embedding", "loop", "head", "budget"}
+    of_every_layer = {"embedding", "loop", "head", "storage", "budget"}
+    assert set(LayerKind.model_fields) == {*BLOCKS, "n_heads", "d_ff"} - of_every_layer

@@ -354,6 +354,18 @@ CASES: list[tuple[Values, str, str, str]] = [
         "budget.seq_len 2048 exceeds max_len 1024",
         "write budget.seq_len: 1024, or max_len: 2048",
     ),
+    (
+        {"storage.quantization": "int4", "storage.strategy": "group", "storage.group_size": 48},
+        "contradiction",
+        "storage.group_size 48 does not divide d_model 128, the inputs of a linear weight",
+        "write storage.group_size: 16",
+    ),
+    (
+        {"storage.quantization": "mxfp4", "d_model": 120},
+        "contradiction",
+        "storage.quantization mxfp4 has a scale per 32 inputs, but d_model 120 is no multiple",
+        "write storage.quantization: float8, or d_model: 128",
+    ),
 ]
 
 

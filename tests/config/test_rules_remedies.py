@@ -44,6 +44,7 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
         "numbers": lambda: st.lists(st.floats(0.5, 64), min_size=least, max_size=most).map(tuple),
         "integer": lambda: st.integers(int(bounds["from"]), 64) | st.integers(int(bounds["from"]), int(bounds["to"])),
         "share": lambda: st.floats(0, 1),
+        "names": lambda: st.just(()) | st.just(("g_idx",)),
         "text": lambda: st.text("a b", min_size=1),
         "number": lambda: st.floats(
             bounds.get("from", bounds.get("above")),

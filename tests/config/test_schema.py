@@ -46,7 +46,7 @@ def test_defaults_are_the_course_model() -> None:
     others = {name: value for name, value in flat.items() if name not in course and applies(name, flat)}
     on = {name: value for name, value in others.items() if value not in (None, False, 1.0, "none", {}) or value is True}
     block = {"block.mixer": "attention", "block.feed_forward": True, "block.mixer_norm": True}
-    assert on == {"norm.weight": True, **block, "head.kind": "lm"}
+    assert on == {"norm.weight": True, **block, "head.kind": "lm", "storage.dtype": "bfloat16"}
     assert (config.d_head, config.d_value, config.n_kv_heads, config.d_expert) == (32, 32, 4, 512)
     assert config.norm.has_bias
     assert config.attention.has_out_bias

@@ -94,6 +94,9 @@ head:
   dense: false
   logit_scale: 1.0
   n_mtp_layers: 0
+storage:
+  dtype: bfloat16
+  quantization: none
 nominal_params: 500000
 """
 
@@ -218,6 +221,9 @@ def test_kinds_of_layers() -> None:
     plain: {}
     local:
       attention: {n_kv_heads: 2, window: 8}
+storage:
+  dtype: bfloat16
+  quantization: none
 """
     )
     assert _read(text) == config

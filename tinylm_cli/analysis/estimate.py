@@ -72,7 +72,7 @@ def estimate(
     """
     config, table = loaded.config, tensor_table(loaded.config)
     setup = setups.training._replace(seq_len=setups.training.length(config))
-    served = setups.serving._replace(seq_len=setups.serving.length(config))
+    served = setups.serving.resolved(config)._replace(seq_len=setups.serving.length(config))
     training = serving = None
     if purpose != "serving":
         training = _training(config, setup, accelerator, accelerators, attention, brief=brief)
@@ -220,7 +220,6 @@ def _summarize_serving(
     largest = None
     if accelerator is not None:
         largest = largest_batch(config, setup, available_bytes=accelerator.capacity_bytes)
-    quantized = memory.quantization != "none"
     return ServingSummary(
         fits=None if fit is None else fit.fits,
         needed_bytes=memory.total_bytes,
@@ -229,7 +228,10 @@ def _summarize_serving(
         batch_size=memory.batch_size,
         seq_len=memory.seq_len,
         weights_bytes=memory.weights_bytes,
-        weights_dtype=memory.quantization if quantized else memory.dtype,
+        weights_dtype=memory.dtype if memory.quantization == "none" else memory.quantization,
+        weights_are_stored=config.storage.is_stated
+        and setup.quantization is None
+        and setup.dtype == config.storage.dtype,
         kv_cache_bytes_per_token=0 if estimate.cache is None else estimate.cache.token_bytes,
         state_bytes_per_sequence=0 if estimate.cache is None else estimate.cache.state_bytes,
         kv_cache_bytes=memory.cache_bytes,

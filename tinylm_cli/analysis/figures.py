@@ -71,7 +71,7 @@ def _cache(config: ModelConfig, setups: Setups) -> int:
 
 
 def _states(config: ModelConfig, setups: Setups) -> int:
-    return setups.serving.batch_size * state_bytes(config, setups.serving.kv_cache_dtype)
+    return setups.serving.batch_size * state_bytes(config, setups.serving.resolved(config).kv_cache_dtype)
 
 
 def _train(config: ModelConfig, setups: Setups) -> int:

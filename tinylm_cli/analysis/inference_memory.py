@@ -16,7 +16,7 @@ from tinylm_cli.analysis.inference_working_memory import (
     head_working_bytes,
 )
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.quantization import quantized_weights
+from tinylm_cli.analysis.quantization import effective_storage, quantized_weights
 from tinylm_cli.analysis.setups import ServingSetup, check_sizes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import InferenceMemory, MemoryPart
@@ -41,8 +41,9 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
         Pope et al. 2022, https://arxiv.org/abs/2211.05102;
         Agrawal et al. 2023 (chunked prefill), https://arxiv.org/abs/2308.16369
     """
-    seq_len = setup.length(config)
+    setup, seq_len = setup.resolved(config), setup.length(config)
     check_sizes(config, setup)
+    storage = effective_storage(config, setup.dtype, setup.quantization)
     weights, quantized_params = quantized_weights(config, setup.dtype, setup.quantization)
     cache = cache_bytes(config, setup)
     prefill, decode = max(_prefill_bytes(config, setup)), max(_decode_bytes(config, setup), default=0)
@@ -50,12 +51,13 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
     return InferenceMemory(
         batch_size=setup.batch_size,
         seq_len=seq_len,
-        dtype=setup.dtype,
+        dtype=setup.compute_dtype,
         cache_dtype=setup.kv_cache_dtype,
         attention_kernel=setup.attention_kernel,
         prefill_tokens=setup.prefill_tokens,
-        quantization=setup.quantization.method,
-        group_size=setup.quantization.group_size,
+        quantization=storage.quantization,
+        strategy=storage.strategy,
+        group_size=storage.group_size,
         weights_bytes=weights,
         quantized_params=quantized_params,
         cache_bytes=cache,
@@ -71,11 +73,13 @@ def cache_bytes(config: ModelConfig, setup: ServingSetup) -> int:
     """Return the bytes of the KV cache of all sequences together; 0 for a model that decodes nothing."""
     if not config.has_lm_head:
         return 0
-    return kv_cache_bytes(config, batch_size=setup.batch_size, seq_len=setup.length(config), dtype=setup.kv_cache_dtype)
+    dtype = setup.resolved(config).kv_cache_dtype
+    return kv_cache_bytes(config, batch_size=setup.batch_size, seq_len=setup.length(config), dtype=dtype)
 
 
 def serving_timeline(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     """Return the memory at each point that may be the peak; the maximum is the total of :func:`inference_memory`."""
+    setup = setup.resolved(config)
     weights, _ = quantized_weights(config, setup.dtype, setup.quantization)
     held = weights + cache_bytes(config, setup)
     return tuple(held + each for each in (*_prefill_bytes(config, setup), *_decode_bytes(config, setup)))
@@ -118,7 +122,7 @@ def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     Without an LM head, the pass is over all sequences, and the head reads every token.
     """
     seq_len = setup.length(config)
-    element_bytes = DTYPE_BYTES[setup.dtype]
+    element_bytes = DTYPE_BYTES[setup.compute_dtype]
     layers = forward_working_bytes(
         config,
         batch_size=1 if config.has_lm_head else setup.batch_size,
@@ -140,7 +144,7 @@ def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
     """Return the working memory of a pass over one token per sequence, at each point that may be its peak."""
     if not config.has_lm_head:
         return ()
-    element_bytes = DTYPE_BYTES[setup.dtype]
+    element_bytes = DTYPE_BYTES[setup.compute_dtype]
     backend_of = _backends(setup, kv_len=1)  # the cache keeps only positions inside the window, so no mask is needed
     layers = decode_working_bytes(
         config, seq_len=setup.length(config), element_bytes=element_bytes, backend_of=backend_of

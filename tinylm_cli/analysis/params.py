@@ -8,6 +8,7 @@ from typing import Literal
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.layer_kinds import kind_names
 from tinylm_cli.analysis.optimizer_state import MOMENTS
+from tinylm_cli.analysis.stored_tensors import quantized_params, stored_as, stored_bytes
 from tinylm_cli.analysis.tensor import COMPONENTS, Component, Tensor
 from tinylm_cli.analysis.tensor_table import (
     LAYER_SCALAR,
@@ -33,6 +34,7 @@ from tinylm_cli.reports.params import (
     OtherPart,
     PartParams,
     StoredSize,
+    StoredWeights,
     TyingSavings,
 )
 
@@ -135,8 +137,21 @@ def analyze_params(
         parts=() if by == "component" else tuple(_parts(config, total, by, expand=expand)),
         tying=tying_savings(table, dtype),
         counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
+        storage=_storage(loaded),
         other_parts=tuple(OtherPart(name, params) for name, params in loaded.other_params.items()),
         ignored_keys=loaded.ignored_keys,
+    )
+
+
+def _storage(loaded: LoadedConfig) -> StoredWeights:
+    table, storage = tensor_table(loaded.config), loaded.config.storage
+    return StoredWeights(
+        dtype=storage.dtype,
+        quantization=storage.quantization,
+        quantized_params=quantized_params(table, storage),
+        stored_bytes=stored_bytes(table, storage),
+        is_stated=storage.is_stated,
+        unread=loaded.unread_storage,
     )
 
 
@@ -187,7 +202,8 @@ def _parts(config: ModelConfig, total: int, by: Breakdown, *, expand: bool) -> I
         for tensor in section.tensors:
             params, shape = count * tensor.params, tensor.shape if by == "tensor" else None
             name = section.full_name(tensor, index)
-            yield PartParams(name, count, shape, params, params / total, tensor.tied_to, kind)
+            stored = stored_as(section, tensor, config.storage, index) if by == "tensor" else (None, None)
+            yield PartParams(name, count, shape, params, params / total, tensor.tied_to, kind, *stored)
 
 
 _Difference = tuple[Convention, int, str]

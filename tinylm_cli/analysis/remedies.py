@@ -12,7 +12,7 @@ from math import lcm
 from operator import or_
 from typing import Any
 
-from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
+from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.choices import Quantization, Recompute
@@ -83,8 +83,9 @@ def inference_remedies(
     """
     trials = _Trials(setup, accelerator, required_bytes, required_bytes)
     fewer_bits: dict[Quantization, tuple[Quantization, ...]] = {"none": ("int8", "int4"), "int4": ()}
-    methods = fewer_bits.get(setup.quantization.method, ("int4",))
-    quantized: list[_Changes] = [{"quantization": setup.quantization._replace(method=method)} for method in methods]
+    requested = setup.quantization or UNQUANTIZED
+    methods = fewer_bits.get(requested.method, ("int4",))
+    quantized: list[_Changes] = [{"quantization": requested._replace(method=method)} for method in methods]
     yield from trials.first(quantized)
     yield from trials.combined(quantized[-1:], _lengths(setup))
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
@@ -161,6 +162,7 @@ class _Trials:
     def _remedy(self, changes: _Changes, steps: Mapping[str, int] | None = None) -> Remedy:
         setup, accelerator = self._changed(changes)
         before = {**self.setup._asdict(), "accelerator": self.accelerator}
+        before["quantization"] = before.get("quantization") or UNQUANTIZED  # None: as the checkpoint stores them
         changed = tuple(
             Change(field, _value(before[field]), _value(after), (steps or {}).get(field, 1))
             for field, after in changes.items()
@@ -216,5 +218,5 @@ def _larger_gpus(
 ) -> Iterator[_Changes]:
     """Yield GPUs with more memory that support the dtype, the smallest first."""
     capacity = accelerator.capacity_bytes
-    larger = [each for each in accelerators if each.capacity_bytes > capacity and setup.dtype in each.peaks]
+    larger = [each for each in accelerators if each.capacity_bytes > capacity and setup.dtype in (None, *each.peaks)]
     yield from ({"accelerator": each} for each in sorted(larger, key=lambda each: each.capacity_bytes))

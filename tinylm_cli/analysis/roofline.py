@@ -18,13 +18,15 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.kv_cache import read_cache_bytes, state_bytes
 from tinylm_cli.analysis.layer_kinds import n_layer_runs
-from tinylm_cli.analysis.quantization import stored_bytes
-from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
+from tinylm_cli.analysis.quantization import effective_storage
+from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
+from tinylm_cli.analysis.stored_tensors import quantizes_head, section_bytes
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.layer_kinds import without_mtp
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.storage import Storage
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.time import PassTime, ServingTime, TrainingTime
 
@@ -76,6 +78,7 @@ class DecodeStep(NamedTuple):
 
 def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
     """Return the FLOPs and memory traffic of decoding one token at the setup's context length."""
+    setup = setup.resolved(config)
     return DecodeStep(
         decode_weights(config, setup.dtype, setup.quantization),
         decode_flops(config, context_len=setup.length(config)),
@@ -85,7 +88,9 @@ def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
     )
 
 
-def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> ReadWeights:
+def decode_weights(
+    config: ModelConfig, dtype: str | None, quantization: QuantizationConfig | None = None
+) -> ReadWeights:
     """Return the stored bytes of the weights that decoding reads.
 
     Look-up tables are excluded: learned positions, per-layer embeddings, and the token embedding unless it is also the
@@ -93,17 +98,18 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
 
     Args:
         config: A validated config.
-        dtype: A key of ``DTYPE_BYTES``, the type of weights that are not quantized.
-        quantization: How weights are quantized.
+        dtype: As for :func:`effective_storage`.
+        quantization: As for :func:`effective_storage`.
     """
+    storage = effective_storage(config, dtype, quantization)
     dense = experts = attention_experts = 0
     for section in tensor_table(without_mtp(config)):
         for tensor in section.tensors:
-            if _is_looked_up(tensor, config, quantization):
+            if _is_looked_up(tensor, config, storage):
                 continue
             # a shared block is read in each layer, a looped layer in each pass
             uses = section.repeats if section.layers is None else n_layer_runs(config, section.layers)
-            size = uses * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
+            size = section_bytes(section, tensor, storage) * uses // section.repeats
             if tensor.experts_per_token is None:
                 dense += size
             elif tensor.component == "experts":
@@ -122,9 +128,9 @@ def routed(config: ModelConfig) -> tuple[tuple[int, int], tuple[int, int]]:
     )
 
 
-def _is_looked_up(tensor: Tensor, config: ModelConfig, quantization: QuantizationConfig) -> bool:
+def _is_looked_up(tensor: Tensor, config: ModelConfig, storage: Storage) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
-        return quantization.quantizes_head  # a quantized head has separate storage
+        return quantizes_head(storage)  # a quantized head has separate storage
     return tensor.component in ("token_embedding", "position", "per_layer_embedding")
 
 
@@ -134,7 +140,7 @@ def decode_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[Dec
     Raises:
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
-    peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
+    peak, bandwidth = peak_flops(accelerator, setup.compute_dtype), accelerator.memory_bytes_per_second
     batch_size = setup.batch_size
     return lambda step: _pass_time(step.flops(batch_size), step.moved_bytes(batch_size), peak, bandwidth)
 
@@ -222,7 +228,7 @@ def serving_time(
     Raises:
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
-    peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
+    peak, bandwidth = peak_flops(accelerator, setup.compute_dtype), accelerator.memory_bytes_per_second
     batch_size = setup.batch_size
     full_chunks, rest = divmod(prompt_tokens, setup.prefill_tokens)
     chunks = [(full_chunks, setup.prefill_tokens), (1 if rest else 0, rest)]
@@ -233,7 +239,7 @@ def serving_time(
     decode = decode_clock(accelerator, setup)(step) if decodes else None
     return ServingTime(
         accelerator=accelerator.name,
-        dtype=setup.dtype,
+        dtype=setup.compute_dtype,
         peak_flops_per_second=peak,
         memory_bytes_per_second=bandwidth,
         balance_flops_per_byte=peak / bandwidth,

@@ -38,6 +38,7 @@ def serving_table(config: ModelConfig, setup: ServingSetup, accelerator: Acceler
         AnalysisError: If a size is out of range.
         UsageError: If the GPU does not support matmuls in the dtype.
     """
+    setup = setup.resolved(config)
     batch_sizes = setup.batch_sizes or default_batch_sizes(setup.batch_size)
     seq_lens = setup.seq_lens or default_seq_lens(config.max_len, setup.length(config))
     steps = {length: decode_step(config, setup._replace(seq_len=length)) for length in seq_lens}

@@ -114,11 +114,6 @@ class QuantizationConfig(NamedTuple):
     group_size: int = 128
     head: bool = False
 
-    @property
-    def quantizes_head(self) -> bool:
-        """Whether the weights of the LM head are quantized."""
-        return self.head and self.method != "none"
-
 
 UNQUANTIZED = QuantizationConfig()
 """No weight is quantized."""
@@ -130,9 +125,11 @@ class ServingSetup(NamedTuple):
     Attributes:
         batch_size: Sequences decoded together, >= 1.
         seq_len: Tokens that the KV cache holds per sequence; the model's max_len when None.
-        dtype: Data type of activations and of unquantized weights, a key of ``DTYPE_BYTES``.
-        cache_dtype: Data type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
-        quantization: Weight quantization.
+        dtype: Data type of activations and of unquantized weights, a key of ``DTYPE_BYTES``; when None, that of the
+            config's storage.
+        cache_dtype: Data type of the KV cache, as for :func:`kv_cache_bytes`; when None, that of the config's storage,
+            else ``dtype``.
+        quantization: Weight quantization; when None, that of the config's storage.
         attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
         device: Device that runs the kernels.
         prefill_tokens: Maximum prompt tokens per pass (chunked prefill), >= 1.
@@ -142,9 +139,9 @@ class ServingSetup(NamedTuple):
 
     batch_size: int = 1
     seq_len: int | None = None
-    dtype: str = DEFAULT_DTYPE
+    dtype: str | None = None
     cache_dtype: str | None = None
-    quantization: QuantizationConfig = UNQUANTIZED
+    quantization: QuantizationConfig | None = None
     attention_kernel: AttentionKernel = "flash"
     device: Device = "cuda"
     prefill_tokens: int = PREFILL_TOKENS
@@ -155,10 +152,21 @@ class ServingSetup(NamedTuple):
         """Return the tokens that the KV cache holds per sequence."""
         return config.max_len if self.seq_len is None else self.seq_len
 
+    def resolved(self, config: ModelConfig) -> ServingSetup:
+        """Return the setup with each data type that is None taken from the config's storage."""
+        dtype = self.dtype or config.storage.dtype
+        return self._replace(dtype=dtype, cache_dtype=self.cache_dtype or config.storage.kv_cache_dtype or dtype)
+
+    @property
+    def compute_dtype(self) -> str:
+        """Data type of activations and of unquantized weights in a resolved setup."""
+        assert self.dtype is not None
+        return self.dtype
+
     @property
     def kv_cache_dtype(self) -> str:
-        """Data type of the KV cache."""
-        return self.cache_dtype or self.dtype
+        """Data type of the KV cache in a resolved setup."""
+        return self.cache_dtype or self.compute_dtype
 
 
 SHARED_FIELDS = ("batch_size", "seq_len", "dtype")

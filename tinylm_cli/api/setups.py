@@ -19,10 +19,10 @@ from tinylm_cli.api.amounts import (
     Tokens,
 )
 from tinylm_cli.api.arguments import read
-from tinylm_cli.config.choices import DType
+from tinylm_cli.config.choices import DType, KvCacheDtype
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
-from tinylm_cli.reports.choices import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class SetupFields(TypedDict, total=False):
         utilization: MFU of training on one GPU.
         kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
         price: Price of one GPU hour in dollars; None if unknown.
-        quantize: Weight quantization for inference.
+        quantize: Weight quantization for inference; by default, weights have the types of the checkpoint.
         group_size: int4: weights that share a scale.
         quantize_head: Whether the LM head is quantized too.
-        kv_cache_dtype: Storage type of the KV cache; None for ``dtype``.
+        kv_cache_dtype: Storage type of the KV cache; None for that of the checkpoint, else ``dtype``.
         prefill_tokens: Maximum prompt tokens per prefill pass.
         serving_batch_size: Sequences decoded together; several set the rows of the serving table. None for
             ``batch_size``.

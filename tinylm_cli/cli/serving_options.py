@@ -8,10 +8,10 @@ from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingS
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option, option_span
 from tinylm_cli.cli.workload_options import require_length, sequence_length
-from tinylm_cli.config.choices import DEFAULT_DTYPE
+from tinylm_cli.config.choices import KvCacheDtype
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
 from tinylm_cli.errors import ConfigError, UsageError
-from tinylm_cli.reports.choices import KvCacheDtype, Quantization
+from tinylm_cli.reports.choices import Quantization
 from tinylm_cli.reports.record import Record
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ MAX_LISTED = 16
 ListedKind = Literal["count", "length"]
 
 QuantizeOption = Annotated[
-    Quantization,
-    option("Weight quantization for inference.", panel=SERVING_PANEL),
+    Quantization | None,
+    option("Weight quantization for inference.  [default: as the checkpoint stores them]", panel=SERVING_PANEL),
 ]
 GroupSizeOption = Annotated[
     int | None,
@@ -42,8 +42,11 @@ GroupSizeOption = Annotated[
 QuantizeHeadOption = Annotated[bool, option("Quantize the LM head too.", "--quantize-head", panel=SERVING_PANEL)]
 KvCacheDtypeOption = Annotated[
     KvCacheDtype | None,
-    option("Data type of the KV cache, also float8 and int8.  [default: --dtype]", panel=SERVING_PANEL, metavar="NAME"),
-]
+    option(
+        "Data type of the KV cache, also float8 and int8.  [default: as stored, or --dtype]",
+        panel=SERVING_PANEL, metavar="NAME",
+    ),
+]  # fmt: skip
 PrefillTokensOption = Annotated[
     int,
     amount_option(
@@ -70,7 +73,7 @@ ServingSeqLenOption = Annotated[
 class ServingOptions(Record):
     """The options of serving; their values match ``ServingSetup``."""
 
-    quantize: QuantizeOption = UNQUANTIZED.method
+    quantize: QuantizeOption = None
     group_size: GroupSizeOption = None
     quantize_head: QuantizeHeadOption = UNQUANTIZED.head
     kv_cache_dtype: KvCacheDtypeOption = None
@@ -101,7 +104,7 @@ def serving_setup(
     return ServingSetup(
         batch_size=batch_sizes[0] if len(batch_sizes) == 1 else training.batch_size,
         seq_len=lengths[0] if lengths and len(lengths) == 1 else length,
-        dtype=training.dtype or DEFAULT_DTYPE,
+        dtype=training.dtype,
         cache_dtype=options.kv_cache_dtype,
         quantization=_quantization(options),
         attention_kernel=training.kernel,
@@ -111,16 +114,18 @@ def serving_setup(
     )
 
 
-def _quantization(options: ServingOptions) -> QuantizationConfig:
-    """Return how weights are quantized.
+def _quantization(options: ServingOptions) -> QuantizationConfig | None:
+    """Return how weights are quantized; None for the types of the checkpoint.
 
     Raises:
         UsageError: If an option has no effect with the others.
     """
     if options.group_size is not None and options.quantize != "int4":
         raise UsageError("--group-size needs --quantize int4", help="add it, or remove --group-size")
-    if options.quantize_head and options.quantize == "none":
+    if options.quantize_head and options.quantize in (None, "none"):
         raise UsageError("--quantize-head needs --quantize", help="add it, for example --quantize int8")
+    if options.quantize is None:
+        return None
     return QuantizationConfig(options.quantize, options.group_size or UNQUANTIZED.group_size, options.quantize_head)
 
 

@@ -1,4 +1,4 @@
-"""The blocks of a config: the parts of a transformer that vary between architectures, and the budget.
+"""The blocks of a config: the parts of a transformer that vary between architectures, the storage and the budget.
 
 Each declaration states everything about its field: type, bounds, default, description, and the fields on which it
 depends. Users read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the
@@ -79,6 +79,7 @@ from tinylm_cli.config.requirements import (
     WITHOUT_PER_LAYER,
     YARN,
 )
+from tinylm_cli.config.storage import Storage
 
 BlockName = Annotated[str, Field(pattern=f"^{KIND_NAME}$"), FieldType("text", "a short name, such as first")]
 
@@ -428,5 +429,6 @@ BLOCKS: dict[str, type[Block]] = {
     "block": ResidualBlock,
     "loop": Loop,
     "head": Head,
+    "storage": Storage,
     "budget": Budget,
 }

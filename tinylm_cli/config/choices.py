@@ -3,7 +3,7 @@
 # no deferred annotations, as in config.blocks
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
 Sinusoids = Literal["interleaved", "concatenated", "tensor2tensor"]
@@ -52,3 +52,11 @@ Router = Literal["softmax", "topk_softmax", "sigmoid", "sparsemixer"]
 DType = Literal["bfloat16", "float16", "float32", "float64"]
 DEFAULT_DTYPE: DType = "bfloat16"
 """Type of weights, activations and caches, unless another is given."""
+KvCacheDtype = Literal[DType, "float8", "int8"]
+IntegerWeights = Literal["int8", "int4"]
+WeightDtype = Literal["none", IntegerWeights, "float8", "nf4", "fp4", "mxfp4", "nvfp4"]
+INTEGERS: tuple[str, ...] = get_args(IntegerWeights)
+"""Types of weights that are integers times a scale."""
+Strategy = Literal["tensor", "channel", "group", "block"]
+ScaleDtype = Literal["float32", "bfloat16", "float16", "float8_e8m0fnu"]
+ModuleTensor = Literal["g_idx", "weight_shape", "weight_format", "input_scale"]

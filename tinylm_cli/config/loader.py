@@ -55,6 +55,7 @@ class LoadedConfig(NamedTuple):
         left_out: A sentence about the parts of a multimodal model that the config leaves out; empty if there are none.
         other_params: Parameters of those parts, by name, if they are counted.
         ignored_keys: Keys of a Hugging Face config that are left out, each with the reason, of ``interop.key_effects``.
+        unread_storage: Sentences about the parts of a ``quantization_config`` that are not understood.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LoadedConfig(NamedTuple):
     left_out: str = ""
     other_params: Mapping[str, int] = MappingProxyType({})
     ignored_keys: Mapping[str, str] = MappingProxyType({})
+    unread_storage: tuple[str, ...] = ()
 
 
 def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:

@@ -22,6 +22,7 @@ from tinylm_cli.config.dependencies import (
 from tinylm_cli.config.loop_rules import LOOP_RULES
 from tinylm_cli.config.mixers.mamba2 import EXPAND
 from tinylm_cli.config.position_rules import POSITION_RULES
+from tinylm_cli.config.storage_rules import STORAGE_RULES
 from tinylm_cli.quantities import counted
 
 
@@ -413,6 +414,7 @@ RULES = (
     _only_lm_heads_are_tied,
     *LOOP_RULES,
     *POSITION_RULES,
+    *STORAGE_RULES,
 )
 
 

@@ -39,9 +39,16 @@ from tinylm_cli.config.mixers.mlstm import Mlstm
 from tinylm_cli.config.mixers.rg_lru import RgLru
 from tinylm_cli.config.mixers.rwkv import Rwkv
 from tinylm_cli.config.mixers.short_conv import ShortConv
+from tinylm_cli.config.storage import Storage
 
-LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
-"""Fields that do not change the model: its name, its nominal size and its budget."""
+LABELS = frozenset(
+    {
+        *("name", "description", "nominal_params"),
+        *(f"budget.{name}" for name in Budget.model_fields),
+        *(f"storage.{name}" for name in Storage.model_fields),
+    }
+)
+"""Fields that do not change the model: its name, its nominal size, its budget and the storage of its weights."""
 
 
 class ModelConfig(Block):
@@ -105,6 +112,11 @@ class ModelConfig(Block):
     loop: Loop = Field(Loop.model_construct(), description="Layers that run several times for each token.")
     head: Head = Field(Head.model_construct(), description="The head: the LM head, a classification head, or none.")
     layers: Layers = Field(Layers.model_construct(), description="Layers that differ: their kinds and their order.")
+
+    storage: Storage = Field(
+        Storage.model_construct(),
+        description="How a checkpoint stores the weights, which serving uses; no effect on the model.",
+    )
 
     nominal_params: ParameterCount | None = optional(
         "125M", "Nominal size, e.g. 125M; reports compare it with the exact count."

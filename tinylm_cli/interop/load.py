@@ -215,12 +215,31 @@ def import_text(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> 
     counted = vision_params(mapped.family.model_type, root.plain(), loaded.config.d_model)
     others = {} if counted is None else {"vision_encoder": counted.encoder, "projector": counted.projector}
     loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others, ignored_keys=ignored)
+    loaded = _with_unconverted(loaded, mapped)
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
     n_modules = unread_mtp_layers(root.plain())
     return ImportedConfig(
         loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed, n_modules, root, mapped.keys
     )
+
+
+def _with_unconverted(loaded: LoadedConfig, mapped: Mapped) -> LoadedConfig:
+    """Return a config with the modules that its checkpoint does not convert, by the names of tinylm."""
+    from tinylm_cli.interop.heads import tensor_names_of
+    from tinylm_cli.interop.unconverted_modules import unconverted_modules
+
+    config, skipped, unread = loaded.config, mapped.storage.skipped, mapped.storage.unread
+    if skipped is None or config.storage.quantization == "none" or loaded.origins[NOT_CONVERTED] is not None:
+        return loaded._replace(unread_storage=unread)
+    assert mapped.family is not None
+    names, unread_names = unconverted_modules(config, tensor_names_of(mapped.family.model_type, config), skipped)
+    storage = config.storage.model_copy(update={"modules_to_not_convert": names})
+    origins = loaded.origins | {NOT_CONVERTED: loaded.origins["storage.quantization"]}
+    if storage == config.storage:
+        origins = loaded.origins
+    config = config.model_copy(update={"storage": storage})
+    return loaded._replace(config=config, origins=origins, unread_storage=(*unread, *unread_names))
 
 
 def _without_left_out_keys(
@@ -238,6 +257,8 @@ def _without_left_out_keys(
         mapped = map_config(root, name, overridden)
     return root, mapped, ignored
 
+
+NOT_CONVERTED = "storage.modules_to_not_convert"
 
 MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_layers", "mtp_num_hidden_layers")
 """The keys of published configs for the number of multi-token prediction modules."""

@@ -15,6 +15,7 @@ from tinylm_cli.interop.family_lookup import find_family
 from tinylm_cli.interop.heads import read_head
 from tinylm_cli.interop.key_validation import report_unknown, validate_keys
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, filled_fields
+from tinylm_cli.interop.storage import StorageKeys, read_storage
 from tinylm_cli.interop.translation import Translation, as_tree
 
 
@@ -27,6 +28,7 @@ class Mapped(NamedTuple):
     ignored: tuple[str, ...] = ()  # Keys without effect on the model; see ``Translation``.
     assumed: Mapping[str, int] = {}  # The family's defaults of sizes that the file does not set, by dotted field.
     keys: Mapping[str, str] = {}  # The key that each tinylm field is copied from, by dotted field.
+    storage: StorageKeys = StorageKeys()  # What the file states about the storage of weights, beside fields.
 
 
 def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Mapped:
@@ -43,12 +45,13 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     to = validate_keys(root, family, source, overridden)
     _translate(family.keys, to)
     read_head(root, family, to, overridden="head.kind" in overridden)
+    storage = read_storage(root, family.keys.language_model_key, to)
     report_unknown(family, to)
     _report_withheld(to, overridden)
     assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.family_span)
-    return Mapped(family, tree, to.errors, tuple(to.ignored), assumed, to.keys)
+    return Mapped(family, tree, to.errors, tuple(to.ignored), assumed, to.keys, storage)
 
 
 def not_an_object(root: Node | None, source: Source) -> Diagnostic:

@@ -87,7 +87,10 @@ class Translation:
 
     def put_at(self, field: str, value: Any, span: Span, key: str) -> None:
         """Set a tinylm field to the value of a key outside the family's schema, at its position."""
-        self.fields[field] = _scalar_node(span, value)
+        node = _scalar_node(span, value)
+        if isinstance(value, list):
+            node.scalar, node.items = None, [_scalar_node(span, each) for each in value]
+        self.fields[field] = node
         self.keys[field] = key
 
     def get(self, field: str) -> Any:

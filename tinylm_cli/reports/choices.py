@@ -12,7 +12,7 @@ Recompute = Literal["none", "selective", "full"]
 Device = Literal["cuda", "cpu"]
 Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
 Quantization = Literal["none", "int8", "float8", "int4"]
-KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
+"""Types of weights that can be requested; a checkpoint may have others."""
 
 AttentionCount = Literal["causal", "full"]
 """The query-key pairs whose products are counted."""

@@ -43,6 +43,7 @@ class ServingSummary(Record):
     seq_len: int  # Tokens per sequence, which the KV cache holds.
     weights_bytes: int  # All weights, as they are stored.
     weights_dtype: str  # Data type of the weights, after quantization if there is any.
+    weights_are_stored: bool  # Whether the config states these types in its block ``storage``.
     kv_cache_bytes_per_token: int  # KV cache of one token, summed over layers.
     state_bytes_per_sequence: int  # Bytes of the states of layers that do not cache tokens; 0 if all layers do.
     kv_cache_bytes: int  # The KV cache of all sequences, states included.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Quantization, Recompute
+from tinylm_cli.config.choices import Strategy, WeightDtype
+from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Recompute
 from tinylm_cli.reports.record import Record
 
 TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
@@ -131,8 +132,11 @@ class InferenceMemory(Record):
     cache_dtype: str  # Data type of the KV cache.
     attention_kernel: AttentionKernel  # As for ``Activations``.
     prefill_tokens: int  # Maximum prompt tokens per pass.
-    quantization: Quantization  # Type of quantized weights, or ``none``.
-    group_size: int  # int4: number of weights that share a scale and a zero point.
+    quantization: WeightDtype  # Type of quantized weights, or ``none``.
+    # Weights that share a scale: of a module, an output channel, a group of its inputs, or a block; no effect with
+    # nf4, fp4, mxfp4 and nvfp4.
+    strategy: Strategy
+    group_size: int  # ``group``: number of inputs that share a scale.
     weights_bytes: int  # Weights, scales and zero points.
     quantized_params: int  # Number of quantized parameters.
     cache_bytes: int  # The KV cache; 0 without an LM head: nothing is decoded.

@@ -21,6 +21,10 @@ class PartParams(Record):
     share: float  # ``params`` over the model's total, 0 to 1.
     tied_to: str | None  # The tensor or component that stores these parameters, or None.
     layer_kind: str = ""  # Names of the kinds of its layers; empty for other rows, and for kinds without a name.
+    # In a breakdown by tensor, the types of the tensor in the checkpoint, such as ``float8`` or ``bfloat16, float8``
+    # if only some layers are quantized; else None.
+    stored_dtype: str | None = None
+    stored_bytes: int | None = None  # Its bytes in all ``count`` layers, with scales and zero points; None as above.
 
 
 Convention = Literal[
@@ -116,6 +120,18 @@ class OtherPart(Record):
     params: int  # Its parameters.
 
 
+class StoredWeights(Record):
+    """How the checkpoint stores the weights, as the block ``storage`` of the config describes it."""
+
+    dtype: str  # Data type of the weights that are not quantized.
+    quantization: str  # Data type of quantized weights, or ``none``.
+    quantized_params: int  # Number of quantized parameters.
+    stored_bytes: int  # All parameters, with scales and zero points; without buffers.
+    is_stated: bool  # Whether these are other types than the default, bfloat16.
+    # Parts of the ``quantization_config`` of a config.json that are not understood; their weights count in ``dtype``.
+    unread: tuple[str, ...] = ()
+
+
 class ModelParams(Record):
     """The parameters of one model."""
 
@@ -136,6 +152,7 @@ class ModelParams(Record):
     parts: tuple[PartParams, ...]  # By layer or by tensor, if requested; else empty.
     tying: TyingSavings  # Savings from tying the LM head to the token embedding.
     counts: tuple[Count, ...]  # The model's size by every convention; ``total_params`` is the unique one.
+    storage: StoredWeights  # How the checkpoint stores the weights.
     explanation: ParamsExplanation | None = None  # Formulas of the count, if requested; else None.
     # Parts of a multimodal model that are counted, but are not in ``total_params``; empty for a language model alone.
     other_parts: tuple[OtherPart, ...] = ()

@@ -90,7 +90,8 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     assert report.serving is not None
     batch = f"{counted(summary.batch_size, 'sequence')} of {counted(summary.seq_len, 'token')}"
     yield _row("memory", f"{_memory(summary)}, {batch}")
-    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}")
+    stored = " as stored" if summary.weights_are_stored else ""
+    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}{stored}")
     if report.serving.cache is not None:
         yield _cache_row(summary, report.serving.cache)
     if summary.largest_batch_size is not None:

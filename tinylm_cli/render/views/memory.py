@@ -120,7 +120,7 @@ def inference_memory_blocks(
     if not report.decode_bytes:
         notes = [Note("Nothing is decoded: one pass reads all sequences and keeps no KV cache.", "muted")]
     if report.quantization != "none":
-        groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
+        groups = f" in groups of {report.group_size}" if report.strategy == "group" else ""
         rounded = f"{integer(report.quantized_params)} weights are quantized to {report.quantization}{groups}"
         rounded += f"; matmuls are in {report.dtype}."
         notes.append(Note(rounded, "muted"))

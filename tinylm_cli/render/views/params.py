@@ -34,6 +34,7 @@ from tinylm_cli.reports.params import (
     ParamsReport,
     PartParams,
     SizeChange,
+    StoredWeights,
 )
 from tinylm_cli.wording import Setting, Wording
 
@@ -146,14 +147,32 @@ def _breakdown(model: ModelParams, wording: Wording, convention: str | None) -> 
     if model.explanation is not None:
         blocks = list(_explanation(model, model.explanation))
     else:
-        parts = _parts(model.parts, model.total_params) if model.parts else _components(model)
+        parts = _parts(model.parts, model) if model.parts else _components(model)
         blocks = [parts, *tying_blocks(model)]
     if convention is not None:
         blocks.append(_counts(model, convention))
     elif model.explanation is None:
         others = wording(Setting("convention"))
         blocks.append(Note(f"Each stored tensor counts once; {others} shows other counts.", "muted"))
-    return [Heading(model.name, detail), *blocks, *_other_parts(model)]
+    return [
+        Heading(model.name, detail),
+        *blocks,
+        *_other_parts(model),
+        *storage_notes(model.storage, model.total_params),
+    ]
+
+
+def storage_notes(storage: StoredWeights, total_params: int) -> Iterator[Note]:
+    """Yield a sentence about the weights in the checkpoint, unless the config states nothing of them."""
+    if storage.is_stated:
+        size, types = binary_bytes(storage.stored_bytes), f"in {storage.dtype}"
+        if storage.quantized_params:
+            share = (
+                f"{compact(storage.quantized_params)} of {compact(total_params)} parameters in {storage.quantization}"
+            )
+            types = f"{share}, the others {types}"
+        yield Note(f"The checkpoint stores {size}: {types}.")
+    yield from (Note(f"{sentence}.", "warn") for sentence in storage.unread)
 
 
 def _other_parts(model: ModelParams) -> Iterator[Note]:
@@ -273,9 +292,11 @@ def _bar_or_owner(part: PartParams) -> Bar | Cell:
     return Cell(f"to {part.tied_to}", "muted", part.tied_to) if part.tied_to else Bar(part.share)
 
 
-def _parts(parts: Sequence[PartParams], total: int) -> Table:
+def _parts(parts: Sequence[PartParams], model: ModelParams) -> Table:
     noun = "tensor" if any(part.shape for part in parts) else "layer"
     keep_kind = 3 if noun == "tensor" else 7  # the names of tensors need the room
+    is_stored = noun == "tensor" and model.storage.is_stated
+    stored = (field("stored", "stored_bytes", binary_bytes, keep=5), field("type", "stored_dtype", keep=4))
     columns = (
         field(noun, "name", style="name", shrink=True),
         *(
@@ -287,8 +308,10 @@ def _parts(parts: Sequence[PartParams], total: int) -> Table:
         field("kind" if any(part.layer_kind for part in parts) else "", "layer_kind", style="name", keep=keep_kind),
         computed("parameters", "params", _params, right=True),
         listed("share", "share", _shares(parts, decimals=2), keep=6),
-        bar("share"),
+        *(stored if is_stored else (bar("share"),)),
         *only_csv("tied_to"),
     )
-    total_row = ("total", *(("",) if noun == "tensor" else ()), "", "", integer(total), "100.00%", "", "")
+    end = (binary_bytes(model.storage.stored_bytes), "") if is_stored else ("",)
+    before = ("total", *(("",) if noun == "tensor" else ()), "", "")
+    total_row = (*before, integer(model.total_params), "100.00%", *end, "")
     return record_table(parts, columns, total=total_row, name=f"{noun}s", caption=f"Parameters by {noun}")

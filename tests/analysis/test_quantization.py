@@ -53,7 +53,7 @@ def test_experts() -> None:
 
 
 NOT_QUANTIZED = ("router", "altup", "laurel", "norm", "hyper_connections")
-PARTS = (".router.", "expert_gate", "dynamic_mask")
+PARTS = (".router.", "expert_gate", "dynamic_mask", "adapters.", "shared_projection")
 
 
 @given(small_configs())

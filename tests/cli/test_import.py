@@ -53,7 +53,7 @@ def test_json(here: Here) -> None:
     document = json.loads(done.out)
     assert (document["name"], document["family"], document["source"]) == ("my-qwen", "qwen2", "my-qwen/config.json")
     assert document["config"]["n_layers"] == 2
-    assert "torch_dtype" in document["ignored"]
+    assert "use_cache" in document["ignored"]
     assert document["yaml"].startswith("# yaml-language-server")
     assert "ignored" not in done.err
 

@@ -66,7 +66,7 @@ def test_outputs_agree(here: Here, folder: Path) -> None:
     here("show", "--config", "toy.yaml", "--output", "again.yaml")
     assert (folder / "again.yaml").read_text(encoding="utf-8") == here("show", "--config", "toy.yaml").out
     document = json.loads(here("show", "--config", "toy.yaml", "--format", "json").out)
-    config = load_config("again.yaml").config.model_dump()
+    config = load_config("again.yaml").config.model_dump(mode="json")
     assert document["config"] == {name: value for name, value in config.items() if name not in MIXERS}
 
 

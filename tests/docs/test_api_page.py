@@ -82,7 +82,7 @@ def _setup_arguments() -> str:
     meanings: dict[str, str] = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE))
     annotations = get_type_hints(SetupFields, include_extras=True)
     assert meanings.keys() == annotations.keys()
-    defaults = {**ServingSetup()._asdict(), **TrainingSetup()._asdict(), **UNQUANTIZED._asdict()}
+    defaults = {**ServingSetup()._asdict(), **TrainingSetup()._asdict(), **UNQUANTIZED._asdict(), "method": None}
     others: dict[str, str] = {**FIELDS, "quantize": "method", "quantize_head": "head"}
     rows = [
         f"| `{name}` | {accepted(annotations[name])} | `{defaults.get(others.get(name, name))!r}`"

@@ -11,6 +11,7 @@ from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.canonical import canonical_fields
+from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.git_revision import ChangedFile
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.layers import flatten_kinds
@@ -129,7 +130,7 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
     fields are listed.
     """
     raw = [flatten(config.model_dump()) for config in configs]
-    effective = [{**canonical_fields(config), **_budget(config)} for config in configs]
+    effective = [{**canonical_fields(config), **_storage(config), **_budget(config)} for config in configs]
     for fields, known in zip(raw, effective, strict=True):  # where kinds of layers differ, the others have the field
         varying = {field for kind in known.get("layers.kinds", ()) for field in kind}
         known |= {field: value for field, value in fields.items() if field in varying}
@@ -158,6 +159,12 @@ def _kinds(values: Sequence[Mapping[str, Any]]) -> Iterator[FieldDifference]:
         own = tuple(fields.get(field) for fields in by_model)
         if not _all_equal(own) and {} not in own:
             yield FieldDifference(field, own)
+
+
+def _storage(config: ModelConfig) -> dict[str, Any]:
+    """Return the fields about stored weights that have an effect, by dotted field."""
+    values = flatten(config.model_dump(include={"storage"}))
+    return {name: value for name, value in values.items() if applies(name, values)}
 
 
 def _budget(config: ModelConfig) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def estimate(
         flops=analyze_flops(config, setup, attention=attention),
         training=training,
         serving=serving,
+        unread_storage=loaded.unread_storage,
         ignored_keys=loaded.ignored_keys,
     )
 

@@ -100,6 +100,8 @@ class EstimateReport(Record):
     flops: ModelFlops  # FLOPs of a forward pass and of a training step.
     training: TrainingEstimate | None  # The estimate of training; None if only serving is estimated.
     serving: ServingEstimate | None  # The estimate of serving; None if only training is estimated.
+    # Parts of the ``quantization_config`` of a config.json that are not understood; their weights count as unquantized.
+    unread_storage: tuple[str, ...] = ()
     # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
     # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
     ignored_keys: Mapping[str, str] = field(default_factory=dict)

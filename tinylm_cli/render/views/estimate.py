@@ -35,6 +35,7 @@ def estimate_view(report: EstimateReport, wording: Wording) -> View:
     return (
         Heading(report.name, _model_text(report)),
         *summary_blocks(report, wording),
+        *(Note(f"{sentence}.", "warn") for sentence in report.unread_storage),
         Note(_more(report, wording), "muted"),
     )
 

@@ -34,29 +34,29 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 82, NOT_FOR_A_MISSPELLING),
-        (["validate", "toy.yaml"], 0, 101, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 104, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
-        (["list"], 0, 108, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
+        (["validate", "misspelled.yaml"], 1, 84, NOT_FOR_A_MISSPELLING),
+        (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 107, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["list"], 0, 111, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            154,
+            157,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (
             ["import", "hub"],
             0,
-            92,
+            96,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
         (
             ["verify", "hub"],
             0,
-            130,
+            135,
             ["config.validation_errors", "config.fixes", "config.yaml_writer", "render.diagnostics"],
         ),
-        (["design", "--params", "100M"], 0, 164, ["config.fixes", "config.syntax_errors"]),
+        (["design", "--params", "100M"], 0, 166, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

@@ -33,6 +33,7 @@ def read(document: dict[str, Any]) -> ModelConfig:
 
 def stretched(family: str, **scaling: Any) -> ModelConfig:
     keys = json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))
+    keys.pop("quantization_config", None)  # which is not exported
     yarn = {"type": "yarn", "factor": 40.0, "original_max_position_embeddings": 4096}
     return read({**keys, "rope_scaling": {**yarn, **scaling}})
 

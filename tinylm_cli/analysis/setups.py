@@ -159,13 +159,12 @@ class ServingSetup(NamedTuple):
 
     @property
     def compute_dtype(self) -> str:
-        """Data type of activations and of unquantized weights in a resolved setup."""
-        assert self.dtype is not None
-        return self.dtype
+        """Data type of activations and of unquantized weights in a resolved setup, or without a config."""
+        return self.dtype or DEFAULT_DTYPE
 
     @property
     def kv_cache_dtype(self) -> str:
-        """Data type of the KV cache in a resolved setup."""
+        """Data type of the KV cache in a resolved setup, or without a config."""
         return self.cache_dtype or self.compute_dtype
 
 

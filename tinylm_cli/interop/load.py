@@ -226,12 +226,12 @@ def import_text(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> 
 
 def _with_unconverted(loaded: LoadedConfig, mapped: Mapped) -> LoadedConfig:
     """Return a config with the modules that its checkpoint does not convert, by the names of tinylm."""
-    from tinylm_cli.interop.heads import tensor_names_of
-    from tinylm_cli.interop.unconverted_modules import unconverted_modules
-
     config, skipped, unread = loaded.config, mapped.storage.skipped, mapped.storage.unread
     if skipped is None or config.storage.quantization == "none" or loaded.origins[NOT_CONVERTED] is not None:
         return loaded._replace(unread_storage=unread)
+    from tinylm_cli.interop.heads import tensor_names_of
+    from tinylm_cli.interop.unconverted_modules import unconverted_modules
+
     assert mapped.family is not None
     names, unread_names = unconverted_modules(config, tensor_names_of(mapped.family.model_type, config), skipped)
     storage = config.storage.model_copy(update={"modules_to_not_convert": names})

@@ -143,6 +143,7 @@ def test_cause(
         ("deepseek_v3", "qk_nope_head_dim", 2),  # one of several terms of a dimension
         ("starcoder2", "use_bias", 0),  # sets several fields
         ("zamba2", "mamba_d_state", 2),
+        ("gemma4_unified_text", "use_double_wide_mlp", 0),  # changes shapes only
         ("qwen3_next", "linear_value_head_dim", 2),
     ],
 )

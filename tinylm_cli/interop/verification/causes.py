@@ -109,7 +109,7 @@ def _candidates(
         probes = {key: _probe(key, value, current, changes, attempt) for key, value in integers.items()}
         for each in list(distinct.values())[:MAX_SHAPES]:
             yield from _of_shape(each, current, probes)
-    if named:
+    if named or shapes:
         yield from ((key, not value) for key, value in current.values.items() if type(value) is bool)
 
 

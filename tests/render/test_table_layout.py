@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row, Table, Tree
 from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.styled_lines import cell_len
-from tinylm_cli.render.table_layout import TableLayout, tree_rows
+from tinylm_cli.render.table_layout import TableLayout, split_table, tree_rows
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 
@@ -247,3 +247,13 @@ def test_cut_lists_of_layers(*, unicode: bool) -> None:
         columns = (Column("module", shrink=True), Column("parameters", right=True))
         lines = _lines(TableLayout(columns, [(text, "1") for text in texts], Terminal(width=width, unicode=unicode)))
         assert all(line.startswith(start) for line, start in zip(lines[1:], starts, strict=True)), lines
+
+
+def test_parts_of_differences_omit_equal_rows() -> None:
+    columns = (Column("field"), Column("base"), *(Column(name, group=i) for i, name in enumerate("abc", start=1)))
+    rows = (_row("x" * 20, "1", "1", "2", "1"), _row("y" * 20, "1", "3", "1", ""), _row("z" * 20, "0", "0", "0", "4"))
+    for of_differences, kept in ((True, ["y", "x", "z"]), (False, ["xyz"] * 3)):
+        parts = split_table(columns, rows, Terminal(30), of_differences=of_differences)
+        assert ["".join(str(row[0])[0] for row in part.rows) for part in parts] == kept
+    (whole,) = split_table(columns, rows, Terminal(80), of_differences=True)
+    assert len(whole.rows) == 3

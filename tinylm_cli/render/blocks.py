@@ -73,6 +73,8 @@ class Table(NamedTuple):
     name: str = ""
     caption: str = ""  # Its caption in LaTeX; the heading when empty.
     names_hidden: bool = False  # Whether hidden columns are named in a terminal of any width, not only in a narrow one.
+    # Whether a terminal that is too narrow for all groups of columns shows only the rows that differ in each part.
+    of_differences: bool = False
 
 
 class Branch(NamedTuple):

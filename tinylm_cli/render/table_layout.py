@@ -218,11 +218,20 @@ def _spaced(cells: Sequence[Cell]) -> list[Cell]:
     return spaced
 
 
-def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[TableLayout]:
+def split_table(
+    columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal, *, of_differences: bool = False
+) -> Iterator[TableLayout]:
     """Yield one layout, or for a table wider than the terminal, the fewest layouts that contain every column group.
 
     Each layout begins with the columns outside all groups. The optional columns of the groups are shown if they cost no
     further layout, and then in every layout.
+
+    Args:
+        columns: The columns.
+        rows: Rows of one cell per column.
+        terminal: The width, and what can be shown.
+        of_differences: Whether one of several layouts omits the rows in which its groups equal the last column outside
+            all groups.
     """
     if not any(column.group for column in columns):
         yield TableLayout(columns, rows, terminal)
@@ -240,7 +249,19 @@ def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Termin
             chosen = parts
             break
     for part in chosen:
-        yield TableLayout([columns[i] for i in part], [tuple(row[i] for i in part) for row in rows], terminal)
+        kept = [row for row in rows if not (of_differences and len(chosen) > 1) or _differs(row, part, columns)]
+        yield TableLayout([columns[i] for i in part], [tuple(row[i] for i in part) for row in kept], terminal)
+
+
+def _differs(row: Row, part: Sequence[int], columns: Sequence[Column]) -> bool:
+    """Return whether a cell of a group, unless empty, differs from the last cell outside all groups."""
+    base = max(i for i in part if not columns[i].group)
+    texts = {_text(row[i]) for i in part if columns[i].group} - {""}
+    return bool(texts - {_text(row[base])})
+
+
+def _text(cell: str | Cell | Bar) -> str:
+    return "" if isinstance(cell, Bar) else cell.text if isinstance(cell, Cell) else cell
 
 
 def _parts(columns: Sequence[Column], widths: Mapping[int, int], room: int, least: int) -> list[list[int]]:

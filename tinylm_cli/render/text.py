@@ -105,7 +105,7 @@ def _table_layouts(block: Table | Tree, terminal: Terminal) -> tuple[TableLayout
     if isinstance(block, Tree):
         return (TableLayout(block.columns, list(tree_rows(block.root)), terminal),)
     rows = (*block.rows, *((block.total,) if block.total else ()))
-    return tuple(split_table(block.columns, rows, terminal))
+    return tuple(split_table(block.columns, rows, terminal, of_differences=block.of_differences))
 
 
 def _hidden(block: Table | Tree, shown: Collection[Column]) -> list[str]:

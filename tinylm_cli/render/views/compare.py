@@ -125,7 +125,8 @@ def difference_blocks(report: CompareReport, wording: Wording, *, full: bool) ->
             yield Note("Times of a model that does not fit assume enough memory.", "muted")
     if full or report.cluster is None:
         columns = (Column("field", shrink=True), *_model_columns(report))
-        fields = Table(columns, tuple(map(_field, report.fields)), name="fields", caption="Fields that differ")
+        rows = tuple(map(_field, report.fields))
+        fields = Table(columns, rows, name="fields", caption="Fields that differ", of_differences=True)
         if 0 < len(report.fields) <= MAX_FIELDS_FIRST:
             yield fields
         short = not full and len(report.models) > MAX_COMPLETE
@@ -286,7 +287,7 @@ def _figures(report: CompareReport, figures: tuple[FigureDifference, ...], name:
     has_states = any(each.name == "state_bytes" for each in report.figures)
     labels = _LABELS | {"kv_cache_bytes": "cache"} if has_states else _LABELS
     rows = tuple(_figure(each, labels.get(each.name, each.name.replace("_", " "))) for each in figures)
-    return Table(tuple(columns), rows, main=is_main, name=name, caption=caption)
+    return Table(tuple(columns), rows, main=is_main, name=name, caption=caption, of_differences=name == "figures")
 
 
 def _figure(difference: FigureDifference, label: str) -> Row:

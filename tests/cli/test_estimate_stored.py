@@ -142,3 +142,6 @@ def test_compare(here: Callable[..., Any], write: Callable[..., str], tmp_path: 
     (serving,) = (each for each in report["figures"] if each["name"] == "serve_bytes")
     scales = 32 * (4 * (4 * 4096 + 2 * 11008 + 4096) + 7)
     assert serving["values"][0] - serving["values"][1] == LINEAR - scales
+    sentence = "Serving uses the types that each checkpoint stores.\n"
+    assert sentence in here("compare", str(before), str(tmp_path / "config.json"), columns=120).out
+    assert sentence not in here("compare", "tiny", "small", columns=120).out

@@ -346,6 +346,9 @@ several-errors                duplicate-key@4 unknown-key@5 out-of-range@6 wrong
 sexagesimal                   wrong-type@5
 sinusoids-in-rope             without-effect@9
 softcap-zero                  out-of-range@8,10
+storage-groups                contradiction@11
+storage-idle                  without-effect@9,10
+storage-unknown-scheme        unknown-choice@8 wrong-type@10
 stray-brace                   yaml-syntax@7
 stray-bracket                 yaml-syntax@7
 tab-before-key                yaml-syntax@7

@@ -211,6 +211,7 @@ def test_skipped_modules(config: dict[str, Any], skipped: Skipped) -> None:
         (_compressed({"num_bits": 6, "type": "float"}), "config_groups.group_0.weights.num_bits 6"),
         (_compressed(FLOAT8_WEIGHTS | {"strategy": "token"}), "config_groups.group_0.weights.strategy token"),
         ({"quant_method": "modelopt", "quant_algo": "W4A8"}, "quant_algo W4A8"),
+        ({"quant_method": "modelopt", "quant_algo": {}}, "quant_algo {}"),
     ],
 )
 def test_not_understood(config: dict[str, Any], value: str) -> None:

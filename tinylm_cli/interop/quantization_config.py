@@ -316,7 +316,7 @@ def _modelopt(config: Mapping[str, Any], _: str) -> Scheme:
     inner = config.get("quantization", config)
     algorithm = inner.get("quant_algo") if isinstance(inner, dict) else None
     kinds = {"FP8": "float8", "NVFP4": "nvfp4"}
-    if algorithm not in kinds:
+    if not isinstance(algorithm, str) or algorithm not in kinds:
         raise _UnreadError(_quote("quant_algo", algorithm))
     fields: dict[str, tuple[Any, str]] = {
         "quantization": (kinds[algorithm], "quant_algo"),

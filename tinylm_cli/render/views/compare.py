@@ -324,4 +324,6 @@ def _conditions(report: CompareReport) -> Note:
     smallest = ", the smallest max_len," if len(lengths) > 1 and report.seq_len == min(lengths) else ""
     sequences = f"{counted(report.batch_size, 'sequence')} of {counted(report.seq_len, 'token')}"
     subject = "Figures are" if report.figures else "No figure differs"
-    return Note(f"{subject} for {sequences}{smallest} in {report.dtype}.", "muted")
+    stored = any(each.field.startswith("storage.") for each in report.fields)
+    served = " Serving uses the types that each checkpoint stores." if stored else ""
+    return Note(f"{subject} for {sequences}{smallest} in {report.dtype}.{served}", "muted")

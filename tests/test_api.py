@@ -283,6 +283,13 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
         tinylm.sweep("tiny", "n_layers=4,8", optimizer="zz")  # type: ignore[arg-type]
 
 
+def test_design_is_short_unless_full() -> None:
+    short, full = (str(tinylm.design(params="125M", top=2, full=full)) for full in (False, True))
+    assert "full=True explains the front and the ranking" in short
+    assert "d_model / n_layers" not in short
+    assert "d_model / n_layers" in full
+
+
 @pytest.mark.parametrize(
     ("asked", "options"),
     [

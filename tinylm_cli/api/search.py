@@ -7,6 +7,7 @@ import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 from tinylm_cli.analysis.design import DEFAULT_FAMILY, DEFAULT_TOLERANCE, DEFAULT_TOP
@@ -125,6 +126,7 @@ def design(
     tolerance: Deviation = DEFAULT_TOLERANCE,
     top: Designs = DEFAULT_TOP,
     front: bool = False,
+    full: bool = False,
     **setup: Unpack[SetupFields],
 ) -> Report[DesignReport]:
     """Search for the models that meet targets and limits, best first; see ``tinylm design``.
@@ -156,6 +158,7 @@ def design(
         tolerance: Maximum relative distance from a target.
         top: Maximum number of designs to return, 1 to 500.
         front: Whether to return only the Pareto front.
+        full: Whether to display the ranking and the grid too; the data is the same.
         setup: The training and serving arguments.
 
     Raises:
@@ -236,7 +239,8 @@ def design(
             accelerators,
         )
     )
-    return Report(report, lambda: design_view(report, as_keywords))
+    everything = partial(design_view, report, as_keywords)
+    return Report(report, everything if full else partial(everything, full=False), everything)
 
 
 def _require_sizes(name: str, values: Sequence[int] | None, minimum: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,20 @@ def test_patterns_that_may_take_long(tmp_path: Path, pattern: str) -> None:
     (sentence,) = loaded.unread_storage
     assert sentence.startswith("quantization_config: the pattern re:")
     assert sentence.endswith(" is not understood: its modules count as quantized")
+
+
+@pytest.mark.parametrize("syntax", ["fp8", "compressed-tensors", "modelopt"])
+def test_many_names(tmp_path: Path, syntax: str) -> None:
+    """20,000 names, as in files that list each expert."""
+    experts = (f"model.layers.{layer}.mlp.experts.{expert}.x" for layer in range(125) for expert in range(160))
+    names = [*experts, "lm_head"]
+    quantization = {**_compressed(names), "quant_method": syntax, "modules_to_not_convert": names, "quant_algo": "FP8"}
+    path = tmp_path / "config.json"
+    _load(tmp_path, "llama", quantization, **SIZES | {"num_hidden_layers": 125}, **HEADS)
+    start = time.process_time()
+    loaded = load_config(str(path))
+    assert time.process_time() - start < 3
+    assert _names(loaded) == [*HEAD_MODULES]
 
 
 def test_override(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip
@@ -21,6 +22,8 @@ MAX_QUANTIFIERS = 6
 
 _SAFE = re.compile(r"(?:[\w/-]|\\[.d]\+?|\[0-9\][+*]?|\.[*+]?|[$^|]|\((?:\?:)?|\)(?![*+?{]))*", re.ASCII)
 """Regular expressions without repeated groups, which match in a time that does not explode."""
+
+_PLAIN = re.compile(r"[\w.-]*", re.ASCII)
 
 REGEX = "re:"
 """Prefix of a regular expression in compressed-tensors."""
@@ -115,36 +118,47 @@ def _patterns(prefix: str, kept: Mapping[str, frozenset[int]], n_layers: int) ->
 
 
 def _matcher(names: tuple[str, ...], syntax: str) -> tuple[_Matches, tuple[str, ...]]:
-    """Return a function that tells whether a stored module is named, and sentences about unread patterns."""
-    exact: set[str] = set()
+    """Return a function that tells whether a stored module is named, and sentences about unread patterns.
+
+    A file may list tens of thousands of names, so that only patterns are tried one after the other.
+    """
+    plain = {name for name in names if name and _pattern(name, syntax) is None}
+    endings = set(filter(None, names)) if syntax == "transformers" else set()
     patterns: list[str] = []
-    endings: list[str] = []
     unread = []
-    for name in filter(None, names):
+    for name in names:
         pattern = _pattern(name, syntax)
-        if pattern is None:
-            exact.add(name)
-        elif _is_safe(pattern):
+        if pattern is not None and _is_safe(pattern):
             patterns.append(pattern)
-        else:
+        elif pattern is not None:
             unread.append(f"{NAME}: the pattern {clip(name)} is not understood: its modules count as quantized")
-        if syntax == "transformers":
-            endings.append(name)
-    compiled, suffixes = re.compile("|".join(patterns) or r"(?!)"), tuple(endings)
-    return lambda name: name in exact or name.endswith(suffixes) or compiled.match(name) is not None, tuple(unread)
+    compiled = re.compile("|".join(patterns) or r"(?!)")
+
+    def matches(name: str) -> bool:
+        outer = accumulate(name.split("."), "{}.{}".format) if syntax != "compressed-tensors" else ()
+        return (
+            name in plain
+            or not plain.isdisjoint(outer)
+            or any(name[start:] in endings for start in range(len(name)) if endings)
+            or compiled.match(name) is not None
+        )
+
+    return matches, tuple(unread)
 
 
 def _pattern(name: str, syntax: str) -> str | None:
-    """Return the regular expression of a name, which matches from the start; None for a full name.
+    """Return the regular expression of a name, which matches from the start; None for the name of a module.
 
     References:
         transformers 5.24, quantizers/quantizers_utils.py, ``should_convert_module``;
         https://github.com/vllm-project/compressed-tensors/blob/main/src/compressed_tensors/utils/match.py
     """
-    if syntax == "transformers":
-        return rf"(?:{name})(?:(?<=\.)|(?=\.|$))"
     if syntax == "compressed-tensors":
         return name.removeprefix(REGEX) if name.startswith(REGEX) else None
+    if _PLAIN.fullmatch(name):
+        return None
+    if syntax == "transformers":
+        return rf"(?:{name})(?:(?<=\.)|(?=\.|$))"
     return re.escape(name).replace(r"\*", ".*") + r"(?:\.|$)"
 
 

@@ -2,7 +2,7 @@
 
 Cases are numbered: ``--seed N --case NUMBER`` repeats one alone, and leaves its files in a folder. Most run in worker
 processes, one for each processor core, which are replaced periodically; one in two hundred runs as a separate process.
-Exits with 1 on a finding that ``tests/fuzzing/known_gaps.py`` does not list.
+An interrupt ends the run with its totals. Exits with 1 on a finding that ``tests/fuzzing/known_gaps.py`` does not list.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -125,20 +126,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import_everything()
     with tempfile.TemporaryDirectory(prefix="tinylm-fuzz-", dir=_memory_folder()) as folder:
         workers = [Worker(args.seed, args.kinds, Path(folder) / str(index) / "run") for index in range(args.workers)]
-        while True:
-            for worker in workers:
-                if worker.number is None and time.monotonic() - began < args.seconds:
-                    worker.begin(next(numbers, None))
-            running = [worker for worker in workers if worker.number is not None]
-            if not running:
-                break
-            wait([worker.pipe for worker in running], timeout=1)
-            for result in filter(None, (worker.result() for worker in running)):
-                summary.add(result)
+        try:
+            _run_cases(workers, numbers, began + args.seconds, summary)
+        except KeyboardInterrupt:
+            unfinished = [worker.number for worker in workers if worker.number is not None]
+            print(f"interrupted; to continue, add --first {min([*unfinished, next(numbers, sys.maxsize)])}")
         for worker in workers:
             worker.end()
     summary.print(time.monotonic() - began)
     return 1 if summary.new else 0
+
+
+def _run_cases(workers: Sequence[Worker], numbers: Iterator[int], deadline: float, summary: Summary) -> None:
+    """Run cases until none is left or the deadline is over; those that run then still count."""
+    while True:
+        for worker in workers:
+            if worker.number is None and time.monotonic() < deadline:
+                worker.begin(next(numbers, None))
+        running = [worker for worker in workers if worker.number is not None]
+        if not running:
+            return
+        wait([worker.pipe for worker in running], timeout=1)
+        for result in filter(None, (worker.result() for worker in running)):
+            summary.add(result)
 
 
 def _memory_folder() -> str | None:
@@ -232,7 +242,8 @@ class Worker:
 
 
 def _serve(pipe: Connection, seed: int, kinds: Sequence[str], folder: Path) -> None:
-    """Answer each case number with its result."""
+    """Answer each case number with its result; only the main process reacts to an interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_DATA_BYTES, MAX_DATA_BYTES))
     reuse_parsers()
     gc.freeze()

@@ -48,6 +48,22 @@ def test_time_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 inputs" in capsys.readouterr().out
 
 
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The totals are of the cases that ended; the next run begins with the first one that did not."""
+    rounds = iter(range(3))
+
+    def interrupted(pipes: Any, **timeout: float) -> Any:
+        if next(rounds, None) is None:
+            raise KeyboardInterrupt
+        return wait(pipes, **timeout)
+
+    monkeypatch.setattr(fuzz, "wait", interrupted)
+    assert main(["--seed", "1", "--first", "7", "--workers", "1", "--kinds", "assertion"]) == 0
+    said = capsys.readouterr().out
+    assert "interrupted; to continue, add --first 10\n" in said
+    assert "3 inputs in" in said
+
+
 def test_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A new finding is printed with its number and decides the exit code; a known one is only counted."""
 

@@ -43,7 +43,9 @@ def tensors(shapes: list[tuple[int, ...]]) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", TensorLayout)
 def test_split_inverts_join(name: TensorLayout) -> None:
-    config = CONFIG.model_copy(update={"mamba": CONFIG.mamba.model_copy(update={"n_heads": 2})})
+    heads = {"mamba": {"n_heads": 2}, "gated_deltanet": {"n_key_heads": 16}, "lightning_attention": {"n_heads": 16}}
+    blocks = {name: getattr(CONFIG, name).model_copy(update=fields) for name, fields in heads.items()}
+    config = CONFIG.model_copy(update=blocks)
     layout = LAYOUTS[name]
     for shapes in SHAPES[name]:
         parts = tensors(shapes)

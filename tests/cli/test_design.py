@@ -404,7 +404,7 @@ def test_bad_compute(here: Here, compute: str, says: str) -> None:
 
 
 def test_unknown_gpu(here: Here) -> None:
-    result = here("design", "--gpu", "rtx-4091")
+    result = here("design", "--gpu", "rtx4090")
     assert result.code
     assert result.out == ""
     assert "did you mean rtx-4090?" in " ".join(result.err.split())

@@ -153,7 +153,7 @@ def test_dtype_not_supported_by_gpu(here: Here) -> None:
         (["--recompute", "ful"], 2, "did you mean full?"),
         (["--config", "llama-3-8"], 2, "did you mean llama-3-8b?"),
         (["--set", "n_heads=3"], 1, "n_heads 3"),
-        (["--gpu", "h1000"], 2, "did you mean h100"),
+        (["--gpu", "h10"], 2, "did you mean h100"),
         (["--gpu", "t4"], 2, "t4 does not support bfloat16 matmuls"),
         (["--price", "2"], 2, "--price needs a GPU"),
         (["--hardware", "mine.yaml"], 2, "--hardware needs a GPU"),

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -254,7 +254,7 @@ def overrides(rng: Random) -> Case:
         words = [command, config, *(f"{change},{value(rng)}" for change in changes)]
     else:
         words = [command, config, *(word for change in changes for word in ("--set", change))]
-    return Case("set", (*map(_without_nul, words), *_format(rng, command)), files)
+    return Case("set", (*words, *_format(rng, command)), files)
 
 
 def plan(rng: Random) -> Case:
@@ -276,7 +276,7 @@ def plan(rng: Random) -> Case:
     command = rng.choice(("estimate", "estimate", "estimate", "compare"))
     more = () if command == "compare" else more
     arguments = (command, config, "--gpu", "h100", "--gpus", gpus, "--plan", written, *more, *_format(rng, command))
-    return Case("plan", tuple(map(_without_nul, arguments)))
+    return Case("plan", tuple(arguments))
 
 
 @cache
@@ -310,7 +310,7 @@ def assertion(rng: Random) -> Case:
         written = f"{figure}{rng.choice((' ', '', '  '))}{relation} {bound}"
         words += ["--assert", misspell(rng, written) if rng.random() < 0.1 else written]
     words += _format(rng, "validate")
-    return Case("assertion", tuple(map(_without_nul, words)), {"m.yaml": TOY.encode()})
+    return Case("assertion", tuple(words), {"m.yaml": TOY.encode()})
 
 
 class _Option:
@@ -401,7 +401,7 @@ def _command_line(rng: Random, name: str, kind: str) -> Case:
         _mutate_words(rng, words, options, small=small)
     if rng.random() < 0.4:
         words += ["--format", rng.choice((*_REPORT_FORMATS, *_CI_FORMATS))]
-    words = [_without_nul(_confined(word)) for word in words if word not in ("--debug", "--install-completion")]
+    words = [_confined(word) for word in words if word not in ("--debug", "--install-completion")]
     stdin = rng.choice((b"", b"", TOY.encode(), b"5 12 8", encode_json(LLAMA), b"\xff\x00"))
     return Case(kind, tuple(words), _folder(), stdin, uses_torch=small or "--weights" in words)
 
@@ -580,4 +580,5 @@ def make_case(seed: int, number: int, kinds: Sequence[str] = tuple(KINDS)) -> Ca
     """Return the case of that number; the same seed, number and kinds give the same case."""
     rng = Random(f"{seed}/{number}")
     kind = rng.choices(kinds, [KINDS[name][1] for name in kinds])[0]
-    return KINDS[kind][0](rng)
+    case = KINDS[kind][0](rng)
+    return replace(case, arguments=tuple(map(_without_nul, case.arguments)))

@@ -135,6 +135,10 @@ def test_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcomes == {"waits": None, "computes": None, "shares": 0}
 
 
+def test_a_process_can_get_every_word() -> None:
+    assert "\0" not in "".join(make_case(2035, 372_800).arguments)  # the name of a GPU had one
+
+
 def test_cases_are_reproducible() -> None:
     for number in range(60):
         assert make_case(3, number) == make_case(3, number)

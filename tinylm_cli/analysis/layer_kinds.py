@@ -15,7 +15,7 @@ from tinylm_cli.config.layer_kinds import LayerPattern, layer_pattern, shortest_
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.quantities import index_ranges
 
-MAX_LISTED_RANGES = 256
+MAX_LISTED_RANGES = 16
 """Ranges of layers whose steps are compared before a list of more is shortened."""
 
 MAX_RUN_ENDS = 32

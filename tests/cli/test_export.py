@@ -37,6 +37,20 @@ def test_round_trip_as_gpt2(here: Here, toy: Path) -> None:
         assert (toy / "out" / name).read_bytes() == (toy / "again" / name).read_bytes()
 
 
+def test_random_and_unquantized_weights(here: Here, toy: Path) -> None:
+    """Weights are random unless given, and stored types are not exported."""
+    with (toy / "toy.yaml").open("a", encoding="utf-8") as file:
+        file.write("storage: {quantization: int8}\n")
+    done = here("export", "toy.yaml", "-o", "out")
+    assert "The weights are not quantized to int8." in done.out
+    assert "Wrote 29 randomly initialized tensors and config.json to out." in done.out
+    assert "quantization_config" not in json.loads((toy / "out" / "config.json").read_text())
+    assert here("import", "out", "--weights", "--output", "back").code == 0
+    again = here("export", "--weights", "back", "-o", "again").out
+    assert "Wrote 29 stored tensors and config.json to again." in again
+    assert "quantized" not in again
+
+
 @pytest.mark.usefixtures("toy")
 def test_from_pretrained_lines(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -57,6 +57,7 @@ def export(
     require_free_folder(directory, FILES, overwrite=to.force)
     request.require_memory_for()
     exported = export_config(loaded.config)
+    stored = loaded.config.storage.quantization
     report = ExportReport(
         name=loaded.name,
         format=target,
@@ -64,6 +65,8 @@ def export(
         rewritten=exported.changes,
         folder=str(directory),
         n_tensors=0,
+        is_random=model.weights is None,
+        unquantized=None if stored == "none" else stored,
         ignored_keys=loaded.ignored_keys,
     )
     require_value(report, to.get)

@@ -18,6 +18,9 @@ class ExportReport(Record):
     rewritten: tuple[str, ...]
     folder: str  # The folder that was written.
     n_tensors: int  # Number of tensors in model.safetensors.
+    is_random: bool  # Whether the weights are the initial ones, since no weights were given.
+    # ``storage.quantization`` of the config if its weights were quantized, which the exported ones are not; else None.
+    unquantized: str | None
     # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
     # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
     ignored_keys: Mapping[str, str] = field(default_factory=dict)

@@ -12,10 +12,12 @@ from tinylm_cli.reports.export import ExportReport
 def export_view(report: ExportReport) -> View:
     """Show the family, what changed to fit it, the folder, and how to load it."""
     title = f"as {report.family}" + (", rewritten with the same logits" if report.rewritten else "")
-    written = f"Wrote {counted(report.n_tensors, 'stored tensor')} and config.json to {report.folder}."
+    kind = "randomly initialized tensor" if report.is_random else "stored tensor"
+    written = f"Wrote {counted(report.n_tensors, kind)} and config.json to {report.folder}."
     return (
         Heading(report.name, title),
         *(Note(change) for change in report.rewritten),
+        *((Note(f"The weights are not quantized to {report.unquantized}."),) if report.unquantized else ()),
         Note(f"{written} Load it in Python:", "good"),
         Listing(loading_code(report.folder), "python"),
     )

@@ -46,7 +46,7 @@ class ApartTensors(Record):
     # multimodal model; ``quantization``: scales, zero points and the like.
     kind: ApartKind
     tensors: int  # Number of tensors.
-    names: tuple[str, ...]  # Their names, those of several layers or experts as one: ``h.{0..11}.attn.bias``.
+    names: tuple[str, ...]  # Their names; equal tensors of several layers or experts have one: ``h.{0..11}.attn.bias``.
     stored_bytes: int  # Bytes of their values, as far as their files are there.
 
 
@@ -54,7 +54,7 @@ class Difference(Record):
     """A difference between the checkpoint and its config, or an inconsistency of its files."""
 
     tensors: int  # Number of tensors that differ in this way; 0 if the difference concerns files.
-    names: tuple[str, ...]  # Their names, those of several layers or experts as one.
+    names: tuple[str, ...]  # Their names; equal tensors of several layers or experts have one.
     expected: tuple[int, ...] | None  # The shape that the config implies; None if there is not one such shape.
     found: tuple[int, ...] | None  # The stored shape; None if there is not one such shape.
     # The config field that would explain the difference, or the key of the config.json if it sets no field directly;
@@ -73,9 +73,9 @@ class VerifyReport(Record):
     family: str | None  # ``model_type`` of a Hugging Face folder; None for a folder that tinylm wrote.
     status: VerifyStatus  # ``equal``, ``different``, or ``unreadable`` if the header of a file could not be read.
     expected_tensors: int  # Tensors that the config implies.
-    checked_tensors: int  # Of these, tensors that are stored with the expected shape.
-    name_only_tensors: int  # Of these, tensors of absent files, of which the index gives only the name.
-    quantized_tensors: int  # Of these, tensors that are stored quantized.
+    checked_tensors: int  # Implied tensors that are stored with the expected shape.
+    name_only_tensors: int  # Implied tensors of absent files, whose names are in the index.
+    quantized_tensors: int  # Implied tensors that are stored quantized.
     stored_tensors: int  # Tensors in the files.
     stored_bytes: int  # Bytes of their values.
     dtypes: tuple[DtypeCount, ...]  # The stored tensors by dtype, most bytes first.

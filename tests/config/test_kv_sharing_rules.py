@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -129,8 +130,14 @@ def test_invalid_order() -> None:
     assert [each.code for each in found] == ["undefined-kind"]
 
 
-@pytest.mark.parametrize("missing", ["d_model", "n_heads"])
-@pytest.mark.parametrize("size", ["n_kv_heads", "d_head", "d_value"])
+@pytest.mark.parametrize(
+    ("missing", "size"),
+    [
+        ("n_heads", "n_kv_heads"),
+        *product(("d_model", "n_heads"), ("d_head", "d_value")),
+        ("attention.d_head", "d_value"),  # which no field of a kind states
+    ],
+)
 def test_unknown_size(missing: str, size: str) -> None:
     kinds = {"a": {"attention": {size: 2}}, "b": FROM_A}
     values = {name: value for name, value in DEFAULTS.items() if name != missing}

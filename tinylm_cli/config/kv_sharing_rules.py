@@ -22,8 +22,12 @@ _OF_QUERIES_AND_OUTPUTS = frozenset(
 """The fields of attention that do not concern keys and values, and may differ."""
 
 
-_HEAD_SIZES = ("attention.n_kv_heads", "attention.d_head", "attention.d_value")
-"""The fields that follow from ``d_model`` and ``n_heads`` if they are unset."""
+_FOLLOWS_FROM = {
+    "attention.n_kv_heads": ("n_heads",),
+    "attention.d_head": ("d_model", "n_heads"),
+    "attention.d_value": ("attention.d_head",),
+}
+"""The fields from which the size of a head follows if it is unset."""
 
 
 def kv_source_needs_kinds(values: Values) -> Iterator[Problem]:
@@ -108,7 +112,9 @@ def _differs(name: str, source: str, kinds: KindFields) -> tuple[str, str, str] 
 
 
 def _is_known(values: Values, field: str) -> bool:
-    return values[field] is not None or field not in _HEAD_SIZES or {"d_model", "n_heads"} <= values.keys()
+    if values.get(field) is not None:
+        return True
+    return field in values and all(_is_known(values, each) for each in _FOLLOWS_FROM.get(field, ()))
 
 
 def _resolved(values: Values, field: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Cell, Note, View
-from tinylm_cli.render.units import csv_only, integer, stated_count
+from tinylm_cli.render.units import compact, csv_only, integer, stated_count
 from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.presets import Preset, PresetsReport
 
@@ -30,8 +30,8 @@ def gallery_view(report: PresetsReport, *, others: str) -> View:
     """Show published models as a table; if there are none, a sentence about ``others``."""
     columns = (
         field("model", "name", style="name"),
-        field("year", "year", keep=2),
-        field("parameters", "total_params", integer, style="strong"),
+        field("year", "year", keep=5),
+        field("parameters", "total_params", compact, style="strong"),
         computed("active", "active_params", _active, right=True, keep=6),
         field("KV/token", "kv_cache_bytes_per_token", _bytes, keep=7),
         field("states", "state_bytes_per_sequence", _bytes, keep=7),
@@ -71,4 +71,4 @@ def _nominal(preset: Preset) -> str:
 def _active(preset: Preset) -> str:
     """Return the active parameters if they differ from the total."""
     active = preset.active_params
-    return integer(active) if active != preset.total_params else csv_only(active)
+    return compact(active) if active != preset.total_params else csv_only(active)

@@ -189,6 +189,19 @@ def test_heads_of_zamba2(key: str, value: int, message: str, changed: Change) ->
     assert (found.code, found.field, found.message) == ("contradiction", key, message)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [{"layers_block_type": []}, {"layers_block_type": None, "hybrid_override_pattern": ""}],
+    ids=["list", "text"],
+)
+def test_nemotron_h_without_layers(keys: dict[str, Any], changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("nemotron_h", **keys))
+    (found,) = raised.value.diagnostics
+    listed = list(keys)[-1]
+    assert (found.code, found.field, found.message) == ("contradiction", listed, f"{listed} lists no layers")
+
+
 def test_layers_of_hrm_text(changed: Change) -> None:
     """One key counts the layers of a module; the other counts all passes, or without the first key one module."""
     with pytest.raises(ConfigError) as raised:

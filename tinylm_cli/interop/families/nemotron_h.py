@@ -112,7 +112,9 @@ class NemotronHKeys(key.Keys):
             listed = "hybrid_override_pattern"
             types = [_LETTERS.get(letter, letter) for letter in self.hybrid_override_pattern]
         types = ["linear_attention", "moe", "full_attention", "mlp"] if types is None else types
-        to.put("n_layers", len(types) or None, listed)
+        if not types:
+            to.contradiction(listed, f"{to.display(listed)} lists no layers", "give one type per layer")
+        to.put("n_layers", len(types), listed)
         to.ignore("num_hidden_layers")
         if to.has_error(listed):
             return

@@ -42,7 +42,7 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     layers = tuple(_layer(run, group) for group in group_layers(config, run.keys))
     kept = (tensor for _, tensor in kept_of_layers(run))
     between = saved_between_passes(run)
-    outside = _parts(deduplicated((*saved_before_layers(run), *kept, *between, *head(run), *mtp_modules(run))))
+    outside = saved_parts(deduplicated((*saved_before_layers(run), *kept, *between, *head(run), *mtp_modules(run))))
     saved = sum(part.saved_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     recomputed = max(layer.recomputed_bytes for layer in layers)
     return Activations(
@@ -69,10 +69,10 @@ def _layer(run: ForwardPass, group: LayerGroup) -> LayerActivations:
     saved, recomputed = saved_by_layer(of_layer), recomputed_by_layer(of_layer)
     saved = tuple(tensor._replace(nbytes=group.n_passes * tensor.nbytes) for tensor in saved)
     name = f"layers, {group.name}" if group.name else "layers"
-    return LayerActivations(name, len(group.layers), total_bytes(saved), total_bytes(recomputed), _parts(saved))
+    return LayerActivations(name, len(group.layers), total_bytes(saved), total_bytes(recomputed), saved_parts(saved))
 
 
-def _parts(tensors: tuple[SavedTensor, ...]) -> tuple[SavedPart, ...]:
+def saved_parts(tensors: tuple[SavedTensor, ...]) -> tuple[SavedPart, ...]:
     """Return the tensors summed by part, in the order in which parts first occur."""
     names = dict.fromkeys(tensor.part for tensor in tensors)
     return tuple(_part(name, [tensor for tensor in tensors if tensor.part == name]) for name in names)

@@ -222,7 +222,8 @@ def _boundary_runs(run: ForwardPass, table: TensorTable, layers: range) -> list[
         of_layer = run._replace(config=groups[0].config)
         for part in LayerSet.union(group.layers for group in groups).parts:
             found |= dict.fromkeys(part.run_ends(), of_layer)
-    pattern, shared = layer_pattern(config), shared_kv(config)
+    pattern = layer_pattern(config)
+    shared = [each for each in shared_kv(config) if each.last_reader in layers]
     for each in (*shared[:MAX_SHARED], *shared[-MAX_SHARED:]):
         layer = each.last_reader - 1
         found.setdefault(layer, run._replace(config=pattern.kinds[pattern.kind(layer)]))

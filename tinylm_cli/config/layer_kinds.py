@@ -145,6 +145,38 @@ def index_sources(config: ModelConfig) -> Mapping[int, int]:
     return found
 
 
+class LayerRead(NamedTuple):
+    """What a layer computes and later layers read, besides hidden states."""
+
+    field: str  # the dotted field that says so
+    what: str  # in words, to follow "whose"
+    source: int  # the layer that computes it
+    last_reader: int
+
+
+@lru_cache(maxsize=256)
+def layer_reads(config: ModelConfig) -> tuple[LayerRead, ...]:
+    """Return what layers read of earlier layers, in the order of the sources of each field."""
+    found: dict[tuple[str, int], LayerRead] = {}
+    for field, what, sources in (
+        ("attention.kv_from", "keys and values", kv_sources(config)),
+        ("attention.index_shared", "selected positions", index_sources(config)),
+        ("feed_forward.shortcut", "experts' output", _shortcut_sources(config)),
+    ):
+        for layer, source in sources.items():
+            found[field, source] = LayerRead(field, what, source, layer)
+    return tuple(found.values())
+
+
+def _shortcut_sources(config: ModelConfig) -> Mapping[int, int]:
+    """Return the layer whose experts add to the output of each layer after it."""
+    pattern = layer_pattern(config)
+    if not any(kind.feed_forward.shortcut for kind in pattern.kinds):
+        return {}
+    with_shortcut = (each for each in range(config.n_layers) if pattern.kinds[pattern.kind(each)].feed_forward.shortcut)
+    return {layer + 1: layer for layer in with_shortcut}
+
+
 @lru_cache(maxsize=256)
 def shared_blocks(config: ModelConfig) -> Mapping[str, ModelConfig]:
     """Return the name of each shared transformer block, and the config of the first kind of layers that uses it."""

@@ -104,20 +104,7 @@ def test_uneven_stages(layers: int, pipeline: int, virtual: int, even: bool) -> 
     ("changes", "field"),
     [
         (("embedding.d_per_layer=8",), "embedding.d_per_layer"),
-        (
-            ("layers.kinds={a: {}, b: {attention: {kv_from: a}}}", "layers.pattern='a, b'"),
-            "attention.kv_from",
-        ),
         (("block.mixer=shared_block_mamba",), "block.shared_block"),
-        (
-            (
-                "feed_forward.n_experts=4",
-                "feed_forward.n_shared_experts=1",
-                "layers.kinds={a: {feed_forward: {shortcut: true}}, b: {}}",
-                "layers.pattern='a, b'",
-            ),
-            "feed_forward.shortcut",
-        ),
     ],
 )
 def test_stages_send_hidden_states_only(changes: tuple[str, ...], field: str) -> None:
@@ -128,6 +115,45 @@ def test_stages_send_hidden_states_only(changes: tuple[str, ...], field: str) ->
     assert f"pipeline parallelism is not supported with {field}" in found.message
     tried = layouts(config, SETUP._replace(seq_len=64, n_gpus=4, global_batch_size=4), 4)
     assert {each.pipeline for each in tried} == {1}
+
+
+READS = {
+    "attention.kv_from": ["layers.kinds={a: {}, b: {attention: {kv_from: a}}}"],
+    "attention.index_shared": [
+        *("attention.kind=latent", "attention.kv_rank=32", "attention.q_rank=96"),
+        *("attention.d_nope=16", "attention.d_rope=16", "attention.d_value=16"),
+        *("attention.index_top_k=24", "attention.index_n_heads=4", "attention.index_d_head=32"),
+        "layers.kinds={a: {}, b: {attention: {index_shared: true}}}",
+    ],
+    "feed_forward.shortcut": [
+        *("feed_forward.n_experts=4", "feed_forward.n_shared_experts=1"),
+        "layers.kinds={a: {feed_forward: {shortcut: true}}, b: {}}",
+    ],
+}
+"""By field, changes with which layers of kind b read more of those of kind a than hidden states."""
+
+
+@pytest.mark.parametrize("field", READS)
+def test_stages_separate_no_layer_from_its_reader(field: str) -> None:
+    """Every second of twelve layers reads from the layer before it, so that a stage has an even number of layers."""
+    config = load_config("tiny", [*READS[field], "layers.pattern='a, b'", "n_layers=12", "position.kind=rope"]).config
+    setup = SETUP._replace(seq_len=64)
+    found = {n: layout_mismatches(config, setup, Layout(pipeline=n)) for n in (1, 2, 3, 4, 6, 12)}
+    assert [n for n, mismatches in found.items() if not mismatches] == [1, 2, 3, 6]
+    (cut,) = found[4]
+    assert (cut.field, cut.config_field, cut.help) == ("pipeline", field, "stages that do not: 2, 3, 6")
+    assert cut.message.startswith("pipeline parallelism 4 separates layer 3 from layer 2, whose ")
+    tried = layouts(config, setup._replace(n_gpus=12, global_batch_size=12), 4)
+    assert {each.pipeline for each in tried} == {1, 2, 3, 6}
+
+
+def test_every_stage_separates_layers() -> None:
+    """All layers after the first attend to its keys and values."""
+    kinds = "layers.kinds={a: {}, b: {attention: {kv_from: a}}}"
+    config = load_config("tiny", [kinds, "layers.first=a", "layers.pattern=b", "n_layers=6"]).config
+    (cut,) = layout_mismatches(config, SETUP._replace(seq_len=64), Layout(pipeline=3))
+    assert cut.message.startswith("pipeline parallelism 3 separates layer 5 from layer 0, whose keys and values it")
+    assert cut.help == "use tensor or data parallelism"
 
 
 def test_interleaving() -> None:

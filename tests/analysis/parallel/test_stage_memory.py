@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.parallel.stage_memory import stage_memory
+from tinylm_cli.analysis.parallel.stage_memory import memory_groups, stage_memory
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -62,6 +62,39 @@ def test_context_parallelism(name: str, kernel: AttentionKernel) -> None:
     assert whole["activations"] == pytest.approx(4 * quarter["activations"], rel=1e-4), "but for norms' weights"
     if job[0].feed_forward.n_experts is None:  # the gradient of a stack is not of a sequence
         assert whole["working memory"] == pytest.approx(4 * quarter["working memory"], rel=1e-4)
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_shared_keys_and_values(tensor: int, recompute: Recompute) -> None:
+    """A stage holds what its own layers share: until the last reader's gradient, or all along if it is kept."""
+    kinds = ["layers.kinds={a: {}, b: {attention: {kv_from: a}}}", "layers.pattern='a, b, b'"]
+    setup = TrainingSetup(1, 64, recompute=recompute)
+    shared, alone = (load_config("tiny", ["n_layers=12", *changes]).config for changes in (kinds, []))
+
+    def activations(config: ModelConfig, pipeline: int) -> list[int]:
+        layout = Layout(pipeline=pipeline, tensor=tensor, schedule="gpipe")
+        return [held((config, setup), layout, stage)["activations"] for stage in range(pipeline)]
+
+    stages = activations(shared, 4)
+    assert stages[1] == stages[2]
+    assert sum(stages) == activations(shared, 1)[0]
+    # a layer that reads keys and values neither projects nor saves them; K and V of B × T × D, in two bytes each
+    kept = 2 * 2 * 64 * 128 // tensor
+    difference = [of_alone - of_shared for of_alone, of_shared in zip(activations(alone, 4), stages, strict=True)]
+    assert difference == [-kept if recompute == "full" else 2 * kept] * 4
+
+
+@pytest.mark.parametrize("pattern", ["a, b, b, a, a, b", "a, a, b, a, b, b", "a, b"])
+def test_stages_of_a_group_need_equal_memory(pattern: str) -> None:
+    """Also where keys and values are shared at other places of a stage."""
+    kinds = ["layers.kinds={a: {}, b: {attention: {kv_from: a}}}", f"layers.pattern='{pattern}'"]
+    config = load_config("tiny", ["n_layers=48", *kinds]).config
+    setup, layout = TrainingSetup(1, 512, recompute="full"), Layout(pipeline=8, schedule="gpipe")
+    groups = memory_groups(config, setup, layout)
+    needed = [sum(held((config, setup), layout, stage).values()) for stage in range(8)]
+    assert needed[1:-1] == [needed[1]] * 6
+    assert [each.n_stages for each in groups] == [1, 6, 1]
 
 
 def test_sliding_windows() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import gcd, isqrt
 from typing import NamedTuple, get_args
 
 from tinylm_cli.analysis.mixers import mixer_of
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.config.layer_kinds import layer_pattern, shared_blocks
+from tinylm_cli.config.layer_kinds import LayerRead, layer_pattern, layer_reads, shared_blocks
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, ZeroStage
@@ -113,25 +114,10 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
             near = ", ".join(map(str, _divisors(size, 4 * degree)[-4:]))
             message = f"{field} parallelism {degree} does not divide {name} {size}"
             yield LayoutMismatch(field, name, message, f"nearby divisors: {near}")
-    if config.embedding.d_per_layer is not None and layout.pipeline > 1:
-        message = "pipeline parallelism is not supported with embedding.d_per_layer, which the first stage computes"
-        yield LayoutMismatch("pipeline", "embedding.d_per_layer", message, "use tensor or data parallelism")
-    if layout.pipeline > 1 and any(kind.attention.kv_from for kind in kinds):
-        message = "pipeline parallelism is not supported with attention.kv_from: stages send no keys and values"
-        yield LayoutMismatch("pipeline", "attention.kv_from", message, "use tensor or data parallelism")
-    if layout.pipeline > 1 and any(kind.attention.index_shared for kind in kinds):
-        message = "pipeline parallelism is not supported with attention.index_shared: stages send no positions"
-        yield LayoutMismatch("pipeline", "attention.index_shared", message, "use tensor or data parallelism")
-    if layout.pipeline > 1 and any(kind.feed_forward.shortcut for kind in kinds):
-        message = "pipeline parallelism is not supported with feed_forward.shortcut: stages send no outputs of experts"
-        yield LayoutMismatch("pipeline", "feed_forward.shortcut", message, "use tensor or data parallelism")
-    if layout.pipeline > 1 and shared_blocks(config):
-        message = "pipeline parallelism is not supported with block.shared_block: stages send no token embeddings"
-        yield LayoutMismatch("pipeline", "block.shared_block", message, "use tensor or data parallelism")
-    if layout.pipeline > 1 and config.loop.n_loops is not None:
-        message = "pipeline parallelism is not supported with loop.n_loops: a token would pass each stage several times"
-        yield LayoutMismatch("pipeline", "loop.n_loops", message, "use tensor or data parallelism")
-    yield from _stage_mismatches(config, layout)
+    if layout.pipeline > 1 and (unsupported := tuple(_unsupported_in_stages(config))):
+        yield from unsupported
+    else:
+        yield from tuple(_uneven_stages(config, layout)) or _separated_layers(config, layout)
     whole = [each for kind in kinds if (each := _reads_in_order(kind))]
     if layout.context > 1 and whole:
         field, named = whole[0]
@@ -170,7 +156,56 @@ def _expert_counts(kinds: Iterable[ModelConfig]) -> list[int]:
     return [kind.feed_forward.n_experts for kind in kinds if kind.feed_forward.n_experts is not None]
 
 
-def _stage_mismatches(config: ModelConfig, layout: Layout) -> Iterator[LayoutMismatch]:
+def _unsupported_in_stages(config: ModelConfig) -> Iterator[LayoutMismatch]:
+    """Yield what no stage of a pipeline has: stages send hidden states only."""
+    for is_used, field, why in (
+        (config.embedding.d_per_layer is not None, "embedding.d_per_layer", "the first stage computes it for all"),
+        (bool(shared_blocks(config)), "block.shared_block", "stages send no token embeddings"),
+        (config.loop.n_loops is not None, "loop.n_loops", "a token would pass each stage several times"),
+    ):
+        if is_used:
+            message = f"pipeline parallelism is not supported with {field}: {why}"
+            yield LayoutMismatch("pipeline", field, message, "use tensor or data parallelism")
+
+
+@lru_cache(maxsize=256)
+def _reads_across(config: ModelConfig) -> Mapping[int, LayerRead]:
+    """Return the layers before which no stage may begin, each with what a later layer reads of an earlier one.
+
+    Stages send hidden states only.
+    """
+    found: dict[int, LayerRead] = {}
+    last = 0  # the last layer in it
+    for each in sorted(layer_reads(config), key=lambda read: read.source):
+        found |= dict.fromkeys(range(max(each.source, last) + 1, each.last_reader + 1), each)
+        last = max(last, each.last_reader)
+    return found
+
+
+def _separated_layers(config: ModelConfig, layout: Layout) -> Iterator[LayoutMismatch]:
+    """Yield the first stage that begins between a layer and one that reads more of it than hidden states."""
+    across = _reads_across(config)
+    read = next((across[layer] for layer in _chunk_starts(config, layout) if layer in across), None)
+    if read is None:
+        return
+    message = (
+        f"pipeline parallelism {layout.pipeline} separates layer {read.last_reader} from layer {read.source}, whose"
+        f" {read.what} it reads: stages send hidden states only"
+    )
+    stages = _divisors(config.n_layers, 4 * layout.pipeline)
+    valid = [n for n in stages if n > 1 and not across.keys() & set(_chunk_starts(config, Layout(pipeline=n)))]
+    remedy = f"stages that do not: {', '.join(map(str, valid[-4:]))}" if valid else "use tensor or data parallelism"
+    yield LayoutMismatch("pipeline", read.field, message, remedy)
+
+
+def _chunk_starts(config: ModelConfig, layout: Layout) -> range:
+    """Return the first layer of each chunk but the first, for chunks that are even but for one missing layer."""
+    missing, chunks = missing_layers(config, layout), layout.pipeline * layout.virtual
+    per_chunk = (config.n_layers + missing) // chunks
+    return range(per_chunk - missing // 2, config.n_layers, per_chunk)
+
+
+def _uneven_stages(config: ModelConfig, layout: Layout) -> Iterator[LayoutMismatch]:
     layers, stages, chunks = config.n_layers, layout.pipeline, layout.virtual
     if missing_layers(config, layout) > MAX_MISSING_LAYERS or stages > layers:
         what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks per stage" if chunks > 1 else "")

@@ -11,7 +11,7 @@ from tinylm_cli.analysis.layer_kinds import cost_stretches, group_layers, n_laye
 from tinylm_cli.analysis.mixers import all_mixers, mixer
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
-from tinylm_cli.config.layer_kinds import mtp_layer
+from tinylm_cli.config.layer_kinds import layer_reads, mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
@@ -69,6 +69,9 @@ IGNORE_WINDOWS = 1
 def stage_groups(config: ModelConfig, layout: Layout, seq_len: int) -> tuple[StageGroup, ...]:
     """Return the groups of stages with equally many layers of each kind, ordered by their first stage.
 
+    If layers read what earlier layers compute, besides hidden states, they do so at equal places of the stages of a
+    group.
+
     Args:
         config: A validated config.
         layout: The parallel layout.
@@ -87,8 +90,11 @@ def _stage_groups(config: ModelConfig, layout: Layout, seq_len: int) -> tuple[St
 
 def stage_kind(config: ModelConfig, layout: Layout, seq_len: int, stage: int) -> tuple[object, ...]:
     """Return a key that is equal for the stages of one group of :func:`stage_groups`."""
-    counts = layers_by_cost(config, seq_len, stage_layers(config, layout, stage))
-    return (stage == 0, stage == layout.pipeline - 1, *counts.items())
+    layers = stage_layers(config, layout, stage)
+    reads = (each for each in layer_reads(config) if each.source in layers)
+    places = [(each.field, each.source - layers.start, each.last_reader - layers.start) for each in reads]
+    counts = layers_by_cost(config, seq_len, layers)
+    return (stage == 0, stage == layout.pipeline - 1, *counts.items(), *places)
 
 
 def _repeated_stages(config: ModelConfig, layout: Layout, seq_len: int) -> Iterator[StageGroup]:

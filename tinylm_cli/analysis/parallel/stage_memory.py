@@ -9,7 +9,7 @@ from itertools import islice
 from math import ceil
 from typing import NamedTuple
 
-from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.activations import activation_bytes, saved_parts
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.parallel.sharding import (
@@ -23,6 +23,7 @@ from tinylm_cli.analysis.parallel.sharding import (
 )
 from tinylm_cli.analysis.params import total_params, weights_bytes
 from tinylm_cli.analysis.saved_tensors.mtp import apart_from_first_layer
+from tinylm_cli.analysis.saved_tensors.recompute import KEPT_PARTS, kept_of_layers
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, total_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import TensorTable, tensor_table
@@ -293,13 +294,17 @@ def _activations(run: _Run, layout: Layout, stage: int) -> _MicroBatchBytes:
     config, setup = run.config, run.setup
     is_last = stage == layout.pipeline - 1
     saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)
-    counts = layers_by_cost(config, seq_len, stage_layers(config, layout, stage))
-    layer_bytes = sum(
+    layers, run_of_gpu = stage_layers(config, layout, stage), ForwardPass(config, setup, layout.context)
+    counts = layers_by_cost(config, seq_len, layers)
+    kept = tuple(tensor for source, tensor in kept_of_layers(run_of_gpu) if source in layers)
+    layer_bytes = sum(_per_gpu(part, layout) for part in saved_parts(kept)) + sum(
         counts.get(number, 0) * sum(_per_gpu(part, layout) for part in layer.parts)
         for number, layer in enumerate(saved.layers)
     )
     embedding_bytes = head_bytes = 0
     for part in saved.outside:
+        if part.name in KEPT_PARTS:
+            continue
         if part.name in _AFTER_LAYERS:
             head_bytes += _per_gpu(part, layout) if is_last else 0
         elif stage == 0 or part.name == "position":
@@ -307,7 +312,7 @@ def _activations(run: _Run, layout: Layout, stage: int) -> _MicroBatchBytes:
         elif is_last and config.head.n_mtp_layers:
             head_bytes += _per_gpu(part, layout)
     if is_last and stage != 0 and config.head.n_mtp_layers:
-        read = total_bytes(apart_from_first_layer(ForwardPass(config, setup, layout.context)))
+        read = total_bytes(apart_from_first_layer(run_of_gpu))
         head_bytes += read // layout.tensor  # sequence parallelism shards it
     return _MicroBatchBytes(embedding_bytes, layer_bytes, head_bytes)
 

@@ -10,6 +10,9 @@ from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTen
 from tinylm_cli.analysis.shared_kv import shared_kv
 from tinylm_cli.config.layer_kinds import index_sources, layer_pattern
 
+KEPT_PARTS = ("shared keys and values", "shared selections")
+"""The parts of the tensors of :func:`kept_of_layers`."""
+
 
 def saved_by_layer(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return the tensors that a layer of the kind ``run.config`` saves.
@@ -44,11 +47,10 @@ def kept_of_layers(run: ForwardPass) -> Iterator[tuple[int, SavedTensor]]:
     """Yield the tensors that recomputation keeps of a layer because later layers read them, with its index."""
     for each in shared_kv(run.config) if run.setup.recompute == "full" else ():
         nbytes = run.tokens * each.elements * run.element_bytes  # B × T × G·(K + K_v)
-        name = f"keys and values of layer {each.source}"
-        yield each.source, SavedTensor(name, "shared keys and values", nbytes, "tensor")
+        yield each.source, SavedTensor(f"keys and values of layer {each.source}", KEPT_PARTS[0], nbytes, "tensor")
     if run.setup.recompute != "none":
         pattern = layer_pattern(run.config)
         for source in dict.fromkeys(index_sources(run.config).values()):
             if run._replace(config=pattern.kinds[pattern.kind(source)]).is_indexed:
                 nbytes = run.tokens * run.keys * BOOL_BYTES  # B × T × S
-                yield source, SavedTensor(f"selection of layer {source}", "shared selections", nbytes, "none")
+                yield source, SavedTensor(f"selection of layer {source}", KEPT_PARTS[1], nbytes, "none")

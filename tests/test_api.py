@@ -126,6 +126,13 @@ def test_params(by: Any, printed: Callable[..., dict[str, Any]]) -> None:
     assert report.data.total_params == report.total_params
 
 
+def test_params_gguf(printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.load("llama-3.1-8b").params(gguf="IQ4_XS", imatrix=True)
+    assert report.to_dict() == printed("params", "llama-3.1-8b", "--gguf", "IQ4_XS", "--imatrix")
+    assert report.gguf is not None
+    assert "IQ4_XS" in str(report)
+
+
 def test_params_explained(printed: Callable[..., dict[str, Any]]) -> None:
     report = tinylm.load("tiny").params(explain=True)
     assert report.to_dict() == printed("params", "tiny", "--explain")

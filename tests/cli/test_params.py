@@ -7,9 +7,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+
+from tinylm_cli.reports.choices import GgufType
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -51,6 +53,8 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["params", "--config", "base", "--explain"],
         ["params", "--config", "deepseek-v2-lite", "--explain"],
         ["params", "lfm2-1.2b", "--by", "layer"],
+        ["params", "llama-3.1-8b", "--gguf", "all"],
+        ["params", "deepseek-v3", "--gguf", "Q4_K_M"],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     golden_text(f"params-{columns}.txt", "\n".join(shown))
@@ -223,3 +227,44 @@ def test_vision_encoder(here: Here) -> None:
     assert "With them, the model has 4,300,079,472 parameters." in " ".join(shown.out.split())
     assert "language model" not in shown.err
     assert "without its vision encoder (416,866,032 parameters)" in " ".join(here("estimate", config).err.split())
+
+
+def test_gguf(here: Here) -> None:
+    """One type by type of tensor, in any case; all types in one table."""
+    (model,) = models(here("params", "llama-3.1-8b", "--gguf", "q4_k_m", "--format", "json"))
+    (file,) = model["gguf"]["files"]
+    assert (model["gguf"]["architecture"], file["type"]) == ("llama", "Q4_K_M")
+    assert file["tensor_bytes"] == sum(row["tensor_bytes"] for row in file["tensors"]) == 4_912_898_304
+    rows = here("params", "llama-3.1-8b", "--gguf", "all", "--format", "csv").out.splitlines()
+    assert rows[0] == "type,bits_per_weight,tensor_bytes,importance_matrix"
+    assert len(rows) == 1 + len(get_args(GgufType))
+    assert [row.split(",")[2] for row in rows if row.startswith("Q4_K_M,")] == [str(file["tensor_bytes"])]
+    (model,) = models(here("params", "llama-3.1-8b", "--format", "json"))
+    assert model["gguf"] is None
+
+
+def test_imatrix(here: Here) -> None:
+    words = ["params", "llama-3.1-8b", "--gguf", "IQ4_XS", "--get", "models.0.gguf.files.0.tensor_bytes"]
+    assert int(here(*words, "--imatrix").out) < int(here(*words).out)
+    result = here("params", "tiny", "--imatrix")
+    assert (result.code, result.out) == (2, "")
+    assert "--imatrix has no effect without --gguf" in result.err
+
+
+@pytest.mark.parametrize("other", [["--explain"], ["--by", "layer"], ["--expand"], ["--convention", "hub"]])
+def test_gguf_excludes(other: list[str], here: Here) -> None:
+    result = here("params", "tiny", "--gguf", "all", *other)
+    assert (result.code, result.out) == (2, "")
+    assert f"--gguf all cannot be combined with {' '.join(other)}" in result.err
+
+
+def test_gguf_needs_one_model(here: Here) -> None:
+    assert "--gguf Q8_0 needs one model" in here("params", "--gguf", "Q8_0").err
+
+
+def test_gguf_needs_the_package(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinylm_cli.interop.gguf.package.find_spec", lambda _: None)
+    result = here("params", "tiny", "--gguf", "all")
+    assert (result.code, result.out) == (2, "")
+    assert "the sizes of GGUF files need the package gguf" in result.err
+    assert "pip install 'tinylm-cli[gguf]'" in result.err

@@ -18,7 +18,7 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report, Viewed
-from tinylm_cli.reports.choices import AttentionCount, Purpose
+from tinylm_cli.reports.choices import AttentionCount, GgufChoice, Purpose
 from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
@@ -170,6 +170,8 @@ class Model(Viewed):
         expand: bool = False,
         explain: bool = False,
         convention: Convention | None = None,
+        gguf: GgufChoice | None = None,
+        imatrix: bool = False,
     ) -> Report[ModelParams]:
         """Count parameters in closed form; see ``tinylm params``.
 
@@ -179,16 +181,27 @@ class Model(Viewed):
             explain: Whether to return the formula of each component, and changes that match a nominal size; ignores
                 ``by`` and ``expand``.
             convention: Another counting convention, shown next to the count of stored tensors.
+            gguf: A type of GGUF file, such as ``"Q4_K_M"``, or ``"all"``: sizes of the files, in ``gguf``.
+            imatrix: Whether GGUF files are quantized with an importance matrix; those that need one always are.
 
         Raises:
             AnalysisError: If ``expand`` would list more rows.
+            UnableError: If ``gguf`` is given and the package gguf is not installed.
             UsageError: If an argument is not one of its choices.
         """
         from tinylm_cli.analysis.param_formulas import explain_params
         from tinylm_cli.analysis.params import analyze_params
+        from tinylm_cli.analysis.tensor_table import stored_shapes
+        from tinylm_cli.interop.gguf.package import require_gguf
         from tinylm_cli.render.views.params import params_view
 
         counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
+        if gguf is not None:
+            require_gguf("the sizes of GGUF files")
+            from tinylm_cli.interop.gguf.sizes import gguf_sizes
+
+            sizes = gguf_sizes(self.config, stored_shapes, gguf, has_importance_matrix=imatrix)
+            counted = replace(counted, gguf=sizes)
         titled = ParamsReport((replace(counted, name=self._title),))
         view = partial(params_view, titled, as_keywords, convention)
         return Report(counted, view, listing=ParamsReport((counted,)))

@@ -77,6 +77,7 @@ def _running_shell() -> str:
 TABLES = {
     "params": (
         "models", "components", "layers", "tensors", "tying", "counts", "formulas", "nominal_changes", "active",
+        "gguf_files", "gguf_tensors",
     ),
     "estimate": (
         "summary", "flops", "flops_per_token", "training_memory", "inference_memory", "serving", "activations",
@@ -105,6 +106,13 @@ def complete_section(incomplete: str) -> list[str]:
     from tinylm_cli.render.views.estimate import SECTIONS
 
     return [name for name in SECTIONS if name.startswith(incomplete)]
+
+
+def complete_gguf_type(incomplete: str) -> list[str]:
+    """Complete a type of GGUF file, in upper case as in lower case."""
+    from tinylm_cli.reports.choices import GgufChoice
+
+    return [name for name in get_args(GgufChoice) if name.upper().startswith(incomplete.upper())]
 
 
 def complete_figure(incomplete: str) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from tinylm_cli.cli.completion import complete_gguf_type
 from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import CONFIG_HELP, IgnoreOption, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.choices import GgufChoice
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
@@ -38,12 +41,25 @@ def params(
         bool, option("Show the formula of each component, with numbers filled in.", "--explain")
     ] = False,
     convention: Annotated[Convention | None, option("Also show the count under another convention.")] = None,
+    gguf: Annotated[
+        GgufChoice | None,
+        option(
+            "Show the sizes of GGUF files of llama.cpp: all types, or one such as Q4_K_M by type of tensor.",
+            "--gguf",
+            metavar="all|TYPE",
+            case_sensitive=False,
+            complete=complete_gguf_type,
+        ),
+    ] = None,
+    imatrix: Annotated[
+        bool, option("Assume that GGUF files are quantized with an importance matrix.", "--imatrix")
+    ] = False,
     to: ReportOutput,
 ) -> CommandOutput:
     """Count parameters in closed form, by component, layer or tensor.
 
     Without CONFIG, shows every preset in one table, with its nominal size and its exact count. With CONFIG, shows the
-    breakdown of one model and the savings from tying its weights.
+    breakdown of one model and the savings from tying its weights. With --gguf, shows the sizes of its GGUF files.
 
     \b
     Examples:
@@ -53,17 +69,17 @@ def params(
       tinylm params base --explain
       tinylm params base --set tie_weights=false
       tinylm params gpt2 --convention hub
+      tinylm params llama-3.1-8b --gguf all
     """
-    breakdown = f"--by {by}" if by != "component" else "--expand" if expand else ""
-    if config is None and (explain or breakdown or convention is not None):
-        option = "--explain" if explain else breakdown or f"--convention {convention}"
-        raise UsageError(f"{option} needs one model", help=f"for example tinylm params small {option}")
+    shown = _shown(by, gguf, convention, expand=expand, explain=explain)
+    if config is None and shown:
+        raise UsageError(f"{shown[0]} needs one model", help=f"for example tinylm params small {shown[0]}")
     if config is None and ignore:
         raise UsageError("--ignore needs the config.json of a model", help="name the file, or its folder")
-    if explain and breakdown:
-        raise UsageError(f"--explain cannot be combined with {breakdown}", help="remove one of them")
     if expand and by == "component":
         raise UsageError("--expand has no effect on components", help="add --by layer or --by tensor")
+    if imatrix and gguf is None:
+        raise UsageError("--imatrix has no effect without --gguf", help="add --gguf all")
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
@@ -81,6 +97,8 @@ def params(
         counted = [explain_params(each) for each in loaded]
     else:
         counted = [analyze_params(each, by=by, expand=expand) for each in loaded]
+    if gguf is not None:
+        counted = [_with_gguf(counted[0], loaded[0], gguf, has_importance_matrix=imatrix)]
     report = ParamsReport(tuple(counted))
     return CommandOutput(
         report,
@@ -88,6 +106,36 @@ def params(
         to,
         next_step=_next_step(counted[0], loaded[0], config, set_ or ()),
     )
+
+
+def _shown(by: By, gguf: GgufChoice | None, convention: Convention | None, *, expand: bool, explain: bool) -> list[str]:
+    """Return the options that choose what is shown of one model.
+
+    Raises:
+        UsageError: If they exclude each other.
+    """
+    breakdown = f"--by {by}" if by != "component" else "--expand" if expand else ""
+    explanation, sizes = "--explain" if explain else "", f"--gguf {gguf}" if gguf else ""
+    counts = f"--convention {convention}" if convention else ""
+    for one, others in ((explanation, [breakdown]), (sizes, [explanation, breakdown, counts])):
+        excluded = next(filter(None, others), "")
+        if one and excluded:
+            raise UsageError(f"{one} cannot be combined with {excluded}", help="remove one of them")
+    return [each for each in (explanation, breakdown, sizes, counts) if each]
+
+
+def _with_gguf(
+    model: ModelParams, loaded: LoadedConfig, gguf: GgufChoice, *, has_importance_matrix: bool
+) -> ModelParams:
+    """Return the report with the sizes of GGUF files."""
+    from tinylm_cli.analysis.tensor_table import stored_shapes
+    from tinylm_cli.interop.gguf.package import require_gguf
+
+    require_gguf("the sizes of GGUF files")
+    from tinylm_cli.interop.gguf.sizes import gguf_sizes
+
+    sizes = gguf_sizes(loaded.config, stored_shapes, gguf, has_importance_matrix=has_importance_matrix)
+    return replace(model, gguf=sizes)
 
 
 def _next_step(model: ModelParams, loaded: LoadedConfig, config: str | None, overrides: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
+from tinylm_cli.reports.choices import GgufType
 from tinylm_cli.reports.record import Record
 
 
@@ -132,6 +133,35 @@ class StoredWeights(Record):
     unread: tuple[str, ...] = ()
 
 
+class GgufTensors(Record):
+    """The tensors of one type in a GGUF file."""
+
+    type: str  # Their type, such as ``Q6_K``.
+    n_tensors: int  # Their number.
+    params: int  # Their values.
+    tensor_bytes: int  # Their bytes, with the scales of each block.
+
+
+class GgufFile(Record):
+    """The size of a model as a GGUF file of one type."""
+
+    type: GgufType  # The type as ``llama-quantize`` names it, such as ``Q4_K_M``.
+    tensor_bytes: int  # Bytes of all tensors.
+    padding_bytes: int  # Bytes between them: each begins at a multiple of 32.
+    bits_per_weight: float  # ``8 * tensor_bytes`` over the values of all tensors.
+    importance_matrix: bool  # Whether it is quantized with an importance matrix, which some types need.
+    tensors: tuple[GgufTensors, ...]  # By type, the one with the most bytes first.
+
+
+class GgufSizes(Record):
+    """The sizes of a model's GGUF files, without their headers: metadata, and the tokens of the vocabulary."""
+
+    # ``general.architecture`` of the files; None if no architecture of llama.cpp is known to store the model, whose
+    # tensors then count by the rules for tensors of their kind.
+    architecture: str | None
+    files: tuple[GgufFile, ...]  # The requested types.
+
+
 class ModelParams(Record):
     """The parameters of one model."""
 
@@ -159,6 +189,7 @@ class ModelParams(Record):
     # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
     # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
     ignored_keys: Mapping[str, str] = field(default_factory=dict)
+    gguf: GgufSizes | None = None  # Sizes of GGUF files, if requested; else None.
 
 
 class ParamsReport(Record):

@@ -16,6 +16,7 @@ from tinylm_cli.render.units import (
     small_percent,
     stated_count,
 )
+from tinylm_cli.render.views.gguf import gguf_blocks, gguf_detail
 from tinylm_cli.render.views.record_table import (
     bar,
     computed,
@@ -143,7 +144,10 @@ def _flagged(models: Sequence[ModelParams]) -> list[Note]:
 
 def _breakdown(model: ModelParams, wording: Wording, convention: str | None) -> list[Block]:
     active = f" ({compact(model.active_params)} active)" if model.active_params != model.total_params else ""
-    detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.params_bytes)} in {model.dtype}"
+    counted = f"{compact(model.total_params)} parameters{active}"
+    if model.gguf is not None:
+        return [Heading(model.name, counted + gguf_detail(model.gguf)), *gguf_blocks(model.gguf, wording)]
+    detail = f"{counted}, {binary_bytes(model.params_bytes)} in {model.dtype}"
     if model.explanation is not None:
         blocks = list(_explanation(model, model.explanation))
     else:

@@ -16,7 +16,7 @@ import torch
 
 import tinylm_cli as tinylm
 from tests.checkpoints import FAULTS, write_padded
-from tinylm_cli.api.model import Changes
+from tinylm_cli.api.references import Changes
 
 TINY = tinylm.load("tiny")
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nbudget: {max_params: 2000}\n"
@@ -335,6 +335,21 @@ def test_validate(printed: Callable[..., dict[str, Any]]) -> None:
     assert tinylm.load("tiny").validate().status == "valid"
     with pytest.raises(tinylm.ConfigError, match="total_parms"):
         tinylm.load("tiny").validate(assert_=["total_parms < 1M"])
+
+
+@pytest.mark.usefixtures("toy")
+def test_lint(printed: Callable[..., dict[str, Any]]) -> None:
+    model = tinylm.load("toy.yaml")
+    assert model.lint().findings != ()
+    assert model.lint(for_="hf", tp=2).targets[0].warnings == 2
+    words = ["toy.yaml", "--for", "vllm,gguf", "--tp", "3", "--gpu", "a100", "--strict"]
+    report = model.lint(for_=["vllm", "gguf"], tp=3, gpu="a100", strict=True)
+    shown = printed("lint", *words)
+    assert report.to_dict()["targets"] == shown["targets"]
+    assert [each["padding"] for each in report.to_dict()["findings"]] == [each["padding"] for each in shown["findings"]]
+    assert ("use tp=2" in str(report), "use --tp 2" in json.dumps(shown)) == (True, True)
+    with pytest.raises(tinylm.UsageError, match="for_"):
+        model.lint(for_="vlm")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("toy")

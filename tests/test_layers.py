@@ -206,6 +206,7 @@ COMMANDS = {
     "import": (["hub", "--format", "markdown"], 0),
     "validate": (["toy.yaml", "wrong.yaml"], 1),
     "verify": (["hub"], 2),
+    "lint": (["toy.yaml", "--tp", "3"], 1),
     "schema": (["--format", "markdown"], 0),
     "show": (["--config", "toy.yaml", "--origin"], 0),
     "new": (["mine"], 0),

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tinylm_cli.wording import Argument, Override
 
@@ -73,8 +73,12 @@ class Fix(NamedTuple):
     replacement: str
 
 
+Severity = Literal["error", "warning", "note"]
+"""How serious a diagnostic is."""
+
+
 class Diagnostic(NamedTuple):
-    """One error in a config or an option, with its position and its remedy.
+    """One error in a config or an option, with its position and its remedy; a linter also has warnings and notes.
 
     Attributes:
         code: Stable name of the kind of error, e.g. ``unknown-key``; listed in docs/diagnostics.md.
@@ -85,6 +89,7 @@ class Diagnostic(NamedTuple):
         labels: Related positions.
         source: The name of the input, set even without a span.
         fix: The edit that ``tinylm validate --fix`` applies; None if no safe edit exists.
+        severity: ``error``; in ``tinylm lint`` also ``warning`` or ``note``.
     """
 
     code: str
@@ -95,6 +100,7 @@ class Diagnostic(NamedTuple):
     help: str = ""
     labels: tuple[Label, ...] = ()
     fix: Fix | None = None
+    severity: Severity = "error"
 
     @property
     def is_usage(self) -> bool:

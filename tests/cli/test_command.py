@@ -30,6 +30,7 @@ REPORTS = {
     "design": ["--params", "5M", "--top", "1"],
     "validate": ["toy.yaml"],
     "verify": ["model"],
+    "lint": ["toy.yaml"],
     "list": [],
     "schema": [],
 }
@@ -46,6 +47,7 @@ VALUES = {
     "design": "matches",
     "validate": "valid",
     "verify": "status",
+    "lint": "path",
     "list": "presets.tiny.d_model",
     "schema": "properties.d_model.minimum",
 }

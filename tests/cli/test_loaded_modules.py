@@ -36,7 +36,7 @@ main()
     [
         (["validate", "misspelled.yaml"], 1, 84, NOT_FOR_A_MISSPELLING),
         (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 109, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["params", "toy.yaml"], 0, 108, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
         (["list"], 0, 111, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
@@ -55,6 +55,12 @@ main()
             0,
             135,
             ["config.validation_errors", "config.fixes", "config.yaml_writer", "render.diagnostics"],
+        ),
+        (
+            ["lint", "toy.yaml"],
+            0,
+            246,
+            ["config.validation_errors", "config.fixes", "analysis.parallel.plan", "analysis.design"],
         ),
         (["design", "--params", "100M"], 0, 166, ["config.fixes", "config.syntax_errors"]),
     ],

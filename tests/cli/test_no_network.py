@@ -39,6 +39,7 @@ WITHOUT_TORCH = [
     ["compare", "toy.yaml", "llama-3-8b"],
     ["validate", "toy.yaml"],
     ["schema"],
+    ["lint", "toy.yaml"],
     ["show", "toy.yaml"],
     ["new", "mine"],
 ]

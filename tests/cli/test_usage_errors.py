@@ -28,7 +28,7 @@ Here = Callable[..., Any]
             ["xyzzy"],
             "no such command: xyzzy",
             "the commands are params, build, show, list, estimate, compare, sweep, design, new, forward, generate,"
-            " check, validate, verify, schema, import, export",
+            " check, validate, verify, lint, schema, import, export",
         ),
         ([""], "no such command: (empty)", None),
         # options
@@ -41,7 +41,7 @@ Here = Callable[..., Any]
             "--weights is an option of build, forward, generate, check, import, export",
         ),
         (["params", "--text", "hi"], "no such option: --text", "--text is an option of forward, generate"),
-        (["--gpu", "h100"], "no such option: --gpu", "--gpu is an option of estimate, compare, design"),
+        (["--gpu", "h100"], "no such option: --gpu", "--gpu is an option of estimate, compare, design, lint"),
         (["new", "--fix"], "no such option: --fix", "--fix is an option of validate"),
         (["new", "--fixx"], "no such option: --fixx", "see tinylm new --help"),
         (["generate", "--prompt", "hi"], "no such option: --prompt", "did you mean --text?"),
@@ -55,7 +55,7 @@ Here = Callable[..., Any]
             ["new", "zz", "--format", "x"],
             "no such option: --format",
             "--format is an option of params, build, show, list, estimate, compare, sweep, design, forward, generate,"
-            " check, validate, verify, schema, import, export",
+            " check, validate, verify, lint, schema, import, export",
         ),
         (["build", "--n-layers", "8"], "no such option: --n-layers", "did you mean --set n_layers=…?"),
         (["build", "--d_model", "8"], "no such option: --d_model", "did you mean --set d_model=…?"),

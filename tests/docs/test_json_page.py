@@ -24,6 +24,7 @@ from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
 from tinylm_cli.reports.hardware import HardwareReport
 from tinylm_cli.reports.import_ import ImportReport
+from tinylm_cli.reports.lint import LintReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
 from tinylm_cli.reports.sweep import SweepReport
@@ -47,6 +48,7 @@ REPORTS: dict[str, type] = {
     "check": CheckReport,
     "validate": ValidateReport,
     "verify": VerifyReport,
+    "lint": LintReport,
     "list": PresetsReport,
     "list --hardware": HardwareReport,
     "list --families": FamiliesReport,

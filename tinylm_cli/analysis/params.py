@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.layer_kinds import kind_names
@@ -30,7 +30,6 @@ from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.params import (
     Convention,
     Count,
-    LoraParams,
     ModelParams,
     OtherPart,
     PartParams,
@@ -38,9 +37,6 @@ from tinylm_cli.reports.params import (
     StoredWeights,
     TyingSavings,
 )
-
-if TYPE_CHECKING:
-    from tinylm_cli.config.lora import Lora
 
 EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "per_layer_embedding", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
@@ -107,12 +103,7 @@ def untied_params(table: TensorTable) -> int:
 
 
 def analyze_params(
-    loaded: LoadedConfig,
-    *,
-    by: Breakdown = "component",
-    expand: bool = False,
-    dtype: str = "float32",
-    lora: Lora | None = None,
+    loaded: LoadedConfig, *, by: Breakdown = "component", expand: bool = False, dtype: str = "float32"
 ) -> ModelParams:
     """Return the parameter counts of a config, with a breakdown.
 
@@ -121,7 +112,6 @@ def analyze_params(
         by: ``layer`` or ``tensor`` adds ``parts`` to the breakdown by component.
         expand: Whether to list repeated layers one by one.
         dtype: A key of ``DTYPE_BYTES``, for the byte counts.
-        lora: The adapters that are trained, if any.
 
     Raises:
         AnalysisError: If a breakdown would list more than ``MAX_EXPANDED_ROWS`` rows.
@@ -150,14 +140,7 @@ def analyze_params(
         storage=_storage(loaded),
         other_parts=tuple(OtherPart(name, params) for name, params in loaded.other_params.items()),
         ignored_keys=loaded.ignored_keys,
-        lora=None if lora is None else _lora(lora, total, by, expand=expand),
     )
-
-
-def _lora(lora: Lora, total: int, by: Breakdown, *, expand: bool) -> LoraParams:
-    from tinylm_cli.analysis.lora import lora_params
-
-    return lora_params(lora, total, tensors=by == "tensor", expand=expand)
 
 
 def _storage(loaded: LoadedConfig) -> StoredWeights:

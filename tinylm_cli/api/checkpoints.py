@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 
 from tinylm_cli.api.arguments import checked
-from tinylm_cli.api.model import Changes, read_changes, verified
+from tinylm_cli.api.model import verified
+from tinylm_cli.api.references import Changes, read_changes
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.verify import VerifyReport
 

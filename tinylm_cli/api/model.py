@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from tinylm_cli.api.amounts import Seed
-from tinylm_cli.api.arguments import checked, read
-from tinylm_cli.api.lora import LoraArgument, read_counted
-from tinylm_cli.api.params import By, counted_params
+from tinylm_cli.api.arguments import Bounds, checked, read
+from tinylm_cli.api.references import Changes, as_text, read_changes, reference_of
 from tinylm_cli.api.setups import SetupFields, read_gpu, read_setups
 from tinylm_cli.api.wording import as_keywords
 from tinylm_cli.config.choices import DType
@@ -23,6 +22,7 @@ from tinylm_cli.render.report import Report, Viewed
 from tinylm_cli.reports.choices import AttentionCount, GgufChoice, Purpose
 from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.lint import TARGETS, LintReport, Target
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.validate import FileResult, ValidateReport
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
-Changes = str | Iterable[str] | Mapping[str, Any]
-"""Fields to change: ``"n_layers=8"``, several of these, or ``{"n_layers": 8, "norm.kind": "rmsnorm"}``."""
+By = Literal["component", "layer", "tensor"]
 
 
 @checked
@@ -67,10 +66,10 @@ def load(
     from tinylm_cli.interop.load import parse_config_text, read_config_text
 
     if isinstance(config, str | os.PathLike):
-        reference = _reference(config)
+        reference = reference_of(config)
         source_text = read_config_text(reference)
     else:
-        source_text = _as_text(config.model_dump() if isinstance(config, ModelConfig) else config)
+        source_text = as_text(config.model_dump() if isinstance(config, ModelConfig) else config)
         reference = f"<{source_text.name}>"
     changes, ignored = read_changes(set), (ignore,) if isinstance(ignore, str) else tuple(ignore)
     source_text = source_text._replace(policy=KeyPolicy(ignored))
@@ -173,7 +172,6 @@ class Model(Viewed):
         convention: Convention | None = None,
         gguf: GgufChoice | None = None,
         imatrix: bool = False,
-        lora: LoraArgument | None = None,
     ) -> Report[ModelParams]:
         """Count parameters in closed form; see ``tinylm params``.
 
@@ -185,18 +183,25 @@ class Model(Viewed):
             convention: Another counting convention, shown next to the count of stored tensors.
             gguf: A type of GGUF file, such as ``"Q4_K_M"``, or ``"all"``: sizes of the files, in ``gguf``.
             imatrix: Whether GGUF files are quantized with an importance matrix; those that need one always are.
-            lora: Count the adapters of an ``adapter_config.json``, its folder, or its keys: ``{"r": 16}``.
 
         Raises:
             AnalysisError: If ``expand`` would list more rows.
-            ConfigError: If the adapters are invalid or name no modules; InputError if they cannot be read.
             UnableError: If ``gguf`` is given and the package gguf is not installed.
-            UsageError: If an argument is not one of its choices, or cannot be combined with ``lora``.
+            UsageError: If an argument is not one of its choices.
         """
+        from tinylm_cli.analysis.param_formulas import explain_params
+        from tinylm_cli.analysis.params import analyze_params
+        from tinylm_cli.analysis.tensor_table import stored_shapes
+        from tinylm_cli.interop.gguf.package import require_gguf
         from tinylm_cli.render.views.params import params_view
 
-        own = read_counted(lora, self.loaded, by, explain=explain, convention=convention, gguf=gguf)
-        counted = counted_params(self.loaded, by, own, gguf, expand=expand, explain=explain, imatrix=imatrix)
+        counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
+        if gguf is not None:
+            require_gguf("the sizes of GGUF files")
+            from tinylm_cli.interop.gguf.sizes import gguf_sizes
+
+            sizes = gguf_sizes(self.config, stored_shapes, gguf, has_importance_matrix=imatrix)
+            counted = replace(counted, gguf=sizes)
         titled = ParamsReport((replace(counted, name=self._title),))
         view = partial(params_view, titled, as_keywords, convention)
         return Report(counted, view, listing=ParamsReport((counted,)))
@@ -327,6 +332,39 @@ class Model(Viewed):
         return verified(self.reference, self.changes, self.source_text.policy.ignored, partial=partial)
 
     @checked
+    def lint(
+        self,
+        *,
+        for_: Target | Iterable[Target] = TARGETS,
+        tp: Annotated[int, Bounds(1, 1024)] = 1,
+        gpu: str | None = None,
+        hardware: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+    ) -> Report[LintReport]:
+        """Check whether other libraries and engines can express the model; see ``tinylm lint``.
+
+        Args:
+            for_: The targets.
+            tp: GPUs of tensor parallelism.
+            gpu: The GPU whose multiples count; None for any.
+            hardware: A file that describes further GPUs.
+            strict: Whether warnings are errors.
+
+        Raises:
+            ConfigError: If the GPU is unknown, or the hardware file is invalid.
+            UsageError: If a target is unknown.
+        """
+        from tinylm_cli.analysis.portability.lint import lint
+        from tinylm_cli.interop.portability import express_for
+        from tinylm_cli.render.views.lint import lint_view
+
+        targets = (for_,) if isinstance(for_, str) else tuple(for_)
+        accelerator, _ = read_gpu(gpu, hardware)
+        expressions = express_for(self.loaded, targets)
+        report = lint(self.loaded, expressions, tp=tp, accelerator=accelerator, strict=strict)
+        return Report(report, lambda: lint_view(report))
+
+    @checked
     def build(
         self,
         *,
@@ -391,7 +429,7 @@ class Model(Viewed):
 
         if isinstance(argument, Mapping):
             return self.with_changes(argument)
-        variant = parse_variant(_reference(argument), Variant(self.reference, self.changes))
+        variant = parse_variant(reference_of(argument), Variant(self.reference, self.changes))
         if variant.reference == self.reference:
             return self._changed(variant.changes)
         return load(variant.reference, set=variant.changes)
@@ -405,46 +443,3 @@ def verified(folder: str, changes: tuple[str, ...], ignored: tuple[str, ...], *,
 
     report = verify_checkpoint(folder, config_of(Path(folder), ignored), changes, stored_shapes, partial=partial)
     return Report(report, lambda: verify_view(report))
-
-
-def _reference(name_or_path: str | os.PathLike[str]) -> str:
-    """Return the CONFIG argument; a ``Path`` without a folder is a local file, not a preset."""
-    if isinstance(name_or_path, str):
-        return name_or_path
-    path = os.fspath(name_or_path)
-    return path if os.sep in path else os.path.join(os.curdir, path)  # noqa: PTH118 - Path drops the leading dot
-
-
-def _as_text(config: Mapping[str, Any]) -> ConfigText:
-    """Return a config in a dictionary as text, to which errors point.
-
-    Raises:
-        UsageError: If it contains itself, or keys that are not text.
-    """
-    import json
-
-    from tinylm_cli.config.source import Source
-    from tinylm_cli.interop.load import ConfigText
-
-    try:  # YAML reads JSON; a dtype of torch, in a config of transformers, is text in a config.json too
-        text = json.dumps(
-            config, indent=2, ensure_ascii=False, default=lambda value: getattr(value, "item", value.__str__)()
-        )
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"config: {error}", help="give a dictionary of text, numbers, lists and dictionaries"
-        ) from None
-    name = str(config.get("name") or "config")
-    return ConfigText(Source("<config>", text, path=name), as_json=False, name=name)
-
-
-def read_changes(changes: Changes) -> tuple[str, ...]:
-    """Return the changes as arguments of ``--set``."""
-    if isinstance(changes, str):
-        return (changes,)
-    if not isinstance(changes, Mapping):
-        return tuple(changes)
-    from tinylm_cli.config.schema import flatten
-    from tinylm_cli.config.yaml_scalar import scalar
-
-    return tuple(f"{key}={scalar(value)}" for key, value in flatten(dict(changes)).items())

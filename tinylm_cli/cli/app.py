@@ -31,7 +31,7 @@ GROUPS = {
     "Learn": ("params", "build", "show", "list"),
     "Design": ("estimate", "compare", "sweep", "design", "new"),
     "Run": ("forward", "generate", "check"),
-    "CI": ("validate", "verify", "schema"),
+    "CI": ("validate", "verify", "lint", "schema"),
     "Convert": ("import", "export"),
 }
 """Every command, in the groups of ``tinylm --help``."""

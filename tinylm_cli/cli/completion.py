@@ -78,7 +78,6 @@ TABLES = {
     "params": (
         "models", "components", "layers", "tensors", "tying", "counts", "formulas", "nominal_changes", "active",
         "gguf_files", "gguf_tensors",
-        "modules",
     ),
     "estimate": (
         "summary", "flops", "flops_per_token", "training_memory", "inference_memory", "serving", "activations",
@@ -180,6 +179,15 @@ def complete_variant(incomplete: str) -> list[str]:
     """Complete a config, and after ``@`` a change to it."""
     model, at, change = incomplete.rpartition("@")
     return [f"{model}{at}{setting}" for setting in complete_set(change)] if at else complete_config(incomplete)
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """Complete the last of the targets of ``lint``, separated by commas."""
+    from tinylm_cli.reports.lint import TARGETS
+
+    others, comma, start = incomplete.rpartition(",")
+    given = others.split(",")
+    return [f"{others}{comma}{name}" for name in TARGETS if name.startswith(start) and name not in given]
 
 
 def complete_gpu(incomplete: str) -> list[str]:

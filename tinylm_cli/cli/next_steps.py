@@ -33,6 +33,7 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "validate --diff": ("validate --fix",),
     "validate --fix": ("params CONFIG",),
     "verify": ("forward", "estimate"),
+    "lint": ("estimate",),
     "import": ("params CONFIG",),
     "import --weights": ("check",),
     "params": ("params CONFIG",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tinylm_cli.errors import ConfigError, Diagnostic, Fix, Label, Span
+from tinylm_cli.errors import ConfigError, Diagnostic, Fix, Label, Severity, Span
 from tinylm_cli.quantities import counted
 from tinylm_cli.wording import SET
 
@@ -72,6 +72,19 @@ CODES = {
 """The meaning of each code, in one line of markdown; ``docs/diagnostics.md`` adds an example of each."""
 
 
+def meaning(code: str) -> str:
+    """Return the meaning of a code of this catalog or of that of ``tinylm lint``, in one line of markdown.
+
+    Raises:
+        KeyError: If it is in neither.
+    """
+    if code in CODES:
+        return CODES[code]
+    from tinylm_cli.config.lint_codes import LINT_CODES  # which other commands do not load
+
+    return LINT_CODES[code].meaning
+
+
 def diagnostic(
     code: str,
     message: str,
@@ -82,10 +95,15 @@ def diagnostic(
     help: str = "",  # noqa: A002 - the label in the output
     labels: tuple[Label, ...] = (),
     fix: Fix | None = None,
+    severity: Severity = "error",
 ) -> Diagnostic:
-    """Return a ``Diagnostic`` whose code is in the catalog."""
-    assert code in CODES, f"{code} is not in the catalog"
-    return Diagnostic(code, message, source, span, field, help, labels, fix)
+    """Return a ``Diagnostic`` whose code is in a catalog.
+
+    Raises:
+        KeyError: If it is in none.
+    """
+    meaning(code)
+    return Diagnostic(code, message, source, span, field, help, labels, fix, severity)
 
 
 def clip(text: str) -> str:

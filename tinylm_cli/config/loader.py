@@ -21,7 +21,7 @@ from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_nodes import Entry, Node, find_entry
 from tinylm_cli.config.yaml_reader import read_yaml
-from tinylm_cli.errors import Diagnostic, Span, UsageError
+from tinylm_cli.errors import Diagnostic, Severity, Span, UsageError
 from tinylm_cli.wording import SET, Command, Setting, Text
 
 _NOT_COUNTED = frozenset(
@@ -56,7 +56,6 @@ class LoadedConfig(NamedTuple):
         other_params: Parameters of those parts, by name, if they are counted.
         ignored_keys: Keys of a Hugging Face config that are left out, each with the reason, of ``interop.key_effects``.
         unread_storage: Sentences about the parts of a ``quantization_config`` that are not understood.
-        family: ``model_type`` of the family of a Hugging Face config; empty for a tinylm config.
     """
 
     name: str
@@ -67,7 +66,14 @@ class LoadedConfig(NamedTuple):
     other_params: Mapping[str, int] = MappingProxyType({})
     ignored_keys: Mapping[str, str] = MappingProxyType({})
     unread_storage: tuple[str, ...] = ()
-    family: str = ""
+
+    def diagnostic_at(
+        self, code: str, field: str, message: str, *, remedy: str = "", severity: Severity = "error"
+    ) -> Diagnostic:
+        """Return a diagnostic at the value of a field, or about the entire config if it does not state the field."""
+        span = self.origins.get(field)
+        source = self.source if span is None else span.source
+        return diagnostic(code, message, source, span, field=field, help=remedy, severity=severity)
 
 
 def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:

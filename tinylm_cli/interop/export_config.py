@@ -108,6 +108,11 @@ def express(config: ModelConfig) -> ExportedConfig:
 
 def _express(config: ModelConfig) -> ExportedConfig | None:
     """Return the config.json of the model in the first family that expresses it exactly, or None."""
+    return next(all_exact(config), None)
+
+
+def all_exact(config: ModelConfig) -> Iterator[ExportedConfig]:
+    """Yield the config.json of the model in each family that expresses it exactly."""
     wanted, values = canonical_fields(config), _values_to_write(config)
     for family in _exported_families(config):
         if constants_differ(wanted, family):
@@ -118,29 +123,48 @@ def _express(config: ModelConfig) -> ExportedConfig | None:
             continue
         fields_read_back = _validated_fields(mapped)
         if fields_read_back is not None and not _differences(wanted, fields_read_back):
-            return ExportedConfig(config, family.model_type, document)
-    return None
+            yield ExportedConfig(config, family.model_type, document)
+
+
+def all_exports(config: ModelConfig) -> Iterator[ExportedConfig]:
+    """Yield the config.json of the model in each family that expresses it; if none does, of its equivalents.
+
+    Raises:
+        UnableError: As :func:`export_config`.
+    """
+    exported = export_config(config)
+    for each in all_exact(exported.config):
+        yield each._replace(changes=exported.changes)
+
+
+def nearest_family(config: ModelConfig) -> Nearest:
+    """Return the family that lacks the least of a model that no family expresses, nor an equivalent."""
+    return _nearest([config, *_equivalents(config)][-1])
 
 
 def _inexpressible(config: ModelConfig) -> UnableError:
     """Return the error that names the nearest family of a model that none expresses."""
+    nearest = _nearest(config)
+    return UnableError(
+        f"no Hugging Face family can express this model: the nearest, {nearest.family}, {nearest.lacks()}",
+        help=Text("change these fields with ", Setting("set"), ", if the model may change"),
+    )
+
+
+def _nearest(config: ModelConfig) -> Nearest:
     wanted, values = canonical_fields(config), _values_to_write(config)
-    nearest: _Candidate | None = None
+    nearest: Nearest | None = None
     for family in _exported_families(config):
         mapped = _map(_document(config, values, family))
         fields_read_back = None if mapped is None else _validated_fields(mapped)
         if mapped is None or fields_read_back is None:
             continue
         differences = sorted(_differences(wanted, fields_read_back), key=_by_importance)
-        candidate = _Candidate(family.model_type, differences, [error.message for error in mapped.errors])
+        candidate = Nearest(config, family.model_type, differences, [error.message for error in mapped.errors])
         if nearest is None or candidate.distance < nearest.distance:
             nearest = candidate
     assert nearest is not None, "gpt2 can write every config, with differences"
-    lacks = nearest.unsupported_fields(config)
-    return UnableError(
-        f"no Hugging Face family can express this model: the nearest, {nearest.family}, {lacks}",
-        help=Text("change these fields with ", Setting("set"), ", if the model may change"),
-    )
+    return nearest
 
 
 def _exported_families(config: ModelConfig) -> Iterator[Family]:
@@ -210,9 +234,10 @@ def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
             yield equivalent
 
 
-class _Candidate(NamedTuple):
-    """A family that cannot express all of a model."""
+class Nearest(NamedTuple):
+    """The family that lacks the least of a model that none expresses."""
 
+    config: ModelConfig  # The model, or an equivalent.
     family: str  # Its ``model_type``.
     differences: list[str]  # Fields that read back differently, in order of importance.
     unsupported: list[str]  # Messages about values that read back as unsupported.
@@ -223,18 +248,24 @@ class _Candidate(NamedTuple):
         kinds = (kind in self.differences for kind in KINDS)
         return (*kinds, len(self.differences) + len(self.unsupported))
 
-    def unsupported_fields(self, config: ModelConfig) -> str:
-        """Return a clause that lists the fields that the family cannot express."""
+    def unsupported_values(self) -> dict[str, str]:
+        """Return the fields that the family cannot express, each with its value as a message shows it."""
+        config = self.config
         values = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
         if KINDS_OF_LAYERS in values:
             values |= {
                 KINDS_OF_LAYERS: tuple(layer_pattern(config).names),
                 ORDER: config.layers.pattern or "of its own",
             }
-        fields = list(dict.fromkeys(_field_to_name(field, config) for field in self.differences))
-        listed = ", ".join(f"{field} {brief(values[field])}" for field in fields[:_MAX_LISTED])
-        more = ", …" if len(fields) > _MAX_LISTED else ""
-        return f"does not support {listed}{more}" if fields else f"reports: {self.unsupported[0]}"
+        fields = dict.fromkeys(_field_to_name(field, config) for field in self.differences)
+        return {field: brief(values[field]) for field in fields}
+
+    def lacks(self) -> str:
+        """Return a clause that lists the fields that the family cannot express."""
+        values = self.unsupported_values()
+        listed = ", ".join(f"{field} {value}" for field, value in [*values.items()][:_MAX_LISTED])
+        more = ", …" if len(values) > _MAX_LISTED else ""
+        return f"does not support {listed}{more}" if values else f"reports: {self.unsupported[0]}"
 
 
 def _field_to_name(field: str, config: ModelConfig) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.errors import Diagnostic, Label, Span, TinylmError
-from tinylm_cli.render.blocks import Cell
+from tinylm_cli.errors import Diagnostic, Label, Severity, Span, TinylmError
+from tinylm_cli.render.blocks import Cell, Style
 from tinylm_cli.render.sanitize import escape_controls, for_terminal, without_workflow_commands
 from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 from tinylm_cli.wording import Argument
+
+SEVERITY_STYLES: dict[Severity, Style] = {"error": "bad", "warning": "warn", "note": "muted"}
+_GITHUB_COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def diagnostics_text(diagnostics: Iterable[Diagnostic], terminal: Terminal) -> str:
@@ -30,7 +33,7 @@ def error_text(message: str, remedy: str, terminal: Terminal) -> str:
 
 
 def github_text(files: Iterable[FileResult], summary: str) -> str:
-    """Return an ``::error`` workflow command per diagnostic and per unreadable file, and a summary.
+    """Return a workflow command, such as ``::error``, per diagnostic and per unreadable file, and a summary.
 
     Args:
         files: The results by file.
@@ -62,7 +65,8 @@ def error_lines(message: str, remedy: str, terminal: Terminal) -> Iterator[Line]
 
 def diagnostic_lines(diagnostic: Diagnostic, terminal: Terminal) -> Iterator[Line]:
     """Yield the lines of one diagnostic."""
-    yield from _headline(f"error[{diagnostic.code}]", diagnostic.message, terminal)
+    kind = f"{diagnostic.severity}[{diagnostic.code}]"
+    yield from _headline(kind, diagnostic.message, terminal, SEVERITY_STYLES[diagnostic.severity])
     span = diagnostic.span
     place = f"{diagnostic.source}:{span.line}:{span.column}" if span else diagnostic.source
     marks = [Label(span, ""), *diagnostic.labels] if span and span.text else []
@@ -72,9 +76,9 @@ def diagnostic_lines(diagnostic: Diagnostic, terminal: Terminal) -> Iterator[Lin
     yield from _remedy(f"{margin} ", diagnostic.help, terminal)
 
 
-def _headline(kind: str, message: str, terminal: Terminal) -> Iterator[Line]:
+def _headline(kind: str, message: str, terminal: Terminal, style: Style = "bad") -> Iterator[Line]:
     first, *others = wrap(f"{kind}: {for_terminal(message, terminal)}", terminal.width, indent="  ")
-    yield line(Cell(first[: len(kind)], "bad"), Cell(first[len(kind) :], "strong"))
+    yield line(Cell(first[: len(kind)], style), Cell(first[len(kind) :], "strong"))
     for words in others:
         yield line(Cell(words, "strong"))
 
@@ -177,7 +181,8 @@ def _github(diagnostic: Diagnostic) -> str:
         place |= {"line": str(span.line), "col": str(span.column), "endColumn": str(span.end_column - 1)}
     place["title"] = diagnostic.code
     properties = ",".join(f"{key}={_escape(escape_controls(value), in_property=True)}" for key, value in place.items())
-    return f"::error {properties}::{_escape(one_line(diagnostic.message, diagnostic.help))}"
+    command = _GITHUB_COMMANDS[diagnostic.severity]
+    return f"::{command} {properties}::{_escape(one_line(diagnostic.message, diagnostic.help))}"
 
 
 def one_line(message: str, remedy: str) -> str:

@@ -19,7 +19,10 @@ from tinylm_cli.wording import Argument
 
 
 class _Case(NamedTuple):
-    """One test: a file, an error in it, or a figure compared with its bound; ``outcome`` is empty if it passes."""
+    """One test: a file, an error in it, or a figure compared with its bound; ``outcome`` is empty if it passes.
+
+    A test that passes may have a text: a warning or a note.
+    """
 
     name: str
     outcome: str = ""
@@ -55,7 +58,8 @@ def _cases(file: FileResult) -> Iterator[_Case]:
         yield _unreadable(file.path, file.reason, file.help)
     elif not file.assertions:
         outcome = "error" if file.status == "unreadable" else "failure"
-        yield from [_error(each, outcome) for each in file.diagnostics] or [_Case("valid")]
+        outcomes = (outcome if each.severity == "error" else "" for each in file.diagnostics)
+        yield from [*map(_error, file.diagnostics, outcomes)] or [_Case("valid")]
     failed = iter(file.diagnostics)
     for each in file.assertions:
         yield _Case(each.text) if each.holds else _error(next(failed))._replace(name=each.text)
@@ -87,12 +91,13 @@ def _element(file: str, suite: str, case: _Case) -> Iterator[str]:
     line = f' line="{case.line}"' if case.line is not None else ""
     place = f" file={_quoted(file)}{line}" if file else ""
     test = f"testcase name={_quoted(case.name)} classname={_quoted(suite)}{place}"
-    if not case.outcome:
+    if not case.outcome and not case.text:
         yield f"    <{test}/>"
         return
     yield f"    <{test}>"
-    opening = f"{case.outcome} type={_quoted(case.kind)} message={_quoted(case.message)}"
-    yield f"      <{opening}>{escape(_lines(case.text))}</{case.outcome}>"
+    details = f" type={_quoted(case.kind)} message={_quoted(case.message)}" if case.outcome else ""
+    element = case.outcome or "system-out"
+    yield f"      <{element}{details}>{escape(_lines(case.text))}</{element}>"
     yield "    </testcase>"
 
 

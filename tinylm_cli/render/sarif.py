@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tinylm_cli import __version__
-from tinylm_cli.config.diagnostic_codes import CODES
+from tinylm_cli.config.diagnostic_codes import meaning
 from tinylm_cli.errors import Diagnostic, Fix, Span, TinylmError
 from tinylm_cli.render.diagnostics import one_line
 from tinylm_cli.render.json import to_document
@@ -59,14 +59,14 @@ def _notification(message: str, remedy: str, code: str = "") -> dict[str, Any]:
 
 
 def _rule(code: str) -> dict[str, Any]:
-    return {"id": code, "shortDescription": {"text": CODES[code].replace("`", "'")}}
+    return {"id": code, "shortDescription": {"text": meaning(code).replace("`", "'")}}
 
 
 def _result(error: Diagnostic, rule: int) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": error.code,
         "ruleIndex": rule,
-        "level": "error",
+        "level": error.severity,
         "message": {"text": one_line(error.message, error.help)},
         "locations": [place] if (place := _location(error)) else [],
     }

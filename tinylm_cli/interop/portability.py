@@ -1,0 +1,87 @@
+"""Which targets can express a model, by the Hugging Face families that express it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.errors import Diagnostic, UnableError
+from tinylm_cli.interop.engines import ENGINES, Engine
+from tinylm_cli.interop.export_config import ExportedConfig, all_exports, nearest_family
+from tinylm_cli.reports.lint import Expression, Target
+from tinylm_cli.wording import Setting, Text
+
+_MAX_FIELDS = 5
+"""Maximum number of fields in the way that are listed."""
+
+
+def express_for(loaded: LoadedConfig, targets: Iterable[Target]) -> tuple[Expression, ...]:
+    """Return how each target expresses a model, or what stands in the way.
+
+    Args:
+        loaded: The config, with the position of each value.
+        targets: The targets.
+    """
+    try:
+        exports: Sequence[ExportedConfig] = tuple(all_exports(loaded.config))
+    except UnableError:
+        problems = tuple(_unsupported(loaded))
+        return tuple(Expression(target, ENGINES[target].title, "", problems) for target in targets)
+    return tuple(_expressed(loaded, target, ENGINES[target], exports) for target in targets)
+
+
+def _unsupported(loaded: LoadedConfig) -> Iterator[Diagnostic]:
+    """Yield the fields that the nearest Hugging Face family lacks."""
+    nearest = nearest_family(loaded.config)
+    begin = f"no Hugging Face family can express this model: the nearest, {nearest.family},"
+    remedy = Text("change it with ", Setting("set"), ", if the model may change")
+    fields = nearest.unsupported_values()
+    for field, value in [*fields.items()][:_MAX_FIELDS]:
+        yield loaded.diagnostic_at(
+            "unsupported-field", field, f"{begin} does not support {field} {value}", remedy=remedy
+        )
+    if not fields:
+        yield loaded.diagnostic_at("unsupported-field", "", f"{begin} {nearest.lacks()}", remedy=remedy)
+
+
+def _expressed(loaded: LoadedConfig, target: Target, engine: Engine, exports: Sequence[ExportedConfig]) -> Expression:
+    """Return how a target expresses a model that some families express."""
+    classes = {_class_of(each): each for each in exports}
+    found: tuple[Diagnostic, ...] = ()
+    if engine.classes is None:
+        name, chosen = exports[0].family, exports[0]
+    else:
+        native = [each for each in classes if each in engine.classes]
+        name = native[0] if native else ""
+        if not native:
+            name, problem = _without_implementation(loaded, engine, [*classes])
+            found = (problem,)
+        chosen = classes.get(name, exports[0])
+    if chosen.changes:
+        message = f"exported as {chosen.family}, with other fields and the same logits: {'; '.join(chosen.changes)}"
+        field = chosen.changes[0].partition(":")[0]
+        found = (*found, loaded.diagnostic_at("rewritten-fields", field, message, severity="warning"))
+    return Expression(target, engine.title, name, found, splits_tensors=name not in engine.unsplit)
+
+
+def _without_implementation(loaded: LoadedConfig, engine: Engine, classes: Sequence[str]) -> tuple[str, Diagnostic]:
+    """Return the class that an engine runs with the code of transformers, or an empty name, and the finding."""
+    listed = [each for each in classes if each in engine.through_transformers]
+    tried = [] if engine.refused is None else [each for each in classes if each not in engine.refused]
+    if listed:
+        message = f"{engine.title} has no implementation of {listed[0]}: it runs the code of transformers"
+        return listed[0], loaded.diagnostic_at("transformers-backend", "", message, severity="warning")
+    if tried:
+        message = (
+            f"{engine.title} does not list {tried[0]}: it tries to run the code of transformers, which may not work"
+        )
+        return tried[0], loaded.diagnostic_at("transformers-backend", "", message, severity="warning")
+    message = f"{engine.title} does not implement {' or '.join(classes[:3])}, which express this model"
+    if len(classes) == 1:
+        message = f"{engine.title} does not implement {classes[0]}, which expresses this model"
+    return "", loaded.diagnostic_at("no-implementation", "", message)
+
+
+def _class_of(exported: ExportedConfig) -> str:
+    (name,) = exported.document["architectures"]
+    return str(name)

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "quantities": set(),
     "regular_file": set(),
     "safetensors_header": set(),
+    "gguf_header": {"safetensors_header"},
     "shell_quoting": set(),
     "atomic_write": {"errors", "interrupts", "shell_quoting"},
     "machine": {"errors", "quantities"},
@@ -36,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"wording", "errors", "quantities", "config", "reports"},
     "interop": {
         *("wording", "errors", "quantities", "regular_file", "safetensors_header", "shell_quoting", "config"),
+        "gguf_header",
         "reports",
     },
     "interop/weights": {"errors", "safetensors_header", "atomic_write", "config", "interop", "model"},

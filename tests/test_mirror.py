@@ -38,6 +38,7 @@ TESTED_IN = {
     "config/yaml_nodes.py": "config/test_yaml_reader.py",
     "interop/checkpoint_tensors.py": "interop/weights/test_import_weights.py",
     "interop/families": "interop/test_families.py",
+    "interop/gguf/family_keys.py": "interop/gguf/test_config_keys.py",
     "interop/gguf/package.py": "cli/test_params.py",
     "interop/layer_rope.py": "interop/test_export_config.py",
     "interop/mamba2_keys.py": "interop/test_export_config.py",
@@ -71,6 +72,7 @@ COMMAND_PARTS = ("render/views", "reports")
 WHOLE = {
     "analysis/test_hyper_connections.py": "holds the costs of hyper-connections, which every part of analysis counts",
     "cli/test_deep_models.py": "runs commands on 100,000 layers",
+    "cli/test_gguf.py": "runs every command that takes a config on a GGUF file",
     "cli/test_hostile.py": "text from outside enters and leaves through every command",
     "cli/test_loaded_modules.py": "counts what whole commands load",
     "cli/test_no_network.py": "runs every command under an audit hook",

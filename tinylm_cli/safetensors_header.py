@@ -71,16 +71,25 @@ def header_bytes(file: BinaryIO) -> int:
         LfsPointerError: If it is not the file itself.
         HeaderError: If the file is shorter, or the size exceeds ``MAX_HEADER_BYTES``.
     """
-    beginning = file.read(len(_LFS_POINTER))
-    if beginning == _LFS_POINTER:
-        raise LfsPointerError("it is a pointer of Git LFS, not the file itself")
+    require_not_pointer(file)
+    beginning = file.read(SIZE_BYTES)
     if len(beginning) < SIZE_BYTES:
         raise HeaderError(f"it has only {len(beginning)} bytes")
-    size = int.from_bytes(beginning[:SIZE_BYTES], "little")
+    size = int.from_bytes(beginning, "little")
     if size > MAX_HEADER_BYTES:
         raise HeaderError(f"a header of {size:,} bytes, more than {MAX_HEADER_BYTES:,}")
-    file.seek(SIZE_BYTES)
     return size
+
+
+def require_not_pointer(file: BinaryIO) -> None:
+    """Require that a file, at its beginning, is not a pointer of Git LFS.
+
+    Raises:
+        LfsPointerError: If it is one.
+    """
+    if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        raise LfsPointerError("it is a pointer of Git LFS, not the file itself")
+    file.seek(0)
 
 
 def read_header(file: BinaryIO, size: int) -> dict[str, TensorInfo]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.quantization import quantized_weights
 from tinylm_cli.analysis.setups import QuantizationConfig
-from tinylm_cli.analysis.stored_tensors import quantized_repeats
+from tinylm_cli.analysis.stored_tensors import stored_types
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.storage import Storage
@@ -69,7 +69,7 @@ def test_every_linear_weight_of_a_layer(config: ModelConfig) -> None:
     for section in tensor_table(config):
         for tensor in section.tensors:
             if section.full_name(tensor, 0) in linear:
-                is_quantized = quantized_repeats(section, tensor, int8) == section.repeats
+                is_quantized = stored_types(section, tensor, int8) == {"int8": section.repeats}
                 kept = tensor.component in NOT_QUANTIZED or any(part in tensor.name for part in PARTS)
                 assert is_quantized != kept, tensor.name
 

@@ -34,14 +34,14 @@ main()
 @pytest.mark.parametrize(
     ("words", "code", "most", "unused"),
     [
-        (["validate", "misspelled.yaml"], 1, 84, NOT_FOR_A_MISSPELLING),
-        (["validate", "toy.yaml"], 0, 104, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 108, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
-        (["list"], 0, 111, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
+        (["validate", "misspelled.yaml"], 1, 85, NOT_FOR_A_MISSPELLING),
+        (["validate", "toy.yaml"], 0, 105, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 109, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["list"], 0, 112, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            157,
+            158,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (
@@ -59,10 +59,10 @@ main()
         (
             ["lint", "toy.yaml"],
             0,
-            246,
+            247,
             ["config.validation_errors", "config.fixes", "analysis.parallel.plan", "analysis.design"],
         ),
-        (["design", "--params", "100M"], 0, 166, ["config.fixes", "config.syntax_errors"]),
+        (["design", "--params", "100M"], 0, 167, ["config.fixes", "config.syntax_errors"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

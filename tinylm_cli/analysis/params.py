@@ -8,7 +8,7 @@ from typing import Literal
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.layer_kinds import kind_names
 from tinylm_cli.analysis.optimizer_state import MOMENTS
-from tinylm_cli.analysis.stored_tensors import quantized_params, stored_as, stored_bytes
+from tinylm_cli.analysis.stored_tensors import params_by_type, quantized_params, stored_as, stored_bytes
 from tinylm_cli.analysis.tensor import COMPONENTS, Component, Tensor
 from tinylm_cli.analysis.tensor_table import (
     LAYER_SCALAR,
@@ -34,6 +34,7 @@ from tinylm_cli.reports.params import (
     OtherPart,
     PartParams,
     StoredSize,
+    StoredType,
     StoredWeights,
     TyingSavings,
 )
@@ -151,6 +152,7 @@ def _storage(loaded: LoadedConfig) -> StoredWeights:
         quantized_params=quantized_params(table, storage),
         stored_bytes=stored_bytes(table, storage),
         is_stated=storage.is_stated,
+        types=tuple(StoredType(name, *sizes) for name, sizes in params_by_type(table, storage).items()),
         unread=loaded.unread_storage,
     )
 

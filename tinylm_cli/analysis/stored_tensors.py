@@ -16,12 +16,16 @@ References:
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES, INT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.tensor import Tensor
 from tinylm_cli.analysis.tensor_table import Section, TensorTable
+from tinylm_cli.config.ggml_types import GGML_TYPES
 from tinylm_cli.config.storage import Storage
 from tinylm_cli.config.storage_rules import FP4_BLOCKS
 
@@ -45,6 +49,9 @@ WORD_BITS = 32
 
 MATRIX_DIMS = 2
 
+_LAYER = re.compile(r"\.[0-9]+\.")
+"""The index of a layer in a name."""
+
 _INDEXER = ("indexer.wq_b.weight", "indexer.wk.weight")
 _PER_LAYER_INPUT = ("per_layer_input.gate.weight", "per_layer_input.projection.weight")
 LINEAR_WEIGHTS = ("_proj.weight", *_INDEXER, *_PER_LAYER_INPUT)
@@ -55,7 +62,8 @@ def stored_bytes(table: TensorTable, storage: Storage) -> int:
     """Return the bytes of all parameters.
 
     The linear weights of layers are quantized, including those of experts, and the LM head if it is converted.
-    Routers, convolutions, biases, norms and embeddings stay in ``storage.dtype``.
+    Routers, convolutions, biases, norms and embeddings stay in ``storage.dtype``. In a GGUF file, every tensor may have
+    a type of its own.
     """
     return sum(section_bytes(section, tensor, storage) for section in table for tensor in section.tensors)
 
@@ -63,41 +71,92 @@ def stored_bytes(table: TensorTable, storage: Storage) -> int:
 def quantized_params(table: TensorTable, storage: Storage) -> int:
     """Return the number of quantized parameters."""
     return sum(
-        quantized_repeats(section, tensor, storage) * tensor.elements for section in table for tensor in section.tensors
+        count * tensor.elements
+        for section in table
+        for tensor in section.tensors
+        for name, count in stored_types(section, tensor, storage).items()
+        if name not in DTYPE_BYTES
     )
+
+
+def params_by_type(table: TensorTable, storage: Storage) -> dict[str, tuple[int, int]]:
+    """Return the parameters and the bytes stored in each type, most bytes first."""
+    found: dict[str, tuple[int, int]] = {}
+    for section in table:
+        for tensor in section.tensors:
+            for name, count in stored_types(section, tensor, storage).items():
+                params, size = found.get(name, (0, 0))
+                stored = tensor.elements if name not in DTYPE_BYTES else tensor.params
+                found[name] = params + count * stored, size + count * _bytes_as(tensor, name, storage)
+    stored_in = {name: each for name, each in found.items() if each[0]}
+    return dict(sorted(stored_in.items(), key=lambda item: -item[1][1]))
 
 
 def section_bytes(section: Section, tensor: Tensor, storage: Storage) -> int:
     """Return the bytes stored for a tensor in all layers of its section: 0 if it shares the storage of another."""
-    n_quantized = quantized_repeats(section, tensor, storage)
-    others = (section.repeats - n_quantized) * tensor.params * DTYPE_BYTES[storage.dtype]
-    return others + (n_quantized * quantized_bytes(tensor, storage) if n_quantized else 0)
+    types = stored_types(section, tensor, storage)
+    return sum(count * _bytes_as(tensor, name, storage) for name, count in types.items())
 
 
 def stored_as(section: Section, tensor: Tensor, storage: Storage, index: int | None = None) -> tuple[str, int]:
     """Return the types and the bytes of a tensor in all layers of its section, or in the layer ``index``."""
     if index is None:
-        n_quantized = quantized_repeats(section, tensor, storage)
-        types = {storage.quantization: n_quantized, storage.dtype: section.repeats - n_quantized}
-        return ", ".join(name for name, count in types.items() if count), section_bytes(section, tensor, storage)
-    if _may_quantize(tensor, storage) and not _keeps(section.full_name(tensor, index), storage):
-        return storage.quantization, quantized_bytes(tensor, storage)
-    return storage.dtype, tensor.params * DTYPE_BYTES[storage.dtype]
+        return ", ".join(stored_types(section, tensor, storage)), section_bytes(section, tensor, storage)
+    name = _type_of(section.full_name(tensor, index), tensor, storage)
+    return name, _bytes_as(tensor, name, storage)
 
 
-def quantized_repeats(section: Section, tensor: Tensor, storage: Storage) -> int:
-    """Return in how many layers of a section a tensor is quantized."""
-    if not _may_quantize(tensor, storage):
-        return 0
+def stored_types(section: Section, tensor: Tensor, storage: Storage) -> dict[str, int]:
+    """Return in how many layers of a section a tensor has each type, quantized types first."""
     indices = section.layers if section.is_of_each_layer and section.layers is not None else range(section.repeats)
-    if not _names_layers(storage.modules_to_not_convert):
-        return 0 if _keeps(section.full_name(tensor, next(iter(indices))), storage) else section.repeats
-    return sum(not _keeps(section.full_name(tensor, index), storage) for index in indices)
+    if not _depends_on_layer(tensor, storage):
+        return {_type_of(section.full_name(tensor, next(iter(indices))), tensor, storage): section.repeats}
+    counts = Counter(_type_of(section.full_name(tensor, index), tensor, storage) for index in indices)
+    return dict(sorted(counts.items(), key=lambda item: (item[0] in DTYPE_BYTES, -item[1])))
+
+
+def _depends_on_layer(tensor: Tensor, storage: Storage) -> bool:
+    """Return whether the names of the config state types of single layers."""
+    if storage.quantization == "gguf":
+        return tensor.name in _tensor_types(storage.tensor_types).roles
+    return _may_quantize(tensor, storage) and _names_layers(storage.modules_to_not_convert)
+
+
+def _type_of(name: str, tensor: Tensor, storage: Storage) -> str:
+    """Return the type of a tensor with a full name."""
+    if storage.quantization == "gguf":
+        types = _tensor_types(storage.tensor_types).types
+        return types.get(name) or types.get(_LAYER.sub(".*.", name, count=1), storage.dtype)
+    return storage.quantization if _may_quantize(tensor, storage) and not _keeps(name, storage) else storage.dtype
+
+
+class _TensorTypes(NamedTuple):
+    """The types of tensors in a GGUF file."""
+
+    types: Mapping[str, str]  # By full name, or by a name with * for the index of the layer.
+    roles: frozenset[str]  # Names within a layer of the tensors that have a type of their own in single layers.
+
+
+@lru_cache(maxsize=64)
+def _tensor_types(entries: tuple[str, ...]) -> _TensorTypes:
+    types = dict(entry.rsplit("=", 1) for entry in entries)
+    return _TensorTypes(types, frozenset(name.split(".", 2)[-1] for name in types if _LAYER.search(name)))
+
+
+def _bytes_as(tensor: Tensor, name: str, storage: Storage) -> int:
+    """Return the bytes of one tensor stored as a type; 0 if it shares the storage of another, and is not quantized."""
+    if name in DTYPE_BYTES:
+        return tensor.params * DTYPE_BYTES[name]
+    if storage.quantization != "gguf":
+        return quantized_bytes(tensor, storage)
+    block, rows = GGML_TYPES[name], prod(tensor.shape[:-1])
+    blocks = rows * -(-tensor.shape[-1] // block.n_values)  # whole blocks in each row
+    return blocks * block.n_bytes if tensor.tied_to is None else 0
 
 
 def quantizes_head(storage: Storage) -> bool:
     """Return whether the LM head is quantized, so that it does not share the storage of the embedding."""
-    return storage.quantization != "none" and not _keeps("lm_head.weight", storage)
+    return storage.quantization not in ("none", "gguf") and not _keeps("lm_head.weight", storage)
 
 
 def _may_quantize(tensor: Tensor, storage: Storage) -> bool:

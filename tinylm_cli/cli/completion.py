@@ -156,7 +156,7 @@ def complete_config(incomplete: str) -> list[str]:
     folder, _, start = incomplete.rpartition("/")
     paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
     files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
-    configs = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json")) and name.isprintable()]
+    configs = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json", ".gguf")) and name.isprintable()]
     return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + configs
 
 

@@ -222,7 +222,7 @@ def _check(
     fix: bool,
     diff: bool,
 ) -> FileResult:
-    from tinylm_cli.interop.load import is_model_folder, read_config_text
+    from tinylm_cli.interop.load import is_gguf, is_model_folder, read_config_text
     from tinylm_cli.reports.validate import FileResult
 
     try:
@@ -234,7 +234,7 @@ def _check(
         message, remedy = (_NO_YAML.format(path), "") if is_empty else (error.message, error.help)
         return FileResult(path, "unreadable", None, message, remedy, ())
     result = _check_text(written, overrides, asserted)
-    if not (fix or diff) or not result.fixable:
+    if not (fix or diff) or not result.fixable or is_gguf(path):
         return result
     return _fixed(written, overrides, asserted, write=fix)
 

@@ -54,7 +54,7 @@ DEFAULT_DTYPE: DType = "bfloat16"
 """Type of weights, activations and caches, unless another is given."""
 KvCacheDtype = Literal[DType, "float8", "int8"]
 IntegerWeights = Literal["int8", "int4"]
-WeightDtype = Literal["none", IntegerWeights, "float8", "nf4", "fp4", "mxfp4", "nvfp4"]
+WeightDtype = Literal["none", IntegerWeights, "float8", "nf4", "fp4", "mxfp4", "nvfp4", "gguf"]
 INTEGERS: tuple[str, ...] = get_args(IntegerWeights)
 """Types of weights that are integers times a scale."""
 Strategy = Literal["tensor", "channel", "group", "block"]

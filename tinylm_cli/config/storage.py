@@ -2,7 +2,7 @@
 
 # no deferred annotations, as in config.blocks
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -18,24 +18,36 @@ from tinylm_cli.config.choices import (
     WeightDtype,
 )
 from tinylm_cli.config.field_types import FieldType
+from tinylm_cli.config.ggml_types import GGML_TYPES
 
 HEAD_MODULES = ("lm_head", "score", "head_transform")
 """The modules of the head, which quantization leaves out by default."""
 
-QUANTIZED = Requirement(
-    "storage.quantization", lambda value: value != "none", "storage.quantization is not none", "int4"
+MODULES_QUANTIZED = Requirement(
+    "storage.quantization", lambda value: value not in ("none", "gguf"), "storage.quantization is one type", "int4"
 )
 WITH_STRATEGY = one_of("storage.quantization", *INTEGERS, "float8")
+GGUF = one_of("storage.quantization", "gguf")
 BITSANDBYTES_4BIT = one_of("storage.quantization", "nf4", "fp4")
 
 MAX_MODULES = 1_048_576
 """Largest number of names in ``modules_to_not_convert``."""
+
+MAX_TENSOR_TYPES = 100_000
+"""Largest number of entries in ``tensor_types``."""
+
+_TENSOR_TYPE = rf"^[A-Za-z0-9_.*-]+=(?:{'|'.join((*get_args(DType), *GGML_TYPES))})$"
 
 _ModuleName = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[\w.*-]+$")]
 _Modules = Annotated[
     tuple[_ModuleName, ...],
     Field(strict=False, max_length=MAX_MODULES),
     FieldType("names", "a list of names of modules, such as lm_head or blocks.*.attention"),
+]
+_TensorTypes = Annotated[
+    tuple[Annotated[str, Field(max_length=500, pattern=_TENSOR_TYPE)], ...],
+    Field(strict=False, max_length=MAX_TENSOR_TYPES),
+    FieldType("names", "a list of tensors and their types, such as blocks.*.attention.v_proj.weight=q6_k"),
 ]
 _ModuleTensors = Annotated[
     tuple[ModuleTensor, ...],
@@ -53,7 +65,8 @@ class Storage(Block):
     quantization: WeightDtype = Field(
         "none",
         description="Type of the linear weights of the layers: int8, int4, float8 (E4M3), nf4 and fp4 (bitsandbytes, a"
-        " scale per 64 weights), mxfp4 (a scale per 32 weights), nvfp4 (a scale per 16 weights); none: dtype.",
+        " scale per 64 weights), mxfp4 (a scale per 32 weights), nvfp4 (a scale per 16 weights), gguf (tensor_types);"
+        " none: dtype.",
     )
     strategy: Annotated[Strategy, WITH_STRATEGY] = Field(
         "channel",
@@ -73,15 +86,20 @@ class Storage(Block):
     double_quant: Annotated[bool, BITSANDBYTES_4BIT] = Field(
         False, description="Whether the scales are quantized too (double quantization of QLoRA)."
     )
-    module_tensors: Annotated[_ModuleTensors, QUANTIZED] = Field(
+    module_tensors: Annotated[_ModuleTensors, MODULES_QUANTIZED] = Field(
         (),
         description="Further tensors of each quantized module: g_idx (the group of each input, GPTQ), weight_shape"
         " (compressed-tensors), weight_format (bitsandbytes), input_scale (a static scale of the inputs).",
     )
-    modules_to_not_convert: Annotated[_Modules, QUANTIZED] = Field(
+    modules_to_not_convert: Annotated[_Modules, MODULES_QUANTIZED] = Field(
         HEAD_MODULES,
         description="Modules whose weights are not quantized, with all modules inside them; * is any layer or name."
         " Routers, convolutions and embeddings never are.",
+    )
+    tensor_types: Annotated[_TensorTypes, GGUF] = Field(
+        (),
+        description="Types of tensors in a GGUF file, each as tensor=type, with * for the layers that no other entry"
+        " names; all others have dtype. A type is one of ggml, such as q4_k, or of dtype.",
     )
     kv_cache_dtype: KvCacheDtype | None = optional("float8", "Type of the KV cache; default: dtype.")
 

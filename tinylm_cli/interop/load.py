@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 READ_ALL = KeyPolicy()
 """The policy by which every key that is not understood is an error."""
 
+GGUF_SUFFIX = ".gguf"
+"""End of the names of GGUF files, whose header is read as a Hugging Face config."""
+
 SAVED_CONFIG = "config.yaml"
 """Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
 SAVED_WEIGHTS = "model.safetensors"
@@ -90,6 +93,13 @@ def read_config_text(reference: str) -> ConfigText:
     """
     if reference in shipped() or reference == "-" or "\0" in reference:
         return ConfigText(read_reference(reference), as_json=False)
+    if is_gguf(reference):
+        from tinylm_cli.interop.gguf.package import require_gguf
+
+        require_gguf("GGUF files")
+        from tinylm_cli.interop.gguf.config_keys import read_gguf_source
+
+        return ConfigText(read_gguf_source(reference), as_json=True)
     if is_model_folder(Path(reference)):
         return ConfigText(read_source(str(Path(reference) / CONFIG_FILE)), as_json=True)
     if _is_saved_folder(Path(reference)):
@@ -154,6 +164,11 @@ def names_config(word: str) -> bool:
     """Return whether ``word`` names a built-in config, a file, a model folder, or standard input."""
     path = Path(word)
     return word in shipped() or word == "-" or _is_file(path) or is_model_folder(path) or _is_saved_folder(path)
+
+
+def is_gguf(reference: str) -> bool:
+    """Return whether a reference names a GGUF file that is there, of any type."""
+    return reference.casefold().endswith(GGUF_SUFFIX) and _exists(reference)
 
 
 def is_model_folder(path: Path) -> bool:
@@ -227,7 +242,7 @@ def import_text(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> 
 def _with_unconverted(loaded: LoadedConfig, mapped: Mapped) -> LoadedConfig:
     """Return a config with the modules that its checkpoint does not convert, by the names of tinylm."""
     config, skipped, unread = loaded.config, mapped.storage.skipped, mapped.storage.unread
-    if skipped is None or config.storage.quantization == "none" or loaded.origins[NOT_CONVERTED] is not None:
+    if skipped is None or config.storage.quantization in ("none", "gguf") or loaded.origins[NOT_CONVERTED] is not None:
         return loaded._replace(unread_storage=unread)
     from tinylm_cli.interop.heads import tensor_names_of
     from tinylm_cli.interop.unconverted_modules import unconverted_modules

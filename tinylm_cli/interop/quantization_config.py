@@ -335,12 +335,19 @@ def _kv_cache(config: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     return {"kv_cache_dtype": ("float8", "kv_cache_quant_algo")} if algorithm == "FP8" else {}
 
 
+def _gguf(config: Mapping[str, Any], _: str) -> Scheme:
+    """Read the types that the header of a GGUF file states, which ``interop/gguf/stored_types.py`` writes."""
+    types = list(_names(config, "tensor_types"))
+    return Scheme({"quantization": ("gguf", "quant_method"), "tensor_types": (types, "tensor_types")})
+
+
 _READERS: dict[str, Callable[[Mapping[str, Any], str], Scheme]] = {
     "gptq": _gptq,
     "awq": _awq,
     "bitsandbytes": _bitsandbytes,
     "fp8": _fp8,
     "fbgemm-fp8": _fbgemm_fp8,
+    "gguf": _gguf,
     "mxfp4": _mxfp4,
     "compressed-tensors": _compressed_tensors,
     "modelopt": _modelopt,

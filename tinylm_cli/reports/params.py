@@ -121,14 +121,23 @@ class OtherPart(Record):
     params: int  # Its parameters.
 
 
+class StoredType(Record):
+    """The parameters that a checkpoint stores in one type."""
+
+    dtype: str  # The type, such as ``bfloat16``, ``int4`` or ``q4_k``.
+    params: int  # Number of parameters.
+    stored_bytes: int  # Their bytes, with scales and zero points.
+
+
 class StoredWeights(Record):
     """How the checkpoint stores the weights, as the block ``storage`` of the config describes it."""
 
     dtype: str  # Data type of the weights that are not quantized.
-    quantization: str  # Data type of quantized weights, or ``none``.
+    quantization: str  # Data type of quantized weights, ``gguf`` for several types of a GGUF file, or ``none``.
     quantized_params: int  # Number of quantized parameters.
     stored_bytes: int  # All parameters, with scales and zero points; without buffers.
     is_stated: bool  # Whether these are other types than the default, bfloat16.
+    types: tuple[StoredType, ...]  # The parameters by type, most bytes first.
     # Parts of the ``quantization_config`` of a config.json that are not understood; their weights count in ``dtype``.
     unread: tuple[str, ...] = ()
 

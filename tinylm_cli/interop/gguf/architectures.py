@@ -7,7 +7,7 @@ are the constants of the package ``gguf``. What converters write is in ``convers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, MODEL_TENSOR, TENSOR_NAMES, Keys
@@ -74,6 +74,21 @@ class Architecture(NamedTuple):
         """The value of ``general.architecture``."""
         return MODEL_ARCH_NAMES[self.arch]
 
+    def tensors_in(self, stored: Iterable[str]) -> TensorNames:
+        """Return the stored tensors as a file spells them: it may have q, k and v apart or as one.
+
+        Args:
+            stored: The names of the tensors in the file.
+        """
+        roles = {name.split(".", 2)[-1] for name in stored}
+        names = self.tensors
+        is_fused = f"{QKV_AS_ONE.stored}.weight" in roles
+        if is_fused or f"{tensor_name(MODEL_TENSOR.ATTN_Q)}.weight" in roles:
+            others = tuple(each for each in names.fused if each != QKV_AS_ONE)
+            names = names.override(fused=(*others, QKV_AS_ONE) if is_fused else others)
+        has_two_norms = self.model_type == "falcon" and f"{tensor_name(MODEL_TENSOR.ATTN_NORM_2)}.weight" in roles
+        return names.override(layer=_TWO_NORMS) if has_two_norms else names
+
     def tensors_of(self, config: ModelConfig) -> TensorNames:
         """Return the stored tensors of a model."""
         has_two_norms = config.block.parallel and not config.block.shared_norm
@@ -105,6 +120,14 @@ def _mamba(mixer: str) -> tuple[Fused, ...]:
     """Return the tensors of a Mamba mixer that have no suffix."""
     stored = {"A_log": MODEL_TENSOR.SSM_A, "D": MODEL_TENSOR.SSM_D}
     return tuple(Fused((f"{mixer}.{part}",), tensor_name(tensor)) for part, tensor in stored.items())
+
+
+def _without(names: TensorNames, mixer: str) -> TensorNames:
+    """Return names without the modules and tensors of a mixer."""
+    layer = {module: stored for module, stored in names.layer.items() if not module.startswith(mixer)}
+    return names._replace(
+        layer=layer, tensors=tuple(each for each in names.tensors if not each.names[0].startswith(mixer))
+    )
 
 
 TENSORS = TensorNames(
@@ -163,8 +186,14 @@ TENSORS = TensorNames(
 )
 """The tensors of most architectures; a model has those of its own modules. Experts are stacked."""
 
-FUSED_QKV = TENSORS.override(fused=(Fused(QKV, tensor_name(MODEL_TENSOR.ATTN_QKV)),))
-"""Queries, keys and values are one tensor, in this order, whatever the order in the family's own checkpoints."""
+MAMBA, MAMBA2 = _without(TENSORS, "mamba2."), _without(TENSORS, "mamba.")
+"""The tensors of models with Mamba and with Mamba-2 layers, which have the same names."""
+
+QKV_AS_ONE = Fused(QKV, tensor_name(MODEL_TENSOR.ATTN_QKV))
+"""Queries, keys and values as one tensor, in this order, whatever the order in the family's own checkpoints."""
+
+FUSED_QKV = TENSORS.override(fused=(QKV_AS_ONE,))
+"""The tensors of architectures with fused projections."""
 
 GATE_UP = Fused(("feed_forward.gate_proj", "feed_forward.up_proj"), tensor_name(MODEL_TENSOR.FFN_UP))
 """The gate and up projections as one tensor, in this order."""
@@ -225,7 +254,13 @@ _ALL = (
     Architecture(MODEL_ARCH.STARCODER2, "starcoder2", TENSORS),
     Architecture(MODEL_ARCH.STABLELM, "stablelm", TENSORS),
     Architecture(MODEL_ARCH.OLMO, "olmo", TENSORS, pairs_adjacent=True),
-    Architecture(MODEL_ARCH.OLMO2, "olmo3", TENSORS, _WINDOW, requires=(Keys.Attention.SLIDING_WINDOW,)),
+    Architecture(
+        MODEL_ARCH.OLMO2,
+        "olmo3",
+        TENSORS,
+        _WINDOW | {Keys.Rope.FREQ_BASE_SWA: "rope_parameters.sliding_attention.rope_theta"},
+        requires=(Keys.Attention.SLIDING_WINDOW,),
+    ),
     Architecture(MODEL_ARCH.OLMO2, "olmo2", TENSORS),
     Architecture(MODEL_ARCH.OLMOE, "olmoe", TENSORS, _COUNT, {"norm_topk_prob": False}),
     Architecture(MODEL_ARCH.GRANITE, "granite", TENSORS, _MULTIPLIERS, pairs_adjacent=True),
@@ -250,12 +285,12 @@ _ALL = (
         _LOCAL_COUNT | _WINDOW | {Keys.LLM.EXPERT_FEED_FORWARD_LENGTH: "intermediate_size"},
     ),
     Architecture(MODEL_ARCH.GLM4, "glm4", TENSORS.override(fused=(GATE_UP,))),
-    Architecture(MODEL_ARCH.MAMBA, "falcon_mamba", TENSORS, requires=(Keys.SSM.DT_B_C_RMS,)),
-    Architecture(MODEL_ARCH.MAMBA, "mamba", TENSORS),
+    Architecture(MODEL_ARCH.MAMBA, "falcon_mamba", MAMBA, requires=(Keys.SSM.DT_B_C_RMS,)),
+    Architecture(MODEL_ARCH.MAMBA, "mamba", MAMBA),
     Architecture(
         MODEL_ARCH.MAMBA2,
         "mamba2",
-        TENSORS,
+        MAMBA2,
         {
             Keys.SSM.CONV_KERNEL: "conv_kernel",
             Keys.SSM.STATE_SIZE: "state_size",

@@ -11,42 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tinylm_cli.config.ggml_types import GGML_TYPES, Block
 from tinylm_cli.reports.choices import GgufType
-
-
-class Block(NamedTuple):
-    """The unit in which a tensor type stores the values of a row."""
-
-    n_values: int  # Values of a block; the columns of a tensor are a multiple of it.
-    n_bytes: int  # Bytes of a block, with its scales.
-
 
 BLOCKS: Mapping[str, Block] = {
     "F32": Block(1, 4),
     "F16": Block(1, 2),
     "BF16": Block(1, 2),
-    "Q4_0": Block(32, 18),
-    "Q4_1": Block(32, 20),
-    "Q5_0": Block(32, 22),
-    "Q5_1": Block(32, 24),
-    "Q8_0": Block(32, 34),
-    "Q2_K": Block(256, 84),
-    "Q3_K": Block(256, 110),
-    "Q4_K": Block(256, 144),
-    "Q5_K": Block(256, 176),
-    "Q6_K": Block(256, 210),
-    "IQ1_S": Block(256, 50),
-    "IQ1_M": Block(256, 56),
-    "IQ2_XXS": Block(256, 66),
-    "IQ2_XS": Block(256, 74),
-    "IQ2_S": Block(256, 82),
-    "IQ3_XXS": Block(256, 98),
-    "IQ3_S": Block(256, 110),
-    "IQ4_NL": Block(32, 18),
-    "IQ4_XS": Block(256, 136),
-    "TQ1_0": Block(256, 54),
-    "TQ2_0": Block(256, 66),
-    "MXFP4": Block(32, 17),
+    **{name.upper(): block for name, block in GGML_TYPES.items()},
 }
 """The block of each tensor type."""
 

@@ -121,7 +121,8 @@ def inference_memory_blocks(
         notes = [Note("Nothing is decoded: one pass reads all sequences and keeps no KV cache.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.strategy == "group" else ""
-        rounded = f"{integer(report.quantized_params)} weights are quantized to {report.quantization}{groups}"
+        types = "the types of the GGUF file" if report.quantization == "gguf" else report.quantization
+        rounded = f"{integer(report.quantized_params)} weights are quantized to {types}{groups}"
         rounded += f"; matmuls are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
     stack = memory_stack("part", report.parts, report.total_bytes, capacity_bytes, accelerator)

@@ -170,7 +170,9 @@ def storage_notes(storage: StoredWeights, total_params: int) -> Iterator[Note]:
     """Yield a sentence about the weights in the checkpoint, unless the config states nothing of them."""
     if storage.is_stated:
         size, types = binary_bytes(storage.stored_bytes), f"in {storage.dtype}"
-        if storage.quantized_params:
+        if storage.quantization == "gguf":
+            types = ", ".join(f"{compact(each.params)} parameters in {each.dtype}" for each in storage.types)
+        elif storage.quantized_params:
             share = (
                 f"{compact(storage.quantized_params)} of {compact(total_params)} parameters in {storage.quantization}"
             )

@@ -1,0 +1,99 @@
+"""The types of tensors in GGUF files, and the bytes of files with several quantized types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf import GGUFReader
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from tests.interop.gguf.written_files import F16, F32, write_model
+from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.interop.gguf.stored_types import type_name
+from tinylm_cli.interop.load import load_config
+
+Q4, Q6, Q8 = GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q6_K, GGMLQuantizationType.Q8_0
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 96,
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 512,
+}
+MIXTRAL = {**LLAMA, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+PHI3 = {**LLAMA, "model_type": "phi3", "pad_token_id": None}
+
+
+def q4_k_m(name: str, shape: tuple[int, ...]) -> GGMLQuantizationType:
+    """Mix types as llama-quantize does for Q4_K_M: some layers, the embedding and the head have more bits."""
+    if len(shape) == 1 or "ffn_gate_inp" in name:
+        return F32
+    if name in ("token_embd.weight", "output.weight"):
+        return Q6
+    layer = int(name.split(".")[1])
+    return Q6 if ("attn_v" in name or "ffn_down" in name or "attn_qkv" in name) and layer in (0, 3) else Q4
+
+
+@pytest.mark.parametrize("keys", [LLAMA, MIXTRAL, PHI3, {**LLAMA, "tie_word_embeddings": True}])
+@pytest.mark.filterwarnings("ignore")
+def test_mixed_types(tmp_path: Path, keys: dict[str, Any]) -> None:
+    """Parameters and bytes by type are those of the tensors in the file."""
+    written = write_model(tmp_path / "model.gguf", keys, q4_k_m)
+    loaded = load_config(str(written.path))
+    storage = analyze_params(loaded).storage
+    assert (storage.stored_bytes, loaded.config.storage.quantization) == (written.tensor_bytes, "gguf")
+    expected: dict[str, list[int]] = {}
+    for tensor in GGUFReader(written.path).tensors:
+        kind = {"F32": "float32"}.get(tensor.tensor_type.name, tensor.tensor_type.name.lower())
+        entry = expected.setdefault(kind, [0, 0])
+        entry[0] += tensor.n_elements
+        entry[1] += tensor.n_bytes
+    assert {each.dtype: [each.params, each.stored_bytes] for each in storage.types} == expected
+    sizes = [each.stored_bytes for each in storage.types]
+    assert sizes == sorted(sizes, reverse=True)
+    assert storage.quantized_params == sum(each.params for each in storage.types if each.dtype != "float32")
+
+
+def test_types_of_config(tmp_path: Path) -> None:
+    written = write_model(tmp_path / "model.gguf", LLAMA, q4_k_m)
+    storage = load_config(str(written.path)).config.storage
+    assert storage.dtype == "float16"
+    assert storage.tensor_types == (
+        "embedding.token_embedding.embedding.weight=q6_k",
+        "blocks.*.attention.q_proj.weight=q4_k",
+        "blocks.*.attention.k_proj.weight=q4_k",
+        "blocks.*.attention.v_proj.weight=q6_k",
+        "blocks.1.attention.v_proj.weight=q4_k",
+        "blocks.2.attention.v_proj.weight=q4_k",
+        "blocks.*.attention.o_proj.weight=q4_k",
+        "blocks.*.feed_forward.gate_proj.weight=q4_k",
+        "blocks.*.feed_forward.up_proj.weight=q4_k",
+        "blocks.*.feed_forward.down_proj.weight=q6_k",
+        "blocks.1.feed_forward.down_proj.weight=q4_k",
+        "blocks.2.feed_forward.down_proj.weight=q4_k",
+        "blocks.*.ln_1.weight=float32",
+        "blocks.*.ln_2.weight=float32",
+        "ln_f.weight=float32",
+        "lm_head.weight=q6_k",
+    )
+
+
+@pytest.mark.parametrize("kind", [F32, F16, Q8])
+def test_one_type(tmp_path: Path, kind: GGMLQuantizationType) -> None:
+    written = write_model(tmp_path / "model.gguf", LLAMA, lambda _, shape: kind if len(shape) > 1 else F32)
+    storage = load_config(str(written.path)).config.storage
+    assert storage.dtype == ("float32" if kind == F32 else "float16")
+    assert storage.quantization == ("none" if kind == F32 else "gguf")
+    assert all("norm" in each or "ln_" in each for each in storage.tensor_types) == (kind != Q8)
+
+
+def test_names_of_types() -> None:
+    known = {kind: type_name(kind) for kind in GGML_QUANT_SIZES}
+    assert {kind.name for kind, name in known.items() if name is None} == {"I8", "I16", "I32", "I64"}
+    assert (known[F32], known[F16], known[Q4]) == ("float32", "float16", "q4_k")
+    assert type_name(2**32 - 1) is None

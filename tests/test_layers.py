@@ -212,6 +212,7 @@ COMMANDS = {
     "schema": (["--format", "markdown"], 0),
     "show": (["--config", "toy.yaml", "--origin"], 0),
     "new": (["mine"], 0),
+    "export": (["toy.yaml", "--config-only", "-o", "exported"], 0),
     "build": (["--help"], 0),
     "generate": (["--tokens", "256"], 2),
     "forward": (["--random", "99999999x1024"], 2),

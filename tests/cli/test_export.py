@@ -206,3 +206,55 @@ def test_folder_as_config(here: Here, toy: Path) -> None:
     assert "tinylm export tm --output tm-hf\n" in here("export", "tm").err
     (toy / "tm" / "model.safetensors").unlink()
     assert here("params", "tm").code == 2, "a folder with some config.yaml is not one that tinylm wrote"
+
+
+def test_config_alone(here: Here, toy: Path) -> None:
+    """The config is that of the whole export, apart from the type of weights."""
+    assert here("export", "toy.yaml", "-o", "whole").code == 0
+    done = here("export", "toy.yaml", "--config-only", "-o", "alone")
+    assert done.code == 0
+    assert [path.name for path in (toy / "alone").iterdir()] == ["config.json"]
+    alone, whole = (json.loads((toy / name / "config.json").read_text()) for name in ("alone", "whole"))
+    assert {**alone, "torch_dtype": "float32"} == whole
+    # V × D tied, 12 × D positions, 2 layers of 4 (D² + D), 2 D F + F + D and 4 D, and 2 D, with D 16, F 24, V 29
+    tied = 29 * 16 + 12 * 16 + 2 * (4 * (256 + 16) + 2 * 16 * 24 + 24 + 16 + 64) + 32
+    assert f"Wrote the config of a model with {tied + 29 * 16:,} parameters to alone." in " ".join(done.out.split())
+    assert here("params", "alone", "--get", "models.0.total_params").out == f"{tied + 29 * 16}\n"
+
+
+def test_litgpt(here: Here, toy: Path) -> None:
+    done = here("export", "llama-3-8b", "--to", "litgpt", "-o", "model_config.yaml", "--format", "json")
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert (report["expressed_as"], report["total_params"]) == ("litgpt 0.5.13", 8_030_261_248)
+    text = (toy / "model_config.yaml").read_text(encoding="utf-8")
+    assert "n_embd: 4096\n" in text
+    assert here("export", "llama-3-8b", "--to", "litgpt", "-o", "model_config.yaml").code == 2
+    assert here("export", "tiny", "--to", "litgpt", "-o", "model_config.yaml", "--force").code == 2
+    assert (toy / "model_config.yaml").read_text(encoding="utf-8") == text
+    forced = here("export", "mixtral-8x7b", "--to", "litgpt", "-o", "model_config.yaml", "--force")
+    assert (forced.code, forced.err) == (0, "")
+    assert "mlp_class_name: LLaMAMoE" in (toy / "model_config.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config-only", "--seed", "1"], "--config-only writes no weights, so --seed has no effect"),
+        (["--config-only", "--dtype", "float32"], "so --dtype has no effect"),
+        (["--to", "litgpt", "--config-only"], "--to litgpt writes only a config, so --config-only has no effect"),
+        (["--to", "litgpt", "--seed", "1"], "--to litgpt writes no weights, so --seed has no effect"),
+    ],
+)
+def test_options_of_weights(words: list[str], message: str, here: Here, toy: Path) -> None:
+    done = here("export", "toy.yaml", "-o", "out", *words)
+    assert done.code == 2
+    assert message in " ".join(done.err.split())
+    assert not (toy / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["--config-only"], ["--to", "litgpt", "--config", "llama-3-8b"]])
+def test_get_before_writing_a_config(words: list[str], here: Here, toy: Path) -> None:
+    config = [] if "--config" in words else ["toy.yaml"]
+    assert here("export", *config, *words, "-o", "new", "--get", "nope").code == 2
+    assert not (toy / "new").exists()

@@ -17,7 +17,7 @@ from tinylm_cli.reports.check import CheckReport
 from tinylm_cli.reports.compare import ChangedReport, CompareReport
 from tinylm_cli.reports.design import DesignReport
 from tinylm_cli.reports.estimate import EstimateReport
-from tinylm_cli.reports.export import ExportReport
+from tinylm_cli.reports.export import ConfigExportReport, ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.families import FamiliesReport
 from tinylm_cli.reports.forward import ForwardReport
@@ -55,6 +55,7 @@ REPORTS: dict[str, type] = {
     "show": ShowReport,
     "import": ImportReport,
     "export": ExportReport,
+    "export --config-only": ConfigExportReport,
     "any command that fails": FailureReport,
 }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tinylm_cli.atomic_write import require_free_folder
+from tinylm_cli.atomic_write import require_free_file, require_free_folder, write_file, write_folder
 from tinylm_cli.cli.model_options import ModelOptions, ModelRequest
 from tinylm_cli.cli.next_steps import TRAINING, export_arguments, model_arguments, next_step
 from tinylm_cli.cli.options import PageFormat, PageOutput, option, parse_path
@@ -18,16 +18,20 @@ from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_quote
 
-Target = Literal["hf"]
+if TYPE_CHECKING:
+    from tinylm_cli.config.schema import ModelConfig
+
+Target = Literal["hf", "litgpt"]
 """The formats that a model is exported to."""
 
 
 class ExportOutput(PageOutput):
-    """The options of the report, and the folder to write; the report itself goes to standard output."""
+    """The options of the report, and the folder or file to write; the report itself goes to standard output."""
 
     format_: Annotated[PageFormat, option("Report format.", "--format", "-f")] = "text"
     output: Annotated[
-        Path | None, option("The Hugging Face folder to write.", "--output", "-o", metavar="DIR", parser=parse_path)
+        Path | None,
+        option("The Hugging Face folder or the file to write.", "--output", "-o", metavar="PATH", parser=parse_path),
     ] = None
 
 
@@ -36,6 +40,7 @@ class ExportRequest(Record):
 
     model: ModelRequest  # The model.
     target: Target  # The format.
+    config_only: bool  # Whether to write a Hugging Face config without weights.
     path: Path  # The file or folder to write.
     to: ExportOutput  # The options of the report.
 
@@ -43,32 +48,62 @@ class ExportRequest(Record):
 def export(
     model: ModelOptions,
     *,
-    target: Annotated[Target, option("Target format: hf, Hugging Face transformers.", "--to")] = "hf",
+    target: Annotated[
+        Target, option("Target format: hf, Hugging Face transformers; litgpt, a config of LitGPT.", "--to")
+    ] = "hf",
+    config_only: Annotated[bool, option("hf: write only config.json, without weights.", "--config-only")] = False,
     to: ExportOutput,
 ) -> CommandOutput:
-    """Convert a model to a Hugging Face folder.
+    """Convert a model to a Hugging Face folder, or its config to another framework's.
 
     The model is exported as the first model family that can express it. If none can, an equivalent model with the same
     logits is exported: sinusoidal positions become learned positions, and an embedding multiplier is folded into the
     embedding. If no equivalent exists, the export fails.
 
+    --to litgpt writes only a config, such as model_config.yaml, and fails if the framework has no such model. Neither
+    it nor --config-only imports torch.
+
     \b
     Examples:
       tinylm export llama.yaml -o llama-hf
       tinylm export --weights tiny-model -o tiny-hf
+      tinylm export llama-3-8b --config-only -o llama-config
+      tinylm export llama-3-8b --to litgpt -o model_config.yaml
     """
     request = ModelRequest.of(model)
+    if config_only and target != "hf":
+        raise UsageError(f"--to {target} writes only a config, so --config-only has no effect", help="remove it")
+    if config_only or target != "hf":
+        _require_no_weights(model, "--config-only" if config_only else f"--to {target}")
     if to.file is None:
         named = export_arguments(
             model_arguments(model.config, model.set_, model.weights, model.ignore), request.loaded.name
         )
-        example = f"for example tinylm export {named}" if named else "add --output DIR"
-        raise UsageError("export needs a folder to write", help=example)
-    return _EXPORTS[target](ExportRequest(request, target, to.file, to))
+        example = f"for example tinylm export {named}" if named and target == "hf" else "add --output PATH"
+        raise UsageError(f"export needs a {'folder' if target == 'hf' else 'file'} to write", help=example)
+    return _EXPORTS[target](ExportRequest(request, target, config_only, to.file, to))
+
+
+def _require_no_weights(model: ModelOptions, option: str) -> None:
+    """Reject the options of weights, which a config does not have.
+
+    Raises:
+        UsageError: If one is given.
+    """
+    given = (
+        ("--weights", model.weights is not None),
+        ("--dtype", model.dtype is not None),
+        ("--seed", model.seed != 0),
+    )
+    for name, is_given in given:
+        if is_given:
+            raise UsageError(f"{option} writes no weights, so {name} has no effect", help="remove one of them")
 
 
 def _export_hugging_face(request: ExportRequest) -> CommandOutput:
     """Write a Hugging Face folder: config.json and model.safetensors."""
+    if request.config_only:
+        return _export_hugging_face_config(request)
     from tinylm_cli.interop.export_config import FILES, export_config, require_exported
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
@@ -101,5 +136,82 @@ def _export_hugging_face(request: ExportRequest) -> CommandOutput:
     return CommandOutput(report, lambda: export_view(report), replace(request.to, output=None), next_step=following)
 
 
-_EXPORTS: dict[Target, Callable[[ExportRequest], CommandOutput]] = {"hf": _export_hugging_face}
+def _export_hugging_face_config(request: ExportRequest) -> CommandOutput:
+    """Write a Hugging Face folder with a config.json alone."""
+    import json
+
+    from tinylm_cli.interop import CONFIG_FILE
+    from tinylm_cli.interop.export_config import EXPORT_MARKER, export_config, require_exported
+
+    directory, overwrite = request.path, request.to.force
+    require_exported(directory)
+    require_free_folder(directory, (CONFIG_FILE,), overwrite=overwrite)
+    exported = export_config(request.model.loaded.config)
+    text = json.dumps(EXPORT_MARKER | exported.document, indent=2) + "\n"
+
+    def write(folder: Path) -> None:
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8", newline="\n")
+
+    def write_all() -> None:
+        write_folder(directory, (CONFIG_FILE,), write, overwrite=overwrite, needed_bytes=len(text.encode()))
+
+    return _config_output(request, exported.family, exported.changes, exported.config, write_all)
+
+
+def _export_framework(request: ExportRequest) -> CommandOutput:
+    """Write the config of a training framework."""
+    from tinylm_cli.interop.frameworks import FRAMEWORKS
+    from tinylm_cli.interop.frameworks.framework import to_framework
+
+    assert request.target != "hf"
+    framework, path, overwrite = FRAMEWORKS[request.target], request.path, request.to.force
+    if not overwrite:
+        require_free_file(path)
+    loaded = request.model.loaded
+    exported = to_framework(loaded.config, loaded.name, framework)
+    text = framework.to_text(exported.document)
+    return _config_output(
+        request,
+        framework.title,
+        exported.changes,
+        exported.config,
+        lambda: write_file(path, text, overwrite=overwrite),
+    )
+
+
+def _config_output(
+    request: ExportRequest, expressed_as: str, changes: tuple[str, ...], config: ModelConfig, write: Callable[[], None]
+) -> CommandOutput:
+    """Write a config, and return its report.
+
+    Args:
+        request: The request.
+        expressed_as: The family or framework.
+        changes: Fields in which the exported model differs.
+        config: The exported model.
+        write: Writes it.
+    """
+    from tinylm_cli.analysis.params import total_params
+    from tinylm_cli.analysis.tensor_table import tensor_table
+    from tinylm_cli.render.views.export import export_config_view
+    from tinylm_cli.reports.export import ConfigExportReport
+
+    report = ConfigExportReport(
+        name=request.model.loaded.name,
+        format=request.target,
+        expressed_as=expressed_as,
+        rewritten=changes,
+        path=str(request.path),
+        total_params=total_params(tensor_table(config)),
+        ignored_keys=request.model.loaded.ignored_keys,
+    )
+    require_value(report, request.to.get)
+    write()
+    return CommandOutput(report, lambda: export_config_view(report), replace(request.to, output=None))
+
+
+_EXPORTS: dict[Target, Callable[[ExportRequest], CommandOutput]] = {
+    "hf": _export_hugging_face,
+    "litgpt": _export_framework,
+}
 """The function that writes each format, and returns its report."""

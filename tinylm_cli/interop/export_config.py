@@ -122,7 +122,7 @@ def all_exact(config: ModelConfig) -> Iterator[ExportedConfig]:
         if mapped is None or mapped.errors or _switches_differ(wanted, mapped.root):
             continue
         fields_read_back = _validated_fields(mapped)
-        if fields_read_back is not None and not _differences(wanted, fields_read_back):
+        if fields_read_back is not None and not differing_fields(wanted, fields_read_back):
             yield ExportedConfig(config, family.model_type, document)
 
 
@@ -159,7 +159,7 @@ def _nearest(config: ModelConfig) -> Nearest:
         fields_read_back = None if mapped is None else _validated_fields(mapped)
         if mapped is None or fields_read_back is None:
             continue
-        differences = sorted(_differences(wanted, fields_read_back), key=_by_importance)
+        differences = sorted(differing_fields(wanted, fields_read_back), key=_by_importance)
         candidate = Nearest(config, family.model_type, differences, [error.message for error in mapped.errors])
         if nearest is None or candidate.distance < nearest.distance:
             nearest = candidate
@@ -340,6 +340,7 @@ def _validated_fields(mapped: Mapped) -> dict[str, Any] | None:
         return None
 
 
-def _differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+def differing_fields(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    """Return the canonical fields of a model whose values another model does not have."""
     # a field without effect in the other model has its default there
     return [field for field in wanted if not _equal(wanted[field], actual.get(field, defaults().get(field)))]

@@ -24,3 +24,18 @@ class ExportReport(Record):
     # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
     # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
     ignored_keys: Mapping[str, str] = field(default_factory=dict)
+
+
+class ConfigExportReport(Record):
+    """A config in another library's format, without weights."""
+
+    name: str  # The model's name.
+    format: str  # Target format: ``hf`` or ``litgpt``.
+    expressed_as: str  # The ``model_type`` of the config.json, or the framework with its version.
+    # Fields in which the exported config differs from the model, with the same logits; empty if there are none.
+    rewritten: tuple[str, ...]
+    path: str  # The folder or file that was written.
+    total_params: int  # Parameters of the exported model.
+    # Keys of a Hugging Face config.json that were left out, each with the reason: ``requested``, or
+    # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
+    ignored_keys: Mapping[str, str] = field(default_factory=dict)

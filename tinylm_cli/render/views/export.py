@@ -6,7 +6,7 @@ import json
 
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Heading, Listing, Note, View
-from tinylm_cli.reports.export import ExportReport
+from tinylm_cli.reports.export import ConfigExportReport, ExportReport
 
 
 def export_view(report: ExportReport) -> View:
@@ -20,6 +20,16 @@ def export_view(report: ExportReport) -> View:
         *((Note(f"The weights are not quantized to {report.unquantized}."),) if report.unquantized else ()),
         Note(f"{written} Load it in Python:", "good"),
         Listing(loading_code(report.folder), "python"),
+    )
+
+
+def export_config_view(report: ConfigExportReport) -> View:
+    """Show the family or framework, what changed to fit it, and the file."""
+    title = f"as {report.expressed_as}" + (", rewritten with the same logits" if report.rewritten else "")
+    return (
+        Heading(report.name, title),
+        *(Note(change) for change in report.rewritten),
+        Note(f"Wrote the config of a model with {counted(report.total_params, 'parameter')} to {report.path}.", "good"),
     )
 
 

@@ -88,6 +88,32 @@ def test_api(folder: Path) -> None:
     assert model.params().total_params == tinylm.load(folder / "model.gguf").params().total_params
 
 
+EQUAL = """\
+model  llama checkpoint, equal to its config
+
+tensors  39 as the config implies
+files    1 file, 1.39 MiB of Q4_K, 6 in Q6_K, 9 in F32
+"""
+
+
+def test_verify(here: Run, written: Written) -> None:
+    done = here("verify", "model.gguf")
+    assert (done.code, done.out) == (0, EQUAL)
+    assert done.err == "next: tinylm estimate model.gguf\n"
+    assert tinylm.verify("model.gguf").stored_bytes == written.tensor_bytes
+    assert tinylm.load("model.gguf").verify().status == "equal"
+
+
+def test_verify_incomplete(here: Run, written: Written) -> None:
+    os.truncate(written.path, 1_000_000)
+    done = here("verify", "model.gguf")
+    assert done.code == 1
+    assert "error[truncated-file]: the file has 1,000,000 bytes of " in done.out
+    written.path.write_bytes(b"GGUF")
+    assert here("verify", "model.gguf").code == 2
+    assert here("verify", "model.gguf", "--partial").code == 2
+
+
 def test_unreadable_files(here: Run, folder: Path) -> None:
     os.mkfifo(folder / "pipe.gguf")
     (folder / "damaged.gguf").write_bytes(b"GGUF" + bytes(9))
@@ -96,6 +122,7 @@ def test_unreadable_files(here: Run, folder: Path) -> None:
         result = here("params", name)
         assert (result.code, result.out) == (2, "")
         assert name in result.err
+        assert here("verify", name).code == 2
 
 
 def test_without_the_package(here: Run, written: Written, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001

@@ -22,11 +22,11 @@ def verify(
 ) -> Report[VerifyReport]:
     """Verify that a checkpoint contains the tensors that its config implies; see ``tinylm verify``.
 
-    Only the headers of the safetensors files are read; torch is not imported. Of keys of a config.json that are not
+    Only the headers of the files are read; torch is not imported. Of keys of a config.json that are not
     understood, only those that may change tensors are errors.
 
     Args:
-        folder: A folder with a config and safetensors files, of Hugging Face or of tinylm.
+        folder: A folder with a config and safetensors files, of Hugging Face or of tinylm, or a GGUF file.
         set: Fields to change, as ``--set`` does.
         ignore: Keys without which to read a Hugging Face config, as ``--ignore`` does.
         partial: Whether files may be absent, whose tensors are then compared by name.

@@ -320,13 +320,13 @@ class Model(Viewed):
     def verify(self, *, partial: bool = False) -> Report[VerifyReport]:
         """Verify that the checkpoint in the folder of this config contains the tensors that the config implies.
 
-        See ``tinylm verify``. Only the headers of the safetensors files are read; torch is not imported.
+        See ``tinylm verify``. Only the headers of the files are read; torch is not imported.
 
         Args:
             partial: Whether files may be absent, whose tensors are then compared by name.
 
         Raises:
-            InputError: If the model was not loaded from a folder.
+            InputError: If the model was not loaded from a folder or a GGUF file.
             WeightsError: If there are no safetensors files, or their index cannot be read.
         """
         return verified(self.reference, self.changes, self.source_text.policy.ignored, partial=partial)

@@ -21,7 +21,9 @@ EXIT_CODES = {"equal": ExitCode.DONE, "different": ExitCode.FAILED, "unreadable"
 
 
 def verify(
-    folder: Annotated[str, argument("A folder with a config and safetensors files.", "FOLDER", complete_config)],
+    folder: Annotated[
+        str, argument("A folder with a config and safetensors files, or a GGUF file.", "FOLDER", complete_config)
+    ],
     *,
     set_: SetOption = None,
     ignore: IgnoreOption = None,
@@ -38,6 +40,9 @@ def verify(
     With several files, the index must name the file of each tensor. A difference names the config field that would
     explain it, if one does.
 
+    Of a GGUF file, the header implies the tensors: each must be there with its shape and a type of ggml, and
+    begin where the data of the one before ends. The tensors of a split file are read from all its files.
+
     Tensors that contradict nothing are listed as also stored: a head that is tied, buffers that are recomputed,
     multi-token prediction modules, other parts of multimodal models, and scales of quantized weights. Exits with 1 if
     anything differs, and with 2 if a file cannot be read.
@@ -48,6 +53,7 @@ def verify(
       tinylm verify models/llama-3-8b --partial
       tinylm verify models/llama-3-8b --set vocab_size=128512
       tinylm verify models/llama-3-8b --format github
+      tinylm verify llama-3-8b-Q4_K_M.gguf
     """
     from tinylm_cli.analysis.tensor_table import stored_shapes
     from tinylm_cli.interop.verification.verify import config_of, verify_checkpoint
@@ -72,7 +78,10 @@ def _next_step(report: VerifyReport, changes: Sequence[str]) -> str:
     if report.status != "equal":
         return ""
     ignored = [*report.ignored_keys]
+    from tinylm_cli.interop.load import is_gguf
+
     is_quantized = any(each.kind == "quantization" for each in report.apart)
-    if report.name_only_tensors or is_quantized or report.stored_bytes > MAX_BUILT_BYTES:
+    is_runnable = not is_quantized and not is_gguf(report.path)
+    if report.name_only_tensors or not is_runnable or report.stored_bytes > MAX_BUILT_BYTES:
         return next_step("verify", "estimate", config_arguments(None, changes, Path(report.path), ignored))
     return next_step("verify", "forward", model_arguments(None, changes, Path(report.path), ignored))

@@ -12,7 +12,14 @@ from tinylm_cli.reports.validate import FileResult, FileStatus
 
 VerifyStatus = Literal["equal", "different", "unreadable"]
 ApartKind = Literal[
-    "tied_head", "recomputed", "constant", "unused", "multi_token_prediction", "other_part", "quantization"
+    "tied_head",
+    "recomputed",
+    "constant",
+    "unused",
+    "multi_token_prediction",
+    "other_part",
+    "quantization",
+    "rope_factors",
 ]
 """What tensors are that the config does not imply, but that do not contradict it either."""
 StoredStatus = Literal["present", "absent", "unreadable"]
@@ -32,7 +39,7 @@ class StoredFile(Record):
 class DtypeCount(Record):
     """The tensors of one dtype."""
 
-    dtype: str  # The dtype as the file format names it, e.g. ``BF16``.
+    dtype: str  # The dtype as the file format names it, e.g. ``BF16`` or ``Q4_K``.
     tensors: int  # Number of tensors.
     stored_bytes: int  # Bytes of their values.
 
@@ -43,7 +50,8 @@ class ApartTensors(Record):
     # ``tied_head``: an LM head that repeats the embedding; ``recomputed``: buffers, such as causal masks and RoPE
     # frequencies; ``constant``: scalars with the value that the code of the family gives them; ``unused``: required by
     # that code, but not used; ``multi_token_prediction``: modules that transformers does not load; ``other_part``: of a
-    # multimodal model; ``quantization``: scales, zero points and the like.
+    # multimodal model; ``quantization``: scales, zero points and the like; ``rope_factors``: in a GGUF file, those of
+    # RoPE scaling.
     kind: ApartKind
     tensors: int  # Number of tensors.
     names: tuple[str, ...]  # Their names; equal tensors of several layers or experts have one: ``h.{0..11}.attn.bias``.
@@ -68,8 +76,8 @@ class VerifyReport(Record):
     """The comparison of a checkpoint with its config."""
 
     name: str  # The model's name.
-    path: str  # The folder, as given.
-    config: str  # Path of its config.
+    path: str  # The folder or the GGUF file, as given.
+    config: str  # Path of its config; the GGUF file, whose header is its config.
     family: str | None  # ``model_type`` of a Hugging Face folder; None for a folder that tinylm wrote.
     status: VerifyStatus  # ``equal``, ``different``, or ``unreadable`` if the header of a file could not be read.
     expected_tensors: int  # Tensors that the config implies.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from tests.interop.gguf.written_files import F16, F32, write_model
 from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.analysis.tensor_table import stored_shapes
 from tinylm_cli.interop.gguf.stored_types import type_name
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.verification.verify import config_of, verify_checkpoint
 
 Q4, Q6, Q8 = GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q6_K, GGMLQuantizationType.Q8_0
 
@@ -90,6 +95,73 @@ def test_one_type(tmp_path: Path, kind: GGMLQuantizationType) -> None:
     assert storage.dtype == ("float32" if kind == F32 else "float16")
     assert storage.quantization == ("none" if kind == F32 else "gguf")
     assert all("norm" in each or "ln_" in each for each in storage.tensor_types) == (kind != Q8)
+
+
+def write_header(path: Path, keys: dict[str, Any], tensors: dict[str, tuple[tuple[int, ...], Any]]) -> None:
+    """Write a header, and the data as a hole in the file."""
+    writer = GGUFWriter(path, "llama")
+    for key, value in keys.items():
+        add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+        add(f"llama.{key}", value)
+    end = 0
+    for name, (shape, kind) in tensors.items():
+        block_len, block_bytes = GGML_QUANT_SIZES[kind]
+        size = math.prod(shape) // block_len * block_bytes
+        stored_shape = (*shape[:-1], shape[-1] // block_len * block_bytes)
+        writer.add_tensor_info(name, stored_shape, np.dtype(np.uint8), size, raw_dtype=kind)
+        end += -(-size // 32) * 32
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    header = path.stat().st_size
+    os.truncate(path, -(-header // 32) * 32 + end)
+
+
+def test_published_file(tmp_path: Path) -> None:
+    """TinyLlama-1.1B-Chat-v1.0 in Q4_K_M, as llama.cpp prints its metadata, its types and its size.
+
+    ``llama_model_loader: - type f32: 45 tensors, - type q4_K: 135 tensors, - type q6_K: 21 tensors``,
+    ``model size = 636.18 MiB (4.85 BPW)``, of tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf of TheBloke.
+    """
+    keys = {
+        "context_length": 2048,
+        "embedding_length": 2048,
+        "block_count": 22,
+        "feed_forward_length": 5632,
+        "rope.dimension_count": 64,
+        "attention.head_count": 32,
+        "attention.head_count_kv": 4,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "rope.freq_base": 10000.0,
+    }
+    tensors: dict[str, tuple[tuple[int, ...], Any]] = {
+        "output.weight": ((32000, 2048), Q6),
+        "token_embd.weight": ((32000, 2048), Q4),
+        "output_norm.weight": ((2048,), F32),
+    }
+    for layer in range(22):
+        more_bits = Q6 if layer < 2 or layer >= 19 or (layer - 2) % 3 == 2 else Q4
+        tensors |= {
+            f"blk.{layer}.attn_norm.weight": ((2048,), F32),
+            f"blk.{layer}.ffn_down.weight": ((2048, 5632), more_bits),
+            f"blk.{layer}.ffn_gate.weight": ((5632, 2048), Q4),
+            f"blk.{layer}.ffn_up.weight": ((5632, 2048), Q4),
+            f"blk.{layer}.ffn_norm.weight": ((2048,), F32),
+            f"blk.{layer}.attn_k.weight": ((256, 2048), Q4),
+            f"blk.{layer}.attn_output.weight": ((2048, 2048), Q4),
+            f"blk.{layer}.attn_q.weight": ((2048, 2048), Q4),
+            f"blk.{layer}.attn_v.weight": ((256, 2048), more_bits),
+        }
+    path = tmp_path / "tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf"
+    write_header(path, keys, tensors)
+    counted = analyze_params(load_config(str(path)))
+    assert counted.total_params == 1_100_048_384
+    size = counted.storage.stored_bytes
+    assert f"{size / 2**20:.2f} MiB ({8 * size / counted.total_params:.2f} BPW)" == "636.18 MiB (4.85 BPW)"
+    report = verify_checkpoint(str(path), config_of(path), (), stored_shapes, partial=False)
+    assert report.status == "equal", report.diagnostics
+    assert {each.dtype: each.tensors for each in report.dtypes} == {"F32": 45, "Q4_K": 135, "Q6_K": 21}
 
 
 def test_names_of_types() -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.config.loader import LoadedConfig, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.yaml_nodes import Node
-from tinylm_cli.errors import AnalysisError, ConfigError, Fix, InputError, WeightsError
+from tinylm_cli.errors import AnalysisError, ConfigError, Fix, InputError, UsageError, WeightsError
 from tinylm_cli.interop.checkpoint_tensors import Match, match_tensors
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
@@ -21,6 +21,7 @@ from tinylm_cli.interop.load import (
     ConfigText,
     ImportedConfig,
     import_text,
+    is_gguf,
     is_hugging_face_text,
     read_config_text,
     saved_config,
@@ -35,7 +36,10 @@ from tinylm_cli.interop.verification.quantized import Quantization, looks_quanti
 from tinylm_cli.interop.verification.stored_files import Folder, read_folder
 from tinylm_cli.interop.verification.tensors import Comparer, Comparison, Finding, Stored, other_dtypes
 from tinylm_cli.reports.verify import ApartTensors, Difference, DtypeCount, StoredFile, VerifyReport
-from tinylm_cli.wording import SET
+from tinylm_cli.wording import SET, Setting, Text
+
+if TYPE_CHECKING:
+    from tinylm_cli.interop.gguf.model_file import GgufModel
 
 ShapesOf = Callable[[ModelConfig, int], Mapping[str, Shape]]
 """Returns the shape of each tensor that a checkpoint stores, by the names of tinylm, at most so many."""
@@ -49,6 +53,7 @@ class Checkpoint(NamedTuple):
     """A checkpoint and its config, as text."""
 
     folder: Folder
+    gguf: GgufModel | None  # The headers of GGUF files; None for safetensors files.
     text: ConfigText
     changes: tuple[str, ...]
     shapes_of: ShapesOf
@@ -60,13 +65,14 @@ class Read(NamedTuple):
     loaded: LoadedConfig
     imported: ImportedConfig | None  # None for a folder that tinylm wrote.
     shapes: Mapping[str, Shape]
+    is_gguf: bool = False  # Whether the tensors have the names of a GGUF file.
 
 
 def config_of(folder: Path, ignored: Sequence[str] = ()) -> ConfigText:
-    """Read the config in a folder with weights.
+    """Read the config in a folder with weights, or the header of a GGUF file as a config.
 
     Args:
-        folder: The folder.
+        folder: The folder, or the GGUF file.
         ignored: Keys of a Hugging Face config to leave out. Of keys that are not understood, only those that may change
             tensors are errors.
 
@@ -74,6 +80,9 @@ def config_of(folder: Path, ignored: Sequence[str] = ()) -> ConfigText:
         ConfigError: If it is not UTF-8.
         InputError: If the path is not a folder, or the folder has no config.
     """
+    policy = KeyPolicy(tuple(ignored), Effect.tensors)
+    if is_gguf(str(folder)):
+        return read_config_text(str(folder))._replace(policy=policy)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         inside = folder.name.endswith((".json", ".safetensors", ".yaml"))
@@ -82,16 +91,16 @@ def config_of(folder: Path, ignored: Sequence[str] = ()) -> ConfigText:
     saved = saved_config(folder)
     if saved is None:
         raise InputError(f"{folder} contains neither config.yaml nor config.json", help="name a model folder")
-    return read_config_text(saved)._replace(policy=KeyPolicy(tuple(ignored), Effect.tensors))
+    return read_config_text(saved)._replace(policy=policy)
 
 
 def verify_checkpoint(
     path: str, text: ConfigText, changes: Sequence[str], shapes_of: ShapesOf, *, partial: bool
 ) -> VerifyReport:
-    """Compare the headers of the files in a folder with its config.
+    """Compare the headers of the files in a folder with its config, or those of GGUF files with what they imply.
 
     Args:
-        path: The folder.
+        path: The folder, or a GGUF file.
         text: The config in it.
         changes: Fields to change, each ``key=value``.
         shapes_of: Returns the tensors that a config implies.
@@ -101,20 +110,21 @@ def verify_checkpoint(
         ConfigError: If the config is invalid.
         WeightsError: If there are no weights, the index cannot be read, or the config implies too many tensors.
         AnalysisError: If the config implies too many tensors.
-        UsageError: If the config has no key to leave out.
+        UsageError: If the config has no key to leave out, or GGUF files may be absent.
     """
-    checkpoint = Checkpoint(read_folder(Path(path)), text, tuple(changes), shapes_of)
-    folder, read = checkpoint.folder, _read(checkpoint)
+    folder, gguf = _read_files(path, partial=partial)
+    checkpoint = Checkpoint(folder, gguf, text, tuple(changes), shapes_of)
+    read = _read(checkpoint)
     require_keys(text.policy.ignored, [read.loaded])
     stored = _stored(folder)
     comparison = _compare(read, stored)
     if folder.shards is None and folder.files[0].status != "present":
         comparison = comparison._replace(findings=[])  # nothing is known of the tensors
     causes = find_causes(comparison, lambda more: _attempt(checkpoint, read, stored, more))
-    quantization = _quantization(read.imported)
     findings = list(comparison.findings)
-    of_files = _once([*check_files(folder, partial=partial), *_ranges(folder)], findings)
-    if quantization is None:
+    of_files = _once(_check_files(checkpoint, partial=partial), findings)
+    is_unquantized = gguf is None and _quantization(read.imported) is None
+    if is_unquantized:
         findings += other_dtypes(comparison.expected, stored)
         of_files += other_dtype_than_config(read.imported, stored)
     context = Context(
@@ -122,9 +132,32 @@ def verify_checkpoint(
         read.imported,
         stored,
         str(folder.files[0].path if folder.shards is None else folder.index_path),
-        quantization is None and looks_quantized(stored),
+        is_unquantized and looks_quantized(stored),
     )
     return _report(path, read, folder, stored, comparison, differences(findings, of_files, causes, context))
+
+
+def _read_files(path: str, *, partial: bool) -> tuple[Folder, GgufModel | None]:
+    """Read the headers of the files in a folder, or of GGUF files."""
+    if not is_gguf(path):
+        return read_folder(Path(path)), None
+    if partial:
+        message = Text(Setting("partial", True), " needs an index of the tensors in each file, which GGUF files lack")
+        raise UsageError(message, help="download all files")
+    from tinylm_cli.interop.gguf.model_file import read_model
+    from tinylm_cli.interop.verification.gguf_files import as_folder
+
+    model = read_model(path)
+    return as_folder(model), model
+
+
+def _check_files(checkpoint: Checkpoint, *, partial: bool) -> list[FileFinding]:
+    """Return the inconsistencies of the files themselves."""
+    if checkpoint.gguf is None:
+        return [*check_files(checkpoint.folder, partial=partial), *_ranges(checkpoint.folder)]
+    from tinylm_cli.interop.verification.gguf_files import check_gguf_files
+
+    return list(check_gguf_files(checkpoint.gguf))
 
 
 def _read(checkpoint: Checkpoint, more: Changes = MappingProxyType({})) -> Read:
@@ -144,7 +177,8 @@ def _read(checkpoint: Checkpoint, more: Changes = MappingProxyType({})) -> Read:
         if imported.loaded.config.head.n_mtp_layers:
             message = f"multi-token prediction modules are not read from the weights of {imported.family}"
             raise WeightsError(message, help="write head.n_mtp_layers: 0")
-        return Read(imported.loaded, imported, checkpoint.shapes_of(imported.loaded.config, MAX_TENSORS))
+        shapes = checkpoint.shapes_of(imported.loaded.config, MAX_TENSORS)
+        return Read(imported.loaded, imported, shapes, checkpoint.gguf is not None)
     loaded = parse_config(source, changes)
     if loaded.config.name is None:
         loaded = loaded._replace(name=checkpoint.folder.path.resolve().name)
@@ -203,6 +237,10 @@ def _compare(read: Read, stored: Mapping[str, Stored]) -> Comparison:
     imported = read.imported
     if imported is None:
         return Comparer(_own_match(read.shapes, stored), stored, None, 0).compare()
+    if read.is_gguf:
+        from tinylm_cli.interop.verification.gguf_files import compare_gguf
+
+        return compare_gguf(imported, read.shapes, stored, MAX_TENSORS)
     config = read.loaded.config
     shapes = {name: info.shape for name, info in stored.items()}
     match = match_tensors(config, tensor_names_of(imported.family, config), read.shapes, shapes, MAX_TENSORS)

@@ -15,6 +15,7 @@ _APART: dict[ApartKind, str] = {
     "unused": "required by the code of the family, but not used",
     "multi_token_prediction": "multi-token prediction modules, which transformers does not load",
     "other_part": "another part of the model",
+    "rope_factors": "factors of RoPE scaling, which the config states",
     "quantization": "scales and the like of quantized weights",
 }
 

@@ -85,7 +85,7 @@ def _resolve_path(reference: str) -> str:
 
     nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
     meant = suggest_config(reference, [*shipped(), *nearby])
-    if reference.endswith((".yaml", ".yml")) and not meant:
+    if reference.endswith((".yaml", ".yml", ".gguf")) and not meant:
         raise InputError(f"no such file: {reference}")
     if meant:
         more = (" ", _GALLERY, " shows all") if gallery().keys() & meant else ()

@@ -134,7 +134,8 @@ def _classify(
             continue
         n_unknown += 1
         meant = _misspelled(key, known) if n_unknown <= _MAX_SUGGESTIONS else None
-        if meant is None and is_inert(key, entry.value.plain()):
+        # a metadata key of a GGUF file has dots
+        if meant is None and is_inert(key.rpartition(".")[2], entry.value.plain()):
             to.ignored.append(key)
         else:
             to.unknown.append(UnknownKey(f"{prefix}{key}", entry, meant))

@@ -13,7 +13,8 @@ from gguf import GGUFValueType, GGUFWriter
 
 from tests.interop.families import configs
 from tests.interop.gguf import written_files
-from tests.interop.gguf.written_files import UnmappedError, Written, llama3_factors, rope_of, write_model
+from tests.interop.gguf.converter_metadata import rope_of
+from tests.interop.gguf.written_files import UnmappedError, Written, llama3_factors, write_model
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.stored_tensors import stored_bytes
 from tinylm_cli.analysis.tensor_table import tensor_table
@@ -226,10 +227,19 @@ def test_keys_without_effect(tmp_path: Path) -> None:
         ("attention.layer_norm_rms_epsilon", float("inf"), "not-finite"),
         ("attention.key_length", 2**50, "out-of-range"),
         ("rope.dimension_count", 2**50, "unknown-setting"),
+        ("rope.scaling.type", "unheard-of", "unknown-setting"),
+        ("rope.scaling.factor", "x", "wrong-type"),
     ],
 )
 def test_impossible_values(tmp_path: Path, key: str, value: Any, code: str) -> None:
     assert code in [each for each, _ in errors_of(header(tmp_path / "model.gguf", **{key: value}))]
+
+
+@pytest.mark.parametrize("value", ["none", 7, 0.5, float("inf")])
+def test_impossible_bias_of_alibi(tmp_path: Path, value: Any) -> None:
+    """A value that MPT does not have is an error at the key, of whatever type."""
+    found = errors_of(header(tmp_path / "model.gguf", "mpt", **{"attention.max_alibi_bias": value}))
+    assert any("alibi_bias_max" in message for _, message in found)
 
 
 def test_every_architecture_is_written() -> None:

@@ -196,6 +196,16 @@ def test_bytes_after_the_end(tmp_path: Path) -> None:
     assert only_error(verified(path)) == ("data-gap", "33 bytes after the last tensor belong to no tensor")
 
 
+def test_scalar(tmp_path: Path) -> None:
+    """A tensor without dimensions is one value, which is no whole block."""
+    path = write(tmp_path / "model.gguf")
+    name = "output_norm.weight"
+    at = path.read_bytes().index(struct.pack("<Q", len(name)) + name.encode()) + 8 + len(name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:at] + struct.pack("<II", 0, 12) + whole[at + 16 :] + bytes(8))
+    assert "tensor-bytes" in [each.code for each in verified(path).diagnostics]
+
+
 @pytest.mark.parametrize(
     ("type_id", "code", "message"),
     [

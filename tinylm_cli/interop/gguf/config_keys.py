@@ -10,10 +10,10 @@ import json
 import math
 import re
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from gguf.constants import MODEL_ARCH_NAMES, MODEL_TENSOR, Keys
+from gguf.constants import MODEL_ARCH_NAMES, MODEL_TENSOR, ExpertGatingFuncType, Keys
 
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic, quote
 from tinylm_cli.config.source import Source
@@ -44,6 +44,9 @@ _WITHOUT_EFFECT = ("general.", "tokenizer.", "split.", "quantize.", "adapter.", 
 
 _READ_FROM_TENSORS = (Keys.LLM.VOCAB_SIZE, Keys.LLM.TENSOR_DATA_LAYOUT, Keys.Rope.SCALING_FINETUNED)
 """Metadata keys of an architecture without effect: the rows of the embedding are the vocabulary."""
+
+_USUAL: Mapping[str, Any] = {Keys.Attention.CAUSAL: True, Keys.LLM.EXPERT_GATING_FUNC: ExpertGatingFuncType.SOFTMAX}
+"""Values of metadata keys that every supported family has."""
 
 _ZERO_IS_NONE = (
     Keys.LLM.ATTN_LOGIT_SOFTCAPPING,
@@ -151,6 +154,9 @@ class _Translator:
         self._require_sizes()
         for key in _READ_FROM_TENSORS:
             self._take(key)
+        for key, value in _USUAL.items():
+            if self._peek(key) == value:
+                self._take(key)
         self._put("vocab_size", self._vocab_size())
         for key, name in self._architecture.keys.items():
             self._copy(key, name)
@@ -217,7 +223,7 @@ class _Translator:
             d_head = self._peek(Keys.Attention.KEY_LENGTH) or usual
             if "attention.d_head" in self._key_of:
                 self._put(self._key_of["attention.d_head"], d_head)
-        self._d_head = d_head if type(d_head) is int else None
+        self._d_head = d_head if type(d_head) is int and d_head > 0 else None
         implied = {
             Keys.Attention.KEY_LENGTH: usual,
             Keys.Attention.VALUE_LENGTH: d_head,

@@ -91,7 +91,9 @@ def _mpt(header: _Header) -> None:
     """Set the bias of ALiBi."""
     most = header.take(Keys.Attention.MAX_ALIBI_BIAS, 0)
     attention = header.keys.setdefault("attn_config", {})
-    attention |= {"alibi": bool(most), "alibi_bias_max": int(most) if most else 8}
+    if isinstance(most, float) and most.is_integer():
+        most = int(most)
+    attention |= {"alibi": bool(most), "alibi_bias_max": most or 8}
 
 
 def _olmo(header: _Header) -> None:

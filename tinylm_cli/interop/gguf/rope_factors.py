@@ -72,7 +72,7 @@ def _longrope(
         keys["original_max_position_embeddings"] = original
         scale = longest / original if type(longest) is int else 1.0
         implied = math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
-        if attention is not None and math.isclose(attention, implied, rel_tol=_TOLERANCE):
+        if isinstance(attention, float) and math.isclose(attention, implied, rel_tol=_TOLERANCE):
             attention = None
     return block if attention is None else block | {"attention_factor": attention}
 

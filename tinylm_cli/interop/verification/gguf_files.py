@@ -57,8 +57,11 @@ def _nbytes(tensor: GgufTensor) -> int | None:
     if type_name(tensor.type_id) is None:
         return None
     block_len, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.type_id)]
-    row_len = tensor.shape[-1] if tensor.shape else 1
-    return None if row_len % block_len else prod(tensor.shape) // block_len * block_bytes
+    return None if _row_len(tensor) % block_len else prod(tensor.shape) // block_len * block_bytes
+
+
+def _row_len(tensor: GgufTensor) -> int:
+    return tensor.shape[-1] if tensor.shape else 1
 
 
 def check_gguf_files(model: GgufModel) -> Iterator[FileFinding]:
@@ -82,7 +85,7 @@ def _check_types(shard: Shard, header: GgufHeader) -> Iterator[FileFinding]:
             yield FileFinding("tensor-dtype", message, source, (name,))
         elif _nbytes(tensor) is None:
             block_len, _ = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.type_id)]
-            rows = f"rows of {tensor.shape[-1]:,} values, but {_type(tensor)} stores blocks of {block_len}"
+            rows = f"rows of {_row_len(tensor):,} values, but {_type(tensor)} stores blocks of {block_len}"
             yield FileFinding("tensor-bytes", f"{{names}} has {rows}", source, (name,))
 
 

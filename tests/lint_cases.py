@@ -60,5 +60,6 @@ CASES = {
     "tp-state-heads": Case("mamba2-2.7b --for vllm --tp 3", "mamba2-2.7b --for vllm --tp 2"),
     "tp-vocabulary": _mini("--for vllm --tp 3", "--for vllm --tp 3 --set vocab_size=576"),
     "transformers-backend": Case("pythia-160m --for vllm", "gpt2 --for vllm"),
-    "unsupported-field": _mini("--for hf --set attention.logit_softcap=30"),
+    "unsupported-field": _mini("--for megatron --set attention.logit_softcap=30", "--for megatron"),
+    "vocabulary-padding": _mini("--for megatron --set vocab_size=600", "--for megatron"),
 }

@@ -139,16 +139,34 @@ def test_vocabulary(vocab_size: int, tp: int, padded: str) -> None:
 def test_tensor_cores(d_ff: int, severity: str | None) -> None:
     found = findings("tensor-core-multiple", f"d_ff={d_ff}")
     assert [each.diagnostic.severity for each in found] == ([severity] if severity else [])
-    assert all(each.targets == ("hf", "vllm") for each in found)
+    assert all(each.targets == ("hf", "vllm", "litgpt", "megatron") for each in found)
 
 
 def test_share_of_each_gpu() -> None:
     """The multiples of vLLM's shares count; transformers is not split."""
     (finding,) = findings("tensor-core-multiple", "d_ff=1152", tp=4)
-    assert finding.targets == ("vllm",)
+    assert finding.targets == ("vllm", "megatron")
     assert "d_ff 1,152, 288 on each GPU" in finding.diagnostic.message
     assert finding.padding is not None
     assert finding.padding.changes == ("d_ff=1280",)  # 320 on each GPU, a multiple of 64
+
+
+@pytest.mark.parametrize(("vocab_size", "tp", "padded"), [(512, 4, []), (500, 1, [512, 512]), (640, 2, [768])])
+def test_padded_vocabulary(vocab_size: int, tp: int, padded: list[int]) -> None:
+    """VLLM pads to a multiple of 64, Megatron-LM to one of 128 on each GPU."""
+    found = findings("vocabulary-padding", f"vocab_size={vocab_size}", tp=tp)
+    assert [each.padding.changes for each in found if each.padding] == [(f"vocab_size={rows}",) for rows in padded]
+    assert all(
+        each.padding and each.padding.added_params == 2 * D * (rows - vocab_size)
+        for each, rows in zip(found, padded, strict=True)
+    )
+
+
+def test_replication_concerns_engines_with_a_cache() -> None:
+    (finding,) = findings("tp-kv-replication", "attention.n_kv_heads=2", tp=4)
+    assert finding.targets == ("vllm",)
+    (uneven,) = findings("tp-kv-heads", "n_heads=12", "attention.d_head=64", "attention.n_kv_heads=3", tp=4)
+    assert uneven.targets == ("vllm", "megatron")
 
 
 def test_small_types() -> None:

@@ -30,7 +30,7 @@ REPORTS = {
     "design": ["--params", "5M", "--top", "1"],
     "validate": ["toy.yaml"],
     "verify": ["model"],
-    "lint": ["toy.yaml"],
+    "lint": ["toy.yaml", "--for", "hf"],
     "list": [],
     "schema": [],
 }

@@ -237,6 +237,19 @@ def test_litgpt(here: Here, toy: Path) -> None:
     assert "mlp_class_name: LLaMAMoE" in (toy / "model_config.yaml").read_text(encoding="utf-8")
 
 
+def test_megatron(here: Here, toy: Path) -> None:
+    """The course's model has bias and GELU everywhere, as Megatron-LM's default, but no position table."""
+    assert "position.kind sinusoidal" in " ".join(
+        here("export", "toy.yaml", "--to", "megatron", "-o", "args").err.split()
+    )
+    done = here("export", "toy.yaml", "--to", "megatron", "-o", "args", "--set", "position.kind=learned",
+                "--set", "embedding.multiplier=1")  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    lines = (toy / "args").read_text(encoding="utf-8").splitlines()
+    assert lines[:3] == ["--num-layers 2", "--hidden-size 16", "--ffn-hidden-size 24"]
+    assert "--no-bias-gelu-fusion" in lines
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.lint_cases import CLEAN, FILE
+from tinylm_cli.reports.lint import TARGETS
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
-MIXED = ["gpt-oss-20b", "--tp", "16", "--set", "vocab_size=201083", "--set", "n_heads=40"]
+MIXED = ["gpt-oss-20b", "--for", "hf,vllm,gguf", "--tp", "16", "--set", "vocab_size=201083", "--set", "n_heads=40"]
 """A model with an error, warnings and notes, in a line too long for the terminal."""
 
 
@@ -29,7 +30,7 @@ def mini(folder: Path) -> Path:
 def test_clean(here: Here) -> None:
     done = here("lint", FILE, "--tp", "4")
     assert (done.code, done.err) == (0, f"next: tinylm estimate {FILE}\n")
-    assert [line.split()[:2] for line in done.out.splitlines()[3:]] == [["hf", "yes"], ["vllm", "yes"], ["gguf", "yes"]]
+    assert [line.split()[:2] for line in done.out.splitlines()[3:]] == [[target, "yes"] for target in TARGETS]
 
 
 @pytest.mark.usefixtures("mini")

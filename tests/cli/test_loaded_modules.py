@@ -57,9 +57,9 @@ main()
             ["config.validation_errors", "config.fixes", "config.yaml_writer", "render.diagnostics"],
         ),
         (
-            ["lint", "toy.yaml"],
+            ["lint", "toy.yaml", "--for", "hf"],
             0,
-            247,
+            252,
             ["config.validation_errors", "config.fixes", "analysis.parallel.plan", "analysis.design"],
         ),
         (["design", "--params", "100M"], 0, 167, ["config.fixes", "config.syntax_errors"]),

@@ -39,7 +39,7 @@ WITHOUT_TORCH = [
     ["compare", "toy.yaml", "llama-3-8b"],
     ["validate", "toy.yaml"],
     ["schema"],
-    ["lint", "toy.yaml"],
+    ["lint", "toy.yaml", "--for", "hf"],
     ["show", "toy.yaml"],
     ["new", "mine"],
 ]

@@ -29,6 +29,8 @@ Generated from the catalog of checks; `pytest --update-golden` rewrites it.
 | `hf` | a family of transformers expresses the model, or an equivalent with the same logits |
 | `vllm` | vLLM implements, or runs through transformers, a class of such a family |
 | `gguf` | llama.cpp converts a class of such a family |
+| `litgpt` | `litgpt.Config` has the model; `tinylm export --to litgpt` writes it |
+| `megatron` | Megatron-LM has arguments for the model; `tinylm export --to megatron` writes them |
 
 A class is compared by its name in the registry of the engine; an engine may still refuse a value that transformers
 accepts, where no check below mentions it. An error stands in the way, a warning has a cost, and a note may matter on

@@ -6,6 +6,7 @@ import transformers
 
 from tinylm_cli.interop.engines import ENGINES
 from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.frameworks import FRAMEWORKS
 from tinylm_cli.interop.heads import class_name
 from tinylm_cli.reports.lint import TARGETS
 
@@ -14,7 +15,7 @@ CLASSES = {name for family in FAMILIES.values() if (name := class_name(family, "
 
 def test_every_class_is_of_a_family() -> None:
     """A misspelled class would never be found."""
-    assert list(ENGINES) == list(TARGETS)
+    assert [*ENGINES, *FRAMEWORKS] == list(TARGETS)
     for engine in ENGINES.values():
         listed = (engine.classes or frozenset()) | engine.through_transformers | (engine.refused or frozenset())
         assert listed <= CLASSES

@@ -21,7 +21,7 @@ from tinylm_cli.shell_quoting import shell_quote
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
-Target = Literal["hf", "litgpt"]
+Target = Literal["hf", "litgpt", "megatron"]
 """The formats that a model is exported to."""
 
 
@@ -49,7 +49,8 @@ def export(
     model: ModelOptions,
     *,
     target: Annotated[
-        Target, option("Target format: hf, Hugging Face transformers; litgpt, a config of LitGPT.", "--to")
+        Target,
+        option("Target format: hf, Hugging Face transformers; litgpt, megatron: a config of the framework.", "--to"),
     ] = "hf",
     config_only: Annotated[bool, option("hf: write only config.json, without weights.", "--config-only")] = False,
     to: ExportOutput,
@@ -60,8 +61,8 @@ def export(
     logits is exported: sinusoidal positions become learned positions, and an embedding multiplier is folded into the
     embedding. If no equivalent exists, the export fails.
 
-    --to litgpt writes only a config, such as model_config.yaml, and fails if the framework has no such model. Neither
-    it nor --config-only imports torch.
+    --to litgpt writes model_config.yaml, and --to megatron the arguments of Megatron-LM, one a line; both fail if the
+    framework has no such model. Like --config-only, they write no weights and do not import torch.
 
     \b
     Examples:
@@ -69,6 +70,7 @@ def export(
       tinylm export --weights tiny-model -o tiny-hf
       tinylm export llama-3-8b --config-only -o llama-config
       tinylm export llama-3-8b --to litgpt -o model_config.yaml
+      tinylm export llama-3-8b --to megatron -o llama.args
     """
     request = ModelRequest.of(model)
     if config_only and target != "hf":
@@ -213,5 +215,6 @@ def _config_output(
 _EXPORTS: dict[Target, Callable[[ExportRequest], CommandOutput]] = {
     "hf": _export_hugging_face,
     "litgpt": _export_framework,
+    "megatron": _export_framework,
 }
 """The function that writes each format, and returns its report."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TRANSFORMERS, VLLM, LLAMA_CPP = "transformers 5.24", "vLLM 0.33.0", "llama.cpp 0c1e57098"
+LITGPT, MEGATRON_CORE = "litgpt 0.5.13", "megatron-core 0.16.1"
 """The releases that the facts were looked up in; of llama.cpp, the revision in llama-cpp-python 0.3.36."""
+
+_TRANSFORMER_CONFIG = f"{MEGATRON_CORE}: `TransformerConfig` in `megatron/core/transformer/transformer_config.py`"
 
 
 class LintCode(NamedTuple):
@@ -78,15 +81,16 @@ LINT_CODES = {
         (
             f"{VLLM}: `MergedColumnParallelLinear` in `vllm/model_executor/layers/linear.py`, `FusedMoEConfig` in"
             " `vllm/model_executor/layers/fused_moe/config.py`",
+            f"{MEGATRON_CORE}: `ColumnParallelLinear` in `megatron/core/tensor_parallel/layers.py`",
         ),
     ),
     "tp-heads": LintCode(
         "Attention heads that tensor parallelism cannot split.",
-        (f"{VLLM}: `verify_with_parallel_config` in `vllm/config/model.py`",),
+        (f"{VLLM}: `verify_with_parallel_config` in `vllm/config/model.py`", _TRANSFORMER_CONFIG),
     ),
     "tp-kv-heads": LintCode(
         "KV heads that tensor parallelism can neither split nor replicate.",
-        (f"{VLLM}: `QKVParallelLinear` in `vllm/model_executor/layers/linear.py`",),
+        (f"{VLLM}: `QKVParallelLinear` in `vllm/model_executor/layers/linear.py`", _TRANSFORMER_CONFIG),
     ),
     "tp-kv-replication": LintCode(
         "KV heads or compressed keys and values that several GPUs store.",
@@ -106,7 +110,19 @@ LINT_CODES = {
     ),
     "unsupported-field": LintCode(
         "A field whose value a target cannot express.",
-        (f"{TRANSFORMERS}: the configuration and modeling files of each family, which `interop/families/` follows",),
+        (
+            f"{TRANSFORMERS}: the configuration and modeling files of each family, which `interop/families/` follows",
+            f"{LITGPT}: `Config` in `litgpt/config.py`, and `litgpt/model.py`",
+            f"{_TRANSFORMER_CONFIG}; `megatron/core/models/gpt/gpt_model.py`, and `megatron/training/arguments.py`",
+        ),
+    ),
+    "vocabulary-padding": LintCode(
+        "A vocabulary that a target pads to a multiple.",
+        (
+            f"{VLLM}: `DEFAULT_VOCAB_PADDING_SIZE` in `vllm/model_executor/layers/vocab_parallel_embedding.py`",
+            "Megatron-LM: `make-vocab-size-divisible-by` in `megatron/training/arguments.py`, and"
+            " `_vocab_size_with_padding`",
+        ),
     ),
 }
 """The meaning and the sources of each code; ``docs/lint.md`` adds an example of each."""

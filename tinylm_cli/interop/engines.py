@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinylm_cli.config.lint_codes import LLAMA_CPP, TRANSFORMERS, VLLM
-from tinylm_cli.reports.lint import Target
 
 
 class Engine(NamedTuple):
@@ -80,7 +79,7 @@ _LLAMA_CPP_UNSPLIT = _causal(
     """
 )
 
-ENGINES: dict[Target, Engine] = {
+ENGINES: dict[str, Engine] = {
     "hf": Engine(TRANSFORMERS, None),
     "vllm": Engine(VLLM, _VLLM, _VLLM_TRANSFORMERS, _VLLM_REFUSED),
     "gguf": Engine(LLAMA_CPP, _LLAMA_CPP, unsplit=_LLAMA_CPP_UNSPLIT),

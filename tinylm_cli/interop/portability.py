@@ -8,6 +8,8 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import Diagnostic, UnableError
 from tinylm_cli.interop.engines import ENGINES, Engine
 from tinylm_cli.interop.export_config import ExportedConfig, all_exports, nearest_family
+from tinylm_cli.interop.frameworks import FRAMEWORKS
+from tinylm_cli.interop.frameworks.framework import Framework, blocking_fields, to_framework
 from tinylm_cli.reports.lint import Expression, Target
 from tinylm_cli.wording import Setting, Text
 
@@ -22,12 +24,47 @@ def express_for(loaded: LoadedConfig, targets: Iterable[Target]) -> tuple[Expres
         loaded: The config, with the position of each value.
         targets: The targets.
     """
-    try:
-        exports: Sequence[ExportedConfig] = tuple(all_exports(loaded.config))
-    except UnableError:
-        problems = tuple(_unsupported(loaded))
-        return tuple(Expression(target, ENGINES[target].title, "", problems) for target in targets)
-    return tuple(_expressed(loaded, target, ENGINES[target], exports) for target in targets)
+    targets = tuple(targets)
+    exports: Sequence[ExportedConfig] = ()
+    problems: tuple[Diagnostic, ...] = ()
+    if any(target in ENGINES for target in targets):
+        try:
+            exports = tuple(all_exports(loaded.config))
+        except UnableError:
+            problems = tuple(_unsupported(loaded))
+    return tuple(_expression(loaded, target, exports, problems) for target in targets)
+
+
+def _expression(
+    loaded: LoadedConfig, target: Target, exports: Sequence[ExportedConfig], problems: tuple[Diagnostic, ...]
+) -> Expression:
+    """Return how one target expresses a model, given the families that express it, or what keeps all of them."""
+    if target not in ENGINES:
+        return _in_framework(loaded, target, FRAMEWORKS[target])
+    if not exports:
+        return Expression(target, ENGINES[target].title, "", problems)
+    return _expressed(loaded, target, ENGINES[target], exports)
+
+
+def _in_framework(loaded: LoadedConfig, target: Target, framework: Framework) -> Expression:
+    """Return how a framework without classes of transformers expresses a model."""
+    fields = blocking_fields(loaded.config, framework)
+    remedy = Text("change it with ", Setting("set"), ", if the model may change")
+    problems = tuple(
+        loaded.diagnostic_at(
+            "unsupported-field", field, f"{framework.title} does not support {field} {value}", remedy=remedy
+        )
+        for field, value in [*fields.items()][:_MAX_FIELDS]
+    )
+    if problems:
+        return Expression(target, framework.title, "", problems)
+    changes = to_framework(loaded.config, loaded.name, framework).changes
+    found: tuple[Diagnostic, ...] = ()
+    if changes:
+        message = f"exported to {framework.title} with other fields and the same logits: {'; '.join(changes)}"
+        field = changes[0].partition(":")[0]
+        found = (loaded.diagnostic_at("rewritten-fields", field, message, severity="warning"),)
+    return Expression(target, framework.title, framework.model, found)
 
 
 def _unsupported(loaded: LoadedConfig) -> Iterator[Diagnostic]:

@@ -20,7 +20,7 @@ def read(document: dict[str, Any]) -> dict[str, Any]:
     return {size: document[size] for size in SIZES}
 
 
-COURSE = Framework("course 1.0", write, read, str)
+COURSE = Framework("course 1.0", "Course", write, read, str)
 """A framework of the course's models, which differ in their sizes."""
 
 

@@ -37,7 +37,9 @@ class Shapes(NamedTuple):
     Attributes:
         title: Its name in messages.
         splits: Whether it has tensor parallelism over heads and hidden sizes.
+        caches: Whether it has a KV cache, which tensor parallelism may store several times.
         vocab_multiple: The multiple to which it pads the vocabulary; 1 if it does not.
+        pads_each_part: Whether it pads the vocabulary to this multiple on each GPU of tensor parallelism.
         on_tensor_cores: Whether it multiplies unquantized matrices, so that the multiples of tensor cores matter.
         quant_block: Values in a row that its quantized types need a multiple of; 1 for no such types.
         kernels: Kernels of multi-head attention.
@@ -46,7 +48,9 @@ class Shapes(NamedTuple):
 
     title: str
     splits: bool = False
+    caches: bool = False
     vocab_multiple: int = 1
+    pads_each_part: bool = False
     on_tensor_cores: bool = False
     quant_block: int = 1
     kernels: tuple[Kernel, ...] = ()
@@ -82,6 +86,7 @@ SHAPES: dict[Target, Shapes] = {
     "vllm": Shapes(
         "vLLM",
         splits=True,
+        caches=True,
         vocab_multiple=64,
         on_tensor_cores=True,
         kernels=(
@@ -122,5 +127,7 @@ SHAPES: dict[Target, Shapes] = {
             ),
         ),
     ),
+    "litgpt": Shapes("LitGPT", on_tensor_cores=True),
+    "megatron": Shapes("Megatron-LM", splits=True, vocab_multiple=128, pads_each_part=True, on_tensor_cores=True),
 }
 """The shapes that each target accepts."""

@@ -20,6 +20,7 @@ from tinylm_cli.wording import Setting, Text
 
 def tensor_parallel_findings(request: Request) -> Iterator[Finding]:
     """Yield what keeps the targets from splitting the model over ``tp`` GPUs, and what is stored several times."""
+    yield from _padded_vocabulary(request)
     if request.tp == 1:
         return
     unsplit = [each.target for each in request.expressions if each.expressed_as and not each.splits_tensors]
@@ -49,10 +50,14 @@ def _heads(request: Request, targets: list[Target], name: str, kind: ModelConfig
     if kind.n_heads % tp:
         message = f"n_heads {kind.n_heads} is not divisible by {gpus}"
         yield request.finding("tp-heads", targets, field, message, remedy=_fewer_gpus(kind.n_heads, tp))
+    caching = [target for target in targets if SHAPES[target].caches]
     if kind.attention.kind == "latent":
-        message = f"each of {gpus} stores the compressed keys and values of all heads: {tp} times the KV cache"
+        message = (
+            f"each of {_gpus(request, caching)} stores the compressed keys and values of all heads: {tp} times the KV"
+            " cache"
+        )
         place = field_of(request.config, name, "attention.kind")
-        yield request.finding("tp-kv-replication", targets, place, message, severity="warning")
+        yield request.finding("tp-kv-replication", caching, place, message, severity="warning")
         return
     field = field_of(request.config, name, "attention.n_kv_heads")
     n_kv_heads = kind.n_kv_heads
@@ -62,12 +67,12 @@ def _heads(request: Request, targets: list[Target], name: str, kind: ModelConfig
     elif n_kv_heads < tp and tp % n_kv_heads:
         message = f"{gpus} cannot store equal numbers of copies of {n_kv_heads} KV heads"
         yield request.finding("tp-kv-heads", targets, field, message, remedy=_fewer_gpus(n_kv_heads, tp))
-    elif n_kv_heads < tp:
+    elif n_kv_heads < tp and caching:
         heads = "the KV head" if n_kv_heads == 1 else f"each of the {n_kv_heads} KV heads"
         copies = tp // n_kv_heads
-        message = f"{gpus} store {heads} {copies} times: {copies} times the KV cache"
+        message = f"{_gpus(request, caching)} store {heads} {copies} times: {copies} times the KV cache"
         remedy = Text("use ", Setting("tp", n_kv_heads), ", or as many KV heads as GPUs") if n_kv_heads > 1 else ""
-        yield request.finding("tp-kv-replication", targets, field, message, severity="warning", remedy=remedy)
+        yield request.finding("tp-kv-replication", caching, field, message, severity="warning", remedy=remedy)
 
 
 def _state_heads(request: Request, targets: list[Target], name: str, kind: ModelConfig) -> Iterator[Finding]:
@@ -85,6 +90,8 @@ def _state_heads(request: Request, targets: list[Target], name: str, kind: Model
 def _vocabulary(request: Request, targets: list[Target], dimension: Dimension) -> Iterator[Finding]:
     """Yield the targets that cannot split the vocabulary, padded to their multiple."""
     for target in targets:
+        if SHAPES[target].pads_each_part:
+            continue
         multiple = SHAPES[target].vocab_multiple
         rows = -(-dimension.size // multiple) * multiple
         if rows % request.tp:
@@ -92,6 +99,19 @@ def _vocabulary(request: Request, targets: list[Target], dimension: Dimension) -
             message = f"vocab_size {dimension.size:,}{padded} is not divisible by {_gpus(request, [target])}"
             cost = request.padding(dimension, multiple * request.tp // gcd(multiple, request.tp))
             yield request.finding("tp-vocabulary", [target], "vocab_size", message, padded=cost)
+
+
+def _padded_vocabulary(request: Request) -> Iterator[Finding]:
+    """Yield the targets that pad the vocabulary, with the cost of the padded rows."""
+    size = request.config.vocab_size
+    for target in request.targets:
+        shapes = SHAPES[target]
+        multiple = shapes.vocab_multiple * (request.tp if shapes.pads_each_part else 1)
+        if size % multiple:
+            rows = -(-size // multiple) * multiple
+            message = f"{shapes.title} pads vocab_size {size:,} to {rows:,}, a multiple of {multiple:,}"
+            padded = request.padding(Dimension("vocab_size", size, True), multiple)
+            yield request.finding("vocabulary-padding", [target], "vocab_size", message, severity="note", padded=padded)
 
 
 def _gpus(request: Request, targets: list[Target]) -> str:

@@ -6,8 +6,9 @@ from typing import Literal
 
 from tinylm_cli.interop.frameworks.framework import Framework
 from tinylm_cli.interop.frameworks.litgpt import LITGPT
+from tinylm_cli.interop.frameworks.megatron import MEGATRON
 
-FrameworkName = Literal["litgpt"]
+FrameworkName = Literal["litgpt", "megatron"]
 
-FRAMEWORKS: dict[FrameworkName, Framework] = {"litgpt": LITGPT}
+FRAMEWORKS: dict[str, Framework] = {"litgpt": LITGPT, "megatron": MEGATRON}
 """The frameworks by their names as targets."""

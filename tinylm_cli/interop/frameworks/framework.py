@@ -25,6 +25,7 @@ class Framework(NamedTuple):
 
     Attributes:
         title: Its name and version.
+        model: Its class of language models.
         write: Returns the config of a model, with its name; parts that it cannot express are left out.
         read: Returns the fields of the model that the framework builds from a config.
         to_text: Formats a config as a file of the framework.
@@ -32,6 +33,7 @@ class Framework(NamedTuple):
     """
 
     title: str
+    model: str
     write: Callable[[ModelConfig, str], Document]
     read: Callable[[Document], dict[str, Any]]
     to_text: Callable[[Document], str]

@@ -230,5 +230,5 @@ def to_yaml(document: Document) -> str:
     return "".join(f"{name}: {scalar(value)}\n" for name, value in document.items())
 
 
-LITGPT = Framework("litgpt 0.5.13", write, read, to_yaml, unties=True)
+LITGPT = Framework("litgpt 0.5.13", "GPT", write, read, to_yaml, unties=True)
 """LitGPT has no tied weights: of a tied model, the LM head is a copy of the embedding."""

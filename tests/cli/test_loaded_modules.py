@@ -36,7 +36,7 @@ main()
     [
         (["validate", "misspelled.yaml"], 1, 85, NOT_FOR_A_MISSPELLING),
         (["validate", "toy.yaml"], 0, 105, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
-        (["params", "toy.yaml"], 0, 109, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
+        (["params", "toy.yaml"], 0, 110, ["config.fields", "config.suggestions", "reports.memory", "atomic_write"]),
         (["list"], 0, 112, ["config.fields", "config.yaml_writer", "config.hardware", "reports.memory"]),
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],

@@ -12,7 +12,7 @@ import tinylm_cli as tinylm
 from tinylm_cli.analysis.setups import UNQUANTIZED, ServingSetup, TrainingSetup
 from tinylm_cli.api import amounts
 from tinylm_cli.api.arguments import accepted
-from tinylm_cli.api.model import By
+from tinylm_cli.api.params import By
 from tinylm_cli.api.references import Changes
 from tinylm_cli.api.setups import FIELDS, SetupFields
 from tinylm_cli.config.choices import DType

@@ -48,6 +48,8 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | --- | --- |
 | `params` without CONFIG | `models` |
 | `params CONFIG` | `components`, `layers` or `tensors`, as `--by` selects; `tying`, `counts` |
+| `params --gguf` | `gguf_files`; of one type also `gguf_tensors` |
+| `params --lora` | `modules`, or `tensors` with `--by tensor` |
 | `params --explain` | `formulas`, `nominal_changes`, and with experts `active` |
 | `estimate` | `summary`, `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` if layers differ |

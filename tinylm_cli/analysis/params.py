@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.layer_kinds import kind_names
@@ -30,6 +30,7 @@ from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.params import (
     Convention,
     Count,
+    LoraParams,
     ModelParams,
     OtherPart,
     PartParams,
@@ -38,6 +39,9 @@ from tinylm_cli.reports.params import (
     StoredWeights,
     TyingSavings,
 )
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.lora import Lora
 
 EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "per_layer_embedding", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
@@ -104,7 +108,12 @@ def untied_params(table: TensorTable) -> int:
 
 
 def analyze_params(
-    loaded: LoadedConfig, *, by: Breakdown = "component", expand: bool = False, dtype: str = "float32"
+    loaded: LoadedConfig,
+    *,
+    by: Breakdown = "component",
+    expand: bool = False,
+    dtype: str = "float32",
+    lora: Lora | None = None,
 ) -> ModelParams:
     """Return the parameter counts of a config, with a breakdown.
 
@@ -113,6 +122,7 @@ def analyze_params(
         by: ``layer`` or ``tensor`` adds ``parts`` to the breakdown by component.
         expand: Whether to list repeated layers one by one.
         dtype: A key of ``DTYPE_BYTES``, for the byte counts.
+        lora: The adapters that are trained, if any.
 
     Raises:
         AnalysisError: If a breakdown would list more than ``MAX_EXPANDED_ROWS`` rows.
@@ -141,7 +151,14 @@ def analyze_params(
         storage=_storage(loaded),
         other_parts=tuple(OtherPart(name, params) for name, params in loaded.other_params.items()),
         ignored_keys=loaded.ignored_keys,
+        lora=None if lora is None else _lora(lora, total, by, expand=expand),
     )
+
+
+def _lora(lora: Lora, total: int, by: Breakdown, *, expand: bool) -> LoraParams:
+    from tinylm_cli.analysis.lora import lora_params
+
+    return lora_params(lora, total, tensors=by == "tensor", expand=expand)
 
 
 def _storage(loaded: LoadedConfig) -> StoredWeights:

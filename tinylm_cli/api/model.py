@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from tinylm_cli.api.amounts import Seed
 from tinylm_cli.api.arguments import Bounds, checked, read
+from tinylm_cli.api.lora import LoraArgument, read_counted
+from tinylm_cli.api.params import By, counted_params
 from tinylm_cli.api.references import Changes, as_text, read_changes, reference_of
 from tinylm_cli.api.setups import SetupFields, read_gpu, read_setups
 from tinylm_cli.api.wording import as_keywords
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from tinylm_cli.render.blocks import View
 
 YAML_SUFFIXES = (".yaml", ".yml")
-
-By = Literal["component", "layer", "tensor"]
 
 
 @checked
@@ -172,6 +172,7 @@ class Model(Viewed):
         convention: Convention | None = None,
         gguf: GgufChoice | None = None,
         imatrix: bool = False,
+        lora: LoraArgument | None = None,
     ) -> Report[ModelParams]:
         """Count parameters in closed form; see ``tinylm params``.
 
@@ -183,25 +184,18 @@ class Model(Viewed):
             convention: Another counting convention, shown next to the count of stored tensors.
             gguf: A type of GGUF file, such as ``"Q4_K_M"``, or ``"all"``: sizes of the files, in ``gguf``.
             imatrix: Whether GGUF files are quantized with an importance matrix; those that need one always are.
+            lora: Count the adapters of an ``adapter_config.json``, its folder, or its keys: ``{"r": 16}``.
 
         Raises:
             AnalysisError: If ``expand`` would list more rows.
+            ConfigError: If the adapters are invalid or name no modules; InputError if they cannot be read.
             UnableError: If ``gguf`` is given and the package gguf is not installed.
-            UsageError: If an argument is not one of its choices.
+            UsageError: If an argument is not one of its choices, or cannot be combined with ``lora``.
         """
-        from tinylm_cli.analysis.param_formulas import explain_params
-        from tinylm_cli.analysis.params import analyze_params
-        from tinylm_cli.analysis.tensor_table import stored_shapes
-        from tinylm_cli.interop.gguf.package import require_gguf
         from tinylm_cli.render.views.params import params_view
 
-        counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
-        if gguf is not None:
-            require_gguf("the sizes of GGUF files")
-            from tinylm_cli.interop.gguf.sizes import gguf_sizes
-
-            sizes = gguf_sizes(self.config, stored_shapes, gguf, has_importance_matrix=imatrix)
-            counted = replace(counted, gguf=sizes)
+        own = read_counted(lora, self.loaded, by, explain=explain, convention=convention, gguf=gguf)
+        counted = counted_params(self.loaded, by, own, gguf, expand=expand, explain=explain, imatrix=imatrix)
         titled = ParamsReport((replace(counted, name=self._title),))
         view = partial(params_view, titled, as_keywords, convention)
         return Report(counted, view, listing=ParamsReport((counted,)))

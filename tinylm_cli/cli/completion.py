@@ -78,6 +78,7 @@ TABLES = {
     "params": (
         "models", "components", "layers", "tensors", "tying", "counts", "formulas", "nominal_changes", "active",
         "gguf_files", "gguf_tensors",
+        "modules",
     ),
     "estimate": (
         "summary", "flops", "flops_per_token", "training_memory", "inference_memory", "serving", "activations",

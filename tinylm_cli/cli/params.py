@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tinylm_cli.cli.completion import complete_gguf_type
+from tinylm_cli.cli.lora_option import LoraOption, adapter_beside, read_lora
 from tinylm_cli.cli.next_steps import is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import CONFIG_HELP, IgnoreOption, ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
@@ -14,6 +15,7 @@ from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import GgufChoice
+from tinylm_cli.shell_quoting import shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
@@ -33,6 +35,7 @@ def params(
     config: PresetsOrConfig = None,
     set_: SetOption = None,
     ignore: IgnoreOption = None,
+    lora: LoraOption = None,
     by: Annotated[By, option("Granularity of the breakdown of one model.")] = "component",
     expand: Annotated[
         bool, option("List repeated layers one by one, by layer or by tensor, in at most 50,000 rows.", "--expand")
@@ -70,8 +73,9 @@ def params(
       tinylm params base --set tie_weights=false
       tinylm params gpt2 --convention hub
       tinylm params llama-3.1-8b --gguf all
+      tinylm params llama-3-8b --lora r=16,target_modules=q_proj,v_proj
     """
-    shown = _shown(by, gguf, convention, expand=expand, explain=explain)
+    shown = _shown(by, gguf, convention, lora, expand=expand, explain=explain)
     if config is None and shown:
         raise UsageError(f"{shown[0]} needs one model", help=f"for example tinylm params small {shown[0]}")
     if config is None and ignore:
@@ -96,7 +100,10 @@ def params(
 
         counted = [explain_params(each) for each in loaded]
     else:
-        counted = [analyze_params(each, by=by, expand=expand) for each in loaded]
+        if lora is None and gguf is None and convention is None and by != "layer":
+            lora = adapter_beside(config)
+        adapters = read_lora(lora, loaded[0])
+        counted = [analyze_params(each, by=by, expand=expand, lora=adapters) for each in loaded]
     if gguf is not None:
         counted = [_with_gguf(counted[0], loaded[0], gguf, has_importance_matrix=imatrix)]
     report = ParamsReport(tuple(counted))
@@ -108,7 +115,9 @@ def params(
     )
 
 
-def _shown(by: By, gguf: GgufChoice | None, convention: Convention | None, *, expand: bool, explain: bool) -> list[str]:
+def _shown(
+    by: By, gguf: GgufChoice | None, convention: Convention | None, lora: str | None, *, expand: bool, explain: bool
+) -> list[str]:
     """Return the options that choose what is shown of one model.
 
     Raises:
@@ -117,11 +126,17 @@ def _shown(by: By, gguf: GgufChoice | None, convention: Convention | None, *, ex
     breakdown = f"--by {by}" if by != "component" else "--expand" if expand else ""
     explanation, sizes = "--explain" if explain else "", f"--gguf {gguf}" if gguf else ""
     counts = f"--convention {convention}" if convention else ""
-    for one, others in ((explanation, [breakdown]), (sizes, [explanation, breakdown, counts])):
+    adapters, by_layer = f"--lora {shell_quote(lora)}" if lora is not None else "", breakdown if by == "layer" else ""
+    excluding = (
+        (explanation, [breakdown]),
+        (sizes, [explanation, breakdown, counts]),
+        ("--lora" if adapters else "", [explanation, by_layer, sizes, counts]),
+    )
+    for one, others in excluding:
         excluded = next(filter(None, others), "")
         if one and excluded:
             raise UsageError(f"{one} cannot be combined with {excluded}", help="remove one of them")
-    return [each for each in (explanation, breakdown, sizes, counts) if each]
+    return [each for each in (explanation, adapters, breakdown, sizes, counts) if each]
 
 
 def _with_gguf(

@@ -56,6 +56,7 @@ class LoadedConfig(NamedTuple):
         other_params: Parameters of those parts, by name, if they are counted.
         ignored_keys: Keys of a Hugging Face config that are left out, each with the reason, of ``interop.key_effects``.
         unread_storage: Sentences about the parts of a ``quantization_config`` that are not understood.
+        family: ``model_type`` of the family of a Hugging Face config; empty for a tinylm config.
     """
 
     name: str
@@ -66,6 +67,7 @@ class LoadedConfig(NamedTuple):
     other_params: Mapping[str, int] = MappingProxyType({})
     ignored_keys: Mapping[str, str] = MappingProxyType({})
     unread_storage: tuple[str, ...] = ()
+    family: str = ""
 
     def diagnostic_at(
         self, code: str, field: str, message: str, *, remedy: str = "", severity: Severity = "error"

@@ -55,6 +55,14 @@ def shipped() -> dict[str, Path]:
     return {**gallery(), **presets()}
 
 
+def gallery_model(hub_name: str) -> str | None:
+    """Return the published model whose file links to a name on the Hugging Face Hub; None if there is none."""
+    if not re.fullmatch(_HUB_NAME, hub_name):
+        return None
+    link = re.compile(rf"huggingface\.co/{re.escape(hub_name)}(?![\w.-])", re.IGNORECASE)
+    return next((name for name, path in gallery().items() if link.search(path.read_text(encoding="utf-8"))), None)
+
+
 def read_reference(reference: str) -> Source:
     """Read a built-in config by name, a file by path, or standard input (``-``).
 

@@ -3,5 +3,8 @@
 CONFIG_FILE = "config.json"
 """Name of the config file in a Hugging Face folder."""
 
+ADAPTER_FILE = "adapter_config.json"
+"""Name of the file that describes an adapter, in the folder of the adapter."""
+
 FAMILY_KEYS = ("model_type", "architectures")
 """Keys of which a Hugging Face config has at least one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
+from tinylm_cli.config.presets import gallery_model
 from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
@@ -43,8 +44,10 @@ _KIND_MARKS = {
 }
 """The kind of the models of an unknown family, by keys that only they have."""
 
+_ADAPTER_KEY = "peft_type"
+
 _OTHER_FILES: dict[str, tuple[str, str]] = {
-    "peft_type": ("an adapter", "name the config.json of its base model"),
+    _ADAPTER_KEY: ("an adapter", "name the config.json of its base model"),
     "weight_map": ("the index of weights files", "name the config.json beside it"),
     "added_tokens_decoder": ("a tokenizer", "name the config.json beside it"),
     "_class_name": ("a part of a diffusion pipeline", "tinylm reads language models"),
@@ -62,7 +65,7 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
     named = root.entries.get("model_type")
     if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
         place = root.span._replace(text="")
-        other = _other_file(root)
+        other = _other_file(root, source)
         message, help_ = other or ("model_type is missing; it names the model family", _by_architecture(root))
         return diagnostic("missing-key", message, source, place, field="model_type", help=help_)
     value = named.value
@@ -146,17 +149,22 @@ def _misspelled(name: str, keys: Collection[str]) -> str | None:
     return None if (DISTINCTIVE_KEYS & set(keys)) - outer_keys else meant
 
 
-def _other_file(root: Node) -> tuple[str, str] | None:
+def _other_file(root: Node, source: str) -> tuple[str, str] | None:
     """Return the message and the remedy for a file that describes something else than a model, such as an adapter."""
     entries = root.entries or {}
     key = next((key for key in _OTHER_FILES if key in entries), None)
     if key is None:
         return None
     kind, remedy = _OTHER_FILES[key]
+    message = f"this file describes {kind}, not a model"
     base = entries.get("base_model_name_or_path")
-    if base is not None and isinstance(base.value.scalar, str):
-        remedy = f"{remedy}, {clip(base.value.scalar)}"
-    return f"this file describes {kind}, not a model", remedy
+    name = base.value.scalar if base is not None and isinstance(base.value.scalar, str) else ""
+    if key == _ADAPTER_KEY and entries[key].value.scalar == "LORA":
+        known = gallery_model(name)
+        command = Command("params", (known or "BASE", Setting("lora", source)))
+        where = "" if known else f", where BASE is the config.json of {clip(name) or 'its base model'}"
+        return message, Text(command, " counts its parameters", where)
+    return message, f"{remedy}, {clip(name)}" if name else remedy
 
 
 def _by_architecture(root: Node) -> str:

@@ -12,7 +12,7 @@ from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
 from tinylm_cli.errors import ConfigError, Diagnostic, InputError
-from tinylm_cli.interop import CONFIG_FILE, FAMILY_KEYS
+from tinylm_cli.interop import ADAPTER_FILE, CONFIG_FILE, FAMILY_KEYS
 from tinylm_cli.interop.key_effects import NO_EFFECT_HERE, REQUESTED, KeyPolicy, left_out_here, without_keys
 from tinylm_cli.wording import SET
 
@@ -105,6 +105,8 @@ def read_config_text(reference: str) -> ConfigText:
     if _is_saved_folder(Path(reference)):
         source = read_source(str(Path(reference) / SAVED_CONFIG))
         return ConfigText(source, as_json=False, name=Path(reference).resolve().name)
+    if is_adapter_folder(reference):  # whose remedy names the base model
+        return ConfigText(read_source(str(Path(reference) / ADAPTER_FILE)), as_json=True)
     if ":" in reference:
         from tinylm_cli.config.git_revision import names_revision, read_revision
 
@@ -176,6 +178,11 @@ def is_model_folder(path: Path) -> bool:
     return _exists(path / CONFIG_FILE)
 
 
+def is_adapter_folder(reference: str) -> bool:
+    """Return whether a path is a folder that contains an adapter_config.json."""
+    return _exists(Path(reference) / ADAPTER_FILE)
+
+
 def _is_saved_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder with weights and config that tinylm wrote."""
     return _exists(path / SAVED_CONFIG) and _exists(path / SAVED_WEIGHTS)
@@ -229,7 +236,8 @@ def import_text(source: Source, overrides: Sequence[str], policy: KeyPolicy) -> 
         ) from error
     counted = vision_params(mapped.family.model_type, root.plain(), loaded.config.d_model)
     others = {} if counted is None else {"vision_encoder": counted.encoder, "projector": counted.projector}
-    loaded = loaded._replace(left_out=left_out(mapped.family, others), other_params=others, ignored_keys=ignored)
+    sentence, family = left_out(mapped.family, others), mapped.family.model_type
+    loaded = loaded._replace(left_out=sentence, other_params=others, ignored_keys=ignored, family=family)
     loaded = _with_unconverted(loaded, mapped)
     overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
     assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}

@@ -171,6 +171,46 @@ class GgufSizes(Record):
     files: tuple[GgufFile, ...]  # The requested types.
 
 
+class LoraModuleParams(Record):
+    """The adapters of modules that differ in their layer only."""
+
+    name: str  # The module, as its family names it: ``model.layers.{0..31}.self_attn.q_proj``.
+    count: int  # Number of such modules.
+    n_experts: int  # Matrices of each, with an adapter each; 1 but for the stacked weights of experts.
+    d_in: int  # Input dimensions of the module; rows of an embedding.
+    d_out: int  # Output dimensions of the module.
+    rank: int  # Rank of the adapters.
+    params: int  # Trained parameters of all ``count`` adapters: ``rank × (d_in + d_out)`` each.
+    share: float  # ``params`` over all trained parameters, 0 to 1.
+
+
+class LoraTensor(Record):
+    """A tensor of the adapters, by the name in the file of peft; with ``count`` layers, one of each."""
+
+    name: str  # ``base_model.model.model.layers.{0..31}.self_attn.q_proj.lora_A.weight``.
+    count: int  # Number of such tensors.
+    shape: tuple[int, ...]  # Shape of each.
+    params: int  # Parameters of all ``count`` tensors.
+
+
+class LoraParams(Record):
+    """The trained parameters of a model with adapters; all others are frozen."""
+
+    source: str  # The adapter_config.json; else the option or the argument with the settings.
+    rank: int  # ``r``; some modules may have another rank.
+    trainable_params: int  # Parameters of adapters, copies and biases that are trained.
+    total_params: int  # Parameters of the model, its adapters and the copies of modules.
+    trainable_share: float  # ``trainable_params / total_params``, as peft prints it.
+    adapter_params: int  # Parameters of the adapters.
+    saved_params: int  # Parameters of ``modules_to_save``, of which a copy is trained, and of trained token rows.
+    bias_params: int  # Trained biases of the model.
+    adapter_bytes: int  # Size of the adapter's file in float32, as peft stores it, without its header.
+    modules: tuple[LoraModuleParams, ...]  # By module, in the order of the model.
+    tensors: tuple[LoraTensor, ...]  # In a breakdown by tensor; else empty.
+    # Sentences about adapters whose rank is above that of their matrix.
+    notes: tuple[str, ...] = ()
+
+
 class ModelParams(Record):
     """The parameters of one model."""
 
@@ -199,6 +239,7 @@ class ModelParams(Record):
     # ``no_effect_here`` for a key that is not understood and changes no figure of this report.
     ignored_keys: Mapping[str, str] = field(default_factory=dict)
     gguf: GgufSizes | None = None  # Sizes of GGUF files, if requested; else None.
+    lora: LoraParams | None = None  # The adapters that are trained, if any are requested; else None.
 
 
 class ParamsReport(Record):

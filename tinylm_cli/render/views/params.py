@@ -143,6 +143,10 @@ def _flagged(models: Sequence[ModelParams]) -> list[Note]:
 
 
 def _breakdown(model: ModelParams, wording: Wording, convention: str | None) -> list[Block]:
+    if model.lora is not None:
+        from tinylm_cli.render.views.lora import lora_blocks
+
+        return [*lora_blocks(model.name, model.lora), *_other_parts(model)]
     active = f" ({compact(model.active_params)} active)" if model.active_params != model.total_params else ""
     counted = f"{compact(model.total_params)} parameters{active}"
     if model.gguf is not None:

@@ -183,7 +183,7 @@ def test_dtype_not_supported_by_gpu(here: Here) -> None:
         (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
         (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch-size", "6"], 2, "for example mb=4"),
         (["--gpu", "h100", "--gpus", "5", "--global-batch-size", "7"], 2, "for example a global batch of 5 sequences"),
-        (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
+        (["--quantize", "int3"], 2, "expected none, int8, float8, int4 or nf4"),
         (["--quantize", "int8", "--group-size", "64"], 2, "--group-size needs --quantize int4"),
         (["--quantize-head"], 2, "--quantize-head needs --quantize"),
         (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights needs 16-bit weights"),

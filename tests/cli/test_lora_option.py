@@ -171,3 +171,105 @@ def test_python(tmp_path: Path) -> None:
         model.params(lora={"r": object()})
     with pytest.raises(tinylm_api.ConfigError, match="no linear module"):
         model.params(lora={"target_modules": ["x"]})
+
+
+def training(here: Here, *words: str) -> dict[str, Any]:
+    found: dict[str, Any] = report(here("estimate", "llama-3-8b", "--for", "training", *words, "--format", "json"))
+    return found
+
+
+def test_estimate(here: Here) -> None:
+    """LoRA on one screen, and QLoRA, whose frozen weights have 4 bits."""
+    words = ["--seq-len", "2k", "--lora", "r=16,target_modules=q_proj,v_proj"]
+    plain, quantized = training(here, *words), training(here, *words, "--quantize", "nf4")
+    memory = plain["training"]["memory"]
+    assert memory["lora"] == {
+        "rank": 16,
+        "modules": ["q_proj", "v_proj"],
+        "trainable_params": 6_815_744,
+        "base_bytes": 2 * 8_030_261_248 + 4 * 64,
+        "base_dtype": "bfloat16",
+        "adapter_bytes": 2 * 6_815_744,
+        "dequantized_bytes": 0,
+    }
+    assert memory["gradients_bytes"] == 2 * 6_815_744
+    parts = [part["name"] for part in memory["parts"]]
+    assert parts[:4] == ["frozen weights", "adapters", "master weights", "optimizer state"]
+    assert sum(part["part_bytes"] for part in memory["parts"]) == memory["peak_bytes"]
+    assert quantized["training"]["memory"]["lora"]["base_dtype"] == "nf4"
+    assert 0.26 < quantized["training"]["memory"]["lora"]["base_bytes"] / memory["lora"]["base_bytes"] < 0.36
+    full = training(here, "--seq-len", "2k")
+    assert full["training"]["memory"]["lora"] is None
+    assert 1.9 < plain["flops"]["train_flops"] / plain["flops"]["forward_flops"] < 2.1 < 3
+    assert full["flops"]["train_flops"] == 3 * full["flops"]["forward_flops"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_estimate_view(columns: int, here: Here) -> None:
+    words = ["--seq-len", "2k", "--lora", "r=16,target_modules=q_proj,v_proj", "--quantize", "nf4", "--gpu", "rtx-4090"]
+    result = here("estimate", "llama-3-8b", "--for", "training", *words, columns=columns)
+    lines = result.out.splitlines()
+    assert max(map(len, lines)) <= columns
+    said = " ".join(result.out.split())
+    assert "LoRA rank 16 on q_proj, v_proj: 6.82M parameters; 5.31 GiB frozen in nf4" in said
+    assert "run --train-tokens COUNT adds its time and cost" in said
+    assert "compute-optimal" not in said
+    everything = " ".join(here("estimate", "llama-3-8b", *words, "--full", columns=columns).out.split())
+    assert "Quantized weights are dequantized one at a time; the largest takes 112.0 MiB." in everything
+    assert "Frozen weights have neither gradients nor optimizer state." in everything
+    timed = here("estimate", "llama-3-8b", *words, "--train-tokens", "50M", columns=columns).out
+    assert "50M tokens" in " ".join(timed.split())
+
+
+def test_estimate_of_a_stored_quantization(here: Here, folder: Path) -> None:
+    """A checkpoint in 4 bits is trained in 4 bits; --quantize none trains it in --dtype."""
+    body = json.loads((CONFIGS / "qwen3.json").read_text(encoding="utf-8"))
+    body["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    (write(folder / "both") / "config.json").write_text(json.dumps(body), encoding="utf-8")
+    for words, dtype in (([], "nf4"), (["--quantize", "none"], "bfloat16"), (["--quantize", "int8"], "int8")):
+        found = report(here("estimate", "both", "--for", "training", "--seq-len", "64", *words, "--format", "json"))
+        assert found["training"]["memory"]["lora"]["base_dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "help_"),
+    [
+        ("llama-3-8b --lora r=8 --gpus 8", "--lora trains on one GPU", "remove --gpus, or --lora"),
+        ("llama-3-8b --lora r=8 --for serving", "--lora has no effect on serving", "remove it"),
+        (
+            "qwen3.5-9b --lora r=8",
+            "of the mixer gated_deltanet is not computed",
+            "tinylm params MODEL --lora LORA counts",
+        ),
+        ("llama-3-8b --lora r=8,target_modules=x", "target_modules x: no linear module", "the names are"),
+        ("tiny --lora r=8,use_dora=true", "the training memory of DoRA is not computed", "tinylm params"),
+    ],
+)
+def test_estimate_errors(words: str, message: str, help_: str, here: Here) -> None:
+    result = here("estimate", *words.split())
+    said = " ".join(result.err.split())
+    assert (result.code, result.out) == (2, "")
+    assert message in said
+    assert help_ in said
+
+
+def test_remedies(here: Here) -> None:
+    """No remedy adds GPUs, and the next command keeps the adapters."""
+    result = here(
+        "estimate", "llama-3-8b", "--gpu", "rtx-4090", "--lora", "r=8", "--for", "training", "--format", "json"
+    )
+    remedies = report(result)["training"]["fit"]["remedies"]
+    assert remedies
+    assert all("n_gpus" not in remedy["changes"] for remedy in remedies)
+    assert "--lora r=8" in here("estimate", "llama-3-8b", "--gpu", "rtx-4090", "--lora", "r=8", "--for", "training").err
+
+
+def test_estimate_in_python() -> None:
+    model = tinylm_api.load("llama-3-8b")
+    keys = {"r": 16, "target_modules": ["q_proj", "v_proj"]}
+    found = model.estimate(lora=keys, quantize="nf4", seq_len="2k", for_="training").training
+    assert found is not None
+    assert found.memory.lora is not None
+    assert (found.memory.lora.base_dtype, found.memory.lora.trainable_params) == ("nf4", 6_815_744)
+    with pytest.raises(tinylm_api.UsageError, match="lora trains on one GPU"):
+        model.estimate(lora=keys, gpus=8)

@@ -29,6 +29,7 @@ from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.choices import AttentionCount, Purpose
 from tinylm_cli.reports.estimate import (
     EstimateReport,
@@ -127,7 +128,7 @@ def _training(
         run = setup._replace(train_tokens=tokens)
         if chosen is not None and chosen.utilization:
             run = run._replace(utilization=chosen.utilization)
-        flops = train_flops(config, batch_size=1, seq_len=seq_len, attention=attention)
+        flops = train_flops(config, batch_size=1, seq_len=seq_len, attention=attention, lora=setup.lora)
         time = training_time(accelerator, run, train_flops_per_token=round(flops / seq_len))
     return TrainingEstimate(
         memory=memory,
@@ -249,6 +250,8 @@ def required_training_bytes(config: ModelConfig, setup: TrainingSetup, accelerat
     """
     if setup.n_gpus == 1:
         return training_memory(config, setup).peak_bytes
+    if setup.lora is not None:
+        raise AnalysisError("plans describe no frozen weights", help="train adapters on one GPU")
     if setup.layout is not None:
         return plan_bytes(config, setup, setup.layout)
     return smallest_plan_bytes(config, setup, accelerator.gpus_per_node)

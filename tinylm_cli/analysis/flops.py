@@ -11,6 +11,7 @@ For one sequence of T tokens a forward pass computes
   with a window.
 
 A training step adds the backward pass, twice the forward pass: the gradient of each matmul's input and of its weight.
+If only low-rank adapters are trained, the other weights have no gradient, and the adapters are further matmuls.
 It also runs the multi-token prediction modules, each over all T positions and through the LM head; inference does not
 run them.
 Norms, activations, softmax, RoPE and the loss are not counted, as in torch's FlopCounterMode and PaLM's convention:
@@ -26,8 +27,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.analysis.altup import altup_matmuls
 from tinylm_cli.analysis.layer_kinds import groups_within
@@ -40,6 +41,9 @@ from tinylm_cli.config.layer_kinds import mtp_layer
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 from tinylm_cli.reports.flops import COMPONENTS, FlopsComponent, ModelFlops, PartFlops
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.lora import Lora
 
 BACKWARD_PER_FORWARD = 2
 """Backward matmuls per forward matmul: one for the gradient of its input, one for the gradient of its weight."""
@@ -132,6 +136,7 @@ def train_flops(
     attention: AttentionCount = "causal",
     recompute: Recompute = "none",
     table: TensorTable | None = None,
+    lora: Lora | None = None,
 ) -> int:
     """Return the operations of a training step: forward pass, backward pass and recomputation.
 
@@ -142,15 +147,40 @@ def train_flops(
         attention: The pairs to count, as for :func:`forward_flops`.
         recompute: The activations that the backward pass recomputes, as for :func:`analyze_flops`.
         table: The tensors of a part of the model, such as a pipeline stage; the full model when None.
+        lora: The adapters that are trained on frozen weights, if any.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
     groups = list(matmul_groups(config, seq_len=seq_len, attention=attention, table=table))
-    groups += mtp_matmul_groups(config, seq_len=seq_len, attention=attention, table=table)
-    forward = sum(group.flops for group in groups)
-    recomputed = sum(_recomputed(group, recompute) for group in groups)
-    return batch_size * (TRAIN_PER_FORWARD * forward + recomputed)
+    if lora is None:
+        groups += mtp_matmul_groups(config, seq_len=seq_len, attention=attention, table=table)
+    forward = sum(group.flops for group in groups) + _adapters(lora, seq_len)
+    recomputed = sum(_recomputed(group, recompute) for group in groups) + _recomputed_adapters(lora, seq_len, recompute)
+    return batch_size * (forward + _backward(groups, lora, seq_len) + recomputed)
+
+
+def _adapters(lora: Lora | None, seq_len: int) -> int:
+    """Return the forward operations of adapters for one sequence: ``2 · T · r · (in + out)`` each."""
+    return 0 if lora is None else FLOPS_PER_ELEMENT * seq_len * sum(module.params for module in lora.modules)
+
+
+def _recomputed_adapters(lora: Lora | None, seq_len: int, recompute: Recompute) -> int:
+    """Return the operations of one sequence that full recomputation repeats in the adapters of layers."""
+    if lora is None or recompute != "full":
+        return 0
+    return FLOPS_PER_ELEMENT * seq_len * sum(module.params for module in lora.modules if module.layer is not None)
+
+
+def _backward(groups: Iterable[MatmulGroup], lora: Lora | None, seq_len: int) -> int:
+    """Return the backward operations of one sequence; a frozen weight has no gradient, only its input has one."""
+    each = [(group.n_runs, matmul) for group in groups for matmul in group.matmuls]
+    both = BACKWARD_PER_FORWARD * (sum(n_runs * matmul.flops for n_runs, matmul in each) + _adapters(lora, seq_len))
+    if lora is None:
+        return both
+    trained = ("lm_head", "score") if lora.trains_head else ()
+    frozen = (n_runs * matmul.flops for n_runs, matmul in each if matmul.has_weight and matmul.component not in trained)
+    return both - sum(frozen)
 
 
 def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: AttentionCount = "causal") -> ModelFlops:
@@ -172,12 +202,16 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
     """
     batch_size, seq_len, recompute = setup.batch_size, setup.length(config), setup.recompute
     groups = list(matmul_groups(config, seq_len=seq_len, attention=attention))
-    mtp_groups = list(mtp_matmul_groups(config, seq_len=seq_len, attention=attention))
+    lora = setup.lora
+    mtp_groups = [] if lora else list(mtp_matmul_groups(config, seq_len=seq_len, attention=attention))
     tokens = batch_size * seq_len
     forward = batch_size * sum(group.flops for group in groups)
     mtp = batch_size * sum(group.flops for group in mtp_groups)
-    recomputed = batch_size * sum(_recomputed(group, recompute) for group in (*groups, *mtp_groups))
-    train = TRAIN_PER_FORWARD * (forward + mtp) + recomputed
+    recomputed = sum(_recomputed(group, recompute) for group in (*groups, *mtp_groups))
+    recomputed = batch_size * (recomputed + _recomputed_adapters(lora, seq_len, recompute))
+    adapters = batch_size * _adapters(lora, seq_len)
+    backward = batch_size * _backward((*groups, *mtp_groups), lora, seq_len)
+    train = forward + mtp + adapters + backward + recomputed
     six_n = TRAIN_FLOPS_PER_PARAM * active_params(tensor_table(config))
     return ModelFlops(
         batch_size=batch_size,
@@ -186,13 +220,14 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
         recompute=recompute,
         forward_flops=forward,
         mtp_flops=mtp,
-        backward_flops=BACKWARD_PER_FORWARD * (forward + mtp),
+        backward_flops=backward,
         recompute_flops=recomputed,
         train_flops=train,
         forward_flops_per_token=forward / tokens,
         train_flops_per_token=train / tokens,
         six_n_flops_per_token=six_n,
-        six_n_ratio=TRAIN_PER_FORWARD * forward / (six_n * tokens),  # neither counts modules for multi-token prediction
+        # neither counts modules for multi-token prediction
+        six_n_ratio=(forward + batch_size * _backward(groups, lora, seq_len) + adapters) / (six_n * tokens),
         decode_flops_per_token=decode_flops(config, context_len=seq_len) if config.has_lm_head else 0,
         components=tuple(_by_component(groups, batch_size, forward)),
         layers=tuple(
@@ -200,6 +235,7 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
             for group in groups
             if group.matmuls
         ),
+        adapter_flops=adapters,
     )
 
 

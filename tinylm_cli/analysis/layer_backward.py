@@ -52,7 +52,7 @@ def layer_backward(
         saved: Bytes saved by all earlier layers.
         expert_parallel: Expert-parallel degree.
     """
-    config, grad_element_bytes = run.config, run.setup.grad_element_bytes
+    config, grad_element_bytes = run.config, run.grad_element_bytes
     tensors = layer_tensors(run)
     own = tensors if run.setup.recompute == "full" else saved_by_layer(run)
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
@@ -180,7 +180,7 @@ def _experts(
     Then the gradients of single experts are stacked, one projection after the other. With ``d_latent``, the projection
     back to d_model has its gradient first, and the projection to M dimensions last.
     """
-    config, settings, grad_element_bytes = run.config, run.config.feed_forward, run.setup.grad_element_bytes
+    config, settings, grad_element_bytes = run.config, run.config.feed_forward, run.grad_element_bytes
     assert settings.n_experts is not None
     vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
     n_streams = config.block.n_streams if config.block.n_streams > 1 else 0
@@ -199,6 +199,8 @@ def _experts(
     yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
     # the gradients of the output (D) and of the input of the experts (M); of one stack, expert by expert
     inputs = run.tokens * config.d_routed * run.element_bytes  # B × T × M
+    if run.is_frozen:
+        return
     yield PhaseMemory("backward", gradients, saved, inputs + residual_stream + stack * run.element_bytes)
     if settings.d_latent is not None:  # the gradients of the input of latent_in_proj (D), and of its output (M)
         yield PhaseMemory("backward", gradients + latent_proj, saved, vectors + inputs + residual_stream)

@@ -19,7 +19,8 @@ def effective_storage(config: ModelConfig, dtype: str | None, quantization: Quan
     """Return how weights are stored: as the config states, unless a dtype or a quantization is requested.
 
     ``int8`` (LLM.int8) and ``float8`` (llm-compressor's FP8_DYNAMIC) have one scale per output channel, in float16 and
-    in float32. ``int4`` (GPTQ, AWQ) has a float16 scale and a 4-bit zero point per output channel and group.
+    in float32. ``int4`` (GPTQ, AWQ) has a float16 scale and a 4-bit zero point per output channel and group. ``nf4``
+    (bitsandbytes) has a scale per 64 weights, which is quantized to 8 bits (double quantization of QLoRA).
 
     Args:
         config: A validated config.
@@ -47,6 +48,7 @@ def effective_storage(config: ModelConfig, dtype: str | None, quantization: Quan
         "strategy": "group" if is_int4 else "channel",
         "group_size": quantization.group_size,
         "zero_point": is_int4,
+        "double_quant": quantization.method == "nf4",
         "scale_dtype": "float32" if quantization.method == "float8" else "float16",
         "modules_to_not_convert": () if quantization.head else HEAD_MODULES,
     }

@@ -12,6 +12,7 @@ from tinylm_cli.config.choices import DEFAULT_DTYPE
 from tinylm_cli.errors import AnalysisError
 
 if TYPE_CHECKING:
+    from tinylm_cli.config.lora import Lora
     from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Quantization, Recompute
     from tinylm_cli.reports.plan import Layout
@@ -56,6 +57,9 @@ class TrainingSetup(NamedTuple):
         utilization: MFU of training on one GPU; with several GPUs the plan determines it.
         kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
         usd_per_gpu_hour: Price of one GPU hour; None if unknown.
+        lora: The adapters that are trained on frozen weights; None to train all weights.
+        quantization: Quantization of the frozen weights; when None, that of the config's storage. It has no effect
+            without adapters.
     """
 
     batch_size: int = 1
@@ -75,6 +79,8 @@ class TrainingSetup(NamedTuple):
     utilization: float = TYPICAL_UTILIZATION
     kernel_efficiency: float = KERNEL_EFFICIENCY
     usd_per_gpu_hour: float | None = None
+    lora: Lora | None = None
+    quantization: QuantizationConfig | None = None
 
     def length(self, config: ModelConfig) -> int:
         """Return the tokens per sequence."""

@@ -39,6 +39,10 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
         Rajbhandari et al. 2020 (ZeRO), section 3, https://arxiv.org/abs/1910.02054;
         Micikevicius et al. 2018 (mixed precision), https://arxiv.org/abs/1710.03740
     """
+    if setup.lora is not None:
+        from tinylm_cli.analysis.lora_memory import lora_training_memory
+
+        return lora_training_memory(config, setup)
     table, element_bytes = tensor_table(config), setup.element_bytes
     has_master, optimizer = setup.has_master_weights, setup.optimizer
     params = total_params(table)

@@ -10,6 +10,7 @@ from tinylm_cli.errors import UsageError
 from tinylm_cli.wording import Argument
 
 if TYPE_CHECKING:
+    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.lora import Lora
 
@@ -41,6 +42,21 @@ def read_counted(
     if lora is not None and other:
         raise UsageError(f"lora cannot be combined with {other}", help="omit one of them")
     return read_lora(lora, loaded)
+
+
+def with_lora(setups: Setups, lora: LoraArgument | None, loaded: LoadedConfig) -> Setups:
+    """Return setups that train adapters only; requested quantization applies to the frozen weights too.
+
+    Raises:
+        UsageError: If several GPUs train the model.
+    """
+    adapters = read_lora(lora, loaded)
+    if adapters is None:
+        return setups
+    if setups.training.n_gpus > 1:
+        raise UsageError("lora trains on one GPU: plans describe no frozen weights", help="omit gpus and plan, or lora")
+    training = setups.training._replace(lora=adapters, quantization=setups.serving.quantization)
+    return setups._replace(training=training)
 
 
 def read_lora(lora: LoraArgument | None, loaded: LoadedConfig) -> Lora | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from tinylm_cli.api.amounts import Seed
 from tinylm_cli.api.arguments import Bounds, checked, read
-from tinylm_cli.api.lora import LoraArgument, read_counted
+from tinylm_cli.api.lora import LoraArgument, read_counted, with_lora
 from tinylm_cli.api.params import By, counted_params
 from tinylm_cli.api.references import Changes, as_text, read_changes, reference_of
 from tinylm_cli.api.setups import SetupFields, read_gpu, read_setups
@@ -179,8 +179,7 @@ class Model(Viewed):
         Args:
             by: The rows of ``parts``: layers or tensors; ``component`` leaves it empty.
             expand: Whether to list repeated layers individually, in at most 50,000 rows.
-            explain: Whether to return the formula of each component, and changes that match a nominal size; ignores
-                ``by`` and ``expand``.
+            explain: Whether to return formulas, and changes that match a nominal size; ignores ``by`` and ``expand``.
             convention: Another counting convention, shown next to the count of stored tensors.
             gguf: A type of GGUF file, such as ``"Q4_K_M"``, or ``"all"``: sizes of the files, in ``gguf``.
             imatrix: Whether GGUF files are quantized with an importance matrix; those that need one always are.
@@ -257,6 +256,7 @@ class Model(Viewed):
         by: Literal["component", "layer"] = "component",
         attention_flops: AttentionCount = "causal",
         full: bool = False,
+        lora: LoraArgument | None = None,
         **setup: Unpack[SetupFields],
     ) -> Report[EstimateReport]:
         """Estimate FLOPs, memory, time and cost of training and serving; see ``tinylm estimate``.
@@ -271,6 +271,7 @@ class Model(Viewed):
             by: Breakdown of FLOPs in the displayed report.
             attention_flops: ``causal`` counts the query-key pairs that the mask allows; ``full`` counts all T² pairs.
             full: Whether to display the full report instead of the summary; the data is the same.
+            lora: Train the adapters of an ``adapter_config.json``, its folder, or its keys, on frozen weights.
             setup: The training and serving arguments.
 
         Raises:
@@ -282,11 +283,9 @@ class Model(Viewed):
         from tinylm_cli.analysis.setups import Setups
         from tinylm_cli.render.views.estimate import estimate_full_view, estimate_view
 
-        setups = read_setups(Setups(), setup, plan, has_gpu=gpu is not None)
-        accelerator, accelerators = read_gpu(gpu, hardware)
-        report = estimate(
-            self.loaded, setups, accelerator, purpose=for_, accelerators=accelerators, attention=attention_flops
-        )
+        setups = with_lora(read_setups(Setups(), setup, plan, has_gpu=gpu is not None), lora, self.loaded)
+        chosen, known = read_gpu(gpu, hardware)
+        report = estimate(self.loaded, setups, chosen, purpose=for_, accelerators=known, attention=attention_flops)
         titled = replace(report, name=self._title)
         everything = partial(estimate_full_view, titled, by, as_keywords)
         return Report(report, everything if full else partial(estimate_view, titled, as_keywords), everything)

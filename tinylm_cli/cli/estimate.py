@@ -11,6 +11,7 @@ import typer
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.cli.completion import complete_section
 from tinylm_cli.cli.error_collector import ErrorCollector
+from tinylm_cli.cli.lora_option import LoraOption, adapter_beside, adapters_to_train
 from tinylm_cli.cli.next_steps import design_arguments, export_arguments, is_built_quickly, model_arguments, next_step
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
@@ -55,14 +56,18 @@ AttentionFlopsOption = Annotated[
 _ONE_PURPOSE: dict[Purpose, frozenset[str]] = {
     "training": frozenset({
         "optimizer", "grad_dtype", "master_weights", "train_tokens", "global_batch_size",
-        "gpus", "plan", "kernel_efficiency", "utilization", "price",
+        "gpus", "plan", "kernel_efficiency", "utilization", "price", "lora",
     }),
     "serving": frozenset(field.name for field in fields(ServingOptions)),
 }  # fmt: skip
 """Parameters that have an effect on one purpose only."""
 
+QUANTIZATION = frozenset({"quantize", "group_size", "quantize_head"})
+"""Parameters of serving that, with adapters, have an effect on training too."""
+
 WORKLOAD = {field.name for group in (TrainingOptions, ServingOptions, ClusterOptions) for field in fields(group)} | {
-    "purpose"
+    "purpose",
+    "lora",
 }
 """Parameters that the next command repeats."""
 
@@ -79,6 +84,7 @@ def estimate(
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
     ignore: IgnoreOption = None,
+    lora: LoraOption = None,
     purpose: Annotated[Purpose | None, option("Estimate only training or only serving.", "--for")] = None,
     full: Annotated[bool, option("Show every section.", "--full")] = False,
     section: SectionOption = None,
@@ -97,17 +103,21 @@ def estimate(
       tinylm estimate base --gpu rtx-4090
       tinylm estimate qwen3-0.6b --quantize int4 --for serving
       tinylm estimate llama-3-8b --gpu h100 --gpus 64
+      tinylm estimate llama-3-8b --gpu rtx-4090 --lora r=16 --quantize nf4
     """
     from tinylm_cli.analysis.estimate import estimate as estimated
     from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys
     from tinylm_cli.interop.load import load_config
 
     _require_effect(to.format_, section, full=full)
-    _require_purpose(explicit_options(context), purpose)
+    adapter = lora or (adapter_beside(config) if cluster.gpus == 1 else None)
+    _require_purpose(explicit_options(context), purpose, quantizes_training=adapter is not None)
     errors = ErrorCollector()
     policy = KeyPolicy(tuple(ignore or ()), Effect.costs)
     loaded = errors.read(load_config, config, set_ or (), policy)
     setups = Setups(training_setup(training, cluster, loaded, errors), serving_setup(serving, training, loaded, errors))
+    if loaded is not None and purpose != "serving":
+        setups = errors.read(adapters_to_train, adapter, loaded, setups) or setups
     gpu = errors.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype)
     errors.raise_if_any()
     assert loaded is not None
@@ -181,19 +191,21 @@ def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
         raise UsageError("--full cannot be combined with --section", help="remove one of them")
 
 
-def _require_purpose(explicit: Mapping[str, str], purpose: Purpose | None) -> None:
+def _require_purpose(explicit: Mapping[str, str], purpose: Purpose | None, *, quantizes_training: bool) -> None:
     """Reject serving options with ``--for training``, and training options with ``--for serving``.
 
     Args:
         explicit: The options on the command line, from :func:`explicit_options`.
         purpose: The purpose that is estimated; None for both.
+        quantizes_training: Whether quantization also applies to the frozen weights of training.
 
     Raises:
         UsageError: If there is such an option.
     """
     for other, names in _ONE_PURPOSE.items():
         for name, typed_option in explicit.items():
-            if purpose not in (None, other) and name in names:
+            has_effect = quantizes_training and name in QUANTIZATION
+            if purpose not in (None, other) and name in names and not has_effect:
                 raise UsageError(f"{typed_option} has no effect on {purpose}", help=f"remove it, or --for {purpose}")
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from tinylm_cli.cli.options import MODEL_PANEL, option, option_span
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
-from tinylm_cli.errors import Diagnostic, InputError, Label, Span
+from tinylm_cli.errors import Diagnostic, InputError, Label, Span, UsageError
 from tinylm_cli.wording import Argument
 
 if TYPE_CHECKING:
+    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.lora import Lora, LoraConfig
     from tinylm_cli.config.yaml_nodes import Node
@@ -81,6 +82,23 @@ def read_lora(written: str | None, loaded: LoadedConfig) -> Lora | None:
 
     config = _read(written)
     return resolve_lora(config, loaded, stored_shapes(loaded.config, MAX_TENSORS))
+
+
+def adapters_to_train(written: str | None, loaded: LoadedConfig, setups: Setups) -> Setups:
+    """Return the setups with the adapters that the option describes; requested quantization applies to both setups.
+
+    Raises:
+        ConfigError: As :func:`read_lora`.
+        UsageError: If several GPUs train the model.
+    """
+    lora = read_lora(written, loaded)
+    if lora is None:
+        return setups
+    if setups.training.n_gpus > 1:
+        message = "--lora trains on one GPU: plans describe no frozen weights"
+        raise UsageError(message, help="remove --gpus, or --lora")
+    training = setups.training._replace(lora=lora, quantization=setups.serving.quantization)
+    return setups._replace(training=training)
 
 
 def _read(written: str) -> LoraConfig:

@@ -30,7 +30,11 @@ ListedKind = Literal["count", "length"]
 
 QuantizeOption = Annotated[
     Quantization | None,
-    option("Weight quantization for inference.  [default: as the checkpoint stores them]", panel=SERVING_PANEL),
+    option(
+        "Weight quantization for inference and, with --lora, of the frozen weights.  [default: as the checkpoint stores"
+        " them]",
+        panel=SERVING_PANEL,
+    ),
 ]
 GroupSizeOption = Annotated[
     int | None,

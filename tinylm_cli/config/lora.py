@@ -81,6 +81,7 @@ class SavedModule(NamedTuple):
 
     name: str
     shapes: tuple[tuple[str, tuple[int, ...]], ...]  # Its tensors, by name.
+    is_head: bool = False  # Whether it is the LM head, or the scores of labels.
 
     @property
     def params(self) -> int:
@@ -120,6 +121,11 @@ class Lora:
     def trainable_params(self) -> int:
         """All trained parameters."""
         return self.adapter_params + self.saved_params + self.bias_params
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether a copy of the head is trained."""
+        return any(each.is_head for each in self.saved)
 
     @property
     def leaf_names(self) -> tuple[str, ...]:

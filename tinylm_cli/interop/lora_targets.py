@@ -40,6 +40,9 @@ _QWEN2_MOE_TARGETS = {
 }
 """Names of modules that peft reads as names of tensors: transformers 5 has no module for each expert."""
 
+HEADS = ("lm_head", "score")
+"""The modules of the head, by tinylm's names."""
+
 _MAX_NAMED = 12
 
 Modules = Sequence[LoraModule]
@@ -190,9 +193,8 @@ def _targeted(lora: LoraConfig, model: _Model, errors: list[Diagnostic]) -> list
 
 def _by_pattern(pattern: Name, model: _Model) -> tuple[Modules, Callable[[LoraModule], bool]]:
     """Return the modules among which a pattern selects, and whether it selects one of them."""
-    heads = ("lm_head", "score")
     if pattern.text == ALL_LINEAR:
-        return model.modules, lambda module: module.kind == "linear" and module.modules[0] not in heads
+        return model.modules, lambda module: module.kind == "linear" and module.modules[0] not in HEADS
     compiled = re.compile(pattern.text)
 
     def matches(module: LoraModule) -> bool:
@@ -325,6 +327,7 @@ def _nested(modules: Iterable[LoraModule]) -> Iterator[LoraModule]:
 def _saved(lora: LoraConfig, model: _Model, errors: list[Diagnostic]) -> Iterator[SavedModule]:
     """Yield the modules that ``modules_to_save`` names, also by the last letters of a name, as peft reads it."""
     names = list(container_names(name.rpartition(".")[0] for name in model.tensors))
+    heads = {module.name for module in model.modules if module.modules[0] in HEADS}
     taken: list[str] = []
     for each in lora.modules_to_save:
         found = [name for name in names if name.endswith(each.text)]
@@ -339,7 +342,7 @@ def _saved(lora: LoraConfig, model: _Model, errors: list[Diagnostic]) -> Iterato
             if not any(f"{name}.".startswith(f"{outer}.") for outer in taken):
                 taken.append(name)
                 tensors = {key: shape for key, shape in model.tensors.items() if key.startswith(f"{name}.")}
-                yield SavedModule(name, tuple(tensors.items()))
+                yield SavedModule(name, tuple(tensors.items()), is_head=name in heads)
 
 
 def _trained_rows(lora: LoraConfig, model: _Model, errors: list[Diagnostic]) -> Iterator[SavedModule]:

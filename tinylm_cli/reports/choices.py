@@ -11,7 +11,7 @@ AttentionKernel = Literal["flash", "sdpa", "math"]
 Recompute = Literal["none", "selective", "full"]
 Device = Literal["cuda", "cpu"]
 Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
-Quantization = Literal["none", "int8", "float8", "int4"]
+Quantization = Literal["none", "int8", "float8", "int4", "nf4"]
 """Types of weights that can be requested; a checkpoint may have others."""
 
 AttentionCount = Literal["causal", "full"]

@@ -59,9 +59,10 @@ class ModelFlops(Record):
     recompute: Recompute  # Activations that the backward pass recomputes.
     forward_flops: int  # A forward pass over all sequences, as inference runs it: without MTP modules.
     mtp_flops: int  # The forward pass of the multi-token prediction (MTP) modules, which only training runs.
-    backward_flops: int  # Twice the forward passes of the model and of its MTP modules.
+    # Twice the forward passes of the model and of its MTP modules; without the gradients of frozen weights.
+    backward_flops: int
     recompute_flops: int  # Recomputation of activations.
-    train_flops: int  # Forward pass, MTP modules, backward pass and recomputation.
+    train_flops: int  # Forward pass, MTP modules, adapters, backward pass and recomputation.
     forward_flops_per_token: float  # ``forward_flops`` over the tokens of the step.
     train_flops_per_token: float  # ``train_flops`` over the tokens of the step.
     six_n_flops_per_token: int  # Six times the active parameters, the usual estimate of training FLOPs.
@@ -70,3 +71,4 @@ class ModelFlops(Record):
     decode_flops_per_token: int  # Decoding one token with ``seq_len - 1`` tokens in the KV cache; 0 without an LM head.
     components: tuple[PartFlops, ...]  # By component, in the order of the model.
     layers: tuple[PartFlops, ...]  # By layer, with identical layers in one row, and the head.
+    adapter_flops: int = 0  # The forward pass of LoRA adapters, if they are trained.

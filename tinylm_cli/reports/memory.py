@@ -92,6 +92,18 @@ class PhaseMemory(Record):
         return self.gradients_bytes + self.activations_bytes + self.working_bytes
 
 
+class LoraMemory(Record):
+    """Training of low-rank adapters (LoRA) on frozen weights, which may be quantized (QLoRA)."""
+
+    rank: int  # ``r``; some modules may have another rank.
+    modules: tuple[str, ...]  # The last parts of the names of the adapted modules: ``q_proj``, ``v_proj``.
+    trainable_params: int  # Parameters of adapters, copies and biases that are trained.
+    base_bytes: int  # The frozen weights, as they are stored, and buffers.
+    base_dtype: str  # Their type: ``nf4``; ``dtype`` if none is quantized.
+    adapter_bytes: int  # Adapters and copies of modules, in ``dtype``.
+    dequantized_bytes: int  # The largest quantized weight in ``dtype``; weights are dequantized one at a time.
+
+
 class TrainingMemory(Record):
     """Training memory of one GPU that holds the entire model."""
 
@@ -100,7 +112,7 @@ class TrainingMemory(Record):
     dtype: str  # Data type of weights and activations.
     grad_dtype: str  # Data type of the gradients.
     optimizer: Optimizer  # The optimizer.
-    weights_bytes: int  # Weights in ``dtype``, and buffers.
+    weights_bytes: int  # Weights in ``dtype``, and buffers; with adapters, frozen weights and adapters.
     master_bytes: int  # Float32 master weights, or 0.
     gradients_bytes: int  # Gradients of all parameters.
     optimizer_bytes: int  # Optimizer state.
@@ -116,6 +128,7 @@ class TrainingMemory(Record):
     foreach_peak_bytes: int
     parts: tuple[MemoryPart, ...]  # The parts of ``peak_bytes``.
     timeline: tuple[PhaseMemory, ...]  # Each phase of a step that may be the peak, in the order of the step.
+    lora: LoraMemory | None = None  # The adapters, if only they are trained; else None.
 
     @property
     def resident_bytes(self) -> int:

@@ -21,6 +21,10 @@ SUB_NORM_TENSORS = (
 )
 """The tensors of the norm before the output projection, freed before the backward pass of core attention."""
 
+INPUT_PROJECTIONS = tuple(f"attention.{name}" for name in ("q_proj", "k_proj", "v_proj", "q_a_proj", "kv_a_proj"))
+GATE_PROJECTION = "attention.gate_proj"
+"""The projections of the input of attention, multi-head or latent."""
+
 ROUTED_OUTPUT = "routed attention output"
 EXPERT_OUTPUTS = ("attention expert outputs", "weighted attention expert outputs")
 """The tensors of the output projections of experts, freed before the backward pass of core attention."""
@@ -39,7 +43,9 @@ def attention(run: ForwardPass, x: SavedTensor) -> Iterator[SavedTensor]:
     Follows ``model/attention.py:SelfAttention.forward`` and ``model/latent_attention.py:LatentAttention.forward``.
     """
     config = run.config
-    yield x  # read by q_proj, k_proj and v_proj, or by the router
+    # read by all projections of x, or by the router
+    gate_reads_latent = config.attention.kind == "latent" and config.attention.q_concat_raw
+    yield from run.linear_input(x, *INPUT_PROJECTIONS, *(() if gate_reads_latent else (GATE_PROJECTION,)))
     if config.attention.n_experts is not None:
         yield from _routing(run)
     if config.attention.kind == "latent":
@@ -123,7 +129,7 @@ def _output_tensors(run: ForwardPass, output: SavedTensor, d_value: int) -> Iter
         yield from norm(run, SUB_NORM, output, run.tokens, heads * d_value, sharding="tensor")
         output = _of_heads(run, SUB_NORM_OUTPUT, heads, d_value)
     if config.attention.n_experts is None:
-        yield output  # read by o_proj
+        yield from run.linear_input(output, "attention.o_proj")
         return
     yield _of_heads(run, ROUTED_OUTPUT, heads, d_value)  # read by o_proj of the experts
     for name in EXPERT_OUTPUTS:
@@ -165,12 +171,15 @@ def _latent_attention(run: ForwardPass) -> Iterator[SavedTensor]:
     if settings.q_rank is not None:
         yield from norm(run, "q_a_norm", vectors("q_a_proj output", settings.q_rank), rows, settings.q_rank)
         if settings.q_concat_raw:  # with its input; read by q_b_proj and gate_proj
-            yield vectors("q_a_norm output and input", 2 * settings.q_rank)
+            latent = vectors("q_a_norm output and input", 2 * settings.q_rank)
         else:
-            yield vectors("q_a_norm output", settings.q_rank)  # times its factor, if any; read by q_b_proj
+            latent = vectors("q_a_norm output", settings.q_rank)  # times its factor, if any; read by q_b_proj
+        reads_too = (GATE_PROJECTION,) if settings.q_concat_raw else ()
+        yield from run.linear_input(latent, "attention.q_b_proj", *reads_too)
     compressed = vectors("kv_a_proj output", settings.kv_rank + settings.d_rope)  # C + R, one storage
     yield from norm(run, "kv_a_norm", compressed, rows, settings.kv_rank)
-    yield vectors("kv_a_norm output", settings.kv_rank)  # times its factor, if any; read by kv_b_proj
+    # times its factor, if any
+    yield from run.linear_input(vectors("kv_a_norm output", settings.kv_rank), "attention.kv_b_proj")
     if settings.k_rope_norm:
         yield from norm(run, "k_rope_norm", compressed, rows, settings.d_rope)
     d_storage = settings.d_nope + config.d_value

@@ -9,6 +9,13 @@ from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 from tinylm_cli.config.choices import Activation
 
+FIRST_PROJECTIONS = (
+    *("feed_forward.gate_proj", "feed_forward.up_proj"),
+    *("feed_forward.shared_experts.gate_proj", "feed_forward.shared_experts.up_proj"),
+    "feed_forward.shared_expert_gate",
+)
+"""The projections of the input of a feed-forward network, and of shared experts."""
+
 
 def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Iterator[SavedTensor]:
     """Yield the tensors that one network saves, except its input: ``model/feed_forward.py:FeedForward.forward``.
@@ -45,7 +52,11 @@ def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Itera
         if settings.activation == "relu" and not settings.gated:
             yield hidden("hidden units")  # ReLU's derivative needs its output
         yield from norm(run, f"{part} sub_norm", hidden("hidden units"), rows, d_hidden, sharding="tensor")
-    yield hidden("down_proj input")
+    module = "feed_forward" if part == "feed_forward" else "feed_forward.shared_experts"
+    if run.is_frozen and settings.activation == "relu" and not settings.gated and not settings.sub_norm:
+        yield hidden("down_proj input")  # ReLU's derivative needs its output
+    if part != "experts" or not run.is_frozen:  # the stacked weights of experts have no adapters
+        yield from run.linear_input(hidden("down_proj input"), f"{module}.down_proj")
 
 
 def channel_mixing(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -141,8 +152,9 @@ def experts(run: ForwardPass, residual: SavedTensor) -> Iterator[SavedTensor]:
     yield router("order", routed * INT64_BYTES)  # sort permutation by expert
     yield router("rows", routed * INT64_BYTES)  # token index of each routed copy
     yield router("expert weights", routed * run.element_bytes)  # B·T × k
-    yield vectors("routed tokens")
-    if settings.router_weight_on_input:
+    if not run.is_frozen or settings.router_weight_on_input:
+        yield vectors("routed tokens")
+    if settings.router_weight_on_input and not run.is_frozen:
         yield vectors("weighted tokens")
     yield from feed_forward(run, "experts", routed, config.d_expert)
     yield vectors("expert outputs")

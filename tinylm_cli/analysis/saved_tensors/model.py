@@ -8,7 +8,13 @@ from functools import lru_cache
 from tinylm_cli.analysis.altup import saved_by_correction, saved_by_prediction, saved_by_projections
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.mixers import mixer_of, shared_block_of
-from tinylm_cli.analysis.saved_tensors.feed_forward import activation, channel_mixing, experts, feed_forward
+from tinylm_cli.analysis.saved_tensors.feed_forward import (
+    FIRST_PROJECTIONS,
+    activation,
+    channel_mixing,
+    experts,
+    feed_forward,
+)
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding, deduplicated
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, READ_AND_WRITE, rotary_frequencies, temperatures
@@ -168,7 +174,7 @@ def _layer(run: ForwardPass) -> Iterator[SavedTensor]:
             if has_pre_norm:
                 yield from norm(run, "ln_2", x, run.tokens, config.d_model)
                 yield from gate("ln_2", config.block.feed_forward_norm_gate_rank)
-        yield normed  # read by gate_proj, up_proj and the router
+        yield from run.linear_input(normed, *FIRST_PROJECTIONS)  # read by the router too
         if config.feed_forward.n_experts is not None:
             yield from experts(run, x)
             if config.feed_forward.shortcut and config.dropout:
@@ -281,7 +287,7 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     part = "lm_head" if config.has_lm_head else "score"
     if config.head.dense:
         yield from _head_transform(run, part)
-    yield SavedTensor("head input", part, vectors, "sequence")
+    yield from run.linear_input(SavedTensor("head input", part, vectors, "sequence"), part)
     if config.head.logit_softcap is not None:
         yield SavedTensor("tanh", "lm_head", run.outputs * run.element_bytes, "tensor")  # B × T × V
     # tensor parallelism shards the vocabulary; scores are replicated, or computed on the GPU that has their tokens

@@ -48,7 +48,7 @@ def norm(
         yield SavedTensor(f"{name} input upcast", part, rows * dim * run.upcast_bytes, sharding)
     else:
         yield source
-    if is_composed and settings.weight:
+    if is_composed and settings.weight and not run.is_frozen:
         yield SavedTensor(f"{name} scaled", part, rows * dim * run.upcast_bytes, sharding)
     is_centered = settings.kind == "layernorm"
     statistic_bytes = run.element_bytes if is_centered and run.setup.device == "cpu" else run.upcast_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend
@@ -33,12 +33,22 @@ class SavedTensor(NamedTuple):
     is_core_attention: bool = False
 
 
+class LayerAdapters(NamedTuple):
+    """The low-rank adapters of the linear maps in a layer, or outside the layers; all other weights are frozen."""
+
+    # The maps that share an adapter, by name: ``feed_forward.up_proj``; and its rank. Ordered by name.
+    ranks: tuple[tuple[tuple[str, ...], int], ...]
+    dropout: float = 0.0  # Dropout of the input of each adapter.
+    trained: frozenset[str] = frozenset()  # Maps whose own weight is trained.
+
+
 class ForwardPass(NamedTuple):
     """The forward pass of one micro-batch, through the model or through a layer of one kind."""
 
     config: ModelConfig  # the model; in a layer, the config of its kind
     setup: TrainingSetup  # how it is trained
     context: int = 1  # context-parallel degree: GPUs that share each sequence
+    adapters: LayerAdapters | None = None  # adapters of the layer if its weights are frozen; None if they are trained
 
     @property
     def seq_len(self) -> int:
@@ -70,6 +80,39 @@ class ForwardPass(NamedTuple):
     def element_bytes(self) -> int:
         """Bytes of one element of a weight or activation."""
         return self.setup.element_bytes
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether only adapters are trained."""
+        return self.adapters is not None
+
+    @property
+    def grad_element_bytes(self) -> int:
+        """Bytes of one element of the gradient of a weight; 0 if weights are frozen."""
+        return 0 if self.is_frozen else self.setup.grad_element_bytes
+
+    def linear_input(self, x: SavedTensor, *names: str) -> Iterator[SavedTensor]:
+        """Yield the tensors that linear maps of ``x`` save: ``x`` for the gradients of their weights.
+
+        A frozen map saves nothing but its weight. Its adapter ``B(A(dropout(x)))`` saves the input of A and of B.
+
+        Args:
+            x: The input.
+            names: Names of the maps within the layer.
+        """
+        if self.adapters is None or self.adapters.trained.intersection(names):
+            yield x
+        if self.adapters is None:
+            return
+        for (first, *_), rank in ((maps, rank) for maps, rank in self.adapters.ranks if maps[0] in names):
+            if self.adapters.dropout:
+                mask = x.nbytes // self.element_bytes * self.dropout_mask_element_bytes(self.element_bytes)
+                yield x._replace(name=f"{first} adapter dropout mask", nbytes=mask)
+                yield x._replace(name=f"{first} adapter dropped input")
+            else:
+                yield x
+            hidden = self.tokens * rank * self.element_bytes  # B × T × r, read by B
+            yield SavedTensor(f"{first} adapter hidden", x.part, hidden, "none")
 
     @property
     def upcast_bytes(self) -> int:

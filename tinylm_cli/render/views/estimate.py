@@ -44,7 +44,9 @@ def _more(report: EstimateReport, wording: Wording) -> str:
     """Return the settings that show more: the cost of a run whose GPUs have no price, the breakdown, one section."""
     full, section = wording(Setting("full", True)), wording(Setting("section", metavar="NAME"))
     run = report.summary.training
-    if run is not None and run.gpu_hours is not None and run.usd is None and run.fits:
+    adapts = report.training is not None and report.training.memory.lora is not None
+    is_timed = report.training is not None and (report.training.tokens_are_given or not adapts)
+    if run is not None and run.gpu_hours is not None and run.usd is None and run.fits and is_timed:
         price = wording(Setting("price", metavar="USD"))
         return f"{price} adds the cost, {full} the breakdown{f', {section} one section' if section else ''}."
     return f"{full} shows the breakdown{f'; {section} shows one section of it' if section else ''}."
@@ -111,10 +113,10 @@ def _training_sections(
         yield "plan", plan_blocks(plan, report.accelerator, wording, has_mtp=report.flops.mtp_flops > 0)
         searched = None if training.layouts_fitting else training.layouts_tried
         yield "plan", fit_blocks(training.fit, report.accelerator, wording, searched)
-    if training.time is not None:
+    if training.time is not None and (training.tokens_are_given or memory.lora is None):
         planned, recomputes = plan is not None, report.flops.recompute != "none"
         yield "training_time", training_time_blocks(training.time, planned=planned, recomputes=recomputes)
-    if training.time is not None or training.tokens_are_given:
+    if memory.lora is None and (training.time is not None or training.tokens_are_given):
         optimum = compute_optimum_blocks(training.optimum, wording, tokens_are_given=training.tokens_are_given)
         yield "training_time", optimum
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
 from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits
+from tinylm_cli.render.views.memory import lora_text
 from tinylm_cli.render.views.plan import layout_text, rank_text
 from tinylm_cli.render.views.record_table import csv_value
 from tinylm_cli.render.views.remedies import changes_text
@@ -61,6 +62,8 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport, wording: Wo
     batch = f"{counted(memory.batch_size, 'sequence')} of {counted(memory.seq_len, 'token')}"
     loss = "" if memory.logits_bytes else "; no head, so no loss is counted"
     yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}{loss}")
+    if memory.lora is not None:
+        yield _row("LoRA", lora_text(memory.lora))
     if plan is not None:
         tried, fitting = report.training.layouts_tried, report.training.layouts_fitting
         yield _row("plan", layout_text(plan.layout))
@@ -75,6 +78,9 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport, wording: Wo
     if summary.step_seconds is not None and summary.utilization is not None:
         speed = three_digits(summary.tokens_per_step / summary.step_seconds)
         yield _row("step", f"{duration(summary.step_seconds)} at {percent(summary.utilization)} MFU, {speed} tokens/s")
+    if memory.lora is not None and not report.training.tokens_are_given:
+        yield _row("run", f"{wording(Setting('train_tokens', metavar='COUNT'))} adds its time and cost")
+        return
     optimal = "" if report.training.tokens_are_given else " (compute-optimal)"
     tokens = f"{compact(summary.train_tokens)} tokens{optimal}"
     if summary.seconds is not None and summary.gpu_hours is not None:

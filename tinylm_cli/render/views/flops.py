@@ -51,6 +51,10 @@ def _per_token(report: ModelFlops) -> Table:
     if report.mtp_flops:
         rows.append(_row("MTP modules", "mtp", report.mtp_flops / tokens, report.mtp_flops, "forward, training only"))
     both = "2 × forward, MTP modules included" if report.mtp_flops else "2 × forward"
+    if report.adapter_flops:
+        each = report.adapter_flops
+        rows.append(_row("adapters", "adapter", each / tokens, each, "forward, training only"))
+        both = "gradients of inputs and of adapters, not of frozen weights"
     rows.append(_row("backward", "backward", report.backward_flops / tokens, report.backward_flops, both))
     if again:
         recomputed = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"

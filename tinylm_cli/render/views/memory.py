@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Heading, Note, Stack, StackBar, Table
-from tinylm_cli.render.units import integer, percentages
+from tinylm_cli.render.units import compact, integer, percentages
 from tinylm_cli.render.views.record_table import computed, field, listed, record_table, repeats
 from tinylm_cli.reports.memory import (
     Activations,
     InferenceMemory,
     LayerActivations,
+    LoraMemory,
     MemoryPart,
     SdpaOverhead,
     TrainingMemory,
@@ -50,6 +51,8 @@ def training_memory_blocks(
     )
     kept = report.activations
     notes = [Note(f"The peak is {PHASES[report.peak_phase]}.")]
+    if report.lora is not None:
+        notes += _lora_notes(report.lora)
     if not report.logits_bytes:
         notes.append(Note("A model without a head has no loss: none is counted.", "muted"))
     attention = ATTENTION[kept.attention_kernel]
@@ -74,6 +77,20 @@ def training_memory_blocks(
     stack = stack._replace(name="training_memory", caption="Training memory")
     title = "Training memory of one GPU without the plan" if has_plan else "Training memory"
     return (Heading(title, detail), stack, *notes)
+
+
+def lora_text(lora: LoraMemory) -> str:
+    """Return what is trained, and how the other weights are stored."""
+    trained = f"rank {lora.rank} on {', '.join(lora.modules)}: {compact(lora.trainable_params)} parameters"
+    return f"{trained}; {binary_bytes(lora.base_bytes)} frozen in {lora.base_dtype}"
+
+
+def _lora_notes(lora: LoraMemory) -> Iterator[Note]:
+    yield Note(f"LoRA {lora_text(lora)}.")
+    yield Note("Frozen weights have neither gradients nor optimizer state.", "muted")
+    if lora.dequantized_bytes:
+        largest = binary_bytes(lora.dequantized_bytes)
+        yield Note(f"Quantized weights are dequantized one at a time; the largest takes {largest}.", "muted")
 
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:

@@ -49,7 +49,7 @@ UNTYPED_API: Any = tinylm
         ({"gpus": "x"}, tinylm.UsageError, "gpus: expected an integer from 1 to 1,000,000 such as \"1k\", got 'x'"),
         ({"dtype": "foo"}, tinylm.UsageError, "dtype: expected bfloat16, float16, float32 or float64, got 'foo'"),
         ({"kv_cache_dtype": "int4"}, tinylm.UsageError, "kv_cache_dtype: .* float8 or int8, got 'int4'"),
-        ({"quantize": "int2"}, tinylm.UsageError, "float8 or int4, got 'int2'"),
+        ({"quantize": "int2"}, tinylm.UsageError, "int4 or nf4, got 'int2'"),
         ({"utilization": 1.5}, tinylm.UsageError, "utilization: expected a number from 0.001 to 1, got 1.5"),
         ({"price": "2$"}, tinylm.UsageError, "price: expected a number from 0 to 1,000,000, got '2\\$'"),
         ({"utilization": "nan"}, tinylm.UsageError, "utilization: .* got 'nan'"),

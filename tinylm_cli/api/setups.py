@@ -48,7 +48,7 @@ class SetupFields(TypedDict, total=False):
         utilization: MFU of training on one GPU.
         kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
         price: Price of one GPU hour in dollars; None if unknown.
-        quantize: Weight quantization for inference; by default, weights have the types of the checkpoint.
+        quantize: Weight quantization for inference, and of weights frozen by ``lora``; by default as in the checkpoint.
         group_size: int4: weights that share a scale.
         quantize_head: Whether the LM head is quantized too.
         kv_cache_dtype: Storage type of the KV cache; None for that of the checkpoint, else ``dtype``.

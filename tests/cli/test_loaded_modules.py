@@ -41,7 +41,7 @@ main()
         (
             ["estimate", "toy.yaml", "--gpu", "h100"],
             0,
-            158,
+            159,
             ["analysis.mixers.mamba2", "analysis.design", "config.fixes"],
         ),
         (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gguf import GGUFWriter
-from gguf.constants import RopeScalingType
+from gguf.constants import ExpertGatingFuncType, RopeScalingType
 
 
 def add_metadata(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
@@ -266,11 +266,84 @@ def _lfm2_d_ff(keys: Mapping[str, Any]) -> int:
     return int(d_ff)
 
 
+def _starcoder(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    writer.add_context_length(keys["n_positions"])
+    writer.add_embedding_length(keys["n_embd"])
+    writer.add_feed_forward_length(4 * keys["n_embd"])
+    writer.add_block_count(keys["n_layer"])
+    writer.add_head_count(keys["n_head"])
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_eps(keys["layer_norm_epsilon"])
+
+
+def _exaone4(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    writer.add_vocab_size(keys["vocab_size"])
+    if keys.get("sliding_window") is not None:
+        writer.add_sliding_window(keys["sliding_window"])
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in keys["layer_types"]])
+
+
+def _nemotron(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    writer.add_vocab_size(keys["vocab_size"])
+    writer.add_layer_norm_eps(keys["norm_eps"])
+    rotated = int(rope_of(keys)["partial_rotary_factor"] * keys["hidden_size"]) // keys["num_attention_heads"]
+    writer.add_rope_dimension_count(rotated)
+    factor = rope_of(keys).get("factor")
+    writer.add_rope_scaling_type(RopeScalingType.NONE if factor is None else RopeScalingType.LINEAR)
+    if factor is not None:
+        writer.add_rope_scaling_factor(factor)
+
+
+def _routed_experts(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    writer.add_rope_dimension_count(_rotated(keys, 0.5))
+    writer.add_expert_count(keys["n_routed_experts"])
+    writer.add_expert_feed_forward_length(keys["moe_intermediate_size"])
+    writer.add_expert_shared_count(keys["n_shared_experts"])
+    writer.add_expert_group_count(keys["n_group"])
+    writer.add_expert_group_used_count(keys["topk_group"])
+    writer.add_leading_dense_block_count(keys["first_k_dense_replace"])
+    writer.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
+    writer.add_expert_weights_scale(keys["routed_scaling_factor"])
+    writer.add_expert_weights_norm(keys["norm_topk_prob"])
+
+
+def _lfm2_moe(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    kinds = keys["layer_types"]
+    own = {**keys, "num_key_value_heads": [0 if kind == "conv" else keys["num_key_value_heads"] for kind in kinds]}
+    _base(writer, {**own, "model_type": "without additions"})
+    writer.add_expert_feed_forward_length(keys["moe_intermediate_size"])
+    writer.add_leading_dense_block_count(keys["num_dense_layers"])
+    writer.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
+    writer.add_vocab_size(keys["vocab_size"])
+    writer.add_shortconv_l_cache(keys["conv_L_cache"])
+
+
+def _jamba(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    period, offset = keys["attn_layer_period"], keys["attn_layer_offset"]
+    attends = (layer % period == offset for layer in range(keys["num_hidden_layers"]))
+    writer.add_block_count(keys["num_hidden_layers"])
+    writer.add_context_length(keys["max_position_embeddings"])
+    writer.add_embedding_length(keys["hidden_size"])
+    writer.add_feed_forward_length(keys["intermediate_size"])
+    writer.add_head_count(keys["num_attention_heads"])
+    writer.add_head_count_kv([keys["num_key_value_heads"] if each else 0 for each in attends])
+    writer.add_ssm_conv_kernel(keys["mamba_d_conv"])
+    writer.add_ssm_inner_size(keys["mamba_expand"] * keys["hidden_size"])
+    writer.add_ssm_state_size(keys["mamba_d_state"])
+    writer.add_ssm_time_step_rank(keys["mamba_dt_rank"])
+    writer.add_layer_norm_rms_eps(keys["rms_norm_eps"])
+    writer.add_expert_count(keys["num_experts"])
+    writer.add_expert_used_count(keys["num_experts_per_tok"])
+
+
 _OWN: Mapping[str, Callable[[GGUFWriter, Mapping[str, Any]], None]] = {
     "bloom": _bloom,
     "falcon": _falcon,
     "falcon_mamba": _mamba,
+    "gpt_bigcode": _starcoder,
+    "jamba": _jamba,
     "lfm2": _lfm2,
+    "lfm2_moe": _lfm2_moe,
     "mamba": _mamba,
     "mamba2": _mamba,
     "mpt": _mpt,
@@ -283,9 +356,11 @@ _OWN_ADDITIONS: Mapping[str, Callable[[GGUFWriter, Mapping[str, Any]], None]] = 
     "arcee": _llama,
     "cohere": _cohere,
     "cohere2": _cohere,
+    "exaone4": _exaone4,
     "gemma2": _gemma2,
     "gemma3_text": _gemma3,
     "glm4": _glm4,
+    "glm4_moe": _routed_experts,
     "gpt2": _gpt2,
     "gpt_neox": _neox,
     "gpt_oss": _gpt_oss,
@@ -295,6 +370,7 @@ _OWN_ADDITIONS: Mapping[str, Callable[[GGUFWriter, Mapping[str, Any]], None]] = 
     "llama": _llama,
     "mistral": _llama,
     "mixtral": _llama,
+    "nemotron": _nemotron,
     "olmo": _olmo,
     "olmo3": _olmo3,
     "qwen2_moe": _shared_experts,

@@ -63,6 +63,13 @@ ARCHITECTURES = {
     "falcon_mamba": MODEL_ARCH.MAMBA,
     "mamba2": MODEL_ARCH.MAMBA2,
     "lfm2": MODEL_ARCH.LFM2,
+    "gpt_bigcode": MODEL_ARCH.STARCODER,
+    "ernie4_5": MODEL_ARCH.ERNIE4_5,
+    "exaone4": MODEL_ARCH.EXAONE4,
+    "nemotron": MODEL_ARCH.NEMOTRON,
+    "glm4_moe": MODEL_ARCH.GLM4_MOE,
+    "lfm2_moe": MODEL_ARCH.LFM2MOE,
+    "jamba": MODEL_ARCH.JAMBA,
 }
 """The architecture that each family is converted to."""
 
@@ -81,7 +88,7 @@ class Written(NamedTuple):
     path: Path
     n_params: int  # Parameters of the model of transformers; a tied tensor counts once.
     tensor_bytes: int  # Bytes of the tensors of the model in the file, without padding.
-    extra_bytes: int  # Bytes of tensors that are no parameters.
+    extra_bytes: int  # Bytes of tensors that are no parameters: corrections of routers, and factors of RoPE.
 
 
 def f16_of_matrices(name: str, shape: tuple[int, ...]) -> GGMLQuantizationType:
@@ -97,7 +104,9 @@ def write_model(path: Path, config: Keys, type_of: TypeOf = f16_of_matrices) -> 
         model = AutoModelForCausalLM.from_config(loaded)  # type: ignore[no-untyped-call]
     parameters = {name: tuple(each.shape) for name, each in model.named_parameters()}
     hparams = {**loaded.to_dict(), "model_type": config["model_type"]}
-    tensors = dict(_converted(hparams, parameters))
+    tied = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    buffers = {name: tuple(each.shape) for name, each in model.state_dict().items() if name not in tied}
+    tensors, others = (dict(_converted(hparams, each)) for each in (parameters, buffers))
     _require_converted(hparams)
     writer = GGUFWriter(path, MODEL_ARCH_NAMES[ARCHITECTURES[config["model_type"]]])
     add_metadata(writer, hparams)
@@ -105,11 +114,12 @@ def write_model(path: Path, config: Keys, type_of: TypeOf = f16_of_matrices) -> 
     sizes = {}
     for name, shape in tensors.items():
         sizes[name] = _add(writer, name, shape, type_of(name, shape))
+    others_bytes = sum(_add(writer, name, shape, type_of(name, shape)) for name, shape in others.items())
     for name, values in extra.items():
         writer.add_tensor(name, values)
     _finish(writer)
     n_params = sum(math.prod(shape) for shape in parameters.values())
-    return Written(path, n_params, sum(sizes.values()), sum(values.nbytes for values in extra.values()))
+    return Written(path, n_params, sum(sizes.values()), others_bytes + sum(values.nbytes for values in extra.values()))
 
 
 def _require_converted(keys: Mapping[str, Any]) -> None:
@@ -119,6 +129,8 @@ def _require_converted(keys: Mapping[str, Any]) -> None:
         raise UnmappedError("dynamic scaling")
     if rope.get("rope_type") == "llama3" and model_type not in LLAMA_LIKE:
         raise UnmappedError("llama3 scaling")
+    if model_type == "nemotron" and rope.get("rope_type") == "yarn":
+        raise UnmappedError("yarn")
     if model_type == "phi" and keys["num_key_value_heads"] != keys["num_attention_heads"]:
         raise UnmappedError("num_key_value_heads")
     if model_type == "falcon" and keys["ffn_hidden_size"] not in (None, 4 * keys["hidden_size"]):
@@ -204,6 +216,8 @@ def _renamed(keys: Mapping[str, Any], parameters: Tensors) -> Iterator[tuple[str
             name, shape = f"{name}.weight", (shape[0], shape[2], shape[1]) if model_type == "gpt_oss" else shape
         name = name.replace("down_proj_bias", "down_proj.bias").replace("dt_bias", "dt_proj.bias")
         name = name.replace("self_attn.sinks", "self_attn.sinks.weight")
+        name = name.replace("e_score_correction_bias", "e_score_correction.bias")
+        name = name.replace(".expert_bias", ".expert_bias.bias")
         name = name.replace("block_sparse_moe.router.weight", "block_sparse_moe.router.layer.weight")
         name = name.replace("block_sparse_moe.experts.down_proj.weight", "block_sparse_moe.output_linear.weight")
         if model_type == "bloom":

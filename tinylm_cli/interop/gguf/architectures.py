@@ -305,6 +305,35 @@ _ALL = (
         {Keys.ShortConv.L_CACHE: "conv_L_cache"},
         {"block_auto_adjust_ff_dim": False},
     ),
+    Architecture(MODEL_ARCH.STARCODER, "gpt_bigcode", FUSED_QKV),
+    Architecture(MODEL_ARCH.ERNIE4_5, "ernie4_5", TENSORS),
+    Architecture(MODEL_ARCH.EXAONE4, "exaone4", TENSORS, _WINDOW),
+    Architecture(MODEL_ARCH.NEMOTRON, "nemotron", TENSORS),
+    Architecture(
+        MODEL_ARCH.GLM4_MOE,
+        "glm4_moe",
+        _POST_ATTENTION_NORM,
+        {
+            Keys.LLM.EXPERT_COUNT: "n_routed_experts",
+            Keys.LLM.EXPERT_SHARED_COUNT: "n_shared_experts",
+            Keys.LLM.EXPERT_GROUP_COUNT: "n_group",
+            Keys.LLM.EXPERT_GROUP_USED_COUNT: "topk_group",
+            Keys.LLM.LEADING_DENSE_BLOCK_COUNT: "first_k_dense_replace",
+            Keys.LLM.NEXTN_PREDICT_LAYERS: "num_nextn_predict_layers",
+        },
+    ),
+    Architecture(
+        MODEL_ARCH.LFM2MOE,
+        "lfm2_moe",
+        TENSORS.override(top_level={"ln_f": tensor_name(MODEL_TENSOR.TOKEN_EMBD_NORM)}),
+        _COUNT | {Keys.ShortConv.L_CACHE: "conv_L_cache", Keys.LLM.LEADING_DENSE_BLOCK_COUNT: "num_dense_layers"},
+    ),
+    Architecture(
+        MODEL_ARCH.JAMBA,
+        "jamba",
+        MAMBA,
+        _COUNT | {Keys.SSM.CONV_KERNEL: "mamba_d_conv", Keys.SSM.STATE_SIZE: "mamba_d_state"},
+    ),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {each.model_type: each for each in _ALL}

@@ -168,7 +168,7 @@ class _Translator:
         self._from_tensors()
         self._keys |= self._architecture.implied
         family_keys.complete(self._keys, self._left, self._architecture, self._tensors, self._roles)
-        self._keys |= storage_keys(self._architecture, self._tensors)
+        self._keys |= storage_keys(self._architecture, self._tensors, self._size("n_layers"))
         others = {key: value for key, value in self._left.items() if key not in self._family.model_fields}
         return others | self._keys
 

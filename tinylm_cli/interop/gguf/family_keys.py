@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from gguf.constants import MODEL_TENSOR, Keys
+from gguf.constants import MODEL_TENSOR, ExpertGatingFuncType, Keys
 
 from tinylm_cli.gguf_header import GgufTensor
-from tinylm_cli.interop.gguf.architectures import Architecture, tensor_name
+from tinylm_cli.interop.gguf.architectures import LAYER_PREFIX, Architecture, tensor_name
 
 
 class _Header(NamedTuple):
@@ -145,26 +145,93 @@ def _mamba2(header: _Header) -> None:
         header.keys["expand"] = inner // d_model
 
 
+def _gpt_bigcode(header: _Header) -> None:
+    """Set whether all heads share a key and a value."""
+    n_kv_heads = header.take(Keys.Attention.HEAD_COUNT_KV)
+    header.keys["multi_query"] = n_kv_heads == 1
+    if n_kv_heads not in (None, 1, header.keys.get("n_head")):
+        header.left[Keys.Attention.HEAD_COUNT_KV.format(arch=header.name)] = n_kv_heads
+
+
+def _exaone4(header: _Header) -> None:
+    """Set the windows; without a window, all layers are global."""
+    header.keys.setdefault("sliding_window", None)
+    _window_pattern(header)
+
+
+def _glm4_moe(header: _Header) -> None:
+    """Set whether q and k have norms, and leave out the layers of multi-token prediction."""
+    keys = header.keys
+    _sigmoid(header)
+    keys["use_qk_norm"] = header.has(MODEL_TENSOR.ATTN_Q_NORM)
+    n_layers, n_mtp = keys.get("num_hidden_layers"), keys.get("num_nextn_predict_layers")
+    if type(n_layers) is int and type(n_mtp) is int and 0 < n_mtp < n_layers:
+        keys["num_hidden_layers"] = n_layers - n_mtp
+
+
+def _sigmoid(header: _Header) -> None:
+    """Drop the function of the router if it is the one that the family's code has."""
+    if header.left.get(Keys.LLM.EXPERT_GATING_FUNC.format(arch=header.name)) == ExpertGatingFuncType.SIGMOID:
+        header.take(Keys.LLM.EXPERT_GATING_FUNC)
+
+
+def _lfm2_moe(header: _Header) -> None:
+    """Set the kinds of layers, and whether routers have a bias."""
+    _lfm2(header)
+    _sigmoid(header)
+    header.keys["use_expert_bias"] = f"{tensor_name(MODEL_TENSOR.FFN_EXP_PROBS_B)}.bias" in header.roles
+
+
+def _jamba(header: _Header) -> None:
+    """Set the layers with attention, which have KV heads, and those with experts, which follow from the tensors."""
+    keys = header.keys
+    inner, d_model = header.take(Keys.SSM.INNER_SIZE), keys.get("hidden_size")
+    if type(inner) is int and type(d_model) is int and d_model > 0:
+        keys["mamba_expand"] = inner // d_model
+    keys["mamba_dt_rank"] = header.take(Keys.SSM.TIME_STEP_RANK, "auto")
+    keys["mamba_conv_bias"] = f"{tensor_name(MODEL_TENSOR.SSM_CONV1D)}.bias" in header.roles
+    keys["mamba_proj_bias"] = f"{tensor_name(MODEL_TENSOR.SSM_IN)}.bias" in header.roles
+    n_layers, kv_heads = keys.get("num_hidden_layers"), keys.get("num_key_value_heads")
+    if not isinstance(kv_heads, list) or not kv_heads or type(n_layers) is not int or not 0 < n_layers <= MAX_LAYERS:
+        return
+    keys["num_key_value_heads"] = max(kv_heads)
+    router = f"{tensor_name(MODEL_TENSOR.FFN_GATE_INP)}.weight"
+    has_experts = [f"{LAYER_PREFIX.format(bid=layer)}{router}" in header.tensors for layer in range(n_layers)]
+    keys["num_experts"] = keys.get("num_experts") or 1
+    for name, chosen in (("attn_layer", [bool(each) for each in kv_heads]), ("expert_layer", has_experts)):
+        first = [*chosen, True].index(True)
+        keys[f"{name}_offset"] = first
+        keys[f"{name}_period"] = max([*chosen[first + 1 :], True].index(True) + 1, first + 1)
+
+
 def _lfm2(header: _Header) -> None:
     """Set the kinds of layers: a layer without KV heads is a convolution."""
     kv_heads = header.keys.get("num_key_value_heads")
     header.keys["conv_bias"] = f"{tensor_name(MODEL_TENSOR.SHORTCONV_CONV)}.bias" in header.roles
-    if isinstance(kv_heads, list):
+    n_layers = header.keys.get("num_hidden_layers")
+    if type(kv_heads) is int and type(n_layers) is int and 0 < n_layers <= MAX_LAYERS:
+        kv_heads = [kv_heads] * n_layers
+    if isinstance(kv_heads, list) and kv_heads:
         header.keys["layer_types"] = ["full_attention" if each else "conv" for each in kv_heads]
         header.keys["num_key_value_heads"] = max(kv_heads)
 
 
 _OF_FAMILY: Mapping[str, Callable[[_Header], None]] = {
     "cohere": _cohere,
+    "exaone4": _exaone4,
     "falcon": _falcon,
     "falcon_mamba": _mamba,
     "gemma2": _gemma,
     "gemma3_text": _gemma,
+    "glm4_moe": _glm4_moe,
+    "gpt_bigcode": _gpt_bigcode,
     "gpt_oss": _gpt_oss,
     "granite": _granite,
     "granitemoe": _granite,
     "granitemoeshared": _granite,
+    "jamba": _jamba,
     "lfm2": _lfm2,
+    "lfm2_moe": _lfm2_moe,
     "mamba": _mamba,
     "mamba2": _mamba2,
     "mpt": _mpt,

@@ -32,15 +32,23 @@ def type_name(type_id: int) -> str | None:
     return _FLOATS.get(name) or (name.lower() if name.lower() in GGML_TYPES else None)
 
 
-def storage_keys(architecture: Architecture, tensors: Mapping[str, GgufTensor]) -> dict[str, Any]:
-    """Return the keys that state how a file stores the weights."""
+def storage_keys(
+    architecture: Architecture, tensors: Mapping[str, GgufTensor], n_layers: int | None = None
+) -> dict[str, Any]:
+    """Return the keys that state how a file stores the weights.
+
+    Args:
+        architecture: The architecture.
+        tensors: The tensors of the file.
+        n_layers: Layers of the model, without those of multi-token prediction; None if that is not known.
+    """
     names = architecture.tensors_in(tensors)
     parts = _parts(names)
     main = _main_float(tensors)
     types: dict[str, dict[int | None, str]] = {}
     for stored, tensor in tensors.items():
         kind, (layer, role) = type_name(tensor.type_id), _split(stored)
-        if kind is not None:
+        if kind is not None and (layer is None or n_layers is None or layer < n_layers):
             for part in parts.get((layer is not None, role), ()):
                 types.setdefault(part, {})[layer] = kind
     listed = [entry for part, by_layer in types.items() for entry in _entries(part, by_layer, main)]

@@ -156,7 +156,7 @@ def compare_gguf(
     names = ARCHITECTURES[imported.family].tensors_in(stored)._replace(recomputed_suffixes=EXTRA_TENSORS)
     found = {name: info.shape for name, info in stored.items()}
     match = match_tensors(imported.loaded.config, names, shapes, found, max_tensors)
-    comparison = Comparer(match, _as_expected(match, stored), None, 0).compare()
+    comparison = Comparer(match, _as_expected(match, stored), None, imported.unread_mtp_layers).compare()
     apart = dict(comparison.apart)
     if "recomputed" in apart:
         apart["rope_factors"] = apart.pop("recomputed")

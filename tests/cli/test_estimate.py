@@ -193,6 +193,8 @@ SHORT_OF_MEMORY = (
     "llama-3-8b --gpu t4 --dtype float16 --gpus 2",
     "mixtral-8x7b --gpu h100",
     "gpt2 --gpu rtx-4090 --batch-size 64",
+    "llama-3-8b --gpu rtx-4090 --seq-len 2k --lora r=16",
+    "llama-3-8b --gpu rtx-4090 --seq-len 2k --batch-size 4 --lora r=16",
     "gpt2 --gpu t4 --dtype float32 --batch-size 64 --optimizer sgd --recompute full",
 )
 

@@ -67,6 +67,13 @@ def test_files_and_settings(here: Here, folder: Path) -> None:
     assert everything["trainable_params"] == 4 * 8 * (4 * (128 + 128) + 2 * (128 + 512))
 
 
+def test_next_step(here: Here, folder: Path) -> None:
+    words = ["--lora", "r=8,target_modules=q_proj"]
+    assert here("params", "tiny", *words).err == "next: tinylm estimate tiny --lora r=8,target_modules=q_proj\n"
+    (write(folder / "both") / "config.json").write_bytes((CONFIGS / "qwen3.json").read_bytes())
+    assert here("params", "both").err == "next: tinylm estimate both\n"
+
+
 def test_keys(here: Here) -> None:
     words = "r=4,target_modules=q_proj,modules_to_save=lm_head,layers_to_transform=0,2,lora_dropout=0.1,use_dora=true"
     found = lora(here, "tiny", "--lora", words)
@@ -112,6 +119,7 @@ def test_adapter_alone(base: str, remedy: str, here: Here, folder: Path) -> None
         ("tiny --lora rank=8,targets=q_proj,v_proj", 2, "unknown key rank of a LoRA adapter", "did you mean r?"),
         ("tiny --lora r=8,r=9", 2, "r is given twice", "remove one"),
         ("tiny --lora r=", 2, "r= is not key=value", "for example --lora r=16"),
+        ("tiny --lora =8", 2, "=8 is not key=value", "for example"),
         ("tiny --lora r=8,", 2, "an entry of --lora is empty", "for example"),
         ("tiny --lora nowhere", 2, "no such file or folder: nowhere", "name an adapter_config.json"),
         ("tiny --lora .", 2, ". has no adapter_config.json", "name the folder of an adapter"),

@@ -43,7 +43,7 @@ def training_remedies(
     """Yield changes that make training fit: of each kind, the smallest sufficient change.
 
     If no smaller batch or length suffices alone, it is combined with as few other changes as possible: recomputation,
-    8-bit moments, another layout.
+    8-bit moments, another layout, and with adapters 4-bit frozen weights.
 
     Args:
         setup: The setup that does not fit; its seq_len is not None.
@@ -58,12 +58,17 @@ def training_remedies(
     recompute: list[_Changes] = [{"recompute": level} for level in stronger.get(setup.recompute, ())]
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
     moments: list[_Changes] = [{"optimizer": "adamw_8bit"}] if setup.optimizer == "adamw" else []
+    is_plain = (setup.quantization or UNQUANTIZED).method == "none"
+    frozen: list[_Changes] = []  # QLoRA
+    if setup.lora is not None and is_plain:
+        frozen.append({"quantization": UNQUANTIZED._replace(method="nf4")})
     lengths = _lengths(setup, setup.layout.context if setup.layout is not None else 1)
     yield from trials.first({"layout": higher} for higher in _higher_zero(setup.layout))
-    for changes in (recompute, layout, moments):
+    for changes in (frozen, recompute, layout, moments):
         yield from trials.first(changes)
-    yield from trials.combined([*recompute[-1:], *layout, *moments], lengths)
-    yield from trials.first(_more_gpus(setup))
+    yield from trials.combined([*frozen, *recompute[-1:], *layout, *moments], lengths)
+    if setup.lora is None:
+        yield from trials.first(_more_gpus(setup))
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
 
 

@@ -156,7 +156,7 @@ def _entries(written: str, errors: list[Diagnostic]) -> dict[str, _Entry]:
             last.values.append((text, span))
             continue
         value_span = option_span(OPTION, written, start + len(key) + 1, start + len(text))
-        if not equals or not value:
+        if not equals or not value or not key:
             message = f"{clip(text)} is not key=value" if text else "an entry of --lora is empty"
             errors.append(diagnostic("wrong-type", message, OPTION, span, help=f"for example {EXAMPLE}"))
             last = None

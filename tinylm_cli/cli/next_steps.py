@@ -39,6 +39,7 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "params": ("params CONFIG",),
     "params CONFIG": ("build",),
     "params --explain": ("params CONFIG",),
+    "params --lora": ("estimate",),
     "build": ("estimate",),
     "build --save": ("forward",),
     "check": ("forward", "generate"),

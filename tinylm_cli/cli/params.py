@@ -15,7 +15,7 @@ from tinylm_cli.cli.requested_config import print_left_out
 from tinylm_cli.cli.wording import as_options
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import GgufChoice
-from tinylm_cli.shell_quoting import shell_quote
+from tinylm_cli.shell_quoting import shell_join, shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
@@ -111,7 +111,7 @@ def params(
         report,
         lambda: params_view(report, as_options, convention),
         to,
-        next_step=_next_step(counted[0], loaded[0], config, set_ or ()),
+        next_step=_next_step(counted[0], loaded[0], config, set_ or (), lora),
     )
 
 
@@ -153,11 +153,16 @@ def _with_gguf(
     return replace(model, gguf=sizes)
 
 
-def _next_step(model: ModelParams, loaded: LoadedConfig, config: str | None, overrides: Sequence[str]) -> str:
+def _next_step(
+    model: ModelParams, loaded: LoadedConfig, config: str | None, overrides: Sequence[str], lora: str | None
+) -> str:
     """Return the next command: the first change that reaches the nominal size, if any is listed."""
     if config is None:
         return next_step("params", "params CONFIG", "small")
     ignored = [*loaded.ignored_keys]
+    if model.lora is not None:
+        adapters = shell_join(["--lora", lora]) if lora is not None and lora != config else ""
+        return next_step("params --lora", "estimate", model_arguments(config, overrides, ignored=ignored), adapters)
     if model.explanation is None or not model.explanation.nominal_changes:
         meta = "" if is_built_quickly(loaded.config) else "--meta"
         return next_step("params CONFIG", "build", model_arguments(config, overrides, ignored=ignored), meta)

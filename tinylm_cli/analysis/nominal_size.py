@@ -26,6 +26,9 @@ FACTOR = 4
 MAX_TRIED = 256
 """Maximum number of values of one field, evenly spaced, to try with another field; most models have fewer."""
 
+MAX_DOUBLINGS = 6
+"""How often the step of d_model is doubled until the next value is valid."""
+
 MAX_CHANGES = 3
 """Maximum number of changes of one field, and of changes of two fields, to return."""
 
@@ -135,6 +138,9 @@ def _steps(config: ModelConfig, before: Mapping[str, int], field: str) -> range:
     step = min(value & -value, _MAX_STEPS.get(field, 1))
     if field == "d_model" and config.attention.d_head is None and config.attention.kind != "latent":
         step = math.lcm(step, 2 * config.n_heads)  # an even number of dimensions per head
+    if field == "d_model":  # of which the heads of some mixers need a multiple
+        doubled = (step << n for n in range(MAX_DOUBLINGS))
+        step = next((each for each in doubled if _is_valid(config, {field: value + each})), step)
     if field == "n_layers":
         counts = valid_layer_counts(config, MAX_N_LAYERS)
         first = bisect_left(counts, -(-value // FACTOR))

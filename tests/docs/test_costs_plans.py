@@ -107,7 +107,7 @@ RUNS = (
 
 def test_table_of_published_runs(golden: Callable[[Path, str], None]) -> None:
     head = (
-        f"| run | GPUs | layout | published | plan at {KERNEL_EFFICIENCY:.0%} | plan faster by | efficiency to match |",
+        f"| run | GPUs | layout | published | plan at {KERNEL_EFFICIENCY:.0%} | plan vs. run | efficiency to match |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     )
     table = "\n".join([*head, *map(_line, RUNS)]) + "\n"

@@ -22,14 +22,14 @@ def verify(
 ) -> Report[VerifyReport]:
     """Verify that a checkpoint contains the tensors that its config implies; see ``tinylm verify``.
 
-    Only the headers of the files are read; torch is not imported. Of keys of a config.json that are not
-    understood, only those that may change tensors are errors.
+    Only the headers of the files are read; torch is not imported. Unknown keys of a config.json are errors only if they
+    may change tensors.
 
     Args:
         folder: A folder with a config and safetensors files, of Hugging Face or of tinylm, or a GGUF file.
         set: Fields to change, as ``--set`` does.
-        ignore: Keys without which to read a Hugging Face config, as ``--ignore`` does.
-        partial: Whether files may be absent, whose tensors are then compared by name.
+        ignore: Keys of a Hugging Face config to ignore, as ``--ignore`` does.
+        partial: Whether to allow absent files; their tensors are compared by name only.
 
     Raises:
         ConfigError: If the config or a change is invalid.

@@ -54,12 +54,12 @@ def load(
             ``REV:path`` for a file in a git revision; ``-`` for standard input; or the config itself: a dictionary with
             the keys of a YAML file or of a ``config.json``, such as the ``config`` of a design, or a ``ModelConfig``.
         set: Fields to change, as ``--set`` does.
-        ignore: Keys without which to read a Hugging Face config, as ``--ignore`` does: ``["rope_scaling.factor"]``.
+        ignore: Keys of a Hugging Face config to ignore, as ``--ignore`` does: ``["rope_scaling.factor"]``.
 
     Raises:
         ConfigError: If the config or a change is invalid; ``diagnostics`` lists every error with its position.
         InputError: If no such config exists, or it cannot be read.
-        UsageError: If a change is not ``key=value``, a dictionary contains other objects than a file can, or the config
+        UsageError: If a change is not ``key=value``, a dictionary contains objects that a file cannot, or the config
             has no key to ignore.
     """
     from tinylm_cli.interop.key_effects import KeyPolicy, require_keys
@@ -121,7 +121,7 @@ class Model(Viewed):
         return model_view(self._title, total_params(tensor_table(self.config)), text)
 
     def to_yaml(self) -> str:
-        """Return the config as YAML, with every field that has an effect, as ``tinylm show`` prints it."""
+        """Return the config as YAML: required fields and all others with an effect, as ``tinylm show`` prints them."""
         from tinylm_cli.config.yaml_writer import to_yaml
 
         return to_yaml(self.config)
@@ -139,7 +139,8 @@ class Model(Viewed):
 
         Raises:
             OutputError: If the path exists and ``overwrite`` is false, or if it cannot be written.
-            UsageError: If the file is not named ``*.yaml``, or the module has another config or no storage.
+            UsageError: If the file is not named ``*.yaml``, or the module was built from another config or has
+                no storage.
         """
         if weights is not None:
             self._save_weights(Path(path), weights, overwrite=overwrite)
@@ -186,8 +187,9 @@ class Model(Viewed):
             lora: Count the adapters of an ``adapter_config.json``, its folder, or its keys: ``{"r": 16}``.
 
         Raises:
-            AnalysisError: If ``expand`` would list more rows.
-            ConfigError: If the adapters are invalid or name no modules; InputError if they cannot be read.
+            AnalysisError: If ``expand`` would list more than 50,000 rows.
+            ConfigError: If the adapters are invalid or name no modules.
+            InputError: If the adapters cannot be read.
             UnableError: If ``gguf`` is given and the package gguf is not installed.
             UsageError: If an argument is not one of its choices, or cannot be combined with ``lora``.
         """
@@ -316,7 +318,7 @@ class Model(Viewed):
         See ``tinylm verify``. Only the headers of the files are read; torch is not imported.
 
         Args:
-            partial: Whether files may be absent, whose tensors are then compared by name.
+            partial: Whether to allow absent files; their tensors are compared by name only.
 
         Raises:
             InputError: If the model was not loaded from a folder or a GGUF file.
@@ -372,8 +374,8 @@ class Model(Viewed):
             seed: Seed of the random initialization; the same seed gives the same weights on every device.
             device: Device of the weights; ``meta`` gives shapes without storage.
             dtype: Data type of the weights.
-            weights: A folder of :meth:`save`, of ``tinylm build --save`` or of Hugging Face to load instead of random
-                initialization.
+            weights: A folder to load instead of random initialization: one that :meth:`save` or
+                ``tinylm build --save`` wrote, or one in Hugging Face format.
 
         Raises:
             CapacityError: If the weights exceed this machine's memory, or the model has more than 500,000 tensors.

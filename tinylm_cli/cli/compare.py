@@ -50,16 +50,16 @@ ChangedOption = Annotated[
     ),
 ]  # fmt: skip
 BatchSizeOption = Annotated[
-    int | None, batch_size_option("Sequences per batch.  [default: that of all budgets, if equal, else 1]")
+    int | None, batch_size_option("Sequences per batch.  [default: the value that all budgets state, else 1]")
 ]
 SeqLenOption = Annotated[
     int | None,
-    seq_len_option("Tokens per sequence.  [default: that of all budgets, if equal, else the smallest max_len]"),
+    seq_len_option("Tokens per sequence.  [default: the value that all budgets state, else the smallest max_len]"),
 ]
 DTypeOption = Annotated[
     DType | None,
     option(
-        "Data type of weights, activations and caches.  [default: that of all budgets, if equal, else bfloat16]",
+        "Data type of weights, activations and caches.  [default: the value that all budgets state, else bfloat16]",
         "--dtype", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip

@@ -61,7 +61,7 @@ def forward(
     """Run tokens through the model; show the output of each part.
 
     Shows the shape, mean and standard deviation of each stage's output, the most likely next tokens, the loss,
-    compared with ln(vocab_size), and the time of the pass. A classifier has the logits of its labels instead.
+    compared with ln(vocab_size), and the time of the pass. For a classifier, shows the logits of its labels instead.
 
     \b
     Examples:

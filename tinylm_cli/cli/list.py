@@ -46,10 +46,10 @@ def list_(
         ),
     ] = None,
     min_params: Annotated[
-        int | None, _size("Only published models with at least as many parameters.", "--min-params")
+        int | None, _size("Only published models with at least this many parameters.", "--min-params")
     ] = None,
     max_params: Annotated[
-        int | None, _size("Only published models with at most as many parameters.", "--max-params")
+        int | None, _size("Only published models with at most this many parameters.", "--max-params")
     ] = None,
     to: ReportOutput,
 ) -> CommandOutput:

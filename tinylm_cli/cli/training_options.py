@@ -98,7 +98,7 @@ GpusOption = Annotated[
 PlanOption = Annotated[
     str | None,
     option(
-        "Parallel layout, e.g. tp=8,pp=2,zero=1; auto ranks all that fit.",
+        "Parallel layout, e.g. tp=8,pp=2,zero=1; auto tries all and ranks those that fit.",
         panel=CLUSTER_PANEL, metavar="PLAN", complete=complete_plan,
     ),
 ]  # fmt: skip

@@ -62,7 +62,7 @@ def validate(
     set_: SetOption = None,
     ignore: IgnoreOption = None,
     assert_: AssertOption = None,
-    fix: Annotated[bool, option("Apply every certain correction to the files.", "--fix")] = False,
+    fix: Annotated[bool, option("Apply every unambiguous correction to the files.", "--fix")] = False,
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
     to: CiOutput = CiOutput(),  # noqa: B008 - immutable
 ) -> CommandOutput:
@@ -71,7 +71,7 @@ def validate(
     Checks files, folders, presets and hardware files. Exits with 1 if a config is invalid, exceeds its budget or
     fails an --assert, and with 2 if a file cannot be read.
 
-    --fix applies every correction that is unambiguous, such as of a misspelled key or a quoted number. Comments,
+    --fix applies every unambiguous correction, such as of a misspelled key or a quoted number. Comments,
     order and line endings are preserved. --diff previews the change.
 
     \b

@@ -35,17 +35,18 @@ def verify(
 ) -> CommandOutput:
     """Check that a checkpoint has the tensors that its config implies.
 
-    Reads only the headers of the safetensors files: names, shapes, dtypes and byte ranges, not the values. Every tensor
-    must be there with its shape, and no other; its bytes must agree with shape and dtype, and all ranges fill the file.
+    Reads only the headers of the safetensors files: names, shapes, dtypes and byte ranges, not the values. The
+    checkpoint must contain exactly the expected tensors with the expected shapes; the bytes of each must match its
+    shape and dtype, and all of them together must fill the file.
     With several files, the index must name the file of each tensor. A difference names the config field that would
     explain it, if one does.
 
     Of a GGUF file, the header implies the tensors: each must be there with its shape and a type of ggml, and
     begin where the data of the one before ends. The tensors of a split file are read from all its files.
 
-    Tensors that contradict nothing are listed as also stored: a head that is tied, buffers that are recomputed,
-    multi-token prediction modules, other parts of multimodal models, and scales of quantized weights. Exits with 1 if
-    anything differs, and with 2 if a file cannot be read.
+    Tensors that are not required but contradict nothing are listed as also stored: a head that is tied, buffers that
+    are recomputed, multi-token prediction modules, other parts of multimodal models, and scales of quantized weights.
+    Exits with 1 if anything differs, and with 2 if a file cannot be read.
 
     \b
     Examples:

@@ -83,7 +83,7 @@ class StreamProjections(nn.Module):
             self.register_module(name, Linear(config.d_model, config.d_model, bias=False))
 
     def project(self, sources: Iterable[Tensor], first: Tensor) -> Sequence[Tensor]:
-        """Return the first stream and the projections of n - 1 vectors of each token, (B, T, D) each."""
+        """Return ``first`` and the projections of the n - 1 ``sources``, rescaled to its norm; (B, T, D) each."""
         target = first.square().mean(-1, keepdim=True).sqrt()  # (B, T, 1)
         projections = (self._modules[name] for name in self._names)
         pairs = zip(projections, sources, strict=True)

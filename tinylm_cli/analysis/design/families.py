@@ -223,7 +223,10 @@ FAMILIES: dict[str, DesignFamily] = {
         DesignFamily(
             "nemotron-h",
             base="nemotron-h-8b",
-            title="Nemotron-H: Mamba-2 and feed-forward layers in turn, attention before every fifth of the latter",
+            title=(
+                "Nemotron-H: Mamba-2 and feed-forward layers alternate, with attention before every fifth feed-forward"
+                " layer"
+            ),
             source="NVIDIA 2025, https://arxiv.org/abs/2504.03624",
             published_sizes=(  # tables 1 and 2: 4 layers of attention among 52, and 10 among 118
                 PublishedModel("Nemotron-H 8B", 8_100_852_736, Sizes(4096, 52, 32, 8, 128, 21504)),

@@ -234,7 +234,7 @@ class SearchSpace:
 
     @cached_property
     def n_models(self) -> int:
-        """The number of models."""
+        """Number of models in the search space."""
         return sum(
             len(self.kv_heads(n_heads)) * len(self.d_ffs(d_model)) * len(self.depths(d_model))
             for d_head in self.d_heads

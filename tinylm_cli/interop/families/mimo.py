@@ -101,7 +101,7 @@ class MiMoV2FlashKeys(TypedLayerKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys, with the KV heads of global layers, or half the KV heads of layers with a window."""
+        """Return the keys; without global layers, they have half the KV heads of the layers with a window."""
         kinds = layer_pattern(config).kinds
         full = next((kind for kind in kinds if kind.attention.window is None), None)
         n_kv_heads = max(kinds[0].n_kv_heads // _LOCAL_KV_HEADS, 1) if full is None else full.n_kv_heads

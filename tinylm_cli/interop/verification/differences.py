@@ -44,7 +44,7 @@ def _assignment(key: ConfigKey, value: Value) -> str:
 def differences(
     findings: Sequence[Finding], of_files: Sequence[FileFinding], causes: Sequence[Cause], context: Context
 ) -> tuple[Difference, ...]:
-    """Return every difference, those of files first; equal ones are joined, and after 50 only counted."""
+    """Return the differences, of files first: equal ones are merged, and after the 50th they are only counted."""
     found = [*_of_files(of_files), *_of_tensors(findings, causes, context)]
     hidden = len(found) - MAX_REPORTED
     if hidden > 0:

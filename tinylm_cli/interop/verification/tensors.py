@@ -169,7 +169,7 @@ def _is_mtp(name: str) -> bool:
 
 
 def other_dtypes(expected: Mapping[str, Shape], stored: Mapping[str, Stored]) -> Iterator[Finding]:
-    """Yield tensors that are not floating-point, and those of another dtype than the same tensor of other layers."""
+    """Yield tensors that are not floating-point, and tensors whose dtype differs from the same one in other layers."""
     roles: dict[str, list[tuple[str, str]]] = {}
     for name in expected:
         info = stored.get(name)

@@ -83,7 +83,7 @@ class Checkpoint:
         return DTYPES[next(iter(counts))]
 
     def tensor(self, name: str) -> Tensor:
-        """Read a model tensor: split from a fused one, stacked over experts, or joined from its rows."""
+        """Read a tensor of the model: a part of a stored tensor, or several stacked over experts or concatenated."""
         parts = [self._split(pair)[index] for pair, index in self._sources[name]]
         (pair, _), *_ = self._sources[name]
         if pair.parts[0].selection is None:

@@ -96,8 +96,8 @@ def _settings(settings: Mapping[str, int]) -> str:
 def _proof_notes(proof: Proof) -> Iterator[Note]:
     count = integer(proof.instantiated_params)
     if proof.holds:
-        names = counted(proof.n_tensors, "name")  # a tied tensor has two
-        yield Note(f"✓ closed form = instantiated module: {count} parameters, {names}.", "good")
+        tensors = counted(proof.n_tensors, "tensor")  # a tied tensor counts under each of its names
+        yield Note(f"✓ closed form = instantiated module: {count} parameters, {tensors}.", "good")
         return
     yield Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
     yield from (Note(difference, "bad") for difference in proof.differences[:_MAX_DIFFERENCES])

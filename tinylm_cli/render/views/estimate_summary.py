@@ -31,7 +31,8 @@ def summary_blocks(report: EstimateReport, wording: Wording) -> tuple[Block, ...
     columns = (Column("", key=None), Column("", wrap=True, key=None))
     parts: list[tuple[Note, Table]] = []
     if summary.training is not None and report.training is not None:
-        verdict = _verdict("Training", f"{integer(summary.training.n_gpus)} × ", summary.training, report)
+        n_gpus = summary.training.n_gpus
+        verdict = _verdict("Training", f"{integer(n_gpus)} × " if n_gpus > 1 else "", summary.training, report)
         remedies = _remedy_rows(report.training.fit, "training", wording)
         rows = (*_training_rows(summary.training, report, wording), *remedies)
         parts.append((verdict, Table(columns, rows, name="summary", caption="Training")))
@@ -101,6 +102,7 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {types}{stored}")
     if report.serving.cache is not None:
         yield _cache_row(summary, report.serving.cache)
+    yield _row("working memory", binary_bytes(report.serving.memory.working_bytes))
     if summary.largest_batch_size is not None:
         largest = counted(summary.largest_batch_size, "sequence")
         none = "none: one sequence of this length does not fit"

@@ -45,7 +45,7 @@ def gallery_view(report: PresetsReport, *, others: str) -> View:
         return table, Note(f"No published model matches. {others}", "muted")
     notes = {
         "KV/token": "KV/token: KV cache per token in bfloat16.",
-        "states": "states: recurrent states of a sequence of any length.",
+        "states": "states: recurrent states of a sequence, whatever its length.",
         "other mixers": "other mixers: besides attention.",
     }
     return table, *(Note(text, "muted", column) for column, text in notes.items())

@@ -21,7 +21,7 @@ _LABELS = {
     "kv_cache_bytes": "KV cache",
     "state_bytes": "states",
     "weights_bytes": "weights",
-    "train_bytes_per_gpu": "training",
+    "train_bytes_per_gpu": "train memory",
 }
 """Headings of the figures that are always shown; others have their JSON names."""
 

@@ -28,7 +28,7 @@ def verify_view(report: VerifyReport) -> View:
 
 
 def verdict(report: VerifyReport) -> str:
-    """Return whether the checkpoint equals its config; the text contains nothing from outside."""
+    """Return whether the checkpoint equals its config, without any text from the checkpoint."""
     subject = f"{report.family or 'tinylm'} checkpoint"
     if report.status == "unreadable":
         return f"{subject}, not completely readable"

@@ -92,9 +92,9 @@ class TestSummary:
 
     def test_training_before_serving(self, here: Here) -> None:
         out = here("estimate", "llama-3-8b", "--gpu", "rtx-4090", "--quantize", "int4").out
-        assert out.index("Training on 1 × rtx-4090: does not fit") < out.index("Serving on rtx-4090: fits")
+        assert out.index("Training on rtx-4090: does not fit") < out.index("Serving on rtx-4090: fits")
         both = here("estimate", "gpt2", "--gpu", "h100").out
-        assert both.index("Training on 1 × h100-sxm: fits") < both.index("Serving on h100-sxm: fits")
+        assert both.index("Training on h100-sxm: fits") < both.index("Serving on h100-sxm: fits")
         several = here("estimate", "qwen3-0.6b", "--gpu", "h100", "--gpus", "8").out
         assert several.index("Training on 8 × h100-sxm: fits") < several.index("Serving on one h100-sxm: fits")
 

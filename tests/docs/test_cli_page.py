@@ -51,6 +51,7 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | `params --gguf` | `gguf_files`; of one type also `gguf_tensors` |
 | `params --lora` | `modules`, or `tensors` with `--by tensor` |
 | `params --explain` | `formulas`, `nominal_changes`, and with experts `active` |
+| `params --gguf` | `gguf_files` with `all`, `gguf_tensors` with a type |
 | `estimate` | `summary`, `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` if layers differ |
 | `estimate --gpu` | `training_time`, `serving_time`; if memory is insufficient `training_fit`, `serving_fit` |

@@ -26,7 +26,8 @@ def verify(
     may change tensors.
 
     Args:
-        folder: A folder with a config and safetensors files, of Hugging Face or of tinylm, or a GGUF file.
+        folder: A folder with a config and safetensors files, of Hugging Face or of tinylm, a GGUF file, or
+            ``hf://org/name``.
         set: Fields to change, as ``--set`` does.
         ignore: Keys of a Hugging Face config to ignore, as ``--ignore`` does.
         partial: Whether to allow absent files; their tensors are compared by name only.

@@ -51,8 +51,9 @@ def load(
 
     Args:
         config: A preset or published model by name; a YAML file; a Hugging Face ``config.json`` or its folder;
-            ``REV:path`` for a file in a git revision; ``-`` for standard input; or the config itself: a dictionary with
-            the keys of a YAML file or of a ``config.json``, such as the ``config`` of a design, or a ``ModelConfig``.
+            a GGUF file; ``hf://org/name`` for a repository of the Hugging Face Hub; ``REV:path`` for a file in a git
+            revision; ``-`` for standard input; or the config itself: a dictionary with the keys of a YAML file or of a
+            ``config.json``, such as the ``config`` of a design, or a ``ModelConfig``.
         set: Fields to change, as ``--set`` does.
         ignore: Keys of a Hugging Face config to ignore, as ``--ignore`` does: ``["rope_scaling.factor"]``.
 
@@ -436,5 +437,5 @@ def verified(folder: str, changes: tuple[str, ...], ignored: tuple[str, ...], *,
     from tinylm_cli.interop.verification.verify import config_of, verify_checkpoint
     from tinylm_cli.render.views.verify import verify_view
 
-    report = verify_checkpoint(folder, config_of(Path(folder), ignored), changes, stored_shapes, partial=partial)
+    report = verify_checkpoint(folder, config_of(folder, ignored), changes, stored_shapes, partial=partial)
     return Report(report, lambda: verify_view(report))

@@ -46,7 +46,7 @@ _MAX_D_HEAD = 1024
 
 
 def design(context: typer.Context, options: DesignOptions, to: ReportOutput) -> CommandOutput:
-    """Search for model shapes with a given size, compute budget or memory.
+    """Search for model shapes of a given size, compute or memory budget.
 
     Searches a grid of shapes for models that meet a target such as --params, within limits such as --max-kv-bytes. With
     limits only, it finds the largest models within them; with --gpu, the largest models that fit in GPU memory. -o and

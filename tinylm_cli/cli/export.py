@@ -55,7 +55,7 @@ def export(
     config_only: Annotated[bool, option("hf: write only config.json, without weights.", "--config-only")] = False,
     to: ExportOutput,
 ) -> CommandOutput:
-    """Convert a model to a Hugging Face folder, or its config to another framework's.
+    """Convert a model to a Hugging Face folder or another format.
 
     The model is exported as the first model family that can express it. If none can, an equivalent model with the same
     logits is exported: sinusoidal positions become learned positions, and an embedding multiplier is folded into the

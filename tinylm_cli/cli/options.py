@@ -223,7 +223,7 @@ def option_span(option: str, value: str, start: int = 0, end: int | None = None)
     return Span(Argument(option), 1, before + start, before + max(last, start + 1), f"{option} {value}")
 
 
-CONFIG_HELP = "A preset or published model, a YAML or GGUF file, a model folder, or - for standard input"
+CONFIG_HELP = "A preset or published model, a YAML or GGUF file, a model folder, hf://org/name, or - for standard input"
 """The help of a config, without its default."""
 
 ConfigOption = Annotated[str, config_option(f"{CONFIG_HELP}.")]

@@ -22,7 +22,10 @@ EXIT_CODES = {"equal": ExitCode.DONE, "different": ExitCode.FAILED, "unreadable"
 
 def verify(
     folder: Annotated[
-        str, argument("A folder with a config and safetensors files, or a GGUF file.", "FOLDER", complete_config)
+        str,
+        argument(
+            "A folder with a config and safetensors files, a GGUF file, or hf://org/name.", "FOLDER", complete_config
+        ),
     ],
     *,
     set_: SetOption = None,
@@ -55,12 +58,13 @@ def verify(
       tinylm verify models/llama-3-8b --set vocab_size=128512
       tinylm verify models/llama-3-8b --format github
       tinylm verify llama-3-8b-Q4_K_M.gguf
+      tinylm verify hf://Qwen/Qwen3-8B
     """
     from tinylm_cli.analysis.tensor_table import stored_shapes
     from tinylm_cli.interop.verification.verify import config_of, verify_checkpoint
     from tinylm_cli.render.views.verify import verdict, verify_view
 
-    text = config_of(Path(require_nonempty(folder)), ignore or ())
+    text = config_of(require_nonempty(folder), ignore or ())
     changes = tuple(set_ or ())
     report = worded(verify_checkpoint(folder, text, changes, stored_shapes, partial=partial))
     return CommandOutput(
@@ -79,8 +83,10 @@ def _next_step(report: VerifyReport, changes: Sequence[str]) -> str:
     if report.status != "equal":
         return ""
     ignored = [*report.ignored_keys]
-    from tinylm_cli.interop.load import is_gguf
+    from tinylm_cli.interop.load import is_gguf, is_hub_reference
 
+    if is_hub_reference(report.path):
+        return next_step("verify", "estimate", config_arguments(report.path, changes, None, ignored))
     is_quantized = any(each.kind == "quantization" for each in report.apart)
     is_runnable = not is_quantized and not is_gguf(report.path)
     if report.name_only_tensors or not is_runnable or report.stored_bytes > MAX_BUILT_BYTES:

@@ -85,7 +85,7 @@ def load_config(reference: str, overrides: Sequence[str] = (), policy: KeyPolicy
 
 
 def read_config_text(reference: str) -> ConfigText:
-    """Read the text of a preset, a file, a model folder's config, stdin, or a file in a git revision.
+    """Read the text of a preset, a file, a model folder's config, stdin, a file in a git revision, or ``hf://org/name``.
 
     Raises:
         ConfigError: If it is not UTF-8.
@@ -93,6 +93,10 @@ def read_config_text(reference: str) -> ConfigText:
     """
     if reference in shipped() or reference == "-" or "\0" in reference:
         return ConfigText(read_reference(reference), as_json=False)
+    if is_hub_reference(reference):
+        from tinylm_cli.interop.hub import find_repository, read_hub_config
+
+        return ConfigText(read_hub_config(find_repository(reference)), as_json=True)
     if is_gguf(reference):
         from tinylm_cli.interop.gguf.package import require_gguf
 
@@ -166,6 +170,11 @@ def names_config(word: str) -> bool:
     """Return whether ``word`` names a built-in config, a file, a model folder, or standard input."""
     path = Path(word)
     return word in shipped() or word == "-" or _is_file(path) or is_model_folder(path) or _is_saved_folder(path)
+
+
+def is_hub_reference(reference: str) -> bool:
+    """Return whether a reference names a repository of the Hugging Face Hub."""
+    return reference.startswith("hf://")
 
 
 def is_gguf(reference: str) -> bool:

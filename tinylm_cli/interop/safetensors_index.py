@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from tinylm_cli.errors import WeightsError
@@ -43,13 +43,22 @@ def checkpoint_index(folder: Path) -> Index | None:
 
 
 def read_index(path: Path) -> Index:
-    """Read an index.
+    """Read an index; see :func:`parse_index`.
 
     Raises:
-        WeightsError: If it cannot be read, is not an index, or names a file outside its folder.
+        WeightsError: Also if it cannot be read.
     """
     with weights_errors(path):
         data = read_regular(path, MAX_INDEX_BYTES)
+    return parse_index(path, data)
+
+
+def parse_index(path: PurePath, data: bytes) -> Index:
+    """Return the index that a file contains.
+
+    Raises:
+        WeightsError: If it is not an index, or names a file outside its folder.
+    """
     try:
         document = json.loads(data)
     except UnicodeDecodeError as error:

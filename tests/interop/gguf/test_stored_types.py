@@ -159,7 +159,7 @@ def test_published_file(tmp_path: Path) -> None:
     assert counted.total_params == 1_100_048_384
     size = counted.storage.stored_bytes
     assert f"{size / 2**20:.2f} MiB ({8 * size / counted.total_params:.2f} BPW)" == "636.18 MiB (4.85 BPW)"
-    report = verify_checkpoint(str(path), config_of(path), (), stored_shapes, partial=False)
+    report = verify_checkpoint(str(path), config_of(str(path)), (), stored_shapes, partial=False)
     assert report.status == "equal", report.diagnostics
     assert {each.dtype: each.tensors for each in report.dtypes} == {"F32": 45, "Q4_K": 135, "Q6_K": 21}
 

@@ -37,7 +37,7 @@ LLAMA: dict[str, Any] = {
 
 
 def verified(folder: Path, *changes: str, partial: bool = False) -> VerifyReport:
-    return verify_checkpoint(str(folder), config_of(folder), changes, stored_shapes, partial=partial)
+    return verify_checkpoint(str(folder), config_of(str(folder)), changes, stored_shapes, partial=partial)
 
 
 def only_difference(folder: Path) -> Difference:

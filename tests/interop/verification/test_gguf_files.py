@@ -51,7 +51,7 @@ Tensors = dict[str, tuple[int, ...]]
 
 
 def verified(path: Path, *changes: str, partial: bool = False) -> VerifyReport:
-    return verify_checkpoint(str(path), config_of(path), changes, stored_shapes, partial=partial)
+    return verify_checkpoint(str(path), config_of(str(path)), changes, stored_shapes, partial=partial)
 
 
 def write(path: Path, tensors: Tensors = TENSORS, **sizes: int) -> Path:

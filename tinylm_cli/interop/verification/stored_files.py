@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path, PurePath
+from typing import BinaryIO, NamedTuple
 
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.safetensors_index import INDEX, WEIGHTS_FILE, Index, checkpoint_index
@@ -29,7 +30,7 @@ MAX_REASON = 300
 class File(NamedTuple):
     """A file of a checkpoint."""
 
-    path: Path
+    path: PurePath
     listed: frozenset[str]  # The tensors that the index maps to it; empty without an index.
     status: StoredStatus
     reason: str = ""  # Why its header is not read; empty if it is.
@@ -41,13 +42,13 @@ class File(NamedTuple):
 class Folder(NamedTuple):
     """The files of a checkpoint."""
 
-    path: Path
+    path: PurePath
     shards: Index | None  # Their index; None if ``model.safetensors`` is the only file.
     files: tuple[File, ...]
     unread: tuple[str, ...]  # Other safetensors files of the folder.
 
     @property
-    def index_path(self) -> Path:
+    def index_path(self) -> PurePath:
         """The path that the index has."""
         return self.path / INDEX
 
@@ -60,23 +61,49 @@ def read_folder(path: Path) -> Folder:
     """
     index = checkpoint_index(path)
     names = {WEIGHTS_FILE: frozenset[str]()} if index is None else index.names_by_file
-    files: list[File] = []
+    files = (_read_file(path / name, listed) for name, listed in names.items())
+    others = sorted(each.name for each in path.glob("*.safetensors") if each.name not in names)
+    return folder_of(path, index, files)._replace(unread=tuple(others))
+
+
+def folder_of(path: PurePath, index: Index | None, files: Iterable[File]) -> Folder:
+    """Return files as a folder.
+
+    Raises:
+        WeightsError: If they contain too many tensors; the files after that are not read.
+    """
+    read: list[File] = []
     n_tensors = 0
-    for name, listed in names.items():
-        files.append(_read_file(path / name, listed))
-        n_tensors += len(files[-1].tensors)
+    for file in files:
+        read.append(file)
+        n_tensors += len(file.tensors)
         if n_tensors > MAX_STORED_TENSORS:
             raise WeightsError(f"{path} contains more than {MAX_STORED_TENSORS:,} tensors, too many to compare")
-    others = sorted(each.name for each in path.glob("*.safetensors") if each.name not in names)
-    return Folder(path, index, tuple(files), tuple(others))
+    return Folder(path, index, tuple(read), ())
 
 
 def _read_file(path: Path, listed: frozenset[str]) -> File:
+    with ExitStack() as stack:
+
+        def opened() -> tuple[BinaryIO, int]:
+            file = stack.enter_context(open_regular(path))
+            return file, os.fstat(file.fileno()).st_size
+
+        return header_of(path, listed, opened)
+
+
+def header_of(path: PurePath, listed: frozenset[str], opened: Callable[[], tuple[BinaryIO, int]]) -> File:
+    """Read the header of a file, which may be absent or unreadable.
+
+    Args:
+        path: Its path.
+        listed: The tensors that the index maps to it.
+        opened: Returns the file, or its beginning with the header, and the size of the whole file.
+    """
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            length = header_bytes(file)
-            tensors = read_header(file, length)
+        file, size = opened()
+        length = header_bytes(file)
+        tensors = read_header(file, length)
     except (FileNotFoundError, LfsPointerError) as error:
         return File(path, listed, "absent", str(error) if isinstance(error, LfsPointerError) else "it does not exist")
     except HeaderError as error:

@@ -22,6 +22,7 @@ from tinylm_cli.interop.load import (
     ImportedConfig,
     import_text,
     is_gguf,
+    is_hub_reference,
     is_hugging_face_text,
     read_config_text,
     saved_config,
@@ -68,11 +69,11 @@ class Read(NamedTuple):
     is_gguf: bool = False  # Whether the tensors have the names of a GGUF file.
 
 
-def config_of(folder: Path, ignored: Sequence[str] = ()) -> ConfigText:
-    """Read the config in a folder with weights, or the header of a GGUF file as a config.
+def config_of(path: str, ignored: Sequence[str] = ()) -> ConfigText:
+    """Read the config in a folder with weights or of a repository, or the header of a GGUF file as a config.
 
     Args:
-        folder: The folder, or the GGUF file.
+        path: The folder, the GGUF file, or ``hf://org/name``.
         ignored: Keys of a Hugging Face config to leave out. Of keys that are not understood, only those that may change
             tensors are errors.
 
@@ -81,8 +82,9 @@ def config_of(folder: Path, ignored: Sequence[str] = ()) -> ConfigText:
         InputError: If the path is not a folder, or the folder has no config.
     """
     policy = KeyPolicy(tuple(ignored), Effect.tensors)
-    if is_gguf(str(folder)):
-        return read_config_text(str(folder))._replace(policy=policy)
+    if is_gguf(path) or is_hub_reference(path):
+        return read_config_text(path)._replace(policy=policy)
+    folder = Path(path)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         inside = folder.name.endswith((".json", ".safetensors", ".yaml"))
@@ -100,7 +102,7 @@ def verify_checkpoint(
     """Compare the headers of the files in a folder with its config, or those of GGUF files with what they imply.
 
     Args:
-        path: The folder, or a GGUF file.
+        path: The folder, a GGUF file, or ``hf://org/name``.
         text: The config in it.
         changes: Fields to change, each ``key=value``.
         shapes_of: Returns the tensors that a config implies.
@@ -139,6 +141,11 @@ def verify_checkpoint(
 
 def _read_files(path: str, *, partial: bool) -> tuple[Folder, GgufModel | None]:
     """Read the headers of the files in a folder, or of GGUF files."""
+    if is_hub_reference(path):
+        from tinylm_cli.interop.hub import find_repository
+        from tinylm_cli.interop.verification.hub_files import read_repository
+
+        return read_repository(find_repository(path)), None
     if not is_gguf(path):
         return read_folder(Path(path)), None
     if partial:
@@ -181,7 +188,7 @@ def _read(checkpoint: Checkpoint, more: Changes = MappingProxyType({})) -> Read:
         return Read(imported.loaded, imported, shapes, checkpoint.gguf is not None)
     loaded = parse_config(source, changes)
     if loaded.config.name is None:
-        loaded = loaded._replace(name=checkpoint.folder.path.resolve().name)
+        loaded = loaded._replace(name=Path(checkpoint.folder.path).resolve().name)
     return Read(loaded, None, checkpoint.shapes_of(loaded.config, MAX_TENSORS))
 
 

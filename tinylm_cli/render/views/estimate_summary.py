@@ -99,10 +99,10 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     yield _row("memory", f"{_memory(summary)}, {batch}")
     stored = " as stored" if summary.weights_are_stored else ""
     types = "the types of the file" if summary.weights_dtype == "gguf" else summary.weights_dtype
-    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {types}{stored}")
+    working = binary_bytes(report.serving.memory.working_bytes)
+    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {types}{stored}; working memory {working}")
     if report.serving.cache is not None:
         yield _cache_row(summary, report.serving.cache)
-    yield _row("working memory", binary_bytes(report.serving.memory.working_bytes))
     if summary.largest_batch_size is not None:
         largest = counted(summary.largest_batch_size, "sequence")
         none = "none: one sequence of this length does not fit"

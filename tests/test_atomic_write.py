@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tinylm_cli import atomic_write
-from tinylm_cli.atomic_write import write_file, write_folder
+from tinylm_cli.atomic_write import write_file, write_folder, write_large_file
 from tinylm_cli.errors import OutputError
 
 NOBODY = 65534
@@ -464,3 +464,48 @@ def test_disk_space_is_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=6))
     put(tmp_path / "fresh")
     assert names(tmp_path) == ["fresh"]
+
+
+class TestLargeFile:
+    def test_replaces_by_rename(self, tmp_path: Path) -> None:
+        target = tmp_path / "out"
+        put_large(target, b"before")
+        target.chmod(0o640)
+        with target.open("rb") as reader:
+            put_large(target, b"after", overwrite=True)
+            assert reader.read() == b"before", "a reader keeps what it opened"
+        assert target.read_bytes() == b"after"
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+        assert names(tmp_path) == ["out"]
+
+    def test_existing_file(self, tmp_path: Path) -> None:
+        put_large(tmp_path / "out", b"before")
+        with pytest.raises(OutputError, match="out exists"):
+            put_large(tmp_path / "out", b"after")
+        assert (tmp_path / "out").read_bytes() == b"before"
+
+    @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+    def test_failure_keeps_the_old_file(self, error: BaseException, tmp_path: Path) -> None:
+        def fail(path: Path) -> None:
+            path.write_bytes(b"half")
+            raise error
+
+        put_large(tmp_path / "out", b"before")
+        with pytest.raises(OutputError if isinstance(error, OSError) else KeyboardInterrupt):
+            write_large_file(tmp_path / "out", fail, overwrite=True, needed_bytes=0)
+        assert names(tmp_path) == ["out"]
+        assert (tmp_path / "out").read_bytes() == b"before"
+
+    @pytest.mark.parametrize(("path", "message"), [("/dev/null", "is not a regular file"), (".", "is a folder")])
+    def test_no_regular_file(self, path: str, message: str) -> None:
+        with pytest.raises(OutputError, match=message):
+            put_large(Path(path), b"x", overwrite=True)
+
+    def test_disk_space_is_checked_first(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match=r"it needs 1,[0,]+ bytes, but only [0-9,]+ bytes are free"):
+            put_large(tmp_path / "out", b"x", needed_bytes=10**18)
+        assert names(tmp_path) == []
+
+
+def put_large(path: Path, data: bytes, *, overwrite: bool = False, needed_bytes: int = 0) -> None:
+    write_large_file(path, lambda fresh: fresh.write_bytes(data), overwrite=overwrite, needed_bytes=needed_bytes)

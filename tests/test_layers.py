@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "gguf_header",
         "reports",
     },
-    "interop/weights": {"errors", "safetensors_header", "atomic_write", "config", "interop", "model"},
+    "interop/weights": {"errors", "safetensors_header", "atomic_write", "config", "reports", "interop", "model"},
     "model": {
         *("errors", "regular_file", "safetensors_header", "interrupts", "quantities", "config", "reports", "machine"),
         "atomic_write",

@@ -6,8 +6,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinylm_cli.errors import OccupiedError, OutputError
@@ -59,27 +59,48 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
         BrokenPipeError: If it is a pipe whose reader has closed it.
     """
     data = text.encode("utf-8", "backslashreplace")
-    try:
+    with _write_errors(path):
         stream = _descriptor(path)
-        target = Path(os.path.realpath(path))
-        replaced = target.stat() if target.exists() else None
-        if replaced is not None and stat.S_ISDIR(replaced.st_mode):
-            raise OutputError(f"{path} is a folder", help="name a file in it")
+        target, replaced = _existing(path)
         if stream is not None or (replaced is not None and not stat.S_ISREG(replaced.st_mode)):
             with open(os.dup(stream) if stream is not None else target, "wb") as file:  # noqa: PTH123 - it may be a number
                 file.write(data)
             return
-        if replaced is not None and overwrite and not _is_writable(target):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _require_writable(target, replaced, overwrite=overwrite)
         with interrupts_deferred():
-            _write_and_rename(target, data, replaced, overwrite=overwrite)
+            _write_and_rename(target, lambda fresh: fresh.write_bytes(data), replaced, overwrite=overwrite)
             _sync_names(target)
-    except BrokenPipeError:
-        raise
-    except FileExistsError as error:
-        raise _file_exists(path) from error
-    except (OSError, ValueError) as error:
-        raise _cannot_write(path, error) from error
+
+
+def write_large_file(path: Path, write: Callable[[Path], object], *, overwrite: bool, needed_bytes: int) -> None:
+    """Write a file atomically, as :func:`write_file` does, whose content is not in memory at once.
+
+    Interrupts take effect while the file is written, not while it is created, renamed or removed.
+
+    Args:
+        path: The file; its folder exists.
+        write: Writes to the path of an empty file, its argument.
+        overwrite: Whether to replace an existing file.
+        needed_bytes: Estimated size of the file.
+
+    Raises:
+        OccupiedError: If the file exists and ``overwrite`` is False.
+        OutputError: If it is no regular file, or as :func:`write_file`.
+    """
+    with _write_errors(path):
+        target, replaced = _existing(path)
+        if _descriptor(path) is not None or (replaced is not None and not stat.S_ISREG(replaced.st_mode)):
+            raise OutputError(f"{path} is not a regular file", help="name a file to write")
+        _require_writable(target, replaced, overwrite=overwrite)
+        _require_space(path, target.parent, needed_bytes)
+        with interrupts_deferred() as interrupts_allowed:
+
+            def write_interruptibly(fresh: Path) -> None:
+                with interrupts_allowed():
+                    write(fresh)
+
+            _write_and_rename(target, write_interruptibly, replaced, overwrite=overwrite)
+            _sync_names(target)
 
 
 def require_free_folder(directory: Path, files: Sequence[str], *, overwrite: bool) -> None:
@@ -132,11 +153,7 @@ def write_folder(
     try:
         occupied = _is_occupied(target, files, overwrite=overwrite)
         in_place = not occupied and (_is_current(target) or os.path.ismount(target))
-        free_bytes = shutil.disk_usage(target if in_place else target.parent).free
-        if needed_bytes > free_bytes:
-            raise OutputError(
-                f"cannot write {directory}: it needs {needed_bytes:,} bytes, but only {free_bytes:,} bytes are free"
-            )
+        _require_space(directory, target if in_place else target.parent, needed_bytes)
         if occupied and not _is_writable(target):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         fresh = _temporary_path(target / target.name if in_place else target)
@@ -170,6 +187,45 @@ def write_folder(
         raise _cannot_write(directory, error) from error
 
 
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Convert the errors of writing a file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except FileExistsError as error:
+        raise _file_exists(path) from error
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error) from error
+
+
+def _existing(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Return the file that a path refers to, and the state of the one that exists.
+
+    Raises:
+        OutputError: If it is a folder.
+    """
+    target = Path(os.path.realpath(path))
+    replaced = target.stat() if target.exists() else None
+    if replaced is not None and stat.S_ISDIR(replaced.st_mode):
+        raise OutputError(f"{path} is a folder", help="name a file in it")
+    return target, replaced
+
+
+def _require_writable(target: Path, replaced: os.stat_result | None, *, overwrite: bool) -> None:
+    if replaced is not None and overwrite and not _is_writable(target):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _require_space(path: Path, folder: Path, needed_bytes: int) -> None:
+    import shutil  # imports compression libraries, which write_file does not need
+
+    if needed_bytes > (free_bytes := shutil.disk_usage(folder).free):
+        message = f"cannot write {path}: it needs {needed_bytes:,} bytes, but only {free_bytes:,} bytes are free"
+        raise OutputError(message)
+
+
 def _file_exists(path: Path) -> OccupiedError:
     return OccupiedError(f"{path} exists", help="choose another name, or pass overwrite=True to replace it")
 
@@ -196,15 +252,16 @@ def _descriptor(path: Path) -> int | None:
     return int(numbered[1]) if numbered else _STREAMS.get(name)
 
 
-def _write_and_rename(target: Path, data: bytes, replaced: os.stat_result | None, *, overwrite: bool) -> None:
+def _write_and_rename(
+    target: Path, write: Callable[[Path], object], replaced: os.stat_result | None, *, overwrite: bool
+) -> None:
     finished = _temporary_path(target)
     mode = 0o666 if replaced is None else stat.S_IMODE(replaced.st_mode)  # never more permissive than before
     descriptor = os.open(finished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        os.close(descriptor)
+        write(finished)
+        _sync(finished)
         if replaced is not None:
             _keep_permission(finished, replaced)
         if overwrite:

@@ -271,3 +271,70 @@ def test_get_before_writing_a_config(words: list[str], here: Here, toy: Path) ->
     config = [] if "--config" in words else ["toy.yaml"]
     assert here("export", *config, *words, "-o", "new", "--get", "nope").code == 2
     assert not (toy / "new").exists()
+
+
+LLAMA = (
+    "vocab_size: 29\nd_model: 32\nn_heads: 2\nn_layers: 2\nd_ff: 64\nmax_len: 12\ntie_weights: false\n"
+    "position: {kind: rope}\nembedding: {multiplier: 1.0}\nnorm: {kind: rmsnorm}\n"
+    "attention: {bias: false}\nfeed_forward: {activation: silu, gated: true, bias: false}\n"
+)
+
+
+@pytest.fixture
+def llama(folder: Path) -> Path:
+    (folder / "llama.yaml").write_text(LLAMA, encoding="utf-8")
+    return folder
+
+
+def test_gguf(here: Here, llama: Path) -> None:
+    """The type is that of the weights unless given, in any case."""
+    done = here("export", "llama.yaml", "--to", "gguf", "-o", "llama.gguf", "--format", "json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["format"], report["family"], report["architecture"]) == ("gguf", "llama", "llama")
+    assert (report["folder"], report["file_type"], report["n_tensors"]) == ("llama.gguf", "F32", 21)
+    assert (llama / "llama.gguf").read_bytes()[:4] == b"GGUF"
+    for words, file_type in ((["--dtype", "bfloat16"], "BF16"), (["--type", "q8_0"], "Q8_0")):
+        done = here("export", "llama.yaml", "--to", "gguf", "-o", f"{file_type}.gguf", *words)
+        assert f"Wrote 21 randomly initialized tensors to {file_type}.gguf as {file_type}." in done.out
+        assert done.out.endswith(f'from llama_cpp import Llama\nmodel = Llama(model_path="{file_type}.gguf")\n')
+
+
+def test_gguf_of_weights(here: Here, llama: Path) -> None:
+    assert here("export", "llama.yaml", "-o", "hf").code == 0
+    done = here("export", "--weights", "hf", "--to", "gguf", "-o", "again.gguf")
+    assert "Wrote 21 stored tensors to again.gguf as F32." in done.out
+    assert here("export", "llama.yaml", "--to", "gguf", "-o", "llama.gguf").code == 0
+    data, again = ((llama / name).read_bytes()[-4096:] for name in ("llama.gguf", "again.gguf"))
+    assert data == again
+
+
+@pytest.mark.usefixtures("llama")
+def test_gguf_force(here: Here, llama: Path) -> None:
+    words = ["export", "llama.yaml", "--to", "gguf", "-o", "out.gguf"]
+    assert here(*words).code == 0
+    refused = here(*words)
+    assert (refused.code, refused.out) == (2, "")
+    assert "out.gguf exists" in refused.err
+    assert here(*words, "--force").code == 0
+    (llama / "out.gguf").write_text("notes", encoding="utf-8")
+    refused = here(*words, "--force")
+    assert refused.code == 2
+    assert "out.gguf is not a GGUF file, so it is not replaced" in refused.err
+    assert (llama / "out.gguf").read_text(encoding="utf-8") == "notes"
+
+
+@pytest.mark.usefixtures("toy")
+def test_gguf_refusals(here: Here, folder: Path) -> None:
+    done = here("export", "toy.yaml", "--to", "gguf", "-o", "toy.gguf")
+    assert (done.code, done.out) == (2, "")
+    assert "llama.cpp's architecture gpt2 does not support feed_forward.activation gelu" in " ".join(done.err.split())
+    assert "--set feed_forward.activation=gelu_tanh" in done.err
+    assert not (folder / "toy.gguf").exists()
+    assert "--type has no effect without --to gguf" in here("export", "toy.yaml", "-o", "out", "--type", "F16").err
+    assert "export needs a file to write" in here("export", "toy.yaml", "--to", "gguf").err
+    done = here(
+        "export", "toy.yaml", "--to", "gguf", "-o", "none/toy.gguf", "--set", "feed_forward.activation=gelu_tanh"
+    )
+    assert done.code == 2
+    assert "mkdir -p none" in done.err

@@ -73,7 +73,11 @@ Here = Callable[..., Any]
         (["import", "x", "-f", "csv"], "--format csv: expected text, json or markdown", None),
         (["schema", "-f", "csv"], "--format csv: expected text, json or markdown", None),
         (["validate", "x", "-f", "csv"], "--format csv: expected text, json, markdown, github, sarif or junit", None),
-        (["export", "x", "--to", "gguf"], "--to gguf: expected hf, litgpt or megatron", "see tinylm export --help"),
+        (
+            ["export", "x", "--to", "onnx"],
+            "--to onnx: expected hf, gguf, litgpt or megatron",
+            "see tinylm export --help",
+        ),
         (
             ["validate", "--format", "gihub", "tiny"],
             "--format gihub: expected text, json, markdown, github, sarif or junit",

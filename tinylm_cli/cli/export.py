@@ -15,13 +15,14 @@ from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.choices import WrittenGgufType
 from tinylm_cli.reports.record import Record
 from tinylm_cli.shell_quoting import shell_quote
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
-Target = Literal["hf", "litgpt", "megatron"]
+Target = Literal["hf", "gguf", "litgpt", "megatron"]
 """The formats that a model is exported to."""
 
 
@@ -41,6 +42,7 @@ class ExportRequest(Record):
     model: ModelRequest  # The model.
     target: Target  # The format.
     config_only: bool  # Whether to write a Hugging Face config without weights.
+    gguf_type: WrittenGgufType | None  # The type of a GGUF file; None for the one of the weights.
     path: Path  # The file or folder to write.
     to: ExportOutput  # The options of the report.
 
@@ -50,16 +52,23 @@ def export(
     *,
     target: Annotated[
         Target,
-        option("Target format: hf, Hugging Face transformers; litgpt, megatron: a config of the framework.", "--to"),
+        option(
+            "Target format: hf, Hugging Face transformers; gguf, llama.cpp; litgpt, megatron: the framework's config.",
+            "--to",
+        ),
     ] = "hf",
     config_only: Annotated[bool, option("hf: write only config.json, without weights.", "--config-only")] = False,
+    gguf_type: Annotated[
+        WrittenGgufType | None,
+        option("gguf: type of the file.  [default: the data type of the weights]", "--type", case_sensitive=False),
+    ] = None,
     to: ExportOutput,
 ) -> CommandOutput:
     """Convert a model to a Hugging Face folder or another format.
 
     The model is exported as the first model family that can express it. If none can, an equivalent model with the same
     logits is exported: sinusoidal positions become learned positions, and an embedding multiplier is folded into the
-    embedding. If no equivalent exists, the export fails.
+    embedding. If no equivalent exists, the export fails. So does --to gguf if llama.cpp would compute other logits.
 
     --to litgpt writes model_config.yaml, and --to megatron the arguments of Megatron-LM, one a line; both fail if the
     framework has no such model. Like --config-only, they write no weights and do not import torch.
@@ -68,14 +77,18 @@ def export(
     Examples:
       tinylm export llama.yaml -o llama-hf
       tinylm export --weights tiny-model -o tiny-hf
+      tinylm export --weights llama-hf --to gguf --type q8_0 -o llama.gguf
       tinylm export llama-3-8b --config-only -o llama-config
       tinylm export llama-3-8b --to litgpt -o model_config.yaml
       tinylm export llama-3-8b --to megatron -o llama.args
     """
+    if gguf_type is not None and target != "gguf":
+        raise UsageError("--type has no effect without --to gguf", help="add --to gguf")
     request = ModelRequest.of(model)
     if config_only and target != "hf":
-        raise UsageError(f"--to {target} writes only a config, so --config-only has no effect", help="remove it")
-    if config_only or target != "hf":
+        writes = "a file with weights" if target == "gguf" else "only a config"
+        raise UsageError(f"--to {target} writes {writes}, so --config-only has no effect", help="remove it")
+    if config_only or target not in ("hf", "gguf"):
         _require_no_weights(model, "--config-only" if config_only else f"--to {target}")
     if to.file is None:
         named = export_arguments(
@@ -83,7 +96,7 @@ def export(
         )
         example = f"for example tinylm export {named}" if named and target == "hf" else "add --output PATH"
         raise UsageError(f"export needs a {'folder' if target == 'hf' else 'file'} to write", help=example)
-    return _EXPORTS[target](ExportRequest(request, target, config_only, to.file, to))
+    return _EXPORTS[target](ExportRequest(request, target, config_only, gguf_type, to.file, to))
 
 
 def _require_no_weights(model: ModelOptions, option: str) -> None:
@@ -165,7 +178,7 @@ def _export_framework(request: ExportRequest) -> CommandOutput:
     from tinylm_cli.interop.frameworks import FRAMEWORKS
     from tinylm_cli.interop.frameworks.framework import to_framework
 
-    assert request.target != "hf"
+    assert request.target not in ("hf", "gguf")
     framework, path, overwrite = FRAMEWORKS[request.target], request.path, request.to.force
     if not overwrite:
         require_free_file(path)
@@ -212,8 +225,50 @@ def _config_output(
     return CommandOutput(report, lambda: export_config_view(report), replace(request.to, output=None))
 
 
+def _export_gguf(request: ExportRequest) -> CommandOutput:
+    """Write a GGUF file."""
+    from tinylm_cli.interop.gguf.package import require_gguf
+
+    require_gguf("exports to GGUF files")
+    from tinylm_cli.interop.gguf.export_plan import plan_gguf, require_gguf_file
+    from tinylm_cli.render.views.export import export_view
+    from tinylm_cli.reports.export import ExportReport
+
+    model, path, overwrite = request.model, request.path, request.to.force
+    loaded = model.loaded
+    require_gguf_file(path)
+    if not overwrite:
+        require_free_file(path)
+    plan = plan_gguf(loaded.config, loaded.name)
+    model.require_memory_for()
+    stored = loaded.config.storage.quantization
+    report = ExportReport(
+        name=loaded.name,
+        format=request.target,
+        family=plan.family,
+        rewritten=plan.changes,
+        folder=str(path),
+        n_tensors=0,
+        is_random=model.weights is None,
+        unquantized=None if stored == "none" else stored,
+        ignored_keys=loaded.ignored_keys,
+        architecture=plan.architecture.name,
+        file_type=request.gguf_type,
+    )
+    require_value(report, request.to.get)
+    module = model.build()
+    with working(f"exporting {loaded.name}"):
+        from tinylm_cli.interop.weights.export_gguf import export_gguf, own_type
+
+        file_type = request.gguf_type or own_type(module)
+        n_tensors = export_gguf(module, plan, file_type, path, overwrite=overwrite)
+        report = replace(report, n_tensors=n_tensors, file_type=file_type)
+    return CommandOutput(report, lambda: export_view(report), replace(request.to, output=None))
+
+
 _EXPORTS: dict[Target, Callable[[ExportRequest], CommandOutput]] = {
     "hf": _export_hugging_face,
+    "gguf": _export_gguf,
     "litgpt": _export_framework,
     "megatron": _export_framework,
 }

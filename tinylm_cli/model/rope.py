@@ -132,6 +132,12 @@ class RotaryPosition(nn.Module):
         return frequencies
 
 
+def stretch_factors(config: ModelConfig) -> Tensor:
+    """Return how much RoPE scaling stretches the wavelength of each pair up to the original length, (R/2)."""
+    rotary = RotaryPosition(config)
+    return _unscaled(rotary.position.theta, rotary.d_rotary) / rotary._frequencies(0)
+
+
 class RotaryPositions(nn.ModuleList):
     """Several rotary encodings, one for each kind of layers that has its own.
 

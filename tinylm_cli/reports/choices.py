@@ -26,3 +26,6 @@ GgufType = Literal[
 
 GgufChoice = Literal["all", GgufType]
 """All types of GGUF files, or one."""
+
+WrittenGgufType = Literal["F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"]
+"""Types of GGUF files that a model is exported to."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 _LINE = re.compile(
     r"\[ *\d+/ *\d+\] (?P<name>\S+) +- \[[\d, ]+\], type = +(?P<old>\w+), "
@@ -44,3 +47,32 @@ def planned_types(path: Path, number: int, *, has_importance_matrix: bool = Fals
     log = "".join(lines)
     assert status == 0, log
     return {found["name"]: (found["new"] or found["old"]).upper() for found in _LINE.finditer(log)}
+
+
+def logits(path: Path, tokens: Sequence[int]) -> NDArray[np.float32]:
+    """Return the logits that llama.cpp computes for each of the tokens, with keys and values in float32; (T, V)."""
+    llama = pytest.importorskip("llama_cpp", reason=REASON).llama_cpp
+    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
+    assert model, f"llama.cpp cannot load {path}"
+    params = llama.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch, params.n_threads = 64, 64, 64, 1
+    params.type_k = params.type_v = llama.GGML_TYPE_F32
+    params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    context = llama.llama_init_from_model(model, params)
+    batch = llama.llama_batch_init(len(tokens), 0, 1)
+    try:
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index], batch.pos[index], batch.logits[index] = token, index, True
+            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
+        assert llama.llama_decode(context, batch) == 0
+        n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+        rows = [
+            np.ctypeslib.as_array(llama.llama_get_logits_ith(context, index), (n_vocab,))
+            for index in range(len(tokens))
+        ]
+        return np.stack([np.ctypeslib.as_array(row, (n_vocab,)) for row in rows])
+    finally:
+        llama.llama_batch_free(batch)
+        llama.llama_free(context)
+        llama.llama_model_free(model)

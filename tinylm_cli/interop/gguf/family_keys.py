@@ -71,6 +71,9 @@ def _gemma(header: _Header) -> None:
     if is_27b and type(d_model) is int and type(n_heads) is int and n_heads > 0:
         scalar = d_model // n_heads
     keys["query_pre_attn_scalar"] = scalar
+    n_layers = keys.get("num_hidden_layers")
+    if header.name == "gemma3" and not keys.get("sliding_window") and type(n_layers) is int and n_layers <= MAX_LAYERS:
+        keys["layer_types"] = ["full_attention"] * n_layers  # without the key, no layer has a window
     _window_pattern(header)
 
 

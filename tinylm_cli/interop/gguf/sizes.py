@@ -9,8 +9,8 @@ from math import prod
 from tinylm_cli.config.layer_kinds import layer_pattern
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UnableError
-from tinylm_cli.interop.export_config import export_config
 from tinylm_cli.interop.gguf.architectures import ARCHITECTURES, TENSORS, Architecture
+from tinylm_cli.interop.gguf.family import express_without_dropout
 from tinylm_cli.interop.gguf.file_types import ALIGNMENT, FILE_TYPES, FLOATS, WITH_IMPORTANCE_MATRIX, tensor_bytes
 from tinylm_cli.interop.gguf.tensor_types import QuantizedModel, StoredTensor, tensor_types
 from tinylm_cli.interop.tensor_pairs import Shape, tensor_pairs
@@ -46,7 +46,7 @@ def gguf_sizes(
     """
     stored_config, architecture = stored_model(config)
     tensors, n_unnamed = _stored_tensors(stored_config, architecture, shapes_of(stored_config, MAX_TENSORS))
-    model = _quantized_model(stored_config, architecture)
+    model = quantized_model(stored_config, architecture)
     n_values = {tensor.name: prod(tensor.shape) for tensor in tensors}
     files = []
     for file_type in FILE_TYPES if choice == "all" else (choice,):
@@ -65,14 +65,14 @@ def stored_model(config: ModelConfig) -> tuple[ModelConfig, Architecture | None]
     The family is the one that ``tinylm export`` chooses, and the config its equivalent.
     """
     try:
-        exported = export_config(config)
+        exported = express_without_dropout(config)
     except UnableError:
         return config, None
     architecture = ARCHITECTURES.get(exported.family)
     return (config, None) if architecture is None else (exported.config, architecture)
 
 
-def _quantized_model(config: ModelConfig, architecture: Architecture | None) -> QuantizedModel:
+def quantized_model(config: ModelConfig, architecture: Architecture | None) -> QuantizedModel:
     """Return the sizes that the rules of quantization read."""
     kinds = layer_pattern(config)
     first = next(iter(kinds))
@@ -92,7 +92,7 @@ def _stored_tensors(
     config: ModelConfig, architecture: Architecture | None, shapes: Mapping[str, Shape]
 ) -> tuple[list[StoredTensor], int]:
     """Return the tensors of the file, and how many of them have no name in llama.cpp."""
-    names = TENSORS if architecture is None else architecture.tensors
+    names = TENSORS if architecture is None else architecture.tensors_of(config)
     pairs = list(tensor_pairs(config, names, shapes))
     named = {part.name for pair in pairs for part in pair.parts}
     unnamed = [(name, shape) for name, shape in shapes.items() if name not in named]

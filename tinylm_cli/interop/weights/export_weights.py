@@ -51,8 +51,8 @@ def export_model(
     if model.device.type == "meta":
         raise ValueError("a model on meta has no weights to export")
     config, dtype = exported.config, model.dtype
-    values = _equivalent_values(model, config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in _on_meta(config).items()}
+    values = equivalent_values(model, config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_on_meta(config).items()}
     dtypes = buffer_dtypes(model)
     names = tensor_names_of(exported.family, config)
     pairs = list(tensor_pairs(config, names, shapes))
@@ -61,7 +61,7 @@ def export_model(
             pair.stored,
             pair.stored_shape,
             dtypes.get(pair.parts[0].name, dtype),
-            partial(_stored, pair, values, config),
+            partial(stored_tensor, pair, values, config),
         )
         for pair in (without_base(pairs) if config.head.kind == "none" else pairs)
     ]
@@ -85,8 +85,8 @@ def export_model(
     return len(planned)
 
 
-def _equivalent_values(model: TinyTransformerLM, equivalent: ModelConfig) -> Values:
-    """Return the tensors of the equivalent model: the model's tensors, with those that differ replaced or added."""
+def equivalent_values(model: TinyTransformerLM, equivalent: ModelConfig) -> Values:
+    """Return the tensors of an equivalent model: the model's own, with those that differ replaced or added."""
     own = unique_state_dict(model)
     values: dict[str, Callable[[], Tensor]] = {name: partial(_on_cpu, tensor) for name, tensor in own.items()}
     if equivalent == model.config:
@@ -100,13 +100,14 @@ def _equivalent_values(model: TinyTransformerLM, equivalent: ModelConfig) -> Val
         values[POSITIONS] = partial(_on_cpu, position.table)
     elif isinstance(position, LearnedPosition):
         values[POSITIONS] = partial(_on_cpu, position.weight[position.offset - equivalent.position.offset :])
-    for name, tensor in _on_meta(equivalent).items():
+    for name, tensor in tensors_on_meta(equivalent).items():
         if name not in values:  # a bias, or positions without effect
             values[name] = partial(torch.zeros, tuple(tensor.shape), dtype=model.dtype, device="cpu")
     return values
 
 
-def _on_meta(config: ModelConfig) -> dict[str, Tensor]:
+def tensors_on_meta(config: ModelConfig) -> dict[str, Tensor]:
+    """Return the tensors of a config by name, without values."""
     return unique_state_dict(TinyTransformerLM.from_config(config, device="meta"))
 
 
@@ -114,7 +115,7 @@ def _on_cpu(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu()
 
 
-def _stored(pair: Pair, values: Values, config: ModelConfig) -> Tensor:
+def stored_tensor(pair: Pair, values: Values, config: ModelConfig) -> Tensor:
     """Return the stored tensor of a pair, fused from the model's tensors."""
     parts = []
     for part in pair.parts:

@@ -10,16 +10,21 @@ from tinylm_cli.reports.export import ConfigExportReport, ExportReport
 
 
 def export_view(report: ExportReport) -> View:
-    """Show the family, what changed to fit it, the folder, and how to load it."""
-    title = f"as {report.family}" + (", rewritten with the same logits" if report.rewritten else "")
+    """Show the family, what changed to fit it, what was written, and how to load it."""
+    family = report.family if report.architecture is None else report.architecture
+    title = f"as {family}" + (", rewritten with the same logits" if report.rewritten else "")
     kind = "randomly initialized tensor" if report.is_random else "stored tensor"
-    written = f"Wrote {counted(report.n_tensors, kind)} and config.json to {report.folder}."
+    tensors = counted(report.n_tensors, kind)
+    if report.file_type is None:
+        written, code = f"Wrote {tensors} and config.json to {report.folder}.", loading_code(report.folder)
+    else:
+        written, code = f"Wrote {tensors} to {report.folder} as {report.file_type}.", _llama_cpp_code(report.folder)
     return (
         Heading(report.name, title),
         *(Note(change) for change in report.rewritten),
         *((Note(f"The weights are not quantized to {report.unquantized}."),) if report.unquantized else ()),
         Note(f"{written} Load it in Python:", "good"),
-        Listing(loading_code(report.folder), "python"),
+        Listing(code, "python"),
     )
 
 
@@ -39,3 +44,8 @@ def loading_code(directory: str) -> str:
         "from transformers import AutoModelForCausalLM\n"
         f"model = AutoModelForCausalLM.from_pretrained({json.dumps(directory, ensure_ascii=False)})"
     )
+
+
+def _llama_cpp_code(file: str) -> str:
+    """Return the Python lines that load a GGUF file with llama.cpp."""
+    return f"from llama_cpp import Llama\nmodel = Llama(model_path={json.dumps(file, ensure_ascii=False)})"

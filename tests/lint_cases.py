@@ -15,7 +15,7 @@ max_len: 1024
 dropout: 0.0
 tie_weights: false
 embedding: {multiplier: 1.0}
-position: {kind: rope}
+position: {kind: rope, pairing: adjacent}
 norm: {kind: rmsnorm}
 attention: {bias: false}
 feed_forward: {activation: silu, gated: true, bias: false}

@@ -139,7 +139,7 @@ def test_vocabulary(vocab_size: int, tp: int, padded: str) -> None:
 def test_tensor_cores(d_ff: int, severity: str | None) -> None:
     found = findings("tensor-core-multiple", f"d_ff={d_ff}")
     assert [each.diagnostic.severity for each in found] == ([severity] if severity else [])
-    assert all(each.targets == ("hf", "vllm", "litgpt", "megatron") for each in found)
+    assert all(each.targets == ("hf", "vllm", "litgpt", "megatron", "torchtitan") for each in found)
 
 
 def test_share_of_each_gpu() -> None:

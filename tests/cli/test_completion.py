@@ -41,7 +41,7 @@ QUESTIONS = [
     (["verify", "--format", "s"], ["sarif"]),
     (["verify", "--par"], ["--partial"]),
     (["lint", "--for", "v"], ["vllm"]),
-    (["lint", "--for", "vllm,"], ["vllm,hf", "vllm,gguf", "vllm,litgpt", "vllm,megatron"]),
+    (["lint", "--for", "vllm,"], ["vllm,hf", "vllm,gguf", "vllm,litgpt", "vllm,megatron", "vllm,torchtitan"]),
     (["lint", "--gpu", "gb2"], ["gb200"]),
     (["export", "ti"], ["tiny"]),
     (["compare", "tiny", "sm"], ["small", "smollm3-3b"]),

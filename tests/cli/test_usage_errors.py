@@ -75,7 +75,7 @@ Here = Callable[..., Any]
         (["validate", "x", "-f", "csv"], "--format csv: expected text, json, markdown, github, sarif or junit", None),
         (
             ["export", "x", "--to", "onnx"],
-            "--to onnx: expected hf, gguf, litgpt or megatron",
+            "--to onnx: expected hf, gguf, litgpt, megatron or torchtitan",
             "see tinylm export --help",
         ),
         (

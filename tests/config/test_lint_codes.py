@@ -31,12 +31,15 @@ Generated from the catalog of checks; `pytest --update-golden` rewrites it.
 | `gguf` | llama.cpp converts a class of such a family |
 | `litgpt` | `litgpt.Config` has the model; `tinylm export --to litgpt` writes it |
 | `megatron` | Megatron-LM has arguments for the model; `tinylm export --to megatron` writes them |
+| `torchtitan` | llama3 or qwen3 of torchtitan has the model; `tinylm export --to torchtitan` writes it |
 
 A class is compared by its name in the registry of the engine; an engine may still refuse a value that transformers
-accepts, where no check below mentions it. An error stands in the way, a warning has a cost, and a note may matter on
-some GPUs or with some types. The verdict counts errors and warnings. `--strict` makes warnings errors. A finding points
-at the line of its field, and states what to write instead: a padded size with its parameters, bytes and forward FLOPs,
-computed from the padded config. Of d_model, the size of the heads is kept.
+accepts, where no check below mentions it. Tensor parallelism is checked for vLLM, llama.cpp and Megatron-LM.
+
+An error stands in the way, a warning has a cost, and a note may matter on some GPUs or with some types. The verdict
+counts errors and warnings. `--strict` makes warnings errors. A finding points at the line of its field, and states what
+to write instead: a padded size with its parameters, bytes and forward FLOPs, computed from the padded config. A padded
+d_model keeps the size of the heads.
 
 Facts were looked up in these releases; each code states its sources. In Python, `load(…).lint(for_=("vllm", "gguf"),
 tp=8)` returns the report.

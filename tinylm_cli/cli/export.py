@@ -22,7 +22,7 @@ from tinylm_cli.shell_quoting import shell_quote
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
-Target = Literal["hf", "gguf", "litgpt", "megatron"]
+Target = Literal["hf", "gguf", "litgpt", "megatron", "torchtitan"]
 """The formats that a model is exported to."""
 
 
@@ -52,10 +52,7 @@ def export(
     *,
     target: Annotated[
         Target,
-        option(
-            "Target format: hf, Hugging Face transformers; gguf, llama.cpp; litgpt, megatron: the framework's config.",
-            "--to",
-        ),
+        option("Target format: hf, Hugging Face transformers; gguf, llama.cpp; others: only a config.", "--to"),
     ] = "hf",
     config_only: Annotated[bool, option("hf: write only config.json, without weights.", "--config-only")] = False,
     gguf_type: Annotated[
@@ -70,8 +67,9 @@ def export(
     logits is exported: sinusoidal positions become learned positions, and an embedding multiplier is folded into the
     embedding. If no equivalent exists, the export fails. So does --to gguf if llama.cpp would compute other logits.
 
-    --to litgpt writes model_config.yaml, and --to megatron the arguments of Megatron-LM, one a line; both fail if the
-    framework has no such model. Like --config-only, they write no weights and do not import torch.
+    --to litgpt writes model_config.yaml, --to megatron the arguments of Megatron-LM, one a line, and --to torchtitan a
+    Python file with a flavor of its llama3 or qwen3. They fail if the framework has no such model. Like --config-only,
+    they write no weights and do not import torch.
 
     \b
     Examples:
@@ -271,5 +269,6 @@ _EXPORTS: dict[Target, Callable[[ExportRequest], CommandOutput]] = {
     "gguf": _export_gguf,
     "litgpt": _export_framework,
     "megatron": _export_framework,
+    "torchtitan": _export_framework,
 }
 """The function that writes each format, and returns its report."""

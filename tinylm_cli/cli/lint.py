@@ -58,11 +58,11 @@ def lint(
 ) -> CommandOutput:
     """Check whether other libraries and engines can express a model.
 
-    hf is transformers, vllm is vLLM, gguf is llama.cpp, litgpt is LitGPT, and megatron is Megatron-LM. For each, the
-    report says by which class it expresses the model, and lists what stands in the way: fields that it does not have,
-    heads and sizes that --tp GPUs cannot share, sizes that kernels do not take, and sizes off the multiples of tensor
-    cores and quantized types, with the cost of padding them. docs/lint.md lists every check and its source. Exits with
-    1 if a target cannot express the model.
+    hf is transformers, vllm is vLLM, gguf is llama.cpp, litgpt is LitGPT, megatron is Megatron-LM. For each target,
+    the report says by which class it expresses the model, and lists what stands in the way: fields that it lacks, heads
+    and sizes that --tp GPUs cannot share, sizes that kernels do not take, and sizes off the multiples of tensor cores
+    and quantized types, with the cost of padding them. docs/lint.md lists every check and its source. Exits with 1 if a
+    target cannot express the model.
 
     \b
     Examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TRANSFORMERS, VLLM, LLAMA_CPP = "transformers 5.24", "vLLM 0.33.0", "llama.cpp 0c1e57098"
-LITGPT, MEGATRON_CORE = "litgpt 0.5.13", "megatron-core 0.16.1"
+LITGPT, MEGATRON_CORE, TORCHTITAN = "litgpt 0.5.13", "megatron-core 0.16.1", "torchtitan 0.3.0"
 """The releases that the facts were looked up in; of llama.cpp, the revision in llama-cpp-python 0.3.36."""
 
 _TRANSFORMER_CONFIG = f"{MEGATRON_CORE}: `TransformerConfig` in `megatron/core/transformer/transformer_config.py`"
@@ -113,6 +113,7 @@ LINT_CODES = {
         (
             f"{TRANSFORMERS}: the configuration and modeling files of each family, which `interop/families/` follows",
             f"{LITGPT}: `Config` in `litgpt/config.py`, and `litgpt/model.py`",
+            f"{TORCHTITAN}: `torchtitan/models/llama3/__init__.py`, `torchtitan/models/qwen3/__init__.py`",
             f"{_TRANSFORMER_CONFIG}; `megatron/core/models/gpt/gpt_model.py`, and `megatron/training/arguments.py`",
         ),
     ),

@@ -33,7 +33,7 @@ class ConfigExportReport(Record):
     """A config in another library's format, without weights."""
 
     name: str  # The model's name.
-    format: str  # Target format: ``hf``, ``litgpt`` or ``megatron``.
+    format: str  # Target format: ``hf``, ``litgpt``, ``megatron`` or ``torchtitan``.
     expressed_as: str  # The ``model_type`` of the config.json, or the framework with its version.
     # Fields in which the exported config differs from the model, with the same logits; empty if there are none.
     rewritten: tuple[str, ...]

@@ -10,7 +10,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.reports.record import Record
 from tinylm_cli.reports.validate import FileResult
 
-Target = Literal["hf", "vllm", "gguf", "litgpt", "megatron"]
+Target = Literal["hf", "vllm", "gguf", "litgpt", "megatron", "torchtitan"]
 """The libraries and engines that a model is checked for."""
 
 TARGETS: tuple[Target, ...] = get_args(Target)

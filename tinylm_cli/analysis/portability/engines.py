@@ -129,5 +129,6 @@ SHAPES: dict[Target, Shapes] = {
     ),
     "litgpt": Shapes("LitGPT", on_tensor_cores=True),
     "megatron": Shapes("Megatron-LM", splits=True, vocab_multiple=128, pads_each_part=True, on_tensor_cores=True),
+    "torchtitan": Shapes("torchtitan", on_tensor_cores=True),
 }
 """The shapes that each target accepts."""

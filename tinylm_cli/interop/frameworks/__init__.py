@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from tinylm_cli.interop.frameworks.framework import Framework
 from tinylm_cli.interop.frameworks.litgpt import LITGPT
 from tinylm_cli.interop.frameworks.megatron import MEGATRON
+from tinylm_cli.interop.frameworks.torchtitan import TORCHTITAN
 
-FrameworkName = Literal["litgpt", "megatron"]
-
-FRAMEWORKS: dict[str, Framework] = {"litgpt": LITGPT, "megatron": MEGATRON}
+FRAMEWORKS: dict[str, Framework] = {"litgpt": LITGPT, "megatron": MEGATRON, "torchtitan": TORCHTITAN}
 """The frameworks by their names as targets."""

@@ -30,6 +30,7 @@ class Framework(NamedTuple):
         read: Returns the fields of the model that the framework builds from a config.
         to_text: Formats a config as a file of the framework.
         unties: Whether the framework has no tied LM head, and stores a copy of the embedding instead.
+        reorders_pairs: Returns whether RoPE rotates adjacent dimensions of a model: rows of Q and K are reordered.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Framework(NamedTuple):
     read: Callable[[Document], dict[str, Any]]
     to_text: Callable[[Document], str]
     unties: bool = False
+    reorders_pairs: Callable[[ModelConfig], bool] = lambda _: False
 
 
 class FrameworkConfig(NamedTuple):
@@ -94,6 +96,8 @@ def _written(config: ModelConfig, name: str, framework: Framework) -> FrameworkC
     except ValueError:  # of a model with other sizes than the framework can have
         return {"d_model": brief(flat.d_model)}
     differing = differing_fields(wanted, canonical_fields(built))
+    if len(differing) > 1 and flat.position.local_theta is None:  # it follows from theta, the scaling and the window
+        differing = [field for field in differing if field != "position.local_theta"]
     if differing:
         return {field: brief(wanted[field]) for field in differing}
     return FrameworkConfig(flat, document, changes)
@@ -106,6 +110,10 @@ def _equal_model(config: ModelConfig, framework: Framework) -> tuple[ModelConfig
     if config.tie_weights and framework.unties:
         update["tie_weights"] = False
         changes.append("tie_weights: true → false")
+    position = config.position
+    if position.kind == "rope" and position.pairing == "half" and framework.reorders_pairs(config):
+        update["position"] = position.model_copy(update={"pairing": "adjacent"})
+        changes.append("position.pairing: half → adjacent")
     experts = config.feed_forward
     is_normalized = experts.router == "softmax" and experts.renormalize and not experts.score_correction
     if experts.n_experts is not None and is_normalized:  # equal to the softmax over the selected logits

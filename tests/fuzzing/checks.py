@@ -103,7 +103,7 @@ def _word(case: Case, outcome: Outcome) -> Iterator[str]:
             yield words[max(at - 80, 0) : at + 80]
 
 
-REPORT_ERRORS = ("validate", "verify")
+REPORT_ERRORS = ("validate", "verify", "lint")
 """Commands whose report lists the files that cannot be read."""
 
 

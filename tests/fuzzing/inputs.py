@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.fuzzing.gguf_files import gguf_file
 from tests.fuzzing.mutate import (
     NUMBERS,
     Tensors,
@@ -157,28 +158,41 @@ _REPORT_FORMATS = ("text", "text", "json", "json", "markdown", "csv", "latex")
 
 
 def _format(rng: Random, command: str) -> list[str]:
-    formats: Sequence[str] = _CI_FORMATS if command in ("validate", "verify") else _REPORT_FORMATS
+    formats: Sequence[str] = _CI_FORMATS if command in ("validate", "verify", "lint") else _REPORT_FORMATS
     if command in ("import", "export", "generate", "schema"):
         formats = ("text", "json", "markdown")
     return ["--format", rng.choice(formats)]
 
 
+_ADAPTERS = (("--lora", "r=8"), ("--lora", "r=4,target_modules=q_proj"))
+_GGUF_SIZES = (("--gguf", "all"), ("--gguf", "Q4_K_M"))
+
+
 def _read_config(rng: Random, kind: str, name: str, data: bytes) -> Case:
     """Return a case that reads a config with a random torch-free command."""
     command = rng.choice(
-        ("validate", "validate", "validate", "params", "show", "estimate", "compare", "import", "sweep")
+        ("validate", "validate", "validate", "params", "show", "estimate", "compare", "import", "sweep", "lint")
     )
     reference, stdin, files = (name, b"", {name: data}) if rng.random() < 0.9 else ("-", data, {})
     if reference != "-":
         reference = f"./{name}"
     more: dict[str, Sequence[Sequence[str]]] = {
         "validate": ((), (), ("--fix",), ("--diff",), ("--assert", "total_params < 1M")),
-        "params": ((), ("--explain",), ("--by", "layer"), ("--by", "tensor"), ("--convention", "hub")),
+        "params": (
+            (),
+            ("--explain",),
+            ("--by", "layer"),
+            ("--by", "tensor"),
+            ("--convention", "hub"),
+            *_ADAPTERS,
+            *_GGUF_SIZES,
+        ),
         "show": ((), ("--origin",)),
-        "estimate": ((), ("--full",), ("--gpu", "h100"), ("--for", "serving"), ("--by", "layer")),
+        "estimate": ((), ("--full",), ("--gpu", "h100"), ("--for", "serving"), ("--by", "layer"), *_ADAPTERS),
         "compare": (("tiny",), ("@n_layers=2",), ("--gpu", "a100-80gb", "tiny")),
         "sweep": (("n_layers=1..3",), ("d_ff=8,16", "norm.kind=rmsnorm,layernorm")),
         "import": ((),),
+        "lint": ((), ("--tp", "8"), ("--for", "vllm,gguf", "--strict"), ("--gpu", "h100", "--tp", "2")),
     }
     words = [command, reference, *rng.choice(more[command]), *_format(rng, command)]
     return Case(kind, tuple(words), files, stdin)
@@ -501,6 +515,44 @@ def _verify(rng: Random) -> tuple[str, ...]:
     return ("verify", "w", *change, *(["--partial"] if rng.random() < 0.4 else []), *_format(rng, "verify"))
 
 
+def gguf(rng: Random) -> Case:
+    """Return a GGUF file, mostly damaged, that a torch-free command reads."""
+    name = f"m{rng.choice(('', '-00001-of-00002'))}.gguf" if rng.random() < 0.1 else _file_name(rng, ".gguf")
+    files, special = {name: gguf_file(rng)}, dict[str, str]()
+    if rng.random() < 0.03:
+        del files[name]
+        special[name] = rng.choice(("fifo", "folder", "sparse", "/dev/zero", "absent"))
+    command = rng.choice(("verify", "verify", "params", "validate", "estimate", "show", "compare", "lint"))
+    return Case("gguf", (command, f"./{name}", *_format(rng, command)), files, special=special)
+
+
+ADAPTER: dict[str, Any] = {
+    "peft_type": "LORA",
+    "r": 8,
+    "lora_alpha": 16,
+    "target_modules": ["q_proj", "v_proj"],
+    "modules_to_save": None,
+    "bias": "none",
+    "rank_pattern": {"layers.0.self_attn.q_proj": 4},
+    "layers_to_transform": None,
+    "use_dora": False,
+    "base_model_name_or_path": "a/b",
+}
+
+
+def adapter(rng: Random) -> Case:
+    """Return an adapter_config.json with errors, and the config of a model beside it or given."""
+    data = json_bytes(rng, mutate_json(rng, deepcopy(ADAPTER)))
+    files = {"a/adapter_config.json": mutate_bytes(rng, data) if rng.random() < 0.1 else data}
+    words = ["params", "m.json", "--lora", rng.choice(("a", "a/adapter_config.json"))]
+    if rng.random() < 0.3:
+        files["a/config.json"] = encode_json(LLAMA)
+        words = ["params", "a"]
+    files["m.json"] = encode_json(LLAMA)
+    words[0] = rng.choice(("params", "params", "estimate"))
+    return Case("adapter", (*words, *_format(rng, words[0])), files)
+
+
 def index_folder(rng: Random) -> Case:
     """Return a Hugging Face folder of several shards, with errors in its index, its shards or its config."""
     names = list(LLAMA_TENSORS)
@@ -572,6 +624,8 @@ KINDS: dict[str, tuple[Generator, int]] = {
     "model command line": (model_command_line, 5),
     "safetensors": (safetensors, 6),
     "index folder": (index_folder, 4),
+    "gguf": (gguf, 6),
+    "adapter": (adapter, 4),
 }
 """The generator of each kind, and its share of the inputs."""
 

@@ -32,6 +32,8 @@ EXAMPLES = {
     "model command line": 20,
     "safetensors": 30,
     "index folder": 20,
+    "gguf": 30,
+    "adapter": 30,
 }
 """Inputs of each kind, some 15 seconds in all; ``benchmarks/fuzz.py`` tries more."""
 

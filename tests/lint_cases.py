@@ -40,6 +40,10 @@ CASES = {
     "attention-sinks": Case("gpt-oss-20b --for vllm", "llama-3-8b --for vllm"),
     "chunked-cache": Case("llama-4-scout --for vllm", "llama-3-8b --for vllm"),
     "fp8-multiple": _mini("--gpu h100 --set d_ff=776", "--gpu h100 --set d_ff=784"),
+    "ignored-window": Case(
+        "mistral-7b --for gguf --set attention.window=4096",
+        "mistral-7b --for gguf --set attention.window=4096 --set max_len=4096",
+    ),
     "mxfp4-block": _mini(
         "--set storage.quantization=mxfp4 --set d_ff=784", "--set storage.quantization=mxfp4 --set d_ff=800"
     ),

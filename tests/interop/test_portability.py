@@ -67,6 +67,14 @@ def test_no_family() -> None:
     assert span.text == "attention.sub_norm=true"
 
 
+def test_ignored_window() -> None:
+    """Mistral has a window; llama.cpp computes it as Llama, without one."""
+    (found,) = expressed("mistral-7b", "attention.window=4096")["gguf"].diagnostics
+    assert (found.code, found.severity, str(found.help)) == ("ignored-window", "error", 'write set="max_len=4096"')
+    assert expressed("mistral-7b", "attention.window=4096")["vllm"].diagnostics == ()
+    assert expressed("mistral-7b", "attention.window=32768")["gguf"].diagnostics == ()
+
+
 def test_split_by_tensors() -> None:
     assert expressed("llama-3-8b")["gguf"].splits_tensors
     assert not expressed("olmo-2-7b")["gguf"].splits_tensors

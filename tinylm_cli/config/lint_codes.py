@@ -45,6 +45,10 @@ LINT_CODES = {
         "A size that is not a multiple of 16, which FP8 matmuls require.",
         ("Transformer Engine: `assert_dim_for_fp8_exec` in `transformer_engine/pytorch/utils.py`, pull request 2894",),
     ),
+    "ignored-window": LintCode(
+        "A sliding window that a target ignores, so that long sequences have other logits.",
+        (f"{LLAMA_CPP}: `conversion/llama.py`, which stores no window of Mistral, and `src/models/llama.cpp`",),
+    ),
     "mxfp4-block": LintCode(
         "A size that is not a multiple of 32, the block of values that share a scale in MXFP4.",
         ("gguf 0.19.0: `GGML_QUANT_SIZES` in `gguf/constants.py`",),

@@ -25,6 +25,7 @@ class Engine(NamedTuple):
         refused: Classes that it neither implements nor runs with the code of transformers; it tries any other class.
             None if it has no such fallback.
         unsplit: Implemented classes whose tensors it cannot split over GPUs.
+        ignores_windows: Implemented classes whose sliding windows it ignores.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Engine(NamedTuple):
     through_transformers: frozenset[str] = frozenset()
     refused: frozenset[str] | None = None
     unsplit: frozenset[str] = frozenset()
+    ignores_windows: frozenset[str] = frozenset()
 
 
 def _causal(names: str, others: str = "") -> frozenset[str]:
@@ -82,6 +84,6 @@ _LLAMA_CPP_UNSPLIT = _causal(
 ENGINES: dict[str, Engine] = {
     "hf": Engine(TRANSFORMERS, None),
     "vllm": Engine(VLLM, _VLLM, _VLLM_TRANSFORMERS, _VLLM_REFUSED),
-    "gguf": Engine(LLAMA_CPP, _LLAMA_CPP, unsplit=_LLAMA_CPP_UNSPLIT),
+    "gguf": Engine(LLAMA_CPP, _LLAMA_CPP, unsplit=_LLAMA_CPP_UNSPLIT, ignores_windows=_causal("Mistral Mixtral")),
 }
 """The targets that take a model as a class of transformers."""

@@ -98,7 +98,18 @@ def _expressed(loaded: LoadedConfig, target: Target, engine: Engine, exports: Se
         message = f"exported as {chosen.family}, with other fields and the same logits: {'; '.join(chosen.changes)}"
         field = chosen.changes[0].partition(":")[0]
         found = (*found, loaded.diagnostic_at("rewritten-fields", field, message, severity="warning"))
+    if name in engine.ignores_windows:
+        found = (*found, *_ignored_windows(loaded, engine))
     return Expression(target, engine.title, name, found, splits_tensors=name not in engine.unsplit)
+
+
+def _ignored_windows(loaded: LoadedConfig, engine: Engine) -> Iterator[Diagnostic]:
+    """Yield a sliding window that an engine ignores, if sequences may be longer."""
+    window, max_len = loaded.config.attention.window, loaded.config.max_len
+    if window is not None and window < max_len:
+        message = f"{engine.title} ignores attention.window {window:,}: after so many tokens, its logits differ"
+        remedy = Text("write ", Setting("set", f"max_len={window}"))
+        yield loaded.diagnostic_at("ignored-window", "attention.window", message, remedy=remedy)
 
 
 def _without_implementation(loaded: LoadedConfig, engine: Engine, classes: Sequence[str]) -> tuple[str, Diagnostic]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.small_models import tiny_tokenizer
+
 Here = Callable[..., Any]
 
 TOY = "vocab_size: 29\nd_model: 16\nn_heads: 2\nn_layers: 2\nd_ff: 24\nmax_len: 12\ndropout: 0.0\n"
@@ -307,6 +309,21 @@ def test_gguf_of_weights(here: Here, llama: Path) -> None:
     assert here("export", "llama.yaml", "--to", "gguf", "-o", "llama.gguf").code == 0
     data, again = ((llama / name).read_bytes()[-4096:] for name in ("llama.gguf", "again.gguf"))
     assert data == again
+
+
+def test_gguf_tokenizer(here: Here, llama: Path) -> None:
+    """The tokenizer.json in the folder of the weights is taken over, or the output says why not."""
+    words = ["export", "--weights", "hf", "--to", "gguf", "--force", "-o", "out.gguf"]
+    assert here("export", "llama.yaml", "--set", "vocab_size=310", "-o", "hf").code == 0
+    assert "The file has no tokenizer; llama.cpp computes from token ids." in here(*words).out
+    tiny_tokenizer().save(str(llama / "hf" / "tokenizer.json"))
+    out = here(*words).out
+    assert "The file has no tokenizer: hf/config.json states no eos_token_id." in out
+    config = json.loads((llama / "hf" / "config.json").read_text(encoding="utf-8"))
+    (llama / "hf" / "config.json").write_text(json.dumps({**config, "eos_token_id": 0}), encoding="utf-8")
+    assert "The tokenizer is the model's, with the pre-tokenizer gpt-2." in here(*words).out
+    report = json.loads(here(*words, "--format", "json").out)
+    assert (report["tokenizer"], report["tokenizer_problem"]) == ("gpt-2", "")
 
 
 @pytest.mark.usefixtures("llama")

@@ -14,6 +14,7 @@ from tinylm_cli.cli.options import PageFormat, PageOutput, option, parse_path
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
+from tinylm_cli.cli.tokens import tokenizer_file
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import WrittenGgufType
 from tinylm_cli.reports.record import Record
@@ -237,7 +238,7 @@ def _export_gguf(request: ExportRequest) -> CommandOutput:
     require_gguf_file(path)
     if not overwrite:
         require_free_file(path)
-    plan = plan_gguf(loaded.config, loaded.name)
+    plan = plan_gguf(loaded.config, loaded.name, tokenizer_file(model.options.config, model.weights))
     model.require_memory_for()
     stored = loaded.config.storage.quantization
     report = ExportReport(
@@ -252,6 +253,8 @@ def _export_gguf(request: ExportRequest) -> CommandOutput:
         ignored_keys=loaded.ignored_keys,
         architecture=plan.architecture.name,
         file_type=request.gguf_type,
+        tokenizer=plan.tokenizer,
+        tokenizer_problem=plan.tokenizer_problem,
     )
     require_value(report, request.to.get)
     module = model.build()

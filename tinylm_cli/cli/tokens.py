@@ -58,19 +58,25 @@ def tokenizer_of(
         UnableError: If it is required and the tokenizers library is not installed.
         InputError: If it is required and its file is not a tokenizer.
     """
-    from tinylm_cli.interop.tokenizer import TOKENIZER_FILE, open_tokenizer
+    from tinylm_cli.interop.tokenizer import open_tokenizer
 
     if config.embedding.n_codebooks > 1:
         return None  # ids of an audio codec
-    folders = [Path(folder) for folder in (weights, reference) if folder not in (None, "-")]
-    path = next((folder / TOKENIZER_FILE for folder in folders if _holds(folder, TOKENIZER_FILE)), None)
     try:
-        return open_tokenizer(path, config.vocab_size)
+        return open_tokenizer(tokenizer_file(reference, weights), config.vocab_size)
     except UnableError as error:
         if required:
             raise
         print_note(f"tokens are shown as ids: {error.message}" + (f"; {error.help}" if error.help else ""))
         return None
+
+
+def tokenizer_file(reference: str | None, weights: Path | None) -> Path | None:
+    """Return the ``tokenizer.json`` in the folder of the weights, or in that of the config; None if there is none."""
+    from tinylm_cli.interop.tokenizer import TOKENIZER_FILE
+
+    folders = [Path(folder) for folder in (weights, reference) if folder not in (None, "-")]
+    return next((folder / TOKENIZER_FILE for folder in folders if _holds(folder, TOKENIZER_FILE)), None)
 
 
 def _holds(folder: Path, name: str) -> bool:

@@ -27,6 +27,9 @@ class ExportReport(Record):
     ignored_keys: Mapping[str, str] = field(default_factory=dict)
     architecture: str | None = None  # ``general.architecture`` of a GGUF file; None for a folder.
     file_type: WrittenGgufType | None = None  # The type of a GGUF file; None for a folder.
+    # The pre-tokenizer of the tokenizer in a GGUF file, as llama.cpp names it: ``llama-bpe``; None without a tokenizer.
+    tokenizer: str | None = None
+    tokenizer_problem: str = ""  # Why the tokenizer.json of the model is not in a GGUF file.
 
 
 class ConfigExportReport(Record):

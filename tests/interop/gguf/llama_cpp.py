@@ -76,3 +76,22 @@ def logits(path: Path, tokens: Sequence[int]) -> NDArray[np.float32]:
         llama.llama_batch_free(batch)
         llama.llama_free(context)
         llama.llama_model_free(model)
+
+
+def token_ids(path: Path, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each text as llama.cpp tokenizes it, special tokens in the text and around it included."""
+    llama = pytest.importorskip("llama_cpp", reason=REASON).llama_cpp
+    params = llama.llama_model_default_params()
+    params.vocab_only = True
+    model = llama.llama_model_load_from_file(str(path).encode(), params)
+    assert model, f"llama.cpp cannot load the vocabulary of {path}"
+    try:
+        vocab, found = llama.llama_model_get_vocab(model), []
+        for text in texts:
+            data, ids = text.encode(), (llama.llama_token * 1000)()
+            n_ids = llama.llama_tokenize(vocab, data, len(data), ids, 1000, True, True)
+            assert n_ids >= 0, text
+            found.append(list(ids[:n_ids]))
+        return found
+    finally:
+        llama.llama_model_free(model)

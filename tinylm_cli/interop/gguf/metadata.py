@@ -18,7 +18,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.gguf.architectures import FIELDS, Architecture
 
 Value = bool | int | float | str | list[bool] | list[int] | list[float] | list[str]
-"""A metadata value: an integer is stored in 32 bits without sign, another number in float32."""
+"""A metadata value: an integer is stored in 32 bits, outside of lists without sign, another number in float32."""
 
 WITH_WINDOW_PATTERN = ("gemma2", "gemma3")
 """Architectures that read which layers have a window."""

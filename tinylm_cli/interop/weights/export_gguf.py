@@ -147,7 +147,8 @@ def _write(planned: list[_Planned], metadata: Mapping[str, Value], path: Path) -
 
 def _add_metadata(writer: GGUFWriter, key: str, value: Value) -> None:
     if isinstance(value, list):
-        writer.add_key_value(key, value, GGUFValueType.ARRAY, sub_type=_VALUE_TYPES[type(value[0])])
+        kinds = _VALUE_TYPES | {int: GGUFValueType.INT32}  # of lists, integers have a sign
+        writer.add_key_value(key, value, GGUFValueType.ARRAY, sub_type=kinds[type(value[0])])
     else:
         writer.add_key_value(key, value, _VALUE_TYPES[type(value)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Heading, Listing, Note, View
@@ -23,6 +24,7 @@ def export_view(report: ExportReport) -> View:
         Heading(report.name, title),
         *(Note(change) for change in report.rewritten),
         *((Note(f"The weights are not quantized to {report.unquantized}."),) if report.unquantized else ()),
+        *_tokenizer(report),
         Note(f"{written} Load it in Python:", "good"),
         Listing(code, "python"),
     )
@@ -44,6 +46,16 @@ def loading_code(directory: str) -> str:
         "from transformers import AutoModelForCausalLM\n"
         f"model = AutoModelForCausalLM.from_pretrained({json.dumps(directory, ensure_ascii=False)})"
     )
+
+
+def _tokenizer(report: ExportReport) -> Iterator[Note]:
+    """Yield whether a GGUF file has a tokenizer."""
+    if report.tokenizer is not None:
+        yield Note(f"The tokenizer is the model's, with the pre-tokenizer {report.tokenizer}.")
+    elif report.tokenizer_problem:
+        yield Note(f"The file has no tokenizer: {report.tokenizer_problem}.", "warn")
+    elif report.file_type is not None:
+        yield Note("The file has no tokenizer; llama.cpp computes from token ids.", "muted")
 
 
 def _llama_cpp_code(file: str) -> str:

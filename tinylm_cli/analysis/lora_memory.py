@@ -50,6 +50,9 @@ MAX_LAYERS = 10_000
 
 HEADS = ("lm_head", "score")
 
+MIXERS = ("attention", "gated_deltanet", "none")
+"""The mixers whose saved tensors with frozen weights are known."""
+
 
 class _Run(NamedTuple):
     """Consecutive layers with equal cost."""
@@ -152,7 +155,7 @@ def _unsupported_adapters(lora: Lora) -> Iterator[str]:
 def _unsupported(kind: ModelConfig) -> str:
     """Return the part of a layer whose saved tensors with frozen weights are not known; empty if there is none."""
     attention, network, block = kind.attention, kind.feed_forward, kind.block
-    if block.mixer != "attention":
+    if block.mixer not in MIXERS:
         return f"of the mixer {block.mixer}"
     parts = {
         "of per-layer embeddings": kind.embedding.d_per_layer,

@@ -110,10 +110,12 @@ class GatedDeltaNet(Mixer):
         References:
             https://github.com/fla-org/flash-linear-attention/blob/main/fla/ops/gated_delta_rule/chunk.py
         """
-        yield x  # read by all projections but o_proj
+        names = ("q_proj", "k_proj", "v_proj", "a_proj", "b_proj", "gate_proj")
+        yield from run.linear_input(x, *(f"gated_deltanet.{name}" for name in names))  # all projections but o_proj
         yield from _fused(run) if run.backend == "flash" else _composed(run)
         # B × T × H·V
-        yield _narrow(run, "o_proj input", run.tokens * _sizes(run.config).values)
+        output = _narrow(run, "o_proj input", run.tokens * _sizes(run.config).values)
+        yield from run.linear_input(output, "gated_deltanet.o_proj")
 
     def gradient_bytes(self, run: ForwardPass) -> int:
         """Return the bytes of the gradients of all chunks."""
@@ -216,13 +218,14 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of ``model/mixers/gated_deltanet.py:GatedDeltaNet.forward`` between x and o_proj."""
     settings, sizes, tokens = run.config.gated_deltanet, _sizes(run.config), run.tokens
     padded = run.setup.batch_size * (run.seq_len + settings.kernel_size - 1)  # B × (T + L - 1)
-    yield _narrow(run, "convolution input", padded * sizes.channels)
+    yield _narrow(run, "convolution input", padded * sizes.channels)  # also if the weight is frozen
     yield _narrow(run, "convolution output", tokens * sizes.channels)  # read by SiLU
     yield _wide(run, "queries, keys and values", tokens * sizes.channels)  # read to scale queries and keys
     yield _wide(run, "inverse lengths", tokens * QUERIES_AND_KEYS * sizes.key_heads)  # B × T × 2·G
     yield _wide(run, "write strengths", tokens * sizes.heads)  # sigmoid of b_proj's output, B × T × H
-    yield _wide(run, "step sizes", 2 * tokens * sizes.heads)  # input and output of softplus, B × T × H each
-    yield _wide(run, "decay rates", 2 * sizes.heads)  # exp(A_log) and its negative, H each
+    n_saved = 1 if run.is_frozen else 2  # the others are for the gradient of A_log
+    yield _wide(run, "step sizes", n_saved * tokens * sizes.heads)  # input (and output) of softplus, B × T × H each
+    yield _wide(run, "decay rates", n_saved * sizes.heads)  # the negative of exp(A_log) (and exp(A_log)), H each
     for tensor in _delta_rule(run):
         yield tensor._replace(is_core_attention=True)
     rows = _chunks(run.config, run.setup.batch_size, run.seq_len)[1]  # in float32 or wider, padding included

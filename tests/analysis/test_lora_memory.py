@@ -57,7 +57,8 @@ SUPPORTED = [
     *("deepseek-v2-lite", "deepseek-v3", "gemma-2-2b", "gemma-3-1b", "glm-4.5-air", "gpt-oss-20b", "gpt2", "kimi-k2"),
     *("llama-2-7b", "llama-3-8b", "llama-3.2-1b", "llama-4-scout", "minimax-m2", "mistral-7b", "mixtral-8x7b"),
     *("nanochat-d20", "olmo-2-7b", "olmo-3-7b", "phi-3-mini", "pythia-160m", "qwen2.5-0.5b", "qwen3-0.6b"),
-    *("qwen3-30b-a3b", "qwen3-8b", "smollm3-3b"),
+    *("qwen3-30b-a3b", "qwen3-8b", "smollm3-3b", "qwen3.5-9b", "qwen3.5-35b-a3b", "lfm2-1.2b", "mamba2-2.7b"),
+    *("nemotron-h-8b", "granite-4.0-h-micro", "granite-4.0-h-small", "falcon-h1-0.5b"),
 ]
 """The architectures of published models whose memory with adapters is computed."""
 
@@ -124,7 +125,7 @@ def measured_peak(config: ModelConfig, lora: Lora, setup: TrainingSetup) -> tupl
 
 
 @SAVED_BY_TORCH_2_9
-@pytest.mark.parametrize("name", ["llama-3-8b", "gpt2", "gemma-2-2b", "mixtral-8x7b", "qwen3-8b"])
+@pytest.mark.parametrize("name", ["llama-3-8b", "gpt2", "gemma-2-2b", "mixtral-8x7b", "qwen3-8b", "lfm2-1.2b"])
 @pytest.mark.parametrize("names", [("q_proj", "v_proj"), ("_proj",)])
 @pytest.mark.parametrize(
     ("recompute", "vocab", "within"), [("none", 512, 0.01), ("none", 32, 0.06), ("full", 32, 0.12)]
@@ -219,7 +220,7 @@ def test_head_copy() -> None:
 @pytest.mark.parametrize(
     ("name", "keys", "words"),
     [
-        ("qwen3.5-9b", {}, "of the mixer gated_deltanet"),
+        ("jamba-v0.1", {}, "of the mixer mamba"),
         ("gemma-4-e2b", {}, "of per-layer embeddings"),
         ("llama-3-8b", {"use_dora": True}, "of DoRA"),
     ],

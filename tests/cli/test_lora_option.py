@@ -245,8 +245,8 @@ def test_estimate_of_a_stored_quantization(here: Here, folder: Path) -> None:
         ("llama-3-8b --lora r=8 --gpus 8", "--lora trains on one GPU", "remove --gpus, or --lora"),
         ("llama-3-8b --lora r=8 --for serving", "--lora has no effect on serving", "remove it"),
         (
-            "qwen3.5-9b --lora r=8",
-            "of the mixer gated_deltanet is not computed",
+            "jamba-v0.1 --lora r=8",
+            "of the mixer mamba is not computed",
             "tinylm params MODEL --lora LORA counts",
         ),
         ("llama-3-8b --lora r=8,target_modules=x", "target_modules x: no linear module", "the names are"),

@@ -114,6 +114,21 @@ def test_peft(family: str, layers: int, keys: Keys, tmp_path: Path) -> None:
     }
 
 
+def test_kernels_of_mamba(tmp_path: Path) -> None:
+    """Peft rejects adapters of out_proj in these families, which the kernels read."""
+    import peft
+
+    path = config_file(tmp_path, "mamba2", 1)
+    for targets in ("all-linear", ["in_proj", "out_proj"]):
+        with pytest.raises(ValueError, match="'out_proj' is incompatible"):
+            peft.get_peft_model(built(path), peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=targets))
+        with pytest.raises(ConfigError, match="peft adds no adapters to out_proj in mamba2") as raised:
+            resolve(path, r=4, target_modules=targets)
+        assert raised.value.diagnostics[0].help == "add out_proj to exclude_modules"
+        kept = resolve(path, r=4, target_modules=targets, exclude_modules=["out_proj"])
+        assert kept.leaf_names == ("in_proj",)
+
+
 def test_presets() -> None:
     """The names of the family that expresses a preset or, if it has no such module, those of tinylm."""
     assert resolve("gpt2", r=8, target_modules=["c_attn"]).trainable_params == 12 * 8 * (768 + 2304)
@@ -185,6 +200,12 @@ def test_unread_parts_of_multimodal_models() -> None:
     assert spelled.trainable_params == both.trainable_params
 
 
+def test_shared_blocks() -> None:
+    """Peft adds adapters to each use of a block, whose weights the uses share."""
+    with pytest.raises(AnalysisError, match="adapters of blocks that layers share are not counted"):
+        resolve(str(CONFIGS / "zamba2.json"), target_modules=["q_proj"])
+
+
 def test_too_many_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lora_modules, "MAX_TENSORS", 100)
     with pytest.raises(AnalysisError, match="more than 100 tensors"):
@@ -196,7 +217,7 @@ def test_linear_modules() -> None:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    for family in ("bloom", "olmo2", "gemma2", "starcoder2", "cohere", "mamba", "rwkv", "gptj", "smollm3", "glm4"):
+    for family in ("bloom", "olmo2", "gemma2", "starcoder2", "cohere", "bamba", "rwkv", "gptj", "smollm3", "glm4"):
         path = str(CONFIGS / f"{family}.json")
         model = built(path)
         linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)}

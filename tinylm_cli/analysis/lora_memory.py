@@ -50,7 +50,7 @@ MAX_LAYERS = 10_000
 
 HEADS = ("lm_head", "score")
 
-MIXERS = ("attention", "gated_deltanet", "none")
+MIXERS = ("attention", "attention_mamba2", "gated_deltanet", "mamba2", "none", "short_conv")
 """The mixers whose saved tensors with frozen weights are known."""
 
 

@@ -13,11 +13,12 @@ from math import prod
 from typing import NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip, config_error, diagnostic
+from tinylm_cli.config.layer_kinds import shared_blocks
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.lora import ALL_LINEAR, Lora, LoraConfig, LoraModule, Name, SavedModule
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.similar_names import suggest
-from tinylm_cli.errors import Diagnostic, UnableError
+from tinylm_cli.errors import AnalysisError, Diagnostic, UnableError
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.lora_modules import MIXTRAL_NAMES, container_names, family_modules, own_modules
 from tinylm_cli.interop.tensor_names import EMBEDDING, TensorNames, replace_prefix
@@ -31,6 +32,9 @@ _QWEN2_MOE = frozenset(
         *("mellum", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next", "sarvam_mla", "solar_open"),
     ]
 )
+_FUSED_OUTPUT = frozenset(["falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"])
+"""The families in which peft rejects adapters of ``out_proj``."""
+
 _MIXTRAL_TARGETS = {"gate": "gate.weight", "w1": "gate_up_proj", "w3": "gate_up_proj", "w2": "down_proj"}
 _QWEN2_MOE_TARGETS = {
     "gate": "gate.weight",
@@ -73,11 +77,15 @@ def resolve_lora(lora: LoraConfig, loaded: LoadedConfig, shapes: Mapping[str, Sh
 
     Raises:
         ConfigError: If a name is not that of a module; points at it.
-        AnalysisError: If the model has too many tensors.
+        AnalysisError: If the model has too many tensors, or blocks that several layers share.
     """
+    if shared_blocks(loaded.config):
+        message = "adapters of blocks that layers share are not counted"
+        raise AnalysisError(message, help="name a model without shared blocks")
     model, errors = _model(loaded, shapes), list[Diagnostic]()
     modules = _targeted(lora, model, errors)
     errors += _unsupported(lora, modules)
+    errors += _inside_fused_kernels(lora, model, modules)
     saved = [*_saved(lora, model, errors), *_trained_rows(lora, model, errors)]
     if errors:
         raise config_error(errors)
@@ -147,6 +155,18 @@ def _unsupported(lora: LoraConfig, modules: Modules) -> Iterator[Diagnostic]:
     if lora.ensure_weight_tying:
         message, help_ = "ensure_weight_tying is not supported", "set it to false"
         yield diagnostic("unsupported-setting", message, lora.source, field="ensure_weight_tying", help=help_)
+
+
+def _inside_fused_kernels(lora: LoraConfig, model: _Model, modules: Modules) -> Iterator[Diagnostic]:
+    """Yield a diagnostic if adapters belong to a projection that the kernels of Mamba read themselves."""
+    if model.family in _FUSED_OUTPUT and any(_leaf(module.name) == "out_proj" for module in modules):
+        targets = (*(lora.target_modules or ()), *([lora.target_pattern] if lora.target_pattern else []))
+        named = [each for each in targets if _leaf(each.text) == "out_proj"] or targets
+        message = f"peft adds no adapters to out_proj in {model.family}: kernels of Mamba read its weight"
+        remedy = "add out_proj to exclude_modules"
+        yield diagnostic(
+            "unsupported-setting", message, lora.source, named[0].span, field="target_modules", help=remedy
+        )
 
 
 def _leaf(name: str) -> str:

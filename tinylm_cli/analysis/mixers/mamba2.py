@@ -104,7 +104,7 @@ class Mamba2(Mixer):
         References:
             https://github.com/state-spaces/mamba/blob/main/mamba_ssm/ops/triton/ssd_combined.py
         """
-        yield x
+        yield from run.linear_input(x, "mamba2.in_proj")
         if run.config.mamba2.multipliers is not None:
             sizes = _sizes(run.config)  # of each part of the output of in_proj: 2·I + 2·G·N + H
             factors = (sizes.inner + sizes.channels + sizes.heads) * run.element_bytes
@@ -225,8 +225,8 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     if settings.min_dt > 0 or settings.max_dt is not None:
         yield core("Δ before clamp", run.tokens * sizes.heads)
     yield core("Δ", run.tokens * sizes.heads)
-    # exp(A_log), its negative; D in float32
-    yield core("per head", (2 + is_cast) * sizes.heads)
+    # exp(A_log), which only the gradient of A_log needs, its negative; D in float32
+    yield core("per head", ((1 if run.is_frozen else 2) + is_cast) * sizes.heads)
     yield core("x, B and C", run.tokens * sizes.channels)
     yield from _scan(run, core)
     yield core("gated input", run.tokens * sizes.inner)  # y
@@ -238,10 +238,11 @@ def _composed(run: ForwardPass) -> Iterator[SavedTensor]:
     if groups := _norm_groups(config):
         yield core("norm input", run.tokens * sizes.inner)
         yield core("norm statistics", run.tokens * groups)
-        yield core("normalized", run.tokens * sizes.inner)
+        if not run.is_frozen:  # for the gradient of the weight
+            yield core("normalized", run.tokens * sizes.inner)
         if is_cast:
             yield core("norm weight", sizes.inner)
-    yield _vectors(run, "out_proj input", sizes.inner, run.element_bytes)
+    yield from run.linear_input(_vectors(run, "out_proj input", sizes.inner, run.element_bytes), "mamba2.out_proj")
 
 
 def _scan(run: ForwardPass, core: Callable[[str, int], SavedTensor]) -> Iterator[SavedTensor]:

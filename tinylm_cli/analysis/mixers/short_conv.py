@@ -55,12 +55,12 @@ class ShortConv(Mixer):
         def vectors(name: str, dims: int, rows: int = run.tokens, sharding: Sharding = "tensor") -> SavedTensor:
             return SavedTensor(name, "short_conv", rows * dims * run.element_bytes, sharding)
 
-        yield x  # read by in_proj
+        yield from run.linear_input(x, "short_conv.in_proj")
         yield vectors("in_proj output", BRANCHES * d)  # B × T × 3·D, both gates and the values
         padded = run.seq_len + run.config.short_conv.kernel_size - 1  # T + L - 1
         yield vectors("convolution input", d, batch * padded)  # B × (T + L - 1) × D
         yield vectors("convolution output", d)  # B × T × D, a factor of the gate after it
-        yield vectors("out_proj input", d)  # B × T × D
+        yield from run.linear_input(vectors("out_proj input", d), "short_conv.out_proj")  # B × T × D
 
     def gradient_bytes(self, run: ForwardPass) -> int:
         """Return the bytes of the gradients of the three branches, and of the convolution's input and output."""

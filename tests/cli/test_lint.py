@@ -47,6 +47,16 @@ def test_verdict_of_one_target(here: Here) -> None:
 
 
 @pytest.mark.usefixtures("mini")
+def test_targets_of_a_finding(here: Here) -> None:
+    """A message names the engine, or the targets that it concerns, unless there is only one."""
+    change = ["--set", "d_ff=776"]
+    both = " ".join(here("lint", FILE, "--for", "hf,vllm,gguf", *change).out.split())
+    assert "(FP8 needs 16, MXFP4 needs 32) [hf, vllm]" in both
+    assert both.count("[") == 3  # of two codes and of these targets
+    assert "MXFP4 needs 32) [" not in " ".join(here("lint", FILE, "--for", "vllm", *change).out.split())
+
+
+@pytest.mark.usefixtures("mini")
 def test_strict(here: Here) -> None:
     words = ["lint", FILE, "--for", "vllm", "--tp", "4", "--set", "attention.n_kv_heads=2"]
     lenient, strict = here(*words), here(*words, "--strict")
@@ -111,6 +121,8 @@ def test_severities(here: Here) -> None:
     assert min(count.values()) >= 1
     github = here("lint", *MIXED, "--format", "github").out
     assert [github.count(f"::{command} ") for command in ("error", "warning", "notice")] == [*count.values()]
+    markdown = here("lint", *MIXED, "--format", "markdown").out
+    assert [markdown.count(f"** {severity} ") for severity in ("warning", "note")] == [count["warning"], count["note"]]
     results = json.loads(here("lint", *MIXED, "--format", "sarif").out)["runs"][0]["results"]
     assert [each["level"] for each in results] == severities
     suite = ElementTree.fromstring(here("lint", *MIXED, "--format", "junit").out)[0]

@@ -43,7 +43,8 @@ class DocumentFormat(ABC):
                 yield from self.listing(text.splitlines(), language)
             case DiagnosticBlock(found):
                 place = f":{found.span.line}:{found.span.column}" if found.span else ""
-                yield from self.error(f"{found.source}{place}", f"{found.code}: {found.message}", found.help)
+                kind = found.code if found.severity == "error" else f"{found.severity} {found.code}"
+                yield from self.error(f"{found.source}{place}", f"{kind}: {found.message}", found.help)
             case ErrorBlock(message, remedy):
                 yield from self.error("error", message, remedy)
             case Table(columns, rows, total):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from tinylm_cli.analysis.portability.engines import SHAPES
 from tinylm_cli.analysis.portability.findings import Request
 from tinylm_cli.analysis.portability.kernels import attention_findings
 from tinylm_cli.analysis.portability.multiples import multiple_findings
@@ -41,6 +42,8 @@ def lint(
         found += _merged(check(request))
     if strict:
         found = [_strict(each) for each in found]
+    if len(request.expressions) > 1:
+        found = [_with_targets(each, request.expressions) for each in found]
     found.sort(key=lambda each: _ORDER.index(each.diagnostic.severity))
     return LintReport(
         name=loaded.name,
@@ -65,6 +68,16 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
         same = merged.get(each.diagnostic)
         merged[each.diagnostic] = each if same is None else replace(same, targets=(*same.targets, *each.targets))
     return list(merged.values())
+
+
+def _with_targets(finding: Finding, expressions: Iterable[Expression]) -> Finding:
+    """Return a finding whose message says which targets it concerns, by the name of an engine or in brackets."""
+    engines = {each.target: each.engine for each in expressions}
+    names = [name for target in finding.targets for name in (SHAPES[target].title, engines[target])]
+    found = finding.diagnostic
+    if any(name and name in found.message for name in names):
+        return finding
+    return replace(finding, diagnostic=found._replace(message=f"{found.message} [{', '.join(finding.targets)}]"))
 
 
 def _strict(finding: Finding) -> Finding:

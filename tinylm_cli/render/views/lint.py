@@ -18,8 +18,8 @@ def lint_view(report: LintReport) -> View:
 
 
 def summary(report: LintReport) -> str:
-    """Return the verdicts in one line: ``hf yes, vllm no (1 error)``."""
-    return ", ".join(f"{each.target} {_verdict(each)}" for each in report.targets)
+    """Return the verdicts in one line: ``hf: yes; vllm: no, with 1 error``."""
+    return "; ".join(f"{each.target}: {_verdict(each)}" for each in report.targets)
 
 
 def _conditions(report: LintReport) -> str:

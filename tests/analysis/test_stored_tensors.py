@@ -130,6 +130,21 @@ def _nvfp4(n: int, k: int) -> list[Spec]:
     return [((n, k // 2), torch.uint8), ((n, k // 16), torch.float8_e4m3fn), scalar, scalar]
 
 
+def _torchao_int8(n: int, k: int) -> list[Spec]:
+    """Return qdata, scale and zero_point of ``Int8Tensor``, as torchao 0.18 quantizes a linear layer on the CPU."""
+    return [((n, k), torch.int8), ((n, 1), torch.float32), ((n, 1), torch.int8)]
+
+
+def _torchao_intx(n: int, k: int) -> list[Spec]:
+    """Return those of ``IntxUnpackedToInt8Tensor`` with groups of 32."""
+    return [((n, k), torch.int8), ((n, k // 32), torch.bfloat16), ((n, k // 32), torch.int8)]
+
+
+def _torchao_int4(n: int, k: int) -> list[Spec]:
+    """Return those of ``Int4Tensor`` with groups of 64, as its docstring gives their shapes."""
+    return [((n, k // 2), torch.uint8), ((k // 64, n), torch.bfloat16), ((k // 64, n), torch.bfloat16)]
+
+
 INT4 = {"quantization": "int4", "strategy": "group"}
 FP8 = {"quantization": "float8", "scale_dtype": "float32"}
 
@@ -157,6 +172,27 @@ FP8 = {"quantization": "float8", "scale_dtype": "float32"}
         ({"quantization": "fp4"}, _nf4),
         ({"quantization": "nf4", "double_quant": True}, _nf4_double),
         ({"quantization": "int8", "scale_dtype": "float32", "module_tensors": ["weight_format"]}, _llm_int8),
+        ({"quantization": "int8", "scale_dtype": "float32", "zero_point": True}, _torchao_int8),
+        (
+            {
+                "quantization": "int8",
+                "strategy": "group",
+                "group_size": 32,
+                "scale_dtype": "bfloat16",
+                "zero_point": True,
+            },
+            _torchao_intx,
+        ),
+        (
+            {
+                **INT4,
+                "group_size": 64,
+                "scale_dtype": "bfloat16",
+                "zero_point": True,
+                "zero_point_dtype": "bfloat16",
+            },
+            _torchao_int4,
+        ),
         ({"quantization": "mxfp4"}, _mxfp4),
         ({"quantization": "nvfp4", "module_tensors": ["input_scale"]}, _nvfp4),
     ],

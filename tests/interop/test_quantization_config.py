@@ -18,7 +18,58 @@ def _compressed(weights: dict[str, Any], layout: str = "naive-quantized", **othe
     return {"quant_method": "compressed-tensors", "ignore": ["lm_head"], **groups, **others}
 
 
+def _torchao(name: str, version: int = 2, **data: Any) -> dict[str, Any]:
+    """Return the config that transformers writes for a config of torchao 0.18."""
+    return {"quant_method": "torchao", "quant_type": {"default": {"_type": name, "_version": version, "_data": data}}}
+
+
+def _granularity(name: str, **data: Any) -> dict[str, Any]:
+    return {"_type": name, "_version": 1, "_data": data}
+
+
 CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        _torchao("Int4WeightOnlyConfig", group_size=64),
+        {
+            "quantization": "int4",
+            "strategy": "group",
+            "group_size": 64,
+            "zero_point": True,
+            "scale_dtype": "float16",
+            "zero_point_dtype": "float16",
+        },
+    ),
+    (
+        _torchao("Int8WeightOnlyConfig", group_size=None, granularity=_granularity("PerRow", dim=-1)),
+        {"quantization": "int8", "strategy": "channel", "scale_dtype": "float32", "zero_point": True},
+    ),
+    (
+        _torchao("Int8DynamicActivationIntxWeightConfig", weight_granularity=_granularity("PerGroup", group_size=32)),
+        {
+            "quantization": "int8",
+            "strategy": "group",
+            "group_size": 32,
+            "scale_dtype": "float16",
+            "zero_point": True,
+        },
+    ),
+    (
+        _torchao("Float8DynamicActivationFloat8WeightConfig", granularity=[_granularity("PerTensor")] * 2),
+        {"quantization": "float8", "strategy": "tensor", "scale_dtype": "float32"},
+    ),
+    (
+        _torchao(
+            "FqnToConfig",
+            1,
+            fqn_to_config={
+                "_default": _torchao("Float8WeightOnlyConfig", granularity=_granularity("PerRow"))["quant_type"][
+                    "default"
+                ],
+                "model.layers.0.mlp": None,
+            },
+        ),
+        {"quantization": "float8", "strategy": "channel", "scale_dtype": "float32"},
+    ),
     (
         {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": True},
         {
@@ -185,6 +236,15 @@ def test_methods(config: dict[str, Any], expected: dict[str, Any]) -> None:
             {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head"]},
             Skipped(("lm_head",), "modelopt", keeps_head=False),
         ),
+        (_torchao("Int4WeightOnlyConfig"), Skipped()),
+        (
+            _torchao("Int4WeightOnlyConfig") | {"modules_to_not_convert": ["x"]},
+            Skipped(("x",), keeps_head=False),
+        ),
+        (
+            _torchao("FqnToConfig", 1, fqn_to_config={"_default": {"_type": "Int4WeightOnlyConfig"}, "x": None}),
+            Skipped(("x",)),
+        ),
     ],
 )
 def test_skipped_modules(config: dict[str, Any], skipped: Skipped) -> None:
@@ -211,6 +271,14 @@ def test_skipped_modules(config: dict[str, Any], skipped: Skipped) -> None:
         (_compressed({"num_bits": 6, "type": "float"}), "config_groups.group_0.weights.num_bits 6"),
         (_compressed(FLOAT8_WEIGHTS | {"strategy": "token"}), "config_groups.group_0.weights.strategy token"),
         ({"quant_method": "modelopt", "quant_algo": "W4A8"}, "quant_algo W4A8"),
+        ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "quant_type.default int8_weight_only"),
+        (_torchao("Int8WeightOnlyConfig", 1, group_size=None), "quant_type.default Int8WeightOnlyConfig"),
+        (_torchao("GemliteUIntXWeightOnlyConfig"), "quant_type.default GemliteUIntXWeightOnlyConfig"),
+        (
+            _torchao("Float8WeightOnlyConfig", granularity=_granularity("PerBlock")),
+            "quant_type.default._data.granularity PerBlock",
+        ),
+        (_torchao("FqnToConfig", 1, fqn_to_config={"a": {}}), "quant_type.default for modules of several types"),
         ({"quant_method": "modelopt", "quant_algo": {}}, "quant_algo {}"),
     ],
 )

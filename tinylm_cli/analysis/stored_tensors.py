@@ -204,7 +204,9 @@ def _matrix_bytes(n_outputs: int, n_inputs: int, storage: Storage) -> int:
     rows, columns = _scale_shape(n_outputs, n_inputs, storage)
     scales = rows * columns * SCALE_BYTES[storage.scale_dtype]
     zero_points = 0
-    if storage.zero_point:  # a zero point per scale, packed along the outputs
+    if storage.zero_point_dtype is not None:  # a zero point per scale
+        zero_points = columns * rows * SCALE_BYTES[storage.zero_point_dtype]
+    elif storage.zero_point:  # in the type of the weights, packed along the outputs
         zero_points = columns * (_packed_bytes(rows) if kind == "int4" else rows)
     return values + scales + zero_points + others
 

@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from tinylm_cli.config.base import MAX_D_FF, MAX_DIM, Block, Requirement, one_of, optional
+from tinylm_cli.config.base import MAX_D_FF, MAX_DIM, Block, Requirement, is_true, one_of, optional
 from tinylm_cli.config.choices import (
     DEFAULT_DTYPE,
     INTEGERS,
@@ -81,7 +81,10 @@ class Storage(Block):
     )
     scale_dtype: Annotated[ScaleDtype, WITH_STRATEGY] = Field("float16", description="Type of the scales.")
     zero_point: Annotated[bool, one_of("storage.quantization", *INTEGERS)] = Field(
-        False, description="Whether each scale has a zero point, in the type of the weights (asymmetric quantization)."
+        False, description="Whether each scale has a zero point (asymmetric quantization)."
+    )
+    zero_point_dtype: Annotated[ScaleDtype | None, is_true("storage.zero_point")] = optional(
+        "bfloat16", "Type of the zero points; default: that of the weights."
     )
     double_quant: Annotated[bool, BITSANDBYTES_4BIT] = Field(
         False, description="Whether the scales are quantized too (double quantization of QLoRA)."

@@ -102,6 +102,11 @@ def _groups(group_size: int | None, key: str) -> dict[str, tuple[Any, str]]:
     return {"strategy": ("group", key), "group_size": (group_size, key)}
 
 
+def _scale_dtype(dtype: str) -> str:
+    """Return the type of scales that are stored in the type of the other weights."""
+    return "float32" if dtype == "float64" else dtype
+
+
 def _gptq(config: Mapping[str, Any], _: str) -> Scheme:
     """Read GPTQ: qweight (K·b/32, N) int32, qzeros (⌈K/G⌉, N·b/32) int32, scales (⌈K/G⌉, N) float16, g_idx (K) int32.
 
@@ -301,7 +306,7 @@ def _compressed_weights(weights: Mapping[str, Any], path: str, layout: str, dtyp
     is_packed = layout == "pack-quantized"
     tensors = [*(["weight_shape"] if is_packed else []), *(["g_idx"] if weights.get("actorder") == "group" else [])]
     return fields | {
-        "scale_dtype": (dtype if dtype != "float64" else "float32", f"{path}strategy"),
+        "scale_dtype": (_scale_dtype(dtype), f"{path}strategy"),
         "zero_point": (kind == "int" and weights.get("symmetric") is False, f"{path}symmetric"),
         "module_tensors": (tensors, path),
     }
@@ -325,6 +330,83 @@ def _modelopt(config: Mapping[str, Any], _: str) -> Scheme:
     if algorithm == "FP8":
         fields |= {"strategy": ("tensor", "quant_algo"), "scale_dtype": ("float32", "quant_algo")}
     return Scheme(fields, Skipped(_names(inner, "exclude_modules", "ignore"), "modelopt", keeps_head=False))
+
+
+def _torchao(config: Mapping[str, Any], dtype: str) -> Scheme:
+    """Read torchao: qdata, scale and zero_point of each weight; the latter two in ``dtype`` for int4.
+
+    References:
+        torchao 0.18, quantization/quant_api.py and quantization/quantize_/workflows
+    """
+    kinds = config.get("quant_type")
+    path = "quant_type.default"
+    one = kinds.get("default") if isinstance(kinds, dict) and len(kinds) == 1 else None
+    by_module, skipped = _object(one, "_data").get("fqn_to_config"), tuple[str, ...]()
+    if isinstance(by_module, dict):
+        path += "._data.fqn_to_config._default"
+        one = by_module.get("_default")
+        skipped = tuple(name for name, of_module in by_module.items() if of_module is None)
+        if by_module.keys() - set(skipped) != {"_default"}:
+            raise _UnreadError(_quote("quant_type.default", "for modules of several types"))
+    name, data = _object(one).get("_type"), _object(one, "_data")
+    is_int4 = name == "Int4WeightOnlyConfig"
+    unquantized = _scale_dtype(dtype)
+    if not is_int4 and (name not in _TORCHAO_TYPES or _object(one).get("_version") != 2):
+        raise _UnreadError(_quote(path, name if isinstance(name, str) else kinds))
+    if is_int4:
+        group_size = _integer(data, "group_size", 128, f"{path}._data.")
+        fields = {"quantization": ("int4", path), **_groups(group_size, path), "zero_point": (True, path)}
+        fields |= {"scale_dtype": (unquantized, path), "zero_point_dtype": (unquantized, path)}
+    else:
+        kind, scale_dtype = _TORCHAO_TYPES[str(name)]
+        fields = {
+            "quantization": (kind, path),
+            **_granularity(data, path),
+            "scale_dtype": (scale_dtype or unquantized, path),
+        }
+        if kind == "int8":
+            fields["zero_point"] = (True, path)
+    names = _names(config, "modules_to_not_convert")
+    reads_tables = config.get("include_input_output_embeddings") is True
+    unread = (f"{_quote('include_input_output_embeddings', True)} is not understood: the embedding counts in {dtype}",)
+    return Scheme(
+        fields,
+        Skipped((*names, *skipped), keeps_head=not names and not reads_tables),
+        unread if reads_tables else (),
+    )
+
+
+_TORCHAO_TYPES = {
+    "Int8WeightOnlyConfig": ("int8", "float32"),
+    "Int8DynamicActivationInt8WeightConfig": ("int8", "float32"),
+    "Int8DynamicActivationIntxWeightConfig": ("int8", ""),  # integers of fewer bits take a byte each, too
+    "IntxWeightOnlyConfig": ("int8", ""),
+    "Float8WeightOnlyConfig": ("float8", "float32"),
+    "Float8DynamicActivationFloat8WeightConfig": ("float8", "float32"),
+}
+"""The type of the weights and of the scales of each config of torchao; empty: the type of the other weights."""
+
+
+def _object(value: object, *keys: str) -> Mapping[str, Any]:
+    """Return a value, or the one at the keys inside it, if it is an object, else an empty one."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _granularity(data: Mapping[str, Any], path: str) -> dict[str, tuple[Any, str]]:
+    """Return the fields of torchao's ``granularity``: of the weights, where activations have one, too."""
+    value: object = data.get("weight_granularity", data.get("granularity", {"_type": "PerRow"}))
+    if isinstance(value, list) and value:
+        value = value[-1]
+    match _object(value).get("_type"):
+        case "PerTensor":
+            return {"strategy": ("tensor", path)}
+        case "PerRow" | "PerAxis" | "PerChannel":
+            return {"strategy": ("channel", path)}
+        case "PerGroup":
+            return _groups(_integer(_object(value, "_data"), "group_size", None, f"{path}._data."), path)
+    raise _UnreadError(_quote(f"{path}._data.granularity", _object(value).get("_type", value)))
 
 
 def _kv_cache(config: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -351,4 +433,5 @@ _READERS: dict[str, Callable[[Mapping[str, Any], str], Scheme]] = {
     "mxfp4": _mxfp4,
     "compressed-tensors": _compressed_tensors,
     "modelopt": _modelopt,
+    "torchao": _torchao,
 }

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from collections import Counter
+from math import prod
+from pathlib import Path
 
+import pytest
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader
+
+from tests.interop.gguf.llama_cpp import planned_types
+from tests.interop.gguf.small_configs import config_of
 from tinylm_cli.analysis.tensor_table import stored_shapes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
+from tinylm_cli.interop.gguf.export_plan import plan_gguf
+from tinylm_cli.interop.gguf.file_types import FILE_TYPES, FLOATS, WITH_IMPORTANCE_MATRIX
 from tinylm_cli.interop.gguf.sizes import gguf_sizes
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.weights.export_gguf import export_gguf
+from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.reports.choices import GgufChoice, GgufType
 from tinylm_cli.reports.params import GgufFile, GgufSizes
 
@@ -163,6 +175,28 @@ def test_latent_attention() -> None:
     fields = ["n_layers=1", "feed_forward.n_dense_layers=0", "feed_forward.d_expert=1536"]
     by_type = {row.type: row.params for row in one("deepseek-v2-lite", "Q4_K_S", *fields).tensors}
     assert by_type["Q5_0"] == 16 * 512 * 128
+
+
+@pytest.mark.parametrize("name", ["llama-llama3", "mixtral", "qwen2_moe", "gemma3_text", "gpt2", "bloom", "phi3"])
+def test_exported_file(name: str, tmp_path: Path) -> None:
+    """The sizes are those that llama.cpp plans for the exported file; needs llama.cpp."""
+    (tmp_path / "config.json").write_text(json.dumps(config_of(name)), encoding="utf-8")
+    config = load_config(str(tmp_path)).config
+    path = tmp_path / "model.gguf"
+    export_gguf(TinyTransformerLM.from_config(config), plan_gguf(config, name), "F16", path)
+    shapes = {tensor.name: tensor.shape.tolist() for tensor in GGUFReader(path).tensors}
+    for file in sizes(config, "all").files:
+        if file.type in FLOATS:
+            continue
+        number = FILE_TYPES[file.type].number
+        planned = planned_types(path, number, has_importance_matrix=file.type in WITH_IMPORTANCE_MATRIX)
+        by_type = Counter(planned.values())
+        assert {row.type: row.n_tensors for row in file.tensors} == by_type, file.type
+        assert file.tensor_bytes == sum(
+            prod(shapes[key]) // n_values * n_bytes
+            for key, kind in planned.items()
+            for n_values, n_bytes in [GGML_QUANT_SIZES[GGMLQuantizationType[kind]]]
+        )
 
 
 def test_most_tensors() -> None:

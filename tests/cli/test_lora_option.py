@@ -95,7 +95,7 @@ def test_folder_with_both(here: Here, folder: Path) -> None:
     ("base", "remedy"),
     [
         (LLAMA, "tinylm params llama-3-8b --lora adapter/adapter_config.json counts its parameters"),
-        ("a/b", "tinylm params BASE --lora adapter/adapter_config.json counts its parameters, where BASE is the"),
+        ("a/b", "tinylm params hf://a/b --lora adapter/adapter_config.json counts its parameters, with the config"),
         ("x" * 5000, "where BASE is the config.json of"),
     ],
 )

@@ -127,8 +127,12 @@ def test_class_that_decides_nothing(model_type: str, names: Any, changed: Change
         (
             {"peft_type": "LORA", "base_model_name_or_path": "someone/some-7b", "r": 8},
             "this file describes an adapter, not a model",
-            "tinylm params BASE --lora config.json counts its parameters, where BASE is the config.json of "
-            "someone/some-7b",
+            "tinylm params hf://someone/some-7b --lora config.json counts its parameters, with the config from the Hub",
+        ),
+        (
+            {"peft_type": "LORA", "base_model_name_or_path": "./here"},
+            "this file describes an adapter, not a model",
+            "tinylm params BASE --lora config.json counts its parameters, where BASE is the config.json of ./here",
         ),
         ({"peft_type": "IA3"}, "this file describes an adapter, not a model", "name the config.json of its base model"),
         (

@@ -55,9 +55,14 @@ def shipped() -> dict[str, Path]:
     return {**gallery(), **presets()}
 
 
+def is_hub_name(name: str) -> bool:
+    """Return whether a text may be the name of a model on the Hugging Face Hub: ``org/name``."""
+    return re.fullmatch(_HUB_NAME, name) is not None
+
+
 def gallery_model(hub_name: str) -> str | None:
     """Return the published model whose file links to a name on the Hugging Face Hub; None if there is none."""
-    if not re.fullmatch(_HUB_NAME, hub_name):
+    if not is_hub_name(hub_name):
         return None
     link = re.compile(rf"huggingface\.co/{re.escape(hub_name)}(?![\w.-])", re.IGNORECASE)
     return next((name for name, path in gallery().items() if link.search(path.read_text(encoding="utf-8"))), None)
@@ -84,7 +89,7 @@ def _resolve_path(reference: str) -> str:
         return reference
     if re.match(_URL, reference):
         raise InputError(f"not a file: {reference}", help="tinylm downloads nothing; download the file, and name it")
-    if re.fullmatch(_HUB_NAME, reference):
+    if is_hub_name(reference):
         remedy = "tinylm downloads nothing; name the folder of a model on this machine"
         raise InputError(f"no such file: {reference}", help=remedy)
     if "/" in reference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.presets import gallery_model
+from tinylm_cli.config.presets import gallery_model, is_hub_name
 from tinylm_cli.config.similar_names import same_numbers, suggest
 from tinylm_cli.config.yaml_nodes import Node, find_entry
 from tinylm_cli.errors import Diagnostic
@@ -160,9 +160,12 @@ def _other_file(root: Node, source: str) -> tuple[str, str] | None:
     base = entries.get("base_model_name_or_path")
     name = base.value.scalar if base is not None and isinstance(base.value.scalar, str) else ""
     if key == _ADAPTER_KEY and entries[key].value.scalar == "LORA":
-        known = gallery_model(name)
-        command = Command("params", (known or "BASE", Setting("lora", source)))
-        where = "" if known else f", where BASE is the config.json of {clip(name) or 'its base model'}"
+        base_model, where = gallery_model(name), ""
+        if base_model is None and is_hub_name(name):
+            base_model, where = f"hf://{name}", ", with the config from the Hub"
+        if base_model is None:
+            base_model, where = "BASE", f", where BASE is the config.json of {clip(name) or 'its base model'}"
+        command = Command("params", (base_model, Setting("lora", source)))
         return message, Text(command, " counts its parameters", where)
     return message, f"{remedy}, {clip(name)}" if name else remedy
 

@@ -54,7 +54,7 @@ def test_estimate(here: Run, written: Written) -> None:
     frequencies = 4 * 256 // 4 // 2  # float32, one per pair of dimensions of a head
     assert summary["weights_bytes"] == written.tensor_bytes + frequencies
     assert (summary["weights_dtype"], summary["weights_are_stored"]) == ("gguf", True)
-    assert "in the types of the file as stored" in here("estimate", "model.gguf", "--for", "serving").out
+    assert "as the file stores them" in here("estimate", "model.gguf", "--for", "serving").out
     other = report(here, "estimate", "model.gguf", "--for", "serving", "--quantize", "int8")["summary"]["serving"]
     assert other["weights_dtype"] == "int8"
 

@@ -98,9 +98,9 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     batch = f"{counted(summary.batch_size, 'sequence')} of {counted(summary.seq_len, 'token')}"
     yield _row("memory", f"{_memory(summary)}, {batch}")
     stored = " as stored" if summary.weights_are_stored else ""
-    types = "the types of the file" if summary.weights_dtype == "gguf" else summary.weights_dtype
+    types = "as the file stores them" if summary.weights_dtype == "gguf" else f"in {summary.weights_dtype}{stored}"
     working = binary_bytes(report.serving.memory.working_bytes)
-    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {types}{stored}; working memory {working}")
+    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} {types}; working memory {working}")
     if report.serving.cache is not None:
         yield _cache_row(summary, report.serving.cache)
     if summary.largest_batch_size is not None:

@@ -73,7 +73,7 @@ def params(
       tinylm params base --set tie_weights=false
       tinylm params gpt2 --convention hub
       tinylm params llama-3.1-8b --gguf all
-      tinylm params llama-3-8b --lora r=16,target_modules=q_proj,v_proj
+      tinylm params llama-3-8b --lora r=16
     """
     shown = _shown(by, gguf, convention, lora, expand=expand, explain=explain)
     if config is None and shown:

@@ -103,7 +103,7 @@ def estimate(
       tinylm estimate base --gpu rtx-4090
       tinylm estimate qwen3-0.6b --quantize int4 --for serving
       tinylm estimate llama-3-8b --gpu h100 --gpus 64
-      tinylm estimate llama-3-8b --gpu rtx-4090 --lora r=16 --quantize nf4
+      tinylm estimate llama-3-8b --lora r=16 --quantize nf4
     """
     from tinylm_cli.analysis.estimate import estimate as estimated
     from tinylm_cli.interop.key_effects import Effect, KeyPolicy, require_keys

@@ -76,9 +76,9 @@ def export(
     Examples:
       tinylm export llama.yaml -o llama-hf
       tinylm export --weights tiny-model -o tiny-hf
-      tinylm export --weights llama-hf --to gguf --type q8_0 -o llama.gguf
+      tinylm export --weights tiny-hf --to gguf -o tiny.gguf
       tinylm export llama-3-8b --config-only -o llama-config
-      tinylm export llama-3-8b --to litgpt -o model_config.yaml
+      tinylm export llama-3-8b --to litgpt -o llama.yaml
       tinylm export llama-3-8b --to megatron -o llama.args
     """
     if gguf_type is not None and target != "gguf":

@@ -420,7 +420,13 @@ def _kv_cache(config: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 def _gguf(config: Mapping[str, Any], _: str) -> Scheme:
     """Read the types that the header of a GGUF file states, which ``interop/gguf/stored_types.py`` writes."""
     types = list(_names(config, "tensor_types"))
-    return Scheme({"quantization": ("gguf", "quant_method"), "tensor_types": (types, "tensor_types")})
+    fields: dict[str, tuple[Any, str]] = {
+        "quantization": ("gguf", "quant_method"),
+        "tensor_types": (types, "tensor_types"),
+    }
+    mixed = [name.partition("=") for name in _names(config, "mixed")]
+    unread = [f"{part} is stored as tensors of several types: it counts as {kind}" for part, _, kind in mixed]
+    return Scheme(fields, unread=tuple(unread))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], str], Scheme]] = {

@@ -307,6 +307,32 @@ def _routed_experts(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
     writer.add_expert_weights_norm(keys["norm_topk_prob"])
 
 
+def _deepseek(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
+    _base(writer, {**keys, "num_key_value_heads": 1, "head_dim": None, "model_type": "without additions"})
+    writer.add_leading_dense_block_count(keys["first_k_dense_replace"])
+    writer.add_vocab_size(keys["vocab_size"])
+    if keys.get("q_lora_rank") is not None:
+        writer.add_q_lora_rank(keys["q_lora_rank"])
+    writer.add_kv_lora_rank(keys["kv_lora_rank"])
+    writer.add_key_length(keys["kv_lora_rank"] + keys["qk_rope_head_dim"])
+    writer.add_value_length(keys["kv_lora_rank"])
+    writer.add_key_length_mla(keys["qk_nope_head_dim"] + keys["qk_rope_head_dim"])
+    writer.add_value_length_mla(keys["v_head_dim"])
+    writer.add_expert_feed_forward_length(keys["moe_intermediate_size"])
+    writer.add_expert_count(keys["n_routed_experts"])
+    writer.add_expert_shared_count(keys["n_shared_experts"])
+    writer.add_expert_group_count(keys["n_group"])
+    writer.add_expert_group_used_count(keys["topk_group"])
+    is_v3 = keys["model_type"] == "deepseek_v3"
+    writer.add_expert_gating_func(ExpertGatingFuncType.SIGMOID if is_v3 else ExpertGatingFuncType.SOFTMAX)
+    writer.add_expert_weights_scale(keys["routed_scaling_factor"])
+    if keys.get("norm_topk_prob"):
+        writer.add_expert_weights_norm(keys["norm_topk_prob"])
+    writer.add_rope_dimension_count(keys["qk_rope_head_dim"])
+    if rope_of(keys).get("mscale_all_dim") is not None:
+        writer.add_rope_scaling_yarn_log_mul(0.1 * rope_of(keys)["mscale_all_dim"])
+
+
 def _lfm2_moe(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
     kinds = keys["layer_types"]
     own = {**keys, "num_key_value_heads": [0 if kind == "conv" else keys["num_key_value_heads"] for kind in kinds]}
@@ -338,6 +364,8 @@ def _jamba(writer: GGUFWriter, keys: Mapping[str, Any]) -> None:
 
 _OWN: Mapping[str, Callable[[GGUFWriter, Mapping[str, Any]], None]] = {
     "bloom": _bloom,
+    "deepseek_v2": _deepseek,
+    "deepseek_v3": _deepseek,
     "falcon": _falcon,
     "falcon_mamba": _mamba,
     "gpt_bigcode": _starcoder,

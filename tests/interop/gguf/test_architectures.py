@@ -10,7 +10,7 @@ from tests.interop.changes import CONFIGS
 from tinylm_cli.analysis.tensor_table import stored_shapes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.families import FAMILIES
-from tinylm_cli.interop.gguf.architectures import ARCHITECTURES, architectures_named
+from tinylm_cli.interop.gguf.architectures import ARCHITECTURES, READ_ONLY, architectures_named
 from tinylm_cli.interop.heads import tensor_names_of
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.tensor_names import TensorNames
@@ -79,3 +79,12 @@ def test_families() -> None:
         assert architecture in architectures_named(architecture.name)
         assert not architectures_named(architecture.name)[-1].requires, "a file without any of the keys has a family"
     assert architectures_named("unheard-of") == ()
+
+
+@pytest.mark.parametrize("family", READ_ONLY)
+def test_keys_and_values_of_latent_attention(family: str) -> None:
+    """Old files store the projection to keys and values as one tensor, new ones as two."""
+    old = READ_ONLY[family].tensors_in(["blk.0.attn_kv_b.weight"])
+    new = READ_ONLY[family].tensors_in(["blk.0.attn_k_b.weight", "blk.0.attn_v_b.weight"])
+    assert (old.layer["attention.kv_b_proj"], old.splits) == ("attn_kv_b", ())
+    assert [split.stored for split in new.splits] == [("attn_k_b.weight", "attn_v_b.weight")]

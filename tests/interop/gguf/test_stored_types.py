@@ -33,6 +33,29 @@ LLAMA: dict[str, Any] = {
 MIXTRAL = {**LLAMA, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
 PHI3 = {**LLAMA, "model_type": "phi3", "pad_token_id": None}
 
+DEEPSEEK: dict[str, Any] = {
+    "model_type": "deepseek_v2",
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "moe_intermediate_size": 32,
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "n_group": 1,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 32,
+    "pad_token_id": None,
+}
+
 
 def q4_k_m(name: str, shape: tuple[int, ...]) -> GGMLQuantizationType:
     """Mix types as llama-quantize does for Q4_K_M: some layers, the embedding and the head have more bits."""
@@ -169,3 +192,22 @@ def test_names_of_types() -> None:
     assert {kind.name for kind, name in known.items() if name is None} == {"I8", "I16", "I32", "I64"}
     assert (known[F32], known[F16], known[Q4]) == ("float32", "float16", "q4_k")
     assert type_name(2**32 - 1) is None
+
+
+@pytest.mark.parametrize(("of_keys", "of_values"), [(F16, Q8), (Q8, F16), (Q8, Q8)])
+@pytest.mark.filterwarnings("ignore")
+def test_tensor_stored_as_two(tmp_path: Path, of_keys: GGMLQuantizationType, of_values: GGMLQuantizationType) -> None:
+    """A projection whose keys and values are stored apart has the type of both, or a warning says that it has not."""
+
+    def kind(name: str, shape: tuple[int, ...]) -> GGMLQuantizationType:
+        matrix = of_keys if "k_b" in name else of_values if "v_b" in name else F16
+        return F32 if len(shape) == 1 or "ffn_gate_inp" in name else matrix
+
+    written = write_model(tmp_path / "model.gguf", DEEPSEEK, kind)
+    loaded = load_config(str(written.path))
+    path = str(written.path)
+    assert verify_checkpoint(path, config_of(path), (), stored_shapes, partial=False).status == "equal"
+    is_exact = of_keys == of_values
+    assert (analyze_params(loaded).storage.stored_bytes == written.tensor_bytes) is is_exact
+    sentence = "blocks.*.attention.kv_b_proj.weight is stored as tensors of several types: it counts as "
+    assert [text.startswith(sentence) for text in loaded.unread_storage] == [True] * (not is_exact)

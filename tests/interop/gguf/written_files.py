@@ -70,6 +70,8 @@ ARCHITECTURES = {
     "glm4_moe": MODEL_ARCH.GLM4_MOE,
     "lfm2_moe": MODEL_ARCH.LFM2MOE,
     "jamba": MODEL_ARCH.JAMBA,
+    "deepseek_v2": MODEL_ARCH.DEEPSEEK2,
+    "deepseek_v3": MODEL_ARCH.DEEPSEEK2,
 }
 """The architecture that each family is converted to."""
 
@@ -209,6 +211,11 @@ def _renamed(keys: Mapping[str, Any], parameters: Tensors) -> Iterator[tuple[str
     """Yield the tensors under the names that converters look up, with experts stacked and split."""
     model_type = keys["model_type"]
     for name, shape in parameters.items():
+        if name.endswith("kv_b_proj.weight"):
+            heads, d_nope, d_value = (keys[key] for key in ("num_attention_heads", "qk_nope_head_dim", "v_head_dim"))
+            yield name.replace("kv_b_proj", "k_b_proj"), (heads, shape[1], d_nope)
+            yield name.replace("kv_b_proj", "v_b_proj"), (heads, d_value, shape[1])
+            continue
         if name.endswith(("experts.gate_up_proj", "input_linear.weight", "experts.gate_up_proj_bias")):
             yield from _split(name, shape, model_type)
             continue

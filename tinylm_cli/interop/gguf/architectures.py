@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, MODEL_TENSOR, TENSOR_NAMES, Keys
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.tensor_names import EMBEDDING, QKV, Fused, TensorNames
+from tinylm_cli.interop.tensor_names import EMBEDDING, QKV, Fused, Split, TensorNames
 
 LAYER_PREFIX = "blk.{bid}."
 """Prefix of the tensors of a layer in the constants of ``gguf``."""
@@ -86,6 +86,10 @@ class Architecture(NamedTuple):
         if is_fused or f"{tensor_name(MODEL_TENSOR.ATTN_Q)}.weight" in roles:
             others = tuple(each for each in names.fused if each != QKV_AS_ONE)
             names = names.override(fused=(*others, QKV_AS_ONE) if is_fused else others)
+        if roles.intersection(_KV_APART.stored):
+            names = names._replace(splits=(_KV_APART,))
+        elif self.model_type in READ_ONLY:
+            names = names.override(layer={_KV_B: tensor_name(MODEL_TENSOR.ATTN_KV_B)})
         has_two_norms = self.model_type == "falcon" and f"{tensor_name(MODEL_TENSOR.ATTN_NORM_2)}.weight" in roles
         return names.override(layer=_TWO_NORMS) if has_two_norms else names
 
@@ -336,10 +340,49 @@ _ALL = (
     ),
 )
 
+LATENT = TENSORS.override(
+    layer=_modules(
+        attention__q_a_proj=MODEL_TENSOR.ATTN_Q_A,
+        attention__q_b_proj=MODEL_TENSOR.ATTN_Q_B,
+        attention__kv_a_proj=MODEL_TENSOR.ATTN_KV_A_MQA,
+        attention__q_a_norm=MODEL_TENSOR.ATTN_Q_A_NORM,
+        attention__kv_a_norm=MODEL_TENSOR.ATTN_KV_A_NORM,
+    )
+)
+"""The tensors of latent attention, except the projection of the latent vector to keys and values."""
+
+_KV_B = "attention.kv_b_proj"
+_KV_APART = Split(
+    f"{_KV_B}.weight",
+    (f"{tensor_name(MODEL_TENSOR.ATTN_K_B)}.weight", f"{tensor_name(MODEL_TENSOR.ATTN_V_B)}.weight"),
+    lambda config: (config.n_heads * config.attention.d_nope, config.n_heads * config.d_value),
+)
+"""Keys and values as two tensors with a matrix for each head; those of keys are transposed."""
+
+_LATENT_KEYS = {
+    Keys.LLM.EXPERT_COUNT: "n_routed_experts",
+    Keys.LLM.EXPERT_SHARED_COUNT: "n_shared_experts",
+    Keys.LLM.EXPERT_GROUP_COUNT: "n_group",
+    Keys.LLM.EXPERT_GROUP_USED_COUNT: "topk_group",
+    Keys.LLM.LEADING_DENSE_BLOCK_COUNT: "first_k_dense_replace",
+    Keys.LLM.NEXTN_PREDICT_LAYERS: "num_nextn_predict_layers",
+    Keys.Attention.Q_LORA_RANK: "q_lora_rank",
+    Keys.Attention.KV_LORA_RANK: "kv_lora_rank",
+}
+
+READ_ONLY: Mapping[str, Architecture] = {
+    each.model_type: each
+    for each in (
+        Architecture(MODEL_ARCH.DEEPSEEK2, "deepseek_v2", LATENT, _LATENT_KEYS),
+        Architecture(MODEL_ARCH.DEEPSEEK2, "deepseek_v3", LATENT, _LATENT_KEYS),
+    )
+}
+"""The architecture of families that are read, but not written: of latent attention."""
+
 ARCHITECTURES: Mapping[str, Architecture] = {each.model_type: each for each in _ALL}
 """The architecture that stores each Hugging Face family."""
 
 
 def architectures_named(name: str) -> tuple[Architecture, ...]:
     """Return the families that a value of ``general.architecture`` may be, the most special first; () if unknown."""
-    return tuple(each for each in _ALL if each.name == name)
+    return tuple(each for each in (*_ALL, *READ_ONLY.values()) if each.name == name)

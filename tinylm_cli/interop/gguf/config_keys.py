@@ -23,6 +23,7 @@ from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.gguf import family_keys
 from tinylm_cli.interop.gguf.architectures import (
     FIELDS,
+    READ_ONLY,
     ROPE_SCALING,
     Architecture,
     architectures_named,
@@ -64,7 +65,7 @@ _REQUIRED_BY_FIELD = {Keys.Attention.HEAD_COUNT: "n_heads", Keys.LLM.FEED_FORWAR
 _BIASES = {
     "attention.bias": (MODEL_TENSOR.ATTN_Q, MODEL_TENSOR.ATTN_QKV),
     "attention.out_bias": (MODEL_TENSOR.ATTN_OUT,),
-    "feed_forward.bias": (MODEL_TENSOR.FFN_UP,),
+    "feed_forward.bias": (MODEL_TENSOR.FFN_UP, MODEL_TENSOR.FFN_UP_SHEXP),
     "mamba.bias": (MODEL_TENSOR.SSM_IN,),
     "mamba.conv_bias": (MODEL_TENSOR.SSM_CONV1D,),
     "mamba2.bias": (MODEL_TENSOR.SSM_IN,),
@@ -119,6 +120,8 @@ def architecture_of(model: GgufModel) -> Architecture:
         is_named = name in MODEL_ARCH_NAMES.values()
         what = f"the architecture {clip(name)} is not supported" if is_named else f"unknown architecture {clip(name)}"
         raise _error("unknown-family", what, model, field, f"the supported architectures are {', '.join(known)}")
+    if candidates[0].model_type in READ_ONLY:
+        return family_keys.latent_family(model.tensors, metadata)
     for each in candidates:
         if all(metadata.get(key.format(arch=name)) for key in each.requires):
             return each
@@ -128,7 +131,7 @@ def architecture_of(model: GgufModel) -> Architecture:
 def _known() -> Collection[Architecture]:
     from tinylm_cli.interop.gguf.architectures import ARCHITECTURES
 
-    return ARCHITECTURES.values()
+    return (*ARCHITECTURES.values(), *READ_ONLY.values())
 
 
 def _error(code: str, message: str, model: GgufModel, field: str, remedy: str = "") -> ConfigError:

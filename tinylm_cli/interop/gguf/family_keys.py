@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gguf.constants import MODEL_TENSOR, ExpertGatingFuncType, Keys
 
 from tinylm_cli.gguf_header import GgufTensor
-from tinylm_cli.interop.gguf.architectures import LAYER_PREFIX, Architecture, tensor_name
+from tinylm_cli.interop.gguf.architectures import LAYER_PREFIX, READ_ONLY, Architecture, tensor_name
 
 
 class _Header(NamedTuple):
@@ -167,9 +167,14 @@ def _glm4_moe(header: _Header) -> None:
     keys = header.keys
     _sigmoid(header)
     keys["use_qk_norm"] = header.has(MODEL_TENSOR.ATTN_Q_NORM)
-    n_layers, n_mtp = keys.get("num_hidden_layers"), keys.get("num_nextn_predict_layers")
+    _without_mtp(header)
+
+
+def _without_mtp(header: _Header) -> None:
+    """Leave the layers of multi-token prediction, which ``block_count`` contains, out of the model's."""
+    n_layers, n_mtp = header.keys.get("num_hidden_layers"), header.keys.get("num_nextn_predict_layers")
     if type(n_layers) is int and type(n_mtp) is int and 0 < n_mtp < n_layers:
-        keys["num_hidden_layers"] = n_layers - n_mtp
+        header.keys["num_hidden_layers"] = n_layers - n_mtp
 
 
 def _sigmoid(header: _Header) -> None:
@@ -207,6 +212,41 @@ def _jamba(header: _Header) -> None:
         keys[f"{name}_period"] = max([*chosen[first + 1 :], True].index(True) + 1, first + 1)
 
 
+def latent_family(stored: Collection[str], metadata: Mapping[str, Any]) -> Architecture:
+    """Return the family of a model with latent attention: routers of DeepSeek V3 are sigmoids with a correction."""
+    correction = f".{tensor_name(MODEL_TENSOR.FFN_EXP_PROBS_B)}.bias"
+    family = READ_ONLY["deepseek_v3"]
+    gating = metadata.get(Keys.LLM.EXPERT_GATING_FUNC.format(arch=family.name))
+    is_v3 = gating == ExpertGatingFuncType.SIGMOID or any(name.endswith(correction) for name in stored)
+    return family if is_v3 else READ_ONLY["deepseek_v2"]
+
+
+def _latent(header: _Header) -> None:
+    """Set the dimensions of heads, experts by groups, and the factor of YaRN on scores.
+
+    In files with ``key_length_mla``, ``key_length`` is that of the latent vector.
+    """
+    keys = header.keys
+    d_key, d_value = header.take(Keys.Attention.KEY_LENGTH), header.take(Keys.Attention.VALUE_LENGTH)
+    d_key = header.take(Keys.Attention.KEY_LENGTH_MLA, d_key)
+    d_rope = header.take(Keys.Rope.DIMENSION_COUNT)
+    keys["v_head_dim"] = header.take(Keys.Attention.VALUE_LENGTH_MLA, d_value)
+    keys["qk_rope_head_dim"] = d_rope
+    keys["qk_nope_head_dim"] = d_key - d_rope if type(d_key) is int and type(d_rope) is int else d_key
+    keys.setdefault("q_lora_rank", None)
+    header.take(Keys.Attention.HEAD_COUNT_KV)
+    if keys["model_type"] == "deepseek_v3":
+        _sigmoid(header)
+        keys["norm_topk_prob"] = bool(keys.get("norm_topk_prob"))
+    elif (keys.get("n_group") or 1) != 1:
+        keys["topk_method"] = "group_limited_greedy"
+    scaling, logarithm = keys.get("rope_scaling"), header.take(Keys.Rope.SCALING_YARN_LOG_MUL)
+    if isinstance(scaling, dict) and isinstance(logarithm, float):
+        scaling |= dict.fromkeys(("mscale", "mscale_all_dim"), round(10 * logarithm, 6))
+    keys["attention_bias"] = f"{tensor_name(MODEL_TENSOR.ATTN_KV_A_MQA)}.bias" in header.roles
+    _without_mtp(header)
+
+
 def _lfm2(header: _Header) -> None:
     """Set the kinds of layers: a layer without KV heads is a convolution."""
     kv_heads = header.keys.get("num_key_value_heads")
@@ -221,6 +261,8 @@ def _lfm2(header: _Header) -> None:
 
 _OF_FAMILY: Mapping[str, Callable[[_Header], None]] = {
     "cohere": _cohere,
+    "deepseek_v2": _latent,
+    "deepseek_v3": _latent,
     "exaone4": _exaone4,
     "falcon": _falcon,
     "falcon_mamba": _mamba,

@@ -37,6 +37,8 @@ def storage_keys(
 ) -> dict[str, Any]:
     """Return the keys that state how a file stores the weights.
 
+    A tensor of the model that is stored as several has one type; ``mixed`` names those whose parts have others.
+
     Args:
         architecture: The architecture.
         tensors: The tensors of the file.
@@ -46,15 +48,19 @@ def storage_keys(
     parts = _parts(names)
     main = _main_float(tensors)
     types: dict[str, dict[int | None, str]] = {}
+    mixed: dict[str, str] = {}
     for stored, tensor in tensors.items():
         kind, (layer, role) = type_name(tensor.type_id), _split(stored)
         if kind is not None and (layer is None or n_layers is None or layer < n_layers):
             for part in parts.get((layer is not None, role), ()):
-                types.setdefault(part, {})[layer] = kind
+                if types.setdefault(part, {}).setdefault(layer, kind) != kind:
+                    mixed[part] = types[part][layer]
     listed = [entry for part, by_layer in types.items() for entry in _entries(part, by_layer, main)]
     keys: dict[str, Any] = {"torch_dtype": main}
-    if listed:
+    if listed or mixed:
         keys["quantization_config"] = {"quant_method": "gguf", "tensor_types": listed}
+        if mixed:
+            keys["quantization_config"]["mixed"] = [f"{part}={kind}" for part, kind in mixed.items()]
     return keys
 
 
@@ -89,6 +95,8 @@ def _of_layers(names: TensorNames) -> Iterator[tuple[str, str]]:
     modules += [(module, each.stored) for each in names.fused for module in each.names]
     for module, stored in modules:
         yield from ((f"{module}.{kind}", f"{stored}.{kind}") for kind in ("weight", "bias"))
+    for split in names.splits:
+        yield from ((split.name, stored) for stored in split.stored)
     for tensors in names.tensors:
         yield from ((name, tensors.stored) for name in tensors.names)
 

@@ -13,7 +13,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, Keys
 
 from tinylm_cli.gguf_header import GgufHeader, GgufTensor
 from tinylm_cli.interop.checkpoint_tensors import Match, match_tensors
-from tinylm_cli.interop.gguf.architectures import ARCHITECTURES
+from tinylm_cli.interop.gguf.architectures import ARCHITECTURES, READ_ONLY
 from tinylm_cli.interop.gguf.model_file import GgufModel, Shard
 from tinylm_cli.interop.gguf.rope_factors import EXTRA_TENSORS
 from tinylm_cli.interop.gguf.stored_types import type_name
@@ -153,7 +153,8 @@ def compare_gguf(
         stored: The tensors of the file.
         max_tensors: Maximum number of tensors that the config may imply.
     """
-    names = ARCHITECTURES[imported.family].tensors_in(stored)._replace(recomputed_suffixes=EXTRA_TENSORS)
+    architecture = READ_ONLY.get(imported.family) or ARCHITECTURES[imported.family]
+    names = architecture.tensors_in(stored)._replace(recomputed_suffixes=EXTRA_TENSORS)
     found = {name: info.shape for name, info in stored.items()}
     match = match_tensors(imported.loaded.config, names, shapes, found, max_tensors)
     comparison = Comparer(match, _as_expected(match, stored), None, imported.unread_mtp_layers).compare()
@@ -164,17 +165,20 @@ def compare_gguf(
 
 
 def _as_expected(match: Match, stored: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Return the tensors with the model's shapes where only dimensions of size 1, or the rows of a vector, differ."""
+    """Return the tensors with the model's shapes where only the dimensions of a vector, a head or size 1 differ."""
     expected = {pair.stored: pair.stored_shape for pair in match.pairs}
+    by_head = {pair.stored for pair in match.pairs if isinstance(pair.parts[0].selection, slice)}
     return {
         name: info._replace(shape=expected[name])
-        if name in expected and info.shape is not None and _is_same(info.shape, expected[name])
+        if name in expected and info.shape is not None and _is_same(info.shape, expected[name], by_head=name in by_head)
         else info
         for name, info in stored.items()
     }
 
 
-def _is_same(found: Shape, expected: Shape) -> bool:
+def _is_same(found: Shape, expected: Shape, *, by_head: bool) -> bool:
     if len(expected) == 1:
         return prod(found) == expected[0]
+    if by_head and len(found) == 3:
+        return expected[1] in found[1:] and prod(found) == prod(expected)
     return [size for size in found if size != 1] == [size for size in expected if size != 1]

@@ -17,12 +17,15 @@ from tests.interop.gguf.converted import converted
 from tests.interop.gguf.llama_cpp import logits
 from tests.interop.gguf.small_configs import CONFIGS, VOCAB, config_of
 from tests.small_models import randomize
+from tinylm_cli.analysis.tensor_table import stored_shapes
 from tinylm_cli.config.canonical import canonical_fields
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import OccupiedError, OutputError, WeightsError
 from tinylm_cli.interop.export_config import export_config
 from tinylm_cli.interop.gguf.export_plan import plan_gguf, require_gguf_file
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.verification.verify import config_of as config_of_file
+from tinylm_cli.interop.verification.verify import verify_checkpoint
 from tinylm_cli.interop.weights.export_gguf import export_gguf, own_type
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.model import TinyTransformerLM
@@ -157,7 +160,7 @@ def test_metadata(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"llama-llama3"}))  # several scalings have the same factors
 def test_read_back(name: str, tmp_path: Path) -> None:
-    """Read as a config, the header of the file states the model that was exported."""
+    """Read as a config, the header of the file states the model that was exported, and the file has its tensors."""
     loaded = load(tmp_path / "in", config_of(name))
     plan = plan_gguf(loaded.config, name)
     export_gguf(random_model(loaded), plan, "F32", tmp_path / "model.gguf")
@@ -166,6 +169,8 @@ def test_read_back(name: str, tmp_path: Path) -> None:
     del expected["dropout"]  # which a file does not state
     different = {key: (value, found.get(key)) for key, value in expected.items() if not _equal(value, found.get(key))}
     assert different == {}
+    path = str(tmp_path / "model.gguf")
+    assert verify_checkpoint(path, config_of_file(path), (), stored_shapes, partial=False).status == "equal"
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -44,6 +44,8 @@ COMMANDS: dict[str, tuple[int, str]] = {
     "generate deep.yaml --tokens 1": (2, "1,600,004 parameter tensors"),
     "export deep.yaml -o out": (2, "1,600,004 parameter tensors"),
     "export deep.yaml -o full": (2, "tinylm did not export"),
+    "export deep.yaml --config-only -o exported": (0, "2,5"),
+    "lint deep.yaml": (1, ""),
 }
 """A command, its exit code and a part of what it writes."""
 
@@ -71,6 +73,8 @@ NEAR_LIMITS: dict[str, tuple[int, str]] = {
     "compare {names} --gpu h100 --gpus 64": (0, "step time"),
     "compare {names} --gpu h100 --gpus 512": (2, "at most 4,000 are searched"),
     "estimate mixed.yaml --set n_layers=64 --attention-kernel math --gpu h100 --gpus 4096": (0, "fits"),
+    "lint mixed.yaml --set n_layers=10001": (2, "10,001 layers"),
+    "lint mixed.yaml --set n_layers=10000": (1, ""),
     "estimate mixed.yaml --attention-kernel math --gpu h100 --gpus 3072": (2, "at most 5,000 are searched"),
 }
 """Commands whose work is close to what is refused; ``{names}`` and ``{seven}`` stand for 30 and for 6 models."""

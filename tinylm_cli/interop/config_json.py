@@ -94,7 +94,9 @@ def _n_events(value: Any, depth: int = MAX_DEPTH) -> int:
     if not depth:
         return MAX_VALUES + 1
     parts = value.values() if isinstance(value, dict) else value
-    return 2 + (len(value) if isinstance(value, dict) else 0) + sum(_n_events(part, depth - 1) for part in parts)
+    nested = [part for part in parts if isinstance(part, dict | list)]
+    scalars_and_keys = len(value) - len(nested) + (len(value) if isinstance(value, dict) else 0)
+    return 2 + scalars_and_keys + sum(_n_events(part, depth - 1) for part in nested)
 
 
 def _looks_like_json(source: Source) -> bool:

@@ -56,6 +56,10 @@ class ExportedConfig(NamedTuple):
     changes: tuple[str, ...] = ()
 
 
+MAX_LISTED_LAYERS = 10_000
+"""Layers of several kinds that are written as the config.json of each family in turn, which takes about a second."""
+
+
 def require_exported(directory: Path) -> None:
     """Raise if ``directory`` holds a model that tinylm did not export.
 
@@ -168,7 +172,14 @@ def _nearest(config: ModelConfig) -> Nearest:
 
 
 def _exported_families(config: ModelConfig) -> Iterator[Family]:
-    """Yield the families of language models alone that have a class with the head of the model."""
+    """Yield the families of language models alone that have a class with the head of the model.
+
+    Raises:
+        UnableError: If the model has too many layers of several kinds, which each config.json would list one by one.
+    """
+    if config.n_layers > MAX_LISTED_LAYERS and len(layer_pattern(config).kinds) > 1:
+        message = f"{config.n_layers:,} layers of several kinds are too many to write as a config.json"
+        raise UnableError(message, help=f"at most {MAX_LISTED_LAYERS:,}, because it lists each layer")
     for family in FAMILIES.values():
         if not family.keys.ignored_outer_keys and class_name(family, config.head.kind) is not None:
             yield family

@@ -161,6 +161,10 @@ class TestWeights:
             ),
             (["--weights", "."], ". contains neither config.yaml nor config.json"),
             (["--weights", "toy.yaml"], "toy.yaml is a file, but --weights takes a folder"),
+            (
+                ["--weights", "hf://a/b"],
+                "--weights takes a folder, not the repository hf://a/b\n  = help: hf download a/b",
+            ),
             (["--config", "toy.yaml", "--weights", "absent"], "absent does not exist\n  = help: name a folder"),
             (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: choose a folder"),
             (

@@ -89,6 +89,10 @@ def _require_folder(weights: Path, model: str) -> None:
         weights: The folder.
         model: The arguments that name its model in another command; empty for standard input.
     """
+    if weights.parts[:1] == ("hf:",):
+        name = "/".join(weights.parts[1:])
+        remedy = f"hf download {shell_quote(name)} --local-dir DIR, then name DIR"
+        raise InputError(f"--weights takes a folder, not the repository hf://{name}", help=remedy)
     if not weights.exists():
         command = f"; tinylm build {model} --save {shell_quote(str(weights))} writes one" if model else ""
         raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}{command}")
